@@ -1,0 +1,5 @@
+"""InputError: what every module raises for bad input; the command line turns it into exit code 2."""
+
+
+class InputError(ValueError):
+    """Bad input from the user: the message names the key or file, what was expected and what came."""

@@ -1,0 +1,74 @@
+"""Progress with time left: a bar on a terminal, a line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+logger = logging.getLogger("scarlet_tf")
+SECONDS_BETWEEN_LINES = 15.0
+
+
+class Bar:
+    """Counts finished units of one task; `advance` may carry figures to show, such as loss=1.2."""
+
+    def __init__(self, name: str, total: int, done: int = 0):
+        self.name, self.total, self.done = name, total, done
+        self._first = done
+        self._started = self._last_line = time.monotonic()
+
+    def advance(self, amount: int = 1, **figures: float) -> None:
+        """`amount` more units are finished."""
+        self.done += amount
+        self._show(" ".join(f"{key} {value:.4g}" for key, value in figures.items()))
+
+    def seconds_left(self) -> float | None:
+        """At the mean speed of this process so far; None before the first unit."""
+        fresh = self.done - self._first
+        if fresh <= 0:
+            return None
+        return (time.monotonic() - self._started) / fresh * (self.total - self.done)
+
+    def _show(self, text: str) -> None:
+        now = time.monotonic()
+        if now - self._last_line < SECONDS_BETWEEN_LINES and self.done < self.total:
+            return
+        self._last_line = now
+        left = self.seconds_left()
+        tail = f", {_duration(left)} left" if left else ""
+        logger.info("%s %d/%d %s%s", self.name, self.done, self.total, text, tail)
+
+
+class _TerminalBar(Bar):
+    def __init__(self, name, total, done, live: Progress):
+        super().__init__(name, total, done)
+        self._live = live
+        self._task = live.add_task(name, total=total, completed=done, figures="")
+
+    def _show(self, text: str) -> None:
+        self._live.update(self._task, completed=self.done, figures=text)
+
+
+@contextlib.contextmanager
+def progress_bar(name: str, total: int, done: int = 0) -> Iterator[Bar]:
+    """Shows the progress of `total` units of which `done` were finished before (a resumed run)."""
+    if not sys.stderr.isatty() or not logger.isEnabledFor(logging.INFO):
+        yield Bar(name, total, done)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[figures]}"), console=Console(stderr=True)) as live:
+        yield _TerminalBar(name, total, done, live)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,385 @@
+"""The search space as a value: choices, stages, the space, and architectures in it.
+
+The published spaces S1 (7 choices a layer) and S2 (13) of SCARLET-NAS (supplement; v2) are available by name;
+users declare their own in Python, as a dict or in YAML. Nothing here imports a framework.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import yaml
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.spec import ACTIVATIONS, BlockSpec, IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
+
+ARCHITECTURE_VERSION = 1
+SKIP_MODES = ("let", "identity", "relu")
+SE_RATIO = 4  # squeeze width is hidden // 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One candidate of a layer: an inverted residual block, or (all defaults) the skip."""
+
+    expansion: int = 0
+    kernel_size: int = 0
+    use_se: bool = False
+
+    def __post_init__(self):
+        if self.is_skip:
+            return
+        if not isinstance(self.expansion, int) or self.expansion < 1:
+            raise InputError(f"choice.expansion: expected an integer >= 1, got {self.expansion!r}")
+        if not isinstance(self.kernel_size, int) or self.kernel_size < 1 or self.kernel_size % 2 == 0:
+            raise InputError(f"choice.kernel_size: expected an odd integer >= 1, got {self.kernel_size!r}")
+
+    @property
+    def is_skip(self) -> bool:
+        return self.expansion == 0 and self.kernel_size == 0 and not self.use_se
+
+    @property
+    def label(self) -> str:
+        """Short name for people, such as "E6K5+SE" or "skip"."""
+        return "skip" if self.is_skip else f"E{self.expansion}K{self.kernel_size}{'+SE' if self.use_se else ''}"
+
+    def to_dict(self) -> dict:
+        if self.is_skip:
+            return {"skip": True}
+        return {"expansion": self.expansion, "kernel_size": self.kernel_size, "use_se": self.use_se}
+
+    @classmethod
+    def from_dict(cls, data: Mapping, where: str = "choice") -> Choice:
+        _check_keys(data, {"skip", "expansion", "kernel_size", "use_se"}, where)
+        if data.get("skip"):
+            if len(data) > 1:
+                raise InputError(f"{where}: a skip takes no other key, got {dict(data)}")
+            return cls()
+        for key in ("expansion", "kernel_size"):
+            if key not in data:
+                raise InputError(f"{where}.{key}: missing; expected {{expansion, kernel_size, use_se}} or {{skip: true}}")
+        return cls(data["expansion"], data["kernel_size"], bool(data.get("use_se", False)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """`depth` layers of `channels` output channels; the first has stride `stride`."""
+
+    channels: int
+    depth: int
+    stride: int = 1
+
+    def __post_init__(self):
+        for key, allowed in (("channels", None), ("depth", None), ("stride", (1, 2))):
+            value = getattr(self, key)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise InputError(f"stage.{key}: expected an integer >= 1, got {value!r}")
+            if allowed and value not in allowed:
+                raise InputError(f"stage.{key}: expected one of {allowed}, got {value!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A searchable layer at its place in the supernet."""
+
+    index: int
+    in_channels: int
+    out_channels: int
+    stride: int
+
+    @property
+    def name(self) -> str:
+        return f"block_{self.index:02d}"
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchSpace:
+    """Stages x choices, with the fixed stem and tail around them.
+
+    Widths are multiplied by `width_multiplier` and rounded to multiples of 8; the tail is never narrowed.
+    `input_size` (pixels) is the size that costs are counted at unless another is given.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    choices: tuple[Choice, ...]
+    stem_channels: int = 32
+    stem_stride: int = 2
+    first_channels: int = 16
+    tail_channels: int = 1280
+    activation: str = "hard_swish"
+    width_multiplier: float = 1.0
+    input_size: int = 224
+
+    def __post_init__(self):
+        if not self.name or not isinstance(self.name, str) or ":" in self.name:
+            raise InputError(f"space.name: expected a non-empty string without ':', got {self.name!r}")
+        if not self.stages:
+            raise InputError("space.stages: expected at least one stage, got none")
+        if not self.choices:
+            raise InputError("space.choices: expected at least one choice, got none")
+        if len(set(self.choices)) != len(self.choices):
+            raise InputError(f"space.choices: expected no repeats, got {[c.label for c in self.choices]}")
+        if self.activation not in ACTIVATIONS:
+            raise InputError(f"space.activation: expected one of {ACTIVATIONS}, got {self.activation!r}")
+        if self.stem_stride not in (1, 2):
+            raise InputError(f"space.stem_stride: expected 1 or 2, got {self.stem_stride!r}")
+        for key in ("stem_channels", "first_channels", "tail_channels", "input_size"):
+            value = getattr(self, key)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise InputError(f"space.{key}: expected an integer >= 1, got {value!r}")
+        if not isinstance(self.width_multiplier, (int, float)) or self.width_multiplier <= 0:
+            raise InputError(f"space.width_multiplier: expected a number > 0, got {self.width_multiplier!r}")
+
+    # -- structure ------------------------------------------------------------------------------------------
+
+    @property
+    def num_layers(self) -> int:
+        return sum(stage.depth for stage in self.stages)
+
+    @property
+    def num_choices(self) -> int:
+        return len(self.choices)
+
+    @property
+    def size(self) -> int:
+        """How many architectures the space holds."""
+        return self.num_choices**self.num_layers
+
+    @property
+    def widths(self) -> tuple[int, int, int]:
+        """Channels after the stem's first convolution, after the stem, and of the tail; multiplied."""
+        tail = max(self.tail_channels, self._scaled(self.tail_channels))
+        return self._scaled(self.stem_channels), self._scaled(self.first_channels), tail
+
+    @functools.cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        layers, channels = [], self.widths[1]
+        for stage in self.stages:
+            width = self._scaled(stage.channels)
+            for i in range(stage.depth):
+                layers.append(Layer(len(layers), channels, width, stage.stride if i == 0 else 1))
+                channels = width
+        return tuple(layers)
+
+    def _scaled(self, channels: int) -> int:
+        if self.width_multiplier == 1:
+            return channels
+        scaled = channels * self.width_multiplier
+        rounded = max(8, int(scaled + 4) // 8 * 8)
+        return rounded + 8 if rounded < 0.9 * scaled else rounded
+
+    # -- architectures --------------------------------------------------------------------------------------
+
+    def sample(self, rng) -> Architecture:
+        """An architecture drawn uniformly with `rng`, a numpy.random.Generator."""
+        return Architecture(tuple(int(c) for c in rng.integers(self.num_choices, size=self.num_layers)), self)
+
+    # -- forms ----------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_name(cls, name: str, **overrides) -> SearchSpace:
+        """"s1" or "s2", with fields such as `width_multiplier`, `input_size` or `activation` overridden."""
+        if name not in _PUBLISHED:
+            raise InputError(f"space: expected one of {sorted(_PUBLISHED)} or a mapping, got {name!r}")
+        return dataclasses.replace(_PUBLISHED[name], **overrides)
+
+    @classmethod
+    def from_dict(cls, data: Mapping) -> SearchSpace:
+        """Inverse of `to_dict`. `choices` may also be "s1" or "s2": the published list of choices."""
+        if not isinstance(data, Mapping):
+            raise InputError(f"space: expected a mapping, got {type(data).__name__}")
+        _check_keys(data, {f.name for f in dataclasses.fields(cls)}, "space")
+        for key in ("name", "stages", "choices"):
+            if key not in data:
+                raise InputError(f"space.{key}: missing")
+        fields = dict(data)
+        fields["stages"] = tuple(_stage(s, f"space.stages[{i}]") for i, s in enumerate(_list(data["stages"], "space.stages")))
+        if isinstance(data["choices"], str):
+            fields["choices"] = cls.from_name(data["choices"]).choices
+        else:
+            entries = _list(data["choices"], "space.choices")
+            fields["choices"] = tuple(Choice.from_dict(c, f"space.choices[{i}]") for i, c in enumerate(entries))
+        return cls(**fields)
+
+    @classmethod
+    def from_yaml(cls, path) -> SearchSpace:
+        """A space from a YAML file with the keys of `to_dict`."""
+        try:
+            text = pathlib.Path(path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{path}: expected a readable YAML file: {error.strerror}") from error
+        try:
+            return cls.from_dict(yaml.safe_load(text))
+        except yaml.YAMLError as error:
+            raise InputError(f"{path}: expected YAML: {error}") from error
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+
+    def to_dict(self) -> dict:
+        """Plain JSON types."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        fields["stages"] = [dataclasses.asdict(stage) for stage in self.stages]
+        fields["choices"] = [choice.to_dict() for choice in self.choices]
+        return fields
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Twelve hex digits that change whenever anything in the space does."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """An immutable tuple of choice indices, one a layer, bound to its space and validated once."""
+
+    choices: tuple[int, ...]
+    space: SearchSpace
+
+    def __post_init__(self):
+        object.__setattr__(self, "choices", tuple(self.choices))
+        if len(self.choices) != self.space.num_layers:
+            raise InputError(
+                f"architecture: space {self.space.name!r} has {self.space.num_layers} layers, got {len(self.choices)} choices"
+            )
+        for layer, choice in enumerate(self.choices):
+            if isinstance(choice, bool) or not hasattr(choice, "__index__"):
+                raise InputError(f"architecture: layer {layer}: expected an integer, got {choice!r}")
+            if not 0 <= choice < self.space.num_choices:
+                raise InputError(
+                    f"architecture: layer {layer}: expected a choice from 0 to {self.space.num_choices - 1}, got {choice}"
+                )
+        object.__setattr__(self, "choices", tuple(int(c) for c in self.choices))
+
+    @classmethod
+    def parse(cls, text: str, space: SearchSpace) -> Architecture:
+        """From "4,8,2,...", optionally with the space's name in front: "s2:4,8,2,..."."""
+        name, _, encoding = text.strip().rpartition(":")
+        if name and name != space.name:
+            raise InputError(f"architecture: it belongs to space {name!r}, expected {space.name!r}")
+        parts = [part.strip() for part in encoding.split(",")]
+        for layer, part in enumerate(parts):
+            if not part.isdecimal():
+                raise InputError(f"architecture: layer {layer}: expected an integer, got {part!r}")
+        return cls(tuple(int(part) for part in parts), space)
+
+    def to_string(self) -> str:
+        """The canonical string: the choice indices joined by commas."""
+        return ",".join(str(choice) for choice in self.choices)
+
+    def to_dict(self) -> dict:
+        return {"version": ARCHITECTURE_VERSION, "space": self.space.name, "choices": list(self.choices)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping, space: SearchSpace | None = None) -> Architecture:
+        """Inverse of `to_dict`; `space` is needed for spaces other than s1 and s2."""
+        _check_keys(data, {"version", "space", "choices"}, "architecture")
+        if data.get("version") != ARCHITECTURE_VERSION:
+            raise InputError(f"architecture.version: expected {ARCHITECTURE_VERSION}, got {data.get('version')!r}")
+        space = space or SearchSpace.from_name(data.get("space"))
+        if data.get("space") != space.name:
+            raise InputError(f"architecture.space: expected {space.name!r}, got {data.get('space')!r}")
+        return cls(tuple(_list(data.get("choices"), "architecture.choices")), space)
+
+    def lower(
+        self,
+        input_shape: tuple[int, int, int] | None = None,
+        num_classes: int | None = 1000,
+        *,
+        skip: Literal["nothing", "let", "identity", "relu"] = "nothing",
+        dropout: float = 0.0,
+        classifier_activation: str | None = None,
+        pooling: Literal["avg", "max"] | None = None,
+    ) -> NetworkSpec:
+        """The network as a NetworkSpec.
+
+        `skip="nothing"` gives the stand-alone network: a skipped layer is nothing at all (at stride 2 it keeps
+        every second pixel) and the next block takes the narrower input. The other values give the path as it
+        stands in a supernet with that kind of skip.
+        """
+        size = self.space.input_size
+        stem, first, tail = self.space.widths
+        return NetworkSpec(
+            input_shape=tuple(input_shape or (size, size, 3)),
+            num_classes=num_classes,
+            stem_channels=stem,
+            stem_stride=self.space.stem_stride,
+            first_channels=first,
+            blocks=tuple(_lower_blocks(self, first, skip)),
+            tail_channels=tail,
+            dropout=dropout,
+            classifier_activation=classifier_activation,
+            pooling=pooling,
+        )
+
+
+def block_spec(space: SearchSpace, layer: Layer, choice: Choice, in_channels: int, skip: str) -> BlockSpec | None:
+    """One choice of one layer reading `in_channels`; None where nothing at all is left of it."""
+    if not choice.is_skip:
+        hidden = in_channels * choice.expansion
+        return InvertedResidualSpec(
+            name=layer.name,
+            in_channels=in_channels,
+            hidden_channels=hidden,
+            out_channels=layer.out_channels,
+            kernel_size=choice.kernel_size,
+            stride=layer.stride,
+            se_channels=max(1, hidden // SE_RATIO) if choice.use_se else 0,
+            residual=layer.stride == 1 and in_channels == layer.out_channels,
+            activation=space.activation,
+        )
+    if skip == "nothing":
+        return IdentitySpec(layer.name, in_channels, in_channels, layer.stride) if layer.stride > 1 else None
+    if skip == "identity":
+        return IdentitySpec(layer.name, in_channels, layer.out_channels, layer.stride)
+    if skip in ("let", "relu"):
+        return LinearSpec(layer.name, in_channels, layer.out_channels, layer.stride, "relu" if skip == "relu" else None)
+    raise InputError(f"skip: expected one of {SKIP_MODES} or 'nothing', got {skip!r}")
+
+
+def _lower_blocks(architecture: Architecture, channels: int, skip: str):
+    space = architecture.space
+    for layer, index in zip(space.layers, architecture.choices, strict=True):
+        block = block_spec(space, layer, space.choices[index], channels, skip)
+        if block is not None:
+            channels = block.out_channels
+            yield block
+
+
+def _check_keys(data, allowed: set[str], where: str) -> None:
+    if not isinstance(data, Mapping):
+        raise InputError(f"{where}: expected a mapping, got {data!r}")
+    for key in data:
+        if key not in allowed:
+            raise InputError(f"{where}.{key}: unknown key; expected one of {sorted(allowed)}")
+
+
+def _list(value, where: str) -> Sequence:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise InputError(f"{where}: expected a list, got {value!r}")
+    return value
+
+
+def _stage(data, where: str) -> Stage:
+    _check_keys(data, {"channels", "depth", "stride"}, where)
+    try:
+        return Stage(**data)
+    except TypeError as error:
+        raise InputError(f"{where}: expected the keys channels, depth and stride, got {dict(data)}") from error
+    except InputError as error:
+        raise InputError(str(error).replace("stage", where, 1)) from error
+
+
+_STAGES = (Stage(32, 2, 2), Stage(40, 4, 2), Stage(80, 4, 2), Stage(96, 4, 1), Stage(192, 4, 2), Stage(320, 1, 1))
+_S1_CHOICES = (*(Choice(e, k) for e in (3, 6) for k in (3, 5, 7)), Choice())
+_S2_CHOICES = (*(Choice(e, k, se) for e in (3, 6) for k in (3, 5, 7) for se in (False, True)), Choice())
+_PUBLISHED = {
+    "s1": SearchSpace("s1", _STAGES, _S1_CHOICES),
+    "s2": SearchSpace("s2", _STAGES, _S2_CHOICES),
+}

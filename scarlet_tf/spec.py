@@ -1,0 +1,126 @@
+"""NetworkSpec: the one intermediate form of a network.
+
+An architecture lowers to it, costs count it, the Keras builder builds it and folding rewrites it. It holds
+no weights and imports no framework. Tensors are [batch, height, width, channels].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal, Union
+
+from scarlet_tf.errors import InputError
+
+ACTIVATIONS = ("hard_swish", "relu6", "relu")
+
+
+@dataclasses.dataclass(frozen=True)
+class InvertedResidualSpec:
+    """1x1 expand, BN, act; k x k depthwise with stride, BN, act; optional SE; 1x1 project, BN; optional shortcut.
+
+    `se_channels` is the width of the squeeze-and-excitation (0: none). Padding is k // 2 on every side.
+    """
+
+    name: str
+    in_channels: int
+    hidden_channels: int
+    out_channels: int
+    kernel_size: int
+    stride: int = 1
+    se_channels: int = 0
+    residual: bool = False
+    activation: str = "hard_swish"
+    kind: Literal["inverted_residual"] = "inverted_residual"
+
+    def __post_init__(self):
+        if self.activation not in ACTIVATIONS:
+            raise InputError(f"{self.name}: activation: expected one of {ACTIVATIONS}, got {self.activation!r}")
+        if self.kernel_size % 2 == 0:
+            raise InputError(f"{self.name}: kernel_size: expected an odd number, got {self.kernel_size}")
+        if self.residual and (self.stride != 1 or self.in_channels != self.out_channels):
+            raise InputError(f"{self.name}: residual: expected stride 1 and equal channels, got {self}")
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearSpec:
+    """A 1x1 convolution without bias or BN: a LET. With `activation="relu"` it is the paper's ablation."""
+
+    name: str
+    in_channels: int
+    out_channels: int
+    stride: int = 1
+    activation: Literal["relu"] | None = None
+    kind: Literal["linear"] = "linear"
+
+
+@dataclasses.dataclass(frozen=True)
+class IdentitySpec:
+    """Nothing learnt: keeps every `stride`-th pixel, and zero-pads the channels where `out_channels` is larger."""
+
+    name: str
+    in_channels: int
+    out_channels: int
+    stride: int = 1
+    kind: Literal["identity"] = "identity"
+
+    def __post_init__(self):
+        if self.out_channels < self.in_channels:
+            raise InputError(f"{self.name}: an identity cannot narrow {self.in_channels} to {self.out_channels}")
+
+
+BlockSpec = Union[InvertedResidualSpec, LinearSpec, IdentitySpec]
+_KINDS = {"inverted_residual": InvertedResidualSpec, "linear": LinearSpec, "identity": IdentitySpec}
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkSpec:
+    """A whole network: stem (3x3 conv, 3x3 depthwise, 1x1 conv), blocks, tail (1x1 conv, pool, dense).
+
+    `num_classes=None` leaves out the classifier; `pooling` then says what the output is: the feature map after
+    the tail's convolution (None) or its spatial mean ("avg") or maximum ("max").
+    """
+
+    input_shape: tuple[int, int, int]
+    num_classes: int | None
+    stem_channels: int
+    stem_stride: int
+    first_channels: int
+    blocks: tuple[BlockSpec, ...]
+    tail_channels: int
+    dropout: float = 0.0
+    classifier_activation: str | None = None
+    pooling: Literal["avg", "max"] | None = None
+
+    def __post_init__(self):
+        channels = self.first_channels
+        for block in self.blocks:
+            if block.in_channels != channels:
+                raise InputError(f"{block.name}: in_channels: expected {channels}, got {block.in_channels}")
+            channels = block.out_channels
+        names = [block.name for block in self.blocks]
+        if len(set(names)) != len(names):
+            raise InputError(f"blocks: expected unique names, got {names}")
+
+    @property
+    def feature_channels(self) -> int:
+        """Channels that the tail's convolution reads."""
+        return self.blocks[-1].out_channels if self.blocks else self.first_channels
+
+    def replace(self, **changes) -> NetworkSpec:
+        """A copy with the given fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict:
+        """Plain JSON types; `NetworkSpec.from_dict` reads them back."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        fields["input_shape"] = list(self.input_shape)
+        fields["blocks"] = [dataclasses.asdict(block) for block in self.blocks]
+        return fields
+
+    @classmethod
+    def from_dict(cls, data: dict) -> NetworkSpec:
+        """Inverse of `to_dict`."""
+        fields = dict(data)
+        fields["input_shape"] = tuple(fields["input_shape"])
+        fields["blocks"] = tuple(_KINDS[block["kind"]](**block) for block in fields["blocks"])
+        return cls(**fields)
