@@ -134,7 +134,7 @@ class CostTable:
         num_choices = space.num_choices
         self._multiply_adds = [c.multiply_adds for row in rows for c in row]
         self._params = [c.params for row in rows for c in row]
-        self._next = [row * num_choices for row in sum(following, [])]
+        self._next = [row * num_choices for targets in following for row in targets]
         for cost in tails:
             self._multiply_adds += [cost.multiply_adds] + [0] * (num_choices - 1)
             self._params += [cost.params] + [0] * (num_choices - 1)

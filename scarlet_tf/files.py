@@ -33,7 +33,9 @@ def atomic_writer(path, mode: str = "wb") -> Iterator[IO]:
         temporary = None
         _sync_folder(path.parent)
     except OSError as error:
-        raise InputError(f"{path}: could not be written: {error.strerror or error}; the previous file is kept") from error
+        raise InputError(
+            f"{path}: could not be written: {error.strerror or error}; the previous file is kept"
+        ) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):

@@ -63,7 +63,9 @@ class Choice:
             return cls()
         for key in ("expansion", "kernel_size"):
             if key not in data:
-                raise InputError(f"{where}.{key}: missing; expected {{expansion, kernel_size, use_se}} or {{skip: true}}")
+                raise InputError(
+                    f"{where}.{key}: missing; expected {{expansion, kernel_size, use_se}} or {{skip: true}}"
+                )
         return cls(data["expansion"], data["kernel_size"], bool(data.get("use_se", False)))
 
 
@@ -185,7 +187,7 @@ class SearchSpace:
 
     @classmethod
     def from_name(cls, name: str, **overrides) -> SearchSpace:
-        """"s1" or "s2", with fields such as `width_multiplier`, `input_size` or `activation` overridden."""
+        """ "s1" or "s2", with fields such as `width_multiplier`, `input_size` or `activation` overridden."""
         if name not in _PUBLISHED:
             raise InputError(f"space: expected one of {sorted(_PUBLISHED)} or a mapping, got {name!r}")
         return dataclasses.replace(_PUBLISHED[name], **overrides)
@@ -200,7 +202,9 @@ class SearchSpace:
             if key not in data:
                 raise InputError(f"space.{key}: missing")
         fields = dict(data)
-        fields["stages"] = tuple(_stage(s, f"space.stages[{i}]") for i, s in enumerate(_list(data["stages"], "space.stages")))
+        fields["stages"] = tuple(
+            _stage(s, f"space.stages[{i}]") for i, s in enumerate(_list(data["stages"], "space.stages"))
+        )
         if isinstance(data["choices"], str):
             fields["choices"] = cls.from_name(data["choices"]).choices
         else:

@@ -7,7 +7,7 @@ no weights and imports no framework. Tensors are [batch, height, width, channels
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, Union
+from typing import Literal
 
 from scarlet_tf.errors import InputError
 
@@ -68,7 +68,7 @@ class IdentitySpec:
             raise InputError(f"{self.name}: an identity cannot narrow {self.in_channels} to {self.out_channels}")
 
 
-BlockSpec = Union[InvertedResidualSpec, LinearSpec, IdentitySpec]
+BlockSpec = InvertedResidualSpec | LinearSpec | IdentitySpec
 _KINDS = {"inverted_residual": InvertedResidualSpec, "linear": LinearSpec, "identity": IdentitySpec}
 
 
