@@ -1,0 +1,97 @@
+"""The parts that every network here is made of, with the published defaults.
+
+Padding is k // 2 on each side, at stride 2 too (Keras' "same" differs there); convolutions have no bias; BN has
+epsilon 1e-5 and momentum 0.9, which is PyTorch's 0.1. Every function returns a new Keras layer.
+"""
+
+from __future__ import annotations
+
+import keras
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.layers.initialization import classifier_initializer, conv_initializer
+
+BN_EPSILON = 1e-5
+BN_MOMENTUM = 0.9
+
+
+def conv(out_channels: int, kernel_size: int, name: str, seed: int | None, stride: int = 1, dtype=None):
+    """A convolution without bias; give it symmetrically padded input where the stride is 2."""
+    return keras.layers.Conv2D(
+        out_channels,
+        kernel_size,
+        strides=stride,
+        padding="same" if stride == 1 else "valid",
+        use_bias=False,
+        kernel_initializer=conv_initializer(kernel_size, out_channels, seed, name),
+        dtype=dtype,
+        name=name,
+    )
+
+
+def depthwise_conv(channels: int, kernel_size: int, name: str, seed: int | None, stride: int = 1, dtype=None):
+    """A depthwise convolution without bias; give it symmetrically padded input where the stride is 2."""
+    return keras.layers.DepthwiseConv2D(
+        kernel_size,
+        strides=stride,
+        padding="same" if stride == 1 else "valid",
+        use_bias=False,
+        depthwise_initializer=conv_initializer(kernel_size, channels, seed, name),
+        dtype=dtype,
+        name=name,
+    )
+
+
+def gate_conv(out_channels: int, activation: str, name: str, seed: int | None, dtype=None):
+    """One of the two 1x1 convolutions of squeeze-and-excitation: with bias and activation."""
+    return keras.layers.Conv2D(
+        out_channels,
+        1,
+        activation=activation,
+        kernel_initializer=conv_initializer(1, out_channels, seed, name),
+        dtype=dtype,
+        name=name,
+    )
+
+
+def symmetric_padding(kernel_size: int, name: str, dtype=None):
+    """Zeros on all four sides, k // 2 wide; for convolutions of stride 2."""
+    return keras.layers.ZeroPadding2D(kernel_size // 2, dtype=dtype, name=name)
+
+
+def batch_norm(name: str, dtype=None):
+    """Batch normalisation over the channels."""
+    return keras.layers.BatchNormalization(momentum=BN_MOMENTUM, epsilon=BN_EPSILON, dtype=dtype, name=name)
+
+
+def activation(kind: str, name: str, dtype=None):
+    """`hard_swish` (x * relu6(x + 3) / 6), `relu6` or `relu`."""
+    if kind == "hard_swish":
+        return keras.layers.Activation("hard_silu", dtype=dtype, name=name)
+    if kind == "relu6":
+        return keras.layers.ReLU(max_value=6.0, dtype=dtype, name=name)
+    if kind == "relu":
+        return keras.layers.ReLU(dtype=dtype, name=name)
+    raise InputError(f"activation: expected hard_swish, relu6 or relu, got {kind!r}")
+
+
+def classifier(num_classes: int, in_channels: int, name: str, seed: int | None, activation=None, dtype=None):
+    """The dense layer at the end."""
+    return keras.layers.Dense(
+        num_classes,
+        activation=activation,
+        kernel_initializer=classifier_initializer(in_channels, seed, name),
+        bias_initializer=classifier_initializer(in_channels, seed, name + "_bias"),
+        dtype=dtype,
+        name=name,
+    )
+
+
+def subsample(x, stride: int):
+    """Every `stride`-th pixel of x [B, H, W, C], the first one included."""
+    return x if stride == 1 else x[:, ::stride, ::stride, :]
+
+
+def pad_channels(x, extra: int):
+    """`extra` channels of zeros behind those of x [B, H, W, C]."""
+    return x if extra == 0 else keras.ops.pad(x, [[0, 0], [0, 0], [0, 0], [0, extra]])

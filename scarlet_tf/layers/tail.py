@@ -1,0 +1,46 @@
+"""Tail: the fixed layers behind the searchable ones."""
+
+from __future__ import annotations
+
+import keras
+
+from scarlet_tf.layers import primitives
+
+
+@keras.saving.register_keras_serializable(package="scarlet_tf")
+class Tail(keras.layers.Layer):
+    """1x1 conv, BN, ReLU6, global average pool, dense. Input [B, H, W, C]; output: logits [B, num_classes]."""
+
+    def __init__(self, channels: int, num_classes: int, seed: int | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = channels
+        self.num_classes = num_classes
+        self.seed = seed
+        policy = self.dtype_policy
+        self.conv = primitives.conv(channels, 1, "conv", seed, dtype=policy)
+        self.conv_bn = primitives.batch_norm("conv_bn", policy)
+        self.conv_act = primitives.activation("relu6", "conv_act", policy)
+        self.pool = keras.layers.GlobalAveragePooling2D(dtype=policy)
+        # Logits are float32 under every precision, so that the loss is.
+        self.classifier = primitives.classifier(num_classes, channels, "classifier", seed, dtype="float32")
+
+    def build(self, input_shape):
+        self.conv.build(input_shape)
+        self.conv_bn.build((None, None, None, self.channels))
+        self.classifier.build((None, self.channels))
+        self.built = True
+
+    def call(self, x, training=False):
+        x = self.conv_act(self.conv_bn(self.conv(x), training=training))
+        return self.classifier(self.pool(x))
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.num_classes)
+
+    def parts(self) -> dict[str, keras.layers.Layer]:
+        """The layers that hold weights, by the names they have in a stand-alone network."""
+        return {"conv": self.conv, "conv_bn": self.conv_bn, "classifier": self.classifier}
+
+    def get_config(self):
+        config = {"channels": self.channels, "num_classes": self.num_classes, "seed": self.seed}
+        return {**super().get_config(), **config}

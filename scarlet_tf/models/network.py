@@ -1,0 +1,143 @@
+"""Network: a NetworkSpec as a Keras functional model.
+
+Every layer is a stock Keras layer with a stable, unique name (`block_03_expand`, `block_03_expand_bn`, ...). The names
+are the keys under which weights travel between models, checkpoints and folding: `<layer>/<weight>`.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.layers import primitives
+from scarlet_tf.layers.initialization import derived_seed
+from scarlet_tf.space import Architecture
+from scarlet_tf.spec import InvertedResidualSpec, LinearSpec, NetworkSpec
+
+Arrays = dict[str, np.ndarray]
+
+
+@keras.saving.register_keras_serializable(package="scarlet_tf")
+class Network(keras.Model):
+    """The network that `spec` describes; `.spec` stays readable, also after saving and loading.
+
+    Args:
+        spec: a NetworkSpec, or its dict form.
+        seed: of the initial weights; None draws them anew each time.
+
+    Input: float images [B, H, W, C], normalised as the training pipeline does. Output: as the spec says; logits
+    [B, num_classes] by default.
+    """
+
+    def __init__(self, spec: NetworkSpec | dict, seed: int | None = None, **kwargs):
+        spec = spec if isinstance(spec, NetworkSpec) else NetworkSpec.from_dict(spec)
+        image = keras.Input(spec.input_shape, name="image")
+        super().__init__(inputs=image, outputs=connect(spec, image, seed), **kwargs)
+        self.spec = spec
+        self.seed = seed
+
+    def get_config(self):
+        return {"spec": self.spec.to_dict(), "seed": self.seed, "name": self.name, "trainable": self.trainable}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**config)
+
+
+def build_network(
+    architecture: Architecture | NetworkSpec,
+    input_shape: tuple[int, int, int] | None = None,
+    num_classes: int = 1000,
+    dropout: float = 0.2,
+    seed: int | None = None,
+    name: str | None = None,
+) -> Network:
+    """The stand-alone network of an architecture, in which skipped layers are nothing; it answers logits.
+
+    A NetworkSpec is built as it is and carries its own input shape and classes; only `dropout` is replaced.
+    """
+    if isinstance(architecture, NetworkSpec):
+        return Network(architecture.replace(dropout=dropout), seed=seed, name=name)
+    return Network(architecture.lower(input_shape, num_classes, dropout=dropout), seed=seed, name=name)
+
+
+def connect(spec: NetworkSpec, image, seed: int | None = None):
+    """Applies the layers of `spec` to the symbolic tensor `image` [B, H, W, C] and returns the output."""
+    x = _stem(spec, image, seed)
+    for block in spec.blocks:
+        if isinstance(block, InvertedResidualSpec):
+            x = _inverted_residual(block, x, seed)
+        elif isinstance(block, LinearSpec):
+            x = primitives.conv(block.out_channels, 1, f"{block.name}_let", seed, block.stride)(x)
+            if block.activation:
+                x = primitives.activation(block.activation, f"{block.name}_let_act")(x)
+        else:
+            x = primitives.pad_channels(primitives.subsample(x, block.stride), block.out_channels - block.in_channels)
+    return _tail(spec, x, seed)
+
+
+def get_arrays(model: keras.Model) -> Arrays:
+    """All weights of a model from `connect` as {"<layer>/<weight>": array}, moving statistics included."""
+    return {f"{layer.name}/{w.name}": keras.ops.convert_to_numpy(w) for layer in model.layers for w in layer.weights}
+
+
+def set_arrays(model: keras.Model, arrays: Arrays) -> None:
+    """Inverse of `get_arrays`; every weight and every array is used exactly once or InputError says which is not."""
+    weights = {f"{layer.name}/{w.name}": w for layer in model.layers for w in layer.weights}
+    missing, unexpected = sorted(weights.keys() - arrays.keys()), sorted(arrays.keys() - weights.keys())
+    if missing or unexpected:
+        raise InputError(f"weights of {model.name}: missing {missing}, unexpected {unexpected}")
+    for key, weight in weights.items():
+        if tuple(weight.shape) != np.shape(arrays[key]):
+            raise InputError(
+                f"weights of {model.name}: {key}: expected {tuple(weight.shape)}, got {np.shape(arrays[key])}"
+            )
+        weight.assign(arrays[key])
+
+
+def _conv_bn(x, layer, activation: str | None = None):
+    x = primitives.batch_norm(f"{layer.name}_bn")(layer(x))
+    return primitives.activation(activation, f"{layer.name}_act")(x) if activation else x
+
+
+def _stem(spec: NetworkSpec, x, seed):
+    if spec.stem_stride > 1:
+        x = primitives.symmetric_padding(3, "stem_pad")(x)
+    x = _conv_bn(x, primitives.conv(spec.stem_channels, 3, "stem_conv", seed, spec.stem_stride), "relu6")
+    x = _conv_bn(x, primitives.depthwise_conv(spec.stem_channels, 3, "stem_depthwise", seed), "relu6")
+    return _conv_bn(x, primitives.conv(spec.first_channels, 1, "stem_project", seed))
+
+
+def _inverted_residual(block: InvertedResidualSpec, x, seed):
+    name, shortcut = block.name, x
+    x = _conv_bn(x, primitives.conv(block.hidden_channels, 1, f"{name}_expand", seed), block.activation)
+    if block.stride > 1:
+        x = primitives.symmetric_padding(block.kernel_size, f"{name}_pad")(x)
+    depthwise = primitives.depthwise_conv(
+        block.hidden_channels, block.kernel_size, f"{name}_depthwise", seed, block.stride
+    )
+    x = _conv_bn(x, depthwise, block.activation)
+    if block.se_channels:
+        gate = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_se_pool")(x)
+        gate = primitives.gate_conv(block.se_channels, "relu", f"{name}_se_squeeze", seed)(gate)
+        gate = primitives.gate_conv(block.hidden_channels, "hard_sigmoid", f"{name}_se_excite", seed)(gate)
+        x = keras.layers.Multiply(name=f"{name}_se_scale")([x, gate])
+    x = _conv_bn(x, primitives.conv(block.out_channels, 1, f"{name}_project", seed))
+    return keras.layers.Add(name=f"{name}_add")([shortcut, x]) if block.residual else x
+
+
+def _tail(spec: NetworkSpec, x, seed):
+    x = _conv_bn(x, primitives.conv(spec.tail_channels, 1, "tail_conv", seed), "relu6")
+    if spec.num_classes is None and spec.pooling is None:
+        return x
+    if spec.num_classes is None and spec.pooling == "max":
+        return keras.layers.GlobalMaxPooling2D(name="tail_pool")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="tail_pool")(x)
+    if spec.num_classes is None:
+        return x
+    if spec.dropout:
+        x = keras.layers.Dropout(spec.dropout, seed=derived_seed(seed, "tail_dropout"), name="tail_dropout")(x)
+    # Logits are float32 under every precision, so that the loss is.
+    activation = spec.classifier_activation
+    return primitives.classifier(spec.num_classes, spec.tail_channels, "classifier", seed, activation, "float32")(x)

@@ -1,0 +1,144 @@
+"""Supernet: every choice of every layer in one model; the path is an argument."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.layers import ChoiceBlock, InvertedResidual, Skip, Stem, Tail
+from scarlet_tf.layers.initialization import derived_seed
+from scarlet_tf.layers.skip import MODES
+from scarlet_tf.space import Architecture, Layer, SearchSpace, block_spec
+
+
+@keras.saving.register_keras_serializable(package="scarlet_tf")
+class Supernet(keras.Model):
+    """The one-shot supernet of a space (SCARLET-NAS, v2 section 3).
+
+    Args:
+        space: a SearchSpace, its dict form, or "s1" / "s2".
+        input_shape: (height, width, channels) of the images.
+        num_classes: classes of the classifier.
+        skip: what a skipped layer is: "let" (1x1 conv, as in the paper), "identity" or "relu" (its ablations).
+        seed: of the initial weights.
+
+    `supernet(images [B, H, W, C], path [num_layers])` answers the path's logits [B, num_classes];
+    `supernet.lanes(images, paths [m, num_layers])` the logits [m, B, num_classes] of m paths that together use
+    every choice of every layer exactly once.
+    """
+
+    def __init__(
+        self, space, input_shape=None, num_classes: int = 1000, skip: str = "let", seed: int | None = 0, **kwargs
+    ):
+        super().__init__(**kwargs)
+        if isinstance(space, str):
+            space = SearchSpace.from_name(space)
+        self.space = space if isinstance(space, SearchSpace) else SearchSpace.from_dict(space)
+        if skip not in MODES:
+            raise InputError(f"skip: expected one of {MODES}, got {skip!r}")
+        self.image_shape = tuple(input_shape or (self.space.input_size, self.space.input_size, 3))
+        self.num_classes = num_classes
+        self.skip = skip
+        self.seed = seed
+        stem, first, tail = self.space.widths
+        self.stem = Stem(stem, first, self.space.stem_stride, derived_seed(seed, "stem"), name="stem")
+        self.choice_blocks = [self._choice_block(layer) for layer in self.space.layers]
+        self.tail = Tail(tail, num_classes, derived_seed(seed, "tail"), name="tail")
+        self.build()
+
+    def _choice_block(self, layer: Layer) -> ChoiceBlock:
+        candidates = []
+        for index, choice in enumerate(self.space.choices):
+            seed = derived_seed(self.seed, f"{layer.name}/{index}")
+            kwargs = {"seed": seed, "name": f"choice_{index:02d}"}
+            if choice.is_skip:
+                candidates.append(Skip(layer.out_channels, layer.stride, self.skip, **kwargs))
+            else:
+                spec = block_spec(self.space, layer, choice, layer.in_channels, self.skip)
+                candidates.append(InvertedResidual.from_spec(spec, **kwargs))
+        return ChoiceBlock(candidates, name=layer.name)
+
+    def build(self, input_shape=None):
+        """Makes all weights; the constructor has done it already."""
+        if self.built:
+            return
+        shape = (None, *self.image_shape)
+        for layer in (self.stem, *self.choice_blocks, self.tail):
+            layer.build(shape)
+            shape = layer.compute_output_shape(shape)
+        self.built = True
+
+    def __call__(self, images, path, training=False):
+        """Logits [B, num_classes]; `path` may be an Architecture, a sequence of integers or an integer tensor."""
+        return super().__call__(images, self._checked_path(path), training=training)
+
+    def call(self, images, path, training=False):
+        x = self.stem(images, training=training)
+        return self.tail(self.features(x, path, training), training=training)
+
+    def features(self, x, path, training=False):
+        """Runs the searchable layers of one path on the stem's output x; `path` is an integer tensor [num_layers]."""
+        for index, block in enumerate(self.choice_blocks):
+            x = block(x, path[index], training=training)
+        return x
+
+    def lanes(self, images, paths, training=False):
+        """Logits [m, B, num_classes] of m paths side by side, without control flow.
+
+        `paths` [m, num_layers]: each column must be a permutation of the m choices, as in a strict-fair step. Before
+        each layer the lanes are put into the order of its choices, so that lane i always runs choice i; the stem runs
+        once. The tail's BN sees one lane at a time, as it does when the paths run one after another.
+        """
+        ops = keras.ops
+        paths = ops.convert_to_tensor(paths, "int32")
+        num_lanes = self.space.num_choices
+        x = self.stem(images, training=training)
+        lanes = [x] * num_lanes  # before the first layer all lanes are equal: no reordering
+        order = None  # order[i]: the path that lane i carries
+        for index, block in enumerate(self.choice_blocks):
+            wanted = ops.argsort(paths[:, index])
+            if order is not None:
+                lanes = reorder(lanes, ops.take(ops.argsort(order), wanted), ops.take(ops.argsort(wanted), order))
+            lanes = [block.run(choice, lane, training) for choice, lane in enumerate(lanes)]
+            order = wanted
+        lanes = reorder(lanes, ops.argsort(order), order)
+        return ops.stack([self.tail(lane, training=training) for lane in lanes])
+
+    def get_config(self):
+        config = {"space": self.space.to_dict(), "input_shape": list(self.image_shape), "num_classes": self.num_classes}
+        return {**config, "skip": self.skip, "seed": self.seed, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**config)
+
+    def _checked_path(self, path):
+        """`path` as an int32 tensor; indices that can be read now are validated, since `switch` would clamp them."""
+        if not keras.ops.is_tensor(path) and not isinstance(path, keras.KerasTensor):
+            choices = path.choices if isinstance(path, Architecture) else np.asarray(path).tolist()
+            path = Architecture(tuple(choices), self.space).choices
+        elif tuple(path.shape) != (self.space.num_layers,):
+            raise InputError(f"path: expected shape ({self.space.num_layers},), got {tuple(path.shape)}")
+        elif getattr(path, "numpy", None) is not None:  # a tensor whose value is known
+            Architecture(tuple(path.numpy().tolist()), self.space)
+        return keras.ops.cast(keras.ops.convert_to_tensor(path), "int32")
+
+
+def reorder(lanes, forward, backward):
+    """lanes[forward[0]], lanes[forward[1]], ...; `backward` is the inverse permutation.
+
+    The gradient of a gather along a permutation is the gather along its inverse. Saying so spares the scatter that
+    frameworks would use, which adds up rows that are all different.
+    """
+    ops = keras.ops
+
+    @ops.custom_gradient
+    def permute(stacked):
+        def grad(*args, upstream=None):
+            upstream = args[0] if upstream is None else upstream
+            return ops.take(upstream, backward, axis=0)
+
+        return ops.take(stacked, forward, axis=0), grad
+
+    return ops.unstack(permute(ops.stack(lanes)), num=len(lanes), axis=0)

@@ -1,0 +1,97 @@
+"""Checkpoints: every variable of a training run in one file that is either whole or refused.
+
+A checkpoint is an uncompressed NumPy .npz (a ZIP archive) written beside its target and renamed. ZIP keeps a CRC of
+every member, so a torn or damaged file is noticed when it is read and the one before it is used.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import pathlib
+import re
+import zipfile
+
+import numpy as np
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.files import atomic_writer
+
+logger = logging.getLogger("scarlet_tf")
+_META = "__meta__"
+_NAME = re.compile(r"checkpoint-(\d+)\.npz")
+
+
+class Checkpoints:
+    """The newest `keep` checkpoints of one folder, named after their step."""
+
+    def __init__(self, folder, keep: int = 2):
+        self.folder = pathlib.Path(folder)
+        self.keep = keep
+
+    def save(self, step: int, variables: dict, meta: dict) -> pathlib.Path:
+        """Writes `variables` ({name: Keras variable}) and `meta` (plain JSON) as the state after `step` steps."""
+        path = self.folder / f"checkpoint-{step:09d}.npz"
+        arrays = {name: as_array(variable) for name, variable in variables.items()}
+        text = np.frombuffer(json.dumps({**meta, "step": step}).encode(), np.uint8)
+        with atomic_writer(path) as file:
+            np.savez(file, **{_META: text}, **arrays)
+        for old in self.paths()[: -self.keep]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def paths(self) -> list[pathlib.Path]:
+        """Existing checkpoints, oldest first."""
+        found = (path for path in self.folder.glob("checkpoint-*.npz") if _NAME.fullmatch(path.name))
+        return sorted(found)
+
+    def restore(self, variables: dict, expected: dict | None = None) -> dict | None:
+        """Loads the newest readable checkpoint into `variables`; returns its meta, or None when there is none.
+
+        `expected`: entries that its meta must have, such as the configuration; InputError names the first that
+        differs. Unreadable files are reported and passed over; if all are unreadable, InputError.
+        """
+        paths = self.paths()
+        for path in reversed(paths):
+            try:
+                arrays, meta = _read(path)
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                logger.warning("%s is damaged (%s); using the checkpoint before it", path, error)
+                continue
+            _check_meta(path, meta, expected or {})
+            _assign(path, variables, arrays)
+            return meta
+        if paths:
+            raise InputError(
+                f"{self.folder}: none of its {len(paths)} checkpoints can be read; remove it to start again"
+            )
+        return None
+
+
+def as_array(variable) -> np.ndarray:
+    """A Keras variable's value; of a variable that is mirrored over replicas, the value they agree on."""
+    return np.asarray(variable.numpy() if hasattr(variable, "numpy") else variable)
+
+
+def _read(path: pathlib.Path) -> tuple[dict, dict]:
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    meta = json.loads(arrays.pop(_META).tobytes().decode())
+    return arrays, meta
+
+
+def _check_meta(path: pathlib.Path, meta: dict, expected: dict) -> None:
+    for key, value in json.loads(json.dumps(expected)).items():
+        if meta.get(key) != value:
+            raise InputError(f"{path}: it belongs to another run: {key}: expected {value!r}, found {meta.get(key)!r}")
+
+
+def _assign(path: pathlib.Path, variables: dict, arrays: dict) -> None:
+    if variables.keys() != arrays.keys():
+        missing, extra = sorted(variables.keys() - arrays.keys()), sorted(arrays.keys() - variables.keys())
+        raise InputError(f"{path}: it belongs to another model: missing {missing[:3]}, unexpected {extra[:3]}")
+    for name, variable in variables.items():
+        if tuple(variable.shape) != arrays[name].shape:
+            raise InputError(f"{path}: {name}: expected shape {tuple(variable.shape)}, found {arrays[name].shape}")
+    for name, variable in variables.items():
+        variable.assign(arrays[name])

@@ -1,0 +1,39 @@
+"""evaluate: top-1 accuracy and cross-entropy of a model over batches of labelled images."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from scarlet_tf.errors import InputError
+
+
+def inference(model):
+    """`model` in inference mode as one traced function of images; to be reused over several evaluations."""
+    return tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+
+
+def evaluate(model, batches, forward=None) -> dict:
+    """{"accuracy", "loss", "num_examples"} of a model that answers logits [B, num_classes].
+
+    `forward`: from `inference(model)`, to trace it only once. `batches` yields (images [B, H, W, C], labels [B]). Raises InputError when it yields nothing.
+    """
+    forward = forward or inference(model)
+    hits = examples = 0
+    loss = 0.0
+    for images, labels in batches:
+        share_hits, share_loss = score(forward(images), labels)
+        hits += int(share_hits)
+        loss += float(share_loss)
+        examples += len(labels)
+    if examples == 0:
+        raise InputError("evaluation: expected at least one labelled image, got none")
+    return {"accuracy": hits / examples, "loss": loss / examples, "num_examples": examples}
+
+
+def score(logits, labels):
+    """(number of correct answers int32, summed cross-entropy) for logits [B, num_classes] and labels [B]."""
+    logits = tf.cast(logits, tf.float32)
+    hits = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
+    loss = keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    return tf.reduce_sum(tf.cast(hits, tf.int32)), tf.reduce_sum(loss)

@@ -1,0 +1,206 @@
+"""retrain: trains a stand-alone network, from scratch or from given weights, resumable at any step."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import zlib
+from typing import Literal
+
+import keras
+import tensorflow as tf
+
+from scarlet_tf.files import atomic_writer
+from scarlet_tf.models.network import Arrays, Network, build_network, set_arrays
+from scarlet_tf.space import Architecture
+from scarlet_tf.spec import NetworkSpec
+from scarlet_tf.training.batch_norm import moving_statistics, recalibrate
+from scarlet_tf.training.evaluation import evaluate, inference
+from scarlet_tf.training.fair_step import Loss
+from scarlet_tf.training.inputs import as_split
+from scarlet_tf.training.loop import Run, train
+from scarlet_tf.training.optimizers import make_schedule
+from scarlet_tf.training.settings import check_ranges, from_mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class RetrainConfig:
+    """How a stand-alone network is trained. Defaults: the paper's recipe (RMSProp of MnasNet) for ImageNet.
+
+    pick: which of the search's picks is retrained, "best" (the most accurate) or its index; init: "scratch" as in
+    the paper, or "supernet" (the path's own weights, LETs folded); learning_rate: for the batch size given;
+    decay_rate every decay_epochs: of the exponential schedule, after warmup_epochs; weight_decay: L2 on kernels, not
+    on BN; ema: decay of the weights' moving average, 0 for none; recalibration_batches: training batches from which
+    BN statistics are measured anew at the end, 0 for none.
+    """
+
+    pick: int | Literal["best"] = "best"
+    init: Literal["scratch", "supernet"] = "scratch"
+    epochs: int = 350
+    batch_size: int = 4096
+    optimizer: Literal["rmsprop", "sgd"] = "rmsprop"
+    learning_rate: float = 0.256
+    momentum: float = 0.9
+    schedule: Literal["cosine", "exponential", "constant"] = "exponential"
+    decay_rate: float = 0.97
+    decay_epochs: float = 2.4
+    warmup_epochs: float = 5.0
+    weight_decay: float = 1e-5
+    label_smoothing: float = 0.1
+    dropout: float = 0.2
+    ema: float = 0.9999
+    recalibration_batches: int = 20
+    validate_every_epochs: int = 1
+    seed: int = 0
+    checkpoint_seconds: float = 60.0
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - pydantic reads it off the class
+
+    def __post_init__(self):
+        at_least_0 = ("weight_decay", "warmup_epochs", "seed", "checkpoint_seconds", "recalibration_batches")
+        check_ranges(
+            "retrain", self, at_least_1=("epochs", "batch_size", "validate_every_epochs"), at_least_0=at_least_0
+        )
+        check_ranges("retrain", self, positive=("learning_rate", "decay_rate", "decay_epochs"))
+        check_ranges("retrain", self, below_1=("momentum", "label_smoothing", "dropout", "ema"))
+        if self.pick != "best":
+            check_ranges("retrain", self, at_least_0=("pick",))
+
+
+def retrain(
+    architecture: Architecture | NetworkSpec,
+    train_data,
+    validation_data,
+    config: RetrainConfig | dict | None = None,
+    run_dir=None,
+    initial: Arrays | None = None,
+    input_shape: tuple[int, int, int] | None = None,
+    num_classes: int | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+    callbacks=(),
+) -> tuple[Network, dict]:
+    """Trains the network of `architecture` and returns (model answering logits, figures).
+
+    Args:
+        architecture: an Architecture (its stand-alone network is built), or a NetworkSpec.
+        train_data, validation_data: splits, batched tf.data.Datasets or (images, labels); the validation images
+            only measure, nothing is chosen by them.
+        config: a RetrainConfig or its fields.
+        run_dir: checkpoints and `model.keras` go to `<run_dir>/retrain`; called again, training continues.
+        initial: starting weights by name, such as those of a folded path; needs the NetworkSpec that they fit.
+        input_shape, num_classes: of the images; needed with an Architecture.
+
+    Figures: {"history", "validation": {"accuracy", "loss", "num_examples"}, "steps"}.
+    """
+    config = from_mapping(RetrainConfig, config)
+    data, validation = as_split(train_data), as_split(validation_data)
+    steps = data.steps_per_epoch(config.batch_size)
+    strategy = strategy or tf.distribute.get_strategy()
+    with strategy.scope():
+        model = build_network(architecture, input_shape, num_classes or 1000, config.dropout, config.seed)
+        if initial is not None:
+            set_arrays(model, initial)
+        optimizer = _optimizer(config, steps)
+        optimizer.build(model.trainable_variables)
+
+    forward = inference(model)
+
+    def validate(epoch: int) -> dict:
+        if (epoch + 1) % config.validate_every_epochs:
+            return {}
+        figures = evaluate(model, validation.batches(config.batch_size), forward)
+        return {f"validation_{name}": figures[name] for name in ("accuracy", "loss")}
+
+    run = Run(
+        name="retrain",
+        model=model,
+        optimizer=optimizer,
+        step=_network_step(model, optimizer, config, strategy.num_replicas_in_sync),
+        batches=lambda epoch, skip: data.batches(
+            config.batch_size, training=True, seed=config.seed, epoch=epoch, skip_batches=skip, drop_remainder=True
+        ),
+        steps_per_epoch=steps,
+        epochs=config.epochs,
+        settings=_settings(config, model, initial),
+        folder=None if run_dir is None else f"{run_dir}/retrain",
+        checkpoint_seconds=config.checkpoint_seconds,
+        callbacks=tuple(callbacks),
+        on_epoch_end=validate,
+        strategy=strategy,
+    )
+    history = train(run)
+    _finish(model, optimizer, data, config)
+    figures = evaluate(model, validation.batches(config.batch_size), forward)
+    if run_dir is not None:
+        save_model(model, f"{run_dir}/retrain/model.keras")
+    return model, {"history": history, "validation": figures, "steps": config.epochs * steps}
+
+
+def save_model(model: keras.Model, path) -> None:
+    """Writes a `.keras` file, atomically."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.tmp.keras")  # Keras goes by the ending
+    try:
+        model.save(temporary)
+        with atomic_writer(path) as file:
+            file.write(temporary.read_bytes())
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _network_step(model, optimizer, config: RetrainConfig, num_replicas: int):
+    loss = Loss(model.spec.num_classes, config.batch_size, config.label_smoothing)
+    decay = config.weight_decay / num_replicas  # the replicas' gradients are summed, so each adds its share
+
+    def step(images, labels, extra):
+        del extra
+        variables = model.trainable_variables
+        with tf.GradientTape() as tape:
+            share, accuracy = loss(labels, model(images, training=True))
+        gradients = tape.gradient(share, variables)
+        decayed = [
+            g + decay * tf.convert_to_tensor(v) if decay and len(v.shape) > 1 else g
+            for g, v in zip(gradients, variables, strict=True)
+        ]
+        optimizer.apply(decayed, variables)
+        return {"loss": share, "accuracy": accuracy}
+
+    return step
+
+
+def _optimizer(config: RetrainConfig, steps_per_epoch: int):
+    schedule = make_schedule(
+        config.schedule,
+        config.learning_rate,
+        config.epochs * steps_per_epoch,
+        round(config.warmup_epochs * steps_per_epoch),
+        config.decay_rate,
+        max(1, round(config.decay_epochs * steps_per_epoch)),
+    )
+    ema = {"use_ema": True, "ema_momentum": config.ema} if config.ema else {}
+    if config.optimizer == "sgd":
+        return keras.optimizers.SGD(schedule, momentum=float(config.momentum), **ema)
+    return keras.optimizers.RMSprop(schedule, rho=0.9, momentum=float(config.momentum), epsilon=1e-3, **ema)
+
+
+def _finish(model, optimizer, data, config: RetrainConfig) -> None:
+    """Takes the averaged weights and measures BN statistics for them."""
+    optimizer.finalize_variable_values(model.trainable_variables)
+    if not config.recalibration_batches:
+        return
+    forward = tf.function(lambda images: model(images, training=True), reduce_retracing=True)
+    batches = data.batches(config.batch_size, training=True, seed=config.seed, epoch=config.epochs)
+    recalibrate(forward, batches.take(config.recalibration_batches), moving_statistics(model))
+
+
+def _settings(config: RetrainConfig, model: Network, initial: Arrays | None) -> dict:
+    """What a checkpoint must agree with for training to continue from it."""
+    settings = dataclasses.asdict(config)
+    for key in ("checkpoint_seconds", "recalibration_batches", "pick"):
+        del settings[key]  # none changes what a step computes; the picked network itself is compared
+    start = 0
+    for name in sorted(initial or {}):
+        start = zlib.crc32(initial[name].tobytes(), start)
+    return {**settings, "network": json.loads(json.dumps(model.spec.to_dict())), "initial_crc": start}

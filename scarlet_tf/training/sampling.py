@@ -1,0 +1,38 @@
+"""Which paths a training step uses: strict-fair permutations, or one uniform path.
+
+Every draw is a pure function of (seed, step), so a resumed run draws what the uninterrupted one would have.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.space import SearchSpace
+
+SAMPLINGS = ("strict_fair", "uniform")
+
+
+def strict_fair_paths(space: SearchSpace, seed: int, step: int) -> np.ndarray:
+    """int32 [num_choices, num_layers]: each column a random permutation, so m paths use every choice exactly once.
+
+    FairNAS' strict fairness; the m gradients on one batch are summed before the optimizer moves.
+    """
+    rng = np.random.default_rng((seed, step))
+    columns = rng.permuted(np.tile(np.arange(space.num_choices), (space.num_layers, 1)), axis=1)
+    return np.ascontiguousarray(columns.T, np.int32)
+
+
+def uniform_paths(space: SearchSpace, seed: int, step: int) -> np.ndarray:
+    """int32 [1, num_layers]: one path, every choice drawn uniformly (SPOS, the baseline)."""
+    rng = np.random.default_rng((seed, step))
+    return rng.integers(space.num_choices, size=(1, space.num_layers), dtype=np.int32)
+
+
+def sample_paths(sampling: str, space: SearchSpace, seed: int, step: int) -> np.ndarray:
+    """The paths [num_paths, num_layers] of one step under the named sampling."""
+    if sampling == "strict_fair":
+        return strict_fair_paths(space, seed, step)
+    if sampling == "uniform":
+        return uniform_paths(space, seed, step)
+    raise InputError(f"sampling: expected one of {SAMPLINGS}, got {sampling!r}")

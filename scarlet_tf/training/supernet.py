@@ -1,0 +1,123 @@
+"""train_supernet: trains all paths of a supernet fairly, resumable at any step."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import tensorflow as tf
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.training.fair_step import Loss, SupernetStep
+from scarlet_tf.training.inputs import as_split
+from scarlet_tf.training.loop import Run, train
+from scarlet_tf.training.optimizers import SelectiveSGD, make_schedule
+from scarlet_tf.training.sampling import sample_paths
+from scarlet_tf.training.settings import check_ranges, from_mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class SupernetConfig:
+    """How a supernet is trained. Defaults: SCARLET's 60 epochs; SGD values as in most re-implementations (a reading).
+
+    skip: what a skipped layer is; sampling: "strict_fair" or "uniform" (SPOS); execution: "lanes" (memory of all
+    paths, no control flow) or "sequential" (memory of one path; the only one for uniform sampling); weight_decay: L2,
+    added once a step; checkpoint_seconds: time between checkpoints.
+    """
+
+    epochs: int = 60
+    batch_size: int = 256
+    learning_rate: float = 0.045
+    momentum: float = 0.9
+    weight_decay: float = 4e-5
+    warmup_epochs: float = 0.0
+    label_smoothing: float = 0.0
+    schedule: Literal["cosine", "exponential", "constant"] = "cosine"
+    skip: Literal["let", "identity", "relu"] = "let"
+    sampling: Literal["strict_fair", "uniform"] = "strict_fair"
+    execution: Literal["sequential", "lanes"] = "sequential"
+    seed: int = 0
+    checkpoint_seconds: float = 60.0
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - pydantic reads it off the class
+
+    def __post_init__(self):
+        check_ranges("supernet", self, at_least_1=("epochs", "batch_size"), positive=("learning_rate",))
+        check_ranges("supernet", self, at_least_0=("weight_decay", "warmup_epochs", "seed", "checkpoint_seconds"))
+        check_ranges("supernet", self, below_1=("momentum", "label_smoothing"))
+        if self.sampling == "uniform" and self.execution == "lanes":
+            raise InputError("supernet.execution: expected 'sequential' with sampling 'uniform', got 'lanes'")
+
+
+def train_supernet(
+    supernet: Supernet,
+    train_data,
+    config: SupernetConfig | dict | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+    run_dir=None,
+    callbacks=(),
+) -> dict:
+    """Trains `supernet` in place and returns {"history": one dict an epoch, "steps": their number}.
+
+    Args:
+        train_data: a split, a batched tf.data.Dataset of (images [B, H, W, C], labels [B]), or a pair of arrays.
+        config: a SupernetConfig or its fields.
+        strategy: a tf.distribute strategy in whose scope the supernet was made; batch_size is the global one.
+        run_dir: checkpoints go to `<run_dir>/supernet`; called again, training continues from the newest one.
+        callbacks: Keras callbacks.
+
+    Raises InputError for bad values, and when the folder holds another run's checkpoints.
+    """
+    config = from_mapping(SupernetConfig, config)
+    data = as_split(train_data)
+    steps = data.steps_per_epoch(config.batch_size)
+    strategy = strategy or tf.distribute.get_strategy()
+    with strategy.scope():
+        optimizer = _optimizer(config, steps)
+        optimizer.build(supernet.trainable_variables)
+    step = SupernetStep(
+        supernet,
+        optimizer,
+        Loss(supernet.num_classes, config.batch_size, config.label_smoothing),
+        config.execution,
+        config.weight_decay,
+        selective=config.sampling == "uniform",
+        num_replicas=strategy.num_replicas_in_sync,
+    )
+    run = Run(
+        name="supernet",
+        model=supernet,
+        optimizer=optimizer,
+        step=step,
+        batches=lambda epoch, skip: data.batches(
+            config.batch_size, training=True, seed=config.seed, epoch=epoch, skip_batches=skip, drop_remainder=True
+        ),
+        steps_per_epoch=steps,
+        epochs=config.epochs,
+        extra=lambda step: sample_paths(config.sampling, supernet.space, config.seed, step),
+        settings=_settings(config, supernet),
+        folder=None if run_dir is None else f"{run_dir}/supernet",
+        checkpoint_seconds=config.checkpoint_seconds,
+        callbacks=tuple(callbacks),
+        strategy=strategy,
+    )
+    return {"history": train(run), "steps": config.epochs * steps}
+
+
+def _optimizer(config: SupernetConfig, steps_per_epoch: int) -> SelectiveSGD:
+    schedule = make_schedule(
+        config.schedule,
+        config.learning_rate,
+        config.epochs * steps_per_epoch,
+        round(config.warmup_epochs * steps_per_epoch),
+        decay_steps=steps_per_epoch,
+    )
+    return SelectiveSGD(learning_rate=schedule, momentum=float(config.momentum))
+
+
+def _settings(config: SupernetConfig, supernet: Supernet) -> dict:
+    """What a checkpoint must agree with for training to continue from it."""
+    settings = dataclasses.asdict(config)
+    del settings["checkpoint_seconds"], settings["execution"]  # neither changes what is computed
+    return {**settings, "space": supernet.space.fingerprint, "num_classes": supernet.num_classes}
