@@ -1,0 +1,69 @@
+"""scarlet_tf: from a dataset and a budget to the best compact vision network for a phone.
+
+The public names. Spaces, architectures and costs load at once; everything that needs TensorFlow loads at first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib import metadata
+
+from scarlet_tf.cost import Cost, CostTable, count
+from scarlet_tf.errors import InputError
+from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
+from scarlet_tf.spec import NetworkSpec
+
+__version__ = metadata.version("scarlet_tf")
+
+_LAZY = {
+    "FairNASA": "scarlet_tf.models.zoo",
+    "FairNASB": "scarlet_tf.models.zoo",
+    "FairNASC": "scarlet_tf.models.zoo",
+    "ScarletA": "scarlet_tf.models.zoo",
+    "ScarletB": "scarlet_tf.models.zoo",
+    "ScarletC": "scarlet_tf.models.zoo",
+    "Network": "scarlet_tf.models.network",
+    "build_network": "scarlet_tf.models.network",
+    "Supernet": "scarlet_tf.models.supernet",
+    "extract": "scarlet_tf.models.extract",
+    "SupernetConfig": "scarlet_tf.training.supernet",
+    "train_supernet": "scarlet_tf.training.supernet",
+    "RetrainConfig": "scarlet_tf.training.network",
+    "retrain": "scarlet_tf.training.network",
+    "evaluate": "scarlet_tf.training.evaluation",
+    "Evaluator": "scarlet_tf.search.evaluator",
+    "SearchConfig": "scarlet_tf.search.run",
+    "SearchResult": "scarlet_tf.search.run",
+    "search": "scarlet_tf.search.run",
+    "SupernetTuner": "scarlet_tf.search.tuner",
+    "WeightedNSGA2Oracle": "scarlet_tf.search.oracle",
+    "fold": "scarlet_tf.export.folding",
+    "export_tflite": "scarlet_tf.export.tflite",
+    "export_saved_model": "scarlet_tf.export.saved_model",
+    "verify": "scarlet_tf.export.verification",
+}
+
+__all__ = [
+    "Architecture",
+    "Choice",
+    "Cost",
+    "CostTable",
+    "InputError",
+    "NetworkSpec",
+    "SearchSpace",
+    "Stage",
+    "count",
+    *_LAZY,
+]
+
+
+def __getattr__(name: str):
+    if name in _LAZY:
+        value = getattr(importlib.import_module(_LAZY[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'scarlet_tf' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

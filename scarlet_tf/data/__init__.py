@@ -1,0 +1,1 @@
+"""Images with labels: sources, splits and the preprocessing that training and the exported files share."""

@@ -13,7 +13,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.layers import primitives
 from scarlet_tf.layers.initialization import derived_seed
 from scarlet_tf.space import Architecture
-from scarlet_tf.spec import InvertedResidualSpec, LinearSpec, NetworkSpec
+from scarlet_tf.spec import BlockSpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 
 Arrays = dict[str, np.ndarray]
 
@@ -65,16 +65,23 @@ def build_network(
 def connect(spec: NetworkSpec, image, seed: int | None = None):
     """Applies the layers of `spec` to the symbolic tensor `image` [B, H, W, C] and returns the output."""
     x = _stem(spec, image, seed)
-    for block in spec.blocks:
+    # Pixels that a skipped layer drops are dropped by the 1x1 convolution behind it where there is one without a
+    # shortcut: the same result, and phones run a strided convolution where they have no strided slice.
+    stride = 1
+    for block, follower in zip(spec.blocks, (*spec.blocks[1:], None), strict=True):
         if isinstance(block, InvertedResidualSpec):
-            x = _inverted_residual(block, x, seed)
+            x = _inverted_residual(block, x, seed, stride)
         elif isinstance(block, LinearSpec):
-            x = primitives.conv(block.out_channels, 1, f"{block.name}_let", seed, block.stride)(x)
+            x = primitives.conv(block.out_channels, 1, f"{block.name}_let", seed, block.stride * stride)(x)
             if block.activation:
                 x = primitives.activation(block.activation, f"{block.name}_let_act")(x)
+        elif _begins_with_conv(follower) and block.in_channels == block.out_channels:
+            stride *= block.stride
+            continue
         else:
             x = primitives.pad_channels(primitives.subsample(x, block.stride), block.out_channels - block.in_channels)
-    return _tail(spec, x, seed)
+        stride = 1
+    return _tail(spec, x, seed, stride)
 
 
 def get_arrays(model: keras.Model) -> Arrays:
@@ -96,6 +103,15 @@ def set_arrays(model: keras.Model, arrays: Arrays) -> None:
         weight.assign(arrays[key])
 
 
+def _begins_with_conv(block: BlockSpec | None) -> bool:
+    """Whether nothing but a 1x1 convolution reads the block's input; None is the tail."""
+    return (
+        block is None
+        or isinstance(block, LinearSpec)
+        or (isinstance(block, InvertedResidualSpec) and not block.residual)
+    )
+
+
 def _conv_bn(x, layer, activation: str | None = None):
     x = primitives.batch_norm(f"{layer.name}_bn")(layer(x))
     return primitives.activation(activation, f"{layer.name}_act")(x) if activation else x
@@ -109,9 +125,9 @@ def _stem(spec: NetworkSpec, x, seed):
     return _conv_bn(x, primitives.conv(spec.first_channels, 1, "stem_project", seed))
 
 
-def _inverted_residual(block: InvertedResidualSpec, x, seed):
+def _inverted_residual(block: InvertedResidualSpec, x, seed, expand_stride: int):
     name, shortcut = block.name, x
-    x = _conv_bn(x, primitives.conv(block.hidden_channels, 1, f"{name}_expand", seed), block.activation)
+    x = _conv_bn(x, primitives.conv(block.hidden_channels, 1, f"{name}_expand", seed, expand_stride), block.activation)
     if block.stride > 1:
         x = primitives.symmetric_padding(block.kernel_size, f"{name}_pad")(x)
     depthwise = primitives.depthwise_conv(
@@ -127,8 +143,8 @@ def _inverted_residual(block: InvertedResidualSpec, x, seed):
     return keras.layers.Add(name=f"{name}_add")([shortcut, x]) if block.residual else x
 
 
-def _tail(spec: NetworkSpec, x, seed):
-    x = _conv_bn(x, primitives.conv(spec.tail_channels, 1, "tail_conv", seed), "relu6")
+def _tail(spec: NetworkSpec, x, seed, stride: int):
+    x = _conv_bn(x, primitives.conv(spec.tail_channels, 1, "tail_conv", seed, stride), "relu6")
     if spec.num_classes is None and spec.pooling is None:
         return x
     if spec.num_classes is None and spec.pooling == "max":

@@ -1,0 +1,1 @@
+"""Constrained and weighted NSGA-II over a trained supernet, hosted by KerasTuner."""

@@ -16,7 +16,8 @@ def inference(model):
 def evaluate(model, batches, forward=None) -> dict:
     """{"accuracy", "loss", "num_examples"} of a model that answers logits [B, num_classes].
 
-    `forward`: from `inference(model)`, to trace it only once. `batches` yields (images [B, H, W, C], labels [B]). Raises InputError when it yields nothing.
+    `batches` yields (images [B, H, W, C], labels [B]); `forward`, from `inference(model)`, spares tracing anew. Raises
+    InputError when there is no image.
     """
     forward = forward or inference(model)
     hits = examples = 0

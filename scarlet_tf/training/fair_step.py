@@ -15,6 +15,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 
 EXECUTIONS = ("sequential", "lanes")
+_ZERO = tf.UnconnectedGradients.ZERO
 
 
 class Loss:
@@ -103,16 +104,17 @@ class SupernetStep:
 
 def lanes_gradients(supernet: Supernet, loss: Loss, images, labels, paths, training: bool = True):
     """All paths side by side; see `Supernet.lanes`."""
-    variables = supernet.trainable_variables
+    variables = [v.value for v in supernet.trainable_variables]
     with tf.GradientTape() as tape:
         logits = supernet.lanes(images, paths, training=training)
         num_lanes = logits.shape[0]
         total, accuracy = loss(tf.tile(labels, [num_lanes]), tf.reshape(logits, [-1, logits.shape[-1]]))
-    return total, accuracy, tape.gradient(total, variables, unconnected_gradients="zero")
+    return total, accuracy, tape.gradient(total, variables, unconnected_gradients=_ZERO)
 
 
 def sequential_gradients(supernet: Supernet, loss: Loss, images, labels, paths, training: bool = True):
     """One path after another in a tf.while_loop: one traced path, whatever their number."""
+    paths = tf.convert_to_tensor(paths)
     stem_variables = supernet.stem.trainable_variables
     variables = [v for layer in (*supernet.choice_blocks, supernet.tail) for v in layer.trainable_variables]
     with tf.GradientTape() as stem_tape:
@@ -123,7 +125,7 @@ def sequential_gradients(supernet: Supernet, loss: Loss, images, labels, paths, 
             tape.watch(features)
             x = supernet.features(features, paths[index], training)
             path_loss, path_accuracy = loss(labels, supernet.tail(x, training=training))
-        gradients = tape.gradient(path_loss, [features, *variables], unconnected_gradients="zero")
+        gradients = tape.gradient(path_loss, [features, *(v.value for v in variables)], unconnected_gradients=_ZERO)
         sums = [a + b for a, b in zip(sums, gradients, strict=True)]
         return index + 1, total + path_loss, accuracy + path_accuracy, sums
 
@@ -133,7 +135,7 @@ def sequential_gradients(supernet: Supernet, loss: Loss, images, labels, paths, 
         lambda index, *_: index < num_paths, one_path, (tf.constant(0), 0.0, 0.0, sums), parallel_iterations=1
     )
     stem_gradients = stem_tape.gradient(
-        features, stem_variables, output_gradients=sums[0], unconnected_gradients="zero"
+        features, [v.value for v in stem_variables], output_gradients=sums[0], unconnected_gradients=_ZERO
     )
     by_path = {v.path: g for v, g in zip([*stem_variables, *variables], [*stem_gradients, *sums[1:]], strict=True)}
     return total, accuracy, [by_path[v.path] for v in supernet.trainable_variables]

@@ -68,8 +68,10 @@ def train(run: Run) -> list[dict]:
 
 def named_variables(model, optimizer) -> dict:
     """All variables of a run under unique names: weights, statistics, random states and optimizer slots."""
-    everything = [*model.variables, *optimizer.variables]
-    return {f"{index:05d}:{variable.path}": variable for index, variable in enumerate(everything)}
+    # The first part of a path is Keras' running name ("supernet_3"), which says how many were made before; slots of
+    # the optimizer carry it in their own names.
+    weights = {f"model:{i:05d}:{v.path.partition('/')[2]}": v for i, v in enumerate(model.variables)}
+    return weights | {f"optimizer:{i:05d}": v for i, v in enumerate(optimizer.variables)}
 
 
 class _Trainer:

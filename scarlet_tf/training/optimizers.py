@@ -91,6 +91,7 @@ class SelectiveSGD(keras.optimizers.SGD):
         if active is None:
             super().update_step(gradient, variable, learning_rate)
             return
-        moved = self.momentum * momentum - tf.cast(learning_rate, gradient.dtype) * gradient
+        gradient = tf.cast(gradient, momentum.dtype)
+        moved = self.momentum * momentum - tf.cast(learning_rate, momentum.dtype) * gradient
         self.assign(momentum, tf.where(active, moved, momentum))
         self.assign_add(variable, tf.where(active, moved, tf.zeros_like(moved)))

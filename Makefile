@@ -1,0 +1,35 @@
+# Every target makes .venv and installs the package first when that is missing or its metadata has changed.
+# Needed beforehand: python3 >= 3.11 (with its venv module), make, and a package registry that pip can reach.
+
+PYTHON ?= python3
+CONFIG ?= configs/digits.yaml
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: run test check bench
+.DELETE_ON_ERROR:
+
+run: $(STAMP)
+	@$(BIN)/scarlet run $(CONFIG)
+
+test: check
+	@$(BIN)/pytest -q
+
+check: $(STAMP)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
+	@$(BIN)/lint-imports --no-logo > .venv/lint-imports.txt 2>&1 || { cat .venv/lint-imports.txt; exit 1; }
+	@echo "ruff and import-linter: no findings"
+
+bench: $(STAMP)
+	@for file in tools/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+$(STAMP): setup.cfg pyproject.toml
+	@command -v $(PYTHON) > /dev/null || { echo "make: $(PYTHON) was not found; install Python 3.11 or newer" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -c 'import platform; print(platform.python_version())'); try make PYTHON=python3.12" >&2; \
+	  exit 1; }
+	@echo "Installing scarlet_tf and its dependencies into .venv (once; some minutes)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@

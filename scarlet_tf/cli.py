@@ -1,0 +1,201 @@
+"""The `scarlet` command: parses, calls the library, prints.
+
+Exit codes: 0 success, 1 failure (the traceback is in run.log), 2 bad input, 130 interrupted.
+TensorFlow is imported only by the commands that need it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import importlib.metadata
+import io
+import json
+import pathlib
+import shlex
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+
+from scarlet_tf import logs
+from scarlet_tf.errors import InputError
+from scarlet_tf.report.summary import print_figures, print_summary, print_verification
+
+_STAGE_HELP = {
+    "train-supernet": "train the supernet fairly (stage 1 of 4)",
+    "search": "search the trained supernet (stage 2)",
+    "retrain": "train the picked network on its own (stage 3)",
+    "export": "fold, export and verify the retrained network (stage 4)",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    logs.quiet_frameworks()
+    arguments = make_parser().parse_args(argv)
+    logs.log_to_terminal()
+    try:
+        arguments.handler(arguments)
+        return 0
+    except InputError as error:
+        _complain(f"error: {error}")
+        return 2
+    except KeyboardInterrupt:
+        resume = f"; the same command resumes: {shlex.join(['scarlet', *argv])}" if arguments.log else ""
+        _complain(f"interrupted{resume}")
+        return 130
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        if arguments.log:
+            _complain(f"failed: {reason}; the traceback is in {arguments.log}")
+        else:
+            traceback.print_exc()
+        return 1
+
+
+def _complain(text: str) -> None:
+    print(f"scarlet: {text}", file=sys.stderr)
+
+
+# -- parsing ---------------------------------------------------------------------------------------------------
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of every command; each command's --help ends with an example."""
+    parser = argparse.ArgumentParser(
+        prog="scarlet",
+        description="From a dataset and a budget to the best compact vision network for a phone.",
+        epilog="example: scarlet run configs/digits.yaml",
+    )
+    version = importlib.metadata.version("scarlet_tf")
+    parser.add_argument("--version", action="version", version=f"scarlet {version}")
+    parser.set_defaults(log=None)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_run(commands)
+    for name, text in _STAGE_HELP.items():
+        _add_stage(commands, name, text)
+    _add_cost(commands)
+    _add_verify(commands)
+    return parser
+
+
+def _add_command(commands, name: str, text: str, example: str, handler) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + ".", epilog=f"example: {example}"
+    )
+    command.add_argument("--json", action="store_true", help="print the figures as one JSON object and nothing else")
+    command.set_defaults(handler=handler)
+    return command
+
+
+def _add_run(commands) -> None:
+    example = "scarlet run configs/digits.yaml --set search.generations=5"
+    command = _add_command(commands, "run", "run every stage in order; started again, it resumes", example, _run)
+    _add_config(command, required=False)
+
+
+def _add_stage(commands, name: str, text: str) -> None:
+    example = f"scarlet {name} configs/digits.yaml --run-dir runs/digits"
+    command = _add_command(commands, name, text, example, _stage)
+    command.set_defaults(stage=name)
+    _add_config(command, required=True)
+
+
+def _add_config(command: argparse.ArgumentParser, required: bool) -> None:
+    command.add_argument("config", metavar="CONFIG", help="a YAML file, such as configs/digits.yaml")
+    default = "" if required else " (default: runs/<name of the config file>)"
+    command.add_argument("--run-dir", metavar="DIR", required=required, help=f"folder of the run's files{default}")
+    command.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        dest="overrides",
+        action="append",
+        default=[],
+        help="override one value of the config, such as search.generations=5; may be repeated",
+    )
+
+
+def _add_cost(commands) -> None:
+    example = "scarlet cost scarlet_a; scarlet cost 0,1,2,... --space s1 --input-size 192 --classes 10"
+    command = _add_command(commands, "cost", "count multiply-adds and parameters of a network", example, _cost)
+    command.add_argument(
+        "network", metavar="ARCH|ZOO_NAME", help="choices such as 4,8,2,..., or a name such as scarlet_a"
+    )
+    command.add_argument("--space", help="s1, s2 (default), or the YAML file of a space of your own")
+    command.add_argument(
+        "--input-size", type=int, metavar="PIXELS", help="side of the image (default: the space's, 224)"
+    )
+    command.add_argument("--classes", type=int, default=1000, help="classes of the classifier (default: 1000)")
+
+
+def _add_verify(commands) -> None:
+    example = "scarlet verify runs/digits/export/model_int8.tflite"
+    text = "compare exported files with the Keras network they came from, on the run's test images"
+    command = _add_command(commands, "verify", text, example, _verify)
+    command.add_argument("files", metavar="FILE", nargs="+", help="a .tflite file or SavedModel folder of a run")
+    command.add_argument("--run-dir", metavar="DIR", help="the run they belong to (default: the folder they lie in)")
+
+
+# -- commands --------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _run_folder(arguments: argparse.Namespace) -> Iterator[tuple]:
+    """(config, run folder) once every mistake in the config, or in the choice of the folder, has been found.
+
+    Inside the block, log lines and whatever libraries print go to the folder's run.log.
+    """
+    with logs.NativeLines() as native:
+        from scarlet_tf.config import check_run_dir, load_config
+
+        config = load_config(arguments.config, arguments.overrides)
+        run_dir = pathlib.Path(arguments.run_dir or pathlib.Path("runs") / pathlib.Path(arguments.config).stem)
+        check_run_dir(run_dir, config)
+        with logs.log_to_file(run_dir / "run.log"):
+            arguments.log = run_dir / "run.log"
+            native.send_to(arguments.log)
+            yield config, run_dir
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    with _run_folder(arguments) as (config, run_dir):
+        from scarlet_tf import pipeline
+
+        summary = pipeline.run_all(config, run_dir)
+    _show(arguments, summary, print_summary)
+
+
+def _stage(arguments: argparse.Namespace) -> None:
+    with _run_folder(arguments) as (config, run_dir):
+        from scarlet_tf import pipeline
+
+        figures = pipeline.run_stage(arguments.stage, config, run_dir, arguments.config)
+    _show(arguments, figures, functools.partial(print_figures, arguments.stage))
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    with logs.NativeLines(), contextlib.redirect_stdout(io.StringIO()):
+        from scarlet_tf import pipeline
+
+        results = pipeline.verify_files(arguments.files, arguments.run_dir)
+    _show(arguments, results, print_verification)
+
+
+def _cost(arguments: argparse.Namespace) -> None:
+    from scarlet_tf.report.costs import cost_figures, cost_lines
+
+    figures = cost_figures(arguments.network, arguments.space, arguments.input_size, arguments.classes)
+    _show(arguments, figures, lambda figures: print("\n".join(cost_lines(figures))))
+
+
+def _show(arguments: argparse.Namespace, figures, show: Callable) -> None:
+    if arguments.json:
+        print(json.dumps(figures, allow_nan=False))
+    else:
+        show(figures)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

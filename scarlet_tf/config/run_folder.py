@@ -1,0 +1,56 @@
+"""The run folder's copy of the configuration, and the refusal of a folder that belongs to another one."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from scarlet_tf.config.schema import Config, load_config
+from scarlet_tf.config.validation import show
+from scarlet_tf.errors import InputError
+from scarlet_tf.files import write_text
+
+# Keys that may differ when a run folder is used again. None: whatever else changed would mix two experiments.
+MAY_DIFFER: frozenset[str] = frozenset()
+
+
+def check_run_dir(run_dir, config: Config, may_differ: frozenset[str] = MAY_DIFFER) -> None:
+    """Refuses a folder that belongs to another configuration or space, naming the keys with both values."""
+    path = _path(run_dir)
+    if not path.exists():
+        return
+    lines = [
+        f"{key}: {show(old)} in the folder, {show(new)} now"
+        for key, (old, new) in differing_keys(load_config(path).to_dict(), config.to_dict()).items()
+        if key not in may_differ
+    ]
+    if lines:
+        head = f"{run_dir}: it belongs to another configuration; use another --run-dir, or undo these changes:"
+        raise InputError("\n  ".join([head, *lines]))
+
+
+def claim_run_dir(run_dir, config: Config, may_differ: frozenset[str] = MAY_DIFFER) -> None:
+    """Writes the resolved configuration to run_dir/config.yaml, unless the folder has it already."""
+    check_run_dir(run_dir, config, may_differ)
+    if not _path(run_dir).exists():
+        header = "# The configuration of this run, with every default written out.\n"
+        write_text(_path(run_dir), header + yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True))
+
+
+def _path(run_dir) -> pathlib.Path:
+    return pathlib.Path(run_dir) / "config.yaml"
+
+
+def differing_keys(old: Mapping, new: Mapping, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Dotted keys whose values differ, with both values; a key that one side lacks counts as null there."""
+    found = {}
+    for key in dict.fromkeys([*old, *new]):
+        left, right = old.get(key), new.get(key)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            found |= differing_keys(left, right, f"{prefix}{key}.")
+        elif left != right:
+            found[prefix + key] = (left, right)
+    return found

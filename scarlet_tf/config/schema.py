@@ -1,0 +1,126 @@
+"""Config: one run as a value, read from YAML; every mistake is named by its key."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from scarlet_tf.config import sections
+from scarlet_tf.config.sections import SECTIONS, ExportConfig
+from scarlet_tf.config.validation import did_you_mean, show, to_plain, validate_section
+from scarlet_tf.config.yaml_reader import override, parse_yaml
+from scarlet_tf.errors import InputError
+from scarlet_tf.space import SearchSpace
+
+if TYPE_CHECKING:
+    from scarlet_tf.data.datasets import DataConfig
+    from scarlet_tf.search.run import SearchConfig
+    from scarlet_tf.training.network import RetrainConfig
+    from scarlet_tf.training.supernet import SupernetConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One run: what `scarlet run` is given. `seed` fills every section that has a seed and does not set it."""
+
+    name: str
+    seed: int
+    data: DataConfig
+    space: SearchSpace
+    supernet: SupernetConfig
+    search: SearchConfig
+    retrain: RetrainConfig
+    export: ExportConfig
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, every default written out; `parse_config` reads it back."""
+        values: dict[str, Any] = {"name": self.name, "seed": self.seed}
+        for name, section in sections.section_types().items():
+            values[name] = to_plain(section, getattr(self, name))
+        values["space"] = _space_to_plain(self.space)
+        return {key: values[key] for key in ("name", "seed", *SECTIONS)}
+
+
+def load_config(path, overrides: Sequence[str] = ()) -> Config:
+    """The configuration in the YAML file `path` with `--set` overrides such as "search.generations=5" applied."""
+    path = pathlib.Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: expected a readable YAML file: {reason}") from error
+    values = parse_yaml(text, str(path))
+    if not isinstance(values, Mapping):
+        raise InputError(f"{path}: expected a mapping of {', '.join(SECTIONS)}, got {show(values)}")
+    values = {"name": path.stem, **values}
+    for text in overrides:
+        override(values, text)
+    return parse_config(values, str(path), path.parent)
+
+
+def parse_config(values: Mapping[str, Any], source: str = "config", folder=".") -> Config:
+    """Validates plain values; one InputError lists every mistake found, a line each, with `source` in front.
+
+    `space` may be a published name, a mapping or the path of a YAML file, relative to `folder`.
+    """
+    mistakes = list(_unknown_sections(values))
+    fields: dict[str, Any] = {"seed": values.get("seed", 0), "name": values.get("name", "run")}
+    if isinstance(fields["seed"], bool) or not isinstance(fields["seed"], int) or fields["seed"] < 0:
+        mistakes.append(f"seed: expected an integer >= 0, got {show(fields['seed'])}")
+        fields["seed"] = 0
+    if not isinstance(fields["name"], str) or not fields["name"]:
+        mistakes.append(f"name: expected a string, got {show(fields['name'])}")
+    for name, section in sections.section_types().items():
+        raw = _with_seed(values.get(name), section, fields["seed"])
+        fields[name] = validate_section(name, section, raw, mistakes)
+    try:
+        fields["space"] = _space(values.get("space"), fields["data"], folder)
+    except InputError as error:
+        mistakes.append(str(error))
+    if mistakes:
+        raise InputError("\n  ".join([f"{source}:", *mistakes]) if len(mistakes) > 1 else f"{source}: {mistakes[0]}")
+    return Config(**fields)
+
+
+def _unknown_sections(values: Mapping) -> Iterator[str]:
+    for key in values:
+        if key not in ("name", "seed", *SECTIONS):
+            yield f"{key}: unknown key{did_you_mean(str(key))}"
+
+
+def _with_seed(raw: Any, section: type, seed: Any) -> Any:
+    raw = {} if raw is None else raw
+    has_seed = any(field.name == "seed" for field in dataclasses.fields(section))
+    if has_seed and isinstance(raw, Mapping) and raw.get("seed") is None:
+        return {**raw, "seed": seed}
+    return raw
+
+
+def _space(raw: Any, data: Any, folder) -> SearchSpace:
+    """The space at the size of the images, unless it names a size itself; two different sizes are a mistake."""
+    if raw is None:
+        raise InputError('space: missing; expected "s1", "s2", a mapping or the path of a YAML file')
+    own_size = False
+    if isinstance(raw, str) and raw.endswith((".yaml", ".yml")):
+        space = SearchSpace.from_yaml(pathlib.Path(folder) / raw)
+    elif isinstance(raw, str):
+        space = SearchSpace.from_name(raw)
+    else:
+        space = SearchSpace.from_dict(raw)
+        own_size = "input_size" in raw
+    size = getattr(data, "image_size", None)
+    if size is None:
+        return space
+    if own_size and space.input_size != size:
+        raise InputError(f"space.input_size: expected {size}, which is data.image_size, got {space.input_size}")
+    return dataclasses.replace(space, input_size=size)
+
+
+def _space_to_plain(space: SearchSpace) -> Any:
+    try:
+        published = SearchSpace.from_name(space.name, input_size=space.input_size)
+    except InputError:
+        return space.to_dict()
+    return space.name if published == space else space.to_dict()

@@ -1,0 +1,72 @@
+"""The sections of a configuration: each is the frozen dataclass of the library stage that uses it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Iterator
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.space import SearchSpace
+
+FORMATS = ("float32", "float16", "dynamic", "int8")
+SECTIONS = ("data", "space", "supernet", "search", "retrain", "export")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig:
+    """Which files are written, and on how many images they are calibrated (int8, training split) and verified (test)."""
+
+    formats: tuple[str, ...] = FORMATS
+    saved_model: bool = True
+    calibration_examples: int = 200
+    verification_examples: int = 1000
+    __pydantic_config__: typing.ClassVar = {"extra": "forbid"}
+
+    def __post_init__(self):
+        for name in self.formats:
+            if name not in FORMATS:
+                raise InputError(f"export.formats: expected some of {', '.join(FORMATS)}, got {name!r}")
+        if not self.formats or len(set(self.formats)) != len(self.formats):
+            raise InputError(f"export.formats: expected at least one format and no repeats, got {list(self.formats)}")
+        for key in ("calibration_examples", "verification_examples"):
+            if getattr(self, key) < 1:
+                raise InputError(f"export.{key}: expected an integer >= 1, got {getattr(self, key)}")
+
+
+@functools.cache
+def section_types() -> dict[str, type]:
+    """The dataclass of each section except `space`; imported late, because some of their modules import TensorFlow."""
+    from scarlet_tf.data.datasets import DataConfig
+    from scarlet_tf.search.run import SearchConfig
+    from scarlet_tf.training.network import RetrainConfig
+    from scarlet_tf.training.supernet import SupernetConfig
+
+    return {
+        "data": DataConfig,
+        "supernet": SupernetConfig,
+        "search": SearchConfig,
+        "retrain": RetrainConfig,
+        "export": ExportConfig,
+    }
+
+
+def known_keys() -> Iterator[str]:
+    """Every dotted key that a configuration may hold, sections included."""
+    yield from ("name", "seed", *SECTIONS)
+    yield from (f"space.{field.name}" for field in dataclasses.fields(SearchSpace))
+    for name, section in section_types().items():
+        yield from _keys_of(section, name)
+
+
+def _keys_of(section: type, prefix: str) -> Iterator[str]:
+    hints = typing.get_type_hints(section)
+    for field in dataclasses.fields(section):
+        yield f"{prefix}.{field.name}"
+        hint = hints[field.name]
+        options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        for option in options:
+            if dataclasses.is_dataclass(option):
+                yield from _keys_of(option, f"{prefix}.{field.name}")

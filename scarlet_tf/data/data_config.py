@@ -1,0 +1,100 @@
+"""DataConfig: which dataset, how it is split and how its images are prepared. Imports no framework."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar, Literal
+
+from scarlet_tf.errors import InputError
+
+SOURCES = ("digits", "tfds", "folder")
+NORMALIZATIONS = ("inception", "imagenet", "unit")
+AUGMENTATIONS = ("none", "shift", "crop_flip", "inception")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """One dataset.
+
+    source: "digits" (scikit-learn's 8 x 8 digits, embedded), "tfds" (TensorFlow Datasets) or "folder" (class folders).
+    name: a TFDS name such as "cifar10", or a title for a folder.
+    directory: a prepared TFDS folder (the one with dataset_info.json), or the folder of class folders.
+    data_dir: where TFDS keeps prepared datasets, for a lookup by name.
+    image_size: side of the square images that the network sees, in pixels.
+    validation_fraction: share of the training images held out; `validation_examples` gives a number instead.
+    test_fraction: share of all images held out for testing where the dataset has no test split of its own.
+    test_split: name of the TFDS split to test on; by default "test", else "validation".
+    crop_fraction: side of the central square kept at evaluation, relative to the shorter side.
+    max_train_examples, max_test_examples: stratified random subsets, for trials.
+    memory_bytes: a dataset whose decoded images take less is held in memory; a larger one is streamed.
+    shuffle_buffer: encoded examples that the shuffling of a streamed TFDS dataset holds.
+    check_images: decode every file of a folder once while loading, to find those that cannot be.
+    download: whether TFDS may download a dataset that is not prepared yet.
+    """
+
+    source: Literal["digits", "tfds", "folder"] = "digits"
+    name: str | None = None
+    directory: str | None = None
+    data_dir: str | None = None
+    image_size: int = 32
+    validation_fraction: float = 0.1
+    validation_examples: int | None = None
+    test_fraction: float = 0.2
+    test_split: str | None = None
+    crop_fraction: float = 1.0
+    normalization: Literal["inception", "imagenet", "unit"] = "inception"
+    augmentation: Literal["none", "shift", "crop_flip", "inception"] = "none"
+    seed: int = 0
+    max_train_examples: int | None = None
+    max_test_examples: int | None = None
+    memory_bytes: int = 2**30
+    shuffle_buffer: int = 16384
+    check_images: bool = True
+    download: bool = True
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+
+    def __post_init__(self):
+        self._check_choice("source", SOURCES)
+        self._check_choice("normalization", NORMALIZATIONS)
+        self._check_choice("augmentation", AUGMENTATIONS)
+        for key in ("name", "directory", "data_dir", "test_split"):
+            value = getattr(self, key)
+            if value is not None and (not isinstance(value, str) or not value):
+                raise InputError(f"data.{key}: expected a non-empty string, got {value!r}")
+        for key in ("image_size", "memory_bytes", "shuffle_buffer"):
+            self._check_integer(key, 0 if key == "memory_bytes" else 1)
+        self._check_integer("seed", 0)
+        for key in ("validation_examples", "max_train_examples", "max_test_examples"):
+            self._check_integer(key, 1, optional=True)
+        for key in ("validation_fraction", "test_fraction", "crop_fraction"):
+            self._check_fraction(key, closed=key == "crop_fraction")
+        for key in ("check_images", "download"):
+            if not isinstance(getattr(self, key), bool):
+                raise InputError(f"data.{key}: expected true or false, got {getattr(self, key)!r}")
+        self._check_place()
+
+    def _check_place(self) -> None:
+        if self.source == "folder" and not self.directory:
+            raise InputError("data.directory: expected the folder of class folders, got none")
+        if self.source == "tfds" and not (self.name or self.directory):
+            raise InputError("data.name: expected a TFDS name (or data.directory a prepared folder), got none")
+
+    def _check_choice(self, key: str, allowed: tuple[str, ...]) -> None:
+        if getattr(self, key) not in allowed:
+            raise InputError(f"data.{key}: expected one of {list(allowed)}, got {getattr(self, key)!r}")
+
+    def _check_integer(self, key: str, least: int, optional: bool = False) -> None:
+        value = getattr(self, key)
+        if optional and value is None:
+            return
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise InputError(f"data.{key}: expected an integer >= {least}, got {value!r}")
+
+    def _check_fraction(self, key: str, closed: bool) -> None:
+        value = getattr(self, key)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not (0 < value < 1 or (closed and value == 1)):
+            raise InputError(
+                f"data.{key}: expected a number above 0 and {'up to' if closed else 'below'} 1, got {value!r}"
+            )

@@ -1,0 +1,133 @@
+"""From pixels to what a network reads: the one path that training, evaluation and exported files share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from scarlet_tf.data.augmentation import random_resized_crop, random_shift
+from scarlet_tf.data.data_config import AUGMENTATIONS, NORMALIZATIONS
+from scarlet_tf.data.decoding import decode
+from scarlet_tf.errors import InputError
+
+# (mean, standard deviation) of red, green and blue in units of 0..255; what a network reads is (pixel - mean) / std.
+_STATISTICS = {
+    "inception": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+    "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "unit": ((0.0, 0.0, 0.0), (255.0, 255.0, 255.0)),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """How images are made ready.
+
+    At evaluation: the central square whose side is `crop_fraction` of the shorter side (0.875 is usual on
+    ImageNet), resized to `image_size` pixels by antialiased bilinear interpolation, then normalised: "inception"
+    to [-1, 1], "imagenet" by that dataset's mean and deviation, "unit" to [0, 1].
+
+    In training, `augmentation` comes before the normalisation: "none"; "shift" (pad an eighth of the side with
+    black, crop at random: no flip, for digits); "crop_flip" (the same, then a horizontal flip; 4 pixels at 32, as
+    is usual on CIFAR); "inception" (crop of random area and aspect ratio instead of the central one, flip,
+    colour jitter).
+    """
+
+    image_size: int
+    crop_fraction: float = 1.0
+    normalization: str = "inception"
+    augmentation: str = "none"
+
+    def __post_init__(self):
+        if not isinstance(self.image_size, int) or isinstance(self.image_size, bool) or self.image_size < 1:
+            raise InputError(f"preprocessing.image_size: expected an integer >= 1, got {self.image_size!r}")
+        if not isinstance(self.crop_fraction, (int, float)) or not 0 < self.crop_fraction <= 1:
+            raise InputError(f"preprocessing.crop_fraction: expected above 0 and up to 1, got {self.crop_fraction!r}")
+        for key, allowed in (("normalization", NORMALIZATIONS), ("augmentation", AUGMENTATIONS)):
+            if getattr(self, key) not in allowed:
+                raise InputError(f"preprocessing.{key}: expected one of {list(allowed)}, got {getattr(self, key)!r}")
+
+    @property
+    def mean(self) -> tuple[float, float, float]:
+        """Per channel, in units of 0..255."""
+        return _STATISTICS[self.normalization][0]
+
+    @property
+    def std(self) -> tuple[float, float, float]:
+        """Per channel, in units of 0..255."""
+        return _STATISTICS[self.normalization][1]
+
+    @property
+    def augments_batches(self) -> bool:
+        """Whether `augment` takes whole batches at once without a loop over their images."""
+        return self.augmentation != "inception"
+
+    def prepare(self, image) -> tf.Tensor:
+        """Evaluation: uint8 [H, W, C] or [B, H, W, C] to float32 [..., S, S, 3]; C is 1, 2, 3 or 4, alpha last."""
+        return self.normalize(self._fit(rgb(image)))
+
+    def decode_and_prepare(self, encoded) -> tf.Tensor:
+        """Evaluation from a scalar string of JPEG or PNG bytes to float32 [S, S, 3]."""
+        return self.prepare(decode(encoded))
+
+    def augment(self, image, seed) -> tf.Tensor:
+        """Training: like `prepare`, but distorted at random; a pure function of the image(s) and `seed` [2]."""
+        image = rgb(image)
+        if self.augmentation == "none":
+            return self.prepare(image)
+        if self.augmentation == "inception":
+            return self.normalize(random_resized_crop(image, self.image_size, seed))
+        margin = max(1, self.image_size // 8)
+        pixels = random_shift(self._fit(image), margin, seed, flip=self.augmentation == "crop_flip")
+        return self.normalize(pixels)
+
+    def normalize(self, pixels) -> tf.Tensor:
+        """(pixels - mean) / std, for float32 pixels in 0..255."""
+        # Multiplied, because graph optimisation would turn a division into that, with another rounding than eagerly.
+        scale = tf.constant([1 / std for std in self.std], tf.float32)
+        return (pixels - tf.constant(self.mean, tf.float32)) * scale
+
+    def to_dict(self) -> dict:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping) -> Preprocessing:
+        """Inverse of `to_dict`."""
+        try:
+            return cls(**data)
+        except TypeError as error:
+            raise InputError(f"preprocessing: expected the keys of Preprocessing.to_dict, got {data!r}") from error
+
+    def _fit(self, image: tf.Tensor) -> tf.Tensor:
+        """Central square of [..., H, W, 3] resized to [..., S, S, 3], float32 in 0..255."""
+        image = _central_square(image, self.crop_fraction)
+        if image.shape[-3:-1] == [self.image_size, self.image_size]:
+            return tf.cast(image, tf.float32)
+        return tf.image.resize(image, [self.image_size] * 2, "bilinear", antialias=True)
+
+
+def rgb(image) -> tf.Tensor:
+    """[..., H, W, C] as [..., H, W, 3]: grey is repeated, an alpha channel dropped. C must be known statically."""
+    image = tf.convert_to_tensor(image)
+    channels = image.shape[-1] if image.shape.rank in (3, 4) else None
+    if channels not in (1, 2, 3, 4):
+        raise InputError(f"image: expected [H, W, C] or [B, H, W, C] with 1 to 4 channels, got shape {image.shape}")
+    if channels == 3:
+        return image
+    return tf.repeat(image[..., :1], 3, axis=-1) if channels < 3 else image[..., :3]
+
+
+def _central_square(image: tf.Tensor, fraction: float) -> tf.Tensor:
+    height, width = image.shape[-3:-1]
+    if height is None or width is None:
+        size = tf.shape(image)[-3:-1]
+        side = tf.maximum(tf.round(fraction * tf.cast(tf.reduce_min(size), tf.float32)), 1.0)
+        side = tf.cast(side, tf.int32)
+        top, left = tf.unstack((size - side) // 2)
+    else:
+        # float32 and rounding to even, as in the branch above, so that both crop alike.
+        side = max(1, int(np.round(np.float32(fraction) * np.float32(min(height, width)))))
+        top, left = (height - side) // 2, (width - side) // 2
+    return image[..., top : top + side, left : left + side, :]

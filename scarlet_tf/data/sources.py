@@ -1,0 +1,61 @@
+"""What every source of images delivers, and where sources look for directories."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+
+from scarlet_tf.data.splits import Split
+
+DATA_DIR_VARIABLE = "SCARLET_DATA_DIR"
+# Files that take less together are identified by their contents, others by their sizes.
+_HASHED_BYTES = 2**28
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceData:
+    """The splits that a dataset comes with: "train" always, "validation" and "test" where it has them.
+
+    `fingerprint` identifies the content, wherever it lies; `skipped` names images that could not be decoded.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    splits: dict[str, Split]
+    fingerprint: str
+    skipped: tuple[str, ...] = ()
+
+
+def data_root() -> pathlib.Path | None:
+    """The folder that the environment variable SCARLET_DATA_DIR names, if it is set."""
+    value = os.environ.get(DATA_DIR_VARIABLE)
+    return pathlib.Path(value).expanduser() if value else None
+
+
+def find_directory(directory: str) -> pathlib.Path:
+    """`directory` itself, or, where that does not exist and is relative, the one under $SCARLET_DATA_DIR."""
+    path, root = pathlib.Path(directory).expanduser(), data_root()
+    if not path.is_dir() and not path.is_absolute() and root is not None and (root / path).is_dir():
+        return root / path
+    return path
+
+
+def fingerprint(parts: Iterable[str | bytes]) -> str:
+    """Sixteen hex digits of SHA-256 over `parts`, each with its length, so that no two lists run together."""
+    digest = hashlib.sha256()
+    for part in parts:
+        part = part.encode() if isinstance(part, str) else part
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()[:16]
+
+
+def file_identities(paths: Sequence[pathlib.Path]) -> list[str]:
+    """One string a file: its size, and the SHA-256 of its content where all the files are small together."""
+    sizes = [path.stat().st_size for path in paths]
+    if sum(sizes) > _HASHED_BYTES:
+        return [str(size) for size in sizes]
+    return [f"{size} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path, size in zip(paths, sizes, strict=True)]

@@ -1,0 +1,195 @@
+"""Datasets of TensorFlow Datasets, prepared in a folder or found (or downloaded) by name."""
+
+from __future__ import annotations
+
+import logging
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from scarlet_tf.data.data_config import DataConfig
+from scarlet_tf.data.decoding import decode
+from scarlet_tf.data.images import ArrayImages, RaggedImages, in_memory
+from scarlet_tf.data.preprocessing import Preprocessing
+from scarlet_tf.data.records import RecordSplit, Shards
+from scarlet_tf.data.sources import (
+    DATA_DIR_VARIABLE,
+    SourceData,
+    data_root,
+    file_identities,
+    find_directory,
+    fingerprint,
+)
+from scarlet_tf.data.splits import IndexedSplit, Split
+from scarlet_tf.errors import InputError
+
+logger = logging.getLogger("scarlet_tf")
+# Decoded pixels a byte of compressed image, where the dataset does not state its images' size; on the safe side.
+_EXPANSION = 20
+
+
+def load(config: DataConfig, preprocessing: Preprocessing) -> SourceData:
+    """Reads the splits "train", "validation" and "test" as far as they exist; `config.test_split` renames one."""
+    builder = _find_builder(config)
+    info = builder.info
+    if str(info.file_format.value) != "tfrecord":
+        raise InputError(f"data.name: {info.full_name}: expected TFRecord files, got {info.file_format.value}")
+    image_key, label_key = _feature_keys(info)
+    class_names = tuple(info.features[label_key].names)
+    splits, parts = {}, [info.name, str(info.version)]
+    for role, name in _split_names(info, config).items():
+        reader = _SplitReader(info, name, image_key, label_key, config)
+        splits[role] = reader.split(preprocessing, len(class_names))
+        parts += [role, *reader.identity()]
+    return SourceData(info.name, class_names, splits, fingerprint(parts))
+
+
+def _find_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
+    """`directory`; else $SCARLET_DATA_DIR/<name>/<version> or .../<name>_jpeg/<version>; else TFDS by name."""
+    if config.directory:
+        path = find_directory(config.directory)
+        if not (path / "dataset_info.json").is_file():
+            raise InputError(
+                f"data.directory: expected a prepared TFDS folder with dataset_info.json, got {config.directory!r}"
+                f" (relative paths are also looked up under ${DATA_DIR_VARIABLE})"
+            )
+        return _builder_from_directory(path)
+    prepared = _prepared_directory(config.name)
+    return _builder_from_directory(prepared) if prepared else _builder_by_name(config)
+
+
+def _builder_from_directory(path: pathlib.Path) -> tfds.core.DatasetBuilder:
+    try:
+        return tfds.builder_from_directory(path)
+    except Exception as error:  # Whatever TFDS makes of torn or foreign JSON.
+        raise InputError(f"{path}: expected a prepared TFDS folder, but it could not be read: {error}") from error
+
+
+def _prepared_directory(name: str) -> pathlib.Path | None:
+    """The newest version (or the one in "name:version") under $SCARLET_DATA_DIR, if there is one."""
+    root = data_root()
+    name, _, version = name.partition(":")
+    for folder in (root / name, root / f"{name}_jpeg") if root else ():
+        found = [path.parent for path in folder.glob("*/dataset_info.json") if version in ("", path.parent.name)]
+        if found:
+            return max(found, key=lambda path: [int(part) for part in path.name.split(".") if part.isdecimal()])
+    return None
+
+
+def _builder_by_name(config: DataConfig) -> tfds.core.DatasetBuilder:
+    where = f"or set {DATA_DIR_VARIABLE} to a folder that holds {config.name}/<version>/dataset_info.json"
+    try:
+        builder = tfds.builder(config.name, data_dir=config.data_dir)
+    except Exception as error:  # TFDS raises many kinds here, some after trying the network.
+        raise InputError(
+            f"data.name: expected a dataset that TFDS knows, got {config.name!r}; correct it {where}"
+        ) from error
+    if builder.data_path.exists():
+        return builder
+    if not config.download:
+        raise InputError(f"data.name: {config.name!r} is not prepared; allow data.download {where}")
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # Network, disk, checksum and import errors alike leave no dataset.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"data.name: {config.name!r} could not be downloaded ({reason}); connect, {where}") from error
+    return builder
+
+
+def _feature_keys(info: tfds.core.DatasetInfo) -> tuple[str, str]:
+    """Keys of the one image and the one class label."""
+    features = dict(info.features.items()) if isinstance(info.features, tfds.features.FeaturesDict) else {}
+    images = [key for key, value in features.items() if isinstance(value, tfds.features.Image)]
+    labels = [key for key, value in features.items() if isinstance(value, tfds.features.ClassLabel)]
+    if info.supervised_keys and info.supervised_keys[0] in images and info.supervised_keys[1] in labels:
+        return info.supervised_keys[0], info.supervised_keys[1]
+    if len(images) != 1 or len(labels) != 1:
+        raise InputError(f"data.name: {info.name}: expected one image and one class label, got {sorted(features)}")
+    return images[0], labels[0]
+
+
+def _split_names(info: tfds.core.DatasetInfo, config: DataConfig) -> dict[str, str]:
+    """Role to the dataset's split name. A lone "validation" serves as test split, as is usual on ImageNet."""
+    available = sorted(info.splits)
+    if "train" not in available:
+        raise InputError(f"data.name: {info.name}: expected a split named train, got {available}")
+    names = {"train": "train"}
+    test = config.test_split or next((name for name in ("test", "validation") if name in available), None)
+    if test is not None:
+        if test not in available or test == "train":
+            raise InputError(f"data.test_split: expected one of {[s for s in available if s != 'train']}, got {test!r}")
+        names["test"] = test
+    if "validation" in available and test != "validation":
+        names["validation"] = "validation"
+    return names
+
+
+class _SplitReader:
+    """Reads one split of a prepared dataset."""
+
+    def __init__(self, info, name: str, image_key: str, label_key: str, config: DataConfig):
+        self._info, self._split, self._config = info, info.splits[name], config
+        self._image_key, self._label_key = image_key, label_key
+        self._shards = Shards(
+            [str(path) for path in self._split.filepaths],
+            [int(length) for length in self._split.shard_lengths],
+            self._parse,
+            config.shuffle_buffer,
+        )
+
+    def split(self, preprocessing: Preprocessing, num_classes: int) -> Split:
+        try:
+            if self._decoded_bytes() <= self._config.memory_bytes:
+                images, labels = self._decoded()
+                split = IndexedSplit(images, np.arange(len(labels)), labels, preprocessing)
+            else:
+                labels = self._labels()
+                split = RecordSplit(self._shards, np.arange(len(labels)), labels, preprocessing)
+        except tf.errors.OpError as error:
+            reason = str(error.message).splitlines()[0]
+            raise InputError(f"{self._info.name}: split {self._split.name}: could not be read: {reason}") from error
+        if len(labels) and (labels.min() < 0 or labels.max() >= num_classes):
+            raise InputError(
+                f"{self._info.name}: split {self._split.name}: expected labels from 0 to {num_classes - 1}, got"
+                f" {labels.min()} to {labels.max()}; set data.test_split where a test split comes without labels"
+            )
+        return split
+
+    def identity(self) -> list[str]:
+        """What identifies the shards: names, sizes and, for small datasets, contents."""
+        paths = [pathlib.Path(path) for path in self._shards.paths]
+        return [f"{path.name} {identity}" for path, identity in zip(paths, file_identities(paths), strict=True)]
+
+    def _decoded_bytes(self) -> int:
+        """Upper estimate of the split's size as uint8 [N, H, W, 3]."""
+        size = self._fixed_size()
+        return self._split.num_bytes * _EXPANSION if size is None else self._shards.num_records * size[0] * size[1] * 3
+
+    def _fixed_size(self) -> tuple[int, int] | None:
+        """(height, width) where all images have the same."""
+        height, width, _ = self._info.features[self._image_key].shape
+        return (height, width) if height and width else None
+
+    def _decoded(self) -> tuple[ArrayImages | RaggedImages, np.ndarray]:
+        dataset = self._shards.in_order().map(lambda _, record: self._decoded_record(record), tf.data.AUTOTUNE)
+        if self._fixed_size() is None:
+            images, labels = zip(*dataset.prefetch(64).as_numpy_iterator(), strict=True)
+            return in_memory(images), np.asarray(labels, np.int32)
+        images, labels = zip(*dataset.batch(1024).prefetch(2).as_numpy_iterator(), strict=True)
+        return ArrayImages(np.concatenate(images)), np.concatenate(labels).astype(np.int32)
+
+    def _decoded_record(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        encoded, label = self._parse(record)
+        return decode(encoded), label
+
+    def _labels(self) -> np.ndarray:
+        logger.info("%s: reading the labels of %d streamed images", self._split.name, self._shards.num_records)
+        dataset = self._shards.in_order().map(lambda _, record: self._parse(record)[1], tf.data.AUTOTUNE)
+        return np.concatenate([*dataset.batch(4096).as_numpy_iterator()]).astype(np.int32)
+
+    def _parse(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        skip = {self._image_key: tfds.decode.SkipDecoding()}
+        example = self._info.features.deserialize_example(record, decoders=skip)
+        return example[self._image_key], example[self._label_key]

@@ -1,0 +1,97 @@
+"""TFLite flatbuffers: what is in one, and rewriting names and metadata."""
+
+from __future__ import annotations
+
+import collections
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+_IDENTIFIER = b"TFL3"
+_ALIGNMENT = 16
+_OPERATION_NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+
+
+def rewrite(content: bytes, input_name: str, output_name: str, metadata: dict[str, bytes]) -> bytes:
+    """The same graph with its one input and output renamed, in the signature too, and metadata buffers added."""
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    graph = model.subgraphs[0]
+    graph.tensors[graph.inputs[0]].name = input_name
+    graph.tensors[graph.outputs[0]].name = output_name
+    for signature in model.signatureDefs or ():
+        signature.inputs[0].name, signature.outputs[0].name = input_name, output_name
+    model.metadata = [entry for entry in model.metadata or () if _text(entry.name) not in metadata]
+    for name, value in metadata.items():
+        entry = schema.MetadataT(name=name, buffer=len(model.buffers))
+        model.buffers.append(schema.BufferT(data=np.frombuffer(value, np.uint8)))
+        model.metadata.append(entry)
+    model.buffers = [_AlignedBuffer(buffer.data, buffer.offset, buffer.size) for buffer in model.buffers]
+    builder = flatbuffers.Builder(len(content) + 2**16)
+    builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def read_metadata(content: bytes, name: str) -> bytes | None:
+    """The metadata buffer called `name`."""
+    model = schema.Model.GetRootAs(content, 0)
+    for index in range(model.MetadataLength()):
+        entry = model.Metadata(index)
+        if _text(entry.Name()) == name:
+            return model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
+    return None
+
+
+def count_operations(content: bytes) -> dict[str, int]:
+    """Operation names with their numbers, most frequent first; a custom or Flex operation as "CUSTOM:<name>"."""
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    names = [_operation_name(code) for code in model.operatorCodes]
+    counts = collections.Counter(
+        names[operator.opcodeIndex] for graph in model.subgraphs for operator in graph.operators
+    )
+    return dict(counts.most_common())
+
+
+def buffer_offsets(content: bytes) -> list[int]:
+    """Where in the file the data of each non-empty buffer begins."""
+    model = schema.Model.GetRootAs(content, 0)
+    start = np.frombuffer(content, np.uint8).__array_interface__["data"][0]
+    arrays = (model.Buffers(i).DataAsNumpy() for i in range(model.BuffersLength()) if model.Buffers(i).DataLength())
+    return [array.__array_interface__["data"][0] - start for array in arrays]
+
+
+def count_partitions(interpreter: Interpreter) -> int:
+    """Into how many delegate partitions the allocated graph falls; 1 is best, 0 means no delegate took any of it.
+
+    Only the interpreter's private list of operations tells; this function is the one place that reads it.
+    """
+    return sum(operation["op_name"] == "DELEGATE" for operation in interpreter._get_ops_details())
+
+
+class _AlignedBuffer(schema.BufferT):
+    """A buffer whose data begin at a multiple of 16 bytes, as the schema demands and its Python code does not do."""
+
+    def Pack(self, builder):
+        data = None
+        if self.data is not None:
+            content = np.asarray(self.data, np.uint8).tobytes()
+            builder.Prep(_ALIGNMENT, len(content))
+            data = builder.CreateByteVector(content)
+        schema.BufferStart(builder)
+        if data is not None:
+            schema.BufferAddData(builder, data)
+        schema.BufferAddOffset(builder, self.offset)
+        schema.BufferAddSize(builder, self.size)
+        return schema.BufferEnd(builder)
+
+
+def _operation_name(code: schema.OperatorCodeT) -> str:
+    if code.customCode is not None:
+        return f"CUSTOM:{_text(code.customCode)}"
+    # Codes beyond 127 stand in the newer field alone, older files have only the other.
+    return _OPERATION_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

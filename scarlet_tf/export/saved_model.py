@@ -1,0 +1,110 @@
+"""A Keras model as a SavedModel for servers, which runs where neither Keras nor this package is installed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+
+import keras
+import tensorflow as tf
+
+from scarlet_tf.data.preprocessing import Preprocessing
+from scarlet_tf.errors import InputError
+from scarlet_tf.export.metadata import INPUT_NAME, build_metadata, image_shape, output_name, write_labels
+from scarlet_tf.export.quiet import quiet
+from scarlet_tf.files import write_json
+
+# Servers leave this folder of a SavedModel alone.
+EXTRA_FOLDER = "assets.extra"
+METADATA_FILE = "metadata.json"
+ENCODED_NAME = "encoded"
+
+
+def export_saved_model(
+    model: keras.Model,
+    path,
+    preprocessing: Preprocessing | None = None,
+    labels: Sequence[str] | None = None,
+    *,
+    architecture=None,
+    provenance: Mapping | None = None,
+) -> pathlib.Path:
+    """Writes a SavedModel folder, such as export/saved_model/1, whole or not at all; returns its path.
+
+    Signatures: "serving_default" from normalised float32 "image" [B, S, S, C]; with `preprocessing` also
+    "serving_bytes" from "encoded" [B], strings of JPEG or PNG files of any size. Both give "logits" [B, classes].
+    Metadata and labels lie in assets.extra/. An older SavedModel at `path` is replaced.
+    """
+    path = pathlib.Path(path)
+    metadata = build_metadata(model, "none", labels, preprocessing, architecture, provenance)
+    with _replacing(path) as folder:
+        with quiet():
+            _archive(model, preprocessing).write_out(str(folder), verbose=False)
+        write_json(folder / EXTRA_FOLDER / METADATA_FILE, metadata)
+        write_labels(folder / EXTRA_FOLDER, metadata)
+    return path
+
+
+def load_saved_model(path):
+    """The loaded SavedModel; InputError when it is missing, torn or without "serving_default"."""
+    path = pathlib.Path(path)
+    if not (path / "saved_model.pb").is_file():
+        raise InputError(f"{path}: expected a SavedModel folder with saved_model.pb")
+    try:
+        with quiet():
+            loaded = tf.saved_model.load(str(path))
+    except (OSError, ValueError, RuntimeError, KeyError, tf.errors.OpError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(f"{path}: the SavedModel is torn: {reason[0]}") from error
+    if "serving_default" not in loaded.signatures:
+        raise InputError(f"{path}: expected a signature serving_default, got {sorted(loaded.signatures)}")
+    return loaded
+
+
+def _archive(model: keras.Model, preprocessing: Preprocessing | None) -> keras.export.ExportArchive:
+    archive, name = keras.export.ExportArchive(), output_name(model)
+    archive.track(model)
+    archive.add_endpoint(
+        "serving_default",
+        lambda images: {name: model(images, training=False)},
+        [tf.TensorSpec([None, *image_shape(model)], tf.float32, INPUT_NAME)],
+    )
+    if preprocessing is not None:
+        size = preprocessing.image_size
+
+        def serve_bytes(encoded):
+            images = tf.map_fn(
+                preprocessing.decode_and_prepare,
+                encoded,
+                fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32),
+            )
+            return {name: model(images, training=False)}
+
+        archive.add_endpoint("serving_bytes", serve_bytes, [tf.TensorSpec([None], tf.string, ENCODED_NAME)])
+    return archive
+
+
+@contextlib.contextmanager
+def _replacing(path: pathlib.Path):
+    """A temporary folder beside `path` that takes its place when the block ends without an error."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        holder = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise InputError(f"{path}: could not be written: {error.strerror or error}") from error
+    try:
+        yield holder / "new"
+        if path.exists():
+            os.replace(path, holder / "old")
+        os.replace(holder / "new", path)
+    except OSError as error:
+        raise InputError(f"{path}: could not be written: {error.strerror or error}") from error
+    finally:
+        # A failure between the two renames leaves the old model to be put back.
+        if (holder / "old").exists() and not path.exists():
+            os.replace(holder / "old", path)
+        shutil.rmtree(holder, ignore_errors=True)

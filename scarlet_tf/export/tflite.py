@@ -1,0 +1,127 @@
+"""A Keras model as a .tflite file with static batch 1 and its metadata inside."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pathlib
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+
+import keras
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+
+from scarlet_tf.data.preprocessing import Preprocessing
+from scarlet_tf.errors import InputError
+from scarlet_tf.export import flatbuffer
+from scarlet_tf.export.metadata import INPUT_NAME, METADATA_NAME, build_metadata, image_shape, write_sidecars
+from scarlet_tf.export.quantization import (
+    CALIBRATION_IMAGES,
+    FLOAT_OPERATIONS,
+    QUANTIZATIONS,
+    calibration_images,
+    convert,
+)
+from scarlet_tf.export.quiet import quiet
+from scarlet_tf.files import atomic_writer
+
+logger = logging.getLogger("scarlet_tf")
+
+
+def export_tflite(
+    model: keras.Model,
+    path,
+    quantization: str = "none",
+    representative_data=None,
+    labels: Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+    *,
+    architecture=None,
+    provenance: Mapping | None = None,
+    num_calibration_images: int = CALIBRATION_IMAGES,
+    float_operations: Iterable[str] = FLOAT_OPERATIONS,
+    float_ends: bool = True,
+) -> dict:
+    """Writes `path`, `path` with suffix .json, and labels.txt beside it; returns `describe_tflite(path)`.
+
+    Args:
+        model: a functional model from float32 images [B, S, S, C], normalised, to logits [B, classes].
+        quantization: "none", "float16", "dynamic" or "int8"; see quantization.convert.
+        representative_data: for int8: normalised training images; a Split, arrays or batches, with labels or without.
+        labels, preprocessing, architecture, provenance: go into the metadata.
+        num_calibration_images: how many images of `representative_data` are used at most.
+        float_operations: for int8: operations that stay in float.
+        float_ends: False gives an int8 file int8 input and output.
+
+    The file's input is called "image", its output "logits". InputError names what does not fit.
+    """
+    path = pathlib.Path(path)
+    if quantization not in QUANTIZATIONS:
+        raise InputError(f"quantization: expected one of {list(QUANTIZATIONS)}, got {quantization!r}")
+    metadata = build_metadata(model, quantization, labels, preprocessing, architecture, provenance)
+    calibration = None
+    if quantization == "int8":
+        calibration = calibration_images(representative_data, image_shape(model), num_calibration_images)
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        _write_static_graph(model, folder)
+        content = convert(
+            lambda: tf.lite.TFLiteConverter.from_saved_model(folder),
+            quantization,
+            calibration,
+            float_operations,
+            float_ends,
+        )
+    embedded = {METADATA_NAME: json.dumps(metadata, allow_nan=False).encode()}
+    content = flatbuffer.rewrite(content, INPUT_NAME, metadata["output"]["name"], embedded)
+    with atomic_writer(path) as file:
+        file.write(content)
+    write_sidecars(path, metadata)
+    description = describe_tflite(path)
+    if description["partitions"] > 1 and quantization in ("none", "float16", "int8"):
+        logger.warning("%s: falls into %d partitions and may be slow", path, description["partitions"])
+    return description
+
+
+def load_tflite(path) -> tuple[Interpreter, bytes]:
+    """An allocated interpreter with the file's content; InputError when it is missing, torn or not runnable."""
+    path = pathlib.Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: could not be read: {error.strerror or error}") from error
+    if content[4:8] != b"TFL3":
+        raise InputError(f"{path}: expected a .tflite file, got {len(content)} bytes of something else")
+    try:
+        with quiet():
+            interpreter = Interpreter(model_content=content)
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: torn, or with operations that are not built in: {str(error).strip()}") from error
+    return interpreter, content
+
+
+def describe_tflite(path) -> dict:
+    """Size in bytes, operations, partitions, inputs and outputs, and embedded metadata (None without) of a file."""
+    interpreter, content = load_tflite(path)
+    operations = flatbuffer.count_operations(content)
+    metadata = flatbuffer.read_metadata(content, METADATA_NAME)
+    return {
+        "bytes": len(content),
+        "operations": operations,
+        "builtins_only": not any(name.startswith("CUSTOM") for name in operations),
+        "partitions": flatbuffer.count_partitions(interpreter),
+        "inputs": [_tensor(detail) for detail in interpreter.get_input_details()],
+        "outputs": [_tensor(detail) for detail in interpreter.get_output_details()],
+        "metadata": None if metadata is None else json.loads(metadata),
+    }
+
+
+def _write_static_graph(model: keras.Model, folder: str) -> None:
+    """A SavedModel with batch 1. From concrete functions of a Keras 3 model the converter would silently make NaN."""
+    signature = [keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32", name=INPUT_NAME)]
+    model.export(folder, format="tf_saved_model", input_signature=signature, verbose=False)
+
+
+def _tensor(detail: Mapping) -> dict:
+    return {"name": detail["name"], "shape": detail["shape"].tolist(), "dtype": detail["dtype"].__name__}

@@ -1,0 +1,130 @@
+"""Logging of the command line: short lines on stderr, everything in run.log, TensorFlow quiet.
+
+Only the command line and the tests call this; importing the library changes no global logging.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import pathlib
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+
+from scarlet_tf.errors import InputError
+
+logger = logging.getLogger("scarlet_tf")
+_QUIET_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "GRPC_VERBOSITY": "ERROR"}
+_FRAMEWORKS = ("absl", "tensorflow", "keras", "keras_tuner", "matplotlib", "h5py")
+
+
+class StderrHandler(logging.Handler):
+    """Writes to whatever sys.stderr is at that moment, so that lines and a live progress bar do not collide."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError, ValueError):  # a closed terminal must not end a run of hours
+            print(self.format(record), file=sys.stderr, flush=True)
+
+
+class LogFileHandler(logging.FileHandler):
+    """A log file whose disk may fill up: then lines are lost, but the run goes on and the terminal stays quiet."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing: the state of a run is in other files, whose writers do complain."""
+
+
+def quiet_frameworks() -> None:
+    """Call before TensorFlow is imported. A variable that the user has set stays as it is."""
+    for name, value in _QUIET_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    for name in _FRAMEWORKS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for category in (DeprecationWarning, FutureWarning, UserWarning):
+        warnings.filterwarnings("ignore", category=category, module=r"(?!scarlet_tf)")
+
+
+def log_to_terminal() -> None:
+    """Sends the package's lines to stderr, once, and nowhere else."""
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    if not any(isinstance(handler, StderrHandler) for handler in logger.handlers):
+        handler = StderrHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+
+
+@contextlib.contextmanager
+def log_to_file(path) -> Iterator[None]:
+    """Appends to `path`, until the block ends: log lines, what libraries print, and the traceback of a failure."""
+    path = pathlib.Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = LogFileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: could not be opened for the log: {error.strerror}") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    targets = [logger, *(logging.getLogger(name) for name in _FRAMEWORKS)]
+    for target in targets:
+        target.addHandler(handler)
+    try:
+        with contextlib.redirect_stdout(handler.stream):
+            yield
+    except BaseException as error:
+        handler.handle(_record(error))
+        raise
+    finally:
+        for target in targets:
+            target.removeHandler(handler)
+        handler.close()
+
+
+def _record(error: BaseException) -> logging.LogRecord:
+    text = str(error) or type(error).__name__
+    expected = isinstance(error, (InputError, KeyboardInterrupt))
+    traceback = None if expected else (type(error), error, error.__traceback__)
+    return logging.LogRecord(logger.name, logging.ERROR, __file__, 0, text, (), traceback)
+
+
+class NativeLines:
+    """Keeps what C++ code writes to the process's stderr off the terminal; Python's sys.stderr still reaches it.
+
+    TensorFlow writes some lines before it reads TF_CPP_MIN_LOG_LEVEL, so no variable silences them. They are held in a
+    temporary file until `send_to` names a log for them; nothing is lost when there is one.
+    """
+
+    def __enter__(self) -> NativeLines:
+        self._original = os.dup(2)
+        self._held = tempfile.TemporaryFile()
+        self._python = sys.stderr
+        if _writes_to(sys.stderr, 2):
+            sys.stderr.flush()
+            sys.stderr = open(os.dup(self._original), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+        os.dup2(self._held.fileno(), 2)
+        return self
+
+    def send_to(self, path) -> None:
+        """Appends the lines so far, and from now on every line, to `path`."""
+        with contextlib.suppress(OSError), open(path, "ab") as file:
+            self._held.seek(0)
+            file.write(self._held.read())
+            file.flush()
+            os.dup2(file.fileno(), 2)
+
+    def __exit__(self, *_) -> None:
+        os.dup2(self._original, 2)
+        os.close(self._original)
+        self._held.close()
+        if sys.stderr is not self._python:
+            sys.stderr.close()
+            sys.stderr = self._python
+
+
+def _writes_to(stream, descriptor: int) -> bool:
+    try:
+        return stream.fileno() == descriptor
+    except (AttributeError, OSError, ValueError, io.UnsupportedOperation):
+        return False

@@ -1,0 +1,80 @@
+"""Which network of the front is retrained, and what it starts from."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+
+from scarlet_tf.cost import count_spec
+from scarlet_tf.errors import InputError
+from scarlet_tf.export.folding import MAX_CONDITION, MAX_CONDITION_INT8, fold
+from scarlet_tf.files import read_json
+from scarlet_tf.models.extract import extract
+from scarlet_tf.models.network import Arrays, get_arrays
+from scarlet_tf.pipeline.run import Run, plain
+from scarlet_tf.space import Architecture
+from scarlet_tf.spec import NetworkSpec
+
+logger = logging.getLogger("scarlet_tf")
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """What retraining starts from; `passed_over` lists candidates whose folded cost is above the budget."""
+
+    architecture: Architecture
+    one_shot_accuracy: float
+    network: Architecture | NetworkSpec
+    initial: Arrays | None = None
+    folding: tuple[dict, ...] = ()
+    passed_over: tuple[dict, ...] = ()
+
+
+def choose(run: Run) -> Start:
+    """The pick that `retrain.pick` names; from the supernet, the first candidate whose folded network fits."""
+    found = read_json(run.front)
+    picked = _pick(found["picks"], run.config.retrain.pick)
+    if run.config.retrain.init == "scratch":
+        architecture = _architecture(run, picked)
+        return Start(architecture, picked["accuracy"], architecture)
+    others = sorted(found["pareto"], key=lambda candidate: -candidate["accuracy"])
+    return _first_that_fits(run, [picked, *(c for c in others if c["architecture"] != picked["architecture"])])
+
+
+def _pick(picks: Sequence[dict], wanted: int | str) -> dict:
+    if not picks:
+        raise InputError("search: it found no network that meets the constraints; loosen search.min_accuracy")
+    if wanted == "best":
+        return max(picks, key=lambda pick: pick["accuracy"])
+    if wanted >= len(picks):
+        raise InputError(f'retrain.pick: expected "best" or an index from 0 to {len(picks) - 1}, got {wanted}')
+    return picks[wanted]
+
+
+def _first_that_fits(run: Run, candidates: Sequence[dict]) -> Start:
+    """Folding may keep blocks wider than the stand-alone network's, so the folded network's cost is what counts."""
+    budget, passed_over = run.config.search.max_multiply_adds, []
+    for candidate in candidates:
+        architecture = _architecture(run, candidate)
+        folded, report = fold(extract(run.supernet, architecture), folding_limit(run))
+        cost = count_spec(folded.spec)
+        if cost.multiply_adds < budget:
+            rows = tuple(plain(row.to_dict()) for row in report)
+            return Start(architecture, candidate["accuracy"], folded.spec, get_arrays(folded), rows, tuple(passed_over))
+        logger.info("%s folds to %s, above the budget; trying the next", architecture.to_string(), cost)
+        passed_over.append({"architecture": architecture.to_string(), "folded_multiply_adds": cost.multiply_adds})
+    least = min(row["folded_multiply_adds"] for row in passed_over)
+    raise InputError(
+        f"retrain.init: none of the front's {len(candidates)} networks meets the budget of {budget / 1e6:g} M"
+        f" multiply-adds once folded (the least is {least / 1e6:.2f} M); use init: scratch"
+    )
+
+
+def _architecture(run: Run, candidate: dict) -> Architecture:
+    return Architecture.parse(candidate["architecture"], run.config.space)
+
+
+def folding_limit(run: Run) -> float:
+    """How far folding may amplify rounding errors: less where a file is quantised to 8 bits."""
+    return MAX_CONDITION_INT8 if "int8" in run.config.export.formats else MAX_CONDITION

@@ -1,0 +1,134 @@
+"""Run: a run folder, its configuration and what several stages need of both."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import pathlib
+from typing import Any
+
+import keras
+import numpy as np
+
+from scarlet_tf.config import Config, check_run_dir, claim_run_dir
+from scarlet_tf.cost import cost_table
+from scarlet_tf.data.datasets import ImageData, load_dataset
+from scarlet_tf.errors import InputError
+from scarlet_tf.files import read_json, write_json
+from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.search.nsga2 import WeightedNSGA2
+from scarlet_tf.training.supernet import train_supernet
+
+logger = logging.getLogger("scarlet_tf")
+
+
+class Run:
+    """Where the files of a run are, and its dataset and supernet, made when first asked for."""
+
+    def __init__(self, config: Config, folder):
+        self.config = config
+        self.folder = pathlib.Path(folder)
+        self.supernet_result = self.folder / "supernet" / "result.json"
+        self.front = self.folder / "pareto.json"
+        self.network_file = self.folder / "retrain" / "model.keras"
+        self.retrain_result = self.folder / "retrain" / "result.json"
+        self.export_folder = self.folder / "export"
+        self.certificate = self.export_folder / "certificate.json"
+
+    @functools.cached_property
+    def data(self) -> ImageData:
+        return load_dataset(self.config.data)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        size = self.config.data.image_size
+        return (size, size, 3)
+
+    @functools.cached_property
+    def supernet_and_figures(self) -> tuple[Supernet, dict]:
+        """The trained supernet; a later process gets it back from its last checkpoint."""
+        settings = self.config.supernet
+        supernet = Supernet(
+            self.config.space, self.input_shape, self.data.num_classes, skip=settings.skip, seed=settings.seed
+        )
+        return supernet, train_supernet(supernet, self.data.train, settings, run_dir=self.folder)
+
+    @property
+    def supernet(self) -> Supernet:
+        return self.supernet_and_figures[0]
+
+    @functools.cached_property
+    def network(self) -> keras.Model:
+        """The retrained network."""
+        if not self.network_file.exists():
+            raise InputError(f"{self.network_file}: missing; first run: scarlet retrain")
+        return keras.saving.load_model(self.network_file, compile=False)
+
+
+def open_run(config: Config, folder) -> Run:
+    """The run, after every check that needs no training: its folder, its dataset, its budget."""
+    check_run_dir(folder, config)
+    run = Run(config, folder)
+    _check_budget(run)
+    _check_later_stages(run)
+    _check_dataset(run)
+    claim_run_dir(folder, config)
+    if run.data.skipped:
+        names = ", ".join(run.data.skipped[:5]) + (", ..." if len(run.data.skipped) > 5 else "")
+        logger.warning("%d images could not be decoded and were left out: %s", len(run.data.skipped), names)
+    return run
+
+
+def _check_budget(run: Run) -> None:
+    """The search refuses an impossible budget when it is made, so it is made once before anything is trained."""
+    costs = cost_table(run.config.space, run.config.data.image_size, run.data.num_classes)
+    WeightedNSGA2(costs, max_multiply_adds=run.config.search.max_multiply_adds)
+
+
+def _check_later_stages(run: Run) -> None:
+    """Finds now what the last stages would trip over after hours of training."""
+    pick, picks = run.config.retrain.pick, run.config.search.picks
+    if pick != "best" and pick >= picks:
+        raise InputError(f'retrain.pick: expected "best" or an index below search.picks, which is {picks}, got {pick}')
+    available = run.data.train.num_examples
+    for section in ("supernet", "retrain"):
+        batch_size = getattr(run.config, section).batch_size
+        if batch_size > available:
+            raise InputError(
+                f"{section}.batch_size: expected at most the {available} training images, got {batch_size}"
+            )
+
+
+def _check_dataset(run: Run) -> None:
+    """The folder remembers the dataset's fingerprint: images can change under an unchanged configuration."""
+    path = run.folder / "dataset.json"
+    found = dataset_figures(run.data)
+    if not path.exists():
+        write_json(path, found)
+        return
+    known = read_json(path)
+    if known != found:
+        raise InputError(
+            f"{run.folder}: the dataset has changed since the run began: fingerprint {known.get('fingerprint')} then,"
+            f" {found['fingerprint']} now; restore it, or use another --run-dir"
+        )
+
+
+def dataset_figures(data: ImageData) -> dict[str, Any]:
+    """What identifies a dataset and its division, in plain JSON types."""
+    examples = {name: getattr(data, name).num_examples for name in ("train", "validation", "test")}
+    return {"name": data.name, "classes": list(data.class_names), "examples": examples, "fingerprint": data.fingerprint}
+
+
+def plain(value: Any) -> Any:
+    """`value` in plain JSON types; a number that JSON cannot hold becomes null."""
+    if isinstance(value, dict):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

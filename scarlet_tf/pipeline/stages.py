@@ -1,0 +1,84 @@
+"""The four stages: what each calls and the file that marks it as done."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+from scarlet_tf.cost import count_spec
+from scarlet_tf.files import write_json
+from scarlet_tf.pipeline.exporting import export
+from scarlet_tf.pipeline.picking import choose
+from scarlet_tf.pipeline.run import Run, plain
+from scarlet_tf.search.run import search
+from scarlet_tf.training.evaluation import evaluate
+from scarlet_tf.training.network import retrain
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A command's name, what it produces in words, the call, and the file that it writes last."""
+
+    name: str
+    product: str
+    run: Callable[[Run], None]
+    result: Callable[[Run], pathlib.Path]
+
+
+def _train_supernet(run: Run) -> None:
+    _, figures = run.supernet_and_figures
+    write_json(run.supernet_result, plain(figures))
+
+
+def _search(run: Run) -> None:
+    # The dataset and the training settings decide the accuracies, so a journal belongs to them.
+    resolved = run.config.to_dict()
+    context = {"dataset": run.data.fingerprint, "supernet": resolved["supernet"]}
+    search(
+        run.supernet,
+        run.data.validation,
+        run.config.search,
+        run.folder,
+        recalibration_data=run.data.train,
+        context=context,
+    )
+
+
+def _retrain(run: Run) -> None:
+    start, config, data = choose(run), run.config.retrain, run.data
+    model, figures = retrain(
+        start.network,
+        data.train,
+        data.validation,
+        config,
+        run_dir=run.folder,
+        initial=start.initial,
+        input_shape=run.input_shape,
+        num_classes=data.num_classes,
+    )
+    cost = count_spec(model.spec)
+    result = {
+        "architecture": start.architecture.to_dict(),
+        "pick": config.pick,
+        "init": config.init,
+        "one_shot_accuracy": start.one_shot_accuracy,
+        "passed_over": start.passed_over,
+        "folding": start.folding,
+        "multiply_adds": cost.multiply_adds,
+        "params": cost.params,
+        "test": evaluate(model, data.test.batches(config.batch_size)),
+        **figures,
+    }
+    write_json(run.retrain_result, plain(result))
+
+
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage("train-supernet", "a trained supernet", _train_supernet, lambda run: run.supernet_result),
+        Stage("search", "a searched front", _search, lambda run: run.front),
+        Stage("retrain", "a retrained network", _retrain, lambda run: run.retrain_result),
+        Stage("export", "exported files", export, lambda run: run.certificate),
+    )
+}

@@ -1,0 +1,86 @@
+"""What `scarlet cost` states about a network: its counted costs beside the published ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from scarlet_tf.cost import count
+from scarlet_tf.errors import InputError
+from scarlet_tf.models.zoo_data import ZOO, ZooEntry
+from scarlet_tf.space import Architecture, SearchSpace
+
+
+def cost_figures(network: str, space: str | None, input_size: int | None, num_classes: int) -> dict[str, Any]:
+    """Costs of an architecture string, or of a network of the zoo, in plain JSON types."""
+    if num_classes < 1:
+        raise InputError(f"--classes: expected an integer >= 1, got {num_classes}")
+    name = network.strip().lower()
+    entry = ZOO.get(name)
+    architecture = _zoo_architecture(name, entry, space) if entry else _parse(network, space)
+    size = architecture.space.input_size if input_size is None else input_size
+    cost = count(architecture, num_classes=num_classes, input_size=_checked_size(size))
+    figures = {
+        "name": name if entry else None,
+        "space": architecture.space.name,
+        "architecture": architecture.to_string(),
+        "input_size": size,
+        "num_classes": num_classes,
+        "multiply_adds": cost.multiply_adds,
+        "params": cost.params,
+    }
+    if entry:
+        figures |= {"published": _published(entry), "note": entry.note or None}
+    return figures
+
+
+def cost_lines(figures: Mapping[str, Any]) -> Iterator[str]:
+    """The same for people, at the precision of the published tables."""
+    yield f"{figures['name'] or 'architecture'}  {figures['space']}:{figures['architecture']}"
+    size = figures["input_size"]
+    yield (
+        f"{figures['multiply_adds'] / 1e6:.1f} M multiply-adds, {figures['params'] / 1e6:.2f} M params"
+        f"  ({size} x {size} x 3, {figures['num_classes']} classes)"
+    )
+    if figures.get("published"):
+        yield _published_line(figures["published"])
+    if figures.get("note"):
+        yield f"note: {figures['note']}"
+
+
+def _zoo_architecture(name: str, entry: ZooEntry, space: str | None) -> Architecture:
+    if space not in (None, entry.space_name):
+        raise InputError(f"--space: {name} belongs to space {entry.space_name!r}, got {space!r}")
+    return entry.architecture
+
+
+def _parse(text: str, space: str | None) -> Architecture:
+    if not text[:1].isdigit() and ":" not in text:
+        raise InputError(f"{text}: expected choices such as 4,8,2,... or one of {', '.join(sorted(ZOO))}")
+    prefix = text.strip().rpartition(":")[0]
+    name = space or prefix or "s2"
+    is_file = name.endswith((".yaml", ".yml"))
+    return Architecture.parse(text, SearchSpace.from_yaml(name) if is_file else SearchSpace.from_name(name))
+
+
+def _published(entry: ZooEntry) -> dict[str, Any]:
+    """What its authors state, ImageNet accuracies in percent."""
+    return {
+        "multiply_adds": entry.published_multiply_adds,
+        "params": entry.published_params,
+        "top1": entry.top1,
+        "top5": entry.top5,
+        "source": entry.source,
+    }
+
+
+def _published_line(published: Mapping[str, Any]) -> str:
+    accuracies = [f"ImageNet {key[:3]}-{key[3:]} {published[key]} %" for key in ("top1", "top5") if published[key]]
+    cost = f"{published['multiply_adds'] / 1e6:.0f} M multiply-adds, {published['params'] / 1e6:.1f} M params"
+    return f"published: {', '.join([cost, *accuracies])} [{published['source']}]"
+
+
+def _checked_size(size: int) -> int:
+    if size < 1:
+        raise InputError(f"--input-size: expected an integer >= 1, got {size}")
+    return size

@@ -1,0 +1,94 @@
+"""Prints what a run found: the closing table, one stage's figures, a verification."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:
+    """The closing table of `scarlet run`, then one line a file."""
+    console = console or Console(soft_wrap=True)
+    table = Table(title=f"{summary['name']}: {summary['dataset']['name']}", show_header=False, title_justify="left")
+    for name, value in _rows(summary):
+        table.add_row(name, value)
+    console.print(table)
+    console.print(_files_table(summary["files"]))
+    console.print(f"Everything is in {summary['run_dir']}", markup=False, highlight=False)
+
+
+def _rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    supernet, front, pick, retrained = (summary[key] for key in ("supernet", "front", "pick", "retrained"))
+    return [
+        (
+            "supernet, one-shot",
+            f"mean {percent(supernet['mean_accuracy'])}, best {percent(supernet['best_accuracy'])} on validation images"
+            f" ({supernet['evaluated']} networks)",
+        ),
+        ("front", f"{front['size']} networks, {front['picks']} picked"),
+        ("pick", f"{pick['space']}:{pick['architecture']}"),
+        ("cost", f"{millions(pick['multiply_adds'])} multiply-adds, {millions(pick['params'])} params"),
+        ("budget", f"{millions(summary['budget_multiply_adds'])} multiply-adds"),
+        ("retrained top-1", f"{percent(retrained['test_accuracy'])} on {retrained['test_examples']} test images"),
+        ("time", ", ".join(f"{name} {seconds:.0f} s" for name, seconds in summary["seconds"].items())),
+    ]
+
+
+def _files_table(files: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table()
+    for heading, justify in (
+        ("file", "left"),
+        ("size", "right"),
+        ("max. logit difference", "right"),
+        ("top-1", "right"),
+    ):
+        table.add_column(heading, justify=justify, overflow="fold")
+    for row in files:
+        difference = row["max_logit_difference"]
+        table.add_row(
+            row["file"],
+            f"{row['bytes'] / 1024:.1f} KiB",
+            "-" if difference is None else f"{difference:.2g}",
+            percent(row["top1"]),
+        )
+    return table
+
+
+def print_figures(stage: str, figures: Mapping[str, Any], console: Console | None = None) -> None:
+    """The single values of a stage's result; what is longer stays in the run folder."""
+    console = console or Console(soft_wrap=True)
+    table = Table(title=stage, show_header=False, title_justify="left")
+    for name, value in flat(figures):
+        table.add_row(name, value)
+    console.print(table)
+
+
+def flat(figures: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """(dotted name, text) of every single value in nested mappings; a list is given by its length."""
+    rows = []
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            rows += flat(value, f"{prefix}{name}.")
+        elif isinstance(value, (list, tuple)):
+            rows.append((prefix + name, f"{len(value)} entries"))
+        elif value is not None:
+            rows.append((prefix + name, f"{value:.4g}" if isinstance(value, float) else str(value)))
+    return rows
+
+
+def print_verification(results: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+    """One line a verified file."""
+    (console or Console(soft_wrap=True)).print(_files_table(results))
+
+
+def percent(value: float | None) -> str:
+    """An accuracy from 0 to 1 in percent."""
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def millions(value: float) -> str:
+    """A count in millions, with three or more significant digits."""
+    return f"{value / 1e6:.2f} M" if value >= 1e6 else f"{value / 1e6:.3f} M"

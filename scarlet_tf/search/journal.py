@@ -1,0 +1,171 @@
+"""The search's journal: one appended line a finished trial, one atomic snapshot a generation."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import pathlib
+import time
+from collections.abc import Mapping
+
+from scarlet_tf import files
+from scarlet_tf.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows: two processes on one run folder are then not noticed
+    fcntl = None
+
+logger = logging.getLogger("scarlet_tf")
+VERSION = 1
+TRIALS, STATE = "trials.jsonl", "state.json"
+# A line is handed to the system at once, so a killed process loses none. Only a power cut can lose lines, and no
+# more than those of this many seconds.
+SECONDS_BETWEEN_SYNCS = 1.0
+
+
+class Journal:
+    """`folder`/trials.jsonl and `folder`/state.json of one search.
+
+    The first line of trials.jsonl and a key of state.json hold `fingerprint`, plain JSON that names the search:
+    files of another search are refused with an InputError that names the file and the first difference.
+    """
+
+    def __init__(self, folder, fingerprint: Mapping):
+        self.trials_path = pathlib.Path(folder) / TRIALS
+        self.state_path = pathlib.Path(folder) / STATE
+        try:
+            # As JSON reads it back, so that a tuple equals the list that it is written as.
+            self._fingerprint = json.loads(json.dumps(fingerprint, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{self.trials_path}: expected a fingerprint of plain JSON types: {error}") from error
+        self._handle: int | None = None
+        self._synced = 0.0
+
+    def open(self) -> tuple[dict | None, list[dict]]:
+        """Opens the journal for writing; returns the last snapshot (None: there is none) and all trials' records."""
+        try:
+            self.trials_path.parent.mkdir(parents=True, exist_ok=True)
+            self._handle = os.open(self.trials_path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise InputError(f"{self.trials_path}: could not be opened: {error.strerror or error}") from error
+        try:
+            self._lock()
+            return self._read_state(), self._read_trials()
+        except BaseException:
+            self.close()
+            raise
+
+    def append(self, record: Mapping) -> None:
+        """Adds one line, whole or not at all.
+
+        Raises InputError that names the file when it cannot be written, for example on a full disk; what was
+        written before is kept.
+        """
+        line = json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        size = os.fstat(self._handle).st_size
+        try:
+            written = 0
+            while written < len(line):
+                written += os.write(self._handle, line[written:])
+            if time.monotonic() - self._synced > SECONDS_BETWEEN_SYNCS:
+                self._sync()
+        except OSError as error:
+            os.ftruncate(self._handle, size)
+            raise InputError(
+                f"{self.trials_path}: could not be written: {error.strerror or error}; all earlier trials are kept"
+            ) from error
+
+    def snapshot(self, state: Mapping) -> None:
+        """Replaces state.json, atomically, after making sure that the trials it builds on are on disk."""
+        self._sync()
+        files.write_json(self.state_path, {"version": VERSION, "fingerprint": self._fingerprint, "state": state})
+
+    def close(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def _sync(self) -> None:
+        os.fsync(self._handle)
+        self._synced = time.monotonic()
+
+    def _lock(self) -> None:
+        """Refuses a second process; the system lets go of the lock when this one ends, however it ends."""
+        if fcntl is None:
+            return
+        try:
+            fcntl.lockf(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                raise InputError(
+                    f"{self.trials_path}: expected no other search in this folder, got one running"
+                ) from None
+            logger.debug("%s: the file system offers no locks: %s", self.trials_path, error)
+
+    def _read_state(self) -> dict | None:
+        if not self.state_path.exists():
+            return None
+        snapshot = files.read_json(self.state_path)
+        self._check(self.state_path, snapshot)
+        return snapshot.get("state")
+
+    def _read_trials(self) -> list[dict]:
+        lines = self._whole_lines()
+        if not lines:
+            self.append({"version": VERSION, "fingerprint": self._fingerprint})
+            return []
+        self._check(self.trials_path, lines[0])
+        return lines[1:]
+
+    def _whole_lines(self) -> list[dict]:
+        """All lines; one that was cut short by a crash, which can only be the last, is cut off with a warning."""
+        data = _read_all(self._handle)
+        lines, start = [], 0
+        while start < len(data):
+            end = data.find(b"\n", start)
+            line = _parse(data[start:end]) if end >= 0 else None
+            if line is None:
+                if 0 <= end < len(data) - 1:
+                    raise InputError(
+                        f"{self.trials_path}: line {len(lines) + 1}: expected a JSON object, got {data[start:end][:80]!r}"
+                    )
+                logger.warning("%s: the last line was cut short and is dropped", self.trials_path)
+                os.ftruncate(self._handle, start)
+                break
+            lines.append(line)
+            start = end + 1
+        return lines
+
+    def _check(self, path: pathlib.Path, header) -> None:
+        if not isinstance(header, dict) or header.get("version") != VERSION:
+            version = header.get("version") if isinstance(header, dict) else header
+            raise InputError(f"{path}: version: expected {VERSION}, got {version!r}")
+        found = header.get("fingerprint")
+        found = found if isinstance(found, dict) else {}
+        for key in sorted({*self._fingerprint, *found}):
+            expected, got = self._fingerprint.get(key), found.get(key)
+            if expected != got:
+                raise InputError(
+                    f"{path}: it belongs to another search: {key}: expected {expected!r}, found {got!r}; "
+                    "take another run folder, or move this one's search/ away to search anew"
+                )
+
+
+def _read_all(handle: int) -> bytes:
+    """The whole file, through `handle`: closing another one would let go of this process' lock."""
+    os.lseek(handle, 0, os.SEEK_SET)
+    parts = []
+    while part := os.read(handle, 2**20):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _parse(line: bytes) -> dict | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

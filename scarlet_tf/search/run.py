@@ -1,0 +1,214 @@
+"""The search stage: from a trained supernet to a Pareto front and the models picked from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from scarlet_tf import files
+from scarlet_tf.errors import InputError
+from scarlet_tf.search.mutation import UniformMutation
+from scarlet_tf.search.nsga2 import check_settings, pick_equispaced
+
+if TYPE_CHECKING:
+    from scarlet_tf.search.oracle import Candidate, WeightedNSGA2Oracle
+
+logger = logging.getLogger("scarlet_tf")
+PARETO_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchConfig:
+    """Settings of the search; the defaults are the published ones where there are any.
+
+    population_size, generations: N and the number of generations; N * generations evaluations in all.
+    weights: of accuracy, multiply-adds and params in the crowding distance.
+    max_multiply_adds: every candidate costs less than this, counted at the supernet's input size.
+    min_accuracy: one-shot accuracy, 0 to 1, that a model has to exceed; null for no floor.
+    mutation_ratio: probability that a child mutates.
+    picks: models picked from the front, equispaced along it.
+    recalibration_batches: training batches for BN recalibration of each path; 0 evaluates with running statistics.
+    validation_batch_size: images a batch, in evaluation and recalibration.
+    """
+
+    population_size: int = 70
+    generations: int = 120
+    weights: tuple[float, float, float] = (0.4, 0.4, 0.2)
+    max_multiply_adds: float = 500e6
+    min_accuracy: float | None = None
+    mutation_ratio: float = 0.8
+    picks: int = 3
+    seed: int = 0
+    recalibration_batches: int = 20
+    validation_batch_size: int = 128
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+
+    def __post_init__(self):
+        if isinstance(self.weights, list):
+            object.__setattr__(self, "weights", tuple(self.weights))
+        check_settings(
+            self.population_size,
+            self.generations,
+            self.weights,
+            self.max_multiply_adds,
+            self.min_accuracy,
+            self.seed,
+        )
+        ratio = self.mutation_ratio
+        if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 <= ratio <= 1:
+            raise InputError(f"search.mutation_ratio: expected a number from 0 to 1, got {ratio!r}")
+        for key, low in (
+            ("picks", 1),
+            ("recalibration_batches", 0),
+            ("validation_batch_size", 1),
+        ):
+            value = getattr(self, key)
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise InputError(f"search.{key}: expected an integer >= {low}, got {value!r}")
+
+    @classmethod
+    def from_dict(cls, data: Mapping) -> SearchConfig:
+        """A SearchConfig from a mapping; InputError names an unknown key."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in data:
+            if key not in known:
+                raise InputError(f"search.{key}: unknown key; expected one of {known}")
+        return cls(**data)
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    pareto: the non-dominated among all evaluated architectures, by rising multiply-adds.
+    picks: those picked from it, equispaced along the front, by rising multiply-adds.
+    hypervolume: one value a tell, of the population's first front, 0..1 of a box fixed by the space and the budget.
+    evaluations: individuals scored; an architecture that came again was scored without being evaluated again.
+    """
+
+    pareto: list[Candidate]
+    picks: list[Candidate]
+    hypervolume: list[float]
+    evaluations: int
+
+
+def search(
+    supernet,
+    validation_data,
+    config: SearchConfig | Mapping | None = None,
+    run_dir=".",
+    recalibration_data=None,
+    evaluator=None,
+    context: Mapping | str | None = None,
+    input_size: int | None = None,
+    num_classes: int | None = None,
+) -> SearchResult:
+    """Searches `supernet` and writes `run_dir`/pareto.json; a search that was interrupted goes on where it stopped.
+
+    Args:
+        supernet: a trained Supernet.
+        validation_data: batches of (images [B, H, W, C], labels [B]).
+        config: a SearchConfig or a mapping with its keys.
+        run_dir: the run folder; the search keeps its journal in `run_dir`/search.
+        recalibration_data: batches of training images for BN recalibration.
+        evaluator: stands in for the default Evaluator; see SupernetTuner.
+        context: plain JSON that names what is searched, such as the checkpoint's hash; a journal that was written
+            under another context is refused.
+        input_size, num_classes: what costs are counted at; the supernet's own by default.
+
+    Raises InputError for settings out of range, for a budget that the space cannot meet, for a journal of another
+    search, and when no model exceeds `min_accuracy`.
+    """
+    from scarlet_tf.search.oracle import WeightedNSGA2Oracle  # imports TensorFlow, which configs do without
+    from scarlet_tf.search.tuner import SupernetTuner
+
+    config = _as_config(config)
+    # What a model scores depends on these too, so a journal belongs to them.
+    options = {
+        "recalibration_batches": config.recalibration_batches,
+        "batch_size": config.validation_batch_size,
+        "seed": config.seed,
+    }
+    oracle = WeightedNSGA2Oracle(
+        supernet.space,
+        population_size=config.population_size,
+        generations=config.generations,
+        weights=config.weights,
+        max_multiply_adds=config.max_multiply_adds,
+        min_accuracy=config.min_accuracy,
+        seed=config.seed,
+        input_size=input_size or _side(supernet.image_shape),
+        num_classes=num_classes or supernet.num_classes,
+        mutation=UniformMutation(config.mutation_ratio),
+        context={"caller": context, **options},
+    )
+    tuner = SupernetTuner(
+        oracle,
+        supernet,
+        directory=run_dir,
+        project_name="search",
+        evaluator=evaluator,
+        recalibration_data=recalibration_data,
+        evaluator_options=options,
+    )
+    tuner.search(validation_data)
+    result = _result(oracle, config.picks)
+    files.write_text(pathlib.Path(run_dir) / "pareto.json", _to_json(oracle, result))
+    return result
+
+
+def _as_config(config) -> SearchConfig:
+    if config is None:
+        return SearchConfig()
+    if isinstance(config, SearchConfig):
+        return config
+    if isinstance(config, Mapping):
+        return SearchConfig.from_dict(config)
+    raise InputError(f"search: expected a SearchConfig or a mapping, got {type(config).__name__}")
+
+
+def _side(image_shape) -> int:
+    height, width = image_shape[:2]
+    if height != width:
+        raise InputError(f"supernet.image_shape: expected square images to count costs at, got {tuple(image_shape)}")
+    return height
+
+
+def _result(oracle: WeightedNSGA2Oracle, picks: int) -> SearchResult:
+    from scarlet_tf.search.oracle import objectives
+
+    front = oracle.pareto_front()
+    if not front:
+        evaluated = oracle.evaluated()
+        best = f"the best of {len(evaluated)} has {max(c.accuracy for c in evaluated):.4f}" if evaluated else "none was"
+        raise InputError(
+            f"search.min_accuracy: expected a floor that some evaluated model exceeds, got {oracle.algorithm.min_accuracy}; "
+            f"{best}"
+        )
+    picked = [front[i] for i in pick_equispaced(objectives(front), picks)]
+    if len(picked) < picks:
+        logger.warning("search.picks: %d wanted, but the front has only %d models", picks, len(picked))
+    return SearchResult(front, picked, oracle.hypervolume, oracle.evaluations)
+
+
+def _to_json(oracle: WeightedNSGA2Oracle, result: SearchResult) -> str:
+    """One line a model, for people who read it and tools that compare it."""
+    head = {
+        "version": PARETO_VERSION,
+        "space": oracle.space.name,
+        "space_fingerprint": oracle.space.fingerprint,
+        "input_size": oracle.costs.input_size,
+        "num_classes": oracle.costs.num_classes,
+        "evaluations": result.evaluations,
+        "hypervolume": result.hypervolume,
+    }
+    parts = [f'"{key}": {json.dumps(value)}' for key, value in head.items()]
+    for key in ("picks", "pareto"):
+        lines = ",\n  ".join(json.dumps(candidate.to_dict()) for candidate in getattr(result, key))
+        parts.append(f'"{key}": [\n  {lines}\n ]')
+    return "{\n " + ",\n ".join(parts) + "\n}\n"

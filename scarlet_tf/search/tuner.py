@@ -1,0 +1,174 @@
+"""SupernetTuner: evaluates a search's trials on one shared supernet."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+
+from keras_tuner.engine.base_tuner import BaseTuner
+from keras_tuner.engine.trial import TrialStatus
+from keras_tuner.errors import FatalError, FatalRuntimeError
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.progress import Bar, progress_bar
+from scarlet_tf.search.nsga2 import BadMetrics, checked_accuracy
+from scarlet_tf.search.oracle import WeightedNSGA2Oracle
+
+logger = logging.getLogger("scarlet_tf")
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds between two requests of an idle worker
+
+
+class SupernetTuner(BaseTuner):
+    """Runs a WeightedNSGA2Oracle's trials with one Evaluator; no model is built and no checkpoint kept for a trial.
+
+    `tuner.search(validation_data)` runs to the end of the search, or goes on where an earlier process stopped: the
+    oracle's journal in `directory`/`project_name` decides, and no file of the tuner's own is needed. With
+    KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT set it is the chief or a worker, as with
+    every KerasTuner tuner.
+
+    Args:
+        oracle: a WeightedNSGA2Oracle.
+        supernet: a trained Supernet; may be None when `evaluator` is given.
+        directory, project_name: where the journal lives.
+        evaluator: an object whose `evaluate(choices)` takes a tuple of choice indices and returns
+            {"accuracy": 0..1, ...}. If it has `begin_generation(architectures)`, that is called with the tuples still
+            to be evaluated before the first of a generation is, except on workers. By default an Evaluator is made
+            of the supernet and the data given to `search`.
+        recalibration_data: training images for the default Evaluator's BN recalibration.
+        evaluator_options: further keyword arguments of the default Evaluator.
+        overwrite: delete an earlier search in the folder; refused on a worker, where it would delete the chief's.
+    """
+
+    def __init__(
+        self,
+        oracle: WeightedNSGA2Oracle,
+        supernet=None,
+        directory=None,
+        project_name=None,
+        evaluator=None,
+        recalibration_data=None,
+        evaluator_options=None,
+        overwrite: bool = False,
+    ):
+        if not isinstance(oracle, WeightedNSGA2Oracle):
+            raise InputError(f"oracle: expected a WeightedNSGA2Oracle, got {type(oracle).__name__}")
+        if overwrite and _is_worker():
+            raise InputError("overwrite: expected False on a worker, got True; it would delete the chief's search")
+        self.supernet, self.evaluator = supernet, evaluator
+        self._recalibration_data = recalibration_data
+        self._evaluator_options = dict(evaluator_options or {})
+        self._space = oracle.space
+        self._generation: int | None = None
+        self._bar: Bar | None = None
+        self._pause = 0.0
+        self._last_error: Exception | None = None
+        self._reasons: dict[str, str] = {}  # of evaluations that failed, by trial id
+        super().__init__(oracle=oracle, directory=directory, project_name=project_name, overwrite=overwrite)
+        if not _is_worker():
+            self.oracle.reload()
+
+    def search(self, validation_data=None, verbose: int = 0) -> None:
+        """Runs until the last generation is complete.
+
+        Raises InputError that an evaluation raised, at once; RuntimeError with the last evaluation's error as its
+        cause when too many trials in a row failed (the oracle's `max_consecutive_failed_trials`).
+        """
+        self._make_evaluator(validation_data)
+        if not _is_worker():
+            self.oracle.forget_failure()
+        try:
+            if _is_worker():
+                super().search(verbose=verbose)
+                return
+            with progress_bar("search", self.oracle.algorithm.total_evaluations, self.oracle.evaluations) as self._bar:
+                super().search(verbose=verbose)
+        except FatalError as error:
+            if isinstance(error.__cause__, InputError):
+                raise error.__cause__ from None
+            raise
+        finally:
+            self._bar = None
+        if self.oracle.failure is not None:
+            raise RuntimeError(f"search: {self.oracle.failure}") from self._last_error
+
+    def run_trial(self, trial, verbose: int = 0) -> dict:
+        """{"accuracy": ...} of the trial's architecture, as the evaluator returns it."""
+        values = trial.hyperparameters.values
+        choices = tuple(int(values[f"layer_{i:02d}"]) for i in range(self._space.num_layers))
+        self._announce_generation()
+        try:
+            metrics = dict(self.evaluator.evaluate(choices))
+            checked_accuracy(metrics)
+        except Exception as error:
+            if isinstance(error, InputError) and not isinstance(error, BadMetrics):
+                # No other architecture would do better: the data or the settings are at fault.
+                raise FatalRuntimeError(str(error)) from error
+            return self._failed(trial, error)
+        return metrics
+
+    def pre_create_trial(self) -> None:
+        """Waits a little longer each time that the oracle had no trial to give."""
+        if self._pause:
+            time.sleep(self._pause)
+        self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
+
+    def on_trial_begin(self, trial) -> None:
+        self._pause = 0.0
+
+    def on_trial_end(self, trial) -> None:
+        reason = self._reasons.pop(trial.trial_id, None)
+        if reason is not None:
+            trial.status, trial.message = TrialStatus.INVALID, reason
+        self.oracle.end_trial(trial)
+        if self._bar is not None:
+            done = self.oracle.evaluations - self._bar.done
+            hypervolume = self.oracle.algorithm.hypervolume
+            self._bar.advance(done, **({"hypervolume": hypervolume[-1]} if hypervolume else {}))
+
+    def save(self) -> None:
+        """Nothing to do: the oracle's journal is all there is."""
+
+    def load_model(self, trial):
+        """The shared supernet; a trial's architecture is a path through it."""
+        return self.supernet
+
+    def _make_evaluator(self, validation_data) -> None:
+        if self.evaluator is not None or _is_chief():
+            return
+        if self.supernet is None or validation_data is None:
+            raise InputError("search: expected a supernet and validation data, or an evaluator")
+        from scarlet_tf.search.evaluator import Evaluator  # imports TensorFlow
+
+        options = self._evaluator_options
+        self.evaluator = Evaluator(
+            self.supernet, validation_data, recalibration_data=self._recalibration_data, **options
+        )
+
+    def _failed(self, trial, error: Exception) -> dict:
+        """Stands for the metrics of a failed evaluation, which `on_trial_end` reports as such.
+
+        An exception that reaches KerasTuner would be printed with its traceback into the progress bar.
+        """
+        self._last_error = error
+        self._reasons[trial.trial_id] = reason = f"{type(error).__name__}: {error}"
+        # The oracle logs the reason where it can see it; between processes KerasTuner does not carry it.
+        level = logging.WARNING if _is_worker() else logging.DEBUG
+        logger.log(level, "trial %s: %s", trial.trial_id, reason, exc_info=error)
+        return {"accuracy": math.nan}
+
+    def _announce_generation(self) -> None:
+        begin = getattr(self.evaluator, "begin_generation", None)
+        if begin is None or _is_worker() or self._generation == self.oracle.algorithm.generation:
+            return
+        self._generation = self.oracle.algorithm.generation
+        begin(self.oracle.open_architectures())
+
+
+def _is_chief() -> bool:
+    return "KERASTUNER_ORACLE_IP" in os.environ and "chief" in os.environ.get("KERASTUNER_TUNER_ID", "")
+
+
+def _is_worker() -> bool:
+    return "KERASTUNER_ORACLE_IP" in os.environ and not _is_chief()

@@ -1,0 +1,80 @@
+"""What all tests share: quiet frameworks, two logical CPU devices, one seed a test.
+
+TensorFlow is not imported here: the tests of spaces, costs and the command line then run without it. A finder in
+front of the import system makes the second logical device the moment that something does import it.
+"""
+
+import importlib.abc
+import importlib.machinery
+import logging
+import random
+import sys
+
+import numpy as np
+import pytest
+
+from scarlet_tf import logs
+
+logs.quiet_frameworks()
+
+
+def _split_the_cpu(tensorflow) -> None:
+    devices = tensorflow.config.list_physical_devices("CPU")
+    tensorflow.config.set_logical_device_configuration(devices[0], [tensorflow.config.LogicalDeviceConfiguration()] * 2)
+
+
+class _TwoCpus(importlib.abc.MetaPathFinder):
+    """Configures TensorFlow right after its import; later is too late, the first operation fixes the devices."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        run_module = spec.loader.exec_module
+
+        def run_then_configure(module):
+            run_module(module)
+            _split_the_cpu(module)
+
+        spec.loader.exec_module = run_then_configure
+        return spec
+
+
+if "tensorflow" in sys.modules:
+    _split_the_cpu(sys.modules["tensorflow"])
+else:
+    sys.meta_path.insert(0, _TwoCpus())
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Every test starts from the same global random state, whatever ran before it."""
+    random.seed(0)
+    np.random.seed(0)
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def own_logging():
+    """What the command line does to the package's logger ends with the test, so that `caplog` works in the next."""
+    logger = logging.getLogger("scarlet_tf")
+    handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
+    yield
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+    logger.propagate = propagate
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def two_cpus():
+    """Names of the two logical devices, for MirroredStrategy."""
+    import tensorflow as tf
+
+    return [device.name for device in tf.config.list_logical_devices("CPU")]

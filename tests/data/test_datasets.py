@@ -1,0 +1,136 @@
+import hashlib
+import logging
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from scarlet_tf.data.data_config import DataConfig
+from scarlet_tf.data.datasets import load_dataset
+from scarlet_tf.data.preprocessing import Preprocessing
+from scarlet_tf.errors import InputError
+
+
+def write_image(path, level=100, size=6):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(tf.io.encode_png(np.full([size, size, 3], level, np.uint8)).numpy())
+
+
+def make_folder(root, classes=("ant", "bee"), images=10):
+    for label, name in enumerate(classes):
+        for i in range(images):
+            write_image(root / name / f"{i}.png", level=40 * label + i)
+    return root
+
+
+def folder(root, **options):
+    return load_dataset(DataConfig("folder", directory=str(root), image_size=6, **options))
+
+
+def image_hashes(split):
+    return {hashlib.sha256(image.numpy()).digest() for images, _ in split.batches(64) for image in images}
+
+
+def test_digits_split_is_stratified_and_fixed():
+    data, again = load_dataset(DataConfig()), load_dataset(DataConfig())
+    sizes = [split.num_examples for split in (data.train, data.validation, data.test)]
+    assert sizes == [1294, 144, 359] and data.num_classes == 10 and data.class_names[3] == "3"
+    assert np.bincount(data.test.labels).min() >= 34
+    assert data.fingerprint == again.fingerprint
+    np.testing.assert_array_equal(data.train.labels, again.train.labels)
+    assert not np.array_equal(data.train.labels, load_dataset(DataConfig(seed=1)).train.labels)
+    images, labels = next(iter(data.train.batches(8, training=True)))
+    assert images.shape == (8, 32, 32, 3) and labels.dtype == tf.int32 and np.abs(images).max() <= 1
+
+
+def test_digits_splits_share_no_image():
+    data = load_dataset(DataConfig(image_size=8))
+    parts = [image_hashes(split) for split in (data.train, data.validation, data.test)]
+    assert sum(map(len, parts)) == len(set.union(*parts))
+
+
+def test_sizes_can_be_limited_and_preprocessing_replaced():
+    config = DataConfig(validation_examples=100, max_train_examples=200, max_test_examples=50)
+    data = load_dataset(config, Preprocessing(16))
+    assert [split.num_examples for split in (data.train, data.validation, data.test)] == [200, 100, 50]
+    assert next(iter(data.test.batches(4)))[0].shape == (4, 16, 16, 3)
+
+
+def test_plain_folder_is_split_and_identified_by_content(tmp_path):
+    data = folder(make_folder(tmp_path / "a"))
+    assert data.class_names == ("ant", "bee") and data.name == "a"
+    assert [split.num_examples for split in (data.train, data.validation, data.test)] == [14, 2, 4]
+    assert folder(make_folder(tmp_path / "b")).fingerprint == data.fingerprint
+    streamed = folder(tmp_path / "a", memory_bytes=0, check_images=False)
+    assert streamed.fingerprint == data.fingerprint
+    for (images, labels), (other, other_labels) in zip(data.train.batches(4), streamed.train.batches(4), strict=True):
+        np.testing.assert_array_equal(images, other)
+        np.testing.assert_array_equal(labels, other_labels)
+    write_image(tmp_path / "b" / "bee" / "0.png", level=99)
+    assert folder(tmp_path / "b").fingerprint != data.fingerprint
+
+
+def test_folder_with_train_val_and_test(tmp_path):
+    for name, images in (("train", 6), ("val", 3), ("test", 2)):
+        make_folder(tmp_path / name, images=images)
+    data = folder(tmp_path)
+    assert [split.num_examples for split in (data.train, data.validation, data.test)] == [12, 6, 4]
+
+
+def test_a_lone_validation_folder_is_the_test_split(tmp_path):
+    make_folder(tmp_path / "train", images=20)
+    make_folder(tmp_path / "validation", images=3)
+    data = folder(tmp_path)
+    assert [split.num_examples for split in (data.train, data.validation, data.test)] == [36, 4, 6]
+
+
+def test_undecodable_images_are_skipped_and_named(tmp_path, caplog):
+    root = make_folder(tmp_path, images=120)
+    (root / "ant" / "empty.jpg").touch()
+    write_image(root / "bee" / "torn.png", size=64)
+    torn = (root / "bee" / "torn.png").read_bytes()
+    (root / "bee" / "torn.png").write_bytes(torn[: len(torn) // 2])
+    (root / "bee" / "notes.txt").write_text("no image")
+    with caplog.at_level(logging.WARNING, "scarlet_tf"):
+        data = folder(root)
+    assert [name.rsplit("/", 1)[1] for name in data.skipped] == ["empty.jpg", "torn.png"]
+    assert "skipped 2 images" in caplog.text and "torn.png" in caplog.text
+    assert sum(split.num_examples for split in (data.train, data.validation, data.test)) == 240
+
+
+def test_many_undecodable_images_are_refused(tmp_path):
+    root = make_folder(tmp_path, images=20)
+    (root / "ant" / "empty.jpg").touch()
+    for check in (True, False):
+        with pytest.raises(InputError, match=r"1 of 41 images cannot be decoded.*ant/empty\.jpg"):
+            folder(root, check_images=check)
+
+
+def test_bad_folders_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"data\.directory: .*nowhere.*SCARLET_DATA_DIR"):
+        folder(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"at least two class folders, got \['ant'\]"):
+        folder(make_folder(tmp_path / "one", classes=("ant",)))
+    root = make_folder(tmp_path / "two")
+    (root / "cow").mkdir()
+    with pytest.raises(InputError, match="cow: expected images in this class folder"):
+        folder(root)
+    make_folder(tmp_path / "three" / "train")
+    make_folder(tmp_path / "three" / "test", classes=("ant", "bee", "cow"))
+    with pytest.raises(InputError, match=r"expected the 2 class folders .* got 3; missing \[\], unknown \['cow'\]"):
+        folder(tmp_path / "three")
+    make_folder(tmp_path / "three" / "val")
+    make_folder(tmp_path / "three" / "validation")
+    with pytest.raises(InputError, match="both validation/ and val/"):
+        folder(tmp_path / "three")
+
+
+def test_classes_too_small_to_split_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"data\.test_fraction: .*every one of 2 classes"):
+        folder(make_folder(tmp_path, images=3))
+
+
+def test_a_relative_folder_is_found_under_the_data_directory(tmp_path, monkeypatch):
+    make_folder(tmp_path / "insects")
+    monkeypatch.setenv("SCARLET_DATA_DIR", str(tmp_path))
+    assert folder("insects").num_classes == 2

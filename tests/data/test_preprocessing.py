@@ -1,0 +1,138 @@
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from scarlet_tf.data.decoding import decode, orientation, upright
+from scarlet_tf.data.preprocessing import Preprocessing
+from scarlet_tf.errors import InputError
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def encode(image, file_format="png", **options):
+    file = io.BytesIO()
+    image.save(file, file_format, **options)
+    return file.getvalue()
+
+
+def test_prepare_normalises_by_hand_computed_values():
+    image = np.full([4, 4, 3], 51, np.uint8)
+    assert Preprocessing(4).prepare(image).numpy() == pytest.approx(-0.6)
+    assert Preprocessing(4, normalization="unit").prepare(image).numpy() == pytest.approx(0.2)
+    expected = (0.2 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
+    np.testing.assert_allclose(Preprocessing(4, normalization="imagenet").prepare(image)[0, 0], expected, atol=1e-5)
+
+
+def test_prepare_crops_the_central_square():
+    image = np.zeros([8, 16, 3], np.uint8)
+    image[2:6, 6:10] = 255
+    assert Preprocessing(4, crop_fraction=0.5).prepare(image).numpy().min() == 1.0
+
+
+def test_prepare_gives_the_same_for_batches_single_images_and_unknown_sizes():
+    preprocessing, images = Preprocessing(12, crop_fraction=0.875), noise(3, 21, 34, 3)
+    dynamic = tf.function(preprocessing.prepare, input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
+    batch = preprocessing.prepare(images).numpy()
+    for image, prepared in zip(images, batch, strict=True):
+        np.testing.assert_array_equal(preprocessing.prepare(image), prepared)
+        np.testing.assert_array_equal(dynamic(image), prepared)
+
+
+def test_prepare_resizes_like_pillow():
+    # Pillow rounds to whole levels, so up to half a level and its fixed-point arithmetic are allowed.
+    image = Image.fromarray(noise(40, 40, 3))
+    expected = np.asarray(image.resize((10, 10), Image.Resampling.BILINEAR), np.float32)
+    got = Preprocessing(10).prepare(np.asarray(image)).numpy() * 127.5 + 127.5
+    assert np.abs(got - expected).max() < 1.0
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_prepare_makes_three_channels(channels):
+    image = noise(6, 6, channels)
+    prepared = Preprocessing(6, normalization="unit").prepare(image).numpy() * 255
+    expected = np.repeat(image[..., :1], 3, -1) if channels < 3 else image[..., :3]
+    np.testing.assert_allclose(prepared, expected, atol=1e-4)
+
+
+def test_prepare_refuses_other_channel_counts():
+    with pytest.raises(InputError, match=r"1 to 4 channels.*\(6, 6, 5\)"):
+        Preprocessing(6).prepare(noise(6, 6, 5))
+
+
+def test_decode_and_prepare_equals_prepare_of_the_pixels():
+    preprocessing, image = Preprocessing(16, crop_fraction=0.9), noise(30, 20, 3)
+    decoded = preprocessing.decode_and_prepare(tf.constant(encode(Image.fromarray(image))))
+    np.testing.assert_array_equal(decoded, preprocessing.prepare(image))
+
+
+@pytest.mark.parametrize("value", range(1, 9))
+@pytest.mark.parametrize("endian", ["<", ">"])
+def test_decode_turns_photographs_upright(value, endian):
+    pixels = np.kron(noise(2, 3, 3), np.ones([16, 16, 1], np.uint8))
+    exif = Image.Exif()
+    exif.endian = endian
+    exif[0x010F] = "maker"
+    exif[0x0112] = value
+    photograph = encode(Image.fromarray(pixels), "jpeg", exif=exif, quality=95)
+    plain = decode(tf.constant(encode(Image.fromarray(pixels), "jpeg", quality=95))).numpy()
+    turned = {
+        1: plain,
+        2: plain[:, ::-1],
+        3: plain[::-1, ::-1],
+        4: plain[::-1],
+        5: plain.transpose(1, 0, 2),
+        6: np.rot90(plain, -1),
+        7: np.rot90(plain, 2).transpose(1, 0, 2),
+        8: np.rot90(plain, 1),
+    }[value]
+    assert orientation(tf.constant(photograph)).numpy() == value
+    np.testing.assert_array_equal(decode(tf.constant(photograph)), turned)
+    np.testing.assert_array_equal(upright(plain, tf.constant(value)), turned)
+
+
+def test_decode_handles_unusual_files():
+    pixels = np.kron(noise(2, 2, 3), np.ones([8, 8, 1], np.uint8))
+    image = Image.fromarray(pixels)
+    animation = encode(image, "gif", save_all=True, append_images=[image.rotate(90)])
+    deep = encode(Image.fromarray((np.arange(64).reshape(8, 8) * 1024).astype(np.uint16)))
+    assert np.abs(decode(tf.constant(encode(image.convert("RGBA")))).numpy() - pixels).max() == 0
+    assert np.abs(decode(tf.constant(encode(image.convert("CMYK"), "jpeg"))).numpy() - pixels.astype(int)).mean() < 8
+    assert decode(tf.constant(animation)).shape == (16, 16, 3)
+    np.testing.assert_array_equal(decode(tf.constant(deep))[..., 0], np.arange(64).reshape(8, 8) * 4)
+
+
+@pytest.mark.parametrize("augmentation", ["shift", "crop_flip", "inception"])
+def test_augment_is_a_function_of_the_seed(augmentation):
+    preprocessing, images = Preprocessing(16, augmentation=augmentation), noise(4, 20, 24, 3)
+    first, again, other = (preprocessing.augment(images, [3, seed]).numpy() for seed in (1, 1, 2))
+    assert first.shape == (4, 16, 16, 3) and np.abs(first).max() <= 1
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert preprocessing.augment(images[0], [3, 1]).shape == (16, 16, 3)
+
+
+def test_shift_moves_without_mirroring_and_crop_flip_mirrors_half():
+    columns = np.broadcast_to(np.arange(16, dtype=np.uint8)[None, None, :, None] * 10 + 50, [64, 16, 16, 3])
+    shifted = Preprocessing(16, normalization="unit", augmentation="shift").augment(columns, [0, 0])
+    flipped = Preprocessing(16, normalization="unit", augmentation="crop_flip").augment(columns, [0, 0])
+    rises = np.diff(shifted[:, 8, 2:-2, 0], axis=1)
+    np.testing.assert_allclose(rises, 10 / 255, atol=1e-5)
+    mirrored = (np.diff(flipped[:, 8, 2:-2, 0], axis=1) < 0).all(axis=1)
+    assert 16 < mirrored.sum() < 48
+    assert len(np.unique(np.asarray(shifted[:, 8, 8, 0]).round(4))) == 5
+
+
+def test_round_trips_and_refuses_bad_values():
+    preprocessing = Preprocessing(224, 0.875, "imagenet", "inception")
+    assert Preprocessing.from_dict(preprocessing.to_dict()) == preprocessing
+    with pytest.raises(InputError, match=r"preprocessing\.crop_fraction: .* 1\.5"):
+        Preprocessing(224, 1.5)
+    with pytest.raises(InputError, match=r"preprocessing\.normalization: .* 'caffe'"):
+        Preprocessing(224, normalization="caffe")
+    with pytest.raises(InputError, match="keys of"):
+        Preprocessing.from_dict({"size": 3})

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+
+from scarlet_tf.data.images import ArrayImages, FileImages, RaggedImages, in_memory
+from scarlet_tf.data.preprocessing import Preprocessing
+from scarlet_tf.data.splits import IndexedSplit
+from scarlet_tf.errors import InputError
+
+N = 26
+
+
+def make_split(kind="array", augmentation="shift"):
+    """Images whose first pixel's level is their label times 9."""
+    labels = np.arange(N)
+    images = [np.full([9 + (kind == "ragged") * i % 3, 9, 3], i * 9, np.uint8) for i in range(N)]
+    return IndexedSplit(in_memory(images), labels, labels, Preprocessing(8, augmentation=augmentation))
+
+
+def stream(split, **arguments):
+    return [(images.numpy(), labels.numpy()) for images, labels in split.batches(4, **arguments)]
+
+
+def assert_equal(first, second):
+    assert len(first) == len(second)
+    for (images, labels), (other_images, other_labels) in zip(first, second, strict=True):
+        np.testing.assert_array_equal(images, other_images)
+        np.testing.assert_array_equal(labels, other_labels)
+
+
+def test_in_memory_chooses_by_size():
+    assert isinstance(make_split("array")._images, ArrayImages)
+    assert isinstance(make_split("ragged")._images, RaggedImages)
+
+
+@pytest.mark.parametrize("kind", ["array", "ragged"])
+def test_evaluation_gives_every_image_in_order_unchanged(kind):
+    batches = stream(make_split(kind))
+    assert [len(labels) for _, labels in batches] == [4] * 6 + [2]
+    labels = np.concatenate([labels for _, labels in batches])
+    images = np.concatenate([images for images, _ in batches])
+    assert images.dtype == np.float32 and labels.dtype == np.int32 and images.shape == (N, 8, 8, 3)
+    np.testing.assert_array_equal(labels, np.arange(N))
+    np.testing.assert_allclose(images[:, 4, 4, 0] * 127.5 + 127.5, labels * 9, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "augmentation"), [("array", "shift"), ("ragged", "crop_flip"), ("array", "inception")]
+)
+def test_training_is_a_function_of_seed_and_epoch_and_resumes_exactly(kind, augmentation):
+    split = make_split(kind, augmentation)
+    first = stream(split, training=True, seed=1, epoch=2)
+    assert_equal(first, stream(split, training=True, seed=1, epoch=2))
+    assert_equal(first[4:], stream(split, training=True, seed=1, epoch=2, skip_batches=4))
+    assert stream(split, training=True, seed=1, epoch=2, skip_batches=6) == []
+    assert len(first) == split.steps_per_epoch(4) == 6
+    for other in ({"seed": 1, "epoch": 3}, {"seed": 2, "epoch": 2}):
+        assert not np.array_equal(first[0][1], stream(split, training=True, **other)[0][1])
+
+
+def test_training_keeps_labels_with_their_images():
+    for images, labels in stream(make_split(augmentation="none"), training=True, drop_remainder=False):
+        np.testing.assert_allclose(images[:, 4, 4, 0] * 127.5 + 127.5, labels * 9, atol=1e-4)
+
+
+def test_subset_take_and_with_preprocessing():
+    split = make_split()
+    assert split.subset(np.array([3, 5])).labels.tolist() == [3, 5]
+    assert split.take(7, seed=1).labels.tolist() == split.take(7, seed=1).labels.tolist()
+    assert split.take(7, seed=1).labels.tolist() != split.take(7, seed=2).labels.tolist()
+    larger = split.with_preprocessing(Preprocessing(12))
+    assert next(iter(larger.batches(2)))[0].shape == (2, 12, 12, 3)
+    assert next(iter(split.batches(2)))[0].shape == (2, 8, 8, 3)
+
+
+def test_files_are_read_when_asked_for(tmp_path):
+    import tensorflow as tf
+
+    path = tmp_path / "a.png"
+    path.write_bytes(tf.io.encode_png(np.full([5, 7, 3], 90, np.uint8)).numpy())
+    split = IndexedSplit(FileImages([str(path)]), [0], [1], Preprocessing(5, normalization="unit"))
+    [(images, labels)] = list(split.batches(3))
+    assert labels.numpy().tolist() == [1] and images.shape == (1, 5, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "batch_size: expected an integer >= 1, got 0"),
+        ({"batch_size": 27, "training": True}, "batch_size: expected at most the split's 26 images, got 27"),
+        ({"batch_size": 4, "skip_batches": 8}, "skip_batches: expected from 0 to 7, got 8"),
+        ({"batch_size": 4, "seed": -1}, "seed"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        make_split().batches(**arguments)

@@ -1,0 +1,124 @@
+import json
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from scarlet_tf.data.data_config import DataConfig
+from scarlet_tf.data.datasets import load_dataset
+from scarlet_tf.errors import InputError
+
+TRAIN, TEST = 60, 12
+
+
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """A folder with the prepared dataset "blobs" of two 5 x 5 classes, three training shards and one test shard."""
+    folder = tmp_path / "blobs" / "1.0.0"
+    folder.mkdir(parents=True)
+    features = tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=(5, 5, 3), encoding_format="png"),
+            "label": tfds.features.ClassLabel(names=["dark", "light"]),
+        }
+    )
+    splits = []
+    for name, shards in (("train", 3), ("test", 1)):
+        lengths = [(TRAIN if name == "train" else TEST) // shards] * shards
+        template = tfds.core.ShardedFileTemplate(
+            data_dir=folder, dataset_name="blobs", split=name, filetype_suffix="tfrecord"
+        )
+        start = 0
+        for shard, length in enumerate(lengths):
+            path = template.sharded_filepath(shard_index=shard, num_shards=shards)
+            with tf.io.TFRecordWriter(str(path)) as writer:
+                for i in range(start, start + length):
+                    image = np.full([5, 5, 3], i + 100 * (i % 2), np.uint8)
+                    writer.write(features.serialize_example({"image": image, "label": i % 2}))
+            start += length
+        splits.append(tfds.core.SplitInfo(name=name, shard_lengths=lengths, num_bytes=1000, filename_template=template))
+    tfds.folder_dataset.write_metadata(
+        data_dir=folder, features=features, split_infos=splits, supervised_keys=("image", "label"), check_data=False
+    )
+    monkeypatch.setenv("SCARLET_DATA_DIR", str(tmp_path))
+    return folder
+
+
+def load(**options):
+    return load_dataset(DataConfig("tfds", name="blobs", image_size=5, validation_fraction=0.2, **options))
+
+
+def stream(split, **arguments):
+    return [(images.numpy(), labels.numpy()) for images, labels in split.batches(4, **arguments)]
+
+
+def test_prepared_dataset_is_found_by_name_and_split(prepared):
+    data = load()
+    assert data.class_names == ("dark", "light")
+    assert [split.num_examples for split in (data.train, data.validation, data.test)] == [48, 12, 12]
+    assert np.bincount(data.validation.labels).tolist() == [6, 6]
+    by_directory = load_dataset(DataConfig("tfds", directory=str(prepared), image_size=5))
+    assert by_directory.fingerprint == data.fingerprint
+
+
+def test_streamed_and_held_in_memory_agree(prepared):
+    held, streamed = load(), load(memory_bytes=0)
+    assert held.fingerprint == streamed.fingerprint
+    for name in ("train", "validation", "test"):
+        pairs = zip(stream(getattr(held, name)), stream(getattr(streamed, name)), strict=True)
+        for (images, labels), (other, other_labels) in pairs:
+            np.testing.assert_array_equal(images, other)
+            np.testing.assert_array_equal(labels, other_labels)
+
+
+def test_streamed_training_repeats_shuffles_and_resumes_exactly(prepared):
+    split = load(memory_bytes=0, shuffle_buffer=16, augmentation="inception").train
+    first, again = (stream(split, training=True, seed=5, epoch=1) for _ in range(2))
+    rest = stream(split, training=True, seed=5, epoch=1, skip_batches=7)
+    assert len(first) == 12 and len(rest) == 5
+    for (images, labels), (other, other_labels) in zip([*first, *first[7:]], [*again, *rest], strict=True):
+        np.testing.assert_array_equal(images, other)
+        np.testing.assert_array_equal(labels, other_labels)
+    plain = load(memory_bytes=0, shuffle_buffer=16).train
+    orders = [
+        np.concatenate([images[:, 2, 2, 0] for images, _ in stream(plain, training=True, epoch=e)]) for e in (0, 1)
+    ]
+    assert not np.array_equal(*orders)
+    np.testing.assert_array_equal(*(np.sort(order) for order in orders))
+
+
+def test_unknown_names_and_folders_are_refused(prepared, tmp_path):
+    with pytest.raises(InputError, match=r"data\.name: .*'no_such_set'.*SCARLET_DATA_DIR"):
+        load_dataset(DataConfig("tfds", name="no_such_set"))
+    with pytest.raises(InputError, match=r"data\.name: 'mnist' is not prepared.*SCARLET_DATA_DIR"):
+        load_dataset(DataConfig("tfds", name="mnist", data_dir=str(tmp_path), download=False))
+    with pytest.raises(InputError, match=r"data\.directory: .*dataset_info\.json"):
+        load_dataset(DataConfig("tfds", directory=str(tmp_path)))
+    with pytest.raises(InputError, match=r"data\.test_split: expected one of \['test'\], got 'holdout'"):
+        load(test_split="holdout")
+
+
+def test_a_torn_shard_is_refused(prepared):
+    shard = sorted(prepared.glob("*train*"))[0]
+    shard.write_bytes(shard.read_bytes()[:-9])
+    with pytest.raises(InputError, match="blobs: split train: could not be read"):
+        load()
+
+
+def test_a_corrupt_description_is_refused(prepared):
+    (prepared / "features.json").write_text(json.dumps({"pythonClassName": "nothing"}))
+    with pytest.raises(InputError, match="expected a prepared TFDS folder"):
+        load()
+
+
+@pytest.mark.skipif("SCARLET_DATA_DIR" not in os.environ, reason="SCARLET_DATA_DIR is not set")
+def test_cifar10_is_found_by_its_plain_name():
+    try:
+        data = load_dataset(DataConfig("tfds", name="cifar10", memory_bytes=0))
+    except InputError as error:
+        pytest.skip(str(error))
+    assert [split.num_examples for split in (data.train, data.validation, data.test)] == [45000, 5000, 10000]
+    images, labels = next(iter(data.test.batches(16)))
+    assert images.shape == (16, 32, 32, 3) and data.class_names[int(labels[0])] in data.class_names

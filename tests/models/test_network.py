@@ -1,0 +1,120 @@
+import keras
+import numpy as np
+import pytest
+from tiny import tiny_space
+
+from scarlet_tf.cost import count, count_spec
+from scarlet_tf.errors import InputError
+from scarlet_tf.models.network import Network, build_network, get_arrays, set_arrays
+from scarlet_tf.space import Architecture, SearchSpace
+
+
+def params(model):
+    return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+
+
+def multiply_adds(model):
+    """Counted from the Keras layers themselves: kernel size times output pixels."""
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.DepthwiseConv2D):
+            total += int(np.prod(layer.kernel.shape[:3])) * int(np.prod(layer.output.shape[1:3]))
+        elif isinstance(layer, keras.layers.Conv2D):
+            total += int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:3]))
+        elif isinstance(layer, keras.layers.Dense):
+            total += int(np.prod(layer.kernel.shape))
+    return total
+
+
+@pytest.mark.parametrize("name", ["s1", "s2"])
+def test_costs_equal_what_keras_holds(name, rng):
+    space = SearchSpace.from_name(name)
+    for _ in range(4):
+        choices = np.where(rng.random(19) < 0.3, space.num_choices - 1, space.sample(rng).choices)
+        architecture = Architecture(tuple(choices), space)
+        network = build_network(architecture, (64, 96, 3), 10)
+        cost = count_spec(network.spec)
+        assert (cost.multiply_adds, cost.params) == (multiply_adds(network), params(network))
+
+
+def test_costs_of_let_paths_equal_what_keras_holds(rng):
+    space = SearchSpace.from_name("s2")
+    network = Network(space.sample(rng).lower((64, 64, 3), 10, skip="let"))
+    cost = count_spec(network.spec)
+    assert (cost.multiply_adds, cost.params) == (multiply_adds(network), params(network))
+
+
+def test_skipped_layers_are_nothing():
+    space = tiny_space()
+    network = build_network(Architecture((3, 3, 3, 3), space), num_classes=5)
+    assert not [layer.name for layer in network.layers if layer.name.startswith("block_") and layer.weights]
+    assert count(Architecture((3, 3, 3, 3), space), num_classes=5).params == params(network)
+
+
+def test_a_skip_of_stride_2_keeps_every_second_pixel(rng):
+    network = build_network(Architecture((3, 3, 3, 3), tiny_space()), num_classes=5)
+    x = rng.normal(size=(1, 8, 8, 3)).astype(np.float32)
+    layers = {layer.name: layer for layer in network.layers}
+    stem = keras.Model(network.input, layers["stem_project_bn"].output)(x)
+    tail = keras.Model(network.input, layers["tail_conv"].output)(x)
+    kernel = np.asarray(layers["tail_conv"].kernel)[0, 0]
+    np.testing.assert_allclose(tail, np.asarray(stem)[:, ::2, ::2] @ kernel, rtol=1e-5, atol=1e-6)
+
+
+def test_a_skip_of_stride_2_before_a_shortcut_keeps_every_second_pixel(rng):
+    """The tiny space's second layer has a shortcut of its own only where the first left it its width."""
+    space = tiny_space(first_channels=8)
+    network = build_network(Architecture((3, 0, 3, 3), space), num_classes=5)
+    x = rng.normal(size=(1, 8, 8, 3)).astype(np.float32)
+    layers = {layer.name: layer for layer in network.layers}
+    stem, block, added = (
+        keras.Model(network.input, layers[name].output)(x)
+        for name in ("stem_project_bn", "block_01_project_bn", "block_01_add")
+    )
+    np.testing.assert_allclose(added, np.asarray(stem)[:, ::2, ::2] + block, rtol=1e-5, atol=1e-6)
+
+
+def test_layer_names_are_stable_keys():
+    network = build_network(Architecture((0, 1, 3, 2), tiny_space()), num_classes=5)
+    names = {layer.name for layer in network.layers if layer.weights}
+    assert {
+        "stem_conv",
+        "block_00_expand",
+        "block_01_se_squeeze",
+        "block_03_project_bn",
+        "tail_conv",
+        "classifier",
+    } <= names
+    assert not any(name.startswith("block_02") for name in names)
+
+
+def test_arrays_round_trip_and_misfits_are_named(rng):
+    architecture = tiny_space().sample(rng)
+    first, second = (build_network(architecture, num_classes=5, seed=seed) for seed in (0, 1))
+    arrays = get_arrays(first)
+    set_arrays(second, arrays)
+    x = rng.normal(size=(2, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_array_equal(first(x), second(x))
+    with pytest.raises(InputError, match=r"missing \['classifier/bias'\]"):
+        set_arrays(second, {k: v for k, v in arrays.items() if k != "classifier/bias"})
+    with pytest.raises(InputError, match=r"unexpected \['extra/kernel'\]"):
+        set_arrays(second, {**arrays, "extra/kernel": np.zeros(1)})
+    with pytest.raises(InputError, match="classifier/bias: expected"):
+        set_arrays(second, {**arrays, "classifier/bias": np.zeros(7)})
+
+
+def test_network_saves_and_loads(rng, tmp_path):
+    network = build_network(tiny_space().sample(rng), num_classes=5)
+    network.save(tmp_path / "network.keras")
+    loaded = keras.models.load_model(tmp_path / "network.keras")
+    x = rng.normal(size=(2, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_array_equal(loaded(x), network(x))
+    assert loaded.spec == network.spec
+
+
+def test_network_trains_under_stock_fit(rng):
+    network = build_network(tiny_space().sample(rng), num_classes=5)
+    network.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    x, y = rng.normal(size=(8, 8, 8, 3)).astype(np.float32), np.arange(8) % 5
+    losses = network.fit(x, y, epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]

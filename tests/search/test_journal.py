@@ -1,0 +1,144 @@
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.search.journal import Journal
+
+MINE = {"space": "s2 abc", "weights": (0.4, 0.4, 0.2), "context": None}
+
+
+def opened(folder, fingerprint=MINE):
+    journal = Journal(folder, fingerprint)
+    return (journal, *journal.open())
+
+
+def test_records_and_state_come_back(tmp_path):
+    journal, state, records = opened(tmp_path / "search")
+    assert state is None and records == []
+    journal.append({"trial": "0", "accuracy": 0.1})
+    journal.snapshot({"generation": 2})
+    journal.append({"trial": "1"})
+    journal.close()
+    _, state, records = opened(tmp_path / "search")
+    assert state == {"generation": 2}
+    assert records == [{"trial": "0", "accuracy": 0.1}, {"trial": "1"}]
+    assert sorted(os.listdir(tmp_path / "search")) == ["state.json", "trials.jsonl"]
+
+
+@pytest.mark.parametrize("torn", [b'{"trial": "1", "acc', b'{"trial"\n', b"\0\0\0"])
+def test_half_written_last_line_is_dropped_and_cut_off(tmp_path, caplog, torn):
+    journal, _, _ = opened(tmp_path)
+    journal.append({"trial": "0"})
+    journal.close()
+    path = tmp_path / "trials.jsonl"
+    path.write_bytes(path.read_bytes() + torn)
+    journal, _, records = opened(tmp_path)
+    assert records == [{"trial": "0"}]
+    assert "trials.jsonl: the last line was cut short" in caplog.text
+    journal.append({"trial": "2"})
+    journal.close()
+    assert [json.loads(line) for line in path.read_text().splitlines()][1:] == [{"trial": "0"}, {"trial": "2"}]
+
+
+def test_torn_header_begins_anew(tmp_path):
+    (tmp_path / "trials.jsonl").write_bytes(b'{"versi')
+    assert opened(tmp_path)[2] == []
+    assert json.loads((tmp_path / "trials.jsonl").read_text())["version"] == 1
+
+
+def test_damage_in_the_middle_is_refused_with_its_line(tmp_path):
+    journal, _, _ = opened(tmp_path)
+    journal.append({"trial": "0"})
+    journal.append({"trial": "1"})
+    journal.close()
+    path = tmp_path / "trials.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'{"trial":"0"}', b'{"trial":"0'))
+    with pytest.raises(InputError, match=r"trials\.jsonl: line 2: expected a JSON object"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["trials.jsonl", "state.json"])
+def test_foreign_files_are_refused_with_both_values(tmp_path, name):
+    journal, _, _ = opened(tmp_path)
+    journal.snapshot({})
+    journal.close()
+    other = "state.json" if name == "trials.jsonl" else "trials.jsonl"
+    os.unlink(tmp_path / other)
+    with pytest.raises(InputError, match=rf"{name}: it belongs to .* space: expected 's1 def', found 's2 abc'"):
+        opened(tmp_path, {**MINE, "space": "s1 def"})
+    with pytest.raises(InputError, match=rf"{name}: .* context: expected 'hash', found None"):
+        opened(tmp_path, {**MINE, "context": "hash"})
+
+
+def test_state_that_is_no_json_is_refused(tmp_path):
+    opened(tmp_path)[0].close()
+    (tmp_path / "state.json").write_text("{")
+    with pytest.raises(InputError, match=r"state\.json: expected JSON"):
+        opened(tmp_path)
+
+
+def test_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file/search/trials\.jsonl: could not be opened"):
+        opened(tmp_path / "file" / "search")
+
+
+def test_fingerprint_has_to_be_plain_json(tmp_path):
+    with pytest.raises(InputError, match=r"trials\.jsonl: expected a fingerprint of plain JSON types"):
+        Journal(tmp_path, {"context": object()})
+
+
+def run_python(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)], capture_output=True, text=True, timeout=60
+    )
+
+
+def test_second_process_in_the_folder_is_refused(tmp_path):
+    pytest.importorskip("fcntl")
+    journal, _, _ = opened(tmp_path)
+    code = """
+        import sys
+        from scarlet_tf.search.journal import Journal
+        Journal(sys.argv[1], {}).open()
+    """
+    result = run_python(code, tmp_path)
+    assert "trials.jsonl: expected no other search in this folder, got one running" in result.stderr
+    journal.close()
+    assert "belongs to another search" in run_python(code, tmp_path).stderr
+
+
+def test_full_disk_keeps_all_that_was_written(tmp_path):
+    resource = pytest.importorskip("resource")
+    journal, _, _ = opened(tmp_path)
+    journal.append({"trial": "0"})
+    journal.snapshot({"generation": 2})
+    journal.close()
+    size = (tmp_path / "trials.jsonl").stat().st_size
+    # The system refuses to let any file grow past the limit: a short write first, then an error, as on a full disk.
+    code = """
+        import resource, sys
+        from scarlet_tf.errors import InputError
+        from scarlet_tf.search.journal import Journal
+        journal = Journal(sys.argv[1], {"space": "s2 abc", "weights": [0.4, 0.4, 0.2], "context": None})
+        state, records = journal.open()
+        limit = int(sys.argv[2])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        for attempt in (lambda: journal.append({"trial": "1", "x": "y" * 500}), lambda: journal.snapshot({"x": "y" * 500})):
+            try:
+                attempt()
+            except InputError as error:
+                print(error)
+    """
+    assert resource.RLIMIT_FSIZE is not None
+    lines = run_python(code, tmp_path, size + 40).stdout.splitlines()
+    assert "trials.jsonl: could not be written: File too large; all earlier trials are kept" in lines[0]
+    assert "state.json: could not be written: File too large; the previous file is kept" in lines[1]
+    assert (tmp_path / "trials.jsonl").stat().st_size == size
+    _, state, records = opened(tmp_path)
+    assert state == {"generation": 2} and records == [{"trial": "0"}]

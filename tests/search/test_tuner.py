@@ -1,0 +1,164 @@
+import math
+import time
+
+import pytest
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.search.oracle import WeightedNSGA2Oracle
+from scarlet_tf.search.tuner import SupernetTuner
+from scarlet_tf.space import Choice, SearchSpace, Stage
+
+BIG = SearchSpace("big", (Stage(8, 4, 2), Stage(16, 4, 2)), tuple(Choice(e, 3) for e in range(1, 7)), input_size=32)
+
+
+class Evaluator:
+    """Scores by a formula; `broken` says for which calls, counted from 0, it returns or raises something else."""
+
+    def __init__(self, broken=None):
+        self.broken = broken or {}
+        self.seen = []
+
+    def evaluate(self, choices):
+        call = len(self.seen)
+        self.seen.append(choices)
+        special = self.broken.get(call)
+        if isinstance(special, Exception):
+            raise special
+        return special if special is not None else {"accuracy": sum(choices) / 64, "loss": 1.5}
+
+
+def make(folder, evaluator=None, **changes):
+    oracle = WeightedNSGA2Oracle(BIG, population_size=4, generations=4, max_multiply_adds=1e9, num_classes=10)
+    tuner = SupernetTuner(
+        oracle, directory=folder, project_name="search", evaluator=evaluator or Evaluator(), **changes
+    )
+    return oracle, tuner
+
+
+def test_search_evaluates_every_trial_quietly(tmp_path, capsys):
+    evaluator = Evaluator()
+    oracle, tuner = make(tmp_path, evaluator)
+    tuner.search()
+    assert oracle.evaluations == 16
+    assert set(evaluator.seen) == {c.architecture.choices for c in oracle.evaluated()}
+    assert capsys.readouterr().out == ""
+    assert sorted(p.name for p in (tmp_path / "search").iterdir()) == ["state.json", "trials.jsonl"]
+    assert oracle.get_best_trials(1)[0].metrics.get_best_value("loss") == 1.5
+
+
+def test_search_again_evaluates_nothing(tmp_path, capsys):
+    first, tuner = make(tmp_path)
+    tuner.search()
+    evaluator = Evaluator()
+    second, tuner = make(tmp_path, evaluator)
+    tuner.search()
+    assert evaluator.seen == []
+    assert second.pareto_front() == first.pareto_front()
+    assert capsys.readouterr().out == ""
+
+
+def test_overwrite_begins_anew(tmp_path):
+    make(tmp_path)[1].search()
+    evaluator = Evaluator()
+    make(tmp_path, evaluator, overwrite=True)[1].search()
+    assert len(evaluator.seen) > 0
+
+
+@pytest.mark.parametrize("bad", [{"accuracy": math.nan}, {"loss": 1.0}, RuntimeError("no memory"), 5])
+def test_one_bad_evaluation_is_logged_and_retried(tmp_path, caplog, capsys, bad):
+    oracle, tuner = make(tmp_path, Evaluator({2: bad}))
+    tuner.search()
+    assert oracle.evaluations == 16 and len(oracle.evaluated()) == len(oracle.trials)
+    assert "trial 000002" in caplog.text and "failed and is run again" in caplog.text
+    assert capsys.readouterr() == ("", "")
+    if isinstance(bad, Exception):
+        assert "RuntimeError: no memory" in caplog.text
+
+
+def test_too_many_failures_raise_with_their_cause_and_a_rerun_goes_on(tmp_path):
+    whole, tuner = make(tmp_path / "whole")
+    tuner.search()
+    cause = RuntimeError("no memory")
+    evaluator = Evaluator(dict.fromkeys(range(5, 99), cause))
+    oracle, tuner = make(tmp_path / "run", evaluator)
+    with pytest.raises(RuntimeError, match=r"3 trials in a row failed.*no memory") as caught:
+        tuner.search()
+    assert caught.value.__cause__ is cause
+    evaluator.broken = {}
+    tuner.search()
+    assert oracle.pareto_front() == whole.pareto_front()
+
+
+def test_bad_input_is_raised_at_once_as_it_is(tmp_path):
+    cause = InputError("validation_data: expected images, got none")
+    evaluator = Evaluator({0: cause})
+    with pytest.raises(InputError, match="validation_data: expected images, got none"):
+        make(tmp_path, evaluator)[1].search()
+    assert len(evaluator.seen) == 1
+
+
+def test_interrupted_search_goes_on(tmp_path):
+    whole, tuner = make(tmp_path / "whole")
+    tuner.search()
+    evaluator = Evaluator()
+
+    def interrupt(choices):
+        if len(evaluator.seen) == 5:
+            raise KeyboardInterrupt
+        return Evaluator.evaluate(evaluator, choices)
+
+    evaluator.evaluate = interrupt
+    oracle, tuner = make(tmp_path / "run", evaluator)
+    with pytest.raises(KeyboardInterrupt):
+        tuner.search()
+    rest = Evaluator()
+    resumed, tuner = make(tmp_path / "run", rest)
+    tuner.search()
+    assert not set(rest.seen) & set(evaluator.seen)
+    assert resumed.pareto_front() == whole.pareto_front()
+    assert oracle.failure is None
+
+
+def test_evaluator_hears_of_each_generation_before_its_first_trial(tmp_path):
+    class Batched(Evaluator):
+        def __init__(self):
+            super().__init__()
+            self.generations = []
+
+        def begin_generation(self, architectures):
+            self.generations.append((len(self.seen), architectures))
+
+    evaluator = Batched()
+    make(tmp_path, evaluator)[1].search()
+    announced = [choices for _, generation in evaluator.generations for choices in generation]
+    assert announced == evaluator.seen
+    assert [start for start, _ in evaluator.generations][:2] == [0, 8]
+
+
+def test_idle_requests_are_throttled(tmp_path, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    _, tuner = make(tmp_path)
+    for _ in range(8):
+        tuner.pre_create_trial()
+    assert pauses == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0]
+    tuner.on_trial_begin(None)
+    tuner.pre_create_trial()
+    assert len(pauses) == 7
+
+
+def test_without_evaluator_a_supernet_and_data_are_needed(tmp_path):
+    oracle, _ = make(tmp_path)
+    tuner = SupernetTuner(oracle, directory=tmp_path, project_name="search")
+    with pytest.raises(InputError, match="expected a supernet and validation data, or an evaluator"):
+        tuner.search()
+
+
+def test_other_oracles_and_overwriting_workers_are_refused(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="oracle: expected a WeightedNSGA2Oracle, got str"):
+        SupernetTuner("oracle")
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker0")
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "8000")
+    with pytest.raises(InputError, match="overwrite: expected False on a worker"):
+        make(tmp_path, overwrite=True)

@@ -1,0 +1,253 @@
+"""Exit codes and messages of the `scarlet` command; one short real run, as a user starts it."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from scarlet_tf import cli
+from scarlet_tf.errors import InputError
+
+SCARLET_A = "4,8,2,5,7,3,7,0,5,4,2,5,0,5,7,9,1,7,11"
+CONFIG = """
+data: {source: digits, image_size: 8}
+space:
+  name: tiny
+  stages: [{channels: 8, depth: 1}, {channels: 16, depth: 1, stride: 2}]
+  choices: [{expansion: 3, kernel_size: 3}, {skip: true}]
+  stem_stride: 1
+  stem_channels: 8
+  first_channels: 8
+  tail_channels: 16
+supernet: {epochs: 1, batch_size: 256}
+search: {max_multiply_adds: 200k, population_size: 2, generations: 2, picks: 1, recalibration_batches: 1}
+retrain: {epochs: 1, batch_size: 256, learning_rate: 0.01, warmup_epochs: 0, optimizer: sgd, ema: 0.0}
+export: {calibration_examples: 8, verification_examples: 32}
+"""
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """A valid configuration in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.yaml").write_text(CONFIG)
+    return "my.yaml"
+
+
+@pytest.fixture
+def fake_pipeline(monkeypatch):
+    """Replaces the stages; the test sets what running them answers or raises."""
+    from scarlet_tf import pipeline
+
+    behaviour = {}
+
+    def run(*args):
+        behaviour["arguments"] = args
+        print("chatter of a library")
+        if "error" in behaviour:
+            raise behaviour["error"]
+        return behaviour.get("answer", {})
+
+    monkeypatch.setattr(pipeline, "run_all", run)
+    monkeypatch.setattr(pipeline, "run_stage", run)
+    return behaviour
+
+
+# -- help ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["run", "train-supernet", "search", "retrain", "export", "cost", "verify"])
+def test_every_command_has_help_with_an_example(command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main([command, "--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    assert f"example: scarlet {command} " in out
+    assert "--json" in out
+
+
+def test_version_is_the_packages(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert capsys.readouterr().out.startswith("scarlet 0.")
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["run"], ["search", "my.yaml"]])
+def test_wrong_usage_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_help_and_cost_import_no_tensorflow():
+    script = (
+        "import sys, contextlib, scarlet_tf.cli as cli\n"
+        f"assert cli.main(['cost', '{SCARLET_A}']) == 0\n"
+        "with contextlib.suppress(SystemExit): cli.main(['run', '--help'])\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# -- cost ------------------------------------------------------------------------------------------------------
+
+
+def test_cost_of_an_architecture(capsys):
+    assert cli.main(["cost", SCARLET_A]) == 0
+    assert "365.3 M multiply-adds, 6.71 M params  (224 x 224 x 3, 1000 classes)" in capsys.readouterr().out
+
+
+def test_cost_as_json_at_another_size(capsys):
+    assert cli.main(["cost", SCARLET_A, "--json", "--input-size", "192", "--classes", "10"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["space"], figures["input_size"], figures["num_classes"]) == ("s2", 192, 10)
+    assert figures["architecture"] == SCARLET_A
+    assert isinstance(figures["multiply_adds"], int)
+
+
+def test_cost_of_a_zoo_network_shows_the_published_figure_and_the_gap(capsys):
+    assert cli.main(["cost", "scarlet_b"]) == 0
+    out = capsys.readouterr().out
+    assert "326.9 M multiply-adds, 6.53 M params" in out
+    assert "published: 329 M multiply-adds, 6.5 M params, ImageNet top-1 76.3 %, ImageNet top-5 93.0 %" in out
+    assert "note: the published table says 329 M multiply-adds" in out
+    assert "unexplained" in out
+
+
+def test_cost_in_a_space_of_ones_own(config, capsys):
+    text = CONFIG.split("space:\n")[1].split("supernet:")[0]
+    pathlib.Path("space.yaml").write_text("\n".join(line.removeprefix("  ") for line in text.splitlines()))
+    assert cli.main(["cost", "0,1", "--space", "space.yaml", "--input-size", "8", "--classes", "2"]) == 0
+    assert "tiny:0,1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["0,1"], "architecture: space 's2' has 19 layers, got 2 choices"),
+        ([SCARLET_A.replace("11", "13")], "layer 18: expected a choice from 0 to 12, got 13"),
+        (["scarlet_z"], "scarlet_z: expected choices such as 4,8,2,... or one of"),
+        ([SCARLET_A, "--space", "s3"], "expected one of ['s1', 's2']"),
+        (["scarlet_b", "--space", "s1"], "--space: scarlet_b belongs to space 's2', got 's1'"),
+        ([SCARLET_A, "--input-size", "0"], "--input-size: expected an integer >= 1, got 0"),
+        ([SCARLET_A, "--classes", "0"], "--classes: expected an integer >= 1, got 0"),
+    ],
+)
+def test_bad_cost_arguments_exit_with_2_and_one_message(arguments, message, capsys):
+    assert cli.main(["cost", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("scarlet: error: ")
+    assert message in captured.err
+    assert len(captured.err.splitlines()) == 1
+
+
+# -- runs ------------------------------------------------------------------------------------------------------
+
+
+def test_run_goes_to_the_folder_named_after_the_config(config, fake_pipeline, capsys):
+    assert cli.main(["run", config, "--json", "--set", "seed=3"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {}
+    given, folder = fake_pipeline["arguments"]
+    assert (given.seed, folder) == (3, pathlib.Path("runs/my"))
+    assert "chatter of a library" in pathlib.Path("runs/my/run.log").read_text()
+
+
+def test_stage_command_calls_its_stage(config, fake_pipeline, capsys):
+    fake_pipeline["answer"] = {"steps": 3, "history": [1, 2], "test": {"accuracy": 0.5}}
+    assert cli.main(["train-supernet", config, "--run-dir", "r"]) == 0
+    assert fake_pipeline["arguments"][0] == "train-supernet"
+    out = capsys.readouterr().out
+    assert "test.accuracy" in out
+    assert "2 entries" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "none.yaml"], "none.yaml: expected a readable YAML file: No such file or directory"),
+        (["run", "my.yaml", "--set", "search.generation=5"], "did you mean search.generations?"),
+        (["run", "my.yaml", "--set", "supernet.epochs=many"], 'supernet.epochs: expected an integer, got "many"'),
+        (["retrain", "my.yaml", "--run-dir", "r"], "first run: scarlet train-supernet my.yaml --run-dir r"),
+        (["run", "my.yaml", "--set", "search.max_multiply_adds=1k"], "reaches from 0.0"),
+        (["verify", "none.tflite"], "none.tflite: expected a .tflite file or a SavedModel folder, found nothing"),
+    ],
+)
+def test_bad_input_exits_with_2_and_no_traceback(config, arguments, message, capsys):
+    assert cli.main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("scarlet: error: ")
+    assert message in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_failure_exits_with_1_and_leaves_its_traceback_in_the_log(config, fake_pipeline, capsys):
+    fake_pipeline["error"] = RuntimeError("the machine is on fire\nand more")
+    assert cli.main(["run", config]) == 1
+    expected = "scarlet: failed: RuntimeError: the machine is on fire; the traceback is in runs/my/run.log\n"
+    assert capsys.readouterr().err == expected
+    log = pathlib.Path("runs/my/run.log").read_text()
+    assert "Traceback (most recent call last)" in log
+    assert "the machine is on fire" in log
+
+
+def test_bad_input_in_a_stage_is_in_the_log_without_a_traceback(config, fake_pipeline, capsys):
+    fake_pipeline["error"] = InputError("data.directory: empty")
+    assert cli.main(["run", config]) == 2
+    log = pathlib.Path("runs/my/run.log").read_text()
+    assert "data.directory: empty" in log
+    assert "Traceback" not in log
+
+
+def test_interruption_exits_with_130_and_says_how_to_resume(config, fake_pipeline, capsys):
+    fake_pipeline["error"] = KeyboardInterrupt()
+    assert cli.main(["run", config, "--run-dir", "my runs/1"]) == 130
+    expected = "scarlet: interrupted; the same command resumes: scarlet run my.yaml --run-dir 'my runs/1'\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_log_is_appended_to(config, fake_pipeline):
+    for _ in range(2):
+        assert cli.main(["run", config, "--json"]) == 0
+    assert pathlib.Path("runs/my/run.log").read_text().count("chatter of a library") == 2
+
+
+def test_log_that_cannot_be_written_is_bad_input(config, fake_pipeline, capsys):
+    pathlib.Path("runs").write_text("a file, not a folder")
+    assert cli.main(["run", config]) == 2
+    assert "could not be opened for the log" in capsys.readouterr().err
+
+
+def test_a_whole_run_is_quiet_complete_and_not_repeated(config, capfd):
+    """Every real stage at the smallest size, as a user starts it; then, in this process, once more."""
+    command = [sys.executable, "-m", "scarlet_tf.cli", "run", config, "--json"]
+    first = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert first.returncode == 0, first.stderr
+    summary = json.loads(first.stdout)
+    names = [f"model_{name}.tflite" for name in ("float32", "float16", "dynamic", "int8")]
+    assert [row["file"] for row in summary["files"]] == [*names, "saved_model/1"]
+    # Float32 sums come in another order in the file: 1e-4 is far above their rounding and far below a wrong weight.
+    assert summary["files"][0]["max_logit_difference"] <= 1e-4
+    assert summary["files"][-1]["max_logit_difference"] <= 1e-4
+    # Only the package's own lines: none of TensorFlow's, nothing of the converter's.
+    own = ("[", "supernet", "search", "retrain", "writing", "verifying", "runs/my/export")
+    assert all(line.startswith(own) for line in first.stderr.splitlines()), first.stderr
+
+    assert cli.main(["run", config, "--json"]) == 0
+    again = capfd.readouterr()
+    assert json.loads(again.out) == summary
+    assert again.err.splitlines() == [
+        f"[{number}/4] {name}: done before"
+        for number, name in enumerate(("train-supernet", "search", "retrain", "export"), 1)
+    ]
+    assert cli.main(["verify", "runs/my/export/model_float32.tflite", "--json"]) == 0
+    verified = json.loads(capfd.readouterr().out)
+    assert verified[0]["max_logit_difference"] == summary["files"][0]["max_logit_difference"]
+    assert cli.main(["run", config]) == 0
+    assert "retrained top-1" in capfd.readouterr().out

@@ -1,0 +1,275 @@
+import dataclasses
+import pathlib
+import typing
+
+import pytest
+import yaml
+
+from scarlet_tf.config import ExportConfig, claim_run_dir, differing_keys, load_config, parse_config, sections
+from scarlet_tf.errors import InputError
+from scarlet_tf.space import SearchSpace
+
+CONFIGS = sorted(pathlib.Path(__file__).parents[1].glob("configs/*.yaml"))
+FORBID = {"extra": "forbid"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    name: typing.Literal["sgd", "rmsprop"] = "sgd"
+    rate: float = 0.1
+    __pydantic_config__: typing.ClassVar = FORBID
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    dataset: str
+    image_size: int = 16
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    seed: int | None = None
+    __pydantic_config__: typing.ClassVar = FORBID
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    epochs: int = 1
+    optimizer: Optimizer = Optimizer()
+    augment: bool = True
+    __pydantic_config__: typing.ClassVar = FORBID
+
+    def __post_init__(self):
+        if self.epochs < 1:
+            raise InputError(f"supernet.epochs: expected an integer >= 1, got {self.epochs}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    max_multiply_adds: float | None = None
+    generations: int = 10
+    seed: int = 0
+    __pydantic_config__: typing.ClassVar = FORBID
+
+
+@pytest.fixture(autouse=True)
+def few_sections(request, monkeypatch):
+    """Small stand-ins for the library's sections, so that these tests need no TensorFlow."""
+    if "real_sections" in request.keywords:
+        return
+    stand_ins = {"data": Data, "supernet": Training, "search": Search, "retrain": Training, "export": ExportConfig}
+    monkeypatch.setattr(sections, "section_types", lambda: stand_ins)
+
+
+def values(**changes):
+    return {"data": {"dataset": "digits"}, "space": "s1"} | changes
+
+
+def mistakes(**changes) -> str:
+    with pytest.raises(InputError) as caught:
+        parse_config(values(**changes), "my.yaml")
+    return str(caught.value)
+
+
+def write(folder, text: str) -> pathlib.Path:
+    path = folder / "my.yaml"
+    path.write_text("data: {dataset: digits}\nspace: s1\n" + text)
+    return path
+
+
+def test_defaults_fill_what_is_not_given():
+    config = parse_config(values())
+    assert (config.seed, config.supernet.epochs, config.export) == (0, 1, ExportConfig())
+
+
+def test_space_is_counted_at_the_size_of_the_images():
+    assert parse_config(values()).space == SearchSpace.from_name("s1", input_size=16)
+    own = SearchSpace.from_name("s1").to_dict() | {"name": "own"}
+    assert mistakes(space=own) == "my.yaml: space.input_size: expected 16, which is data.image_size, got 224"
+
+
+def test_space_may_be_a_file_beside_the_config(tmp_path):
+    own = SearchSpace.from_name("s1").to_dict() | {"name": "own", "stem_stride": 1}
+    del own["input_size"]
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(own))
+    config = parse_config(values(space="own.yaml"), folder=tmp_path)
+    assert (config.space.name, config.space.input_size) == ("own", 16)
+    assert parse_config(config.to_dict()) == config
+
+
+def test_top_level_seed_reaches_the_sections_that_set_none():
+    config = parse_config(values(seed=7, search={"seed": 3}))
+    assert (config.seed, config.data.seed, config.search.seed) == (7, 7, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"serch": {}}, "serch: unknown key; did you mean search?"),
+        ({"search": {"generation": 1}}, "search.generation: unknown key; did you mean search.generations?"),
+        ({"search": {"epochs": 1}}, "search.epochs: unknown key; did you mean supernet.epochs or retrain.epochs?"),
+        ({"search": {"zzz": 1}}, "search.zzz: unknown key; expected one of generations, max_multiply_adds, seed"),
+        (
+            {"retrain": {"optimizer": {"rte": 1}}},
+            "retrain.optimizer.rte: unknown key; did you mean retrain.optimizer.rate?",
+        ),
+        ({"search": {"generations": "5"}}, 'search.generations: expected an integer, got "5"'),
+        ({"search": {"generations": 2.5}}, "search.generations: expected an integer, got 2.5"),
+        ({"search": {"generations": True}}, "search.generations: expected an integer, got true"),
+        ({"search": {"max_multiply_adds": "big"}}, 'search.max_multiply_adds: expected a number, got "big"'),
+        ({"search": 3}, "search: expected a mapping, got 3"),
+        ({"supernet": {"augment": 1}}, "supernet.augment: expected true or false, got 1"),
+        ({"supernet": {"epochs": 0}}, "supernet.epochs: expected an integer >= 1, got 0"),
+        ({"supernet": {"optimizer": {"name": "adam"}}}, "supernet.optimizer.name: expected one of 'sgd' or 'rmsprop'"),
+        ({"data": {}}, "data.dataset: missing"),
+        ({"data": {"dataset": 3}}, "data.dataset: expected a string, got 3"),
+        ({"data": {"dataset": "x", "mean": 1}}, "data.mean: expected a list, got 1"),
+        ({"data": {"dataset": "x", "mean": [1, "2"]}}, 'data.mean[1]: expected a number, got "2"'),
+        ({"space": None}, "space: missing"),
+        ({"space": "s3"}, "space: expected one of ['s1', 's2'] or a mapping, got 's3'"),
+        ({"seed": -1}, "seed: expected an integer >= 0, got -1"),
+        ({"seed": "x"}, 'seed: expected an integer >= 0, got "x"'),
+        ({"name": ""}, 'name: expected a string, got ""'),
+        ({"export": {"formats": ["int4"]}}, "export.formats: expected some of float32, float16, dynamic, int8"),
+        ({"export": {"formats": []}}, "export.formats: expected at least one format"),
+        ({"export": {"calibration_examples": 0}}, "export.calibration_examples: expected an integer >= 1, got 0"),
+    ],
+)
+def test_mistake_is_answered_with_its_key(changes, message):
+    answer = mistakes(**changes)
+    assert answer.startswith(f"my.yaml: {message}")
+    assert "\n" not in answer
+
+
+def test_all_mistakes_are_listed_at_once():
+    lines = mistakes(serch={}, search={"generations": "x", "sed": 1}, data={"image_size": 8}).splitlines()
+    assert lines[0] == "my.yaml:"
+    assert [line.split(":")[0].strip() for line in lines[1:]] == [
+        "serch",
+        "data.dataset",
+        "search.generations",
+        "search.sed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("5e6", 5e6), ("500e6", 500e6), ("60M", 60e6), ("'60M'", 60e6), ("1.5G", 1.5e9), ("3", 3.0), ("1_000", 1000.0)],
+)
+def test_budget_may_be_written_as_people_write_it(tmp_path, text, value):
+    config = load_config(write(tmp_path, f"search: {{max_multiply_adds: {text}}}\n"))
+    assert config.search.max_multiply_adds == value
+
+
+def test_whole_number_in_exponent_form_is_an_integer(tmp_path):
+    config = load_config(write(tmp_path, "search: {generations: 1e2}\n"))
+    assert (config.search.generations, type(config.search.generations)) == (100, int)
+
+
+def test_yaml_keeps_words_and_dates_as_strings(tmp_path):
+    for text in ("no", "on", "2024-01-01", "010"):
+        config = tmp_path / "c.yaml"
+        config.write_text(f"space: s1\ndata: {{dataset: {text}}}\n")
+        if text == "010":
+            with pytest.raises(InputError, match="expected a string, got 10"):
+                load_config(config)
+        else:
+            assert load_config(config).data.dataset == text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name: [", "expected YAML"),
+        ("- 1", "expected a mapping of data, space"),
+        ("", "expected a mapping of data, space"),
+        ("seed: 1\nseed: 2\n", "key 'seed' is given twice"),
+        ("seed: !!python/object/apply:os.getcwd []\n", "expected YAML"),
+        ("[1]: 2\n", "expected YAML"),
+    ],
+)
+def test_bad_yaml_is_refused_with_the_file(tmp_path, content, message):
+    path = tmp_path / "my.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError, match=f"my.yaml: .*{message}"):
+        load_config(path)
+
+
+def test_missing_and_undecodable_files_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere.yaml: expected a readable YAML file: No such file"):
+        load_config(tmp_path / "nowhere.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(InputError, match=r"binary.yaml: expected a readable YAML file"):
+        load_config(tmp_path / "binary.yaml")
+
+
+def test_name_is_the_files_unless_given(tmp_path):
+    assert load_config(write(tmp_path, "")).name == "my"
+    assert load_config(write(tmp_path, "name: other\n")).name == "other"
+
+
+def test_overrides_reach_nested_and_new_keys(tmp_path):
+    overrides = ["search.generations=5", "retrain.optimizer.rate=1e-3", "space=s2", "data.mean=[0, 0, 0]"]
+    config = load_config(write(tmp_path, "search: {generations: 9}\n"), overrides)
+    assert (config.search.generations, config.retrain.optimizer.rate) == (5, 1e-3)
+    assert (config.space.name, config.data.mean) == ("s2", (0.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("search.generations", "--set search.generations: expected key=value"),
+        ("=5", "--set =5: expected key=value"),
+        ("search..x=5", "expected key=value"),
+        ("search.generation=5", "search.generation: unknown key; did you mean search.generations?"),
+        ("search.generations=many", 'search.generations: expected an integer, got "many"'),
+        ("space.name=x", 'space is no section, it has the value "s1"'),
+        ("seed=[", "--set seed=[: expected YAML"),
+    ],
+)
+def test_bad_override_is_refused(tmp_path, override, message):
+    with pytest.raises(InputError) as caught:
+        load_config(write(tmp_path, ""), [override])
+    assert message in str(caught.value)
+
+
+def test_resolved_config_reads_back_equal(tmp_path):
+    config = parse_config(values(seed=3, data={"dataset": "digits", "mean": [0.1, 0.2, 0.3]}))
+    claim_run_dir(tmp_path, config)
+    assert load_config(tmp_path / "config.yaml") == config
+    claim_run_dir(tmp_path, config)
+
+
+def test_run_folder_of_another_config_is_refused_with_both_values(tmp_path):
+    claim_run_dir(tmp_path, parse_config(values()))
+    before = (tmp_path / "config.yaml").read_text()
+    with pytest.raises(InputError) as caught:
+        claim_run_dir(tmp_path, parse_config(values(space="s2", search={"generations": 20})))
+    text = str(caught.value)
+    assert 'space: "s1" in the folder, "s2" now' in text
+    assert "search.generations: 10 in the folder, 20 now" in text
+    assert (tmp_path / "config.yaml").read_text() == before
+
+
+def test_run_folder_of_another_user_space_names_the_field(tmp_path):
+    space = SearchSpace.from_name("s1").to_dict() | {"name": "own", "input_size": 16}
+    claim_run_dir(tmp_path, parse_config(values(space=space)))
+    with pytest.raises(InputError, match=r"space.stem_stride: 2 in the folder, 1 now"):
+        claim_run_dir(tmp_path, parse_config(values(space=space | {"stem_stride": 1})))
+
+
+def test_keys_may_be_allowed_to_differ(tmp_path):
+    claim_run_dir(tmp_path, parse_config(values()))
+    claim_run_dir(tmp_path, parse_config(values(seed=1)), frozenset({"seed", "data.seed", "search.seed"}))
+
+
+def test_differing_keys_are_dotted():
+    assert differing_keys({"a": {"b": 1, "c": 2}, "d": 1}, {"a": {"b": 1, "c": 3}}) == {"a.c": (2, 3), "d": (1, None)}
+
+
+@pytest.mark.real_sections
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_config_is_valid_and_opens_as_a_document(path):
+    config = load_config(path)
+    assert parse_config(config.to_dict()) == config
+    header = path.read_text().partition("\n\n")[0]
+    for word in ("Purpose:", "Command:", "Hardware:", "Time:", "Result:", "Reproduced:"):
+        assert f"# {word}" in header
+    assert f"scarlet run configs/{path.name}" in header

@@ -1,0 +1,325 @@
+"""The order, the resumption and the refusals of a run, with the long stages replaced; one short run of the real ones."""
+
+import json
+import types
+
+import numpy as np
+import pytest
+
+from scarlet_tf import pipeline
+from scarlet_tf.config import parse_config
+from scarlet_tf.cost import Cost
+from scarlet_tf.errors import InputError
+from scarlet_tf.files import read_json, write_json
+from scarlet_tf.pipeline import exporting, picking, run, stages
+from scarlet_tf.space import Architecture
+
+SPACE = {
+    "name": "tiny",
+    "stages": [{"channels": 16, "depth": 2}, {"channels": 24, "depth": 1, "stride": 2}],
+    "choices": "s1",
+    "stem_stride": 1,
+    "stem_channels": 8,
+    "first_channels": 8,
+    "tail_channels": 16,
+}
+VALUES = {
+    "name": "test",
+    "data": {"source": "digits", "image_size": 8},
+    "space": SPACE,
+    "supernet": {"epochs": 1, "batch_size": 32},
+    "search": {"max_multiply_adds": "200k", "population_size": 4, "generations": 2, "picks": 2},
+    "retrain": {"epochs": 1, "batch_size": 32},
+}
+FRONT = {
+    "picks": [
+        {"architecture": "6,6,0", "accuracy": 0.5, "multiply_adds": 1, "params": 1},
+        {"architecture": "0,6,3", "accuracy": 0.75, "multiply_adds": 2, "params": 2},
+    ],
+    "pareto": [
+        {"architecture": "6,6,0", "accuracy": 0.5, "multiply_adds": 1, "params": 1},
+        {"architecture": "1,6,0", "accuracy": 0.625, "multiply_adds": 2, "params": 2},
+        {"architecture": "0,6,3", "accuracy": 0.75, "multiply_adds": 2, "params": 2},
+    ],
+    "hypervolume": [0.25, 0.5],
+}
+
+VERIFIED = {"max_logit_difference": 1e-6, "top1": 0.9, "model_top1": 0.9, "num_images": 30, "partitions": 1}
+
+
+def config(**changes):
+    values = VALUES | {key: VALUES.get(key, {}) | value for key, value in changes.items()}
+    return parse_config(values)
+
+
+class FakeSplit:
+    def __init__(self, num_examples):
+        self.num_examples = num_examples
+
+    def take(self, num_examples, seed=0):
+        return FakeSplit(num_examples)
+
+    def batches(self, batch_size):
+        return []
+
+
+def fake_data(fingerprint="abc"):
+    return types.SimpleNamespace(
+        name="fake",
+        class_names=("a", "b"),
+        num_classes=2,
+        train=FakeSplit(100),
+        validation=FakeSplit(20),
+        test=FakeSplit(30),
+        preprocessing=None,
+        fingerprint=fingerprint,
+        skipped=("broken.png",),
+    )
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Stand-ins for everything that takes time; the list says which were called, in order."""
+    called = []
+
+    def record(module, name, answer):
+        def stand_in(*args, **kwargs):
+            called.append(name)
+            return answer(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, stand_in)
+
+    def search(supernet, validation, search_config, run_dir, **kwargs):
+        lines = [
+            {"version": 1},
+            {"metrics": {"accuracy": 0.25}},
+            {"message": "failed"},
+            {"metrics": {"accuracy": 0.75}},
+        ]
+        (run_dir / "search").mkdir()
+        (run_dir / "search" / "trials.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        write_json(run_dir / "pareto.json", FRONT)
+
+    def retrain(network, *args, run_dir, **kwargs):
+        model = types.SimpleNamespace(spec=network.lower((8, 8, 3), 2))
+        return model, {"history": [{"loss": float("nan")}], "validation": {"accuracy": 0.875}, "steps": 3}
+
+    def write(model, path, quantization="none", **kwargs):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(1000))
+
+    record(run, "load_dataset", lambda config: fake_data())
+    record(run, "train_supernet", lambda *args, **kwargs: {"history": [], "steps": np.int64(3)})
+    monkeypatch.setattr(run, "Supernet", lambda *args, **kwargs: types.SimpleNamespace())
+    record(stages, "search", search)
+    record(stages, "retrain", retrain)
+    monkeypatch.setattr(stages, "evaluate", lambda *args: {"accuracy": 0.9375, "loss": 0.1, "num_examples": 30})
+    model = types.SimpleNamespace(spec=Architecture((0, 6, 3), config().space).lower((8, 8, 3), 2))
+    monkeypatch.setattr(run.Run, "network", model)
+    monkeypatch.setattr(exporting, "fold", lambda network, limit: (network, []))
+    record(exporting, "export_tflite", write)
+    record(exporting, "export_saved_model", write)
+    record(exporting, "verify", lambda path, model, data: VERIFIED)
+    return called
+
+
+EVERYTHING = [
+    "load_dataset",
+    "train_supernet",
+    "search",
+    "retrain",
+    *["export_tflite"] * 4,
+    "export_saved_model",
+    *["verify"] * 5,
+]
+
+
+def test_stages_run_in_order_and_are_not_repeated(calls, tmp_path):
+    summary = pipeline.run_all(config(), tmp_path)
+    assert calls == EVERYTHING
+    calls.clear()
+    assert pipeline.run_all(config(), tmp_path) == summary == read_json(tmp_path / "summary.json")
+    assert calls == ["load_dataset"]
+
+
+def test_summary_states_what_the_stages_found(calls, tmp_path):
+    summary = pipeline.run_all(config(), tmp_path)
+    assert summary["supernet"] == {"evaluated": 2, "mean_accuracy": 0.5, "best_accuracy": 0.75}
+    assert summary["front"] == {"size": 3, "picks": 2, "hypervolume": 0.5}
+    assert summary["pick"]["architecture"] == "0,6,3"
+    assert summary["retrained"] == {"test_accuracy": 0.9375, "test_examples": 30, "validation_accuracy": 0.875}
+    assert summary["dataset"]["skipped"] == 1
+    assert [row["file"] for row in summary["files"]] == [
+        "model_float32.tflite",
+        "model_float16.tflite",
+        "model_dynamic.tflite",
+        "model_int8.tflite",
+        "saved_model/1",
+    ]
+    assert summary["files"][0] == {
+        "file": "model_float32.tflite",
+        "bytes": 1000,
+        **VERIFIED,
+    }
+    assert set(summary["seconds"]) == {"train-supernet", "search", "retrain", "export"}
+
+
+def test_interrupted_run_continues_with_the_stage_it_was_in(calls, tmp_path, monkeypatch):
+    retrain = stages.retrain
+    monkeypatch.setattr(stages, "retrain", lambda *args, **kwargs: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run_all(config(), tmp_path)
+    assert calls == ["load_dataset", "train_supernet", "search"]
+    assert "retrain" in read_json(tmp_path / "timing.json")
+    monkeypatch.setattr(stages, "retrain", retrain)
+    calls.clear()
+    pipeline.run_all(config(), tmp_path)
+    assert calls == ["load_dataset", *EVERYTHING[3:]]
+
+
+def test_search_in_a_later_process_gets_the_supernet_from_its_checkpoint(calls, tmp_path):
+    pipeline.run_stage("train-supernet", config(), tmp_path)
+    calls.clear()
+    pipeline.run_stage("search", config(), tmp_path)
+    assert calls == ["load_dataset", "train_supernet", "search"]
+
+
+def test_stage_without_its_predecessor_names_the_command(calls, tmp_path):
+    pipeline.run_stage("train-supernet", config(), tmp_path)
+    with pytest.raises(InputError) as caught:
+        pipeline.run_stage("retrain", config(), tmp_path, "my.yaml")
+    assert str(caught.value) == (
+        f"{tmp_path}: retrain needs a searched front, which is not there yet; first run:"
+        f" scarlet search my.yaml --run-dir {tmp_path}"
+    )
+
+
+def test_results_hold_plain_json_only(calls, tmp_path):
+    pipeline.run_all(config(), tmp_path)
+    assert read_json(tmp_path / "supernet" / "result.json") == {"history": [], "steps": 3}
+    assert read_json(tmp_path / "retrain" / "result.json")["history"] == [{"loss": None}]
+
+
+def test_formats_and_saved_model_can_be_left_out(calls, tmp_path):
+    chosen = config(export={"formats": ["float16"], "saved_model": False})
+    summary = pipeline.run_all(chosen, tmp_path)
+    assert [row["file"] for row in summary["files"]] == ["model_float16.tflite"]
+
+
+# -- refusals, all before anything is trained ------------------------------------------------------------------
+
+
+def refusal(calls, tmp_path, **changes) -> str:
+    with pytest.raises(InputError) as caught:
+        pipeline.run_all(config(**changes), tmp_path)
+    assert calls == ["load_dataset"]
+    assert not (tmp_path / "config.yaml").exists()
+    return str(caught.value)
+
+
+def test_impossible_budget_is_refused_with_the_reach_of_the_space(calls, tmp_path):
+    message = refusal(calls, tmp_path, search={"max_multiply_adds": "10k"})
+    assert message.startswith("search.max_multiply_adds: no network of the space costs less than 0.01 M")
+    costs = run.cost_table(config().space, 8, 2)
+    low, high = costs.bounds["multiply_adds"]
+    assert f"from {low / 1e6:.2f} M to {high / 1e6:.2f} M multiply-adds" in message
+
+
+def test_pick_beyond_the_picks_is_refused(calls, tmp_path):
+    message = refusal(calls, tmp_path, retrain={"pick": 2})
+    assert message == 'retrain.pick: expected "best" or an index below search.picks, which is 2, got 2'
+
+
+@pytest.mark.parametrize("section", ["supernet", "retrain"])
+def test_batch_beyond_the_training_images_is_refused(calls, tmp_path, section):
+    message = refusal(calls, tmp_path, **{section: {"batch_size": 101}})
+    assert message == f"{section}.batch_size: expected at most the 100 training images, got 101"
+
+
+def test_dataset_error_comes_before_the_folder_is_claimed(tmp_path):
+    with pytest.raises(InputError, match=r"data\.directory"):
+        pipeline.run_all(config(data={"source": "folder", "directory": str(tmp_path / "none")}), tmp_path)
+    assert not (tmp_path / "config.yaml").exists()
+
+
+def test_run_folder_of_another_config_is_refused(calls, tmp_path):
+    pipeline.run_stage("train-supernet", config(), tmp_path)
+    with pytest.raises(InputError, match=r"supernet.epochs: 1 in the folder, 2 now"):
+        pipeline.run_stage("train-supernet", config(supernet={"epochs": 2}), tmp_path)
+
+
+def test_run_folder_of_another_space_is_refused(calls, tmp_path):
+    pipeline.run_stage("train-supernet", config(), tmp_path)
+    with pytest.raises(InputError, match=r"space.tail_channels: 16 in the folder, 24 now"):
+        pipeline.run_stage("search", config(space={"tail_channels": 24}), tmp_path)
+
+
+def test_changed_dataset_is_refused(calls, tmp_path, monkeypatch):
+    pipeline.run_stage("train-supernet", config(), tmp_path)
+    monkeypatch.setattr(run, "load_dataset", lambda config: fake_data("xyz"))
+    with pytest.raises(InputError, match="fingerprint abc then, xyz now"):
+        pipeline.run_stage("search", config(), tmp_path)
+
+
+# -- the pick --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def searched(tmp_path, monkeypatch):
+    """A run whose front is known; returns a function from a changed retrain section to the start that is chosen."""
+    monkeypatch.setattr(run, "load_dataset", lambda config: fake_data())
+    write_json(tmp_path / "pareto.json", FRONT)
+    return lambda **retrain: picking.choose(run.Run(config(retrain=retrain), tmp_path))
+
+
+def test_best_pick_is_the_most_accurate(searched):
+    start = searched()
+    assert (start.architecture.to_string(), start.one_shot_accuracy, start.initial) == ("0,6,3", 0.75, None)
+
+
+def test_pick_by_index(searched):
+    assert searched(pick=0).architecture.to_string() == "6,6,0"
+
+
+def test_start_from_the_supernet_takes_the_most_accurate_whose_folded_network_fits(searched, monkeypatch):
+    folded_costs = {"0,6,3": 300_000, "1,6,0": 200_000, "6,6,0": 199_999}
+    monkeypatch.setattr(run.Run, "supernet", None)
+    monkeypatch.setattr(picking, "extract", lambda supernet, architecture: architecture)
+    monkeypatch.setattr(
+        picking, "fold", lambda model, limit: (types.SimpleNamespace(spec=f"folded {model.to_string()}"), [])
+    )
+    monkeypatch.setattr(picking, "count_spec", lambda spec: Cost(folded_costs[spec.removeprefix("folded ")], 1))
+    monkeypatch.setattr(picking, "get_arrays", lambda model: {"weights": np.zeros(1)})
+    start = searched(init="supernet")
+    assert (start.architecture.to_string(), start.network) == ("6,6,0", "folded 6,6,0")
+    assert start.passed_over == (
+        {"architecture": "0,6,3", "folded_multiply_adds": 300_000},
+        {"architecture": "1,6,0", "folded_multiply_adds": 200_000},
+    )
+    folded_costs["6,6,0"] = 250_000
+    with pytest.raises(InputError, match=r"none of the front's 3 networks meets the budget of 0.2 M .*0.20 M"):
+        searched(init="supernet")
+
+
+def test_rounding_is_limited_more_strictly_where_int8_is_exported():
+    both = run.Run(config(), "x"), run.Run(config(export={"formats": ["float32"]}), "x")
+    assert picking.folding_limit(both[0]) < picking.folding_limit(both[1])
+
+
+# -- verification of files -------------------------------------------------------------------------------------
+
+
+def test_verify_finds_the_run_of_a_file(calls, tmp_path):
+    pipeline.run_all(config(), tmp_path)
+    rows = pipeline.verify_files([tmp_path / "export" / "model_int8.tflite"])
+    assert [row["top1"] for row in rows] == [0.9]
+
+
+def test_verify_refuses_missing_files_and_folders_without_a_run(tmp_path):
+    with pytest.raises(InputError, match=r"x.tflite: expected a .tflite file or a SavedModel folder, found nothing"):
+        pipeline.verify_files([tmp_path / "x.tflite"])
+    (tmp_path / "x.tflite").write_bytes(b"")
+    with pytest.raises(InputError, match="it lies in no run folder; name the run it belongs to with --run-dir"):
+        pipeline.verify_files([tmp_path / "x.tflite"])
+    with pytest.raises(InputError, match=r"expected a run folder with config.yaml"):
+        pipeline.verify_files([tmp_path / "x.tflite"], tmp_path)

@@ -1,0 +1,45 @@
+import logging
+
+import pytest
+
+from scarlet_tf import progress
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test moves."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_time_left_is_at_the_mean_speed_of_this_process(clock):
+    with progress.progress_bar("training", total=100, done=60) as bar:
+        assert bar.seconds_left() is None
+        clock[0] = 20.0
+        bar.advance(10)
+        assert bar.seconds_left() == pytest.approx(60.0)
+
+
+def test_lines_come_at_intervals_and_at_the_end(clock, caplog):
+    caplog.set_level(logging.INFO, logger="scarlet_tf")
+    with progress.progress_bar("training", total=100) as bar:
+        for step in range(100):
+            clock[0] = step + 1.0
+            bar.advance(loss=0.5)
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 7
+    assert lines[0] == "training 15/100 loss 0.5, 1 min 25 s left"
+    assert lines[-1] == "training 100/100 loss 0.5"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(9.4, "9 s"), (61, "1 min 1 s"), (3 * 3600 + 61, "3 h 1 min"), (59.7, "1 min 0 s")]
+)
+def test_durations_read_well(clock, caplog, monkeypatch, seconds, text):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0)
+    caplog.set_level(logging.INFO, logger="scarlet_tf")
+    with progress.progress_bar("x", total=2) as bar:
+        clock[0] = seconds
+        bar.advance()
+    assert caplog.records[-1].getMessage().endswith(f", {text} left")

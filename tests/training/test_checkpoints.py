@@ -1,0 +1,85 @@
+import resource
+import signal
+
+import keras
+import numpy as np
+import pytest
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.training.checkpoints import Checkpoints
+
+
+def variables(value=0.0):
+    return {"a": keras.Variable(np.full((3, 2), value, np.float32)), "b": keras.Variable(np.float32(value))}
+
+
+def test_newest_checkpoint_is_restored_and_old_ones_go(tmp_path):
+    store = Checkpoints(tmp_path, keep=2)
+    for step in (1, 2, 3):
+        store.save(step, variables(step), {"note": step})
+    assert [path.name for path in store.paths()] == ["checkpoint-000000002.npz", "checkpoint-000000003.npz"]
+    target = variables()
+    assert store.restore(target) == {"note": 3, "step": 3}
+    np.testing.assert_array_equal(target["a"], 3)
+
+
+def test_nothing_to_restore(tmp_path):
+    assert Checkpoints(tmp_path / "none").restore(variables()) is None
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])
+def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_used(tmp_path, damage, caplog):
+    store = Checkpoints(tmp_path)
+    store.save(1, variables(1), {})
+    path = store.save(2, variables(2), {})
+    content = bytearray(path.read_bytes())
+    if damage == "flip":
+        at = content.find(np.full((3, 2), 2, np.float32).tobytes())
+        content[at] ^= 0xFF
+    path.write_bytes({"truncate": content[: len(content) // 2], "flip": content, "empty": b""}[damage])
+    target = variables()
+    assert store.restore(target)["step"] == 1
+    np.testing.assert_array_equal(target["a"], 1)
+    assert "checkpoint-000000002.npz is damaged" in caplog.text
+
+
+def test_only_damaged_checkpoints_are_an_error(tmp_path):
+    store = Checkpoints(tmp_path)
+    store.save(1, variables(), {}).write_bytes(b"torn")
+    with pytest.raises(InputError, match="none of its 1 checkpoints can be read"):
+        store.restore(variables())
+
+
+def test_another_runs_checkpoint_is_refused(tmp_path):
+    store = Checkpoints(tmp_path)
+    store.save(1, variables(), {"settings": {"epochs": 3}})
+    with pytest.raises(InputError, match=r"another run: settings: expected \{'epochs': 4\}, found \{'epochs': 3\}"):
+        store.restore(variables(), {"settings": {"epochs": 4}})
+
+
+def test_another_models_checkpoint_is_refused(tmp_path):
+    store = Checkpoints(tmp_path)
+    store.save(1, variables(), {})
+    with pytest.raises(InputError, match="another model"):
+        store.restore({"a": keras.Variable(np.zeros((3, 2)))})
+    with pytest.raises(InputError, match="a: expected shape"):
+        store.restore({"a": keras.Variable(np.zeros(5)), "b": keras.Variable(0.0)})
+
+
+def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path):
+    """The system refuses to let files grow beyond 4 KiB, as it would on a full disk."""
+    store = Checkpoints(tmp_path)
+    store.save(1, variables(1), {})
+    large = {**variables(2), "c": keras.Variable(np.ones(100_000, np.float32))}
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(
+            InputError, match=r"checkpoint-000000002.npz: could not be written: .*previous file is kept"
+        ):
+            store.save(2, large, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-000000001.npz"]
+    assert store.restore(variables())["step"] == 1

@@ -1,0 +1,173 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny import images_and_labels, randomise_supernet, tiny_space
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.space import Choice, Stage
+from scarlet_tf.training.fair_step import Loss, SupernetStep, lanes_gradients, sequential_gradients
+from scarlet_tf.training.optimizers import SelectiveSGD
+from scarlet_tf.training.sampling import strict_fair_paths, uniform_paths
+
+SPACE = tiny_space(stages=(Stage(8, 1, 2), Stage(12, 2, 1)), choices=(Choice(2, 3), Choice(3, 5, True), Choice()))
+
+
+def trained_a_little(seed=0):
+    supernet = Supernet(SPACE, num_classes=5, seed=seed)
+    randomise_supernet(supernet, np.random.default_rng(seed))
+    return supernet
+
+
+def batch(count=8):
+    return images_and_labels(np.random.default_rng(3), count)
+
+
+def assert_same_gradients(supernet, one, other):
+    """Equal within float32 rounding of the layer's own scale; what is zero in exact arithmetic is near zero in both."""
+    largest = max(float(np.abs(g).max()) for g in one)
+    for variable, a, b in zip(supernet.trainable_variables, one, other, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6 * largest, err_msg=variable.path)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_lanes_gradients_equal_sequential_gradients(training):
+    supernet, (images, labels) = trained_a_little(), batch()
+    paths, loss = strict_fair_paths(SPACE, 0, 0), Loss(5, 8, label_smoothing=0.1)
+    arguments = (supernet, loss, images, labels, paths, training)
+    in_turn = tf.function(lambda: sequential_gradients(*arguments))()
+    side_by_side = tf.function(lambda: lanes_gradients(*arguments))()
+    np.testing.assert_allclose(in_turn[0], side_by_side[0], rtol=1e-5)
+    np.testing.assert_allclose(in_turn[1], side_by_side[1], rtol=1e-6)
+    assert_same_gradients(supernet, in_turn[2], side_by_side[2])
+    assert {v.path.split("/")[1] for v in supernet.trainable_variables} == {
+        "stem",
+        "block_00",
+        "block_01",
+        "block_02",
+        "tail",
+    }
+
+
+def test_strict_fair_gradients_are_the_sum_of_the_single_paths():
+    """Stem and tail see every path, each choice only its own; nothing is averaged."""
+    supernet, (images, labels) = trained_a_little(), batch()
+    paths, loss = strict_fair_paths(SPACE, 0, 1), Loss(5, 8)
+    _, _, summed = lanes_gradients(supernet, loss, images, labels, paths, training=False)
+    singles = []
+    for path in paths:
+        with tf.GradientTape() as tape:
+            value, _ = loss(labels, supernet(images, path))
+        singles.append(
+            tape.gradient(
+                value,
+                [v.value for v in supernet.trainable_variables],
+                unconnected_gradients=tf.UnconnectedGradients.ZERO,
+            )
+        )
+    assert_same_gradients(supernet, [sum(column) for column in zip(*singles, strict=True)], summed)
+    for layer, block in enumerate(supernet.choice_blocks):
+        for choice, candidate in enumerate(block.candidates):
+            users = [j for j, path in enumerate(paths) if path[layer] == choice]
+            touched = [
+                j
+                for j, gradients in enumerate(singles)
+                if any(
+                    np.abs(g).max() > 0
+                    for v, g in zip(supernet.trainable_variables, gradients, strict=True)
+                    if any(v is own for own in candidate.trainable_variables)
+                )
+            ]
+            assert touched == users and len(users) == 1
+
+
+def test_l2_counts_once_however_many_paths():
+    supernet, (images, labels) = trained_a_little(), batch()
+    optimizer = keras.optimizers.SGD(1.0)
+    optimizer.build(supernet.trainable_variables)
+    paths, loss = strict_fair_paths(SPACE, 0, 0), Loss(5, 8)
+    _, _, gradients = lanes_gradients(supernet, loss, images, labels, paths, training=False)
+    before = [np.array(v) for v in supernet.trainable_variables]
+    SupernetStep(supernet, optimizer, loss, "lanes", weight_decay=0.5, training=False)(images, labels, paths)
+    for variable, old, gradient in zip(supernet.trainable_variables, before, gradients, strict=True):
+        decay = 0.5 * old if old.ndim > 1 else 0.0  # kernels only
+        expected = old - (np.asarray(gradient) + decay)
+        np.testing.assert_allclose(variable, expected, rtol=1e-4, atol=1e-4, err_msg=variable.path)
+
+
+def test_uniform_sampling_leaves_undrawn_choices_entirely_alone():
+    """Also when momentum has built up: no update, no decay, no momentum."""
+    supernet, (images, labels) = trained_a_little(), batch()
+    optimizer = SelectiveSGD(learning_rate=0.1, momentum=0.9)
+    optimizer.build(supernet.trainable_variables)
+    step = tf.function(SupernetStep(supernet, optimizer, Loss(5, 8), weight_decay=0.1, selective=True))
+    for number in range(4):
+        path = uniform_paths(SPACE, 0, number)
+        before = {v.path: np.array(v) for v in (*supernet.trainable_variables, *optimizer.variables)}
+        step(images, labels, tf.constant(path))
+        for layer, block in enumerate(supernet.choice_blocks):
+            for choice, candidate in enumerate(block.candidates):
+                for variable, slot in slots_of(candidate, supernet, optimizer):
+                    moved = not np.array_equal(variable, before[variable.path])
+                    slot_moved = not np.array_equal(slot, before[slot.path])
+                    drawn = path[0, layer] == choice
+                    # The offset of a projection's BN has no gradient where another BN follows.
+                    assert drawn or not (moved or slot_moved), variable.path
+                    assert moved or not drawn or variable.name != "kernel", variable.path
+
+
+def slots_of(layer, supernet, optimizer):
+    momentum = dict(zip([v.path for v in supernet.trainable_variables], optimizer.momentums, strict=True))
+    return [(v, momentum[v.path]) for v in layer.trainable_variables]
+
+
+def test_selective_sgd_equals_sgd_where_everything_takes_part():
+    rng = np.random.default_rng(0)
+    start, gradients = rng.normal(size=(3, 4)), rng.normal(size=(5, 3, 4))
+    results = []
+    for cls, active in ((keras.optimizers.SGD, None), (SelectiveSGD, True)):
+        variable = keras.Variable(start)
+        optimizer = cls(learning_rate=0.1, momentum=0.9)
+        optimizer.build([variable])
+        for gradient in gradients:
+            if active:
+                optimizer.select({variable.path: tf.constant(True)})
+            optimizer.apply([tf.constant(gradient, tf.float32)], [variable])
+        results.append(np.array(variable))
+    np.testing.assert_allclose(*results, rtol=1e-6)
+
+
+@pytest.mark.parametrize("execution", ["lanes", "sequential"])
+def test_mirrored_step_equals_the_single_device_step(two_replicas, execution):
+    """On the same global batch, with BN frozen: in training mode each replica would normalise by its own half."""
+    images, labels = batch(8)
+    paths = strict_fair_paths(SPACE, 0, 0)
+    results = []
+    for strategy in (tf.distribute.get_strategy(), two_replicas):
+        with strategy.scope():
+            supernet = Supernet(SPACE, num_classes=5, seed=0)
+            optimizer = SelectiveSGD(learning_rate=0.1, momentum=0.9)
+            optimizer.build(supernet.trainable_variables)
+        replicas = strategy.num_replicas_in_sync
+        step = SupernetStep(supernet, optimizer, Loss(5, 8), execution, 0.01, training=False, num_replicas=replicas)
+        data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
+
+        @tf.function
+        def run(x, y, strategy=strategy, step=step):
+            shares = strategy.run(step, args=(x, y, tf.constant(paths)))
+            return strategy.reduce("SUM", shares["loss"], axis=None)
+
+        for x, y in strategy.experimental_distribute_dataset(data):
+            losses = [float(run(x, y)) for _ in range(2)]
+        results.append((losses, [v.numpy() for v in supernet.trainable_variables]))
+    np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-5)
+    for one, other in zip(results[0][1], results[1][1], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_lanes_refuse_uniform_sampling():
+    with pytest.raises(InputError, match="lanes needs strict-fair"):
+        SupernetStep(None, None, None, "lanes", selective=True)
+    with pytest.raises(InputError, match="execution: expected one of"):
+        SupernetStep(None, None, None, "parallel")

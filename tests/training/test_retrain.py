@@ -1,0 +1,96 @@
+import keras
+import numpy as np
+import pytest
+from tiny import images_and_labels, tiny_space
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.export.folding import fold
+from scarlet_tf.models.extract import extract
+from scarlet_tf.models.network import get_arrays
+from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.space import Architecture
+from scarlet_tf.training.network import retrain
+
+SPACE = tiny_space()
+ARCHITECTURE = Architecture((0, 3, 1, 3), SPACE)
+CONFIG = {
+    "epochs": 4,
+    "batch_size": 10,
+    "learning_rate": 0.02,
+    "warmup_epochs": 0.5,
+    "ema": 0.9,
+    "recalibration_batches": 4,
+    "weight_decay": 1e-4,
+}
+SHAPE = {"input_shape": (8, 8, 3), "num_classes": 5}
+
+
+def data(count=60):
+    images, labels = images_and_labels(np.random.default_rng(0), count)
+    return (images[:40], labels[:40]), (images[40:], labels[40:])
+
+
+@pytest.mark.parametrize("options", [{}, {"optimizer": "sgd", "schedule": "cosine", "ema": 0.0}])
+def test_retraining_learns(options):
+    model, figures = retrain(ARCHITECTURE, *data(), {**CONFIG, "epochs": 12, **options}, **SHAPE)
+    assert figures["validation"]["accuracy"] >= 0.8
+    assert model.spec == ARCHITECTURE.lower((8, 8, 3), 5, dropout=0.2)
+    assert [e["epoch"] for e in figures["history"]] == list(range(12))
+    assert "validation_accuracy" in figures["history"][0]
+
+
+def test_an_interrupted_run_ends_with_the_same_weights(tmp_path):
+    """Dropout's random state, the averaged weights and the optimizer's slots are all in the checkpoint."""
+
+    class Stop(keras.callbacks.Callback):
+        left = 6
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        retrain(ARCHITECTURE, *data(), CONFIG, tmp_path, callbacks=[Stop()], **SHAPE)
+    resumed, resumed_figures = retrain(ARCHITECTURE, *data(), CONFIG, tmp_path, **SHAPE)
+    straight, figures = retrain(ARCHITECTURE, *data(), CONFIG, **SHAPE)
+    assert resumed_figures == figures
+    for key, array in get_arrays(straight).items():
+        np.testing.assert_array_equal(array, get_arrays(resumed)[key], err_msg=key)
+
+
+def test_model_file_answers_what_the_model_answers(tmp_path):
+    model, _ = retrain(ARCHITECTURE, *data(), CONFIG, tmp_path, **SHAPE)
+    loaded = keras.models.load_model(tmp_path / "retrain" / "model.keras")
+    x = data()[1][0]
+    np.testing.assert_array_equal(loaded(x), model(x))
+
+
+def test_starting_from_a_folded_path():
+    supernet = Supernet(SPACE, num_classes=5)
+    folded, _ = fold(extract(supernet, ARCHITECTURE))
+    config = {**CONFIG, "epochs": 1, "learning_rate": 1e-9, "ema": 0.0, "recalibration_batches": 0, "weight_decay": 0.0}
+    model, _ = retrain(folded.spec, *data(), config, initial=get_arrays(folded))
+    kernels = {k: v for k, v in get_arrays(folded).items() if k.endswith("kernel")}
+    for key, kernel in kernels.items():
+        np.testing.assert_allclose(get_arrays(model)[key], kernel, rtol=1e-5, atol=1e-6, err_msg=key)
+
+
+def test_another_network_in_the_folder_is_refused(tmp_path):
+    retrain(ARCHITECTURE, *data(), {**CONFIG, "epochs": 1}, tmp_path, **SHAPE)
+    with pytest.raises(InputError, match="another"):
+        retrain(Architecture((0, 0, 1, 3), SPACE), *data(), {**CONFIG, "epochs": 1}, tmp_path, **SHAPE)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"epochs": 0}, "retrain.epochs"),
+        ({"dropout": 1.0}, "retrain.dropout"),
+        ({"pick": -1}, "retrain.pick"),
+        ({"decay_epochs": 0}, "retrain.decay_epochs"),
+    ],
+)
+def test_bad_settings_are_named(change, message):
+    with pytest.raises(InputError, match=message):
+        retrain(ARCHITECTURE, *data(), {**CONFIG, **change}, **SHAPE)
