@@ -25,11 +25,13 @@ class Bar:
 
     def advance(self, amount: int = 1, **figures: float) -> None:
         """`amount` more units are finished."""
+        if self.done == self._first:  # the first unit traces graphs: the others tell the speed
+            self._first, self._started = self.done + amount, time.monotonic()
         self.done += amount
         self._show(" ".join(f"{key} {value:.4g}" for key, value in figures.items()))
 
     def seconds_left(self) -> float | None:
-        """At the mean speed of this process so far; None before the first unit."""
+        """At the mean speed since this process' first unit; None before its second."""
         fresh = self.done - self._first
         if fresh <= 0:
             return None
@@ -42,7 +44,7 @@ class Bar:
         self._last_line = now
         left = self.seconds_left()
         tail = f", {_duration(left)} left" if left else ""
-        logger.info("%s %d/%d %s%s", self.name, self.done, self.total, text, tail)
+        logger.info("%s %d/%d%s%s", self.name, self.done, self.total, text and f" {text}", tail)
 
 
 class _TerminalBar(Bar):

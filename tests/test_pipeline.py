@@ -284,10 +284,11 @@ def test_pick_by_index(searched):
 def test_start_from_the_supernet_takes_the_most_accurate_whose_folded_network_fits(searched, monkeypatch):
     folded_costs = {"0,6,3": 300_000, "1,6,0": 200_000, "6,6,0": 199_999}
     monkeypatch.setattr(run.Run, "supernet", None)
-    monkeypatch.setattr(picking, "extract", lambda supernet, architecture: architecture)
     monkeypatch.setattr(
-        picking, "fold", lambda model, limit: (types.SimpleNamespace(spec=f"folded {model.to_string()}"), [])
+        picking, "_folded_path", lambda run, path: (types.SimpleNamespace(spec=f"folded {path.to_string()}"), [])
     )
+    monkeypatch.setattr(picking, "rebase", lambda model, batches: None)
+    monkeypatch.setattr(picking, "_calibration_batches", lambda run: [])
     monkeypatch.setattr(picking, "count_spec", lambda spec: Cost(folded_costs[spec.removeprefix("folded ")], 1))
     monkeypatch.setattr(picking, "get_arrays", lambda model: {"weights": np.zeros(1)})
     start = searched(init="supernet")

@@ -15,6 +15,7 @@ from scarlet_tf.models.network import Arrays, get_arrays
 from scarlet_tf.pipeline.run import Run, plain
 from scarlet_tf.space import Architecture
 from scarlet_tf.spec import NetworkSpec
+from scarlet_tf.training.batch_norm import moving_statistics, rebase, recalibrate
 
 logger = logging.getLogger("scarlet_tf")
 
@@ -57,10 +58,11 @@ def _first_that_fits(run: Run, candidates: Sequence[dict]) -> Start:
     budget, passed_over = run.config.search.max_multiply_adds, []
     for candidate in candidates:
         architecture = _architecture(run, candidate)
-        folded, report = fold(extract(run.supernet, architecture), folding_limit(run))
+        folded, report = _folded_path(run, architecture)
         cost = count_spec(folded.spec)
         if cost.multiply_adds < budget:
             rows = tuple(plain(row.to_dict()) for row in report)
+            rebase(folded, _calibration_batches(run))
             return Start(architecture, candidate["accuracy"], folded.spec, get_arrays(folded), rows, tuple(passed_over))
         logger.info("%s folds to %s, above the budget; trying the next", architecture.to_string(), cost)
         passed_over.append({"architecture": architecture.to_string(), "folded_multiply_adds": cost.multiply_adds})
@@ -69,6 +71,21 @@ def _first_that_fits(run: Run, candidates: Sequence[dict]) -> Start:
         f"retrain.init: none of the front's {len(candidates)} networks meets the budget of {budget / 1e6:g} M"
         f" multiply-adds once folded (the least is {least / 1e6:.2f} M); use init: scratch"
     )
+
+
+def _folded_path(run: Run, architecture: Architecture):
+    """The path with BN statistics of its own, LETs folded, and folding's report."""
+    network = extract(run.supernet, architecture)
+    recalibrate(lambda images: network(images, training=True), _calibration_batches(run), moving_statistics(network))
+    return fold(network, folding_limit(run))
+
+
+def _calibration_batches(run: Run):
+    search = run.config.search
+    batches = run.data.train.batches(
+        search.validation_batch_size, training=True, seed=search.seed, drop_remainder=False
+    )
+    return batches.take(max(1, search.recalibration_batches))
 
 
 def _architecture(run: Run, candidate: dict) -> Architecture:

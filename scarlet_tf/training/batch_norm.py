@@ -1,4 +1,4 @@
-"""Recalibration of batch normalisation: statistics measured anew for the weights, or the path, at hand.
+"""Batch normalisation's statistics, measured anew for the weights, or the path, at hand.
 
 The moving statistics of a supernet mix all paths, so a path's accuracy means little before its own are measured.
 They are set to zero, the network runs in training mode over some batches, and the bias of the moving average
@@ -53,3 +53,40 @@ def remove_start_bias(statistics: list, count: int, momentum: float = BN_MOMENTU
     weight = 1.0 - momentum**count
     for variable in statistics:
         variable.assign(variable / np.float32(weight))
+
+
+def rebase(model: keras.Model, batches: Iterable) -> None:
+    """Makes BN's statistics those of its inputs, and its scale and offset such that the model answers what it did.
+
+    Folding leaves batch normalisations whose statistics are placeholders; training from there would begin with
+    normalising by real ones, which is another function. `model` is functional; `batches` yields (images, labels).
+    """
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    moments = _input_moments(model, layers, batches)
+    for layer, (mean, variance) in zip(layers, moments, strict=True):
+        gamma, beta, old_mean, old_variance = (keras.ops.convert_to_numpy(v) for v in _parts(layer))
+        scale = gamma / np.sqrt(old_variance + layer.epsilon)
+        new = (scale * np.sqrt(variance + layer.epsilon), beta + scale * (mean - old_mean), mean, variance)
+        for variable, value in zip(_parts(layer), new, strict=True):
+            variable.assign(value.astype(np.float32))
+
+
+def _parts(layer: keras.layers.BatchNormalization) -> tuple:
+    return layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance
+
+
+def _input_moments(model: keras.Model, layers: list, batches: Iterable) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Mean and variance [C] of what each layer is given in inference, over all batches, in float64."""
+    ops = keras.ops
+    inputs = [layer.input for layer in layers]
+    sums = [ops.mean(x, axis=(0, 1, 2)) for x in inputs], [ops.mean(ops.square(x), axis=(0, 1, 2)) for x in inputs]
+    probe = keras.Model(model.input, sums)
+    total, count = None, 0
+    for images, _ in batches:
+        first, second = probe(images, training=False)
+        moments = [np.stack([np.float64(a), np.float64(b)]) * len(images) for a, b in zip(first, second, strict=True)]
+        total = moments if total is None else [a + b for a, b in zip(total, moments, strict=True)]
+        count += len(images)
+    if not count:
+        raise InputError("rebase: expected at least one batch of images, got none")
+    return [(m[0] / count, np.maximum(m[1] / count - (m[0] / count) ** 2, 0.0)) for m in total]
