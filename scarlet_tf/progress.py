@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 logger = logging.getLogger("scarlet_tf")
-SECONDS_BETWEEN_LINES = 15.0
+SECONDS_BETWEEN_LINES = float(os.environ.get("SCARLET_PROGRESS_SECONDS", 15))
 
 
 class Bar:
@@ -20,21 +21,21 @@ class Bar:
 
     def __init__(self, name: str, total: int, done: int = 0):
         self.name, self.total, self.done = name, total, done
-        self._first = done
+        self._first: int | None = None
         self._started = self._last_line = time.monotonic()
 
     def advance(self, amount: int = 1, **figures: float) -> None:
         """`amount` more units are finished."""
-        if self.done == self._first:  # the first unit traces graphs: the others tell the speed
+        if self._first is None:  # the first unit traces graphs: the others tell the speed
             self._first, self._started = self.done + amount, time.monotonic()
         self.done += amount
         self._show(" ".join(f"{key} {value:.4g}" for key, value in figures.items()))
 
     def seconds_left(self) -> float | None:
         """At the mean speed since this process' first unit; None before its second."""
-        fresh = self.done - self._first
-        if fresh <= 0:
+        if self._first is None or self.done == self._first:
             return None
+        fresh = self.done - self._first
         return (time.monotonic() - self._started) / fresh * (self.total - self.done)
 
     def _show(self, text: str) -> None:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from scarlet_tf import files
 from scarlet_tf.errors import InputError
+from scarlet_tf.search.checks import check_settings
+from scarlet_tf.search.front import Candidate, objectives, pick_equispaced
 from scarlet_tf.search.mutation import UniformMutation
-from scarlet_tf.search.nsga2 import check_settings, pick_equispaced
 
 if TYPE_CHECKING:
-    from scarlet_tf.search.oracle import Candidate, WeightedNSGA2Oracle
+    from scarlet_tf.search.oracle import WeightedNSGA2Oracle
 
 logger = logging.getLogger("scarlet_tf")
 PARETO_VERSION = 1
@@ -180,8 +181,6 @@ def _side(image_shape) -> int:
 
 
 def _result(oracle: WeightedNSGA2Oracle, picks: int) -> SearchResult:
-    from scarlet_tf.search.oracle import objectives
-
     front = oracle.pareto_front()
     if not front:
         evaluated = oracle.evaluated()

@@ -13,7 +13,7 @@ from keras_tuner.errors import FatalError, FatalRuntimeError
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.progress import Bar, progress_bar
-from scarlet_tf.search.nsga2 import BadMetrics, checked_accuracy
+from scarlet_tf.search.checks import BadMetrics, checked_accuracy
 from scarlet_tf.search.oracle import WeightedNSGA2Oracle
 
 logger = logging.getLogger("scarlet_tf")

@@ -5,19 +5,12 @@ import sys
 
 import numpy as np
 import pytest
-from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_distance
 
 from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
+from scarlet_tf.search.genomes import encode
 from scarlet_tf.search.mutation import UniformMutation
-from scarlet_tf.search.nsga2 import (
-    FAILED_VIOLATION,
-    WeightedNSGA2,
-    encode,
-    non_dominated,
-    pick_equispaced,
-    weighted_crowding,
-)
+from scarlet_tf.search.nsga2 import FAILED_VIOLATION, WeightedNSGA2
 from scarlet_tf.space import Choice, SearchSpace, Stage
 
 S2 = SearchSpace.from_name("s2")
@@ -46,51 +39,6 @@ def finish(search, stop_at=None):
 def tiny_search(**changes):
     settings = {"population_size": 10, "generations": 8, "max_multiply_adds": 1e9, **changes}
     return WeightedNSGA2(TINY_TABLE, **settings)
-
-
-# -- crowding, sorting, picks -----------------------------------------------------------------------------------
-
-
-def test_weighted_crowding_equals_hand_computed_values():
-    objectives = np.array([[0.0, 10, 7], [1, 8, 7], [2, 4, 7], [4, 0, 7]])
-    crowding = weighted_crowding(objectives, (0.5, 0.25, 0.25))
-    # Second: 0.5 * (2 - 0) / 4 + 0.25 * (10 - 4) / 10; third: 0.5 * (4 - 1) / 4 + 0.25 * (8 - 0) / 10.
-    np.testing.assert_allclose(crowding, [np.inf, 0.4, 0.575, np.inf], rtol=1e-12)
-
-
-def test_equal_weights_give_pymoo_crowding(rng):
-    objectives = rng.integers(0, 12, size=(40, 3)).astype(float)  # with ties and repeats
-    np.testing.assert_allclose(
-        weighted_crowding(objectives, (1 / 3,) * 3), calc_crowding_distance(objectives), rtol=1e-12
-    )
-
-
-def test_objective_of_weight_zero_has_no_infinite_ends():
-    objectives = np.array([[0.0, 1], [1, 0], [2, 3], [3, 2]])
-    assert np.isinf(weighted_crowding(objectives, (1, 0))).tolist() == [True, False, False, True]
-
-
-def test_non_dominated_keeps_equal_rows():
-    objectives = np.array([[1.0, 1], [1, 1], [2, 2], [0, 3], [0, 4]])
-    assert non_dominated(objectives).tolist() == [0, 1, 3]
-
-
-def test_picks_are_equispaced_by_arc_length():
-    # Scaled to 0..1 the legs are 0.1, 0.1, 0.3, 0.5 long in each of the two objectives that vary.
-    front = np.array([[-0.5, 100, 0], [-0.55, 110, 0], [-0.6, 120, 0], [-0.75, 150, 0], [-1.0, 200, 0]])
-    shuffled = front[[3, 0, 4, 2, 1]]
-    assert pick_equispaced(shuffled, 3) == [1, 0, 2]  # 0, 0.5, 1 of the way
-    assert pick_equispaced(shuffled, 1) == [0]
-    assert pick_equispaced(shuffled, 2) == [1, 2]
-    assert pick_equispaced(shuffled, 4) == [1, 3, 0, 2]  # a third of the way: 0.2 and 0.5 are nearest, in order
-    assert pick_equispaced(shuffled, 9) == [1, 4, 3, 0, 2]
-
-
-def test_picks_never_repeat_when_models_coincide():
-    front = np.zeros((5, 3))
-    assert sorted(pick_equispaced(front, 3)) == [0, 1, 2]
-    with pytest.raises(InputError, match=r"picks: expected an integer >= 1, got 0"):
-        pick_equispaced(front, 0)
 
 
 def test_survival_takes_rank_before_crowding():
@@ -221,6 +169,25 @@ def test_failed_evaluation_loses_against_everything():
     search.ask()
     search.tell([None, None])
     assert np.all(search.violation < FAILED_VIOLATION)
+
+
+def test_mutation_that_raises_leaves_the_search_as_it_was():
+    class Raising(UniformMutation):
+        broken = True
+
+        def tell(self, genomes, metrics):
+            genomes[:] = 0  # its own copy
+            if self.broken:
+                raise RuntimeError("broken")
+
+    search = tiny_search(mutation=Raising())
+    told = results(search.ask())
+    before = search.state_dict()
+    with pytest.raises(RuntimeError, match="broken"):
+        search.tell(told)
+    assert search.state_dict() == before
+    Raising.broken = False
+    assert finish(search).state_dict() == finish(tiny_search()).state_dict()
 
 
 def test_a_generation_of_failures_goes_on():

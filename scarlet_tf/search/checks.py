@@ -1,0 +1,57 @@
+"""Checks of what comes from outside: the search's settings and what evaluations answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from scarlet_tf.errors import InputError
+
+
+class BadMetrics(InputError):
+    """An evaluation answered something that cannot be an accuracy."""
+
+
+def checked_accuracy(metrics: Mapping) -> float:
+    """The accuracy among an evaluation's metrics; BadMetrics unless it is there and a number from 0 to 1."""
+    if "accuracy" not in metrics:
+        raise BadMetrics(f"metrics.accuracy: missing; got {sorted(metrics)}")
+    try:
+        accuracy = float(metrics["accuracy"])
+    except (TypeError, ValueError):
+        accuracy = math.nan
+    if not 0 <= accuracy <= 1:
+        raise BadMetrics(f"metrics.accuracy: expected a number from 0 to 1, got {metrics['accuracy']!r}")
+    return accuracy
+
+
+def check_settings(population_size, generations, weights, max_multiply_adds, min_accuracy, seed) -> None:
+    """Raises InputError that names the key under `search`, what was expected and what came."""
+    for key, value, low in (
+        ("population_size", population_size, 2),
+        ("generations", generations, 2),
+        ("seed", seed, 0),
+    ):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
+            raise InputError(f"search.{key}: expected an integer >= {low}, got {value!r}")
+    if not _are_weights(weights):
+        raise InputError(
+            "search.weights: expected three numbers >= 0, not all 0, for accuracy, multiply-adds and params, "
+            f"got {weights!r}"
+        )
+    if not _is_number(max_multiply_adds) or not 0 < max_multiply_adds < math.inf:
+        raise InputError(f"search.max_multiply_adds: expected a finite number > 0, got {max_multiply_adds!r}")
+    if min_accuracy is not None and not (_is_number(min_accuracy) and 0 <= min_accuracy < 1):
+        raise InputError(f"search.min_accuracy: expected a number from 0 up to 1, or null, got {min_accuracy!r}")
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _are_weights(weights) -> bool:
+    if not isinstance(weights, Sequence) or isinstance(weights, str) or len(weights) != 3:
+        return False
+    return all(_is_number(w) and 0 <= w < math.inf for w in weights) and sum(weights) > 0

@@ -1,0 +1,57 @@
+"""KerasTuner's trial objects for architectures, made without what KerasTuner copies, looks up or draws for each."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+
+import keras_tuner
+from keras_tuner.engine.trial import Trial, TrialStatus
+
+from scarlet_tf.search.genomes import decode
+from scarlet_tf.space import SearchSpace
+
+
+class TrialMaker:
+    """Makes the trials of one space; `layer_00`, `layer_01`, ... are the choice indices of an architecture."""
+
+    def __init__(self, space: SearchSpace):
+        self._names = [f"layer_{i:02d}" for i in range(space.num_layers)]
+        self.hyperparameters = keras_tuner.HyperParameters()
+        for name in self._names:
+            self.hyperparameters.Choice(name, list(range(space.num_choices)), ordered=False)
+
+    def values(self, line: str) -> dict[str, int]:
+        """Hyperparameter values of an architecture's canonical string; ValueError where it is none of this space."""
+        return dict(zip(self._names, decode(line), strict=True))
+
+    def trial(self, values: Mapping[str, int], trial_id: str, status: str = TrialStatus.RUNNING) -> Trial:
+        """All trials share one space, of which the stock Oracle makes a deep copy a trial."""
+        hyperparameters = copy.copy(self.hyperparameters)
+        hyperparameters.values = dict(values)
+        return Trial(hyperparameters, trial_id=trial_id, status=status)
+
+    def line(self, trial: Trial) -> str:
+        """The canonical string of a trial's architecture."""
+        return ",".join(str(trial.hyperparameters.values[name]) for name in self._names)
+
+
+def report_metrics(trial: Trial, metrics: Mapping[str, float], step: int = 0) -> None:
+    """Puts the finite ones of `metrics` in place of all that a trial had."""
+    clear_metrics(trial)
+    add_metrics(trial, {name: value for name, value in metrics.items() if math.isfinite(value)}, step)
+
+
+def clear_metrics(trial: Trial) -> None:
+    """Forgets a trial's metrics."""
+    # The id is given because KerasTuner draws one from Python's global random state otherwise.
+    trial.metrics = Trial(trial.hyperparameters, trial_id="").metrics
+
+
+def add_metrics(trial: Trial, metrics: Mapping[str, float], step: int = 0) -> None:
+    """Adds metrics that a trial does not have, with their direction: KerasTuner would search Keras for it by name."""
+    for name, value in metrics.items():
+        if not trial.metrics.exists(name):
+            trial.metrics.register(name, "max" if name in ("accuracy", "params") else "min")
+            trial.metrics.metrics[name].update(float(value), step)
