@@ -24,12 +24,13 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     try:
-        classify = Classifier(arguments[0])
+        path = arguments[0]
+        classify = Classifier(path)
         for path in arguments[1:]:
             label, probability = classify(Image.open(path))
             print(f"{path}\t{label}\t{probability:.3f}")
     except (OSError, ValueError) as error:
-        print(f"classify: {error}", file=sys.stderr)
+        print(f"classify: {path}: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -12,6 +12,7 @@ import functools
 import importlib.metadata
 import io
 import json
+import os
 import pathlib
 import shlex
 import sys
@@ -33,6 +34,7 @@ _STAGE_HELP = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    logs.open_closed_streams()
     logs.quiet_frameworks()
     arguments = make_parser().parse_args(argv)
     logs.log_to_terminal()
@@ -56,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(text: str) -> None:
-    print(f"scarlet: {text}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # the terminal may be gone; the exit code remains
+        print(f"scarlet: {text}", file=sys.stderr, flush=True)
 
 
 # -- parsing ---------------------------------------------------------------------------------------------------
@@ -191,10 +194,18 @@ def _cost(arguments: argparse.Namespace) -> None:
 
 
 def _show(arguments: argparse.Namespace, figures, show: Callable) -> None:
-    if arguments.json:
-        print(json.dumps(figures, allow_nan=False))
-    else:
-        show(figures)
+    """Prints the figures. A reader that went away, as `head` does, has seen what it wanted: that is no failure."""
+    try:
+        if arguments.json:
+            print(json.dumps(figures, allow_nan=False))
+        else:
+            show(figures)
+        sys.stdout.flush()
+    except OSError as error:
+        with contextlib.suppress(OSError):  # what is still buffered is written at Python's end, which would fail again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise InputError(f"standard output: could not be written: {error.strerror or error}") from error
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import numpy as np
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.space import Architecture, SearchSpace, block_spec
-from scarlet_tf.spec import BlockSpec, InvertedResidualSpec, LinearSpec, NetworkSpec
+from scarlet_tf.spec import BlockSpec, InvertedResidualSpec, LinearSpec, NetworkSpec, check_num_classes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +32,14 @@ class Cost:
 
 
 def count(network: Architecture | NetworkSpec, input_size: int | None = None, num_classes: int = 1000) -> Cost:
-    """The cost of a stand-alone architecture, or of any NetworkSpec (which carries its own size and classes)."""
+    """The cost of a stand-alone architecture, or of any NetworkSpec (which carries its own size and classes).
+
+    input_size: pixels of a side of a square image with three channels; None takes the space's. Raises InputError for
+    sizes and classes that are no positive integers.
+    """
     if isinstance(network, NetworkSpec):
         return count_spec(network)
-    table = cost_table(network.space, input_size or network.space.input_size, num_classes)
+    table = cost_table(network.space, network.space.input_size if input_size is None else input_size, num_classes)
     return Cost(*table.count_one(network.choices))
 
 
@@ -107,6 +111,7 @@ class CostTable:
     def __init__(self, space: SearchSpace, input_size: int, num_classes: int | None):
         if not isinstance(input_size, (int, np.integer)) or input_size < 1:
             raise InputError(f"input_size: expected an integer >= 1, got {input_size!r}")
+        check_num_classes(num_classes)
         self.space, self.input_size, self.num_classes = space, int(input_size), num_classes
         stem, first, tail = space.widths
         size = _reduced((input_size, input_size), space.stem_stride)

@@ -6,11 +6,14 @@ import contextlib
 import json
 import os
 import pathlib
-import tempfile
+import secrets
 from collections.abc import Iterator
 from typing import IO
 
 from scarlet_tf.errors import InputError
+
+# The ending of what is not whole yet; a process that is killed leaves such files behind.
+TEMPORARY = ".tmp"
 
 
 @contextlib.contextmanager
@@ -21,25 +24,23 @@ def atomic_writer(path, mode: str = "wb") -> Iterator[IO]:
     write raises InputError that names `path` and the system's reason.
     """
     path = pathlib.Path(path)
-    temporary = None
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
+        # With the permissions of any new file: tempfile's, which are for its owner alone, would keep a server out.
+        with open(temporary, mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        temporary = None
         _sync_folder(path.parent)
     except OSError as error:
         raise InputError(
             f"{path}: could not be written: {error.strerror or error}; the previous file is kept"
         ) from error
     finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
 
 
 def write_text(path, text: str) -> None:

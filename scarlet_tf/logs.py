@@ -37,6 +37,21 @@ class LogFileHandler(logging.FileHandler):
         """Nothing: the state of a run is in other files, whose writers do complain."""
 
 
+def open_closed_streams() -> None:
+    """Points standard streams that are closed, as a daemon's are, at the null device.
+
+    Their numbers would otherwise go to the next files opened, such as a checkpoint, which would then receive what
+    C++ code writes to its stderr.
+    """
+    for descriptor, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - stays open
+
+
 def quiet_frameworks() -> None:
     """Call before TensorFlow is imported. A variable that the user has set stays as it is."""
     for name, value in _QUIET_ENVIRONMENT.items():
@@ -119,7 +134,8 @@ class NativeLines:
         os.close(self._original)
         self._held.close()
         if sys.stderr is not self._python:
-            sys.stderr.close()
+            with contextlib.suppress(OSError):  # a terminal that is gone takes no last words
+                sys.stderr.close()
             sys.stderr = self._python
 
 

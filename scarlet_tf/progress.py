@@ -58,14 +58,35 @@ class _TerminalBar(Bar):
         self._live.update(self._task, completed=self.done, figures=text)
 
 
+class _Screen:
+    """A terminal that may be closed while a run goes on without it."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str):
+        return getattr(self._stream, name)
+
+
 @contextlib.contextmanager
 def progress_bar(name: str, total: int, done: int = 0) -> Iterator[Bar]:
     """Shows the progress of `total` units of which `done` were finished before (a resumed run)."""
     if not sys.stderr.isatty() or not logger.isEnabledFor(logging.INFO):
         yield Bar(name, total, done)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[figures]}"), console=Console(stderr=True)) as live:
+    # Without markup: the name may be that of a folder with brackets.
+    name_column, figures = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[figures]}"))
+    columns = (name_column, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), figures)
+    with Progress(*columns, console=Console(file=_Screen(sys.stderr), markup=False, emoji=False)) as live:
         yield _TerminalBar(name, total, done, live)
 
 

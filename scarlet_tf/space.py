@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -39,6 +40,8 @@ class Choice:
             raise InputError(f"choice.expansion: expected an integer >= 1, got {self.expansion!r}")
         if not isinstance(self.kernel_size, int) or self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise InputError(f"choice.kernel_size: expected an odd integer >= 1, got {self.kernel_size!r}")
+        if not isinstance(self.use_se, bool):
+            raise InputError(f"choice.use_se: expected true or false, got {self.use_se!r}")
 
     @property
     def is_skip(self) -> bool:
@@ -66,7 +69,7 @@ class Choice:
                 raise InputError(
                     f"{where}.{key}: missing; expected {{expansion, kernel_size, use_se}} or {{skip: true}}"
                 )
-        return cls(data["expansion"], data["kernel_size"], bool(data.get("use_se", False)))
+        return cls(data["expansion"], data["kernel_size"], data.get("use_se", False))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +139,7 @@ class SearchSpace:
             value = getattr(self, key)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"space.{key}: expected an integer >= 1, got {value!r}")
-        if not isinstance(self.width_multiplier, (int, float)) or self.width_multiplier <= 0:
+        if not isinstance(self.width_multiplier, (int, float)) or not 0 < self.width_multiplier < math.inf:
             raise InputError(f"space.width_multiplier: expected a number > 0, got {self.width_multiplier!r}")
 
     # -- structure ------------------------------------------------------------------------------------------
@@ -188,7 +191,7 @@ class SearchSpace:
     @classmethod
     def from_name(cls, name: str, **overrides) -> SearchSpace:
         """ "s1" or "s2", with fields such as `width_multiplier`, `input_size` or `activation` overridden."""
-        if name not in _PUBLISHED:
+        if not isinstance(name, str) or name not in _PUBLISHED:
             raise InputError(f"space: expected one of {sorted(_PUBLISHED)} or a mapping, got {name!r}")
         return dataclasses.replace(_PUBLISHED[name], **overrides)
 
@@ -219,6 +222,8 @@ class SearchSpace:
             text = pathlib.Path(path).read_text(encoding="utf-8")
         except OSError as error:
             raise InputError(f"{path}: expected a readable YAML file: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: expected a YAML file in UTF-8: {error}") from error
         try:
             return cls.from_dict(yaml.safe_load(text))
         except yaml.YAMLError as error:
@@ -272,6 +277,12 @@ class Architecture:
             if not part.isdecimal():
                 raise InputError(f"architecture: layer {layer}: expected an integer, got {part!r}")
         return cls(tuple(int(part) for part in parts), space)
+
+    def within(self, space: SearchSpace) -> Architecture:
+        """The same choices in `space`, which may have other widths or sizes but no other layers or choices."""
+        if (self.space.num_layers, self.space.choices) != (space.num_layers, space.choices):
+            raise InputError(f"architecture: it belongs to space {self.space.name!r}, expected {space.name!r}")
+        return Architecture(self.choices, space)
 
     def to_string(self) -> str:
         """The canonical string: the choice indices joined by commas."""

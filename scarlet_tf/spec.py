@@ -14,6 +14,20 @@ from scarlet_tf.errors import InputError
 ACTIVATIONS = ("hard_swish", "relu6", "relu")
 
 
+def check_num_classes(num_classes: int | None) -> None:
+    """InputError unless `num_classes` is a positive integer, or None for no classifier."""
+    whole = hasattr(num_classes, "__index__") and not isinstance(num_classes, bool)
+    if num_classes is not None and not (whole and num_classes >= 1):
+        raise InputError(f"num_classes: expected an integer >= 1, got {num_classes!r}")
+
+
+def check_input_shape(input_shape) -> None:
+    """InputError unless `input_shape` is (height, width, channels), each a positive integer."""
+    sides = input_shape if isinstance(input_shape, (tuple, list)) else ()
+    if len(sides) != 3 or any(not hasattr(side, "__index__") or side < 1 for side in sides):
+        raise InputError(f"input_shape: expected (height, width, channels), each >= 1, got {input_shape!r}")
+
+
 @dataclasses.dataclass(frozen=True)
 class InvertedResidualSpec:
     """1x1 expand, BN, act; k x k depthwise with stride, BN, act; optional SE; 1x1 project, BN; optional shortcut.
@@ -92,6 +106,8 @@ class NetworkSpec:
     pooling: Literal["avg", "max"] | None = None
 
     def __post_init__(self):
+        check_input_shape(self.input_shape)
+        check_num_classes(self.num_classes)
         channels = self.first_channels
         for block in self.blocks:
             if block.in_channels != channels:

@@ -140,7 +140,16 @@ def test_bad_population_is_refused(choices, message):
         CostTable(SearchSpace.from_name("s1"), 32, 10).count(choices)
 
 
+@pytest.mark.parametrize("num_classes", [0, -5, 2.5, True])
+def test_bad_number_of_classes_is_refused(num_classes):
+    with pytest.raises(InputError, match="num_classes: expected an integer >= 1"):
+        CostTable(SearchSpace.from_name("s1"), 32, num_classes)
+
+
 @pytest.mark.parametrize("input_size", [0, -1, 2.5, "32"])
 def test_bad_input_size_is_refused(input_size):
+    space = SearchSpace.from_name("s1")
+    with pytest.raises(InputError, match="input_size: expected an integer >= 1"):
+        count(Architecture((0,) * 19, space), input_size=input_size)
     with pytest.raises(InputError, match="input_size: expected an integer >= 1"):
         CostTable(SearchSpace.from_name("s1"), input_size, 10)

@@ -80,3 +80,13 @@ def test_missing_json_is_named(tmp_path):
 def test_text_is_utf_8_whatever_the_locale(tmp_path):
     write_text(tmp_path / "labels.txt", "Bär\n")
     assert (tmp_path / "labels.txt").read_bytes() == "Bär\n".encode()
+
+
+def test_files_may_be_read_by_whom_the_system_lets(tmp_path):
+    """A server that runs under another account reads exported files."""
+    before = os.umask(0o022)
+    try:
+        write_text(tmp_path / "model.json", "{}")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model.json").stat().st_mode & 0o777 == 0o644

@@ -82,3 +82,22 @@ def test_importing_the_library_leaves_logging_alone():
         "assert not logging.getLogger('scarlet_tf').handlers\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize("closed", [[2], [1, 2], [0, 1, 2]])
+def test_closed_streams_are_not_taken_by_files(tmp_path, closed):
+    """Without standard streams, the first file opened would be number 0, 1 or 2 and get their output."""
+    path = tmp_path / "state.bin"
+    script = (
+        "import os, sys\n"
+        "from scarlet_tf import logs\n"
+        "logs.open_closed_streams()\n"
+        f"with open({str(path)!r}, 'wb') as file:\n"
+        "    with logs.NativeLines():\n"
+        "        os.write(1, b'native'), os.write(2, b'native'), print('python', file=sys.stderr)\n"
+        "        file.write(b'state')\n"
+    )
+    shut = " ".join(f"{number}<&-" for number in closed)
+    command = ["sh", "-c", f'exec "$0" -c "$1" {shut}', sys.executable, script]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert path.read_bytes() == b"state"

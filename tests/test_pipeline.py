@@ -1,6 +1,8 @@
 """The order, the resumption and the refusals of a run, with the long stages replaced; one short run of the real ones."""
 
 import json
+import subprocess
+import sys
 import types
 
 import numpy as np
@@ -12,6 +14,7 @@ from scarlet_tf.cost import Cost
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.pipeline import exporting, picking, run, stages
+from scarlet_tf.pipeline.claim import alone_in
 from scarlet_tf.space import Architecture
 
 SPACE = {
@@ -194,6 +197,84 @@ def test_stage_without_its_predecessor_names_the_command(calls, tmp_path):
     )
 
 
+def test_stage_out_of_order_is_refused_before_the_dataset_is_loaded(calls, tmp_path):
+    with pytest.raises(InputError, match="export needs a trained supernet"):
+        pipeline.run_stage("export", config(), tmp_path)
+    assert calls == []
+    assert not (tmp_path / "config.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("torn", "again"),
+    [
+        ("supernet/result.json", ["train_supernet"]),
+        ("retrain/result.json", ["retrain"]),
+        ("export/certificate.json", EVERYTHING[4:]),
+        ("summary.json", []),
+        ("timing.json", []),
+    ],
+)
+def test_torn_result_has_its_stage_done_again(calls, tmp_path, torn, again):
+    summary = pipeline.run_all(config(), tmp_path)
+    path = tmp_path / torn
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    calls.clear()
+    repeated = pipeline.run_all(config(), tmp_path)
+    assert calls == ["load_dataset", *again]
+    assert repeated | {"seconds": 0} == summary | {"seconds": 0}
+    read_json(tmp_path / "summary.json")
+
+
+def test_torn_journal_costs_its_torn_lines_only(calls, tmp_path):
+    pipeline.run_all(config(), tmp_path)
+    journal = tmp_path / "search" / "trials.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-3])
+    assert pipeline.run_all(config(), tmp_path)["supernet"]["best_accuracy"] == 0.25
+    journal.unlink()
+    assert pipeline.run_all(config(), tmp_path)["supernet"]["best_accuracy"] is None
+
+
+@pytest.mark.parametrize("content", [None, b"PK", b""])
+def test_torn_network_is_named_with_the_way_out(tmp_path, content):
+    path = tmp_path / "retrain" / "model.keras"
+    path.parent.mkdir()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"model\.keras: missing or torn; remove .*result\.json and start again"):
+        _ = run.Run(config(), tmp_path).network
+
+
+def test_second_process_in_the_folder_is_refused(calls, tmp_path):
+    script = f"""
+from scarlet_tf.pipeline.claim import alone_in
+with alone_in({str(tmp_path)!r}):
+    print("locked", flush=True)
+    input()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(InputError, match="another process is at work in this run folder"):
+            pipeline.run_all(config(), tmp_path)
+        assert calls == []
+        other.kill()
+    pipeline.run_all(config(), tmp_path)
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+    (tmp_path / "export" / "saved_model" / ".1.abcdefgh.tmp" / "new").mkdir(parents=True)
+    (tmp_path / "supernet").mkdir()
+    (tmp_path / "supernet" / ".checkpoint-000000001.npz.01234567.tmp").touch()
+    (tmp_path / "supernet" / "checkpoint-000000001.npz").touch()
+    (tmp_path / ".mine.tmp").touch()
+    with alone_in(tmp_path):
+        pass
+    left = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert left == [".lock", ".mine.tmp", "checkpoint-000000001.npz"]
+    assert list((tmp_path / "export" / "saved_model").iterdir()) == []
+
+
 def test_results_hold_plain_json_only(calls, tmp_path):
     pipeline.run_all(config(), tmp_path)
     assert read_json(tmp_path / "supernet" / "result.json") == {"history": [], "steps": 3}
@@ -223,6 +304,15 @@ def test_impossible_budget_is_refused_with_the_reach_of_the_space(calls, tmp_pat
     costs = run.cost_table(config().space, 8, 2)
     low, high = costs.bounds["multiply_adds"]
     assert f"from {low / 1e6:.2f} M to {high / 1e6:.2f} M multiply-adds" in message
+
+
+def test_budget_that_excludes_nothing_is_told(calls, tmp_path, caplog):
+    greatest = run.cost_table(config().space, 8, 2).bounds["multiply_adds"][1]
+    pipeline.run_stage("train-supernet", config(search={"max_multiply_adds": greatest}), tmp_path / "a")
+    assert "excludes nothing" not in caplog.text
+    pipeline.run_stage("train-supernet", config(search={"max_multiply_adds": greatest + 1}), tmp_path / "b")
+    assert "search.max_multiply_adds" in caplog.text
+    assert f"the greatest network of the space costs {greatest / 1e6:.2f} M" in caplog.text
 
 
 def test_pick_beyond_the_picks_is_refused(calls, tmp_path):

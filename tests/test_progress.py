@@ -1,4 +1,7 @@
+import errno
+import io
 import logging
+import sys
 
 import pytest
 
@@ -48,3 +51,43 @@ def test_durations_read_well(clock, caplog, monkeypatch, seconds, text):
         clock[0] = seconds
         bar.advance()
     assert caplog.records[-1].getMessage().endswith(f", {text} left")
+
+
+class Terminal(io.StringIO):
+    """What a bar is shown on; once `gone`, writing fails as it does on a terminal that was closed."""
+
+    gone = False
+
+    def isatty(self):
+        return True
+
+    def write(self, text):
+        if self.gone:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().write(text)
+
+
+def on_a_terminal(monkeypatch):
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(progress.logger, "isEnabledFor", lambda level: True)
+    return screen
+
+
+def test_bar_on_a_terminal_takes_the_name_as_it_is(monkeypatch):
+    """A folder may be called anything; rich would take [/b] for markup and fail."""
+    terminal = on_a_terminal(monkeypatch)
+    with progress.progress_bar("checking [/b]", total=2) as bar:
+        bar.advance(2, loss=0.5)
+    for text in ("checking [/b]", "2/2", "loss 0.5"):
+        assert text in terminal.getvalue()
+
+
+def test_terminal_that_goes_away_does_not_end_the_work(monkeypatch):
+    terminal = on_a_terminal(monkeypatch)
+    with progress.progress_bar("training", total=2) as bar:
+        bar.advance()
+        terminal.gone = True
+        bar.advance()
+    assert bar.done == 2

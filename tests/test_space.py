@@ -170,6 +170,8 @@ def test_fingerprint_changes_with_every_field():
         ({"stem_stride": 4}, "space.stem_stride: expected 1 or 2, got 4"),
         ({"tail_channels": "64"}, "space.tail_channels: expected an integer"),
         ({"width_multiplier": 0}, "space.width_multiplier: expected a number > 0"),
+        ({"width_multiplier": float("nan")}, "space.width_multiplier: expected a number > 0"),
+        ({"choices": [{"expansion": 3, "kernel_size": 3, "use_se": "no"}]}, "choice.use_se: expected true or false"),
         ({"name": "a:b"}, "space.name"),
         ({"width": 1}, "space.width: unknown key"),
     ],
@@ -183,6 +185,9 @@ def test_bad_space_file_is_named(tmp_path):
     path = tmp_path / "space.yaml"
     with pytest.raises(InputError, match=r"space.yaml: expected a readable YAML file"):
         SearchSpace.from_yaml(path)
+    path.write_bytes(b"name: caf\xe9")
+    with pytest.raises(InputError, match=r"space.yaml: expected a YAML file in UTF-8"):
+        SearchSpace.from_yaml(path)
     path.write_text("name: [")
     with pytest.raises(InputError, match=r"space.yaml: expected YAML"):
         SearchSpace.from_yaml(path)
@@ -194,6 +199,17 @@ def test_bad_space_file_is_named(tmp_path):
 def test_unknown_space_name_is_refused():
     with pytest.raises(InputError, match=r"expected one of \['s1', 's2'\]"):
         SearchSpace.from_name("s3")
+    with pytest.raises(InputError, match=r"expected one of \['s1', 's2'\]"):
+        SearchSpace.from_name(["s1"])
+
+
+def test_an_architecture_moves_between_spaces_of_the_same_layers_and_choices():
+    space = SearchSpace.from_dict(TINY)
+    small = dataclasses.replace(space, width_multiplier=0.5, activation="relu6")
+    assert Architecture((0, 1, 2), space).within(small) == Architecture((0, 1, 2), small)
+    for other in (SearchSpace.from_name("s1"), dataclasses.replace(space, choices=space.choices[:2])):
+        with pytest.raises(InputError, match="it belongs to space 'tiny'"):
+            Architecture((0, 1, 1), space).within(other)
 
 
 def test_skip_is_nothing_when_stand_alone_but_keeps_its_stride():

@@ -50,6 +50,21 @@ def test_bad_block_is_refused_with_its_name(change, message):
         dataclasses.replace(block, **change)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_classes": 0}, "num_classes: expected an integer >= 1, got 0"),
+        ({"num_classes": "10"}, "num_classes"),
+        ({"input_shape": (8, 8)}, r"input_shape: expected \(height, width, channels\)"),
+        ({"input_shape": (8, 0, 3)}, "input_shape"),
+        ({"input_shape": (None, None, 3)}, "input_shape"),
+    ],
+)
+def test_bad_images_and_classes_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        network().replace(**change)
+
+
 def test_identity_cannot_narrow():
     with pytest.raises(InputError, match="cannot narrow 24 to 16"):
         IdentitySpec("a", 24, 16)

@@ -1,11 +1,12 @@
 """The schema of the YAML files; the command line and the pipeline alone read it, library code takes plain arguments."""
 
-from scarlet_tf.config.run_folder import check_run_dir, claim_run_dir, differing_keys
+from scarlet_tf.config.run_folder import MAY_DIFFER, check_run_dir, claim_run_dir, differing_keys
 from scarlet_tf.config.schema import Config, load_config, parse_config
 from scarlet_tf.config.sections import FORMATS, ExportConfig, known_keys
 
 __all__ = [
     "FORMATS",
+    "MAY_DIFFER",
     "Config",
     "ExportConfig",
     "check_run_dir",

@@ -13,8 +13,11 @@ from scarlet_tf.config.validation import show
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import write_text
 
-# Keys that may differ when a run folder is used again. None: whatever else changed would mix two experiments.
-MAY_DIFFER: frozenset[str] = frozenset()
+# Keys that may differ when a run folder is used again, since nothing that is computed depends on them: `lanes` that ran
+# out of memory may go on as `sequential`. Whatever else changed would mix two experiments.
+MAY_DIFFER = frozenset(
+    {"supernet.execution", "supernet.checkpoint_seconds", "retrain.checkpoint_seconds", "data.memory_bytes"}
+)
 
 
 def check_run_dir(run_dir, config: Config, may_differ: frozenset[str] = MAY_DIFFER) -> None:

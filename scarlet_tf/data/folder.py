@@ -46,7 +46,7 @@ def load(config: DataConfig, preprocessing: Preprocessing) -> SourceData:
     root = find_directory(config.directory)
     if not root.is_dir():
         raise InputError(
-            f"data.directory: expected a folder of class folders, got {config.directory!r}, which does not exist"
+            f"data.directory: expected a folder of class folders, got {config.directory!r}, which is none"
             f" (relative paths are also looked up under ${DATA_DIR_VARIABLE})"
         )
     folders = _split_folders(root)

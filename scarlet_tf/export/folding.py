@@ -24,6 +24,7 @@ import dataclasses
 import numpy as np
 
 from scarlet_tf.cost import count_spec
+from scarlet_tf.errors import InputError
 from scarlet_tf.layers.primitives import BN_EPSILON
 from scarlet_tf.models.network import Arrays, Network, get_arrays, set_arrays
 from scarlet_tf.spec import IdentitySpec, NetworkSpec
@@ -60,8 +61,10 @@ class FoldRow:
 def fold(model: Network, max_condition: float = MAX_CONDITION) -> tuple[Network, list[FoldRow]]:
     """A network without the LETs of `model`, as far as exact, and one row a LET.
 
-    `model`: from `extract`, or any Network. A skip of kind "relu" is not linear and is left alone.
+    `model`: from `extract`, or any Network, else InputError. A skip of kind "relu" is not linear and is left alone.
     """
+    if not isinstance(model, Network):
+        raise InputError(f"fold: expected a Network, such as from extract or build_network, got {type(model).__name__}")
     spec, arrays, rows = fold_arrays(model.spec, get_arrays(model), max_condition)
     folded = Network(spec, name=f"{model.name}_folded")
     set_arrays(folded, arrays)
@@ -85,7 +88,10 @@ def _fold_one(network: _Weighted, name: str, max_condition: float) -> tuple[_Wei
     index = network.index(name)
     follower = network.block(index + 1)
     condition, reason = None, "folding it would not save multiply-adds"
-    if not _has_shortcut(follower):
+    if not network.reaches_conv(index + 1):
+        candidates = [(3, _merge_backward)] if _can_merge_backward(network, index) else []
+        reason = "an identity, not a convolution, reads the stream behind it"
+    elif not _has_shortcut(follower):
         candidates = [(1 if _is_let(follower) else 2, _merge_forward)]
     else:
         candidates = [(3, _merge_backward)] if _can_merge_backward(network, index) else []
@@ -199,6 +205,15 @@ class _Weighted:
         """The block at `index`; None for the stem before them and the tail behind them."""
         blocks = self.fields["blocks"]
         return blocks[index] if 0 <= index < len(blocks) else None
+
+    def reaches_conv(self, index: int) -> bool:
+        """Whether a convolution ends the stream that begins at `index`, behind blocks with shortcuts at most.
+
+        An identity may end it, which an earlier folding left of a LET with a stride.
+        """
+        while _has_shortcut(self.block(index)):
+            index += 1
+        return self.block(index) is None or self.block(index)["kind"] != "identity"
 
     def let(self, name: str) -> np.ndarray:
         """A LET as the matrix [c_out, c_in] that it multiplies pixels by."""

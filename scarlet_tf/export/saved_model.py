@@ -16,7 +16,7 @@ from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.metadata import INPUT_NAME, build_metadata, image_shape, output_name, write_labels
 from scarlet_tf.export.quiet import quiet
-from scarlet_tf.files import write_json
+from scarlet_tf.files import TEMPORARY, write_json
 
 # Servers leave this folder of a SavedModel alone.
 EXTRA_FOLDER = "assets.extra"
@@ -88,12 +88,16 @@ def _archive(model: keras.Model, preprocessing: Preprocessing | None) -> keras.e
     return archive
 
 
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
+
+
 @contextlib.contextmanager
 def _replacing(path: pathlib.Path):
     """A temporary folder beside `path` that takes its place when the block ends without an error."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        holder = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        holder = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent))
     except OSError as error:
         raise InputError(f"{path}: could not be written: {error.strerror or error}") from error
     try:
@@ -101,8 +105,8 @@ def _replacing(path: pathlib.Path):
         if path.exists():
             os.replace(path, holder / "old")
         os.replace(holder / "new", path)
-    except OSError as error:
-        raise InputError(f"{path}: could not be written: {error.strerror or error}") from error
+    except (OSError, tf.errors.OpError) as error:
+        raise InputError(f"{path}: could not be written: {_reason(error)}") from error
     finally:
         # A failure between the two renames leaves the old model to be put back.
         if (holder / "old").exists() and not path.exists():

@@ -64,7 +64,10 @@ def export_tflite(
     if quantization == "int8":
         calibration = calibration_images(representative_data, image_shape(model), num_calibration_images)
     with tempfile.TemporaryDirectory() as folder, quiet():
-        _write_static_graph(model, folder)
+        try:
+            _write_static_graph(model, folder)
+        except (OSError, tf.errors.OpError) as error:
+            raise InputError(f"{path}: could not be converted, for {folder} could not be written: {error}") from error
         content = convert(
             lambda: tf.lite.TFLiteConverter.from_saved_model(folder),
             quantization,

@@ -11,6 +11,7 @@ import keras
 from scarlet_tf.errors import InputError
 from scarlet_tf.layers.initialization import classifier_initializer, conv_initializer
 
+DATA_FORMAT = "channels_last"  # whatever Keras' configuration says: shapes here are [B, H, W, C]
 BN_EPSILON = 1e-5
 BN_MOMENTUM = 0.9
 
@@ -22,6 +23,7 @@ def conv(out_channels: int, kernel_size: int, name: str, seed: int | None, strid
         kernel_size,
         strides=stride,
         padding="same" if stride == 1 else "valid",
+        data_format=DATA_FORMAT,
         use_bias=False,
         kernel_initializer=conv_initializer(kernel_size, out_channels, seed, name),
         dtype=dtype,
@@ -35,6 +37,7 @@ def depthwise_conv(channels: int, kernel_size: int, name: str, seed: int | None,
         kernel_size,
         strides=stride,
         padding="same" if stride == 1 else "valid",
+        data_format=DATA_FORMAT,
         use_bias=False,
         depthwise_initializer=conv_initializer(kernel_size, channels, seed, name),
         dtype=dtype,
@@ -47,6 +50,7 @@ def gate_conv(out_channels: int, activation: str, name: str, seed: int | None, d
     return keras.layers.Conv2D(
         out_channels,
         1,
+        data_format=DATA_FORMAT,
         activation=activation,
         kernel_initializer=conv_initializer(1, out_channels, seed, name),
         dtype=dtype,
@@ -56,7 +60,17 @@ def gate_conv(out_channels: int, activation: str, name: str, seed: int | None, d
 
 def symmetric_padding(kernel_size: int, name: str, dtype=None):
     """Zeros on all four sides, k // 2 wide; for convolutions of stride 2."""
-    return keras.layers.ZeroPadding2D(kernel_size // 2, dtype=dtype, name=name)
+    return keras.layers.ZeroPadding2D(kernel_size // 2, data_format=DATA_FORMAT, dtype=dtype, name=name)
+
+
+def mean_pool(name: str | None = None, keepdims: bool = False, dtype=None):
+    """The mean over height and width."""
+    return keras.layers.GlobalAveragePooling2D(DATA_FORMAT, keepdims, dtype=dtype, name=name)
+
+
+def max_pool(name: str):
+    """The maximum over height and width."""
+    return keras.layers.GlobalMaxPooling2D(DATA_FORMAT, name=name)
 
 
 def batch_norm(name: str, dtype=None):

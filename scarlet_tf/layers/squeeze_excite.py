@@ -24,7 +24,7 @@ class SqueezeExcite(keras.layers.Layer):
             raise ValueError(f"squeeze_channels: expected an integer >= 1, got {squeeze_channels!r}")
         self.squeeze_channels = squeeze_channels
         self.seed = seed
-        self.pool = keras.layers.GlobalAveragePooling2D(keepdims=True, dtype=self.dtype_policy)
+        self.pool = primitives.mean_pool(keepdims=True, dtype=self.dtype_policy)
         self.squeeze = primitives.gate_conv(squeeze_channels, "relu", "squeeze", seed, self.dtype_policy)
         self.excite = None  # its width is the input's
 

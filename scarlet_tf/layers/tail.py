@@ -20,7 +20,7 @@ class Tail(keras.layers.Layer):
         self.conv = primitives.conv(channels, 1, "conv", seed, dtype=policy)
         self.conv_bn = primitives.batch_norm("conv_bn", policy)
         self.conv_act = primitives.activation("relu6", "conv_act", policy)
-        self.pool = keras.layers.GlobalAveragePooling2D(dtype=policy)
+        self.pool = primitives.mean_pool(dtype=policy)
         # Logits are float32 under every precision, so that the loss is.
         self.classifier = primitives.classifier(num_classes, channels, "classifier", seed, dtype="float32")
 

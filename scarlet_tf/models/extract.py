@@ -10,7 +10,11 @@ from scarlet_tf.space import Architecture
 
 
 def extract(supernet: Supernet, architecture: Architecture) -> Network:
-    """A model that answers what `supernet(images, architecture)` answers; `.spec` says what it consists of."""
+    """A model that answers what `supernet(images, architecture)` answers; `.spec` says what it consists of.
+
+    Raises InputError when the architecture's space has other layers or choices than the supernet's.
+    """
+    architecture = architecture.within(supernet.space)
     spec = architecture.lower(supernet.image_shape, supernet.num_classes, skip=supernet.skip)
     network = Network(spec)
     set_arrays(network, path_arrays(supernet, architecture))

@@ -135,7 +135,7 @@ def _inverted_residual(block: InvertedResidualSpec, x, seed, expand_stride: int)
     )
     x = _conv_bn(x, depthwise, block.activation)
     if block.se_channels:
-        gate = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_se_pool")(x)
+        gate = primitives.mean_pool(f"{name}_se_pool", keepdims=True)(x)
         gate = primitives.gate_conv(block.se_channels, "relu", f"{name}_se_squeeze", seed)(gate)
         gate = primitives.gate_conv(block.hidden_channels, "hard_sigmoid", f"{name}_se_excite", seed)(gate)
         x = keras.layers.Multiply(name=f"{name}_se_scale")([x, gate])
@@ -148,8 +148,8 @@ def _tail(spec: NetworkSpec, x, seed, stride: int):
     if spec.num_classes is None and spec.pooling is None:
         return x
     if spec.num_classes is None and spec.pooling == "max":
-        return keras.layers.GlobalMaxPooling2D(name="tail_pool")(x)
-    x = keras.layers.GlobalAveragePooling2D(name="tail_pool")(x)
+        return primitives.max_pool("tail_pool")(x)
+    x = primitives.mean_pool("tail_pool")(x)
     if spec.num_classes is None:
         return x
     if spec.dropout:

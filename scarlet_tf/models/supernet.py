@@ -10,6 +10,7 @@ from scarlet_tf.layers import ChoiceBlock, InvertedResidual, Skip, Stem, Tail
 from scarlet_tf.layers.initialization import derived_seed
 from scarlet_tf.layers.skip import MODES
 from scarlet_tf.space import Architecture, Layer, SearchSpace, block_spec
+from scarlet_tf.spec import check_input_shape, check_num_classes
 
 
 @keras.saving.register_keras_serializable(package="scarlet_tf")
@@ -37,7 +38,11 @@ class Supernet(keras.Model):
         self.space = space if isinstance(space, SearchSpace) else SearchSpace.from_dict(space)
         if skip not in MODES:
             raise InputError(f"skip: expected one of {MODES}, got {skip!r}")
-        self.image_shape = tuple(input_shape or (self.space.input_size, self.space.input_size, 3))
+        size = self.space.input_size
+        input_shape = (size, size, 3) if input_shape is None else input_shape
+        check_input_shape(input_shape)
+        check_num_classes(num_classes)
+        self.image_shape = tuple(input_shape)
         self.num_classes = num_classes
         self.skip = skip
         self.seed = seed
@@ -52,10 +57,10 @@ class Supernet(keras.Model):
         for index, choice in enumerate(self.space.choices):
             seed = derived_seed(self.seed, f"{layer.name}/{index}")
             kwargs = {"seed": seed, "name": f"choice_{index:02d}"}
+            spec = block_spec(self.space, layer, choice, layer.in_channels, self.skip)
             if choice.is_skip:
                 candidates.append(Skip(layer.out_channels, layer.stride, self.skip, **kwargs))
             else:
-                spec = block_spec(self.space, layer, choice, layer.in_channels, self.skip)
                 candidates.append(InvertedResidual.from_spec(spec, **kwargs))
         return ChoiceBlock(candidates, name=layer.name)
 
@@ -91,6 +96,8 @@ class Supernet(keras.Model):
         once. The tail's BN sees one lane at a time, as it does when the paths run one after another.
         """
         ops = keras.ops
+        if not ops.is_tensor(paths):
+            self._check_fair(np.asarray(paths))
         paths = ops.convert_to_tensor(paths, "int32")
         num_lanes = self.space.num_choices
         x = self.stem(images, training=training)
@@ -113,11 +120,19 @@ class Supernet(keras.Model):
     def from_config(cls, config, custom_objects=None):
         return cls(**config)
 
+    def _check_fair(self, paths: np.ndarray) -> None:
+        fair = np.tile(np.arange(self.space.num_choices)[:, None], self.space.num_layers)
+        if not np.array_equal(np.sort(paths, axis=0), fair):
+            raise InputError(
+                f"paths: expected {self.space.num_choices} paths that use every choice of every layer once, got {paths.tolist()}"
+            )
+
     def _checked_path(self, path):
         """`path` as an int32 tensor; indices that can be read now are validated, since `switch` would clamp them."""
         if not keras.ops.is_tensor(path) and not isinstance(path, keras.KerasTensor):
-            choices = path.choices if isinstance(path, Architecture) else np.asarray(path).tolist()
-            path = Architecture(tuple(choices), self.space).choices
+            if not isinstance(path, Architecture):
+                path = Architecture(tuple(np.asarray(path).tolist()), self.space)
+            path = path.within(self.space).choices
         elif tuple(path.shape) != (self.space.num_layers,):
             raise InputError(f"path: expected shape ({self.space.num_layers},), got {tuple(path.shape)}")
         elif getattr(path, "numpy", None) is not None:  # a tensor whose value is known

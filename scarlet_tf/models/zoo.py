@@ -61,8 +61,15 @@ def build_zoo_network(
         sources = keras.utils.get_source_inputs(input_tensor)
         model = keras.Model(sources, connect(spec, input_tensor), name=name)
     if weights is not None:
-        model.load_weights(weights)
+        _load_weights(model, weights)
     return model
+
+
+def _load_weights(model: keras.Model, path) -> None:
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"weights: {path}: expected the .weights.h5 file of this very model: {error}") from error
 
 
 def _input_shape(input_tensor, input_shape) -> tuple[int, int, int]:

@@ -35,6 +35,7 @@ class Run:
         self.retrain_result = self.folder / "retrain" / "result.json"
         self.export_folder = self.folder / "export"
         self.certificate = self.export_folder / "certificate.json"
+        self.timing = self.folder / "timing.json"
 
     @functools.cached_property
     def data(self) -> ImageData:
@@ -61,9 +62,13 @@ class Run:
     @functools.cached_property
     def network(self) -> keras.Model:
         """The retrained network."""
-        if not self.network_file.exists():
-            raise InputError(f"{self.network_file}: missing; first run: scarlet retrain")
-        return keras.saving.load_model(self.network_file, compile=False)
+        try:
+            return keras.saving.load_model(self.network_file, compile=False)
+        except Exception as error:  # whatever Keras, ZIP and HDF5 make of a missing or torn file
+            raise InputError(
+                f"{self.network_file}: missing or torn; remove {self.retrain_result} and start again:"
+                " the network comes back from its last checkpoint"
+            ) from error
 
 
 def open_run(config: Config, folder) -> Run:
@@ -74,16 +79,20 @@ def open_run(config: Config, folder) -> Run:
     _check_later_stages(run)
     _check_dataset(run)
     claim_run_dir(folder, config)
-    if run.data.skipped:
-        names = ", ".join(run.data.skipped[:5]) + (", ..." if len(run.data.skipped) > 5 else "")
-        logger.warning("%d images could not be decoded and were left out: %s", len(run.data.skipped), names)
     return run
 
 
 def _check_budget(run: Run) -> None:
     """The search refuses an impossible budget when it is made, so it is made once before anything is trained."""
     costs = cost_table(run.config.space, run.config.data.image_size, run.data.num_classes)
-    WeightedNSGA2(costs, max_multiply_adds=run.config.search.max_multiply_adds)
+    budget, greatest = run.config.search.max_multiply_adds, costs.bounds["multiply_adds"][1]
+    WeightedNSGA2(costs, max_multiply_adds=budget)
+    if budget > greatest and not (run.folder / "config.yaml").exists():  # said once, when the run begins
+        logger.warning(
+            "search.max_multiply_adds: %g M excludes nothing: the greatest network of the space costs %.2f M",
+            budget / 1e6,
+            greatest / 1e6,
+        )
 
 
 def _check_later_stages(run: Run) -> None:

@@ -3,53 +3,74 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
+import shlex
 import time
 from collections.abc import Iterator
 
-from scarlet_tf.config import Config
+from scarlet_tf.config import Config, check_run_dir
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json
+from scarlet_tf.pipeline.claim import alone_in
 from scarlet_tf.pipeline.run import Run, open_run
 from scarlet_tf.pipeline.stages import STAGES, Stage
-from scarlet_tf.pipeline.summary import summarize
+from scarlet_tf.pipeline.summary import stage_seconds, summarize
 
 logger = logging.getLogger("scarlet_tf")
 
 
 def run_all(config: Config, folder) -> dict:
     """Every stage in order; returns the figures of the closing table and writes them to summary.json."""
-    run = open_run(config, folder)
-    for stage in STAGES.values():
-        _do(run, stage)
-    summary = summarize(run)
-    write_json(run.folder / "summary.json", summary)
-    return summary
+    with alone_in(folder):
+        run = open_run(config, folder)
+        for stage in STAGES.values():
+            _do(run, stage)
+        summary = summarize(run)
+        write_json(run.folder / "summary.json", summary)
+        return summary
 
 
 def run_stage(name: str, config: Config, folder, config_path="CONFIG") -> dict:
     """One stage, whose predecessors must be done; returns what it wrote."""
-    run = open_run(config, folder)
-    for before in STAGES.values():
-        if before.name == name:
-            break
+    with alone_in(folder):
+        check_run_dir(folder, config)
+        _check_predecessors(name, Run(config, folder), config_path)
+        run = open_run(config, folder)
+        _do(run, STAGES[name])
+        return read_json(STAGES[name].result(run))
+
+
+def _check_predecessors(name: str, run: Run, config_path) -> None:
+    """Looks at files only, so that a stage out of order is refused before the dataset is loaded."""
+    for before in itertools.takewhile(lambda stage: stage.name != name, STAGES.values()):
         if not before.result(run).exists():
             raise InputError(
-                f"{folder}: {name} needs {before.product}, which is not there yet; first run:"
-                f" scarlet {before.name} {config_path} --run-dir {folder}"
+                f"{run.folder}: {name} needs {before.product}, which is not there yet; first run: "
+                + shlex.join(["scarlet", before.name, str(config_path), "--run-dir", str(run.folder)])
             )
-    _do(run, STAGES[name])
-    return read_json(STAGES[name].result(run))
 
 
 def _do(run: Run, stage: Stage) -> None:
     number = f"[{list(STAGES).index(stage.name) + 1}/{len(STAGES)}]"
-    if stage.result(run).exists():
+    if _is_done(run, stage):
         logger.info("%s %s: done before", number, stage.name)
         return
     logger.info("%s %s", number, stage.name)
     with _timed(run, stage.name):
         stage.run(run)
+
+
+def _is_done(run: Run, stage: Stage) -> bool:
+    """Whether its mark is there and whole. Repeating a stage costs little: its checkpoints or journal are there."""
+    if not stage.result(run).exists():
+        return False
+    try:
+        read_json(stage.result(run))
+    except InputError as error:
+        logger.warning("%s; %s is done again", error, stage.name)
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -61,7 +82,6 @@ def _timed(run: Run, name: str) -> Iterator[None]:
     finally:
         # Where the disk is full, the stage's own error is the one to show.
         with contextlib.suppress(InputError):
-            path = run.folder / "timing.json"
-            seconds = read_json(path) if path.exists() else {}
+            seconds = stage_seconds(run)
             seconds[name] = round(seconds.get(name, 0.0) + time.monotonic() - started, 1)
-            write_json(path, seconds)
+            write_json(run.timing, seconds)

@@ -6,6 +6,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable
 
+from scarlet_tf.config import MAY_DIFFER
 from scarlet_tf.cost import count_spec
 from scarlet_tf.files import write_json
 from scarlet_tf.pipeline.exporting import export
@@ -33,8 +34,9 @@ def _train_supernet(run: Run) -> None:
 
 def _search(run: Run) -> None:
     # The dataset and the training settings decide the accuracies, so a journal belongs to them.
-    resolved = run.config.to_dict()
-    context = {"dataset": run.data.fingerprint, "supernet": resolved["supernet"]}
+    resolved = run.config.to_dict()["supernet"]
+    decisive = {key: value for key, value in resolved.items() if f"supernet.{key}" not in MAY_DIFFER}
+    context = {"dataset": run.data.fingerprint, "supernet": decisive}
     search(
         run.supernet,
         run.data.validation,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json
 from scarlet_tf.pipeline.run import Run, dataset_figures
 
@@ -35,7 +37,7 @@ def summarize(run: Run) -> dict[str, Any]:
             "validation_accuracy": retrained["validation"]["accuracy"],
         },
         "files": [file_figures(row) for row in certificate["files"]],
-        "seconds": read_json(timing) if (timing := run.folder / "timing.json").exists() else {},
+        "seconds": stage_seconds(run),
     }
 
 
@@ -47,13 +49,25 @@ def file_figures(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def one_shot_figures(run: Run) -> dict[str, Any]:
     """Mean and best one-shot accuracy on the validation images over every architecture that was evaluated."""
-    accuracies = []
-    for line in (run.folder / "search" / "trials.jsonl").read_text(encoding="utf-8").splitlines():
-        metrics = json.loads(line).get("metrics")
-        if metrics:
-            accuracies.append(metrics["accuracy"])
+    accuracies = [line["metrics"]["accuracy"] for line in _journal_lines(run) if line.get("metrics")]
     return {
         "evaluated": len(accuracies),
-        "mean_accuracy": sum(accuracies) / len(accuracies),
-        "best_accuracy": max(accuracies),
+        "mean_accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
+        "best_accuracy": max(accuracies, default=None),
     }
+
+
+def stage_seconds(run: Run) -> dict[str, float]:
+    """Seconds by stage as far as they are known: a figure for people, for whose loss no run should fail."""
+    try:
+        return read_json(run.timing)
+    except InputError:
+        return {}
+
+
+def _journal_lines(run: Run) -> Iterator[dict]:
+    """The search's journal without lines that a crash tore; the front, which was found from it, lies elsewhere."""
+    with contextlib.suppress(OSError), (run.folder / "search" / "trials.jsonl").open("rb") as file:
+        for line in file:
+            with contextlib.suppress(ValueError):
+                yield json.loads(line)

@@ -9,15 +9,26 @@ from rich.console import Console
 from rich.table import Table
 
 
+class PlainConsole(Console):
+    """Takes text as it is, for a name may hold brackets or colons; a reader that went away is the caller's to handle."""
+
+    def __init__(self):
+        super().__init__(soft_wrap=True, markup=False, emoji=False)
+
+    def on_broken_pipe(self) -> None:
+        """Raises what rich, which calls this while it handles that error, would turn into an exit of its own."""
+        raise
+
+
 def print_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:
     """The closing table of `scarlet run`, then one line a file."""
-    console = console or Console(soft_wrap=True)
+    console = console or PlainConsole()
     table = Table(title=f"{summary['name']}: {summary['dataset']['name']}", show_header=False, title_justify="left")
     for name, value in _rows(summary):
         table.add_row(name, value)
     console.print(table)
     console.print(_files_table(summary["files"]))
-    console.print(f"Everything is in {summary['run_dir']}", markup=False, highlight=False)
+    console.print(f"Everything is in {summary['run_dir']}", highlight=False)
 
 
 def _rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -59,7 +70,7 @@ def _files_table(files: Sequence[Mapping[str, Any]]) -> Table:
 
 def print_figures(stage: str, figures: Mapping[str, Any], console: Console | None = None) -> None:
     """The single values of a stage's result; what is longer stays in the run folder."""
-    console = console or Console(soft_wrap=True)
+    console = console or PlainConsole()
     table = Table(title=stage, show_header=False, title_justify="left")
     for name, value in flat(figures):
         table.add_row(name, value)
@@ -81,7 +92,7 @@ def flat(figures: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 def print_verification(results: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
     """One line a verified file."""
-    (console or Console(soft_wrap=True)).print(_files_table(results))
+    (console or PlainConsole()).print(_files_table(results))
 
 
 def percent(value: float | None) -> str:

@@ -42,7 +42,7 @@ class Evaluator:
         seed: int = 0,
     ):
         self.supernet = supernet
-        self._validation = _cached(as_split(validation_data).batches(batch_size))
+        self._validation = _cached(as_split(validation_data, supernet.num_classes).batches(batch_size))
         self._recalibration = None
         if recalibration_data is not None and recalibration_batches > 0:
             batches = as_split(recalibration_data).batches(batch_size, training=True, seed=seed, drop_remainder=False)
@@ -57,8 +57,9 @@ class Evaluator:
         """
         if not isinstance(choices, Architecture):
             choices = Architecture(tuple(int(c) for c in choices), self.supernet.space)
-        path = tf.constant(choices.choices, tf.int32)
-        statistics = moving_statistics(self._layers(choices))
+        architecture = choices.within(self.supernet.space)
+        path = tf.constant(architecture.choices, tf.int32)
+        statistics = moving_statistics(self._layers(architecture))
         before = [np.asarray(keras.ops.convert_to_numpy(v)) for v in statistics]
         try:
             if self._recalibration is not None:

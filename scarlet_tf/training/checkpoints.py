@@ -69,8 +69,12 @@ class Checkpoints:
 
 
 def as_array(variable) -> np.ndarray:
-    """A Keras variable's value; of a variable that is mirrored over replicas, the value they agree on."""
-    return np.asarray(variable.numpy() if hasattr(variable, "numpy") else variable)
+    """A Keras variable's value; of a variable that is mirrored over replicas, the value they agree on.
+
+    NumPy files know no bfloat16: such a variable comes as float32, which holds every value of it.
+    """
+    array = np.asarray(variable.numpy() if hasattr(variable, "numpy") else variable)
+    return array.astype(np.float32) if array.dtype.kind == "V" else array
 
 
 def _read(path: pathlib.Path) -> tuple[dict, dict]:

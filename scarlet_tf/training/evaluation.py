@@ -34,7 +34,7 @@ def evaluate(model, batches, forward=None) -> dict:
 
 def score(logits, labels):
     """(number of correct answers int32, summed cross-entropy) for logits [B, num_classes] and labels [B]."""
-    logits = tf.cast(logits, tf.float32)
-    hits = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
+    logits, labels = tf.cast(logits, tf.float32), tf.cast(labels, tf.int32)
+    hits = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), labels)
     loss = keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
     return tf.reduce_sum(tf.cast(hits, tf.int32)), tf.reduce_sum(loss)

@@ -7,10 +7,13 @@ weights of the run that was not, because data, paths and dropout are functions o
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -39,7 +42,8 @@ class Run:
         settings: plain JSON that a checkpoint must agree with.
         folder: where checkpoints go; None keeps nothing.
         checkpoint_seconds: time between checkpoints; there is always one at the end, and on Ctrl-C.
-        callbacks: Keras callbacks.
+        callbacks: Keras callbacks. What they remember themselves is not in the checkpoint, and the learning rate is the
+            optimizer's schedule, which callbacks cannot change.
         on_epoch_end: `on_epoch_end(epoch) -> {name: figure}`, added to the epoch's logs, such as validation.
     """
 
@@ -86,7 +90,8 @@ class _Trainer:
         self.step = 0
         self.stopped = False
         self._saved_at = time.monotonic()
-        self._saved_step = None
+        self._saved_state = None
+        self._whole = True  # False while variables, step and figures do not belong together
 
     @tf.function(reduce_retracing=True)
     def _distributed_step(self, images, labels, extra):
@@ -97,23 +102,32 @@ class _Trainer:
         self._restore()
         run = self.run
         callbacks = keras.callbacks.CallbackList(list(run.callbacks), model=run.model)
-        total = run.epochs * run.steps_per_epoch
-        if self.step >= total or self.stopped:
+        if self._finished:
             return self.history
         self._save()  # a folder that cannot be written shows before any time is spent
-        callbacks.on_train_begin()
-        with progress_bar(run.name, total, self.step) as bar:
-            try:
-                while self.step < total and not self.stopped:
-                    self._epoch(self.step // run.steps_per_epoch, callbacks, bar)
-                    self.stopped = bool(getattr(run.model, "stop_training", False))  # set by callbacks
-                    self._save_if_due()
-            except KeyboardInterrupt:
-                self._save()
-                raise
-        self._save()
-        callbacks.on_train_end()
+        with _seen_by_callbacks(run.model, run.optimizer):
+            callbacks.on_train_begin()
+            with progress_bar(run.name, run.epochs * run.steps_per_epoch, self.step) as bar:
+                self._epochs(callbacks, bar)
+            self._save()
+            callbacks.on_train_end()
         return self.history
+
+    @property
+    def _finished(self) -> bool:
+        return self.stopped or len(self.history) >= self.run.epochs
+
+    def _epochs(self, callbacks, bar) -> None:
+        try:
+            while not self._finished:
+                # An epoch is over when its figures are known, so one interrupted behind its last step is ended first.
+                self._epoch(len(self.history), callbacks, bar)
+                self.stopped = bool(self.run.model.stop_training)  # set by callbacks
+                self._save_if_due()
+        except KeyboardInterrupt:
+            if self._whole:
+                self._save()
+            raise
 
     def _epoch(self, epoch: int, callbacks, bar) -> None:
         run = self.run
@@ -139,15 +153,18 @@ class _Trainer:
         in_epoch = self.step % self.run.steps_per_epoch
         callbacks.on_train_batch_begin(in_epoch)
         extra = tf.convert_to_tensor(self.run.extra(self.step))
-        logs = {k: float(v) for k, v in self._distributed_step(images, labels, extra).items()}
-        if not np.isfinite(logs["loss"]):
-            raise InputError(
-                f"{self.run.name}: the loss became {logs['loss']} at step {self.step}: lower the learning rate "
-                f"(or lengthen the warm-up); the last checkpoint is kept"
-            )
-        for name, value in logs.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        self.step += 1
+        with _interrupt_afterwards():
+            self._whole = False
+            logs = {k: float(v) for k, v in self._distributed_step(images, labels, extra).items()}
+            if not np.isfinite(logs["loss"]):
+                raise InputError(
+                    f"{self.run.name}: the loss became {logs['loss']} at step {self.step}: lower the learning rate "
+                    f"(or lengthen the warm-up); the last checkpoint is kept"
+                )
+            for name, value in logs.items():
+                self.sums[name] = self.sums.get(name, 0.0) + value
+            self.step += 1
+            self._whole = True
         callbacks.on_train_batch_end(in_epoch, logs)
         bar.advance(1, **logs)
         if self.step % self.run.steps_per_epoch:  # the last step of an epoch is saved with the epoch's figures
@@ -158,11 +175,12 @@ class _Trainer:
             self._save()
 
     def _save(self) -> None:
-        if self.checkpoints is None or self._saved_step == self.step:
+        state = (self.step, len(self.history), self.stopped)
+        if self.checkpoints is None or self._saved_state == state:
             return
         meta = {"settings": self.settings, "history": self.history, "sums": self.sums, "stopped": self.stopped}
         self.checkpoints.save(self.step, self.variables, meta)
-        self._saved_at, self._saved_step = time.monotonic(), self.step
+        self._saved_at, self._saved_state = time.monotonic(), state
 
     def _restore(self) -> None:
         if self.checkpoints is None:
@@ -171,8 +189,46 @@ class _Trainer:
         if meta:
             self.step, self.history, self.sums = meta["step"], meta["history"], meta["sums"]
             self.stopped = meta["stopped"]
-            self._saved_step = self.step
+            self._saved_state = (self.step, len(self.history), self.stopped)
             logger.info("%s continues after step %d", self.run.name, self.step)
+
+
+@contextlib.contextmanager
+def _seen_by_callbacks(model: keras.Model, optimizer) -> Iterator[None]:
+    """The model as Keras' `fit` would show it to callbacks: with its optimizer, and not asked to stop."""
+    before = getattr(model, "optimizer", None)
+    model.optimizer, model.stop_training = optimizer, False
+    try:
+        yield
+    finally:
+        model.optimizer = before
+        if before is None:  # as before `compile`; a saved model would hold the optimizer's variables
+            del model.optimizer
+
+
+@contextlib.contextmanager
+def _interrupt_afterwards() -> Iterator[None]:
+    """Holds back Ctrl-C to the end of the block; a second one comes through at once.
+
+    Python would raise KeyboardInterrupt as soon as TensorFlow returns: the weights have moved, the step is not counted.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
+        yield
+        return
+    came = []
+
+    def note(*arguments):
+        came.append(arguments)
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _text(logs: dict) -> str:

@@ -11,6 +11,7 @@ from typing import Literal
 import keras
 import tensorflow as tf
 
+from scarlet_tf.errors import InputError
 from scarlet_tf.files import atomic_writer
 from scarlet_tf.models.network import Arrays, Network, build_network, set_arrays
 from scarlet_tf.space import Architecture
@@ -18,10 +19,10 @@ from scarlet_tf.spec import NetworkSpec
 from scarlet_tf.training.batch_norm import moving_statistics, recalibrate
 from scarlet_tf.training.evaluation import evaluate, inference
 from scarlet_tf.training.fair_step import Loss
-from scarlet_tf.training.inputs import as_split
+from scarlet_tf.training.inputs import as_split, count_classes, image_shape
 from scarlet_tf.training.loop import Run, train
 from scarlet_tf.training.optimizers import make_schedule
-from scarlet_tf.training.settings import check_ranges, from_mapping
+from scarlet_tf.training.settings import check_names, check_ranges, from_mapping
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,14 +59,14 @@ class RetrainConfig:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - pydantic reads it off the class
 
     def __post_init__(self):
-        at_least_0 = ("weight_decay", "warmup_epochs", "seed", "checkpoint_seconds", "recalibration_batches")
-        check_ranges(
-            "retrain", self, at_least_1=("epochs", "batch_size", "validate_every_epochs"), at_least_0=at_least_0
-        )
+        check_ranges("retrain", self, at_least_1=("epochs", "batch_size", "validate_every_epochs"))
+        check_ranges("retrain", self, at_least_0=("weight_decay", "warmup_epochs", "checkpoint_seconds"))
+        check_ranges("retrain", self, whole=("seed", "recalibration_batches"))
         check_ranges("retrain", self, positive=("learning_rate", "decay_rate", "decay_epochs"))
         check_ranges("retrain", self, below_1=("momentum", "label_smoothing", "dropout", "ema"))
         if self.pick != "best":
-            check_ranges("retrain", self, at_least_0=("pick",))
+            check_ranges("retrain", self, whole=("pick",))
+        check_names("retrain", self)
 
 
 def retrain(
@@ -89,16 +90,24 @@ def retrain(
         config: a RetrainConfig or its fields.
         run_dir: checkpoints and `model.keras` go to `<run_dir>/retrain`; called again, training continues.
         initial: starting weights by name, such as those of a folded path; needs the NetworkSpec that they fit.
-        input_shape, num_classes: of the images; needed with an Architecture.
+        input_shape, num_classes: of an Architecture's network; by default the first image's shape, and one more class
+            than the greatest label. A tf.data.Dataset does not tell its labels: num_classes is needed with it.
 
-    Figures: {"history", "validation": {"accuracy", "loss", "num_examples"}, "steps"}.
+    Figures: {"history", "validation": {"accuracy", "loss", "num_examples"}, "steps"}. Raises InputError for bad
+    values, for a NetworkSpec that does not answer logits, and when the folder holds another run's checkpoints.
     """
     config = from_mapping(RetrainConfig, config)
-    data, validation = as_split(train_data), as_split(validation_data)
+    if isinstance(architecture, Architecture):
+        data, validation = as_split(train_data), as_split(validation_data)
+        classes = count_classes(data, validation) if num_classes is None else num_classes
+        architecture = architecture.lower(input_shape or image_shape(data), classes)
+    if architecture.num_classes is None or architecture.classifier_activation is not None:
+        raise InputError("network: expected one that answers logits: with a classifier, without an activation")
+    data, validation = (as_split(part, architecture.num_classes) for part in (train_data, validation_data))
     steps = data.steps_per_epoch(config.batch_size)
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
-        model = build_network(architecture, input_shape, num_classes or 1000, config.dropout, config.seed)
+        model = build_network(architecture, dropout=config.dropout, seed=config.seed)
         if initial is not None:
             set_arrays(model, initial)
         optimizer = _optimizer(config, steps)
@@ -134,18 +143,20 @@ def retrain(
     figures = evaluate(model, validation.batches(config.batch_size), forward)
     if run_dir is not None:
         save_model(model, f"{run_dir}/retrain/model.keras")
-    return model, {"history": history, "validation": figures, "steps": config.epochs * steps}
+    return model, {"history": history, "validation": figures, "steps": len(history) * steps}
 
 
 def save_model(model: keras.Model, path) -> None:
-    """Writes a `.keras` file, atomically."""
+    """Writes a `.keras` file, atomically; InputError names `path` when it cannot be written."""
     path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.tmp.keras")  # Keras goes by the ending
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         model.save(temporary)
         with atomic_writer(path) as file:
             file.write(temporary.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: could not be written: {error}; the previous file is kept") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -77,7 +77,8 @@ class SelectiveSGD(keras.optimizers.SGD):
         super().build(variables)
         # `update_step` is handed TensorFlow's variable, under a strategy one replica's, not Keras'.
         strategy = tf.distribute.get_strategy()
-        for variable, momentum in zip(variables, self.momentums, strict=True):
+        momentums = self.momentums or [None] * len(variables)  # Keras makes none where momentum is 0
+        for variable, momentum in zip(variables, momentums, strict=True):
             for local in strategy.experimental_local_results(variable.value):
                 self._slots[local.ref()] = (variable.path, momentum)
 
@@ -91,7 +92,9 @@ class SelectiveSGD(keras.optimizers.SGD):
         if active is None:
             super().update_step(gradient, variable, learning_rate)
             return
-        gradient = tf.cast(gradient, momentum.dtype)
-        moved = self.momentum * momentum - tf.cast(learning_rate, momentum.dtype) * gradient
-        self.assign(momentum, tf.where(active, moved, momentum))
+        gradient = tf.cast(gradient, variable.dtype)
+        moved = -tf.cast(learning_rate, variable.dtype) * gradient
+        if momentum is not None:
+            moved = self.momentum * momentum + moved
+            self.assign(momentum, tf.where(active, moved, momentum))
         self.assign_add(variable, tf.where(active, moved, tf.zeros_like(moved)))

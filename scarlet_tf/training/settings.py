@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import typing
 from collections.abc import Mapping
 
 from scarlet_tf.errors import InputError
@@ -11,6 +12,7 @@ from scarlet_tf.errors import InputError
 _RULES = {
     "at_least_1": ("a whole number >= 1", lambda v: isinstance(v, int) and v >= 1),
     "at_least_0": ("a number >= 0", lambda v: v >= 0),
+    "whole": ("a whole number >= 0", lambda v: isinstance(v, int) and v >= 0),
     "positive": ("a number > 0", lambda v: v > 0),
     "below_1": ("a number from 0 to below 1", lambda v: 0 <= v < 1),
 }
@@ -25,6 +27,14 @@ def check_ranges(section: str, config, **rules: tuple[str, ...]) -> None:
             number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
             if not number or not holds(value):
                 raise InputError(f"{section}.{field}: expected {expected}, got {value!r}")
+
+
+def check_names(section: str, config) -> None:
+    """InputError names the first field annotated as a Literal that holds none of its values."""
+    for field, hint in typing.get_type_hints(type(config)).items():
+        value, allowed = getattr(config, field), typing.get_args(hint)
+        if typing.get_origin(hint) is typing.Literal and value not in allowed:
+            raise InputError(f"{section}.{field}: expected one of {allowed}, got {value!r}")
 
 
 def from_mapping(cls, config):

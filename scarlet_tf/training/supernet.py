@@ -14,16 +14,16 @@ from scarlet_tf.training.inputs import as_split
 from scarlet_tf.training.loop import Run, train
 from scarlet_tf.training.optimizers import SelectiveSGD, make_schedule
 from scarlet_tf.training.sampling import sample_paths
-from scarlet_tf.training.settings import check_ranges, from_mapping
+from scarlet_tf.training.settings import check_names, check_ranges, from_mapping
 
 
 @dataclasses.dataclass(frozen=True)
 class SupernetConfig:
     """How a supernet is trained. Defaults: SCARLET's 60 epochs; SGD values as in most re-implementations (a reading).
 
-    skip: what a skipped layer is; sampling: "strict_fair" or "uniform" (SPOS); execution: "lanes" (memory of all
-    paths, no control flow) or "sequential" (memory of one path; the only one for uniform sampling); weight_decay: L2,
-    added once a step; checkpoint_seconds: time between checkpoints.
+    skip: what a skipped layer is, for whoever makes the supernet; sampling: "strict_fair" or "uniform" (SPOS);
+    execution: "lanes" (memory of all paths, no control flow) or "sequential" (memory of one path; the only one for
+    uniform sampling); weight_decay: L2, added once a step; checkpoint_seconds: time between checkpoints.
     """
 
     epochs: int = 60
@@ -44,8 +44,9 @@ class SupernetConfig:
 
     def __post_init__(self):
         check_ranges("supernet", self, at_least_1=("epochs", "batch_size"), positive=("learning_rate",))
-        check_ranges("supernet", self, at_least_0=("weight_decay", "warmup_epochs", "seed", "checkpoint_seconds"))
-        check_ranges("supernet", self, below_1=("momentum", "label_smoothing"))
+        check_ranges("supernet", self, at_least_0=("weight_decay", "warmup_epochs", "checkpoint_seconds"))
+        check_ranges("supernet", self, whole=("seed",), below_1=("momentum", "label_smoothing"))
+        check_names("supernet", self)
         if self.sampling == "uniform" and self.execution == "lanes":
             raise InputError("supernet.execution: expected 'sequential' with sampling 'uniform', got 'lanes'")
 
@@ -61,7 +62,8 @@ def train_supernet(
     """Trains `supernet` in place and returns {"history": one dict an epoch, "steps": their number}.
 
     Args:
-        train_data: a split, a batched tf.data.Dataset of (images [B, H, W, C], labels [B]), or a pair of arrays.
+        train_data: a split, a batched tf.data.Dataset of (images [B, H, W, C], labels [B]), or a pair of arrays; labels
+            are class numbers below the supernet's num_classes.
         config: a SupernetConfig or its fields.
         strategy: a tf.distribute strategy in whose scope the supernet was made; batch_size is the global one.
         run_dir: checkpoints go to `<run_dir>/supernet`; called again, training continues from the newest one.
@@ -70,7 +72,7 @@ def train_supernet(
     Raises InputError for bad values, and when the folder holds another run's checkpoints.
     """
     config = from_mapping(SupernetConfig, config)
-    data = as_split(train_data)
+    data = as_split(train_data, supernet.num_classes)
     steps = data.steps_per_epoch(config.batch_size)
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
@@ -102,7 +104,8 @@ def train_supernet(
         callbacks=tuple(callbacks),
         strategy=strategy,
     )
-    return {"history": train(run), "steps": config.epochs * steps}
+    history = train(run)
+    return {"history": history, "steps": len(history) * steps}
 
 
 def _optimizer(config: SupernetConfig, steps_per_epoch: int) -> SelectiveSGD:
@@ -120,4 +123,5 @@ def _settings(config: SupernetConfig, supernet: Supernet) -> dict:
     """What a checkpoint must agree with for training to continue from it."""
     settings = dataclasses.asdict(config)
     del settings["checkpoint_seconds"], settings["execution"]  # neither changes what is computed
-    return {**settings, "space": supernet.space.fingerprint, "num_classes": supernet.num_classes}
+    made = {"skip": supernet.skip, "space": supernet.space.fingerprint, "num_classes": supernet.num_classes}
+    return {**settings, **made}

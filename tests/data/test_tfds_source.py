@@ -15,13 +15,19 @@ TRAIN, TEST = 60, 12
 
 @pytest.fixture
 def prepared(tmp_path, monkeypatch):
-    """A folder with the prepared dataset "blobs" of two 5 x 5 classes, three training shards and one test shard."""
+    """A folder with the prepared dataset "blobs" of two classes, to be found by its name."""
+    monkeypatch.setenv("SCARLET_DATA_DIR", str(tmp_path))
+    return prepare(tmp_path, ["dark", "light"])
+
+
+def prepare(tmp_path, names):
+    """The dataset "blobs" of 5 x 5 images with three training shards and one test shard."""
     folder = tmp_path / "blobs" / "1.0.0"
     folder.mkdir(parents=True)
     features = tfds.features.FeaturesDict(
         {
             "image": tfds.features.Image(shape=(5, 5, 3), encoding_format="png"),
-            "label": tfds.features.ClassLabel(names=["dark", "light"]),
+            "label": tfds.features.ClassLabel(names=names),
         }
     )
     splits = []
@@ -36,13 +42,12 @@ def prepared(tmp_path, monkeypatch):
             with tf.io.TFRecordWriter(str(path)) as writer:
                 for i in range(start, start + length):
                     image = np.full([5, 5, 3], i + 100 * (i % 2), np.uint8)
-                    writer.write(features.serialize_example({"image": image, "label": i % 2}))
+                    writer.write(features.serialize_example({"image": image, "label": i % len(names)}))
             start += length
         splits.append(tfds.core.SplitInfo(name=name, shard_lengths=lengths, num_bytes=1000, filename_template=template))
     tfds.folder_dataset.write_metadata(
         data_dir=folder, features=features, split_infos=splits, supervised_keys=("image", "label"), check_data=False
     )
-    monkeypatch.setenv("SCARLET_DATA_DIR", str(tmp_path))
     return folder
 
 
@@ -98,6 +103,12 @@ def test_unknown_names_and_folders_are_refused(prepared, tmp_path):
         load_dataset(DataConfig("tfds", directory=str(tmp_path)))
     with pytest.raises(InputError, match=r"data\.test_split: expected one of \['test'\], got 'holdout'"):
         load(test_split="holdout")
+
+
+def test_a_dataset_with_one_class_is_refused(tmp_path):
+    folder = prepare(tmp_path, ["dark"])
+    with pytest.raises(InputError, match=r"blobs: expected at least two classes, got \['dark'\]"):
+        load_dataset(DataConfig("tfds", directory=str(folder), image_size=5))
 
 
 def test_a_torn_shard_is_refused(prepared):

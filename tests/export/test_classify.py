@@ -50,3 +50,8 @@ def test_bad_input_is_named(exported, tmp_path):
     for file in ("none.tflite", "model.tflite"):
         done = run(exported[0] / file, tmp_path / "none.png")
         assert done.returncode == 2 and "No such file" in done.stderr and "Traceback" not in done.stderr
+    torn = tmp_path / "torn.jpg"
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(torn)
+    torn.write_bytes(torn.read_bytes()[:-20])
+    done = run(exported[0] / "model.tflite", torn)
+    assert done.returncode == 2 and f"classify: {torn}: " in done.stderr

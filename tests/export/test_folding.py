@@ -1,5 +1,6 @@
 """Folded equals unfolded, on random weights and random BN statistics."""
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -7,10 +8,12 @@ import pytest
 from tiny import randomised, tiny_space
 
 from scarlet_tf.cost import count_spec
+from scarlet_tf.errors import InputError
 from scarlet_tf.export.folding import MAX_CONDITION, completed, condition_number, fold
 from scarlet_tf.models.network import Network, get_arrays, set_arrays
+from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
-from scarlet_tf.spec import LinearSpec
+from scarlet_tf.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 
 SKIP, BLOCK = 3, 0
 
@@ -112,6 +115,38 @@ def test_rule_5_keeps_what_is_ill_conditioned_and_says_so(rng):
     assert relative_error(network, folded, rng) <= 1e-6
 
 
+def test_error_just_below_the_default_limit_is_as_promised(rng):
+    """Rule 4 with its T at 0.99 of the limit, in every one of the tiny space's networks that uses the rule."""
+    for choices in ((SKIP, BLOCK, BLOCK, BLOCK), (SKIP, 1, BLOCK, 1), (BLOCK, BLOCK, SKIP, BLOCK), (1, 2, SKIP, 1)):
+        network = let_network(Architecture(choices, tiny_space()), rng, size=8)
+        arrays = get_arrays(network)
+        key = next(key for key in arrays if key.endswith("_let/kernel"))
+        left, values, right = np.linalg.svd(arrays[key][0, 0].astype(np.float64), full_matrices=False)
+        values = np.geomspace(values[0], values[0] / (0.99 * MAX_CONDITION), len(values))
+        arrays[key] = ((left * values) @ right)[None, None]
+        set_arrays(network, arrays)
+        folded, rows = fold(network)
+        assert [row.rule for row in rows] == [4] and rows[0].condition > 0.9 * MAX_CONDITION
+        assert relative_error(network, folded, rng) <= 1e-4
+
+
+def test_a_let_in_front_of_what_an_earlier_folding_left_stays(rng):
+    """A LET that was kept for its condition, retrained and folded again: rule 4 would need a convolution to end in."""
+    block = InvertedResidualSpec("block_00", 8, 16, 8, 3, residual=True)
+    blocks = (
+        block,
+        LinearSpec("block_01", 8, 8),
+        dataclasses.replace(block, name="block_02"),
+        IdentitySpec("block_03", 8, 8, stride=2),
+        dataclasses.replace(block, name="block_04"),
+    )
+    network = Network(NetworkSpec((8, 8, 3), 5, 8, 1, 8, blocks, 16), seed=0)
+    set_arrays(network, randomised(get_arrays(network), rng))
+    folded, rows = fold(network)
+    assert [row.rule for row in rows] == [5] and "identity" in rows[0].reason
+    assert relative_error(network, folded, rng) <= 1e-6
+
+
 def test_a_tighter_limit_keeps_more_lets(rng):
     network = let_network(Architecture((SKIP, BLOCK, BLOCK, BLOCK), tiny_space()), rng, size=8)
     assert [row.rule for row in fold(network, max_condition=1.0)[1]] == [5]
@@ -153,6 +188,11 @@ def test_completed_basis_is_invertible_with_the_same_condition(rng):
 def test_condition_number_by_hand():
     assert condition_number(np.diag([4.0, 2.0, 0.5])) == pytest.approx(8)
     assert condition_number(np.zeros((2, 2))) == np.inf
+
+
+def test_only_networks_are_folded():
+    with pytest.raises(InputError, match="fold: expected a Network"):
+        fold(Supernet(tiny_space(), num_classes=5))
 
 
 def test_folded_network_saves_and_loads(rng, tmp_path):

@@ -9,6 +9,7 @@ import tensorflow as tf
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.saved_model import export_saved_model
+from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import verify
 from scarlet_tf.files import read_json
 from scarlet_tf.models.network import build_network
@@ -98,6 +99,19 @@ def test_an_older_export_is_replaced_and_a_failed_one_leaves_it(model, tmp_path,
     assert [p.name for p in tmp_path.iterdir()] == ["1"] and not (path / "old").exists()
     assert capfd.readouterr() == ("", "")
     assert list(tf.saved_model.load(str(path)).signatures) == ["serving_default"]
+
+
+def test_disk_that_fills_up_in_tensorflow_is_bad_input_too(model, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device\nin C++")
+
+    monkeypatch.setattr("scarlet_tf.export.saved_model._archive", fail)
+    with pytest.raises(InputError, match=r"1: could not be written: No space left on device$"):
+        export_saved_model(model, tmp_path / "1")
+    monkeypatch.setattr("scarlet_tf.export.tflite._write_static_graph", fail)
+    with pytest.raises(InputError, match=r"m\.tflite: could not be converted, .* No space left on device"):
+        export_tflite(model, tmp_path / "m.tflite")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_torn_exports_are_refused(tmp_path, model):

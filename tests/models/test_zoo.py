@@ -66,6 +66,8 @@ def test_a_zoo_model_saves_and_loads(tmp_path):
     [
         ({"pooling": "mean"}, "pooling"),
         ({"weights": "imagenet"}, "weights"),
+        ({"weights": __file__}, "weights: .*expected the .weights.h5 file"),
+        ({"classes": 0}, "num_classes"),
         ({"input_shape": (16, 16, 3)}, "input_shape"),
         ({"input_shape": (64, 64, 3), "input_tensor": keras.Input((32, 32, 3))}, "input_shape"),
     ],

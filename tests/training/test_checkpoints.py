@@ -43,6 +43,14 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_used(tmp_path, da
     assert "checkpoint-000000002.npz is damaged" in caplog.text
 
 
+def test_bfloat16_is_kept(tmp_path):
+    value = np.float32(1.5)
+    Checkpoints(tmp_path).save(1, {"a": keras.Variable(value, dtype="bfloat16")}, {})
+    target = keras.Variable(np.float32(0), dtype="bfloat16")
+    Checkpoints(tmp_path).restore({"a": target})
+    assert target.dtype == "bfloat16" and float(target) == value
+
+
 def test_only_damaged_checkpoints_are_an_error(tmp_path):
     store = Checkpoints(tmp_path)
     store.save(1, variables(), {}).write_bytes(b"torn")

@@ -1,15 +1,16 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from tiny import images_and_labels, tiny_space
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.folding import fold
 from scarlet_tf.models.extract import extract
-from scarlet_tf.models.network import get_arrays
+from scarlet_tf.models.network import build_network, get_arrays
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Architecture
-from scarlet_tf.training.network import retrain
+from scarlet_tf.training.network import retrain, save_model
 
 SPACE = tiny_space()
 ARCHITECTURE = Architecture((0, 3, 1, 3), SPACE)
@@ -82,12 +83,39 @@ def test_another_network_in_the_folder_is_refused(tmp_path):
         retrain(Architecture((0, 0, 1, 3), SPACE), *data(), {**CONFIG, "epochs": 1}, tmp_path, **SHAPE)
 
 
+def test_shape_and_classes_come_from_the_images():
+    config = {**CONFIG, "epochs": 1}
+    assert retrain(ARCHITECTURE, *data(), config)[0].spec == ARCHITECTURE.lower((8, 8, 3), 5, dropout=0.2)
+    dataset = tf.data.Dataset.from_tensor_slices(data()[0]).batch(10)
+    with pytest.raises(InputError, match="num_classes: needed"):
+        retrain(ARCHITECTURE, dataset, dataset, config)
+    assert retrain(ARCHITECTURE, dataset, dataset, config, num_classes=7)[0].output_shape == (None, 7)
+
+
+@pytest.mark.parametrize("options", [{"classifier_activation": "softmax"}, {"num_classes": None}])
+def test_a_network_that_does_not_answer_logits_is_refused(options):
+    with pytest.raises(InputError, match="answers logits"):
+        retrain(ARCHITECTURE.lower((8, 8, 3), 5).replace(**options), *data(), CONFIG)
+
+
+def test_a_model_file_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "model.keras").mkdir()
+    (tmp_path / "file").touch()
+    model = build_network(ARCHITECTURE, num_classes=5)
+    for path in (tmp_path / "model.keras", tmp_path / "file" / "model.keras"):
+        with pytest.raises(InputError, match=r"model.keras: could not be written"):
+            save_model(model, path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "model.keras"]
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
         ({"epochs": 0}, "retrain.epochs"),
         ({"dropout": 1.0}, "retrain.dropout"),
         ({"pick": -1}, "retrain.pick"),
+        ({"optimizer": "adam"}, "retrain.optimizer: expected one of"),
+        ({"recalibration_batches": 1.5}, "retrain.recalibration_batches: expected a whole number"),
         ({"decay_epochs": 0}, "retrain.decay_epochs"),
     ],
 )

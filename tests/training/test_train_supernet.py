@@ -13,6 +13,8 @@ from tiny import images_and_labels, tiny_space
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Choice, Stage
+from scarlet_tf.training.fair_step import SupernetStep
+from scarlet_tf.training.inputs import ArraySplit
 from scarlet_tf.training.supernet import SupernetConfig, train_supernet
 
 SPACE = tiny_space(stages=(Stage(8, 2, 1),), choices=(Choice(2, 3), Choice()))
@@ -51,8 +53,6 @@ def test_training_lowers_the_loss(options):
 
 def test_an_interrupted_run_ends_with_the_same_weights(tmp_path):
     """Interrupted twice, once on a checkpoint and once between two: bit by bit the weights of the run that was not."""
-    reference = Supernet(SPACE, num_classes=5)
-    straight = train_supernet(reference, data(), CONFIG)
     for batch, error, seconds in ((3, KeyboardInterrupt(), 60), (4, RuntimeError("killed"), 0)):
         with pytest.raises(type(error)):
             config = {**CONFIG, "checkpoint_seconds": seconds}
@@ -67,6 +67,41 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path):
     assert resumed == straight
     for one, other in zip(weights(reference), weights(resumed_net), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_ctrl_c_within_a_step_leaves_a_whole_checkpoint(tmp_path, monkeypatch):
+    """The signal comes while TensorFlow computes; Python sees it when the weights have moved already."""
+    step = SupernetStep.__call__
+
+    def interrupted(self, images, labels, paths):
+        figures = step(self, images, labels, paths)
+        kill = tf.py_function(lambda: os.kill(os.getpid(), signal.SIGINT), [], [])
+        with tf.control_dependencies([kill]):
+            return {name: tf.identity(figure) for name, figure in figures.items()}
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SupernetStep, "__call__", interrupted)
+        for _ in range(5):  # each time one step further, over the end of an epoch of four steps
+            with pytest.raises(KeyboardInterrupt):
+                train_supernet(Supernet(SPACE, num_classes=5), data(), CONFIG, run_dir=tmp_path)
+    assert [path.name for path in (tmp_path / "supernet").iterdir() if "5" in path.name]
+    resumed, reference = (Supernet(SPACE, num_classes=5) for _ in range(2))
+    assert train_supernet(resumed, data(), CONFIG, run_dir=tmp_path) == train_supernet(reference, data(), CONFIG)
+    for one, other in zip(weights(reference), weights(resumed), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_ctrl_c_behind_the_last_step_of_an_epoch_keeps_its_figures(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train_supernet(
+            Supernet(SPACE, num_classes=5),
+            data(),
+            CONFIG,
+            run_dir=tmp_path,
+            callbacks=[Interrupt(4, KeyboardInterrupt())],
+        )
+    history = train_supernet(Supernet(SPACE, num_classes=5), data(), CONFIG, run_dir=tmp_path)["history"]
+    assert history == train_supernet(Supernet(SPACE, num_classes=5), data(), CONFIG)["history"]
 
 
 def test_a_killed_process_resumes_to_the_same_weights(tmp_path):
@@ -128,10 +163,65 @@ def test_keras_callbacks_are_driven(tmp_path):
     assert lines[0].startswith("epoch,accuracy,loss") and len(lines) == 4
 
 
-def test_a_batched_dataset_can_be_trained_on():
-    dataset = tf.data.Dataset.from_tensor_slices(data()).batch(10, drop_remainder=True)
-    history = train_supernet(Supernet(SPACE, num_classes=5), dataset, CONFIG)["history"]
-    assert history[-1]["loss"] < history[0]["loss"]
+def test_callbacks_may_stop_training_and_see_the_optimizer():
+    class StopAfterOne(keras.callbacks.Callback):
+        rates = ()
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.rates += (float(self.model.optimizer.learning_rate),)
+            self.model.stop_training = True
+
+    supernet, callback = Supernet(SPACE, num_classes=5), StopAfterOne()
+    assert train_supernet(supernet, data(), CONFIG, callbacks=[callback])["steps"] == 4
+    assert len(callback.rates) == 1 and not hasattr(supernet, "optimizer")
+    assert train_supernet(supernet, data(), CONFIG)["steps"] == 12  # that stop is over
+
+
+@pytest.mark.parametrize("batch, kind", [(10, np.int64), (4, np.uint8)])
+def test_a_batched_dataset_trains_as_the_same_arrays_do(batch, kind):
+    """Whatever its batch size and types: batches of CONFIG's size are made of it."""
+    images, labels = data()
+    dataset = tf.data.Dataset.from_tensor_slices((images, labels[:, None].astype(kind))).batch(batch)
+    histories = [
+        train_supernet(Supernet(SPACE, num_classes=5), source, {**CONFIG, "momentum": 0.0})["history"]
+        for source in (dataset, Ordered(images, labels))
+    ]
+    assert histories[0] == histories[1]
+
+
+class Ordered(ArraySplit):
+    """Arrays that are not shuffled."""
+
+    def batches(self, batch_size, *, training=False, **options):
+        return super().batches(batch_size, training=False, **options)
+
+
+def test_a_dataset_that_does_not_fit_is_named():
+    images, labels = data()
+    whole = tf.data.Dataset.from_tensor_slices((images, labels))
+    one_hot = tf.data.Dataset.from_tensor_slices((images, np.eye(5)[labels])).batch(10)
+    for dataset in (whole, one_hot, whole.batch(10).map(lambda image, label: image)):
+        with pytest.raises(InputError, match=r"expected a tf.data.Dataset of batches"):
+            train_supernet(Supernet(SPACE, num_classes=5), dataset, CONFIG)
+    for dataset, message in ((whole.batch(10).repeat(), "finite"), (whole.take(0).batch(10), "at least one image")):
+        with pytest.raises(InputError, match=message):
+            train_supernet(Supernet(SPACE, num_classes=5), dataset, CONFIG)
+
+
+def test_labels_above_the_classes_are_refused():
+    """One-hot encoding would make them rows of zeros, which cost nothing and teach nothing."""
+    with pytest.raises(InputError, match="labels from 0 to 2, got 0 to 4"):
+        train_supernet(Supernet(SPACE, num_classes=3), data(), CONFIG)
+    dataset = tf.data.Dataset.from_tensor_slices(data()).batch(10)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="labels from 0 to 2"):
+        train_supernet(Supernet(SPACE, num_classes=3), dataset, CONFIG)
+
+
+def test_a_supernet_with_another_skip_is_refused(tmp_path):
+    """LET and its ReLU ablation have the same weights by name and shape."""
+    train_supernet(Supernet(SPACE, num_classes=5, skip="relu"), data(), CONFIG, run_dir=tmp_path)
+    with pytest.raises(InputError, match="belongs to another run"):
+        train_supernet(Supernet(SPACE, num_classes=5, skip="let"), data(), CONFIG, run_dir=tmp_path)
 
 
 def test_mirrored_training_runs_and_learns(two_replicas):
@@ -161,6 +251,9 @@ def test_a_folder_that_cannot_be_written_shows_before_training(tmp_path):
         ({"learning_rate": float("nan")}, "supernet.learning_rate"),
         ({"momentum": 1.0}, "supernet.momentum"),
         ({"seed": -1}, "supernet.seed"),
+        ({"seed": 0.5}, "supernet.seed: expected a whole number"),
+        ({"sampling": "fair"}, "supernet.sampling: expected one of"),
+        ({"schedule": "linear"}, "supernet.schedule: expected one of"),
         ({"sampling": "uniform"}, "supernet.execution"),
         ({"epoch": 3}, "epoch: unknown key"),
         ({"batch_size": 41}, "batch_size: it is larger"),

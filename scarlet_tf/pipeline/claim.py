@@ -1,0 +1,62 @@
+"""One process at a time in a run folder."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.files import TEMPORARY
+
+try:
+    import fcntl
+except ImportError:  # Windows: two processes on one run folder are then not noticed
+    fcntl = None
+
+logger = logging.getLogger("scarlet_tf")
+# Where a run writes; nothing else is touched, for a user may have named a folder that holds other files, too.
+_PLACES = ("", "supernet", "search", "retrain", "export", "export/saved_model")
+
+
+@contextlib.contextmanager
+def alone_in(folder) -> Iterator[None]:
+    """Refuses a folder that another process works in; the system lets go of the lock when a process ends, however.
+
+    What a killed process left half-written is removed.
+    """
+    folder = pathlib.Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / ".lock", "ab")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise InputError(f"{folder}: could not be written: {error.strerror or error}") from error
+    with file:
+        _lock(file, folder)
+        for place in _PLACES:
+            for path in (folder / place).glob(f".*.????????{TEMPORARY}"):
+                _remove(path)
+        yield
+
+
+def _lock(file, folder: pathlib.Path) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(
+            f"{folder}: another process is at work in this run folder; wait for it, or use another --run-dir"
+        ) from None
+    except OSError as error:
+        logger.debug("%s: the file system offers no locks: %s", folder, error)
+
+
+def _remove(path: pathlib.Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()

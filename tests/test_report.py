@@ -1,0 +1,52 @@
+"""What is printed for people, whatever the names in it."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from scarlet_tf.report.summary import PlainConsole, print_figures, print_summary
+
+SUMMARY = {
+    "name": "[/b] :smile:",
+    "run_dir": "runs/[x]",
+    "dataset": {"name": "photos [red]"},
+    "supernet": {"evaluated": 0, "mean_accuracy": None, "best_accuracy": None},
+    "front": {"size": 3, "picks": 2},
+    "pick": {"space": "s1", "architecture": "0,6,3", "multiply_adds": 1_234_567, "params": 5_000},
+    "budget_multiply_adds": 2e6,
+    "retrained": {"test_accuracy": 0.9375, "test_examples": 30},
+    "seconds": {"search": 3.0},
+    "files": [{"file": "m.tflite", "bytes": 2048, "max_logit_difference": None, "top1": 0.5}],
+}
+
+
+def test_summary_shows_figures_and_names_as_they_are(capsys):
+    print_summary(SUMMARY)
+    out = capsys.readouterr().out
+    for text in ("[/b] :smile:: photos [red]", "runs/[x]", "1.23 M multiply-adds, 0.005 M params", "93.75 % on 30"):
+        assert text in out
+    assert "mean -, best - on validation images" in out
+    assert "2.0 KiB" in out
+
+
+def test_figures_show_lists_by_their_length_and_markup_as_text(capsys):
+    print_figures("train-supernet", {"steps": 3, "history": [1, 2], "path": "[/x]", "nothing": None})
+    out = capsys.readouterr().out
+    assert "2 entries" in out
+    assert "[/x]" in out
+    assert "nothing" not in out
+
+
+def test_reader_that_went_away_is_left_to_the_caller():
+    """rich alone would end the process there, with exit code 1."""
+
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    console = PlainConsole()
+    assert isinstance(console, Console)
+    console.file = Gone()
+    with pytest.raises(BrokenPipeError):
+        print_summary(SUMMARY, console)
