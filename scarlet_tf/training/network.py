@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -158,7 +159,8 @@ def save_model(model: keras.Model, path) -> None:
     except OSError as error:
         raise InputError(f"{path}: could not be written: {error}; the previous file is kept") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _network_step(model, optimizer, config: RetrainConfig, num_replicas: int):
