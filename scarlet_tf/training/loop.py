@@ -1,8 +1,8 @@
 """The one training loop, for supernets and stand-alone networks, on one device or under a tf.distribute strategy.
 
 `strategy.run` inside one tf.function serves no strategy, MirroredStrategy and more alike. The loop drives Keras
-callbacks, saves checkpoints while it runs, and continues from the newest one: the run that was killed ends with the
-weights of the run that was not, because data, paths and dropout are functions of the seed and the step alone.
+callbacks, saves checkpoints while it runs, and continues from the newest one. Data, paths and dropout are functions of the
+seed and the step alone, so the run that was killed does the steps that the run that was not would have done.
 """
 
 from __future__ import annotations
