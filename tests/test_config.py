@@ -260,6 +260,19 @@ def test_keys_may_be_allowed_to_differ(tmp_path):
     claim_run_dir(tmp_path, parse_config(values(seed=1)), frozenset({"seed", "data.seed", "search.seed"}))
 
 
+@pytest.mark.real_sections
+def test_keys_that_change_no_result_may_differ(tmp_path):
+    """Lanes that ran out of memory may go on as sequential; another learning rate would be another experiment."""
+
+    def config(**supernet):
+        return parse_config({"data": {"source": "digits"}, "space": "s1", "supernet": supernet})
+
+    claim_run_dir(tmp_path, config(execution="lanes"))
+    claim_run_dir(tmp_path, config(execution="sequential", checkpoint_seconds=5.0))
+    with pytest.raises(InputError, match=r"supernet.learning_rate: 0.045 in the folder, 0.5 now"):
+        claim_run_dir(tmp_path, config(execution="lanes", learning_rate=0.5))
+
+
 def test_differing_keys_are_dotted():
     assert differing_keys({"a": {"b": 1, "c": 2}, "d": 1}, {"a": {"b": 1, "c": 3}}) == {"a.c": (2, 3), "d": (1, None)}
 
