@@ -9,6 +9,7 @@ from __future__ import annotations
 import keras
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.layers.batch_norm import BatchNormalization
 from scarlet_tf.layers.initialization import classifier_initializer, conv_initializer
 
 DATA_FORMAT = "channels_last"  # whatever Keras' configuration says: shapes here are [B, H, W, C]
@@ -75,7 +76,7 @@ def max_pool(name: str):
 
 def batch_norm(name: str, dtype=None):
     """Batch normalisation over the channels."""
-    return keras.layers.BatchNormalization(momentum=BN_MOMENTUM, epsilon=BN_EPSILON, dtype=dtype, name=name)
+    return BatchNormalization(momentum=BN_MOMENTUM, epsilon=BN_EPSILON, dtype=dtype, name=name)
 
 
 def activation(kind: str, name: str, dtype=None):

@@ -34,6 +34,15 @@ class Tail(keras.layers.Layer):
         x = self.conv_act(self.conv_bn(self.conv(x), training=training))
         return self.classifier(self.pool(x))
 
+    def lanes(self, lanes, training=False):
+        """Lanes [m, B, H, W, C] -> logits [m, B, num_classes]; BN sees one lane at a time, all else all of them."""
+        ops = keras.ops
+        num_lanes, batch_size, *image = ops.shape(lanes)
+        x = self.conv(ops.reshape(lanes, (num_lanes * batch_size, *image)))
+        x = self.conv_bn.lanes(ops.reshape(x, (num_lanes, batch_size, *image[:-1], self.channels)), training=training)
+        x = self.conv_act(ops.reshape(x, (num_lanes * batch_size, *image[:-1], self.channels)))
+        return ops.reshape(self.classifier(self.pool(x)), (num_lanes, batch_size, self.num_classes))
+
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.num_classes)
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.layers import ChoiceBlock, InvertedResidual, Skip, Stem, Tail
+from scarlet_tf.layers.batch_norm import fan_out
 from scarlet_tf.layers.initialization import derived_seed
 from scarlet_tf.layers.skip import MODES
 from scarlet_tf.space import Architecture, Layer, SearchSpace, block_spec
@@ -101,7 +102,7 @@ class Supernet(keras.Model):
         paths = ops.convert_to_tensor(paths, "int32")
         num_lanes = self.space.num_choices
         x = self.stem(images, training=training)
-        lanes = [x] * num_lanes  # before the first layer all lanes are equal: no reordering
+        lanes = fan_out(x, num_lanes)  # before the first layer all lanes are equal: no reordering
         order = None  # order[i]: the path that lane i carries
         for index, block in enumerate(self.choice_blocks):
             wanted = ops.argsort(paths[:, index])
@@ -109,8 +110,7 @@ class Supernet(keras.Model):
                 lanes = reorder(lanes, ops.take(ops.argsort(order), wanted), ops.take(ops.argsort(wanted), order))
             lanes = [block.run(choice, lane, training) for choice, lane in enumerate(lanes)]
             order = wanted
-        lanes = reorder(lanes, ops.argsort(order), order)
-        return ops.stack([self.tail(lane, training=training) for lane in lanes])
+        return self.tail.lanes(permute(ops.stack(lanes), ops.argsort(order), order), training=training)
 
     def get_config(self):
         config = {"space": self.space.to_dict(), "input_shape": list(self.image_shape), "num_classes": self.num_classes}
@@ -141,7 +141,13 @@ class Supernet(keras.Model):
 
 
 def reorder(lanes, forward, backward):
-    """lanes[forward[0]], lanes[forward[1]], ...; `backward` is the inverse permutation.
+    """The list lanes[forward[0]], lanes[forward[1]], ...; `backward` is the inverse permutation."""
+    ops = keras.ops
+    return ops.unstack(permute(ops.stack(lanes), forward, backward), num=len(lanes), axis=0)
+
+
+def permute(stacked, forward, backward):
+    """stacked[forward] along the first axis.
 
     The gradient of a gather along a permutation is the gather along its inverse. Saying so spares the scatter that
     frameworks would use, which adds up rows that are all different.
@@ -149,11 +155,10 @@ def reorder(lanes, forward, backward):
     ops = keras.ops
 
     @ops.custom_gradient
-    def permute(stacked):
+    def run(stacked):
         def grad(*args, upstream=None):
-            upstream = args[0] if upstream is None else upstream
-            return ops.take(upstream, backward, axis=0)
+            return ops.take(args[0] if upstream is None else upstream, backward, axis=0)
 
         return ops.take(stacked, forward, axis=0), grad
 
-    return ops.unstack(permute(ops.stack(lanes)), num=len(lanes), axis=0)
+    return run(stacked)

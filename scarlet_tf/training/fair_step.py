@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.training import kernels  # noqa: F401 - puts TensorFlow's kernels to use
 
 EXECUTIONS = ("sequential", "lanes")
 _ZERO = tf.UnconnectedGradients.ZERO

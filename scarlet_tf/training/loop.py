@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.progress import progress_bar
+from scarlet_tf.training import kernels  # noqa: F401 - puts TensorFlow's kernels to use
 from scarlet_tf.training.checkpoints import Checkpoints
 
 logger = logging.getLogger("scarlet_tf")

@@ -1,0 +1,102 @@
+"""BatchNormalization: Keras' layer, whose training step has its gradient written out.
+
+Left to automatic differentiation, the batch's mean and variance give the input three gradients, which TensorFlow adds up
+in an order that depends on which of them happens to be free in memory: the same step, done twice, differs in the last
+bits, and two trainings with one seed part. Written out there is one gradient, and fewer passes over memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+
+AXES = (0, 1, 2)
+_kernels: dict[str, Callable] = {}
+
+
+def use_kernel(backend: str, kernel: Callable) -> None:
+    """Has `kernel(x, gamma, beta, epsilon) -> (y, mean, variance)` do the work under that Keras backend.
+
+    x and y [B, H, W, C] in the layer's compute dtype; the rest float32 [C]; the variance is the biased one. Nothing is
+    differentiated through mean and variance.
+    """
+    _kernels[backend] = kernel
+
+
+def normalize(x, gamma, beta, epsilon: float):
+    """(gamma * (x - mean) / sqrt(variance + epsilon) + beta, mean, variance) over all axes of x but the last."""
+    kernel = _kernels.get(keras.backend.backend(), portable_kernel)
+    return kernel(x, gamma, beta, epsilon)
+
+
+def portable_kernel(x, gamma, beta, epsilon: float):
+    """`normalize` in keras.ops; statistics and arithmetic in float32 whatever x is."""
+    ops = keras.ops
+
+    @ops.custom_gradient
+    def run(x, gamma, beta):
+        wide = ops.cast(x, "float32")
+        mean, variance = ops.moments(wide, axes=AXES)
+        inverse = ops.rsqrt(variance + epsilon)
+        scale = gamma * inverse
+
+        def grad(*args, upstream=None):
+            # The second and third output are only read; their gradients are not used.
+            dy = ops.cast((args if upstream is None else upstream)[0], "float32")
+            count = ops.cast(ops.size(wide[..., 0]), "float32")
+            dbeta = ops.sum(dy, axis=AXES)
+            dgamma = inverse * (ops.sum(dy * wide, axis=AXES) - mean * dbeta)
+            slope = -scale * inverse * dgamma / count
+            dx = (dy * scale + wide * slope) + (-scale * dbeta / count - slope * mean)
+            return ops.cast(dx, x.dtype), dgamma, dbeta
+
+        y = wide * scale + (beta - mean * scale)
+        return (ops.cast(y, x.dtype), mean, variance), grad
+
+    y, mean, variance = run(x, gamma, beta)
+    return y, ops.stop_gradient(mean), ops.stop_gradient(variance)
+
+
+@keras.saving.register_keras_serializable(package="scarlet_tf")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """keras.layers.BatchNormalization of images [B, H, W, C] over C; the same arguments, weights and results."""
+
+    def call(self, inputs, training=None):
+        if not (training and self.trainable):
+            return super().call(inputs, training=False)
+        x = keras.ops.cast(inputs, self.compute_dtype)
+        y, mean, variance = normalize(x, self._wide(self.gamma), self._wide(self.beta), self.epsilon)
+        self._move([mean], [variance])
+        return y
+
+    def lanes(self, inputs, training=False):
+        """[m, B, H, W, C] -> the same: what m calls, one after another, answer, and leave as moving statistics."""
+        ops = keras.ops
+        num_lanes, *shape = inputs.shape
+        if not (training and self.trainable):
+            y = super().call(ops.reshape(inputs, (-1, *shape[1:])), training=False)
+            return ops.reshape(y, ops.shape(inputs))
+        gammas, betas = fan_out(self._wide(self.gamma), num_lanes), fan_out(self._wide(self.beta), num_lanes)
+        lanes = ops.unstack(ops.cast(inputs, self.compute_dtype), num=num_lanes)
+        results = [normalize(*lane, self.epsilon) for lane in zip(lanes, gammas, betas, strict=True)]
+        ys, means, variances = zip(*results, strict=True)
+        self._move(means, variances)
+        return ops.stack(ys)
+
+    def _move(self, means, variances) -> None:
+        for moving, batches in ((self.moving_mean, means), (self.moving_variance, variances)):
+            value = self._wide(moving)
+            for batch in batches:
+                value = value * self.momentum + batch * (1.0 - self.momentum)
+            moving.assign(value)
+
+    @staticmethod
+    def _wide(weight):
+        return keras.ops.cast(weight, "float32")
+
+
+def fan_out(x, count: int) -> list:
+    """`count` times x, for as many readers; their gradients are added up in one fixed order."""
+    ops = keras.ops
+    return ops.unstack(ops.repeat(ops.expand_dims(x, 0), count, axis=0), num=count)
