@@ -1,9 +1,13 @@
 """The step that trains a supernet: gradients of several paths on one batch, summed, then one move of the optimizer.
 
 Strict fairness (FairNAS): the m paths of a step use every choice of every layer exactly once, so stem and tail see m
-gradients and each choice one. L2 is added once, not m times. Two executions give the same gradients: `sequential` runs
-one path after another in the memory of one; `lanes` carries all of them side by side without control flow. In both
-the stem runs once: the paths share its output, and their gradients are added up before they go back through it.
+gradients and each choice one. L2 is added once, not m times. Two executions give the same step: `sequential` runs one path
+after another in the memory of one; `lanes` carries all of them side by side without control flow. In both the stem
+runs once: the paths share its output, and their gradients are added up before they go back through it.
+
+Under strict fairness, and with one path, no choice is in two paths of a step. On one device `sequential` therefore moves a
+choice's weights as soon as their gradient is there: no other path of the step reads them. Several replicas have to add up
+their gradients first, so there they are kept in variables until all paths are done.
 """
 
 from __future__ import annotations
@@ -14,9 +18,10 @@ import tensorflow as tf
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.training import kernels  # noqa: F401 - puts TensorFlow's kernels to use
+from scarlet_tf.training.optimizers import SelectiveSGD
+from scarlet_tf.training.sequential import ZERO, Paths
 
 EXECUTIONS = ("sequential", "lanes")
-_ZERO = tf.UnconnectedGradients.ZERO
 
 
 class Loss:
@@ -40,21 +45,23 @@ class SupernetStep:
     """One replica's share of a supernet step: `step(images, labels, paths [num_paths, num_layers])`.
 
     Args:
-        supernet, optimizer: both built.
+        supernet: built.
+        optimizer: a SelectiveSGD, built for the supernet's trainable variables.
         loss: a Loss.
         execution: "sequential", or "lanes" for strict-fair paths.
         weight_decay: L2 on the kernels of convolutions and the classifier (gradient weight_decay * w), not on BN.
-        selective: uniform sampling: choices that the path does not use are left entirely alone; the optimizer must
-            be a SelectiveSGD.
+        selective: uniform sampling: choices that the path does not use are left entirely alone.
         training: False freezes BN at its moving statistics, which makes a step on several replicas comparable with
             one on a single device.
         num_replicas: replicas whose shares are summed.
+
+    No choice may be in two paths of a step.
     """
 
     def __init__(
         self,
         supernet: Supernet,
-        optimizer,
+        optimizer: SelectiveSGD,
         loss: Loss,
         execution: str = "sequential",
         weight_decay: float = 0.0,
@@ -69,30 +76,49 @@ class SupernetStep:
         self.supernet, self.optimizer, self.loss = supernet, optimizer, loss
         self.execution, self.weight_decay, self.selective = execution, weight_decay, selective
         self.training, self.num_replicas = training, num_replicas
+        self._kept = KeptGradients(supernet) if execution == "sequential" and num_replicas > 1 else None
 
     def __call__(self, images, labels, paths):
-        loss, accuracy, gradients = self.gradients(images, labels, paths)
-        variables = self.supernet.trainable_variables
-        if self.weight_decay:
-            gradients = [self._with_decay(g, v) for g, v in zip(gradients, variables, strict=True)]
-        if self.selective:
-            self.optimizer.select(self._active(paths[0]))
-        self.optimizer.apply(gradients, variables)
+        if self.execution == "sequential" and self._kept is None:
+            loss, accuracy = self._move_as_they_come(images, labels, paths)
+        else:
+            loss, accuracy = self._move_at_the_end(images, labels, paths)
         num_paths = tf.cast(tf.shape(paths)[0], tf.float32)
         return {"loss": loss / num_paths, "accuracy": accuracy / num_paths}
 
-    def gradients(self, images, labels, paths):
-        """(summed loss, summed accuracy, gradients in the order of `supernet.trainable_variables`), without L2."""
-        run = sequential_gradients if self.execution == "sequential" else lanes_gradients
-        return run(self.supernet, self.loss, images, labels, paths, self.training)
+    def _move_as_they_come(self, images, labels, paths):
+        learning_rate = tf.convert_to_tensor(self.optimizer.learning_rate)
+
+        def receive(variables, gradients):
+            for variable, gradient in zip(variables, gradients, strict=True):
+                self.optimizer.update_step(self._with_decay(gradient, variable), variable.value, learning_rate)
+
+        run = Paths(self.supernet, self.loss, receive, self.training)
+        loss, accuracy, shared = run(images, labels, paths)
+        variables = [v for v in self.supernet.trainable_variables if v.path in shared]
+        self._apply([shared[v.path] for v in variables], variables)
+        return loss, accuracy
+
+    def _move_at_the_end(self, images, labels, paths):
+        if self._kept is None:
+            loss, accuracy, gradients = lanes_gradients(self.supernet, self.loss, images, labels, paths, self.training)
+        else:
+            loss, accuracy, gradients = self._kept.run(self.loss, images, labels, paths, self.training)
+        if self.selective:
+            self.optimizer.select(self._active(paths[0]))
+        self._apply(gradients, self.supernet.trainable_variables)
+        return loss, accuracy
+
+    def _apply(self, gradients, variables) -> None:
+        pairs = zip(gradients, variables, strict=True)
+        self.optimizer.apply([self._with_decay(g, v) for g, v in pairs], variables)
 
     def _with_decay(self, gradient, variable):
-        if len(variable.shape) < 2:
+        if not self.weight_decay or len(variable.shape) < 2:
             return gradient
         # The replicas' gradients are summed, so each adds its share.
-        return gradient + tf.cast(self.weight_decay / self.num_replicas, gradient.dtype) * tf.convert_to_tensor(
-            variable
-        )
+        share = tf.cast(self.weight_decay / self.num_replicas, gradient.dtype)
+        return gradient + share * tf.convert_to_tensor(variable)
 
     def _active(self, path) -> dict:
         active = {}
@@ -103,40 +129,46 @@ class SupernetStep:
         return active
 
 
+class KeptGradients:
+    """The choices' gradients of the step under way, in one variable each; made under the strategy's scope.
+
+    What a choice that no path used holds is left from an earlier step.
+    """
+
+    def __init__(self, supernet: Supernet):
+        self.supernet = supernet
+        variables = [v for block in supernet.choice_blocks for v in block.trainable_variables]
+        self.kept = {v.path: self._variable(v) for v in variables}
+
+    def run(self, loss: Loss, images, labels, paths, training: bool = True):
+        """(summed loss, summed accuracy, gradients in the order of `supernet.trainable_variables`), without L2."""
+        total, accuracy, shared = Paths(self.supernet, loss, self._keep, training)(images, labels, paths)
+        # Read behind the loop: automatic control dependencies see to the order.
+        gradients = {**{path: kept.value() for path, kept in self.kept.items()}, **shared}
+        return total, accuracy, [gradients[v.path] for v in self.supernet.trainable_variables]
+
+    def _keep(self, variables, gradients) -> None:
+        for variable, gradient in zip(variables, gradients, strict=True):
+            self.kept[variable.path].assign(gradient)
+
+    @staticmethod
+    def _variable(like) -> tf.Variable:
+        return tf.Variable(
+            tf.zeros(like.shape, like.dtype),
+            trainable=False,
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+
+
 def lanes_gradients(supernet: Supernet, loss: Loss, images, labels, paths, training: bool = True):
-    """All paths side by side; see `Supernet.lanes`."""
+    """(summed loss, summed accuracy, gradients in the order of `supernet.trainable_variables`) of all paths side by side.
+
+    See `Supernet.lanes`.
+    """
     variables = [v.value for v in supernet.trainable_variables]
     with tf.GradientTape() as tape:
         logits = supernet.lanes(images, paths, training=training)
         num_lanes = logits.shape[0]
         total, accuracy = loss(tf.tile(labels, [num_lanes]), tf.reshape(logits, [-1, logits.shape[-1]]))
-    return total, accuracy, tape.gradient(total, variables, unconnected_gradients=_ZERO)
-
-
-def sequential_gradients(supernet: Supernet, loss: Loss, images, labels, paths, training: bool = True):
-    """One path after another in a tf.while_loop: one traced path, whatever their number."""
-    paths = tf.convert_to_tensor(paths)
-    stem_variables = supernet.stem.trainable_variables
-    variables = [v for layer in (*supernet.choice_blocks, supernet.tail) for v in layer.trainable_variables]
-    with tf.GradientTape() as stem_tape:
-        features = supernet.stem(images, training=training)
-
-    def one_path(index, total, accuracy, sums):
-        with tf.GradientTape() as tape:
-            tape.watch(features)
-            x = supernet.features(features, paths[index], training)
-            path_loss, path_accuracy = loss(labels, supernet.tail(x, training=training))
-        gradients = tape.gradient(path_loss, [features, *(v.value for v in variables)], unconnected_gradients=_ZERO)
-        sums = [a + b for a, b in zip(sums, gradients, strict=True)]
-        return index + 1, total + path_loss, accuracy + path_accuracy, sums
-
-    sums = [tf.zeros_like(features), *(tf.zeros(v.shape, v.dtype) for v in variables)]
-    num_paths = tf.shape(paths)[0]
-    _, total, accuracy, sums = tf.while_loop(
-        lambda index, *_: index < num_paths, one_path, (tf.constant(0), 0.0, 0.0, sums), parallel_iterations=1
-    )
-    stem_gradients = stem_tape.gradient(
-        features, [v.value for v in stem_variables], output_gradients=sums[0], unconnected_gradients=_ZERO
-    )
-    by_path = {v.path: g for v, g in zip([*stem_variables, *variables], [*stem_gradients, *sums[1:]], strict=True)}
-    return total, accuracy, [by_path[v.path] for v in supernet.trainable_variables]
+    return total, accuracy, tape.gradient(total, variables, unconnected_gradients=ZERO)

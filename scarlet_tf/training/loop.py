@@ -94,7 +94,7 @@ class _Trainer:
         self._saved_state = None
         self._whole = True  # False while variables, step and figures do not belong together
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def _distributed_step(self, images, labels, extra):
         shares = self.strategy.run(self.run.step, args=(images, labels, extra))
         return {k: self.strategy.reduce(tf.distribute.ReduceOp.SUM, v, axis=None) for k, v in shares.items()}

@@ -89,11 +89,21 @@ class SelectiveSGD(keras.optimizers.SGD):
     def update_step(self, gradient, variable, learning_rate):
         path, momentum = self._slots[variable.ref()]
         active = self._active.get(path)
+        gradient, learning_rate = tf.cast(gradient, variable.dtype), tf.cast(learning_rate, variable.dtype)
+        if active is None and momentum is not None and not self.nesterov:
+            # What Keras does in four operations, each of which passes over the weights, in one.
+            tf.raw_ops.ResourceApplyKerasMomentum(
+                var=variable.handle,
+                accum=momentum.value.handle,
+                lr=learning_rate,
+                grad=gradient,
+                momentum=tf.cast(self.momentum, variable.dtype),
+            )
+            return
         if active is None:
             super().update_step(gradient, variable, learning_rate)
             return
-        gradient = tf.cast(gradient, variable.dtype)
-        moved = -tf.cast(learning_rate, variable.dtype) * gradient
+        moved = -learning_rate * gradient
         if momentum is not None:
             moved = self.momentum * momentum + moved
             self.assign(momentum, tf.where(active, moved, momentum))

@@ -78,15 +78,15 @@ def train_supernet(
     with strategy.scope():
         optimizer = _optimizer(config, steps)
         optimizer.build(supernet.trainable_variables)
-    step = SupernetStep(
-        supernet,
-        optimizer,
-        Loss(supernet.num_classes, config.batch_size, config.label_smoothing),
-        config.execution,
-        config.weight_decay,
-        selective=config.sampling == "uniform",
-        num_replicas=strategy.num_replicas_in_sync,
-    )
+        step = SupernetStep(
+            supernet,
+            optimizer,
+            Loss(supernet.num_classes, config.batch_size, config.label_smoothing),
+            config.execution,
+            config.weight_decay,
+            selective=config.sampling == "uniform",
+            num_replicas=strategy.num_replicas_in_sync,
+        )
     run = Run(
         name="supernet",
         model=supernet,

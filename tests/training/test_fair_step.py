@@ -7,7 +7,7 @@ from tiny import images_and_labels, randomise_supernet, tiny_space
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Choice, Stage
-from scarlet_tf.training.fair_step import Loss, SupernetStep, lanes_gradients, sequential_gradients
+from scarlet_tf.training.fair_step import KeptGradients, Loss, SupernetStep, lanes_gradients
 from scarlet_tf.training.optimizers import SelectiveSGD
 from scarlet_tf.training.sampling import strict_fair_paths, uniform_paths
 
@@ -35,9 +35,9 @@ def assert_same_gradients(supernet, one, other):
 def test_lanes_gradients_equal_sequential_gradients(training):
     supernet, (images, labels) = trained_a_little(), batch()
     paths, loss = strict_fair_paths(SPACE, 0, 0), Loss(5, 8, label_smoothing=0.1)
-    arguments = (supernet, loss, images, labels, paths, training)
-    in_turn = tf.function(lambda: sequential_gradients(*arguments))()
-    side_by_side = tf.function(lambda: lanes_gradients(*arguments))()
+    arguments = (loss, images, labels, paths, training)
+    in_turn = tf.function(KeptGradients(supernet).run)(*arguments)
+    side_by_side = tf.function(lambda: lanes_gradients(supernet, *arguments))()
     np.testing.assert_allclose(in_turn[0], side_by_side[0], rtol=1e-5)
     np.testing.assert_allclose(in_turn[1], side_by_side[1], rtol=1e-6)
     assert_same_gradients(supernet, in_turn[2], side_by_side[2])

@@ -1,0 +1,64 @@
+"""One seed, one result: bit for bit, in one process and from process to process."""
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from tiny import images_and_labels, tiny_space
+
+from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
+from scarlet_tf.training.network import retrain
+from scarlet_tf.training.supernet import train_supernet
+
+# Enough work side by side for TensorFlow's threads to finish in changing order.
+SPACE = SearchSpace(
+    "busy",
+    stages=(Stage(16, 2, 1), Stage(24, 2, 2)),
+    choices=(Choice(3, 3), Choice(6, 5, True), Choice(3, 7), Choice()),
+    stem_channels=16,
+    stem_stride=1,
+    first_channels=16,
+    tail_channels=64,
+    input_size=16,
+)
+STEPS = 8
+
+
+def supernet_digest(execution: str) -> str:
+    """What all weights, statistics included, are after a few steps."""
+    data = images_and_labels(np.random.default_rng(0), 32 * STEPS, SPACE.input_size)
+    supernet = Supernet(SPACE, num_classes=5, seed=0)
+    train_supernet(supernet, data, {"epochs": 1, "batch_size": 32, "execution": execution})
+    return digest(supernet)
+
+
+def digest(model) -> str:
+    return hashlib.sha256(b"".join(np.asarray(v).tobytes() for v in model.variables)).hexdigest()
+
+
+@pytest.mark.parametrize("execution", ["lanes", "sequential"])
+def test_a_supernet_trained_twice_is_the_same(execution):
+    assert supernet_digest(execution) == supernet_digest(execution)
+
+
+def test_a_supernet_trained_in_another_process_is_the_same():
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    code = "import test_reproducible as t; print(t.supernet_digest('lanes'))"
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); {code}"]
+    digests = {
+        subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.split()[-1]
+        for _ in range(2)
+    }
+    assert len(digests) == 1
+
+
+def test_a_network_trained_twice_is_the_same():
+    space = tiny_space()
+    data = images_and_labels(np.random.default_rng(0), 64)
+    config = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01, "warmup_epochs": 0}
+    digests = {digest(retrain(Architecture.parse("0,1,2,0", space), data, data, config)[0]) for _ in range(2)}
+    assert len(digests) == 1
