@@ -32,7 +32,8 @@ from scarlet_tf.models.network import Network
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.space import Architecture, SearchSpace
-from scarlet_tf.training.fair_step import EXECUTIONS, Loss, SupernetStep
+from scarlet_tf.training.fair_step import EXECUTIONS, SupernetStep
+from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.optimizers import SelectiveSGD
 from scarlet_tf.training.sampling import strict_fair_paths
 

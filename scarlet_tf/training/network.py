@@ -19,9 +19,9 @@ from scarlet_tf.space import Architecture
 from scarlet_tf.spec import NetworkSpec
 from scarlet_tf.training.batch_norm import moving_statistics, recalibrate
 from scarlet_tf.training.evaluation import evaluate, inference
-from scarlet_tf.training.fair_step import Loss
 from scarlet_tf.training.inputs import as_split, count_classes, image_shape
 from scarlet_tf.training.loop import Run, train
+from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.optimizers import make_schedule
 from scarlet_tf.training.settings import check_names, check_ranges, from_mapping
 

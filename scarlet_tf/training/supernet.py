@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.training.fair_step import Loss, SupernetStep
+from scarlet_tf.training.fair_step import SupernetStep
 from scarlet_tf.training.inputs import as_split
 from scarlet_tf.training.loop import Run, train
+from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.optimizers import SelectiveSGD, make_schedule
 from scarlet_tf.training.sampling import sample_paths
 from scarlet_tf.training.settings import check_names, check_ranges, from_mapping

@@ -7,7 +7,8 @@ from tiny import images_and_labels, randomise_supernet, tiny_space
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Choice, Stage
-from scarlet_tf.training.fair_step import KeptGradients, Loss, SupernetStep, lanes_gradients
+from scarlet_tf.training.fair_step import KeptGradients, SupernetStep, lanes_gradients
+from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.optimizers import SelectiveSGD
 from scarlet_tf.training.sampling import strict_fair_paths, uniform_paths
 
