@@ -3,3 +3,7 @@
 
 class InputError(ValueError):
     """Bad input from the user: the message names the key or file, what was expected and what came."""
+
+
+class WorkerLostError(RuntimeError):
+    """Another worker of a distributed training is gone; started again, all continue from the last checkpoint."""

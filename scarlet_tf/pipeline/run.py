@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from scarlet_tf.cluster import read_tf_config
 from scarlet_tf.config import Config, check_run_dir, claim_run_dir
 from scarlet_tf.cost import cost_table
 from scarlet_tf.data.datasets import ImageData, load_dataset
@@ -18,6 +19,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search.nsga2 import WeightedNSGA2
+from scarlet_tf.training.distribution import copy_variables
 from scarlet_tf.training.supernet import train_supernet
 
 logger = logging.getLogger("scarlet_tf")
@@ -26,8 +28,9 @@ logger = logging.getLogger("scarlet_tf")
 class Run:
     """Where the files of a run are, and its dataset and supernet, made when first asked for."""
 
-    def __init__(self, config: Config, folder):
+    def __init__(self, config: Config, folder, strategy=None):
         self.config = config
+        self.strategy = strategy
         self.folder = pathlib.Path(folder)
         self.supernet_result = self.folder / "supernet" / "result.json"
         self.front = self.folder / "pareto.json"
@@ -49,11 +52,21 @@ class Run:
     @functools.cached_property
     def supernet_and_figures(self) -> tuple[Supernet, dict]:
         """The trained supernet; a later process gets it back from its last checkpoint."""
+        data, settings = self.data.train, self.config.supernet
+        supernet = self._new_supernet()
+        if self.strategy is None:
+            return supernet, train_supernet(supernet, data, settings, run_dir=self.folder)
+        with self.strategy.scope():
+            distributed = self._new_supernet()
+        figures = train_supernet(distributed, data, settings, self.strategy, self.folder)
+        copy_variables(distributed, supernet)
+        return supernet, figures
+
+    def _new_supernet(self) -> Supernet:
         settings = self.config.supernet
-        supernet = Supernet(
+        return Supernet(
             self.config.space, self.input_shape, self.data.num_classes, skip=settings.skip, seed=settings.seed
         )
-        return supernet, train_supernet(supernet, self.data.train, settings, run_dir=self.folder)
 
     @property
     def supernet(self) -> Supernet:
@@ -71,14 +84,15 @@ class Run:
             ) from error
 
 
-def open_run(config: Config, folder) -> Run:
+def open_run(config: Config, folder, strategy=None) -> Run:
     """The run, after every check that needs no training: its folder, its dataset, its budget."""
     check_run_dir(folder, config)
-    run = Run(config, folder)
+    run = Run(config, folder, strategy)
     _check_budget(run)
     _check_later_stages(run)
     _check_dataset(run)
-    claim_run_dir(folder, config)
+    if read_tf_config().is_chief:
+        claim_run_dir(folder, config)
     return run
 
 
@@ -114,7 +128,8 @@ def _check_dataset(run: Run) -> None:
     path = run.folder / "dataset.json"
     found = dataset_figures(run.data)
     if not path.exists():
-        write_json(path, found)
+        if read_tf_config().is_chief:
+            write_json(path, found)
         return
     known = read_json(path)
     if known != found:

@@ -9,6 +9,7 @@ import shlex
 import time
 from collections.abc import Iterator
 
+from scarlet_tf.cluster import VARIABLE, read_tf_config
 from scarlet_tf.config import Config, check_run_dir
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json
@@ -16,14 +17,21 @@ from scarlet_tf.pipeline.claim import alone_in
 from scarlet_tf.pipeline.run import Run, open_run
 from scarlet_tf.pipeline.stages import STAGES, Stage
 from scarlet_tf.pipeline.summary import stage_seconds, summarize
+from scarlet_tf.training.distribution import strategy_from_environment
 
 logger = logging.getLogger("scarlet_tf")
+DISTRIBUTED = ("train-supernet", "retrain")
 
 
 def run_all(config: Config, folder) -> dict:
     """Every stage in order; returns the figures of the closing table and writes them to summary.json."""
+    if len(read_tf_config().tasks) > 1:
+        raise InputError(
+            f"{VARIABLE}: several workers train one stage together; run {' and '.join(DISTRIBUTED)} in them, and the other"
+            " stages in one process without it"
+        )
     with alone_in(folder):
-        run = open_run(config, folder)
+        run = open_run(config, folder, strategy_from_environment())
         for stage in STAGES.values():
             _do(run, stage)
         summary = summarize(run)
@@ -33,12 +41,16 @@ def run_all(config: Config, folder) -> dict:
 
 def run_stage(name: str, config: Config, folder, config_path="CONFIG") -> dict:
     """One stage, whose predecessors must be done; returns what it wrote."""
-    with alone_in(folder):
+    cluster = read_tf_config()
+    if len(cluster.tasks) > 1 and name not in DISTRIBUTED:
+        raise InputError(f"{VARIABLE}: {name} runs in one process; unset it")
+    strategy = strategy_from_environment()  # before anything else: TensorFlow configures workers at its start
+    with alone_in(folder) if cluster.is_chief else contextlib.nullcontext():
         check_run_dir(folder, config)
         _check_predecessors(name, Run(config, folder), config_path)
-        run = open_run(config, folder)
+        run = open_run(config, folder, strategy)
         _do(run, STAGES[name])
-        return read_json(STAGES[name].result(run))
+        return read_json(STAGES[name].result(run)) if cluster.is_chief else {}
 
 
 def _check_predecessors(name: str, run: Run, config_path) -> None:
@@ -80,8 +92,12 @@ def _timed(run: Run, name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        # Where the disk is full, the stage's own error is the one to show.
-        with contextlib.suppress(InputError):
-            seconds = stage_seconds(run)
-            seconds[name] = round(seconds.get(name, 0.0) + time.monotonic() - started, 1)
-            write_json(run.timing, seconds)
+        if read_tf_config().is_chief:
+            _add_seconds(run, name, time.monotonic() - started)
+
+
+def _add_seconds(run: Run, name: str, seconds: float) -> None:
+    # Where the disk is full, the stage's own error is the one to show.
+    with contextlib.suppress(InputError):
+        known = stage_seconds(run)
+        write_json(run.timing, {**known, name: round(known.get(name, 0.0) + seconds, 1)})

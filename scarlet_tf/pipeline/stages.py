@@ -6,6 +6,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable
 
+from scarlet_tf.cluster import read_tf_config
 from scarlet_tf.config import MAY_DIFFER
 from scarlet_tf.cost import count_spec
 from scarlet_tf.files import write_json
@@ -29,7 +30,8 @@ class Stage:
 
 def _train_supernet(run: Run) -> None:
     _, figures = run.supernet_and_figures
-    write_json(run.supernet_result, plain(figures))
+    if read_tf_config().is_chief:
+        write_json(run.supernet_result, plain(figures))
 
 
 def _search(run: Run) -> None:
@@ -58,7 +60,10 @@ def _retrain(run: Run) -> None:
         initial=start.initial,
         input_shape=run.input_shape,
         num_classes=data.num_classes,
+        strategy=run.strategy,
     )
+    if not read_tf_config().is_chief:
+        return
     cost = count_spec(model.spec)
     result = {
         "architecture": start.architecture.to_dict(),

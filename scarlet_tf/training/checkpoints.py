@@ -30,7 +30,7 @@ class Checkpoints:
         self.keep = keep
 
     def save(self, step: int, variables: dict, meta: dict) -> pathlib.Path:
-        """Writes `variables` ({name: Keras variable}) and `meta` (plain JSON) as the state after `step` steps."""
+        """Writes `variables` ({name: Keras variable or array}) and `meta` (plain JSON) as the state after `step` steps."""
         path = self.folder / f"checkpoint-{step:09d}.npz"
         arrays = {name: as_array(variable) for name, variable in variables.items()}
         text = np.frombuffer(json.dumps({**meta, "step": step}).encode(), np.uint8)

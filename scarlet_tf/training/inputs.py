@@ -34,6 +34,15 @@ def as_split(data, num_classes: int | None = None):
     return data
 
 
+def training_batches(split, batch_size: int, seed: int, epoch: int, skip_batches: int, shard: tuple[int, int]):
+    """A worker's slices of the global training batches of an epoch, from batch `skip_batches` on."""
+    # Only workers ask for shards, so that a split of the user's own need not know of them.
+    shards = {} if shard == (0, 1) else {"shard": shard}
+    return split.batches(
+        batch_size, training=True, seed=seed, epoch=epoch, skip_batches=skip_batches, drop_remainder=True, **shards
+    )
+
+
 def image_shape(split) -> tuple[int, int, int]:
     """(height, width, channels) of a split's first image."""
     for images, _ in split.batches(1).take(1):

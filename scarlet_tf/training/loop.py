@@ -1,14 +1,17 @@
 """The one training loop, for supernets and stand-alone networks, on one device or under a tf.distribute strategy.
 
-`strategy.run` inside one tf.function serves no strategy, MirroredStrategy and more alike. The loop drives Keras
-callbacks, saves checkpoints while it runs, and continues from the newest one. Data, paths and dropout are functions of the
-seed and the step alone, so the run that was killed does the steps that the run that was not would have done.
+`strategy.run` inside one tf.function serves no strategy, MirroredStrategy and MultiWorkerMirroredStrategy alike. The loop
+drives Keras callbacks, saves checkpoints while it runs, and continues from the newest one. Data, paths and dropout are
+functions of the seed and the step alone, so the run that was killed does the steps that the run that was not would have
+done. Of several workers the chief writes; all read its checkpoints, so all must see its folder.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import itertools
 import logging
 import signal
 import threading
@@ -19,10 +22,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.errors import InputError, WorkerLostError
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.training import kernels  # noqa: F401 - puts TensorFlow's kernels to use
-from scarlet_tf.training.checkpoints import Checkpoints
+from scarlet_tf.training.checkpoints import Checkpoints, as_array
+from scarlet_tf.training.distribution import distribute, is_chief, is_multi_worker
 
 logger = logging.getLogger("scarlet_tf")
 
@@ -37,7 +41,9 @@ class Run:
         optimizer: a built Keras optimizer.
         step: `step(images, labels, extra) -> {name: scalar}`, one replica's share of a step, which applies the
             gradients; scalars are shares whose sum over the replicas is the figure of the global batch.
-        batches: `batches(epoch, skip_batches) -> tf.data.Dataset` of global batches.
+        batches: `batches(epoch, skip_batches, shard) -> tf.data.Dataset` of one worker's slices of the global batches;
+            `shard` is (index, count).
+        batch_size: of a global batch.
         steps_per_epoch, epochs: how long.
         extra: `extra(step) -> array`, given to the step as a tensor; such as the paths of a fair step.
         settings: plain JSON that a checkpoint must agree with.
@@ -53,6 +59,7 @@ class Run:
     optimizer: keras.optimizers.Optimizer
     step: Callable
     batches: Callable
+    batch_size: int
     steps_per_epoch: int
     epochs: int
     extra: Callable = lambda step: np.zeros((), np.int32)
@@ -84,6 +91,7 @@ class _Trainer:
         self.run = run
         self.strategy = run.strategy or tf.distribute.get_strategy()
         self.variables = named_variables(run.model, run.optimizer)
+        self.writes = is_chief(self.strategy)
         self.checkpoints = Checkpoints(run.folder) if run.folder else None
         self.settings = {**run.settings, "steps_per_epoch": run.steps_per_epoch, "epochs": run.epochs}
         self.history: list[dict] = []
@@ -92,11 +100,15 @@ class _Trainer:
         self.stopped = False
         self._saved_at = time.monotonic()
         self._saved_state = None
+        self._due = False
         self._whole = True  # False while variables, step and figures do not belong together
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def _distributed_step(self, images, labels, extra):
+    def _distributed_step(self, images, labels, extra, due):
         shares = self.strategy.run(self.run.step, args=(images, labels, extra))
+        return self._sum({**shares, "due": self.strategy.run(lambda: tf.identity(due))})
+
+    def _sum(self, shares: dict) -> dict:
         return {k: self.strategy.reduce(tf.distribute.ReduceOp.SUM, v, axis=None) for k, v in shares.items()}
 
     def train(self) -> list[dict]:
@@ -106,7 +118,7 @@ class _Trainer:
         if self._finished:
             return self.history
         self._save()  # a folder that cannot be written shows before any time is spent
-        with _seen_by_callbacks(run.model, run.optimizer):
+        with _seen_by_callbacks(run.model, run.optimizer), _lost_workers(run.name):
             callbacks.on_train_begin()
             with progress_bar(run.name, run.epochs * run.steps_per_epoch, self.step) as bar:
                 self._epochs(callbacks, bar)
@@ -136,8 +148,9 @@ class _Trainer:
         if first == 0:
             self.sums = {}
         callbacks.on_epoch_begin(epoch)
-        dataset = run.batches(epoch, first).take(run.steps_per_epoch - first)
-        for images, labels in self.strategy.experimental_distribute_dataset(dataset):
+        batches = functools.partial(run.batches, epoch, first)
+        left = run.steps_per_epoch - first
+        for images, labels in itertools.islice(distribute(self.strategy, batches, run.batch_size), left):
             self._one_step(images, labels, callbacks, bar)
         done = self.step - epoch * run.steps_per_epoch
         if done != run.steps_per_epoch:
@@ -156,7 +169,9 @@ class _Trainer:
         extra = tf.convert_to_tensor(self.run.extra(self.step))
         with _interrupt_afterwards():
             self._whole = False
-            logs = {k: float(v) for k, v in self._distributed_step(images, labels, extra).items()}
+            due = tf.constant(float(self._is_due and self.writes))
+            logs = {k: float(v) for k, v in self._distributed_step(images, labels, extra, due).items()}
+            due = logs.pop("due") > 0  # the chief's clock decides for all: reading the variables takes every worker
             if not np.isfinite(logs["loss"]):
                 raise InputError(
                     f"{self.run.name}: the loss became {logs['loss']} at step {self.step}: lower the learning rate "
@@ -168,11 +183,16 @@ class _Trainer:
             self._whole = True
         callbacks.on_train_batch_end(in_epoch, logs)
         bar.advance(1, **logs)
+        self._due = due
         if self.step % self.run.steps_per_epoch:  # the last step of an epoch is saved with the epoch's figures
             self._save_if_due()
 
+    @property
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._saved_at >= self.run.checkpoint_seconds
+
     def _save_if_due(self) -> None:
-        if time.monotonic() - self._saved_at >= self.run.checkpoint_seconds:
+        if self._due:
             self._save()
 
     def _save(self) -> None:
@@ -180,7 +200,9 @@ class _Trainer:
         if self.checkpoints is None or self._saved_state == state:
             return
         meta = {"settings": self.settings, "history": self.history, "sums": self.sums, "stopped": self.stopped}
-        self.checkpoints.save(self.step, self.variables, meta)
+        arrays = {name: as_array(variable) for name, variable in self.variables.items()}
+        if self.writes:
+            self.checkpoints.save(self.step, arrays, meta)
         self._saved_at, self._saved_state = time.monotonic(), state
 
     def _restore(self) -> None:
@@ -192,6 +214,20 @@ class _Trainer:
             self.stopped = meta["stopped"]
             self._saved_state = (self.step, len(self.history), self.stopped)
             logger.info("%s continues after step %d", self.run.name, self.step)
+        self._check_agreement()
+
+    def _check_agreement(self) -> None:
+        """All workers must have found the same checkpoint."""
+        if not is_multi_worker(self.strategy):
+            return
+        step = tf.constant(float(self.step))
+        total = tf.function(lambda: self._sum({"step": self.strategy.run(lambda: tf.identity(step))}))()["step"]
+        mean = float(total) / self.strategy.num_replicas_in_sync
+        if mean != self.step:
+            raise InputError(
+                f"{self.run.folder}: this worker continues after step {self.step}, the mean of all after {mean}; every"
+                " worker must see the same folder"
+            )
 
 
 @contextlib.contextmanager
@@ -205,6 +241,18 @@ def _seen_by_callbacks(model: keras.Model, optimizer) -> Iterator[None]:
         model.optimizer = before
         if before is None:  # as before `compile`; a saved model would hold the optimizer's variables
             del model.optimizer
+
+
+@contextlib.contextmanager
+def _lost_workers(name: str) -> Iterator[None]:
+    """Says what to do when another worker is gone; the collective operations of all others fail then."""
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+        raise WorkerLostError(
+            f"{name}: another worker is gone ({str(error).splitlines()[0]}); start all workers again: training continues"
+            " from the last checkpoint"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import pathlib
 import zlib
@@ -18,8 +19,9 @@ from scarlet_tf.models.network import Arrays, Network, build_network, set_arrays
 from scarlet_tf.space import Architecture
 from scarlet_tf.spec import NetworkSpec
 from scarlet_tf.training.batch_norm import moving_statistics, recalibrate
+from scarlet_tf.training.distribution import copy_variables, is_chief
 from scarlet_tf.training.evaluation import evaluate, inference
-from scarlet_tf.training.inputs import as_split, count_classes, image_shape
+from scarlet_tf.training.inputs import as_split, count_classes, image_shape, training_batches
 from scarlet_tf.training.loop import Run, train
 from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.optimizers import make_schedule
@@ -114,22 +116,29 @@ def retrain(
         optimizer = _optimizer(config, steps)
         optimizer.build(model.trainable_variables)
 
-    forward = inference(model)
+    # Statistics differ from replica to replica, and reading them takes all of them: what measures and is saved is a twin.
+    replicas = strategy.num_replicas_in_sync
+    twin = model if replicas == 1 else build_network(architecture, dropout=config.dropout, seed=config.seed)
+    forward = inference(twin)
+
+    def sync() -> None:
+        if twin is not model:
+            copy_variables(model, twin)
 
     def validate(epoch: int) -> dict:
         if (epoch + 1) % config.validate_every_epochs:
             return {}
-        figures = evaluate(model, validation.batches(config.batch_size), forward)
+        sync()
+        figures = evaluate(twin, validation.batches(config.batch_size), forward)
         return {f"validation_{name}": figures[name] for name in ("accuracy", "loss")}
 
     run = Run(
         name="retrain",
         model=model,
         optimizer=optimizer,
-        step=_network_step(model, optimizer, config, strategy.num_replicas_in_sync),
-        batches=lambda epoch, skip: data.batches(
-            config.batch_size, training=True, seed=config.seed, epoch=epoch, skip_batches=skip, drop_remainder=True
-        ),
+        step=_network_step(model, optimizer, config, replicas),
+        batches=functools.partial(training_batches, data, config.batch_size, config.seed),
+        batch_size=config.batch_size,
         steps_per_epoch=steps,
         epochs=config.epochs,
         settings=_settings(config, model, initial),
@@ -140,11 +149,13 @@ def retrain(
         strategy=strategy,
     )
     history = train(run)
-    _finish(model, optimizer, data, config)
-    figures = evaluate(model, validation.batches(config.batch_size), forward)
-    if run_dir is not None:
-        save_model(model, f"{run_dir}/retrain/model.keras")
-    return model, {"history": history, "validation": figures, "steps": len(history) * steps}
+    optimizer.finalize_variable_values(model.trainable_variables)  # the averaged weights
+    sync()
+    _recalibrate(twin, data, config)
+    figures = evaluate(twin, validation.batches(config.batch_size), forward)
+    if run_dir is not None and is_chief(strategy):
+        save_model(twin, f"{run_dir}/retrain/model.keras")
+    return twin, {"history": history, "validation": figures, "steps": len(history) * steps}
 
 
 def save_model(model: keras.Model, path) -> None:
@@ -198,9 +209,8 @@ def _optimizer(config: RetrainConfig, steps_per_epoch: int):
     return keras.optimizers.RMSprop(schedule, rho=0.9, momentum=float(config.momentum), epsilon=1e-3, **ema)
 
 
-def _finish(model, optimizer, data, config: RetrainConfig) -> None:
-    """Takes the averaged weights and measures BN statistics for them."""
-    optimizer.finalize_variable_values(model.trainable_variables)
+def _recalibrate(model, data, config: RetrainConfig) -> None:
+    """Measures BN statistics for the weights as they are."""
     if not config.recalibration_batches:
         return
     forward = tf.function(lambda images: model(images, training=True), reduce_retracing=True)

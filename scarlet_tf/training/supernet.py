@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Literal
 
 import tensorflow as tf
@@ -10,7 +11,7 @@ import tensorflow as tf
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.training.fair_step import SupernetStep
-from scarlet_tf.training.inputs import as_split
+from scarlet_tf.training.inputs import as_split, training_batches
 from scarlet_tf.training.loop import Run, train
 from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.optimizers import SelectiveSGD, make_schedule
@@ -93,9 +94,8 @@ def train_supernet(
         model=supernet,
         optimizer=optimizer,
         step=step,
-        batches=lambda epoch, skip: data.batches(
-            config.batch_size, training=True, seed=config.seed, epoch=epoch, skip_batches=skip, drop_remainder=True
-        ),
+        batches=functools.partial(training_batches, data, config.batch_size, config.seed),
+        batch_size=config.batch_size,
         steps_per_epoch=steps,
         epochs=config.epochs,
         extra=lambda step: sample_paths(config.sampling, supernet.space, config.seed, step),

@@ -1,0 +1,70 @@
+"""TF_CONFIG: which of several workers this process is. No TensorFlow is imported here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+
+from scarlet_tf.errors import InputError
+
+VARIABLE = "TF_CONFIG"
+_EXAMPLE = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """`tasks`: every (type, index) of the job; `own`: that of this process."""
+
+    tasks: tuple[tuple[str, int], ...] = (("worker", 0),)
+    own: tuple[str, int] = ("worker", 0)
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes: the task named chief, or else worker 0."""
+        return self.own == (("chief", 0) if ("chief", 0) in self.tasks else ("worker", 0))
+
+
+def read_tf_config(text: str | None = None) -> Cluster:
+    """The cluster that TF_CONFIG (or `text`) describes; one worker without it. InputError when it is malformed."""
+    text = os.environ.get(VARIABLE, "") if text is None else text
+    if not text.strip():
+        return Cluster()
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{VARIABLE}: expected JSON such as {_EXAMPLE}, got {text[:80]!r}: {error}") from error
+    cluster = config.get("cluster", {}) if isinstance(config, dict) else None
+    if not isinstance(cluster, dict):
+        raise InputError(f"{VARIABLE}: expected an object such as {_EXAMPLE}, got {text[:80]!r}")
+    if not cluster:
+        return Cluster()
+    for kind, addresses in cluster.items():
+        _check_addresses(kind, addresses)
+    return Cluster(tuple((kind, i) for kind in cluster for i in range(len(cluster[kind]))), _own(config, cluster))
+
+
+def _check_addresses(kind: str, addresses) -> None:
+    if kind not in ("chief", "worker"):
+        raise InputError(f"{VARIABLE}: cluster: expected the task types chief and worker, got {kind!r}")
+    whole = isinstance(addresses, list) and addresses and all(map(_is_address, addresses))
+    if not whole or (kind == "chief" and len(addresses) > 1):
+        wanted = 'a list of one "host:port"' if kind == "chief" else 'a list of "host:port"'
+        raise InputError(f"{VARIABLE}: cluster.{kind}: expected {wanted}, got {addresses!r}")
+
+
+def _is_address(text) -> bool:
+    host, _, port = text.rpartition(":") if isinstance(text, str) else ("", "", "")
+    return bool(host) and port.isdecimal()
+
+
+def _own(config: dict, cluster: dict) -> tuple[str, int]:
+    task = config.get("task")
+    kind, index = (task.get("type"), task.get("index")) if isinstance(task, dict) else (None, None)
+    if kind not in cluster:
+        raise InputError(f"{VARIABLE}: task.type: expected one of {sorted(cluster)}, got {kind!r}")
+    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(cluster[kind]):
+        raise InputError(
+            f"{VARIABLE}: task.index: expected an integer from 0 to {len(cluster[kind]) - 1}, got {index!r}"
+        )
+    return kind, index

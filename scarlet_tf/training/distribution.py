@@ -1,0 +1,75 @@
+"""Which tf.distribute strategy a process trains under, and who of several workers writes.
+
+Workers are what TensorFlow's TF_CONFIG describes: one process a machine, all with the same command and a folder that all of
+them see. The chief (worker 0, unless the cluster names one) writes; all read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from scarlet_tf.cluster import read_tf_config
+from scarlet_tf.errors import InputError
+from scarlet_tf.training.checkpoints import as_array
+
+
+def strategy_from_environment() -> tf.distribute.Strategy | None:
+    """MultiWorkerMirroredStrategy where TF_CONFIG names several workers, MirroredStrategy with several GPUs, else None.
+
+    TensorFlow wants the first made before any operation runs. InputError when TF_CONFIG is malformed.
+    """
+    if len(read_tf_config().tasks) > 1:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    return tf.distribute.MirroredStrategy() if len(tf.config.list_physical_devices("GPU")) > 1 else None
+
+
+def is_chief(strategy: tf.distribute.Strategy | None = None) -> bool:
+    """Whether this process writes checkpoints, figures and logs."""
+    resolver = getattr(strategy, "cluster_resolver", None)
+    if resolver is None or not resolver.cluster_spec().jobs:
+        return True
+    if "chief" in resolver.cluster_spec().jobs:
+        return resolver.task_type == "chief"
+    return resolver.task_type == "worker" and resolver.task_id == 0
+
+
+def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
+    """Whether replicas live in several processes."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) and _num_workers(strategy) > 1
+
+
+def _num_workers(strategy) -> int:
+    return sum(len(strategy.cluster_resolver.cluster_spec().job_tasks(job)) for job in _jobs(strategy))
+
+
+def _jobs(strategy) -> list[str]:
+    return strategy.cluster_resolver.cluster_spec().jobs
+
+
+def distribute(strategy: tf.distribute.Strategy, batches: Callable, batch_size: int):
+    """Global batches for a strategy: `batches(shard)` is a tf.data.Dataset of one worker's slices of them.
+
+    `shard` is (index, count). A worker prepares its own images only.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        raise InputError(f"batch_size: expected a multiple of the {replicas} replicas, got {batch_size}")
+    if not is_multi_worker(strategy):
+        return strategy.experimental_distribute_dataset(batches((0, 1)))
+
+    def own(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        dataset = batches((context.input_pipeline_id, context.num_input_pipelines))
+        return dataset.rebatch(context.get_per_replica_batch_size(batch_size))
+
+    return strategy.distribute_datasets_from_function(own)
+
+
+def copy_variables(source, target) -> None:
+    """Gives `target`, a model made outside a strategy, what the same model made inside one holds.
+
+    BN's statistics are the mean over the replicas; several workers must all call this.
+    """
+    for to, from_ in zip(target.variables, source.variables, strict=True):
+        to.assign(as_array(from_))
