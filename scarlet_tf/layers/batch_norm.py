@@ -42,8 +42,8 @@ def portable_kernel(x, gamma, beta, epsilon: float):
         scale = gamma * inverse
 
         def grad(*args, upstream=None):
-            # The second and third output are only read; their gradients are not used.
-            dy = ops.cast((args if upstream is None else upstream)[0], "float32")
+            # Backends differ in how they hand over the gradients of several outputs. Mean and variance have none.
+            dy = ops.cast(keras.tree.flatten(args if upstream is None else upstream)[0], "float32")
             count = ops.cast(ops.size(wide[..., 0]), "float32")
             dbeta = ops.sum(dy, axis=AXES)
             dgamma = inverse * (ops.sum(dy * wide, axis=AXES) - mean * dbeta)

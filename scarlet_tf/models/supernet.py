@@ -99,8 +99,8 @@ class Supernet(keras.Model):
         ops = keras.ops
         if not ops.is_tensor(paths):
             self._check_fair(np.asarray(paths))
-        paths = ops.convert_to_tensor(paths, "int32")
         num_lanes = self.space.num_choices
+        paths = ops.reshape(ops.convert_to_tensor(paths, "int32"), (num_lanes, self.space.num_layers))
         x = self.stem(images, training=training)
         lanes = fan_out(x, num_lanes)  # before the first layer all lanes are equal: no reordering
         order = None  # order[i]: the path that lane i carries

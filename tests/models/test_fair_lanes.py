@@ -18,7 +18,7 @@ from scarlet_tf.space import Choice, Stage
 from scarlet_tf.training.sampling import strict_fair_paths
 
 SPACE = tiny_space(stages=(Stage(8, 2, 2),), choices=(Choice(2, 3), Choice(2, 5, True), Choice()))
-BATCH = 64
+BATCH = 32
 
 
 class PrescribedPaths(keras.utils.PyDataset):
@@ -58,7 +58,7 @@ def train(weights_file) -> dict:
 
 def compiled(supernet):
     lanes = FairLanes(supernet)
-    lanes.compile(keras.optimizers.SGD(0.02, momentum=0.9), loss=FairCrossentropy(), metrics=[FairAccuracy()])
+    lanes.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss=FairCrossentropy(), metrics=[FairAccuracy()])
     return lanes
 
 
