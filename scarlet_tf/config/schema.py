@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scarlet_tf.config import sections
+from scarlet_tf.config.recipes import expand
 from scarlet_tf.config.sections import SECTIONS, ExportConfig
 from scarlet_tf.config.validation import did_you_mean, show, to_plain, validate_section
 from scarlet_tf.config.yaml_reader import override, parse_yaml
@@ -63,9 +64,12 @@ def load_config(path, overrides: Sequence[str] = ()) -> Config:
 def parse_config(values: Mapping[str, Any], source: str = "config", folder=".") -> Config:
     """Validates plain values; one InputError lists every mistake found, a line each, with `source` in front.
 
-    `space` may be a published name, a mapping or the path of a YAML file, relative to `folder`.
+    `space` may be a published name, a mapping or the path of a YAML file, relative to `folder`. `recipe` in `supernet`
+    and `retrain` names a block of values for that section, which the section's other keys override; the result holds
+    the values, not the name.
     """
     mistakes = list(_unknown_sections(values))
+    values = expand(values, mistakes)
     fields: dict[str, Any] = {"seed": values.get("seed", 0), "name": values.get("name", "run")}
     if isinstance(fields["seed"], bool) or not isinstance(fields["seed"], int) or fields["seed"] < 0:
         mistakes.append(f"seed: expected an integer >= 0, got {show(fields['seed'])}")

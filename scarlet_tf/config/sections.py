@@ -57,6 +57,7 @@ def known_keys() -> Iterator[str]:
     """Every dotted key that a configuration may hold, sections included."""
     yield from ("name", "seed", *SECTIONS)
     yield from (f"space.{field.name}" for field in dataclasses.fields(SearchSpace))
+    yield from ("supernet.recipe", "retrain.recipe")
     for name, section in section_types().items():
         yield from _keys_of(section, name)
 

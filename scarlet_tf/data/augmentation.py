@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from scarlet_tf.data.decoding import can_crop, decode, decode_and_crop, jpeg_size
 
-def random_shift(pixels: tf.Tensor, margin: int, seed: tf.Tensor, flip: bool) -> tf.Tensor:
-    """Shifts [S, S, 3] or [B, S, S, 3] by up to `margin` pixels, black moving in; `flip`: mirrors half of them."""
+
+def random_shift(pixels: tf.Tensor, margin: int, seed: tf.Tensor, flip: bool, rows: tuple | None = None) -> tf.Tensor:
+    """Shifts [S, S, 3] or [B, S, S, 3] by up to `margin` pixels, black moving in; `flip`: mirrors half of them.
+
+    rows: (first, total), where the images are those from `first` on of a batch of `total`; each is then shifted as it
+    would be in that batch.
+    """
     if pixels.shape.rank == 3:
         return random_shift(pixels[tf.newaxis], margin, seed, flip)[0]
     seeds = tf.random.split(seed, 2)
     batch, (height, width) = tf.shape(pixels)[0], pixels.shape[1:3]
-    offsets = tf.random.stateless_uniform([batch, 2], seeds[0], 0, 2 * margin + 1, tf.int32)
+    first, total = rows or (0, batch)
+    offsets = tf.random.stateless_uniform([total, 2], seeds[0], 0, 2 * margin + 1, tf.int32)[first : first + batch]
     padded = tf.pad(pixels, [[0, 0], [margin, margin], [margin, margin], [0, 0]])
     columns = offsets[:, 1:] + tf.range(width)
     if flip:
-        mirrored = tf.random.stateless_uniform([batch, 1], seeds[1]) < 0.5
+        mirrored = tf.random.stateless_uniform([total, 1], seeds[1])[first : first + batch] < 0.5
         columns = tf.where(mirrored, columns[:, ::-1], columns)
     shifted = tf.gather(padded, offsets[:, :1] + tf.range(height), axis=1, batch_dims=1)
     return tf.ensure_shape(tf.gather(shifted, columns, axis=2, batch_dims=1), pixels.shape)
@@ -35,18 +42,44 @@ def random_resized_crop(image: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tens
             fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32),
         )
     seeds = tf.random.split(seed, 3)
+    return _after_crop(_slice(image, seeds[0]), size, seeds)
+
+
+def random_resized_crop_of_encoded(encoded: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
+    """`random_resized_crop` of the image that a scalar string encodes; of most JPEG files only the crop is decoded."""
+    seeds = tf.random.split(seed, 3)
+
+    def crop_of_jpeg():
+        height, width = tf.unstack(jpeg_size(encoded))
+        begin, extent = _sample_box(tf.stack([height, width, 3]), seeds[0])
+        return decode_and_crop(encoded, tf.concat([begin[:2], extent[:2]], 0))
+
+    crop = tf.cond(can_crop(encoded), crop_of_jpeg, lambda: _slice(decode(encoded), seeds[0]))
+    return _after_crop(crop, size, seeds)
+
+
+def _slice(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    return tf.slice(image, *_sample_box(tf.shape(image), seed))
+
+
+def _sample_box(shape: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """(begin, extent), each int32 [3], of a box in an image of shape [H, W, 3]."""
     begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
-        tf.shape(image),
+        shape,
         tf.zeros([1, 0, 4]),
-        seeds[0],
+        seed,
         min_object_covered=0.0,
         aspect_ratio_range=(3 / 4, 4 / 3),
         area_range=(0.08, 1.0),
         max_attempts=10,
         use_image_if_no_bounding_boxes=True,
     )
-    crop = tf.slice(image, begin, extent)
-    crop.set_shape([None, None, 3])
+    # The third extent is -1, "all"; `tf.slice` takes it.
+    return begin, extent
+
+
+def _after_crop(crop: tf.Tensor, size: int, seeds: tf.Tensor) -> tf.Tensor:
+    crop = tf.ensure_shape(crop, [None, None, 3])
     crop = tf.image.resize(crop, [size, size], "bilinear", antialias=True)
     return _color_jitter(tf.image.stateless_random_flip_left_right(crop, seeds[1]), seeds[2])
 

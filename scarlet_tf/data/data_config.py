@@ -25,6 +25,12 @@ class DataConfig:
     test_fraction: share of all images held out for testing where the dataset has no test split of its own.
     test_split: name of the TFDS split to test on; by default "test", else "validation".
     crop_fraction: side of the central square kept at evaluation, relative to the shorter side.
+    augmentation: of all training: "none", "shift", "crop_flip" or "inception" (see Preprocessing).
+    rand_augment: RandAugment's number of operations an image, 0 for none; rand_augment_magnitude: 0 to 10.
+    random_erasing: share of the images that lose a random rectangle.
+    mixup, cutmix: parameter alpha of the Beta distribution that the shares of mixed images come from, up to 1, 0 for
+        none; with both, each batch gets one or the other. These five concern retraining alone: in a pipeline the
+        supernet, whose paths each get a part of the training, and whatever measures BN statistics leave them out.
     max_train_examples, max_test_examples: stratified random subsets, for trials.
     memory_bytes: a dataset whose decoded images take less is held in memory; a larger one is streamed.
     shuffle_buffer: encoded examples that the shuffling of a streamed TFDS dataset holds.
@@ -44,6 +50,11 @@ class DataConfig:
     crop_fraction: float = 1.0
     normalization: Literal["inception", "imagenet", "unit"] = "inception"
     augmentation: Literal["none", "shift", "crop_flip", "inception"] = "none"
+    rand_augment: int = 0
+    rand_augment_magnitude: float = 9.0
+    random_erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
     seed: int = 0
     max_train_examples: int | None = None
     max_test_examples: int | None = None
@@ -64,11 +75,15 @@ class DataConfig:
                 raise InputError(f"data.{key}: expected a non-empty string, got {value!r}")
         for key in ("image_size", "memory_bytes", "shuffle_buffer"):
             self._check_integer(key, 0 if key == "memory_bytes" else 1)
-        self._check_integer("seed", 0)
+        for key in ("seed", "rand_augment"):
+            self._check_integer(key, 0)
         for key in ("validation_examples", "max_train_examples", "max_test_examples"):
             self._check_integer(key, 1, optional=True)
         for key in ("validation_fraction", "test_fraction", "crop_fraction"):
             self._check_fraction(key, closed=key == "crop_fraction")
+        self._check_range("rand_augment_magnitude", 10)
+        for key in ("random_erasing", "mixup", "cutmix"):
+            self._check_range(key, 1)
         for key in ("check_images", "download"):
             if not isinstance(getattr(self, key), bool):
                 raise InputError(f"data.{key}: expected true or false, got {getattr(self, key)!r}")
@@ -90,6 +105,11 @@ class DataConfig:
             return
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise InputError(f"data.{key}: expected an integer >= {least}, got {value!r}")
+
+    def _check_range(self, key: str, most: int) -> None:
+        value = getattr(self, key)
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= most:
+            raise InputError(f"data.{key}: expected a number from 0 to {most}, got {value!r}")
 
     def _check_fraction(self, key: str, closed: bool) -> None:
         value = getattr(self, key)

@@ -8,6 +8,7 @@ import numpy as np
 
 from scarlet_tf.data import stratified
 from scarlet_tf.data.data_config import DataConfig
+from scarlet_tf.data.policy import policy_of
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.data.splits import Split
 from scarlet_tf.errors import InputError
@@ -57,6 +58,7 @@ def load_dataset(config: DataConfig, preprocessing: Preprocessing | None = None)
     splits["train"] = _limit(splits["train"], config.max_train_examples, rng)
     splits["test"] = _limit(splits["test"], config.max_test_examples, rng)
     _check_labels(source.class_names, splits)
+    splits["train"] = splits["train"].with_policy(policy_of(config, len(source.class_names)))
     return ImageData(
         name=source.name,
         class_names=source.class_names,

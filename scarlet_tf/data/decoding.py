@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+_JPEG_BEGIN, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+# Colour at half the resolution is interpolated from both neighbours, which at an edge of what is decoded are not there.
+_MARGIN = 2
 # EXIF is a JPEG file's first segment, at most JFIF's 18 bytes before it, and its first directory holds the orientation.
 _HEADER_BYTES = 1024
 _HAS_EXIF = r"\C*Exif\x00\x00(II\*\x00|MM\x00\*)\C*"
@@ -26,10 +29,55 @@ def decode(encoded: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(image, [None, None, 3])
 
 
+def can_crop(encoded: tf.Tensor) -> tf.Tensor:
+    """Whether `decode_and_crop` serves: a whole JPEG file of grey or colour samples, not CMYK.
+
+    A file that does not end as JPEG files do may be torn, which shows only when all of it is decoded.
+    """
+    is_jpeg = tf.equal(tf.strings.substr(encoded, 0, 3), _JPEG_BEGIN)
+    length = tf.strings.length(encoded)
+    is_whole = tf.equal(tf.strings.substr(encoded, tf.maximum(length - 2, 0), 2), _JPEG_END)
+    whole_jpeg = is_jpeg & is_whole
+    return tf.cond(whole_jpeg, lambda: tf.image.extract_jpeg_shape(encoded)[2] <= 3, lambda: tf.constant(False))
+
+
+def jpeg_size(encoded: tf.Tensor) -> tf.Tensor:
+    """Height and width, int32 [2], that `decode` would give a JPEG file; only its header is read."""
+    size = tf.image.extract_jpeg_shape(encoded)[:2]
+    return tf.where(_orientation_if_any(encoded) >= 5, size[::-1], size)
+
+
+def decode_and_crop(encoded: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
+    """The part of `decode(encoded)` in box (top, left, height, width), int32 [4], bit by bit; only that is decoded.
+
+    For JPEG files that pass `can_crop`.
+    """
+    exif_orientation = _orientation_if_any(encoded)
+    height, width = tf.unstack(jpeg_size(encoded))
+    top, left, rows, columns = tf.unstack(box)
+    # The box before `upright`, whose steps are undone last to first.
+    left = tf.where(_flips_columns(exif_orientation), width - left - columns, left)
+    top = tf.where(_flips_rows(exif_orientation), height - top - rows, top)
+    stored, turned = tf.stack([top, left, rows, columns]), tf.stack([left, top, columns, rows])
+    window = tf.where(exif_orientation >= 5, turned, stored)
+    begin, extent = window[:2], window[2:]
+    least = tf.maximum(begin - _MARGIN, 0)
+    most = tf.minimum(begin + extent + _MARGIN, tf.image.extract_jpeg_shape(encoded)[:2])
+    image = tf.image.decode_and_crop_jpeg(encoded, tf.concat([least, most - least], 0), channels=3)
+    image = tf.slice(image, tf.concat([begin - least, [0]], 0), tf.concat([extent, [3]], 0))
+    return upright(image, exif_orientation)
+
+
+def _orientation_if_any(encoded: tf.Tensor) -> tf.Tensor:
+    """`orientation`, where one test spares the search in the many files without EXIF."""
+    has_exif = tf.strings.regex_full_match(tf.strings.substr(encoded, 0, _HEADER_BYTES), _HAS_EXIF)
+    return tf.cond(has_exif, lambda: orientation(encoded), lambda: tf.constant(1))
+
+
 def orientation(encoded: tf.Tensor) -> tf.Tensor:
     """EXIF orientation, 1 to 8, of a JPEG file's bytes; 1 where there is none."""
     header = tf.strings.substr(encoded, 0, _HEADER_BYTES)
-    is_jpeg = tf.equal(tf.strings.substr(encoded, 0, 3), b"\xff\xd8\xff")
+    is_jpeg = tf.equal(tf.strings.substr(encoded, 0, 3), _JPEG_BEGIN)
     little = _part_after(header, b"Exif\x00\x00II*\x00")
     big = _part_after(header, b"Exif\x00\x00MM\x00*")
     # A big-endian SHORT has its low byte second; after the split the value begins with byte 0 or 1.
@@ -41,11 +89,18 @@ def orientation(encoded: tf.Tensor) -> tf.Tensor:
 
 def upright(image: tf.Tensor, exif_orientation: tf.Tensor) -> tf.Tensor:
     """Turns [H, W, C] pixels so that orientation 1 holds: mirrored for 2, 4, 5, 7; transposed for 5 to 8."""
-    flip_rows = tf.reduce_any(tf.equal(exif_orientation, [3, 4, 7, 8]))
-    flip_columns = tf.reduce_any(tf.equal(exif_orientation, [2, 3, 6, 7]))
+    flip_rows, flip_columns = _flips_rows(exif_orientation), _flips_columns(exif_orientation)
     image = tf.cond(exif_orientation >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: tf.identity(image))
     image = tf.cond(flip_rows, lambda: tf.reverse(image, [0]), lambda: tf.identity(image))
     return tf.cond(flip_columns, lambda: tf.reverse(image, [1]), lambda: tf.identity(image))
+
+
+def _flips_rows(exif_orientation: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_any(tf.equal(exif_orientation, [3, 4, 7, 8]))
+
+
+def _flips_columns(exif_orientation: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_any(tf.equal(exif_orientation, [2, 3, 6, 7]))
 
 
 def _part_after(text: tf.Tensor, mark: bytes) -> tf.Tensor:

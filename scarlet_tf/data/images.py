@@ -52,7 +52,11 @@ class FileImages:
 
     def load(self, index: tf.Tensor) -> tf.Tensor:
         """uint8 [H, W, 3] of one image."""
-        return decode(tf.io.read_file(self._paths[index]))
+        return decode(self.read(index))
+
+    def read(self, index: tf.Tensor) -> tf.Tensor:
+        """The bytes of one image, a scalar string."""
+        return tf.io.read_file(self._paths[index])
 
 
 Images = ArrayImages | RaggedImages | FileImages

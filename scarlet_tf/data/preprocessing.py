@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from scarlet_tf.data.augmentation import random_resized_crop, random_shift
+from scarlet_tf.data.augmentation import random_resized_crop, random_resized_crop_of_encoded, random_shift
 from scarlet_tf.data.data_config import AUGMENTATIONS, NORMALIZATIONS
 from scarlet_tf.data.decoding import decode
 from scarlet_tf.errors import InputError
@@ -74,14 +74,27 @@ class Preprocessing:
 
     def augment(self, image, seed) -> tf.Tensor:
         """Training: like `prepare`, but distorted at random; a pure function of the image(s) and `seed` [2]."""
+        return self.normalize(self.distort(image, seed))
+
+    def distort(self, image, seed, rows: tuple | None = None) -> tf.Tensor:
+        """`augment` without the normalisation: float32 in 0..255.
+
+        rows: (first, total) of a batch that is part of a larger one; the images are then distorted as they would be
+        in that one. Only where `augments_batches`.
+        """
         image = rgb(image)
         if self.augmentation == "none":
-            return self.prepare(image)
+            return self._fit(image)
         if self.augmentation == "inception":
-            return self.normalize(random_resized_crop(image, self.image_size, seed))
+            return random_resized_crop(image, self.image_size, seed)
         margin = max(1, self.image_size // 8)
-        pixels = random_shift(self._fit(image), margin, seed, flip=self.augmentation == "crop_flip")
-        return self.normalize(pixels)
+        return random_shift(self._fit(image), margin, seed, self.augmentation == "crop_flip", rows)
+
+    def decode_and_distort(self, encoded, seed) -> tf.Tensor:
+        """`distort` of one encoded image, a scalar string; of a JPEG file only what the crop needs is decoded."""
+        if self.augmentation == "inception":
+            return random_resized_crop_of_encoded(encoded, self.image_size, seed)
+        return self.distort(decode(encoded), seed)
 
     def normalize(self, pixels) -> tf.Tensor:
         """(pixels - mean) / std, for float32 pixels in 0..255."""

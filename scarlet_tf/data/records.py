@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from scarlet_tf.data.decoding import decode
+from scarlet_tf.data.passes import Pass
+from scarlet_tf.data.preparation import Preparation
 from scarlet_tf.data.preprocessing import Preprocessing
-from scarlet_tf.data.splits import Split, augmentation_key
+from scarlet_tf.data.seeds import pass_key
+from scarlet_tf.data.splits import Split
 
 _SHARDS_AT_ONCE = 16
 
@@ -52,25 +54,24 @@ class RecordSplit(Split):
         super().__init__(labels, preprocessing)
         self._shards, self._numbers = shards, np.asarray(numbers, np.int64)
 
-    def subset(self, indices: np.ndarray) -> RecordSplit:
+    def _subset(self, indices: np.ndarray) -> RecordSplit:
         indices = np.sort(indices)
         return RecordSplit(self._shards, self._numbers[indices], self.labels[indices], self.preprocessing)
 
-    def _batches(self, batch_size, shuffle, skip, drop):
+    def _batches(self, plan: Pass, preparation: Preparation) -> tf.data.Dataset:
         mask = np.zeros(self._shards.num_records, bool)
         mask[self._numbers] = True
         wanted = tf.constant(mask)
-        dataset = self._shards.in_order() if shuffle is None else self._shards.shuffled(shuffle)
+        dataset = self._shards.in_order() if plan.shuffle is None else self._shards.shuffled(plan.shuffle)
         dataset = dataset.filter(lambda number, _: wanted[number]).map(lambda _, record: record)
-        key = None
-        if shuffle is not None:
-            key = augmentation_key(shuffle)
-            dataset = dataset.shuffle(self._shards.shuffle_buffer, int(key[0]), reshuffle_each_iteration=False)
-        # Skipped before anything is parsed or decoded: resuming costs reading, not decoding.
-        dataset = dataset.enumerate().skip(skip * batch_size)
-        dataset = dataset.map(lambda number, record: self._example(record, key, number), tf.data.AUTOTUNE)
-        return dataset.batch(batch_size, drop_remainder=drop)
+        if plan.shuffle is not None:
+            seed = int(pass_key(plan.shuffle, 1)[0])
+            dataset = dataset.shuffle(self._shards.shuffle_buffer, seed, reshuffle_each_iteration=False)
+        # Left out before anything is parsed or decoded: resuming and other workers' rows cost reading, not decoding.
+        dataset = dataset.enumerate().skip(plan.skip * plan.batch_size).filter(lambda number, _: plan.holds(number))
 
-    def _example(self, record, key, number):
-        encoded, label = self._shards.parse(record)
-        return self._load(decode(encoded), key, number), tf.cast(label, tf.int32)
+        def example(number, record):
+            encoded, label = self._shards.parse(record)
+            return preparation.encoded(encoded, number), tf.cast(label, tf.int32)
+
+        return dataset.map(example, tf.data.AUTOTUNE).batch(plan.rows, drop_remainder=plan.drop)

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import abc
+import copy
 import math
 
 import numpy as np
 import tensorflow as tf
 
 from scarlet_tf.data import stratified
-from scarlet_tf.data.images import ArrayImages, Images
+from scarlet_tf.data.images import ArrayImages, FileImages, Images
+from scarlet_tf.data.passes import Pass
+from scarlet_tf.data.policy import Policy
+from scarlet_tf.data.preparation import Preparation
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.errors import InputError
 
 
 class Split(abc.ABC):
-    """Labelled images with their preprocessing. `labels`: int32 [num_examples]."""
+    """Labelled images with their preprocessing. `labels`: int32 [num_examples].
+
+    policy: the strong distortions that training batches go through behind the preprocessing's own; None for none.
+    """
+
+    policy: Policy | None = None
 
     def __init__(self, labels: np.ndarray, preprocessing: Preprocessing):
         self.labels = np.asarray(labels, np.int32)
@@ -34,12 +43,18 @@ class Split(abc.ABC):
         epoch: int = 0,
         skip_batches: int = 0,
         drop_remainder: bool | None = None,
+        shard: tuple[int, int] = (0, 1),
     ) -> tf.data.Dataset:
-        """One pass over the split as (float32 [B, S, S, 3], int32 [B]).
+        """One pass over the split as (float32 [B, S, S, 3], int32 [B]), or float32 [B, num_classes] with mixed labels.
 
         training=False: every example, in order, as at evaluation. training=True: shuffled and augmented, a pure
         function of (seed, epoch), and without the last, incomplete batch. `skip_batches=k` gives that same
         stream from batch k on, without preparing the images before it.
+
+        `shard=(i, n)` gives worker i of n its rows i * B / n to (i + 1) * B / n of every batch, without decoding the
+        other rows; put together, the workers' rows are bit by bit the whole batch. Only mixup and cutmix differ: they
+        mix a worker's rows with one another. Of a last, incomplete batch a worker may get fewer rows, or nothing.
+        InputError where n does not divide B.
         """
         drop_remainder = training if drop_remainder is None else drop_remainder
         steps = self.steps_per_epoch(batch_size, drop_remainder)
@@ -48,7 +63,10 @@ class Split(abc.ABC):
         for key, value in (("seed", seed), ("epoch", epoch)):
             if value < 0:
                 raise InputError(f"{key}: expected an integer >= 0, got {value!r}")
-        dataset = self._batches(batch_size, (seed, epoch) if training else None, skip_batches, drop_remainder)
+        shuffle = (seed, epoch) if training else None
+        plan = Pass(self.num_examples, batch_size, shuffle, skip_batches, drop_remainder, shard)
+        preparation = Preparation(self.preprocessing, self.policy, plan)
+        dataset = preparation.mixed(self._batches(plan, preparation))
         options = tf.data.Options()
         options.deterministic = True
         # Sharding by file would give the workers of a distributed run unequal shares.
@@ -73,19 +91,27 @@ class Split(abc.ABC):
         split.preprocessing = preprocessing
         return split
 
-    @abc.abstractmethod
+    def with_policy(self, policy: Policy | None) -> Split:
+        """The same images, in training distorted by `policy`."""
+        split = copy.copy(self)
+        split.policy = policy
+        return split
+
+    def plain(self) -> Split:
+        """The same images without a policy: for what measures, or trains, on images that are only cropped."""
+        return self.with_policy(None)
+
     def subset(self, indices: np.ndarray) -> Split:
         """The examples at `indices` of this split."""
+        return self._subset(indices).with_policy(self.policy)
 
     @abc.abstractmethod
-    def _batches(self, batch_size: int, shuffle: tuple[int, int] | None, skip: int, drop: bool) -> tf.data.Dataset:
-        """`batches` after its checks; `shuffle` is (seed, epoch) in training."""
+    def _subset(self, indices: np.ndarray) -> Split:
+        """`subset`; the policy is added afterwards."""
 
-    def _load(self, image: tf.Tensor, key: np.ndarray | None, position: tf.Tensor) -> tf.Tensor:
-        """One image or one batch of them, augmented if there is a key; `position` counts within the epoch."""
-        if key is None:
-            return self.preprocessing.prepare(image)
-        return self.preprocessing.augment(image, tf.random.fold_in(key, tf.cast(position, tf.int32)))
+    @abc.abstractmethod
+    def _batches(self, plan: Pass, preparation: Preparation) -> tf.data.Dataset:
+        """The worker's batches of `plan`, each image gone through `preparation`, with labels int32 [B]."""
 
 
 class IndexedSplit(Split):
@@ -95,29 +121,26 @@ class IndexedSplit(Split):
         super().__init__(labels, preprocessing)
         self._images, self._indices = images, np.asarray(indices, np.int64)
 
-    def subset(self, indices: np.ndarray) -> IndexedSplit:
+    def _subset(self, indices: np.ndarray) -> IndexedSplit:
         return IndexedSplit(self._images, self._indices[indices], self.labels[indices], self.preprocessing)
 
-    def _batches(self, batch_size, shuffle, skip, drop):
+    def _batches(self, plan: Pass, preparation: Preparation) -> tf.data.Dataset:
         order = np.arange(self.num_examples)
-        key = None
-        if shuffle is not None:
-            order = np.random.default_rng(shuffle).permutation(self.num_examples)
-            key = augmentation_key(shuffle)
-        order = order[skip * batch_size :]
-        dataset = tf.data.Dataset.from_tensor_slices((self._indices[order], self.labels[order]))
-        images = self._images
-        if isinstance(images, ArrayImages) and self.preprocessing.augments_batches:
-            dataset = dataset.batch(batch_size, drop_remainder=drop).enumerate(skip)
-            return dataset.map(
-                lambda number, batch: (self._load(images.gather(batch[0]), key, number), batch[1]), tf.data.AUTOTUNE
-            )
-        dataset = dataset.enumerate(skip * batch_size).map(
-            lambda number, example: (self._load(images.load(example[0]), key, number), example[1]), tf.data.AUTOTUNE
-        )
-        return dataset.batch(batch_size, drop_remainder=drop)
+        if plan.shuffle is not None:
+            order = np.random.default_rng(plan.shuffle).permutation(self.num_examples)
+        positions, images = plan.positions(), self._images
+        taken = order[positions]
+        dataset = tf.data.Dataset.from_tensor_slices((positions, self._indices[taken], self.labels[taken]))
+        if isinstance(images, ArrayImages) and preparation.takes_batches:
 
+            def batch(positions, indices, labels):
+                return preparation.batch(images.gather(indices), positions), labels
 
-def augmentation_key(shuffle: tuple[int, int]) -> np.ndarray:
-    """The random seed [2] of an epoch's augmentation, for (seed, epoch); independent of the order's."""
-    return np.random.SeedSequence((*shuffle, 1)).generate_state(2).view(np.int32)
+            return dataset.batch(plan.rows, drop_remainder=plan.drop).map(batch, tf.data.AUTOTUNE)
+
+        def example(position, index, label):
+            if isinstance(images, FileImages):
+                return preparation.encoded(images.read(index), position), label
+            return preparation.image(images.load(index), position), label
+
+        return dataset.map(example, tf.data.AUTOTUNE).batch(plan.rows, drop_remainder=plan.drop)

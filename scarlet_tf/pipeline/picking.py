@@ -82,7 +82,7 @@ def _folded_path(run: Run, architecture: Architecture):
 
 def _calibration_batches(run: Run):
     search = run.config.search
-    batches = run.data.train.batches(
+    batches = run.plain_train.batches(
         search.validation_batch_size, training=True, seed=search.seed, drop_remainder=False
     )
     return batches.take(max(1, search.recalibration_batches))

@@ -19,7 +19,9 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search.nsga2 import WeightedNSGA2
+from scarlet_tf.training.distillation import load_teacher
 from scarlet_tf.training.distribution import copy_variables
+from scarlet_tf.training.inputs import plain as without_policy
 from scarlet_tf.training.supernet import train_supernet
 
 logger = logging.getLogger("scarlet_tf")
@@ -45,6 +47,11 @@ class Run:
         return load_dataset(self.config.data)
 
     @property
+    def plain_train(self):
+        """The training images without the strong distortions and the mixing that retraining alone uses."""
+        return without_policy(self.data.train)
+
+    @property
     def input_shape(self) -> tuple[int, int, int]:
         size = self.config.data.image_size
         return (size, size, 3)
@@ -52,7 +59,7 @@ class Run:
     @functools.cached_property
     def supernet_and_figures(self) -> tuple[Supernet, dict]:
         """The trained supernet; a later process gets it back from its last checkpoint."""
-        data, settings = self.data.train, self.config.supernet
+        data, settings = self.plain_train, self.config.supernet
         supernet = self._new_supernet()
         if self.strategy is None:
             return supernet, train_supernet(supernet, data, settings, run_dir=self.folder)
@@ -114,6 +121,8 @@ def _check_later_stages(run: Run) -> None:
     pick, picks = run.config.retrain.pick, run.config.search.picks
     if pick != "best" and pick >= picks:
         raise InputError(f'retrain.pick: expected "best" or an index below search.picks, which is {picks}, got {pick}')
+    if run.config.retrain.teacher is not None:
+        load_teacher(run.config.retrain.teacher, run.input_shape, run.data.num_classes)
     available = run.data.train.num_examples
     for section in ("supernet", "retrain"):
         batch_size = getattr(run.config, section).batch_size

@@ -44,7 +44,7 @@ def _search(run: Run) -> None:
         run.data.validation,
         run.config.search,
         run.folder,
-        recalibration_data=run.data.train,
+        recalibration_data=run.plain_train,
         context=context,
     )
 

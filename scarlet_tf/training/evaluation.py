@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.training.losses import targets_and_classes
 
 
 def inference(model):
@@ -16,8 +17,8 @@ def inference(model):
 def evaluate(model, batches, forward=None) -> dict:
     """{"accuracy", "loss", "num_examples"} of a model that answers logits [B, num_classes].
 
-    `batches` yields (images [B, H, W, C], labels [B]); `forward`, from `inference(model)`, spares tracing anew. Raises
-    InputError when there is no image.
+    `batches` yields (images [B, H, W, C], labels [B] or shares [B, num_classes]); `forward`, from `inference(model)`,
+    spares tracing anew. Raises InputError when there is no image.
     """
     forward = forward or inference(model)
     hits = examples = 0
@@ -33,8 +34,13 @@ def evaluate(model, batches, forward=None) -> dict:
 
 
 def score(logits, labels):
-    """(number of correct answers int32, summed cross-entropy) for logits [B, num_classes] and labels [B]."""
-    logits, labels = tf.cast(logits, tf.float32), tf.cast(labels, tf.int32)
+    """(number of correct answers int32, summed cross-entropy) for logits [B, num_classes] and labels as in Loss."""
+    logits, labels = tf.cast(logits, tf.float32), tf.convert_to_tensor(labels)
+    if labels.shape.rank == 2:
+        targets, labels = targets_and_classes(labels, logits.shape[-1])
+        loss = keras.ops.categorical_crossentropy(targets, logits, from_logits=True)
+    else:
+        labels = tf.cast(labels, tf.int32)
+        loss = keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
     hits = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), labels)
-    loss = keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
     return tf.reduce_sum(tf.cast(hits, tf.int32)), tf.reduce_sum(loss)

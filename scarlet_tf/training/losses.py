@@ -17,7 +17,19 @@ class Loss:
         )
 
     def __call__(self, labels, logits):
-        """Labels [B] int, logits [B, num_classes] -> (loss, accuracy): this replica's shares, scalars."""
-        loss = self._entropy(tf.one_hot(labels, self.num_classes), logits) / self.global_batch_size
-        hits = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
+        """Labels int [B] or shares float [B, num_classes], logits [B, num_classes] -> (loss, accuracy).
+
+        Both are this replica's shares, scalars. An answer is right that names the class with the greatest share.
+        """
+        targets, classes = targets_and_classes(labels, self.num_classes)
+        loss = self._entropy(targets, logits) / self.global_batch_size
+        hits = tf.equal(tf.argmax(logits, axis=-1, output_type=classes.dtype), classes)
         return loss, tf.reduce_sum(tf.cast(hits, tf.float32)) / self.global_batch_size
+
+
+def targets_and_classes(labels, num_classes: int):
+    """(shares float32 [B, num_classes], classes int [B]) of labels int [B] or float [B, num_classes]."""
+    labels = tf.convert_to_tensor(labels)
+    if labels.shape.rank == 2:
+        return tf.cast(labels, tf.float32), tf.argmax(labels, axis=-1, output_type=tf.int32)
+    return tf.one_hot(labels, num_classes), labels

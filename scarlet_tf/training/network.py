@@ -19,9 +19,10 @@ from scarlet_tf.models.network import Arrays, Network, build_network, set_arrays
 from scarlet_tf.space import Architecture
 from scarlet_tf.spec import NetworkSpec
 from scarlet_tf.training.batch_norm import moving_statistics, recalibrate
+from scarlet_tf.training.distillation import Distillation, load_teacher
 from scarlet_tf.training.distribution import copy_variables, is_chief
 from scarlet_tf.training.evaluation import evaluate, inference
-from scarlet_tf.training.inputs import as_split, count_classes, image_shape, training_batches
+from scarlet_tf.training.inputs import as_split, count_classes, image_shape, plain, training_batches
 from scarlet_tf.training.loop import Run, train
 from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.optimizers import make_schedule
@@ -35,15 +36,18 @@ class RetrainConfig:
     pick: which of the search's picks is retrained, "best" (the most accurate) or its index; init: "scratch" as in
     the paper, or "supernet" (the path's own weights, LETs folded); learning_rate: for the batch size given;
     decay_rate every decay_epochs: of the exponential schedule, after warmup_epochs; weight_decay: L2 on kernels, not
-    on BN; ema: decay of the weights' moving average, 0 for none; recalibration_batches: training batches from which
-    BN statistics are measured anew at the end, 0 for none.
+    on BN, and with adamw that optimizer's own decay instead (momentum is then not used); teacher: a `.keras` file of a
+    model that sees the same normalised images, None for no distillation; teacher_weight w and teacher_temperature T:
+    the loss is (1 - w) * cross-entropy + w * T^2 * KL(teacher || student), both at T in the second term; ema:
+    decay of the weights' moving average, 0 for none; recalibration_batches: training batches from which BN statistics
+    are measured anew at the end, 0 for none.
     """
 
     pick: int | Literal["best"] = "best"
     init: Literal["scratch", "supernet"] = "scratch"
     epochs: int = 350
     batch_size: int = 4096
-    optimizer: Literal["rmsprop", "sgd"] = "rmsprop"
+    optimizer: Literal["rmsprop", "sgd", "adamw"] = "rmsprop"
     learning_rate: float = 0.256
     momentum: float = 0.9
     schedule: Literal["cosine", "exponential", "constant"] = "exponential"
@@ -53,6 +57,9 @@ class RetrainConfig:
     weight_decay: float = 1e-5
     label_smoothing: float = 0.1
     dropout: float = 0.2
+    teacher: str | None = None
+    teacher_weight: float = 0.5
+    teacher_temperature: float = 1.0
     ema: float = 0.9999
     recalibration_batches: int = 20
     validate_every_epochs: int = 1
@@ -65,11 +72,15 @@ class RetrainConfig:
         check_ranges("retrain", self, at_least_1=("epochs", "batch_size", "validate_every_epochs"))
         check_ranges("retrain", self, at_least_0=("weight_decay", "warmup_epochs", "checkpoint_seconds"))
         check_ranges("retrain", self, whole=("seed", "recalibration_batches"))
-        check_ranges("retrain", self, positive=("learning_rate", "decay_rate", "decay_epochs"))
+        check_ranges("retrain", self, positive=("learning_rate", "decay_rate", "decay_epochs", "teacher_temperature"))
         check_ranges("retrain", self, below_1=("momentum", "label_smoothing", "dropout", "ema"))
         if self.pick != "best":
             check_ranges("retrain", self, whole=("pick",))
         check_names("retrain", self)
+        if not 0 <= self.teacher_weight <= 1:
+            raise InputError(f"retrain.teacher_weight: expected a number from 0 to 1, got {self.teacher_weight!r}")
+        if self.teacher is not None and (not isinstance(self.teacher, str) or not self.teacher):
+            raise InputError(f"retrain.teacher: expected a path or null, got {self.teacher!r}")
 
 
 def retrain(
@@ -114,7 +125,10 @@ def retrain(
         if initial is not None:
             set_arrays(model, initial)
         optimizer = _optimizer(config, steps)
+        if config.optimizer == "adamw":
+            optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if len(v.shape) < 2])
         optimizer.build(model.trainable_variables)
+        distillation = _distillation(config, architecture)
 
     # Statistics differ from replica to replica, and reading them takes all of them: what measures and is saved is a twin.
     replicas = strategy.num_replicas_in_sync
@@ -136,7 +150,7 @@ def retrain(
         name="retrain",
         model=model,
         optimizer=optimizer,
-        step=_network_step(model, optimizer, config, replicas),
+        step=_network_step(model, optimizer, config, replicas, distillation),
         batches=functools.partial(training_batches, data, config.batch_size, config.seed),
         batch_size=config.batch_size,
         steps_per_epoch=steps,
@@ -174,15 +188,27 @@ def save_model(model: keras.Model, path) -> None:
             temporary.unlink()
 
 
-def _network_step(model, optimizer, config: RetrainConfig, num_replicas: int):
+def _distillation(config: RetrainConfig, spec: NetworkSpec) -> Distillation | None:
+    if config.teacher is None or not config.teacher_weight:
+        return None
+    teacher = load_teacher(config.teacher, spec.input_shape, spec.num_classes)
+    return Distillation(teacher, config.batch_size, config.teacher_temperature)
+
+
+def _network_step(model, optimizer, config: RetrainConfig, num_replicas: int, distillation: Distillation | None):
     loss = Loss(model.spec.num_classes, config.batch_size, config.label_smoothing)
     decay = config.weight_decay / num_replicas  # the replicas' gradients are summed, so each adds its share
+    if config.optimizer == "adamw":
+        decay = 0.0  # the optimizer's own
 
     def step(images, labels, extra):
         del extra
         variables = model.trainable_variables
         with tf.GradientTape() as tape:
-            share, accuracy = loss(labels, model(images, training=True))
+            logits = model(images, training=True)
+            share, accuracy = loss(labels, logits)
+            if distillation is not None:
+                share = (1 - config.teacher_weight) * share + config.teacher_weight * distillation(images, logits)
         gradients = tape.gradient(share, variables)
         decayed = [
             g + decay * tf.convert_to_tensor(v) if decay and len(v.shape) > 1 else g
@@ -206,15 +232,17 @@ def _optimizer(config: RetrainConfig, steps_per_epoch: int):
     ema = {"use_ema": True, "ema_momentum": config.ema} if config.ema else {}
     if config.optimizer == "sgd":
         return keras.optimizers.SGD(schedule, momentum=float(config.momentum), **ema)
+    if config.optimizer == "adamw":
+        return keras.optimizers.AdamW(schedule, weight_decay=float(config.weight_decay), **ema)
     return keras.optimizers.RMSprop(schedule, rho=0.9, momentum=float(config.momentum), epsilon=1e-3, **ema)
 
 
 def _recalibrate(model, data, config: RetrainConfig) -> None:
-    """Measures BN statistics for the weights as they are."""
+    """Measures BN statistics for the weights as they are, on images without strong distortions."""
     if not config.recalibration_batches:
         return
     forward = tf.function(lambda images: model(images, training=True), reduce_retracing=True)
-    batches = data.batches(config.batch_size, training=True, seed=config.seed, epoch=config.epochs)
+    batches = plain(data).batches(config.batch_size, training=True, seed=config.seed, epoch=config.epochs)
     recalibrate(forward, batches.take(config.recalibration_batches), moving_statistics(model))
 
 

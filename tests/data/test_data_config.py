@@ -21,6 +21,12 @@ from scarlet_tf.errors import InputError
         ("memory_bytes", "1G"),
         ("directory", ""),
         ("check_images", 1),
+        ("rand_augment", -1),
+        ("rand_augment", 2.0),
+        ("rand_augment_magnitude", 10.5),
+        ("random_erasing", 1.5),
+        ("mixup", -0.1),
+        ("cutmix", True),
     ],
 )
 def test_bad_values_are_refused_by_name(key, value):

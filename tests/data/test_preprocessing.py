@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from scarlet_tf.data.decoding import decode, orientation, upright
+from scarlet_tf.data.decoding import can_crop, decode, decode_and_crop, jpeg_size, orientation, upright
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.errors import InputError
 
@@ -136,3 +136,54 @@ def test_round_trips_and_refuses_bad_values():
         Preprocessing(224, normalization="caffe")
     with pytest.raises(InputError, match="keys of"):
         Preprocessing.from_dict({"size": 3})
+
+
+def photograph(height, width, seed=0):
+    """Coarse colours with fine noise on them: edges within and between the blocks of a JPEG file."""
+    coarse = np.kron(noise(-(-height // 8), -(-width // 8), 3, seed=seed), np.ones([8, 8, 1], np.uint8))
+    return np.clip(coarse[:height, :width] + noise(height, width, 3, seed=seed + 1) / 8.0, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"subsampling": s, "progressive": p} for s in (0, 1, 2) for p in (False, True)]
+    + [{"exif": v} for v in range(1, 9)],
+    ids=str,
+)
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_decode_and_crop_equals_a_crop_of_the_decoded_image(mode, options):
+    if "exif" in options:
+        exif = Image.Exif()
+        exif[0x0112] = options["exif"]
+        options = {"exif": exif}
+    encoded = encode(Image.fromarray(photograph(75, 101)).convert(mode), "jpeg", quality=85, **options)
+    whole = decode(encoded).numpy()
+    assert can_crop(encoded).numpy() and jpeg_size(encoded).numpy().tolist() == list(whole.shape[:2])
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        top, left = rng.integers(0, whole.shape[0]), rng.integers(0, whole.shape[1])
+        height, width = rng.integers(1, whole.shape[0] - top + 1), rng.integers(1, whole.shape[1] - left + 1)
+        crop = decode_and_crop(encoded, tf.constant([top, left, height, width], tf.int32))
+        np.testing.assert_array_equal(crop, whole[top : top + height, left : left + width])
+
+
+@pytest.mark.parametrize("file_format", ["jpeg", "png"])
+def test_decode_and_distort_equals_distorting_the_decoded_image(file_format):
+    preprocessing = Preprocessing(32, augmentation="inception")
+    encoded = encode(Image.fromarray(photograph(90, 120)), file_format)
+    together = tf.function(preprocessing.decode_and_distort)
+    for seed in range(10):
+        expected = tf.function(preprocessing.distort)(decode(encoded), tf.constant([seed, 1]))
+        np.testing.assert_array_equal(together(tf.constant(encoded), tf.constant([seed, 1])), expected)
+
+
+def test_torn_foreign_and_cmyk_files_are_decoded_whole():
+    """A torn file has to fail as it does when all of it is decoded, wherever the crop lies."""
+    image = Image.fromarray(photograph(90, 120))
+    jpeg = encode(image, "jpeg")
+    for encoded in (jpeg[:-100], encode(image), encode(image.convert("CMYK"), "jpeg"), b"", b"\xff"):
+        assert not can_crop(tf.constant(encoded)).numpy()
+    preprocessing = Preprocessing(32, augmentation="inception")
+    for seed in range(5):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            preprocessing.decode_and_distort(tf.constant(jpeg[:-100]), tf.constant([seed, 1]))

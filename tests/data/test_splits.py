@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+import tensorflow as tf
+from PIL import Image
 
 from scarlet_tf.data.images import ArrayImages, FileImages, RaggedImages, in_memory
+from scarlet_tf.data.policy import Policy
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.data.splits import IndexedSplit
 from scarlet_tf.errors import InputError
@@ -94,3 +97,46 @@ def test_files_are_read_when_asked_for(tmp_path):
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         make_split().batches(**arguments)
+
+
+STRONG = Policy(N, rand_augment=2, random_erasing=0.5)
+
+
+def joined(split, count, size=4, **arguments):
+    """Global batches put together from what `count` workers get."""
+    workers = [
+        list(split.batches(size, shard=(index, count), **arguments).as_numpy_iterator()) for index in range(count)
+    ]
+    rows = [[worker[k] for worker in workers if k < len(worker)] for k in range(len(workers[0]))]
+    return [tuple(np.concatenate(part) for part in zip(*batch, strict=True)) for batch in rows]
+
+
+@pytest.mark.parametrize("drop", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "augmentation", "policy"),
+    [("array", "crop_flip", None), ("ragged", "shift", None), ("array", "inception", None), ("array", "shift", STRONG)],
+)
+def test_workers_rows_are_those_of_the_whole_batch(kind, augmentation, policy, drop):
+    split = make_split(kind, augmentation).with_policy(policy)
+    arguments = {"training": True, "seed": 1, "epoch": 2, "skip_batches": 2, "drop_remainder": drop}
+    assert_equal(stream(split, **arguments), joined(split, 2, **arguments))
+
+
+def test_workers_divide_evaluation_and_its_last_batch():
+    split = make_split()
+    assert_equal(stream(split), joined(split, 4))
+    assert [len(labels) for _, labels in split.batches(4, shard=(0, 2))] == [2] * 7
+    assert [len(labels) for _, labels in split.batches(4, shard=(1, 2))] == [2] * 6
+    with pytest.raises(InputError, match="batch_size: expected a multiple of the 3 workers"):
+        split.batches(4, shard=(0, 3))
+
+
+def test_a_worker_does_not_decode_the_others_images(tmp_path):
+    paths = [str(tmp_path / f"{i}.png") for i in range(4)]
+    for path in paths[:2]:
+        Image.fromarray(np.full([8, 8, 3], 9, np.uint8)).save(path)
+    split = IndexedSplit(FileImages(paths), np.arange(4), np.arange(4), Preprocessing(8))
+    (_, labels), *others = split.batches(4, shard=(0, 2))
+    assert labels.numpy().tolist() == [0, 1] and not others
+    with pytest.raises(tf.errors.NotFoundError):
+        list(split.batches(4, shard=(1, 2)))

@@ -133,3 +133,20 @@ def test_cifar10_is_found_by_its_plain_name():
     assert [split.num_examples for split in (data.train, data.validation, data.test)] == [45000, 5000, 10000]
     images, labels = next(iter(data.test.batches(16)))
     assert images.shape == (16, 32, 32, 3) and data.class_names[int(labels[0])] in data.class_names
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_workers_rows_of_a_streamed_split_are_those_of_the_whole_batch(prepared, training):
+    split = load(memory_bytes=0, shuffle_buffer=16, augmentation="inception").train
+    arguments = {"training": training, "seed": 5, "epoch": 1, "skip_batches": 2}
+    workers = [stream(split, shard=(index, 2), **arguments) for index in range(2)]
+    for (images, labels), *rows in zip(stream(split, **arguments), *workers, strict=True):
+        np.testing.assert_array_equal(images, np.concatenate([part for part, _ in rows]))
+        np.testing.assert_array_equal(labels, np.concatenate([part for _, part in rows]))
+
+
+def test_the_training_split_alone_gets_the_strong_distortions(prepared):
+    data = load(memory_bytes=0, mixup=0.2, rand_augment=1)
+    assert data.train.policy.num_classes == 2 and data.validation.policy is data.test.policy is None
+    labels = [labels for _, labels in stream(data.train, training=True)]
+    assert labels[0].shape == (4, 2) and len(labels) == 12
