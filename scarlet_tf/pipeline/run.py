@@ -24,10 +24,15 @@ logger = logging.getLogger("scarlet_tf")
 
 
 class Run:
-    """Where the files of a run are, and its dataset and supernet, made when first asked for."""
+    """Where the files of a run are, and its dataset and supernet, made when first asked for.
 
-    def __init__(self, config: Config, folder):
+    `max_hours`: each training, of the supernet and of the picked network, ends within this time; None sets no limit. It
+    belongs to the call, not to the run: the folder does not remember it.
+    """
+
+    def __init__(self, config: Config, folder, max_hours: float | None = None):
         self.config = config
+        self.max_hours = max_hours
         self.folder = pathlib.Path(folder)
         self.supernet_result = self.folder / "supernet" / "result.json"
         self.front = self.folder / "pareto.json"
@@ -53,7 +58,14 @@ class Run:
         supernet = Supernet(
             self.config.space, self.input_shape, self.data.num_classes, skip=settings.skip, seed=settings.seed
         )
-        return supernet, train_supernet(supernet, self.data.train, settings, run_dir=self.folder)
+        return supernet, train_supernet(
+            supernet,
+            self.data.train,
+            settings,
+            run_dir=self.folder,
+            validation_data=self.data.validation,
+            max_hours=self.max_hours,
+        )
 
     @property
     def supernet(self) -> Supernet:
@@ -71,10 +83,10 @@ class Run:
             ) from error
 
 
-def open_run(config: Config, folder) -> Run:
+def open_run(config: Config, folder, max_hours: float | None = None) -> Run:
     """The run, after every check that needs no training: its folder, its dataset, its budget."""
     check_run_dir(folder, config)
-    run = Run(config, folder)
+    run = Run(config, folder, max_hours)
     _check_budget(run)
     _check_later_stages(run)
     _check_dataset(run)

@@ -20,10 +20,13 @@ from scarlet_tf.pipeline.summary import stage_seconds, summarize
 logger = logging.getLogger("scarlet_tf")
 
 
-def run_all(config: Config, folder) -> dict:
-    """Every stage in order; returns the figures of the closing table and writes them to summary.json."""
+def run_all(config: Config, folder, max_hours: float | None = None) -> dict:
+    """Every stage in order; returns the figures of the closing table and writes them to summary.json.
+
+    `max_hours`: each of the two trainings ends within this time.
+    """
     with alone_in(folder):
-        run = open_run(config, folder)
+        run = open_run(config, folder, max_hours)
         for stage in STAGES.values():
             _do(run, stage)
         summary = summarize(run)
@@ -31,12 +34,12 @@ def run_all(config: Config, folder) -> dict:
         return summary
 
 
-def run_stage(name: str, config: Config, folder, config_path="CONFIG") -> dict:
-    """One stage, whose predecessors must be done; returns what it wrote."""
+def run_stage(name: str, config: Config, folder, config_path="CONFIG", max_hours: float | None = None) -> dict:
+    """One stage, whose predecessors must be done; returns what it wrote. `max_hours`: as in `run_all`."""
     with alone_in(folder):
         check_run_dir(folder, config)
         _check_predecessors(name, Run(config, folder), config_path)
-        run = open_run(config, folder)
+        run = open_run(config, folder, max_hours)
         _do(run, STAGES[name])
         return read_json(STAGES[name].result(run))
 

@@ -58,6 +58,7 @@ def _retrain(run: Run) -> None:
         initial=start.initial,
         input_shape=run.input_shape,
         num_classes=data.num_classes,
+        max_hours=run.max_hours,
     )
     cost = count_spec(model.spec)
     result = {
