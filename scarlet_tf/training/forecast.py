@@ -57,7 +57,7 @@ class Forecast(keras.callbacks.Callback):
         self.seconds_per_step: float | None = None
         self._measured: list[float] = []
         self._last: float | None = None
-        self._told_end = False
+        self._ends = 0
 
     def on_train_begin(self, logs=None):
         reachable = memory.reachable_bytes()
@@ -80,9 +80,9 @@ class Forecast(keras.callbacks.Callback):
         self._last = self.clock()
 
     def on_epoch_end(self, epoch, logs=None):
-        if self._told_end or self._last is None or self.seconds_per_step is None:
+        self._ends += 1
+        if self._ends != 2 or self._last is None or self.seconds_per_step is None:  # the first end traces
             return
-        self._told_end = True
         seconds = self.clock() - self._last
         if seconds > NOTABLE_SHARE * self.steps_per_epoch * self.seconds_per_step:
             hours = seconds * self.epochs / 3600
@@ -111,16 +111,27 @@ class Forecast(keras.callbacks.Callback):
             )
 
     def _tell_memory(self) -> None:
-        peak, reachable, gpu = memory.peak_bytes(), memory.reachable_bytes(), memory.gpu_peak_bytes()
+        peak, limit, gpu = memory.peak_bytes(), memory.limit_bytes(), memory.gpu_peak_bytes()
+        needed = peak + self.later_bytes
         logger.info(
             "%s forecast: %s of the %s of memory that can be had%s",
             self.name,
-            gibibytes(peak + self.later_bytes),
-            gibibytes(reachable),
+            gibibytes(needed),
+            gibibytes(limit),
             "" if gpu is None else f", {gibibytes(gpu)} of a GPU's",
         )
-        if peak + self.later_bytes > reachable:
+        if needed > limit:
             raise InputError(
-                f"{self.name}: {gibibytes(peak + self.later_bytes)} of memory are needed ({gibibytes(peak)} by the first"
-                f" steps), expected at most the {gibibytes(reachable)} that can be had; use {self.advice}"
+                f"{self.name}: {gibibytes(needed)} of memory are needed ({gibibytes(peak)} by the first steps), expected at"
+                f" most the {gibibytes(limit)} that can be had; use {self.advice}"
+            )
+        # Only a warning: the first steps had room, so the others may give it up again.
+        reachable = memory.reachable_bytes()
+        if needed > reachable:
+            logger.warning(
+                "%s: other processes leave %s of memory at the moment, %s may be needed; in want of it use %s",
+                self.name,
+                gibibytes(reachable),
+                gibibytes(needed),
+                self.advice,
             )

@@ -26,11 +26,15 @@ def peak_bytes() -> int:
     return psutil.Process().memory_info().rss
 
 
+def limit_bytes() -> int:
+    """What the machine has, or its containers' limits allow, whichever is least."""
+    return min(psutil.virtual_memory().total, *cgroup_limits())
+
+
 def reachable_bytes() -> int:
-    """The resident set that this process can grow to: what it has and what is free, within the containers' limits."""
-    machine = psutil.virtual_memory()
+    """The resident set that this process can grow to at the moment: what it has and what is free, within the limit."""
     own = psutil.Process().memory_info().rss
-    return min(machine.total, own + machine.available, *cgroup_limits())
+    return min(limit_bytes(), own + psutil.virtual_memory().available)
 
 
 def cgroup_limits(root="/") -> list[int]:

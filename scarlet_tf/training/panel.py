@@ -47,9 +47,12 @@ class Panel:
         self.supernet, self.paths, self.seed = supernet, np.asarray(paths, np.int32), seed
         self._train, self._validation = train, validation
         self._batches = None
-        self._forward = tf.function(lambda images, path: supernet(images, path, training=True), reduce_retracing=True)
+        # Named shapes, so that a last, smaller batch does not trace anew: that takes longer than many an evaluation.
+        images, labels = tf.TensorSpec((None, *supernet.image_shape)), tf.TensorSpec((None,), tf.int32)
+        path = tf.TensorSpec((supernet.space.num_layers,), tf.int32)
+        self._forward = tf.function(lambda images, path: supernet(images, path, training=True), (images, path))
         self._score = tf.function(
-            lambda images, labels, path: score(supernet(images, path), labels), reduce_retracing=True
+            lambda images, labels, path: score(supernet(images, path), labels), (images, labels, path)
         )
 
     def accuracies(self) -> list[float]:
