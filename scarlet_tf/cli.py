@@ -12,6 +12,7 @@ import functools
 import importlib.metadata
 import io
 import json
+import math
 import os
 import pathlib
 import shlex
@@ -98,13 +99,16 @@ def _add_run(commands) -> None:
     example = "scarlet run configs/digits.yaml --set search.generations=5"
     command = _add_command(commands, "run", "run every stage in order; started again, it resumes", example, _run)
     _add_config(command, required=False)
+    _add_max_hours(command, "each of the two trainings, of the supernet and of the picked network,")
 
 
 def _add_stage(commands, name: str, text: str) -> None:
     example = f"scarlet {name} configs/digits.yaml --run-dir runs/digits"
     command = _add_command(commands, name, text, example, _stage)
-    command.set_defaults(stage=name)
+    command.set_defaults(stage=name, max_hours=None)
     _add_config(command, required=True)
+    if name in ("train-supernet", "retrain"):
+        _add_max_hours(command, "training")
 
 
 def _add_config(command: argparse.ArgumentParser, required: bool) -> None:
@@ -118,6 +122,16 @@ def _add_config(command: argparse.ArgumentParser, required: bool) -> None:
         action="append",
         default=[],
         help="override one value of the config, such as search.generations=5; may be repeated",
+    )
+
+
+def _add_max_hours(command: argparse.ArgumentParser, what: str) -> None:
+    command.add_argument(
+        "--max-hours",
+        type=float,
+        metavar="H",
+        help=f"{what} ends within H hours of its start, behind the last whole epoch that fits; the learning rate's"
+        " schedule is not rescaled",
     )
 
 
@@ -151,6 +165,7 @@ def _run_folder(arguments: argparse.Namespace) -> Iterator[tuple]:
 
     Inside the block, log lines and whatever libraries print go to the folder's run.log.
     """
+    _check_hours(arguments.max_hours)
     with logs.NativeLines() as native:
         from scarlet_tf.config import check_run_dir, load_config
 
@@ -166,11 +181,16 @@ def _run_folder(arguments: argparse.Namespace) -> Iterator[tuple]:
             yield config, run_dir
 
 
+def _check_hours(hours: float | None) -> None:
+    if hours is not None and not 0 < hours < math.inf:
+        raise InputError(f"--max-hours: expected a number > 0, got {hours!r}")
+
+
 def _run(arguments: argparse.Namespace) -> None:
     with _run_folder(arguments) as (config, run_dir):
         from scarlet_tf import pipeline
 
-        summary = pipeline.run_all(config, run_dir)
+        summary = pipeline.run_all(config, run_dir, max_hours=arguments.max_hours)
     _show(arguments, summary, print_summary)
 
 
@@ -178,7 +198,7 @@ def _stage(arguments: argparse.Namespace) -> None:
     with _run_folder(arguments) as (config, run_dir):
         from scarlet_tf import pipeline
 
-        figures = pipeline.run_stage(arguments.stage, config, run_dir, arguments.config)
+        figures = pipeline.run_stage(arguments.stage, config, run_dir, arguments.config, max_hours=arguments.max_hours)
     if read_tf_config().is_chief:
         _show(arguments, figures, functools.partial(print_figures, arguments.stage))
 

@@ -43,8 +43,8 @@ def fake_pipeline(monkeypatch):
 
     behaviour = {}
 
-    def run(*args):
-        behaviour["arguments"] = args
+    def run(*args, max_hours=None):
+        behaviour.update(arguments=args, max_hours=max_hours)
         print("chatter of a library")
         if "error" in behaviour:
             raise behaviour["error"]
@@ -173,6 +173,43 @@ def test_run_goes_to_the_folder_named_after_the_config(config, fake_pipeline, ca
     given, folder = fake_pipeline["arguments"]
     assert (given.seed, folder) == (3, pathlib.Path("runs/my"))
     assert "chatter of a library" in pathlib.Path("runs/my/run.log").read_text()
+
+
+@pytest.mark.parametrize("command", ["run", "train-supernet", "retrain"])
+def test_a_limit_on_the_hours_is_handed_on(config, fake_pipeline, command):
+    assert cli.main([command, config, "--json", "--run-dir", "r", "--max-hours", "7.5"]) == 0
+    assert fake_pipeline["max_hours"] == 7.5
+    assert cli.main([command, config, "--json", "--run-dir", "r"]) == 0
+    assert fake_pipeline["max_hours"] is None
+
+
+@pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf"])
+def test_a_bad_limit_on_the_hours_is_named(config, hours, capsys):
+    assert cli.main(["run", config, f"--max-hours={hours}"]) == 2
+    assert "--max-hours: expected a number > 0, got" in capsys.readouterr().err
+    assert not pathlib.Path("runs").exists()
+
+
+def test_a_search_has_no_limit_on_its_hours(config, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["search", config, "--run-dir", "r", "--max-hours", "1"])
+    assert caught.value.code == 2
+
+
+def test_a_run_that_was_ended_in_time_is_finished_by_the_other_stages(config, capsys):
+    """One step of each training is all there is time for; what it leaves is searched, retrained and exported."""
+    options = [config, "--run-dir", "r", "--json", "--set", "supernet.csv=true", "--set", "export.formats=[float32]"]
+    figures = {}
+    for stage in ("train-supernet", "search", "retrain", "export"):
+        limit = ["--max-hours", "1e-9"] if stage in ("train-supernet", "retrain") else []
+        assert cli.main([stage, *options, *limit]) == 0, capsys.readouterr().err
+        figures[stage] = json.loads(capsys.readouterr().out)
+    for stage in ("train-supernet", "retrain"):
+        assert (figures[stage]["steps"], figures[stage]["stopped"]) == (1, "max_hours")
+        assert figures[stage]["history"][-1]["stopped"] == "max_hours"
+    assert figures["export"]["files"]
+    assert "max_hours" not in pathlib.Path("r/config.yaml").read_text()
+    assert len(pathlib.Path("r/supernet/log.csv").read_text().splitlines()) == 2
 
 
 def test_stage_command_calls_its_stage(config, fake_pipeline, capsys):

@@ -16,7 +16,15 @@ from scarlet_tf.files import write_text
 # Keys that may differ when a run folder is used again, since nothing that is computed depends on them: `lanes` that ran
 # out of memory may go on as `sequential`. Whatever else changed would mix two experiments.
 MAY_DIFFER = frozenset(
-    {"supernet.execution", "supernet.checkpoint_seconds", "retrain.checkpoint_seconds", "data.memory_bytes"}
+    {
+        "data.memory_bytes",
+        "retrain.checkpoint_seconds",
+        "supernet.checkpoint_seconds",
+        "supernet.csv",
+        "supernet.execution",
+        "supernet.monitor_paths",
+        "supernet.tensorboard",
+    }
 )
 
 

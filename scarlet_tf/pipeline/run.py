@@ -28,11 +28,16 @@ logger = logging.getLogger("scarlet_tf")
 
 
 class Run:
-    """Where the files of a run are, and its dataset and supernet, made when first asked for."""
+    """Where the files of a run are, and its dataset and supernet, made when first asked for.
 
-    def __init__(self, config: Config, folder, strategy=None):
+    `max_hours`: each training, of the supernet and of the picked network, ends within this time; None sets no limit. It
+    belongs to the call, not to the run: the folder does not remember it.
+    """
+
+    def __init__(self, config: Config, folder, strategy=None, max_hours: float | None = None):
         self.config = config
         self.strategy = strategy
+        self.max_hours = max_hours
         self.folder = pathlib.Path(folder)
         self.supernet_result = self.folder / "supernet" / "result.json"
         self.front = self.folder / "pareto.json"
@@ -59,13 +64,14 @@ class Run:
     @functools.cached_property
     def supernet_and_figures(self) -> tuple[Supernet, dict]:
         """The trained supernet; a later process gets it back from its last checkpoint."""
-        data, settings = self.plain_train, self.config.supernet
+        settings, strategy = self.config.supernet, self.strategy
+        options = {"run_dir": self.folder, "validation_data": self.data.validation, "max_hours": self.max_hours}
         supernet = self._new_supernet()
-        if self.strategy is None:
-            return supernet, train_supernet(supernet, data, settings, run_dir=self.folder)
-        with self.strategy.scope():
+        if strategy is None:
+            return supernet, train_supernet(supernet, self.plain_train, settings, **options)
+        with strategy.scope():
             distributed = self._new_supernet()
-        figures = train_supernet(distributed, data, settings, self.strategy, self.folder)
+        figures = train_supernet(distributed, self.plain_train, settings, strategy, **options)
         copy_variables(distributed, supernet)
         return supernet, figures
 
@@ -91,10 +97,10 @@ class Run:
             ) from error
 
 
-def open_run(config: Config, folder, strategy=None) -> Run:
+def open_run(config: Config, folder, strategy=None, max_hours: float | None = None) -> Run:
     """The run, after every check that needs no training: its folder, its dataset, its budget."""
     check_run_dir(folder, config)
-    run = Run(config, folder, strategy)
+    run = Run(config, folder, strategy, max_hours)
     _check_budget(run)
     _check_later_stages(run)
     _check_dataset(run)

@@ -23,15 +23,18 @@ logger = logging.getLogger("scarlet_tf")
 DISTRIBUTED = ("train-supernet", "retrain")
 
 
-def run_all(config: Config, folder) -> dict:
-    """Every stage in order; returns the figures of the closing table and writes them to summary.json."""
+def run_all(config: Config, folder, max_hours: float | None = None) -> dict:
+    """Every stage in order; returns the figures of the closing table and writes them to summary.json.
+
+    `max_hours`: each of the two trainings ends within this time.
+    """
     if len(read_tf_config().tasks) > 1:
         raise InputError(
             f"{VARIABLE}: several workers train one stage together; run {' and '.join(DISTRIBUTED)} in them, and the other"
             " stages in one process without it"
         )
     with alone_in(folder):
-        run = open_run(config, folder, strategy_from_environment())
+        run = open_run(config, folder, strategy_from_environment(), max_hours)
         for stage in STAGES.values():
             _do(run, stage)
         summary = summarize(run)
@@ -39,8 +42,8 @@ def run_all(config: Config, folder) -> dict:
         return summary
 
 
-def run_stage(name: str, config: Config, folder, config_path="CONFIG") -> dict:
-    """One stage, whose predecessors must be done; returns what it wrote."""
+def run_stage(name: str, config: Config, folder, config_path="CONFIG", max_hours: float | None = None) -> dict:
+    """One stage, whose predecessors must be done; returns what it wrote. `max_hours`: as in `run_all`."""
     cluster = read_tf_config()
     if len(cluster.tasks) > 1 and name not in DISTRIBUTED:
         raise InputError(f"{VARIABLE}: {name} runs in one process; unset it")
@@ -48,7 +51,7 @@ def run_stage(name: str, config: Config, folder, config_path="CONFIG") -> dict:
     with alone_in(folder) if cluster.is_chief else contextlib.nullcontext():
         check_run_dir(folder, config)
         _check_predecessors(name, Run(config, folder), config_path)
-        run = open_run(config, folder, strategy)
+        run = open_run(config, folder, strategy, max_hours)
         _do(run, STAGES[name])
         return read_json(STAGES[name].result(run)) if cluster.is_chief else {}
 

@@ -61,6 +61,7 @@ def _retrain(run: Run) -> None:
         input_shape=run.input_shape,
         num_classes=data.num_classes,
         strategy=run.strategy,
+        max_hours=run.max_hours,
     )
     if not read_tf_config().is_chief:
         return

@@ -51,7 +51,9 @@ class Run:
         checkpoint_seconds: time between checkpoints; there is always one at the end, and on Ctrl-C.
         callbacks: Keras callbacks. What they remember themselves is not in the checkpoint, and the learning rate is the
             optimizer's schedule, which callbacks cannot change.
-        on_epoch_end: `on_epoch_end(epoch) -> {name: figure}`, added to the epoch's logs, such as validation.
+        on_epoch_end: `on_epoch_end(epoch) -> {name: figure}`, added to the epoch's logs, such as validation; not called for
+            an epoch that a callback ended before its last step (`model.stop_training`), whose row says its "steps".
+        on_stop: `on_stop() -> {name: value}`, added to the last row of the history when callbacks ended the training.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Run:
     checkpoint_seconds: float = 60.0
     callbacks: tuple = ()
     on_epoch_end: Callable = lambda epoch: {}
+    on_stop: Callable = dict
     strategy: tf.distribute.Strategy | None = None
 
 
@@ -136,6 +139,8 @@ class _Trainer:
                 # An epoch is over when its figures are known, so one interrupted behind its last step is ended first.
                 self._epoch(len(self.history), callbacks, bar)
                 self.stopped = bool(self.run.model.stop_training)  # set by callbacks
+                if self.stopped:
+                    self.history[-1] |= self.run.on_stop()
                 self._save_if_due()
         except KeyboardInterrupt:
             if self._whole:
@@ -152,14 +157,17 @@ class _Trainer:
         left = run.steps_per_epoch - first
         for images, labels in itertools.islice(distribute(self.strategy, batches, run.batch_size), left):
             self._one_step(images, labels, callbacks, bar)
+            if run.model.stop_training:
+                break
         done = self.step - epoch * run.steps_per_epoch
-        if done != run.steps_per_epoch:
+        whole = done == run.steps_per_epoch
+        if not whole and not run.model.stop_training:
             raise InputError(
                 f"{run.name}: the data ended after {done} of {run.steps_per_epoch} batches of epoch {epoch}"
             )
-        logs = {name: value / run.steps_per_epoch for name, value in self.sums.items()}
-        logs |= run.on_epoch_end(epoch)
-        self.history.append({"epoch": epoch, **logs})
+        logs = {name: value / done for name, value in self.sums.items()}
+        logs |= run.on_epoch_end(epoch) if whole else {}
+        self.history.append({"epoch": epoch, **({} if whole else {"steps": done}), **logs})
         logger.info("%s epoch %d/%d %s", run.name, epoch + 1, run.epochs, _text(logs))
         callbacks.on_epoch_end(epoch, logs)
 

@@ -19,12 +19,15 @@ from scarlet_tf.models.network import Arrays, Network, build_network, set_arrays
 from scarlet_tf.space import Architecture
 from scarlet_tf.spec import NetworkSpec
 from scarlet_tf.training.batch_norm import moving_statistics, recalibrate
+from scarlet_tf.training.deadline import Deadline, closing_figures
 from scarlet_tf.training.distillation import Distillation, load_teacher
 from scarlet_tf.training.distribution import copy_variables, is_chief
 from scarlet_tf.training.evaluation import evaluate, inference
+from scarlet_tf.training.forecast import Forecast
 from scarlet_tf.training.inputs import as_split, count_classes, image_shape, plain, training_batches
 from scarlet_tf.training.loop import Run, train
 from scarlet_tf.training.losses import Loss
+from scarlet_tf.training.memory import out_of_memory_explained, variable_bytes
 from scarlet_tf.training.optimizers import make_schedule
 from scarlet_tf.training.settings import check_names, check_ranges, from_mapping
 
@@ -94,6 +97,7 @@ def retrain(
     num_classes: int | None = None,
     strategy: tf.distribute.Strategy | None = None,
     callbacks=(),
+    max_hours: float | None = None,
 ) -> tuple[Network, dict]:
     """Trains the network of `architecture` and returns (model answering logits, figures).
 
@@ -106,9 +110,11 @@ def retrain(
         initial: starting weights by name, such as those of a folded path; needs the NetworkSpec that they fit.
         input_shape, num_classes: of an Architecture's network; by default the first image's shape, and one more class
             than the greatest label. A tf.data.Dataset does not tell its labels: num_classes is needed with it.
+        max_hours: training ends within this time, see Deadline; the learning rate's schedule is not rescaled to it.
 
-    Figures: {"history", "validation": {"accuracy", "loss", "num_examples"}, "steps"}. Raises InputError for bad
-    values, for a NetworkSpec that does not answer logits, and when the folder holds another run's checkpoints.
+    Figures: {"history", "validation": {"accuracy", "loss", "num_examples"}, "steps"}, and "stopped": "max_hours" when that
+    limit ended it. Raises InputError for bad values, for a NetworkSpec that does not answer logits, when the folder holds
+    another run's checkpoints, and, after a few steps, when the machine's memory will not suffice.
     """
     config = from_mapping(RetrainConfig, config)
     if isinstance(architecture, Architecture):
@@ -120,6 +126,7 @@ def retrain(
     data, validation = (as_split(part, architecture.num_classes) for part in (train_data, validation_data))
     steps = data.steps_per_epoch(config.batch_size)
     strategy = strategy or tf.distribute.get_strategy()
+    deadline = Deadline("retrain", max_hours, steps, config.epochs, strategy)
     with strategy.scope():
         model = build_network(architecture, dropout=config.dropout, seed=config.seed)
         if initial is not None:
@@ -146,6 +153,9 @@ def retrain(
         figures = evaluate(twin, validation.batches(config.batch_size), forward)
         return {f"validation_{name}": figures[name] for name in ("accuracy", "loss")}
 
+    advice = f"a retrain.batch_size smaller than {config.batch_size}"
+    later = variable_bytes(model, optimizer)
+    forecast = Forecast("retrain", steps, config.epochs, advice, later_bytes=later, max_hours=max_hours)
     run = Run(
         name="retrain",
         model=model,
@@ -158,18 +168,20 @@ def retrain(
         settings=_settings(config, model, initial),
         folder=None if run_dir is None else f"{run_dir}/retrain",
         checkpoint_seconds=config.checkpoint_seconds,
-        callbacks=tuple(callbacks),
+        callbacks=(*callbacks, forecast, deadline),
         on_epoch_end=validate,
+        on_stop=deadline.reason,
         strategy=strategy,
     )
-    history = train(run)
+    with out_of_memory_explained("retrain", advice):
+        history = train(run)
     optimizer.finalize_variable_values(model.trainable_variables)  # the averaged weights
     sync()
     _recalibrate(twin, data, config)
     figures = evaluate(twin, validation.batches(config.batch_size), forward)
     if run_dir is not None and is_chief(strategy):
         save_model(twin, f"{run_dir}/retrain/model.keras")
-    return twin, {"history": history, "validation": figures, "steps": len(history) * steps}
+    return twin, {"history": history, "validation": figures, **closing_figures(history, steps)}
 
 
 def save_model(model: keras.Model, path) -> None:

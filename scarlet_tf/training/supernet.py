@@ -10,13 +10,16 @@ import tensorflow as tf
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.training.deadline import Deadline, closing_figures
 from scarlet_tf.training.fair_step import SupernetStep
 from scarlet_tf.training.inputs import as_split, training_batches
 from scarlet_tf.training.loop import Run, train
 from scarlet_tf.training.losses import Loss
+from scarlet_tf.training.memory import out_of_memory_explained
 from scarlet_tf.training.optimizers import SelectiveSGD, make_schedule
 from scarlet_tf.training.sampling import sample_paths
 from scarlet_tf.training.settings import check_names, check_ranges, from_mapping
+from scarlet_tf.training.watching import close, make_monitor, memory_advice, watchers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +29,11 @@ class SupernetConfig:
     skip: what a skipped layer is, for whoever makes the supernet; sampling: "strict_fair" or "uniform" (SPOS);
     execution: "lanes" (memory of all paths, no control flow) or "sequential" (memory of one path; the only one for
     uniform sampling); weight_decay: L2, added once a step; checkpoint_seconds: time between checkpoints.
+
+    None of the following changes what is trained. monitor_paths: how many random paths are scored at each epoch's end, 0
+    for none (see Monitor; a path costs 1,512 forward passes of an image, where training costs a forward and a backward
+    pass for each image of the epoch and each path of a step); csv, tensorboard: whether the epochs' figures go to
+    `supernet/log.csv`, and to events in `supernet/tensorboard/`, which needs the package tensorboard.
     """
 
     epochs: int = 60
@@ -41,14 +49,20 @@ class SupernetConfig:
     execution: Literal["sequential", "lanes"] = "sequential"
     seed: int = 0
     checkpoint_seconds: float = 60.0
+    monitor_paths: int = 0
+    csv: bool = False
+    tensorboard: bool = False
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - pydantic reads it off the class
 
     def __post_init__(self):
         check_ranges("supernet", self, at_least_1=("epochs", "batch_size"), positive=("learning_rate",))
         check_ranges("supernet", self, at_least_0=("weight_decay", "warmup_epochs", "checkpoint_seconds"))
-        check_ranges("supernet", self, whole=("seed",), below_1=("momentum", "label_smoothing"))
+        check_ranges("supernet", self, whole=("seed", "monitor_paths"), below_1=("momentum", "label_smoothing"))
         check_names("supernet", self)
+        for key in ("csv", "tensorboard"):
+            if not isinstance(getattr(self, key), bool):
+                raise InputError(f"supernet.{key}: expected true or false, got {getattr(self, key)!r}")
         if self.sampling == "uniform" and self.execution == "lanes":
             raise InputError("supernet.execution: expected 'sequential' with sampling 'uniform', got 'lanes'")
 
@@ -60,8 +74,13 @@ def train_supernet(
     strategy: tf.distribute.Strategy | None = None,
     run_dir=None,
     callbacks=(),
+    validation_data=None,
+    max_hours: float | None = None,
 ) -> dict:
-    """Trains `supernet` in place and returns {"history": one dict an epoch, "steps": their number}.
+    """Trains `supernet` in place and returns {"history": one dict an epoch, "steps": how many were done}.
+
+    A training that `max_hours` ended has "stopped": "max_hours" besides, also in the history's last row; one with a
+    monitor has "monitor": whether its ranking can be trusted.
 
     Args:
         train_data: a split, a batched tf.data.Dataset of (images [B, H, W, C], labels [B]), or a pair of arrays; labels
@@ -70,13 +89,18 @@ def train_supernet(
         strategy: a tf.distribute strategy in whose scope the supernet was made; batch_size is the global one.
         run_dir: checkpoints go to `<run_dir>/supernet`; called again, training continues from the newest one.
         callbacks: Keras callbacks.
+        validation_data: held-out images for the monitor, as `train_data`; needed where config.monitor_paths is not 0.
+        max_hours: training ends within this time, see Deadline; the learning rate's schedule is not rescaled to it.
 
-    Raises InputError for bad values, and when the folder holds another run's checkpoints.
+    Raises InputError for bad values, when the folder holds another run's checkpoints, and, after a few steps, when the
+    machine's memory will not suffice.
     """
     config = from_mapping(SupernetConfig, config)
     data = as_split(train_data, supernet.num_classes)
     steps = data.steps_per_epoch(config.batch_size)
     strategy = strategy or tf.distribute.get_strategy()
+    replicas, folder = strategy.num_replicas_in_sync, None if run_dir is None else f"{run_dir}/supernet"
+    deadline = Deadline("supernet", max_hours, steps, config.epochs, strategy)
     with strategy.scope():
         optimizer = _optimizer(config, steps)
         optimizer.build(supernet.trainable_variables)
@@ -87,8 +111,10 @@ def train_supernet(
             config.execution,
             config.weight_decay,
             selective=config.sampling == "uniform",
-            num_replicas=strategy.num_replicas_in_sync,
+            num_replicas=replicas,
         )
+    monitor = make_monitor(supernet, optimizer, config, data, validation_data, folder, replicas)
+    watching = watchers(supernet, optimizer, config, monitor, steps, folder, replicas, max_hours)
     run = Run(
         name="supernet",
         model=supernet,
@@ -100,13 +126,16 @@ def train_supernet(
         epochs=config.epochs,
         extra=lambda step: sample_paths(config.sampling, supernet.space, config.seed, step),
         settings=_settings(config, supernet),
-        folder=None if run_dir is None else f"{run_dir}/supernet",
+        folder=folder,
         checkpoint_seconds=config.checkpoint_seconds,
-        callbacks=tuple(callbacks),
+        callbacks=(*callbacks, *watching, deadline),
+        on_epoch_end=monitor.on_epoch_end if monitor else lambda epoch: {},
+        on_stop=deadline.reason,
         strategy=strategy,
     )
-    history = train(run)
-    return {"history": history, "steps": len(history) * steps}
+    with out_of_memory_explained("supernet", memory_advice(config)):
+        history = train(run)
+    return {"history": history, **closing_figures(history, steps), **close(monitor)}
 
 
 def _optimizer(config: SupernetConfig, steps_per_epoch: int) -> SelectiveSGD:
@@ -123,6 +152,7 @@ def _optimizer(config: SupernetConfig, steps_per_epoch: int) -> SelectiveSGD:
 def _settings(config: SupernetConfig, supernet: Supernet) -> dict:
     """What a checkpoint must agree with for training to continue from it."""
     settings = dataclasses.asdict(config)
-    del settings["checkpoint_seconds"], settings["execution"]  # neither changes what is computed
+    for key in ("checkpoint_seconds", "execution", "monitor_paths", "csv", "tensorboard"):
+        del settings[key]  # none changes what is computed
     made = {"skip": supernet.skip, "space": supernet.space.fingerprint, "num_classes": supernet.num_classes}
     return {**settings, **made}

@@ -1,0 +1,99 @@
+"""Memory of this process, in bytes: what it has used at most, and what it can still have.
+
+A container's limit (cgroup, version 1 or 2) counts like the machine's: past either, Linux kills the process without a word.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import psutil
+import tensorflow as tf
+
+from scarlet_tf.errors import InputError
+
+
+def peak_bytes() -> int:
+    """The greatest resident set so far; where the system does not keep it (it does on Linux), the present one."""
+    with contextlib.suppress(OSError):
+        found = re.search(r"^VmHWM:\s+(\d+) kB", pathlib.Path("/proc/self/status").read_text(), re.MULTILINE)
+        if found:
+            return int(found[1]) * 1024
+    return psutil.Process().memory_info().rss
+
+
+def limit_bytes() -> int:
+    """What the machine has, or its containers' limits allow, whichever is least."""
+    return min(psutil.virtual_memory().total, *cgroup_limits())
+
+
+def reachable_bytes() -> int:
+    """The resident set that this process can grow to at the moment: what it has and what is free, within the limit."""
+    own = psutil.Process().memory_info().rss
+    return min(limit_bytes(), own + psutil.virtual_memory().available)
+
+
+def cgroup_limits(root="/") -> list[int]:
+    """The memory limits of the control groups that this process is in, innermost first; none outside Linux.
+
+    `root`: where proc and sys are mounted.
+    """
+    root = pathlib.Path(root)
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    return [limit for line in lines for file in _limit_files(line, root) for limit in _limit(file)]
+
+
+def _limit_files(line: str, root: pathlib.Path) -> Iterator[pathlib.Path]:
+    """The files that may hold a limit, for one line `number:controllers:path` of /proc/self/cgroup."""
+    _, controllers, path = line.split(":", 2)
+    if controllers and "memory" not in controllers.split(","):
+        return
+    mount, name = root / "sys/fs/cgroup", "memory.max"
+    if controllers:
+        mount, name = mount / "memory", "memory.limit_in_bytes"
+    group = mount / path.lstrip("/")
+    yield group / name
+    # A container sees its own group at the mount's top, whatever the path says.
+    yield from (parent / name for parent in group.parents if parent.is_relative_to(mount))
+
+
+def _limit(file: pathlib.Path) -> Iterator[int]:
+    with contextlib.suppress(OSError, ValueError):  # version 2 writes "max" where there is no limit
+        yield int(file.read_text())
+
+
+def gpu_names() -> list[str]:
+    """The logical GPUs' names, such as "/device:GPU:0"."""
+    return [device.name for device in tf.config.list_logical_devices("GPU")]
+
+
+def gpu_peak_bytes() -> int | None:
+    """The most that any GPU has held at once; None without one."""
+    return max((tf.config.experimental.get_memory_info(name)["peak"] for name in gpu_names()), default=None)
+
+
+@contextlib.contextmanager
+def out_of_memory_explained(name: str, advice: str) -> Iterator[None]:
+    """Turns TensorFlow's error for memory that cannot be had, a GPU's above all, into an InputError with `advice`."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        first = str(error.message).splitlines()[0][:200]
+        raise InputError(f"{name}: the memory does not suffice ({first}); use {advice}") from error
+
+
+def variable_bytes(model, optimizer) -> int:
+    """What a copy of all variables takes, as a checkpoint makes one."""
+    return sum(4 * int(np.prod(variable.shape)) for variable in (*model.variables, *optimizer.variables))
+
+
+def gibibytes(count: float) -> str:
+    """A number of bytes as text, in GiB."""
+    return f"{count / 2**30:.2f} GiB"

@@ -1,0 +1,111 @@
+"""What train_supernet attaches to the training loop: forecast, monitor and log files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.training.checkpoints import as_array
+from scarlet_tf.training.footprint import least_activation_bytes
+from scarlet_tf.training.forecast import Forecast
+from scarlet_tf.training.inputs import as_split
+from scarlet_tf.training.log_files import log_callbacks
+from scarlet_tf.training.memory import gpu_names, variable_bytes
+from scarlet_tf.training.monitor import FIGURES, Monitor
+from scarlet_tf.training.panel import Panel
+from scarlet_tf.training.ranking import panel_paths
+
+if TYPE_CHECKING:
+    from scarlet_tf.training.supernet import SupernetConfig
+
+logger = logging.getLogger("scarlet_tf")
+
+
+def make_monitor(
+    supernet: Supernet,
+    optimizer,
+    config: SupernetConfig,
+    train,
+    validation_data,
+    folder,
+    num_replicas: int = 1,
+    writes: bool = True,
+) -> Monitor | None:
+    """The Monitor that `config.monitor_paths` asks for, or None; InputError when it has no images to score on.
+
+    With several replicas it measures a copy of the supernet: the statistics of their batch normalisations differ, and
+    putting one's back would change the others'. `writes`: False in all workers but the chief.
+    """
+    if not config.monitor_paths:
+        return None
+    if validation_data is None:
+        raise InputError(f"supernet.monitor_paths: expected 0 without validation_data, got {config.monitor_paths}")
+    validation = as_split(validation_data, supernet.num_classes)
+    paths = panel_paths(supernet.space, config.monitor_paths, config.seed)
+    measured, refresh = (supernet, lambda: None) if num_replicas == 1 else _copy_of(supernet)
+    panel = Panel(measured, paths, train, validation, config.seed, refresh)
+    file = None if folder is None else f"{folder}/monitor.json"
+    return Monitor(panel, optimizer, config.sampling, config.seed, file, writes)
+
+
+def _copy_of(supernet: Supernet) -> tuple[Supernet, Callable[[], None]]:
+    """(a supernet like it, a function that gives it the same weights); statistics are measured for each path anyway."""
+    copy = Supernet.from_config(supernet.get_config())
+
+    def refresh() -> None:
+        for mine, its in zip(copy.trainable_variables, supernet.trainable_variables, strict=True):
+            mine.assign(as_array(its))
+
+    return copy, refresh
+
+
+def watchers(
+    supernet: Supernet,
+    optimizer,
+    config: SupernetConfig,
+    monitor: Monitor | None,
+    steps_per_epoch: int,
+    folder,
+    num_replicas: int = 1,
+    max_hours: float | None = None,
+    writes: bool = True,
+) -> list:
+    """The Keras callbacks that a supernet's training has besides the user's: log files as configured, and a Forecast.
+
+    `writes`: False in all workers but the chief.
+    """
+    columns = ("accuracy", "loss", *(FIGURES if monitor else ()))
+    logs = log_callbacks("supernet", config.tensorboard and writes, config.csv and writes, folder, columns)
+    # A GPU's memory cannot be asked for beforehand; there TensorFlow says so itself when it does not suffice.
+    least = least_activation_bytes(supernet, config.batch_size, config.execution, num_replicas)
+    forecast = Forecast(
+        "supernet",
+        steps_per_epoch,
+        config.epochs,
+        memory_advice(config),
+        least_bytes=0 if gpu_names() else least,
+        later_bytes=variable_bytes(supernet, optimizer) + (monitor.panel.image_bytes() if monitor else 0),
+        max_hours=max_hours,
+    )
+    return [*logs, forecast]
+
+
+def memory_advice(config: SupernetConfig) -> str:
+    """What makes a step need less memory."""
+    advice = f"a supernet.batch_size smaller than {config.batch_size}"
+    if config.execution == "lanes":
+        advice = "supernet.execution: sequential, which keeps one path at a time instead of all, or " + advice
+    return advice
+
+
+def close(monitor: Monitor | None) -> dict:
+    """{"monitor": the verdict}, said in the log if this process measured anything; {} without a monitor."""
+    if monitor is None:
+        return {}
+    found = monitor.verdict()
+    if monitor.measured:
+        logger.info("supernet monitor: %s", found["text"])
+    return {"monitor": found}

@@ -1,0 +1,92 @@
+"""The CSV table and TensorBoard's events of a training, over interruptions too."""
+
+import csv
+import importlib.util
+
+import pytest
+import tensorflow as tf
+from test_train_supernet import CONFIG, SPACE, Interrupt, data
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.training.supernet import train_supernet
+
+LOGGED = {**CONFIG, "csv": True}
+
+
+def train(config, run_dir, **options):
+    return train_supernet(
+        Supernet(SPACE, num_classes=5), data(), config, validation_data=data(20), run_dir=run_dir, **options
+    )
+
+
+def table(run_dir):
+    with (run_dir / "supernet" / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_table_has_a_row_an_epoch(tmp_path):
+    history = train({**LOGGED, "monitor_paths": 3}, tmp_path)["history"]
+    rows = table(tmp_path)
+    names = ["epoch", "accuracy", "loss", "panel_accuracy", "panel_deviation", "skip_bias", "stability"]
+    assert list(rows[0]) == names
+    assert [{name: row[name] for name in names} for row in rows] == [
+        {name: str(row.get(name, "NA")) for name in names} for row in history
+    ]
+
+
+def test_a_resumed_table_has_no_row_twice(tmp_path):
+    """The checkpoint is two epochs old when the process is killed: their rows are written again."""
+    stop = Interrupt(9, RuntimeError("killed"))
+    with pytest.raises(RuntimeError):
+        train(LOGGED, tmp_path, callbacks=[stop])
+    assert len(table(tmp_path)) == 2
+    with (tmp_path / "supernet" / "log.csv").open("a") as file:
+        file.write("2,0.1")  # torn
+    history = train({**LOGGED, "monitor_paths": 3}, tmp_path)["history"]
+    rows = table(tmp_path)
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert [row["loss"] for row in rows] == [str(row["loss"]) for row in history]
+
+
+def test_columns_of_before_are_kept(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(LOGGED, tmp_path, callbacks=[Interrupt(6, KeyboardInterrupt())])
+    train({**LOGGED, "monitor_paths": 3}, tmp_path)
+    rows = table(tmp_path)
+    assert [row["panel_accuracy"] == "NA" for row in rows] == [True, False, False]
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="needs the package tensorboard")
+def test_tensorboard_gets_the_epochs(tmp_path):
+    config = {**CONFIG, "tensorboard": True, "monitor_paths": 3}
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path, callbacks=[Interrupt(6, KeyboardInterrupt())])
+    history = train(config, tmp_path)["history"]
+    found = {}
+    for file in sorted((tmp_path / "supernet" / "tensorboard" / "train").glob("events*")):
+        for event in tf.compat.v1.train.summary_iterator(str(file)):
+            for value in event.summary.value:
+                found.setdefault(value.tag, {})[event.step] = float(tf.make_ndarray(value.tensor))
+    assert set(found["epoch_learning_rate"]) == {0, 1, 2}
+    for name in ("loss", "accuracy", "panel_accuracy"):
+        assert [found[f"epoch_{name}"][row["epoch"]] for row in history] == pytest.approx(
+            [row[name] for row in history]
+        )
+
+
+def test_tensorboard_that_is_not_installed_is_bad_input(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        InputError, match=r"supernet.tensorboard: expected the package tensorboard.*scarlet_tf\[tensorboard\]"
+    ):
+        train({**CONFIG, "tensorboard": True}, tmp_path)
+
+
+@pytest.mark.parametrize("key", ["csv", "tensorboard"])
+def test_log_files_need_a_folder_and_a_switch(key):
+    with pytest.raises(InputError, match=f"supernet.{key}: expected false without a run_dir, got true"):
+        train({**CONFIG, key: True}, None)
+    with pytest.raises(InputError, match=f"supernet.{key}: expected true or false, got 1"):
+        train({**CONFIG, key: 1}, None)

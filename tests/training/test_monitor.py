@@ -1,0 +1,196 @@
+"""The monitor's figures, its record over interruptions, and that training does not notice it."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from test_train_supernet import CONFIG, SPACE, Interrupt, data, weights
+from tiny import tiny_space
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.files import read_json, write_json
+from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.search.evaluator import Evaluator
+from scarlet_tf.training import panel
+from scarlet_tf.training.inputs import as_split
+from scarlet_tf.training.panel import Panel
+from scarlet_tf.training.ranking import count_skips, histogram, panel_paths, skip_bias, stability, update_counts
+from scarlet_tf.training.sampling import uniform_paths
+from scarlet_tf.training.supernet import train_supernet
+from scarlet_tf.training.verdict import verdict
+
+MONITORED = {**CONFIG, "monitor_paths": 3}
+
+
+def train(supernet, config=MONITORED, **options):
+    return train_supernet(supernet, data(), config, validation_data=data(20), **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"execution": "sequential"}, {"execution": "sequential", "sampling": "uniform"}]
+)
+def test_training_is_bit_identical_with_and_without_a_monitor(options):
+    plain, watched = (Supernet(SPACE, num_classes=5) for _ in range(2))
+    history = train(plain, {**CONFIG, **options})["history"]
+    monitored = train(watched, {**MONITORED, **options})["history"]
+    for one, other in zip(weights(plain), weights(watched), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert [{key: row[key] for key in ("epoch", "accuracy", "loss")} for row in monitored] == history
+
+
+def test_the_record_holds_every_epoch_and_the_history_its_figures(tmp_path):
+    figures = train(Supernet(SPACE, num_classes=5), run_dir=tmp_path)
+    record = read_json(tmp_path / "supernet" / "monitor.json")
+    assert np.shape(record["panel"]) == (3, SPACE.num_layers) and record["examples"] == 20
+    assert [row["epoch"] for row in record["epochs"]] == [0, 1, 2]
+    assert [row["steps"] for row in record["epochs"]] == [4, 8, 12]
+    assert record["update_counts"] == [[12] * SPACE.num_choices] * SPACE.num_layers  # strictly fair
+    for row, logged in zip(record["epochs"], figures["history"], strict=True):
+        assert sum(row["histogram"]) == 3
+        assert row["mean"] == pytest.approx(np.mean(row["accuracies"]))
+        assert (logged["panel_accuracy"], logged["panel_deviation"]) == (row["mean"], row["deviation"])
+        assert logged.get("stability") == row["stability"] and logged.get("skip_bias") == row["skip_bias"]
+    assert figures["monitor"] == record["verdict"]
+    assert train(Supernet(SPACE, num_classes=5), run_dir=tmp_path) == figures  # read back, not measured again
+
+
+def test_an_interrupted_monitor_ends_with_the_same_record(tmp_path):
+    """Interrupted in the second epoch; a row that an unsaved epoch left is replaced."""
+    config = {**MONITORED, "sampling": "uniform", "execution": "sequential"}
+    straight = train(Supernet(SPACE, num_classes=5), config, run_dir=tmp_path / "straight")
+    stop = Interrupt(6, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        train(Supernet(SPACE, num_classes=5), config, run_dir=tmp_path / "resumed", callbacks=[stop])
+    file = tmp_path / "resumed" / "supernet" / "monitor.json"
+    torn = read_json(file)
+    write_json(file, torn | {"epochs": [*torn["epochs"], torn["epochs"][0] | {"epoch": 1, "mean": 9.0}]})
+    resumed = train(Supernet(SPACE, num_classes=5), config, run_dir=tmp_path / "resumed")
+    assert resumed == straight
+    assert read_json(file) == read_json(tmp_path / "straight" / "supernet" / "monitor.json")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"panel": [[9]], "examples": 20, "epochs": []}'])
+def test_a_record_that_cannot_be_used_begins_anew(tmp_path, content):
+    file = tmp_path / "supernet" / "monitor.json"
+    file.parent.mkdir()
+    file.write_text(content)
+    train(Supernet(SPACE, num_classes=5), run_dir=tmp_path)
+    assert len(read_json(file)["epochs"]) == 3
+
+
+def test_a_run_goes_on_with_another_panel(tmp_path):
+    """monitor_paths is not part of what a checkpoint must agree with."""
+    with pytest.raises(KeyboardInterrupt):
+        train(Supernet(SPACE, num_classes=5), run_dir=tmp_path, callbacks=[Interrupt(6, KeyboardInterrupt())])
+    history = train(Supernet(SPACE, num_classes=5), {**CONFIG, "monitor_paths": 2}, run_dir=tmp_path)["history"]
+    assert len(history) == 3
+    record = read_json(tmp_path / "supernet" / "monitor.json")
+    assert [row["epoch"] for row in record["epochs"]] == [1, 2] and len(record["panel"]) == 2
+
+
+def test_a_panel_scores_as_the_searchs_evaluator_does(monkeypatch):
+    """Same images for both: all validation images, and as many training batches as the panel takes."""
+    supernet = Supernet(SPACE, num_classes=5)
+    train_supernet(supernet, data(), CONFIG)
+    before = weights(supernet)
+    monkeypatch.setattr(panel, "BATCH_SIZE", 10)
+    monkeypatch.setattr(panel, "RECALIBRATION_BATCHES", 3)
+    paths = panel_paths(SPACE, 4, seed=0)
+    found = Panel(supernet, paths, as_split(data()), as_split(data(20))).accuracies()
+    evaluator = Evaluator(supernet, data(20), data(), recalibration_batches=3, batch_size=10)
+    assert found == [evaluator.evaluate(path)["accuracy"] for path in paths]
+    for one, other in zip(before, weights(supernet), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_large_validation_set_is_sampled_the_same_way_each_time(monkeypatch):
+    monkeypatch.setattr(panel, "EXAMPLES", 7)
+    supernet = Supernet(SPACE, num_classes=5)
+    for source in (data(20), tf.data.Dataset.from_tensor_slices(data(20)).batch(4)):
+        measured = Panel(supernet, panel_paths(SPACE, 2, 0), as_split(data()), as_split(source))
+        assert measured.num_examples == 7
+        assert measured.accuracies() == measured.accuracies()
+        assert all(float(7 * accuracy).is_integer() for accuracy in measured.accuracies())
+
+
+def test_a_monitor_under_two_replicas(two_replicas, tmp_path):
+    with two_replicas.scope():
+        supernet = Supernet(SPACE, num_classes=5)
+    history = train(supernet, strategy=two_replicas, run_dir=tmp_path)["history"]
+    assert all(0 <= row["panel_accuracy"] <= 1 for row in history)
+
+
+def test_a_monitor_without_images_is_refused():
+    with pytest.raises(InputError, match=r"supernet\.monitor_paths: expected 0 without validation_data, got 3"):
+        train_supernet(Supernet(SPACE, num_classes=5), data(), MONITORED)
+
+
+# -- figures, by hand ------------------------------------------------------------------------------------------
+
+
+def test_panel_paths_are_distinct_within_a_small_space_and_a_function_of_the_seed():
+    space = tiny_space()  # 4 ** 4 paths
+    everything = panel_paths(space, 1000, seed=0)
+    assert everything.shape == (256, 4) and len(np.unique(everything, axis=0)) == 256
+    np.testing.assert_array_equal(panel_paths(space, 9, 3), panel_paths(space, 9, 3))
+    assert not np.array_equal(panel_paths(space, 9, 3), panel_paths(space, 9, 4))
+    large = tiny_space(stages=space.stages * 4)  # 4 ** 16
+    drawn = panel_paths(large, 5, 0)
+    assert drawn.shape == (5, 16) and drawn.min() >= 0 and drawn.max() <= 3
+
+
+def test_skips_are_counted():
+    assert count_skips(tiny_space(), np.array([[3, 3, 0, 1], [0, 1, 2, 0], [3, 3, 3, 3]])).tolist() == [2, 0, 4]
+
+
+def test_histogram_has_ten_bins_and_keeps_the_ends():
+    assert histogram([0.0, 0.05, 0.95, 1.0, 0.31]) == [2, 0, 0, 1, 0, 0, 0, 0, 0, 2]
+
+
+def test_skip_bias_by_hand():
+    assert skip_bias([0.2, 0.4, 0.6, 0.8], [3, 2, 1, 0]) == pytest.approx(0.3 - 0.7)
+    assert skip_bias([0.2, 0.4], [1, 1]) is None
+
+
+def test_stability_by_hand():
+    """Of the six pairs of four paths one changes its order: tau = (5 - 1) / 6."""
+    assert stability([0.1, 0.2, 0.3, 0.4], [0.1, 0.3, 0.2, 0.4]) == pytest.approx(4 / 6)
+    assert stability([0.1, 0.2], [0.5, 0.5]) is None
+    assert stability((), [0.5, 0.6]) is None
+
+
+def test_update_counts_of_uniform_sampling_add_up_over_resumption():
+    space = tiny_space()
+    whole = update_counts("uniform", space, 7, 0, 20)
+    np.testing.assert_array_equal(
+        whole, update_counts("uniform", space, 7, 0, 9) + update_counts("uniform", space, 7, 9, 20)
+    )
+    assert whole.sum(axis=1).tolist() == [20] * 4
+    first = [uniform_paths(space, 7, step)[0, 0] for step in range(20)]
+    assert whole[0].tolist() == np.bincount(first, minlength=4).tolist()
+    assert update_counts("strict_fair", space, 7, 5, 9).tolist() == [[4] * 4] * 4
+
+
+GOOD = {"mean": 0.5, "deviation": 0.05, "skip_bias": -0.02, "stability": 0.8}
+
+
+@pytest.mark.parametrize(
+    ("change", "trusted", "text"),
+    [
+        ({}, True, "nothing speaks against the ranking"),
+        ({"skip_bias": None}, True, "nothing speaks against"),
+        ({"stability": None}, None, "two epochs have to be compared"),
+        ({"stability": 0.3}, False, "Kendall's tau 0.30, 0.6 wanted"),
+        ({"skip_bias": -0.08}, False, "their bias is 1.6 deviations"),
+        ({"mean": 0.15}, False, "1.5 times chance"),
+        # The sampling error of 1000 images at 50 % is sqrt(0.25 / 1000) = 0.0158.
+        ({"deviation": 0.02}, False, "deviation 1.3 times the sampling error"),
+    ],
+)
+def test_verdict_by_hand(change, trusted, text):
+    found = verdict(GOOD | change, num_examples=1000, num_classes=10)
+    assert found["trusted"] is trusted
+    assert text in found["text"]
+
+
+def test_verdict_without_an_epoch():
+    assert verdict(None, 10, 10)["trusted"] is None
