@@ -80,6 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     for name, text in _STAGE_HELP.items():
         _add_stage(commands, name, text)
+    _add_rank(commands)
     _add_cost(commands)
     _add_verify(commands)
     return parser
@@ -105,6 +106,12 @@ def _add_stage(commands, name: str, text: str) -> None:
     command = _add_command(commands, name, text, example, _stage)
     command.set_defaults(stage=name)
     _add_config(command, required=True)
+
+
+def _add_rank(commands) -> None:
+    text = "measure how well the supernet orders networks, by training some of them on their own; resumable"
+    command = _add_command(commands, "rank", text, "scarlet rank configs/digits.yaml --run-dir runs/digits", _rank)
+    _add_config(command, required=False)
 
 
 def _add_config(command: argparse.ArgumentParser, required: bool) -> None:
@@ -181,6 +188,14 @@ def _stage(arguments: argparse.Namespace) -> None:
         figures = pipeline.run_stage(arguments.stage, config, run_dir, arguments.config)
     if read_tf_config().is_chief:
         _show(arguments, figures, functools.partial(print_figures, arguments.stage))
+
+
+def _rank(arguments: argparse.Namespace) -> None:
+    with _run_folder(arguments) as (config, run_dir):
+        from scarlet_tf import pipeline
+
+        figures = pipeline.run_ranking(config, run_dir)
+    _show(arguments, figures, functools.partial(print_figures, "rank"))
 
 
 def _verify(arguments: argparse.Namespace) -> None:
