@@ -259,7 +259,9 @@ def test_run_folder_of_another_user_space_names_the_field(tmp_path):
 
 def test_keys_may_be_allowed_to_differ(tmp_path):
     claim_run_dir(tmp_path, parse_config(values()))
-    claim_run_dir(tmp_path, parse_config(values(seed=1)), frozenset({"seed", "data.seed", "search.seed"}))
+    claim_run_dir(
+        tmp_path, parse_config(values(seed=1)), frozenset({"seed", "data.seed", "search.seed", "ranking.seed"})
+    )
 
 
 @pytest.mark.real_sections
