@@ -34,6 +34,8 @@ _LAZY = {
     "RetrainConfig": "scarlet_tf.training.network",
     "retrain": "scarlet_tf.training.network",
     "evaluate": "scarlet_tf.training.evaluation",
+    "RankingConfig": "scarlet_tf.ranking.config",
+    "rank": "scarlet_tf.ranking.run",
     "Evaluator": "scarlet_tf.search.evaluator",
     "SearchConfig": "scarlet_tf.search.run",
     "SearchResult": "scarlet_tf.search.run",

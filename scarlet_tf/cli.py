@@ -81,6 +81,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     for name, text in _STAGE_HELP.items():
         _add_stage(commands, name, text)
+    _add_rank(commands)
     _add_cost(commands)
     _add_verify(commands)
     return parser
@@ -109,6 +110,12 @@ def _add_stage(commands, name: str, text: str) -> None:
     _add_config(command, required=True)
     if name in ("train-supernet", "retrain"):
         _add_max_hours(command, "training")
+
+
+def _add_rank(commands) -> None:
+    text = "measure how well the supernet orders networks, by training some of them on their own; resumable"
+    command = _add_command(commands, "rank", text, "scarlet rank configs/digits.yaml --run-dir runs/digits", _rank)
+    _add_config(command, required=False)
 
 
 def _add_config(command: argparse.ArgumentParser, required: bool) -> None:
@@ -201,6 +208,14 @@ def _stage(arguments: argparse.Namespace) -> None:
         figures = pipeline.run_stage(arguments.stage, config, run_dir, arguments.config, max_hours=arguments.max_hours)
     if read_tf_config().is_chief:
         _show(arguments, figures, functools.partial(print_figures, arguments.stage))
+
+
+def _rank(arguments: argparse.Namespace) -> None:
+    with _run_folder(arguments) as (config, run_dir):
+        from scarlet_tf import pipeline
+
+        figures = pipeline.run_ranking(config, run_dir)
+    _show(arguments, figures, functools.partial(print_figures, "rank"))
 
 
 def _verify(arguments: argparse.Namespace) -> None:

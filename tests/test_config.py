@@ -7,6 +7,7 @@ import yaml
 
 from scarlet_tf.config import ExportConfig, claim_run_dir, differing_keys, load_config, parse_config, sections
 from scarlet_tf.errors import InputError
+from scarlet_tf.ranking.config import RankingConfig
 from scarlet_tf.space import SearchSpace
 
 CONFIGS = sorted(pathlib.Path(__file__).parents[1].glob("configs/*.yaml"))
@@ -55,6 +56,7 @@ def few_sections(request, monkeypatch):
     if "real_sections" in request.keywords:
         return
     stand_ins = {"data": Data, "supernet": Training, "search": Search, "retrain": Training, "export": ExportConfig}
+    stand_ins["ranking"] = RankingConfig
     monkeypatch.setattr(sections, "section_types", lambda: stand_ins)
 
 
@@ -104,7 +106,7 @@ def test_top_level_seed_reaches_the_sections_that_set_none():
     [
         ({"serch": {}}, "serch: unknown key; did you mean search?"),
         ({"search": {"generation": 1}}, "search.generation: unknown key; did you mean search.generations?"),
-        ({"search": {"epochs": 1}}, "search.epochs: unknown key; did you mean supernet.epochs or retrain.epochs?"),
+        ({"search": {"epochs": 1}}, "search.epochs: unknown key; did you mean supernet.epochs or retrain.epochs"),
         ({"search": {"zzz": 1}}, "search.zzz: unknown key; expected one of generations, max_multiply_adds, seed"),
         (
             {"retrain": {"optimizer": {"rte": 1}}},
@@ -257,7 +259,9 @@ def test_run_folder_of_another_user_space_names_the_field(tmp_path):
 
 def test_keys_may_be_allowed_to_differ(tmp_path):
     claim_run_dir(tmp_path, parse_config(values()))
-    claim_run_dir(tmp_path, parse_config(values(seed=1)), frozenset({"seed", "data.seed", "search.seed"}))
+    claim_run_dir(
+        tmp_path, parse_config(values(seed=1)), frozenset({"seed", "data.seed", "search.seed", "ranking.seed"})
+    )
 
 
 @pytest.mark.real_sections
@@ -271,6 +275,14 @@ def test_keys_that_change_no_result_may_differ(tmp_path):
     claim_run_dir(tmp_path, config(execution="sequential", checkpoint_seconds=5.0))
     with pytest.raises(InputError, match=r"supernet.learning_rate: 0.045 in the folder, 0.5 now"):
         claim_run_dir(tmp_path, config(execution="lanes", learning_rate=0.5))
+
+
+@pytest.mark.real_sections
+def test_a_run_can_be_ranked_with_other_settings(tmp_path):
+    """Nothing in the run depends on them, and a ranking keeps its results by settings."""
+    values = {"data": {"source": "digits"}, "space": "s1"}
+    claim_run_dir(tmp_path, parse_config(values))
+    claim_run_dir(tmp_path, parse_config({**values, "ranking": {"architectures": 50, "epochs": 3}}))
 
 
 def test_differing_keys_are_dotted():

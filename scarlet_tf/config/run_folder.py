@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -12,9 +13,11 @@ from scarlet_tf.config.schema import Config, load_config
 from scarlet_tf.config.validation import show
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import write_text
+from scarlet_tf.ranking.config import RankingConfig
 
 # Keys that may differ when a run folder is used again, since nothing that is computed depends on them: `lanes` that ran
-# out of memory may go on as `sequential`. Whatever else changed would mix two experiments.
+# out of memory may go on as `sequential`. A ranking leads to no other stage and keeps its results by their settings.
+# Whatever else changed would mix two experiments.
 MAY_DIFFER = frozenset(
     {
         "data.memory_bytes",
@@ -25,6 +28,7 @@ MAY_DIFFER = frozenset(
         "supernet.monitor_paths",
         "supernet.tensorboard",
     }
+    | {f"ranking.{field.name}" for field in dataclasses.fields(RankingConfig)}
 )
 
 

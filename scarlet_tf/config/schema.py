@@ -17,6 +17,7 @@ from scarlet_tf.space import SearchSpace
 
 if TYPE_CHECKING:
     from scarlet_tf.data.datasets import DataConfig
+    from scarlet_tf.ranking.config import RankingConfig
     from scarlet_tf.search.run import SearchConfig
     from scarlet_tf.training.network import RetrainConfig
     from scarlet_tf.training.supernet import SupernetConfig
@@ -34,6 +35,7 @@ class Config:
     search: SearchConfig
     retrain: RetrainConfig
     export: ExportConfig
+    ranking: RankingConfig
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, every default written out; `parse_config` reads it back."""

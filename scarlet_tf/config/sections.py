@@ -12,7 +12,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.space import SearchSpace
 
 FORMATS = ("float32", "float16", "dynamic", "int8")
-SECTIONS = ("data", "space", "supernet", "search", "retrain", "export")
+SECTIONS = ("data", "space", "supernet", "search", "retrain", "export", "ranking")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +40,7 @@ class ExportConfig:
 def section_types() -> dict[str, type]:
     """The dataclass of each section except `space`; imported late, because some of their modules import TensorFlow."""
     from scarlet_tf.data.datasets import DataConfig
+    from scarlet_tf.ranking.config import RankingConfig
     from scarlet_tf.search.run import SearchConfig
     from scarlet_tf.training.network import RetrainConfig
     from scarlet_tf.training.supernet import SupernetConfig
@@ -50,6 +51,7 @@ def section_types() -> dict[str, type]:
         "search": SearchConfig,
         "retrain": RetrainConfig,
         "export": ExportConfig,
+        "ranking": RankingConfig,
     }
 
 

@@ -19,6 +19,7 @@ except ImportError:  # Windows: two processes on one run folder are then not not
 logger = logging.getLogger("scarlet_tf")
 # Where a run writes; nothing else is touched, for a user may have named a folder that holds other files, too.
 _PLACES = ("", "supernet", "search", "retrain", "export", "export/saved_model")
+_PLACES += ("ranking", "ranking/*", "ranking/*/*/retrain")
 
 
 @contextlib.contextmanager
@@ -36,7 +37,7 @@ def alone_in(folder) -> Iterator[None]:
     with file:
         _lock(file, folder)
         for place in _PLACES:
-            for path in (folder / place).glob(f".*.????????{TEMPORARY}"):
+            for path in folder.glob(str(pathlib.PurePath(place, f".*.????????{TEMPORARY}"))):
                 _remove(path)
         yield
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from scarlet_tf.cluster import read_tf_config
-from scarlet_tf.config import Config, check_run_dir, claim_run_dir
+from scarlet_tf.config import MAY_DIFFER, Config, check_run_dir, claim_run_dir
 from scarlet_tf.cost import cost_table
 from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.errors import InputError
@@ -84,6 +84,13 @@ class Run:
     @property
     def supernet(self) -> Supernet:
         return self.supernet_and_figures[0]
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """What decides a path's accuracy, the dataset and the training settings: measurements belong to it."""
+        resolved = self.config.to_dict()["supernet"]
+        decisive = {key: value for key, value in resolved.items() if f"supernet.{key}" not in MAY_DIFFER}
+        return {"dataset": self.data.fingerprint, "supernet": decisive}
 
     @functools.cached_property
     def network(self) -> keras.Model:

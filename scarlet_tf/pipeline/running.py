@@ -14,6 +14,7 @@ from scarlet_tf.config import Config, check_run_dir
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.pipeline.claim import alone_in
+from scarlet_tf.pipeline.ranking import check_ranking, rank_networks
 from scarlet_tf.pipeline.run import Run, open_run
 from scarlet_tf.pipeline.stages import STAGES, Stage
 from scarlet_tf.pipeline.summary import stage_seconds, summarize
@@ -54,6 +55,18 @@ def run_stage(name: str, config: Config, folder, config_path="CONFIG", max_hours
         run = open_run(config, folder, strategy, max_hours)
         _do(run, STAGES[name])
         return read_json(STAGES[name].result(run)) if cluster.is_chief else {}
+
+
+def run_ranking(config: Config, folder) -> dict:
+    """Trains the supernet if that is not done yet, and measures how well it orders networks; returns the figures."""
+    if len(read_tf_config().tasks) > 1:
+        raise InputError(f"{VARIABLE}: rank runs in one process; unset it")
+    with alone_in(folder):
+        run = open_run(config, folder)
+        check_ranking(run)
+        _do(run, STAGES["train-supernet"])
+        with _timed(run, "rank"):
+            return rank_networks(run)
 
 
 def _check_predecessors(name: str, run: Run, config_path) -> None:

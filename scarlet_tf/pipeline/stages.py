@@ -7,7 +7,6 @@ import pathlib
 from collections.abc import Callable
 
 from scarlet_tf.cluster import read_tf_config
-from scarlet_tf.config import MAY_DIFFER
 from scarlet_tf.cost import count_spec
 from scarlet_tf.files import write_json
 from scarlet_tf.pipeline.exporting import export
@@ -35,17 +34,13 @@ def _train_supernet(run: Run) -> None:
 
 
 def _search(run: Run) -> None:
-    # The dataset and the training settings decide the accuracies, so a journal belongs to them.
-    resolved = run.config.to_dict()["supernet"]
-    decisive = {key: value for key, value in resolved.items() if f"supernet.{key}" not in MAY_DIFFER}
-    context = {"dataset": run.data.fingerprint, "supernet": decisive}
     search(
         run.supernet,
         run.data.validation,
         run.config.search,
         run.folder,
         recalibration_data=run.plain_train,
-        context=context,
+        context=run.context,
     )
 
 

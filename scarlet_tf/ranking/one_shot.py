@@ -1,0 +1,48 @@
+"""One-shot accuracies of architectures, with BN recalibrated for each and with the supernet's running statistics."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+
+from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.progress import progress_bar
+from scarlet_tf.ranking.store import Store, name_of
+from scarlet_tf.search.evaluator import Evaluator
+from scarlet_tf.space import Architecture
+
+
+def measure_one_shot(
+    supernet: Supernet,
+    architectures: Sequence[Architecture],
+    train_data,
+    validation_data,
+    folder,
+    recalibration_batches: int = 20,
+    batch_size: int = 128,
+    seed: int = 0,
+    context: Mapping | str | None = None,
+) -> list[dict]:
+    """One {"recalibrated": accuracy, "running": accuracy} for each architecture, 0 to 1, on the validation images.
+
+    What was measured is kept in a folder of `folder`, so an interrupted call goes on where it stopped. `context`: plain
+    JSON that names the supernet and the data, to which the kept results belong; `seed`: of the order of training images.
+    """
+    options = {"recalibration_batches": recalibration_batches, "batch_size": batch_size, "seed": seed}
+    store = Store(folder, "one_shot", {**options, "space": supernet.space.fingerprint, "context": context})
+    missing = [a for a in architectures if store.known(name_of(a)) is None]
+    if missing:
+        make = functools.partial(Evaluator, supernet, validation_data, batch_size=batch_size, seed=seed)
+        evaluators = {
+            "recalibrated": make(recalibration_data=train_data, recalibration_batches=recalibration_batches),
+            "running": make(),
+        }
+        with progress_bar("one-shot", len(architectures), len(architectures) - len(missing)) as bar:
+            for architecture in missing:
+                store.get(name_of(architecture), functools.partial(_measure, evaluators, architecture))
+                bar.advance()
+    return [store.known(name_of(architecture)) for architecture in architectures]
+
+
+def _measure(evaluators: Mapping[str, Evaluator], architecture: Architecture) -> dict:
+    return {name: evaluator.evaluate(architecture)["accuracy"] for name, evaluator in evaluators.items()}

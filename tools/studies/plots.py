@@ -1,0 +1,89 @@
+"""The studies' figures as PNG files; redrawn after each result, so that an unfinished study has them, too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from scarlet_tf.ranking.plot import save_figure
+
+_TITLES = {"recalibrated": "BN recalibrated", "running": "running BN statistics"}
+
+
+def histograms(path, accuracies: Sequence[Mapping], measurements: Sequence[str]) -> None:
+    """One-shot accuracies of the panel, all seeds together, a panel for each measurement and a colour for each supernet."""
+    figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+    names = list(dict.fromkeys(row["supernet"] for row in accuracies))
+    for axes, measurement in zip(figure.subplots(1, len(measurements), squeeze=False)[0], measurements, strict=True):
+        values = [
+            100 * np.concatenate([row[measurement] for row in accuracies if row["supernet"] == name]) for name in names
+        ]
+        edges = np.histogram_bin_edges(np.concatenate(values), 30)
+        for name, part in zip(names, values, strict=True):
+            axes.hist(part, edges, alpha=0.6, label=name)
+        axes.set_title(_TITLES[measurement])
+        axes.set_xlabel("one-shot validation accuracy (%)")
+        axes.set_ylabel("paths")
+        axes.legend()
+    save_figure(figure, path)
+
+
+def curves(path, histories: Sequence[Mapping]) -> None:
+    """Training loss, training and validation accuracy by epoch: seeds thin, their mean (where all have come) thick."""
+    shown = (("loss", "training loss", 1), ("accuracy", "training accuracy (%)", 100))
+    shown += (("validation_accuracy", "validation accuracy (%)", 100),)
+    figure = Figure(figsize=(12.8, 4.2), layout="constrained")
+    skips = list(dict.fromkeys(row["skip"] for row in histories))
+    for axes, (key, label, scale) in zip(figure.subplots(1, len(shown)), shown, strict=True):
+        for number, skip in enumerate(skips):
+            lines = [
+                [(entry["epoch"] + 1, scale * entry[key]) for entry in row["history"] if key in entry]
+                for row in histories
+                if row["skip"] == skip
+            ]
+            for line in lines:
+                axes.plot(*zip(*line, strict=True), color=f"C{number}", alpha=0.3, linewidth=0.8)
+            axes.plot(*np.mean(lines, axis=0).T, color=f"C{number}", label=f"{skip} ({len(lines)} seeds)")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    save_figure(figure, path)
+
+
+def heatmaps(path, matrices: Sequence[Mapping], labels: Sequence[str]) -> None:
+    """Cosines between choices, in the mean over seeds: a row for each supernet, a column for each layer."""
+    names = list(dict.fromkeys(row["supernet"] for row in matrices))
+    layers = list(dict.fromkeys(row["layer"] for row in matrices))
+    figure = Figure(figsize=(1.5 + 4.2 * len(layers), 3.8 * len(names)), layout="constrained")
+    grid = figure.subplots(len(names), len(layers), squeeze=False)
+    for name, line in zip(names, grid, strict=True):
+        for layer, axes in zip(layers, line, strict=True):
+            found = [row["cosine"] for row in matrices if (row["supernet"], row["layer"]) == (name, layer)]
+            image = axes.imshow(np.mean(found, axis=0), vmin=-1, vmax=1, cmap="coolwarm")
+            axes.set_title(f"{name}, layer {layer}")
+            axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
+            axes.set_yticks(range(len(labels)), labels)
+    figure.colorbar(image, ax=grid, label="cosine similarity of outputs")
+    save_figure(figure, path)
+
+
+def taus(path, rows: Sequence[Mapping], series: Mapping) -> None:
+    """Kendall's tau of each supernet and seed with its 95 % interval."""
+    figure = Figure(figsize=(2.5 + 0.7 * len(rows), 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    for number, (name, (marker, label)) in enumerate(series.items()):
+        shift = 0.12 * (2 * number - 1)
+        known = [(place, row) for place, row in enumerate(rows) if row[f"low_{name}"] is not None]
+        places = [place + shift for place, _ in known]
+        lines = axes.vlines(places, *([row[f"{end}_{name}"] for _, row in known] for end in ("low", "high")))
+        tau = [row[f"tau_{name}"] for _, row in known]
+        axes.scatter(places, tau, marker=marker, color=f"C{number}", label=label)
+        lines.set_color(f"C{number}")
+    axes.set_xticks(range(len(rows)), [f"{row['supernet']}\nseed {row['seed']}" for row in rows])
+    axes.set_ylabel("Kendall's tau, 95 % bootstrap interval")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    save_figure(figure, path)

@@ -1,0 +1,196 @@
+"""Study: one study as a value, read from YAML; every mistake is named by its key."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+from scarlet_tf.config.validation import show, to_plain, validate_section
+from scarlet_tf.config.yaml_reader import override, parse_yaml
+from scarlet_tf.data.data_config import DataConfig
+from scarlet_tf.errors import InputError
+from scarlet_tf.ranking.config import RankingConfig
+from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.training.network import RetrainConfig
+from scarlet_tf.training.settings import check_ranges
+from scarlet_tf.training.supernet import SupernetConfig
+
+_FORBID = {"extra": "forbid"}
+
+
+@dataclasses.dataclass(frozen=True)
+class PanelConfig:
+    """`paths` different random paths, the same for every supernet; BN is recalibrated over so many batches of images."""
+
+    paths: int = 50
+    seed: int = 0
+    recalibration_batches: int = 10
+    batch_size: int = 250
+    __pydantic_config__: ClassVar[dict] = _FORBID
+
+    def __post_init__(self):
+        check_ranges("panel", self, at_least_1=("paths", "recalibration_batches", "batch_size"), whole=("seed",))
+
+
+@dataclasses.dataclass(frozen=True)
+class CurvesConfig:
+    """A stand-alone network, `architecture`, that is trained once with each kind of skip in it."""
+
+    architecture: str
+    skips: tuple[Literal["let", "relu", "identity", "nothing"], ...] = ("let", "relu")
+    __pydantic_config__: ClassVar[dict] = _FORBID
+
+    def __post_init__(self):
+        if not self.skips or len(set(self.skips)) != len(self.skips):
+            raise InputError(f"curves.skips: expected at least one kind and no repeats, got {list(self.skips)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class SimilarityConfig:
+    """The layers (0 is the first) whose choices are compared, on `images` images behind `prefixes` random paths."""
+
+    layers: tuple[int, ...]
+    prefixes: int = 8
+    images: int = 256
+    seed: int = 0
+    __pydantic_config__: ClassVar[dict] = _FORBID
+
+    def __post_init__(self):
+        check_ranges("similarity", self, at_least_1=("prefixes", "images"), whole=("seed",))
+
+
+KINDS: dict[str, dict[str, type]] = {
+    "one_shot": {"panel": PanelConfig},
+    "curves": {"curves": CurvesConfig, "retrain": RetrainConfig},
+    "similarity": {"similarity": SimilarityConfig},
+    "ranking": {"ranking": RankingConfig, "retrain": RetrainConfig},
+}
+_COMMON = ("study", "base", "seeds", "data", "space", "supernet", "supernets")
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """One study: `supernets` by name (none for curves), and the sections of its kind by theirs."""
+
+    name: str
+    kind: str
+    seeds: tuple[int, ...]
+    data: DataConfig
+    space: SearchSpace
+    supernets: dict[str, SupernetConfig]
+    sections: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, every default written out."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "seeds": list(self.seeds),
+            "data": to_plain(DataConfig, self.data),
+            "space": self.space.to_dict(),
+            "supernets": {name: to_plain(SupernetConfig, config) for name, config in self.supernets.items()},
+            **{name: to_plain(KINDS[self.kind][name], section) for name, section in self.sections.items()},
+        }
+
+
+def load_study(path, overrides: Sequence[str] = ()) -> Study:
+    """The study in the YAML file `path`, named after the file; `base` names a file whose keys it takes over.
+
+    `supernet` holds what all `supernets` share. One InputError lists every mistake found.
+    """
+    path = pathlib.Path(path)
+    values = _read(path)
+    if "base" in values:
+        values = {**_read(path.parent / str(values["base"])), **values}
+    for text in overrides:
+        override(values, text)
+    mistakes: list[str] = []
+    kind = values.get("study")
+    if kind not in KINDS:
+        raise InputError(f"{path}: study: expected one of {', '.join(KINDS)}, got {show(kind)}")
+    known = (*_COMMON, *KINDS[kind])
+    mistakes += [f"{key}: unknown key; expected one of {', '.join(known)}" for key in values if key not in known]
+    study = Study(
+        name=path.stem,
+        kind=kind,
+        seeds=_seeds(values.get("seeds"), mistakes),
+        data=validate_section("data", DataConfig, values.get("data") or {}, mistakes),
+        space=_space(values.get("space"), mistakes),
+        supernets=_supernets(values, kind, mistakes),
+        sections={
+            name: validate_section(name, section, values.get(name) or {}, mistakes)
+            for name, section in KINDS[kind].items()
+        },
+    )
+    if not mistakes:
+        study = dataclasses.replace(study, space=dataclasses.replace(study.space, input_size=study.data.image_size))
+        mistakes += _misfits(study)
+    if mistakes:
+        raise InputError("\n  ".join([f"{path}:", *mistakes]) if len(mistakes) > 1 else f"{path}: {mistakes[0]}")
+    return study
+
+
+def _read(path: pathlib.Path) -> dict:
+    try:
+        values = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: expected a readable YAML file: {reason}") from error
+    if not isinstance(values, Mapping):
+        raise InputError(f"{path}: expected a mapping, got {show(values)}")
+    return dict(values)
+
+
+def _seeds(raw: Any, mistakes: list[str]) -> tuple[int, ...]:
+    fits = isinstance(raw, list) and raw and all(type(seed) is int and seed >= 0 for seed in raw)
+    if not fits or len(set(raw)) != len(raw):
+        mistakes.append(f"seeds: expected a list of different integers >= 0, got {show(raw)}")
+        return ()
+    return tuple(raw)
+
+
+def _space(raw: Any, mistakes: list[str]) -> SearchSpace | None:
+    try:
+        return SearchSpace.from_name(raw) if isinstance(raw, str) else SearchSpace.from_dict(raw)
+    except InputError as error:
+        mistakes.append(str(error))
+        return None
+
+
+def _supernets(values: Mapping, kind: str, mistakes: list[str]) -> dict[str, SupernetConfig]:
+    if kind == "curves":
+        return {}
+    shared, variants = values.get("supernet") or {}, values.get("supernets")
+    if not isinstance(shared, Mapping) or not isinstance(variants, Mapping) or not variants:
+        mistakes.append(f"supernets: expected a mapping of names to what differs from supernet, got {show(variants)}")
+        return {}
+    found = {}
+    for name, changes in variants.items():
+        if not isinstance(changes, Mapping) or "seed" in changes:
+            mistakes.append(f"supernets.{name}: expected a mapping without seed, got {show(changes)}")
+            continue
+        found[name] = validate_section(f"supernets.{name}", SupernetConfig, {**shared, **changes}, mistakes)
+    return found
+
+
+def _misfits(study: Study) -> list[str]:
+    """What is wrong between sections that are each right."""
+    if study.kind == "curves":
+        try:
+            Architecture.parse(study.sections["curves"].architecture, study.space)
+        except InputError as error:
+            return [f"curves.{error}"]
+    if study.kind == "one_shot" and study.sections["panel"].paths > study.space.size:
+        return [f"panel.paths: expected at most the space's {study.space.size} paths"]
+    if study.kind == "similarity":
+        layers, last = study.sections["similarity"].layers, study.space.num_layers - 1
+        if not layers or not all(0 <= layer <= last for layer in layers) or study.space.num_choices < 2:
+            return [f"similarity.layers: expected layers from 0 to {last} with at least 2 choices, got {list(layers)}"]
+    if study.kind == "ranking":
+        try:
+            study.sections["ranking"].training(study.sections["retrain"])
+        except InputError as error:
+            return [str(error)]
+    return []

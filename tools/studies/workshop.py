@@ -1,0 +1,86 @@
+"""Workshop: the dataset, the trained supernets and the result files of a study; supernets are shared among studies."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import gc
+import logging
+import pathlib
+from collections.abc import Iterator
+
+from scarlet_tf.config.validation import to_plain
+from scarlet_tf.data.data_config import DataConfig
+from scarlet_tf.data.datasets import ImageData, load_dataset
+from scarlet_tf.files import write_json
+from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.pipeline.run import plain
+from scarlet_tf.ranking.store import digest
+from scarlet_tf.training.supernet import SupernetConfig, train_supernet
+from studies.settings import Study
+
+logger = logging.getLogger("scarlet_tf")
+_IMMATERIAL = {"execution", "checkpoint_seconds"}
+
+
+class Workshop:
+    """Where a study works.
+
+    Args:
+        study: the study.
+        out: `<out>/<study's name>` takes its results, `<out>/cache` what other studies can use, too.
+    """
+
+    def __init__(self, study: Study, out):
+        self.study = study
+        self.folder = pathlib.Path(out) / study.name
+        self.cache = pathlib.Path(out) / "cache"
+
+    @functools.cached_property
+    def data(self) -> ImageData:
+        return load_dataset(self.study.data)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        size = self.study.data.image_size
+        return (size, size, 3)
+
+    @functools.cached_property
+    def data_context(self) -> dict:
+        """Names the images and their division: what is kept belongs to it."""
+        config = {key: value for key, value in to_plain(DataConfig, self.study.data).items() if key != "memory_bytes"}
+        return {"dataset": self.data.fingerprint, "data": config}
+
+    def context(self, config: SupernetConfig) -> dict:
+        """Names a trained supernet."""
+        settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in _IMMATERIAL}
+        return {**self.data_context, "space": self.study.space.fingerprint, "supernet": settings}
+
+    def supernets(self) -> Iterator[tuple[str, int, SupernetConfig, Supernet]]:
+        """(name, seed, settings, supernet) of each supernet of the study, trained now or taken from the cache.
+
+        All names of a seed come before the next seed, so that what is there early can already be compared.
+        """
+        for seed in self.study.seeds:
+            for name, config in self.study.supernets.items():
+                config = dataclasses.replace(config, seed=seed)
+                logger.info("%s: supernet %s, seed %d", self.study.name, name, seed)
+                yield name, seed, config, self._trained(config)
+                gc.collect()  # graphs of a supernet that is done with refer to one another
+
+    def _trained(self, config: SupernetConfig) -> Supernet:
+        context = self.context(config)
+        folder = self.cache / f"supernet-{digest(context)}"
+        if not (folder / "settings.json").exists():
+            write_json(folder / "settings.json", context)
+        supernet = Supernet(
+            self.study.space, self.input_shape, self.data.num_classes, skip=config.skip, seed=config.seed
+        )
+        train_supernet(supernet, self.data.train, config, run_dir=folder)
+        return supernet
+
+    def save(self, rows: list[dict], summary: list[dict], complete: bool, **details) -> dict:
+        """Writes result.json, also while the study is not complete; returns it without details, which may be long."""
+        table = {"study": self.study.name, "complete": complete, "rows": rows, "summary": summary}
+        write_json(self.folder / "result.json", plain({**table, "settings": self.study.to_dict(), **details}))
+        return plain(table)
