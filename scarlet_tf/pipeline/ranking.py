@@ -25,4 +25,4 @@ def check_ranking(run: Run) -> None:
 def rank_networks(run: Run) -> dict:
     """The figures, which `ranking/result.json` then holds, too."""
     config, data = run.config, run.data
-    return rank(run.supernet, data.train, data.validation, config.ranking, config.retrain, run.folder, run.context)
+    return rank(run.supernet, run.plain_train, data.validation, config.ranking, config.retrain, run.folder, run.context)
