@@ -72,7 +72,7 @@ class Run:
         with strategy.scope():
             distributed = self._new_supernet()
         figures = train_supernet(distributed, self.plain_train, settings, strategy, **options)
-        copy_variables(distributed, supernet)
+        copy_variables(distributed, supernet, strategy)
         return supernet, figures
 
     def _new_supernet(self) -> Supernet:

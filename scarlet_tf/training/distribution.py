@@ -66,10 +66,27 @@ def distribute(strategy: tf.distribute.Strategy, batches: Callable, batch_size: 
     return strategy.distribute_datasets_from_function(own)
 
 
-def copy_variables(source, target) -> None:
-    """Gives `target`, a model made outside a strategy, what the same model made inside one holds.
+def read_variables(model, strategy: tf.distribute.Strategy) -> list:
+    """The arrays of `model.variables`; BN's statistics, which every replica has its own of, as their mean.
 
-    BN's statistics are the mean over the replicas; several workers must all call this.
+    Several workers must all call this.
     """
-    for to, from_ in zip(target.variables, source.variables, strict=True):
-        to.assign(as_array(from_))
+    arrays = [as_array(variable) for variable in model.variables]
+    if strategy.num_replicas_in_sync == 1:
+        return arrays
+    places = [i for i, v in enumerate(model.variables) if not v.trainable and v.dtype.startswith("float")]
+
+    @tf.function(autograph=False)
+    def means():
+        own = strategy.run(lambda: [tf.identity(model.variables[i].value) for i in places])
+        return [strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None) for value in own]
+
+    for i, mean in zip(places, means(), strict=True):
+        arrays[i] = mean.numpy()
+    return arrays
+
+
+def copy_variables(source, target, strategy: tf.distribute.Strategy) -> None:
+    """Gives `target`, a model made outside the strategy, what the same model made inside it holds."""
+    for variable, array in zip(target.variables, read_variables(source, strategy), strict=True):
+        variable.assign(array)

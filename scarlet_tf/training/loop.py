@@ -25,8 +25,8 @@ import tensorflow as tf
 from scarlet_tf.errors import InputError, WorkerLostError
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.training import kernels  # noqa: F401 - puts TensorFlow's kernels to use
-from scarlet_tf.training.checkpoints import Checkpoints, as_array
-from scarlet_tf.training.distribution import distribute, is_chief, is_multi_worker
+from scarlet_tf.training.checkpoints import Checkpoints
+from scarlet_tf.training.distribution import distribute, is_chief, is_multi_worker, read_variables
 
 logger = logging.getLogger("scarlet_tf")
 
@@ -208,9 +208,9 @@ class _Trainer:
         if self.checkpoints is None or self._saved_state == state:
             return
         meta = {"settings": self.settings, "history": self.history, "sums": self.sums, "stopped": self.stopped}
-        arrays = {name: as_array(variable) for name, variable in self.variables.items()}
+        values = [*read_variables(self.run.model, self.strategy), *self.run.optimizer.variables]
         if self.writes:
-            self.checkpoints.save(self.step, arrays, meta)
+            self.checkpoints.save(self.step, dict(zip(self.variables, values, strict=True)), meta)
         self._saved_at, self._saved_state = time.monotonic(), state
 
     def _restore(self) -> None:

@@ -144,7 +144,7 @@ def retrain(
 
     def sync() -> None:
         if twin is not model:
-            copy_variables(model, twin)
+            copy_variables(model, twin, strategy)
 
     def validate(epoch: int) -> dict:
         if (epoch + 1) % config.validate_every_epochs:
