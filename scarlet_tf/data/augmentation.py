@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from scarlet_tf.data.decoding import can_crop, decode, decode_and_crop, jpeg_size
+from scarlet_tf.data.decoding import can_crop, decode, decode_and_crop
 
 
 def random_shift(pixels: tf.Tensor, margin: int, seed: tf.Tensor, flip: bool, rows: tuple | None = None) -> tf.Tensor:
@@ -49,12 +49,13 @@ def random_resized_crop_of_encoded(encoded: tf.Tensor, size: int, seed: tf.Tenso
     """`random_resized_crop` of the image that a scalar string encodes; of most JPEG files only the crop is decoded."""
     seeds = tf.random.split(seed, 3)
 
-    def crop_of_jpeg():
-        height, width = tf.unstack(jpeg_size(encoded))
-        begin, extent = _sample_box(tf.stack([height, width, 3]), seeds[0])
-        return decode_and_crop(encoded, tf.concat([begin[:2], extent[:2]], 0))
+    def choose(height_and_width):
+        begin, extent = _sample_box(tf.pad(height_and_width, [[0, 1]], constant_values=3), seeds[0])
+        return tf.concat([begin[:2], extent[:2]], 0)
 
-    crop = tf.cond(can_crop(encoded), crop_of_jpeg, lambda: _slice(decode(encoded), seeds[0]))
+    crop = tf.cond(
+        can_crop(encoded), lambda: decode_and_crop(encoded, choose), lambda: _slice(decode(encoded), seeds[0])
+    )
     return _after_crop(crop, size, seeds)
 
 

@@ -6,6 +6,8 @@ animation the first frame counts; transparency is dropped, 16-bit samples are re
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 _JPEG_BEGIN, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
@@ -41,37 +43,35 @@ def can_crop(encoded: tf.Tensor) -> tf.Tensor:
     return tf.cond(whole_jpeg, lambda: tf.image.extract_jpeg_shape(encoded)[2] <= 3, lambda: tf.constant(False))
 
 
-def jpeg_size(encoded: tf.Tensor) -> tf.Tensor:
-    """Height and width, int32 [2], that `decode` would give a JPEG file; only its header is read."""
-    size = tf.image.extract_jpeg_shape(encoded)[:2]
-    return tf.where(_orientation_if_any(encoded) >= 5, size[::-1], size)
+def decode_and_crop(encoded: tf.Tensor, choose: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    """A part of `decode(encoded)`, bit by bit, of which only that part is decoded; for files that pass `can_crop`.
 
-
-def decode_and_crop(encoded: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
-    """The part of `decode(encoded)` in box (top, left, height, width), int32 [4], bit by bit; only that is decoded.
-
-    For JPEG files that pass `can_crop`.
+    `choose` gets the image's height and width, int32 [2], as the file's header tells them, and answers the box (top,
+    left, height, width), int32 [4].
     """
-    exif_orientation = _orientation_if_any(encoded)
-    height, width = tf.unstack(jpeg_size(encoded))
-    top, left, rows, columns = tf.unstack(box)
-    # The box before `upright`, whose steps are undone last to first.
-    left = tf.where(_flips_columns(exif_orientation), width - left - columns, left)
-    top = tf.where(_flips_rows(exif_orientation), height - top - rows, top)
-    stored, turned = tf.stack([top, left, rows, columns]), tf.stack([left, top, columns, rows])
-    window = tf.where(exif_orientation >= 5, turned, stored)
-    begin, extent = window[:2], window[2:]
-    least = tf.maximum(begin - _MARGIN, 0)
-    most = tf.minimum(begin + extent + _MARGIN, tf.image.extract_jpeg_shape(encoded)[:2])
-    image = tf.image.decode_and_crop_jpeg(encoded, tf.concat([least, most - least], 0), channels=3)
-    image = tf.slice(image, tf.concat([begin - least, [0]], 0), tf.concat([extent, [3]], 0))
-    return upright(image, exif_orientation)
-
-
-def _orientation_if_any(encoded: tf.Tensor) -> tf.Tensor:
-    """`orientation`, where one test spares the search in the many files without EXIF."""
+    stored = tf.image.extract_jpeg_shape(encoded)[:2]
     has_exif = tf.strings.regex_full_match(tf.strings.substr(encoded, 0, _HEADER_BYTES), _HAS_EXIF)
-    return tf.cond(has_exif, lambda: orientation(encoded), lambda: tf.constant(1))
+
+    def turned():
+        value = orientation(encoded)
+        size = tf.where(value >= 5, stored[::-1], stored)
+        begin, extent = tf.split(choose(size), 2)
+        # The box before `upright`, whose steps are undone last to first.
+        flipped = tf.stack([_flips_rows(value), _flips_columns(value)])
+        begin = tf.where(flipped, size - begin - extent, begin)
+        box = tf.where(value >= 5, tf.concat([begin[::-1], extent[::-1]], 0), tf.concat([begin, extent], 0))
+        return upright(_decode_box(encoded, stored, box), value)
+
+    return tf.cond(has_exif, turned, lambda: _decode_box(encoded, stored, choose(stored)))
+
+
+def _decode_box(encoded: tf.Tensor, size: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
+    """The box of a JPEG file of height and width `size`, as it is stored."""
+    begin, extent = tf.split(box, 2)
+    least = tf.maximum(begin - _MARGIN, 0)
+    most = tf.minimum(begin + extent + _MARGIN, size)
+    image = tf.image.decode_and_crop_jpeg(encoded, tf.concat([least, most - least], 0), channels=3)
+    return tf.slice(image, tf.pad(begin - least, [[0, 1]]), tf.pad(extent, [[0, 1]], constant_values=3))
 
 
 def orientation(encoded: tf.Tensor) -> tf.Tensor:

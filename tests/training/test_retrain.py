@@ -4,6 +4,10 @@ import pytest
 import tensorflow as tf
 from tiny import images_and_labels, tiny_space
 
+from scarlet_tf.data.images import in_memory
+from scarlet_tf.data.policy import Policy
+from scarlet_tf.data.preprocessing import Preprocessing
+from scarlet_tf.data.splits import IndexedSplit
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.folding import fold
 from scarlet_tf.models.extract import extract
@@ -31,7 +35,9 @@ def data(count=60):
     return (images[:40], labels[:40]), (images[40:], labels[40:])
 
 
-@pytest.mark.parametrize("options", [{}, {"optimizer": "sgd", "schedule": "cosine", "ema": 0.0}])
+@pytest.mark.parametrize(
+    "options", [{}, {"optimizer": "sgd", "schedule": "cosine", "ema": 0.0}, {"optimizer": "adamw"}]
+)
 def test_retraining_learns(options):
     model, figures = retrain(ARCHITECTURE, *data(), {**CONFIG, "epochs": 12, **options}, **SHAPE)
     assert figures["validation"]["accuracy"] >= 0.8
@@ -58,6 +64,46 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path):
     assert resumed_figures == figures
     for key, array in get_arrays(straight).items():
         np.testing.assert_array_equal(array, get_arrays(resumed)[key], err_msg=key)
+
+
+def test_retraining_on_mixed_images_learns_and_resumes(tmp_path):
+    """Mixed labels are shares; validation keeps class numbers."""
+    images, labels = images_and_labels(np.random.default_rng(0), 60)
+    pixels = np.clip(images * 40 + 128, 0, 255).astype(np.uint8)
+    split = IndexedSplit(in_memory(pixels), np.arange(60), labels, Preprocessing(8))
+    train = split.subset(np.arange(40)).with_policy(Policy(5, random_erasing=0.1, mixup=0.2, cutmix=0.5))
+    arguments = (train, split.subset(np.arange(40, 60)))
+    config = {**CONFIG, "epochs": 12}
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        retrain(ARCHITECTURE, *arguments, config, tmp_path, callbacks=[Stop()], **SHAPE)
+    resumed, _ = retrain(ARCHITECTURE, *arguments, config, tmp_path, **SHAPE)
+    straight, figures = retrain(ARCHITECTURE, *arguments, config, **SHAPE)
+    assert figures["validation"]["accuracy"] >= 0.7
+    for key, array in get_arrays(straight).items():
+        np.testing.assert_array_equal(array, get_arrays(resumed)[key], err_msg=key)
+
+
+def test_adamw_decays_kernels_by_their_share_and_nothing_else():
+    """One step with and without decay differs by learning_rate * weight_decay * (the weights before), on kernels alone."""
+    rate, decay = 1e-3, 0.5
+
+    def after_one_step(weight_decay):
+        config = {"epochs": 1, "batch_size": 40, "optimizer": "adamw", "schedule": "constant", "learning_rate": rate}
+        config |= {"warmup_epochs": 0.0, "ema": 0.0, "recalibration_batches": 0, "dropout": 0.0}
+        return get_arrays(retrain(ARCHITECTURE, *data(), {**config, "weight_decay": weight_decay}, **SHAPE)[0])
+
+    before = get_arrays(build_network(ARCHITECTURE.lower((8, 8, 3), 5), dropout=0.0, seed=0))
+    without, decayed = after_one_step(0.0), after_one_step(decay)
+    for key, array in decayed.items():
+        expected = rate * decay * before[key] if before[key].ndim > 1 else np.zeros_like(array)
+        # The step's rounding, a few units in the last place of weights below 1.
+        np.testing.assert_allclose(without[key] - array, expected, atol=1e-6, err_msg=key)
 
 
 def test_model_file_answers_what_the_model_answers(tmp_path):
