@@ -115,6 +115,7 @@ def _add_stage(commands, name: str, text: str) -> None:
 def _add_rank(commands) -> None:
     text = "measure how well the supernet orders networks, by training some of them on their own; resumable"
     command = _add_command(commands, "rank", text, "scarlet rank configs/digits.yaml --run-dir runs/digits", _rank)
+    command.set_defaults(max_hours=None)
     _add_config(command, required=False)
 
 

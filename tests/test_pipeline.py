@@ -264,6 +264,10 @@ with alone_in({str(tmp_path)!r}):
 
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
     (tmp_path / "export" / "saved_model" / ".1.abcdefgh.tmp" / "new").mkdir(parents=True)
+    network = tmp_path / "ranking" / "standalone-0123456789ab" / "0-1"
+    (network / "retrain").mkdir(parents=True)
+    (network / "retrain" / ".checkpoint-000000001.npz.01234567.tmp").touch()
+    (network.parent / ".0-0.json.01234567.tmp").touch()
     (tmp_path / "supernet").mkdir()
     (tmp_path / "supernet" / ".checkpoint-000000001.npz.01234567.tmp").touch()
     (tmp_path / "supernet" / "checkpoint-000000001.npz").touch()

@@ -128,3 +128,10 @@ def test_bad_settings_are_refused_before_anything_is_trained(config_file, tmp_pa
     told = capsys.readouterr().err
     assert message in told and "Traceback" not in told
     assert not (tmp_path / "run/supernet").exists()
+
+
+def test_several_workers_are_refused(config_file, tmp_path, capsys, monkeypatch):
+    cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    assert cli.main(command(config_file, tmp_path / "run")) == 2
+    assert "TF_CONFIG: rank runs in one process; unset it" in capsys.readouterr().err
