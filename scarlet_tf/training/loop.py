@@ -165,6 +165,8 @@ class _Trainer:
             raise InputError(
                 f"{run.name}: the data ended after {done} of {run.steps_per_epoch} batches of epoch {epoch}"
             )
+        # Known before its row is in the history: a checkpoint that Ctrl-C causes between the two must not be continued.
+        self.stopped = not whole
         logs = {name: value / done for name, value in self.sums.items()}
         logs |= run.on_epoch_end(epoch) if whole else {}
         self.history.append({"epoch": epoch, **({} if whole else {"steps": done}), **logs})

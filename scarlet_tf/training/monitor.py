@@ -102,7 +102,7 @@ class Monitor:
             record = read_json(self.file)
             same = (record["panel"], record["examples"]) == (self.panel.paths.tolist(), self.panel.num_examples)
             if same:
-                return [row for row in record["epochs"] if row["accuracies"]]
+                return list(record["epochs"])
         except (InputError, KeyError, TypeError) as error:
             logger.warning("%s: not as it was written (%s); the record begins anew", self.file, error)
             return []

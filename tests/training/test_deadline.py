@@ -78,6 +78,19 @@ def test_an_ended_training_is_over_and_its_supernet_comes_back(monkeypatch, seco
         np.testing.assert_array_equal(one, other)
 
 
+def test_ctrl_c_behind_the_last_step_in_time_leaves_an_ended_training(monkeypatch, tmp_path):
+    class InterruptAtTheEnd(Ticking):
+        def on_epoch_end(self, epoch, logs=None):
+            raise KeyboardInterrupt
+
+    clock = InterruptAtTheEnd()
+    monkeypatch.setattr(supernet_module, "Deadline", functools.partial(Deadline, clock=clock))
+    options = {"run_dir": tmp_path, "callbacks": [clock], "max_hours": 3.5 / 3600}
+    with pytest.raises(KeyboardInterrupt):
+        train_supernet(Supernet(SPACE, num_classes=5), data(), CONFIG, **options)
+    assert train_supernet(Supernet(SPACE, num_classes=5), data(), CONFIG, run_dir=tmp_path)["steps"] == 3
+
+
 def test_the_schedule_is_not_rescaled(monkeypatch):
     """One epoch under a limit is the first of three, not a run of one epoch."""
     limited, _ = trained(monkeypatch, 8)
