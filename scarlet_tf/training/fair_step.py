@@ -153,5 +153,7 @@ def lanes_gradients(supernet: Supernet, loss: Loss, images, labels, paths, train
     with tf.GradientTape() as tape:
         logits = supernet.lanes(images, paths, training=training)
         num_lanes = logits.shape[0]
-        total, accuracy = loss(tf.tile(labels, [num_lanes]), tf.reshape(logits, [-1, logits.shape[-1]]))
+        total, accuracy = loss(
+            tf.tile(labels, [num_lanes] + [1] * (labels.shape.rank - 1)), tf.reshape(logits, [-1, logits.shape[-1]])
+        )
     return total, accuracy, tape.gradient(total, variables, unconnected_gradients=ZERO)

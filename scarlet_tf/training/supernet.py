@@ -11,6 +11,7 @@ import tensorflow as tf
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.training.deadline import Deadline, closing_figures
+from scarlet_tf.training.distribution import is_chief
 from scarlet_tf.training.fair_step import SupernetStep
 from scarlet_tf.training.inputs import as_split, training_batches
 from scarlet_tf.training.loop import Run, train
@@ -113,8 +114,9 @@ def train_supernet(
             selective=config.sampling == "uniform",
             num_replicas=replicas,
         )
-    monitor = make_monitor(supernet, optimizer, config, data, validation_data, folder, replicas)
-    watching = watchers(supernet, optimizer, config, monitor, steps, folder, replicas, max_hours)
+    writes = is_chief(strategy)
+    monitor = make_monitor(supernet, optimizer, config, data, validation_data, folder, replicas, writes)
+    watching = watchers(supernet, optimizer, config, monitor, steps, folder, replicas, max_hours, writes)
     run = Run(
         name="supernet",
         model=supernet,
