@@ -27,6 +27,7 @@ from scarlet_tf.progress import progress_bar
 from scarlet_tf.training import kernels  # noqa: F401 - puts TensorFlow's kernels to use
 from scarlet_tf.training.checkpoints import Checkpoints
 from scarlet_tf.training.distribution import distribute, is_chief, is_multi_worker, read_variables
+from scarlet_tf.training.graph_options import quick_to_first_step
 
 logger = logging.getLogger("scarlet_tf")
 
@@ -121,7 +122,7 @@ class _Trainer:
         if self._finished:
             return self.history
         self._save()  # a folder that cannot be written shows before any time is spent
-        with _seen_by_callbacks(run.model, run.optimizer), _lost_workers(run.name):
+        with _seen_by_callbacks(run.model, run.optimizer), _lost_workers(run.name), quick_to_first_step():
             callbacks.on_train_begin()
             with progress_bar(run.name, run.epochs * run.steps_per_epoch, self.step) as bar:
                 self._epochs(callbacks, bar)

@@ -1,0 +1,38 @@
+"""Which of TensorFlow's graph optimisations a training step goes through."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+# Passes that take a large part of the time to a supernet's first step and find nothing in it: shapes and constants are static,
+# nothing occurs twice, there is no layout to choose on a CPU. Without them the step takes the same time (docs/results.md).
+IDLE_PASSES = (
+    "arithmetic_optimization",
+    "common_subgraph_elimination",
+    "constant_folding",
+    "dependency_optimization",
+    "function_optimization",
+    "layout_optimizer",
+    "loop_optimization",
+    "shape_optimization",
+)
+
+
+@contextlib.contextmanager
+def quick_to_first_step() -> Iterator[None]:
+    """Leaves IDLE_PASSES out for all functions that are first called inside; on machines without a GPU only.
+
+    TensorFlow keeps these options for the whole process; what the caller had set is put back at the end.
+    """
+    if tf.config.list_physical_devices("GPU"):  # there the layout matters, and none of this was measured
+        yield
+        return
+    before = tf.config.optimizer.get_experimental_options()
+    tf.config.optimizer.set_experimental_options(dict.fromkeys(IDLE_PASSES, False))
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({name: before.get(name, True) for name in IDLE_PASSES})
