@@ -11,7 +11,6 @@ import tensorflow as tf
 # nothing occurs twice, there is no layout to choose on a CPU. Without them the step takes the same time (docs/results.md).
 IDLE_PASSES = (
     "arithmetic_optimization",
-    "common_subgraph_elimination",
     "constant_folding",
     "dependency_optimization",
     "function_optimization",
