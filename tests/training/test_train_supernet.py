@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import keras
 import numpy as np
@@ -104,7 +105,8 @@ def test_ctrl_c_behind_the_last_step_of_an_epoch_keeps_its_figures(tmp_path):
     assert history == train_supernet(Supernet(SPACE, num_classes=5), data(), CONFIG)["history"]
 
 
-def test_a_killed_process_resumes_to_the_same_weights(tmp_path):
+def test_a_process_killed_several_times_ends_with_the_same_weights(tmp_path, rng):
+    """`kill -9` at random moments: within a step, while a checkpoint is written, or between."""
     script = textwrap.dedent(f"""
         import sys
         sys.path[:0] = {[os.path.dirname(os.path.dirname(__file__)), os.path.dirname(__file__)]!r}
@@ -112,12 +114,14 @@ def test_a_killed_process_resumes_to_the_same_weights(tmp_path):
         t.train_supernet(t.Supernet(t.SPACE, num_classes=5), t.data(), {{**t.CONFIG, "checkpoint_seconds": 0}},
                          run_dir={str(tmp_path)!r}, callbacks=[t.SlowDown()])
     """)
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    for line in process.stdout:
-        if line.startswith("step 7"):  # of 12
-            process.send_signal(signal.SIGKILL)
-            break
-    assert process.wait() == -signal.SIGKILL
+    for last_step in (3, 2, 4):  # of 12
+        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+        for line in process.stdout:
+            if line.startswith(f"step {last_step}"):
+                time.sleep(rng.uniform(0, 0.25))
+                process.send_signal(signal.SIGKILL)
+                break
+        assert process.wait() == -signal.SIGKILL
     resumed, reference = (Supernet(SPACE, num_classes=5) for _ in range(2))
     train_supernet(resumed, data(), CONFIG, run_dir=tmp_path)
     train_supernet(reference, data(), CONFIG)
@@ -133,8 +137,6 @@ class SlowDown(keras.callbacks.Callback):
         self.steps = 0
 
     def on_train_batch_end(self, batch, logs=None):
-        import time
-
         self.steps += 1
         print("step", self.steps, flush=True)
         time.sleep(0.2)
