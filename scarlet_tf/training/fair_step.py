@@ -149,11 +149,10 @@ def lanes_gradients(supernet: Supernet, loss: Loss, images, labels, paths, train
 
     See `Supernet.lanes`.
     """
-    variables = [v.value for v in supernet.trainable_variables]
+    variables, labels = [v.value for v in supernet.trainable_variables], tf.convert_to_tensor(labels)
     with tf.GradientTape() as tape:
         logits = supernet.lanes(images, paths, training=training)
         num_lanes = logits.shape[0]
-        total, accuracy = loss(
-            tf.tile(labels, [num_lanes] + [1] * (labels.shape.rank - 1)), tf.reshape(logits, [-1, logits.shape[-1]])
-        )
+        repeated = tf.tile(labels, [num_lanes] + [1] * (labels.shape.rank - 1))
+        total, accuracy = loss(repeated, tf.reshape(logits, [-1, logits.shape[-1]]))
     return total, accuracy, tape.gradient(total, variables, unconnected_gradients=ZERO)

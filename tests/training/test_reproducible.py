@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import numpy as np
-import pytest
 from tiny import images_and_labels, tiny_space
 
 from scarlet_tf.models.supernet import Supernet
@@ -17,7 +16,7 @@ from scarlet_tf.training.supernet import train_supernet
 # Enough work side by side for TensorFlow's threads to finish in changing order.
 SPACE = SearchSpace(
     "busy",
-    stages=(Stage(16, 2, 1), Stage(24, 2, 2)),
+    stages=(Stage(16, 1, 1), Stage(24, 2, 2)),
     choices=(Choice(3, 3), Choice(6, 5, True), Choice(3, 7), Choice()),
     stem_channels=16,
     stem_stride=1,
@@ -25,7 +24,7 @@ SPACE = SearchSpace(
     tail_channels=64,
     input_size=16,
 )
-STEPS = 8
+STEPS = 6
 
 
 def supernet_digest(execution: str) -> str:
@@ -40,12 +39,11 @@ def digest(model) -> str:
     return hashlib.sha256(b"".join(np.asarray(v).tobytes() for v in model.variables)).hexdigest()
 
 
-@pytest.mark.parametrize("execution", ["lanes", "sequential"])
-def test_a_supernet_trained_twice_is_the_same(execution):
-    assert supernet_digest(execution) == supernet_digest(execution)
+def test_a_supernet_trained_sequentially_twice_is_the_same():
+    assert supernet_digest("sequential") == supernet_digest("sequential")
 
 
-def test_a_supernet_trained_in_another_process_is_the_same():
+def test_a_supernet_trained_as_lanes_in_two_processes_is_the_same():
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}
     code = "import test_reproducible as t; print(t.supernet_digest('lanes'))"
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); {code}"]
