@@ -216,7 +216,7 @@ def _rank(arguments: argparse.Namespace) -> None:
         from scarlet_tf import pipeline
 
         figures = pipeline.run_ranking(config, run_dir)
-    _show(arguments, figures, functools.partial(print_figures, "rank"))
+    _show(arguments, figures, lambda all_: print_figures("rank", {k: v for k, v in all_.items() if k != "settings"}))
 
 
 def _verify(arguments: argparse.Namespace) -> None:
