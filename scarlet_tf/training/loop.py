@@ -30,6 +30,7 @@ from scarlet_tf.training.distribution import distribute, is_chief, is_multi_work
 from scarlet_tf.training.graph_options import quick_to_first_step
 
 logger = logging.getLogger("scarlet_tf")
+LONG_WAIT_SECONDS, LONG_WAIT_SHARE = 1.0, 0.2
 
 
 @dataclasses.dataclass
@@ -156,10 +157,12 @@ class _Trainer:
         callbacks.on_epoch_begin(epoch)
         batches = functools.partial(run.batches, epoch, first)
         left = run.steps_per_epoch - first
-        for images, labels in itertools.islice(distribute(self.strategy, batches, run.batch_size), left):
+        began, waits = time.monotonic(), []
+        for images, labels in _timed(itertools.islice(distribute(self.strategy, batches, run.batch_size), left), waits):
             self._one_step(images, labels, callbacks, bar)
             if run.model.stop_training:
                 break
+        _warn_of_waiting(run.name, waits, time.monotonic() - began)
         done = self.step - epoch * run.steps_per_epoch
         whole = done == run.steps_per_epoch
         if not whole and not run.model.stop_training:
@@ -252,6 +255,32 @@ def _seen_by_callbacks(model: keras.Model, optimizer) -> Iterator[None]:
         model.optimizer = before
         if before is None:  # as before `compile`; a saved model would hold the optimizer's variables
             del model.optimizer
+
+
+def _timed(batches, waits: list[float]) -> Iterator:
+    """The batches; `waits` gets the seconds that each took to come."""
+    iterator = iter(batches)
+    while True:
+        asked = time.monotonic()
+        try:
+            batch = next(iterator)
+        except StopIteration:
+            return
+        waits.append(time.monotonic() - asked)
+        yield batch
+
+
+def _warn_of_waiting(name: str, waits: list[float], seconds: float) -> None:
+    """Says so when an epoch spent much of its time waiting for images; its start does not count."""
+    waited = sum(waits[1:])
+    if waited > LONG_WAIT_SECONDS and waited > LONG_WAIT_SHARE * seconds:
+        logger.warning(
+            "%s waited %.1f of %.1f s of this epoch for images: reading and preparing them takes longer than the step;"
+            " more CPU cores, smaller files or less augmentation would help",
+            name,
+            waited,
+            seconds,
+        )
 
 
 @contextlib.contextmanager

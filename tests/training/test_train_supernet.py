@@ -233,6 +233,22 @@ def test_mirrored_training_runs_and_learns(two_replicas):
     assert history[-1]["loss"] < history[0]["loss"] - 0.1
 
 
+@pytest.mark.parametrize("slow", [True, False])
+def test_waiting_for_images_is_said_with_its_seconds(slow, caplog):
+    class Images(ArraySplit):
+        def batches(self, *args, **kwargs):
+            def late(x, y):
+                with tf.control_dependencies([tf.py_function(lambda: time.sleep(0.5 * slow), [], [])]):
+                    return tf.identity(x), y
+
+            return super().batches(*args, **kwargs).map(late)
+
+    train_supernet(Supernet(SPACE, num_classes=5), Images(*data(60)), {**CONFIG, "epochs": 1})
+    said = [record.message for record in caplog.records if "for images" in record.message]
+    assert len(said) == slow
+    assert not slow or float(said[0].split()[2]) > 1.5  # five batches after the first, half a second each
+
+
 def test_a_diverging_run_says_what_to_do():
     with pytest.raises(InputError, match="lower the learning rate"):
         train_supernet(Supernet(SPACE, num_classes=5), data(), {**CONFIG, "learning_rate": 1e30})
