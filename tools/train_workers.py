@@ -37,7 +37,7 @@ def main() -> int:
         parser.error("expected a command behind --")
     for attempt in range(arguments.restarts + 1):
         code = run_job(command, arguments.workers)
-        if code in (0, 2):  # 2 is bad input: trying again would not help, unless it is a worker that is gone
+        if code in (0, 2):  # 2 is bad input: trying again would not help
             return code
         if attempt < arguments.restarts:
             print(f"train_workers: a worker ended with {code}; starting all again", file=sys.stderr, flush=True)

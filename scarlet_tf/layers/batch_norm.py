@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import keras
 
+from scarlet_tf.layers.lanes import fan_out
+
 AXES = (0, 1, 2)
 _kernels: dict[str, Callable] = {}
 
@@ -94,9 +96,3 @@ class BatchNormalization(keras.layers.BatchNormalization):
     @staticmethod
     def _wide(weight):
         return keras.ops.cast(weight, "float32")
-
-
-def fan_out(x, count: int) -> list:
-    """`count` times x, for as many readers; their gradients are added up in one fixed order."""
-    ops = keras.ops
-    return ops.unstack(ops.repeat(ops.expand_dims(x, 0), count, axis=0), num=count)

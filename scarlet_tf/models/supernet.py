@@ -7,8 +7,8 @@ import numpy as np
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.layers import ChoiceBlock, InvertedResidual, Skip, Stem, Tail
-from scarlet_tf.layers.batch_norm import fan_out
 from scarlet_tf.layers.initialization import derived_seed
+from scarlet_tf.layers.lanes import fan_out, permute, reorder
 from scarlet_tf.layers.skip import MODES
 from scarlet_tf.space import Architecture, Layer, SearchSpace, block_spec
 from scarlet_tf.spec import check_input_shape, check_num_classes
@@ -138,27 +138,3 @@ class Supernet(keras.Model):
         elif getattr(path, "numpy", None) is not None:  # a tensor whose value is known
             Architecture(tuple(path.numpy().tolist()), self.space)
         return keras.ops.cast(keras.ops.convert_to_tensor(path), "int32")
-
-
-def reorder(lanes, forward, backward):
-    """The list lanes[forward[0]], lanes[forward[1]], ...; `backward` is the inverse permutation."""
-    ops = keras.ops
-    return ops.unstack(permute(ops.stack(lanes), forward, backward), num=len(lanes), axis=0)
-
-
-def permute(stacked, forward, backward):
-    """stacked[forward] along the first axis.
-
-    The gradient of a gather along a permutation is the gather along its inverse. Saying so spares the scatter that
-    frameworks would use, which adds up rows that are all different.
-    """
-    ops = keras.ops
-
-    @ops.custom_gradient
-    def run(stacked):
-        def grad(*args, upstream=None):
-            return ops.take(args[0] if upstream is None else upstream, backward, axis=0)
-
-        return ops.take(stacked, forward, axis=0), grad
-
-    return run(stacked)

@@ -37,15 +37,9 @@ def is_chief(strategy: tf.distribute.Strategy | None = None) -> bool:
 
 def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
     """Whether replicas live in several processes."""
-    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) and _num_workers(strategy) > 1
-
-
-def _num_workers(strategy) -> int:
-    return sum(len(strategy.cluster_resolver.cluster_spec().job_tasks(job)) for job in _jobs(strategy))
-
-
-def _jobs(strategy) -> list[str]:
-    return strategy.cluster_resolver.cluster_spec().jobs
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return False
+    return sum(map(len, strategy.cluster_resolver.cluster_spec().as_dict().values())) > 1
 
 
 def distribute(strategy: tf.distribute.Strategy, batches: Callable, batch_size: int):

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-# Passes that take a large part of the time to a supernet's first step and find nothing in it: shapes and constants are static,
-# nothing occurs twice, there is no layout to choose on a CPU. Without them the step takes the same time (docs/results.md).
+# Passes that cost a supernet's first step time and have little to find in it: shapes and constants are static, and there is
+# no layout to choose on a CPU. Fusing (`remapping`) stays: without it steps take longer.
 IDLE_PASSES = (
     "arithmetic_optimization",
     "constant_folding",

@@ -1,9 +1,8 @@
 """A layer's training step as two functions, forward and backward, with what passes between them made explicit.
 
 TensorFlow can differentiate a `switch` over layers, but then every branch answers the intermediate tensors of all the
-others, and a gradient, mostly zeros, for all the weights of all of them: for the 13 choices and 19 layers of S1 more than
-a hundred thousand operations. With a forward that answers its intermediate tensors as one value, and a backward that takes
-them, a branch is just its own work.
+others, and a gradient, mostly zeros, for all the weights of all of them. With a forward that answers its intermediate
+tensors as one value, and a backward that takes them, a branch is just its own work.
 """
 
 from __future__ import annotations

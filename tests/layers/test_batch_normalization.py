@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from scarlet_tf.layers import batch_norm
-from scarlet_tf.layers.batch_norm import BatchNormalization, fan_out
+from scarlet_tf.layers.batch_norm import BatchNormalization
 from scarlet_tf.training import kernels
 
 SHAPE = (6, 5, 3, 4)
@@ -91,13 +91,3 @@ def test_it_saves_and_loads(tmp_path, rng):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert type(loaded.layers[-1]) is BatchNormalization
     np.testing.assert_array_equal(loaded(x), model(x))
-
-
-def test_fan_out_adds_the_gradients_of_its_readers():
-    x = tf.constant([1.0, 2.0])
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        first, second, third = fan_out(x, 3)
-        y = first + 10 * second + 100 * third
-    np.testing.assert_array_equal(y, [111, 222])
-    np.testing.assert_array_equal(tape.gradient(y, x), [111, 111])

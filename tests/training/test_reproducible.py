@@ -6,11 +6,17 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
+import tensorflow as tf
 from tiny import images_and_labels, tiny_space
 
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
+from scarlet_tf.training.fair_step import SupernetStep
+from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.network import retrain
+from scarlet_tf.training.optimizers import SelectiveSGD
+from scarlet_tf.training.sampling import strict_fair_paths
 from scarlet_tf.training.supernet import train_supernet
 
 # Enough work side by side for TensorFlow's threads to finish in changing order.
@@ -33,6 +39,20 @@ def supernet_digest(execution: str) -> str:
     supernet = Supernet(SPACE, num_classes=5, seed=0)
     train_supernet(supernet, data, {"epochs": 1, "batch_size": 32, "execution": execution})
     return digest(supernet)
+
+
+@pytest.mark.parametrize("execution", ["lanes", "sequential"])
+def test_no_sum_depends_on_the_order_of_its_terms(execution):
+    """AddN adds three or more terms in an order that changes from run to run."""
+    supernet = Supernet(SPACE, num_classes=5, seed=0)
+    optimizer = SelectiveSGD(learning_rate=0.1, momentum=0.9)
+    optimizer.build(supernet.trainable_variables)
+    step = tf.function(SupernetStep(supernet, optimizer, Loss(5, 8), execution, 1e-4), autograph=False)
+    images, labels = images_and_labels(np.random.default_rng(0), 8, SPACE.input_size)
+    graph = step.get_concrete_function(images, labels, tf.constant(strict_fair_paths(SPACE, 0, 0))).graph.as_graph_def()
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    sums = [len(node.input) for node in nodes if node.op == "AddN"]
+    assert sums and max(sums) == 2
 
 
 def digest(model) -> str:
