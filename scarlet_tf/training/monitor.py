@@ -11,7 +11,7 @@ import numpy as np
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.training.panel import Panel
-from scarlet_tf.training.ranking import count_skips, histogram, skip_bias, stability, update_counts
+from scarlet_tf.training.panel_statistics import count_skips, histogram, skip_bias, stability, update_counts
 from scarlet_tf.training.verdict import verdict
 
 logger = logging.getLogger("scarlet_tf")

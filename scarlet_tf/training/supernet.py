@@ -22,6 +22,9 @@ from scarlet_tf.training.sampling import sample_paths
 from scarlet_tf.training.settings import check_names, check_ranges, from_mapping
 from scarlet_tf.training.watching import close, make_monitor, memory_advice, watchers
 
+# Fields that change nothing of what is computed.
+IMMATERIAL = ("checkpoint_seconds", "execution", "monitor_paths", "csv", "tensorboard")
+
 
 @dataclasses.dataclass(frozen=True)
 class SupernetConfig:
@@ -154,7 +157,7 @@ def _optimizer(config: SupernetConfig, steps_per_epoch: int) -> SelectiveSGD:
 def _settings(config: SupernetConfig, supernet: Supernet) -> dict:
     """What a checkpoint must agree with for training to continue from it."""
     settings = dataclasses.asdict(config)
-    for key in ("checkpoint_seconds", "execution", "monitor_paths", "csv", "tensorboard"):
-        del settings[key]  # none changes what is computed
+    for key in IMMATERIAL:
+        del settings[key]
     made = {"skip": supernet.skip, "space": supernet.space.fingerprint, "num_classes": supernet.num_classes}
     return {**settings, **made}

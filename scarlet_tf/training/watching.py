@@ -16,7 +16,7 @@ from scarlet_tf.training.log_files import log_callbacks
 from scarlet_tf.training.memory import gpu_names, variable_bytes
 from scarlet_tf.training.monitor import FIGURES, Monitor
 from scarlet_tf.training.panel import Panel
-from scarlet_tf.training.ranking import panel_paths
+from scarlet_tf.training.panel_statistics import panel_paths
 
 if TYPE_CHECKING:
     from scarlet_tf.training.supernet import SupernetConfig

@@ -13,7 +13,14 @@ from scarlet_tf.search.evaluator import Evaluator
 from scarlet_tf.training import panel
 from scarlet_tf.training.inputs import as_split
 from scarlet_tf.training.panel import Panel
-from scarlet_tf.training.ranking import count_skips, histogram, panel_paths, skip_bias, stability, update_counts
+from scarlet_tf.training.panel_statistics import (
+    count_skips,
+    histogram,
+    panel_paths,
+    skip_bias,
+    stability,
+    update_counts,
+)
 from scarlet_tf.training.sampling import uniform_paths
 from scarlet_tf.training.supernet import train_supernet
 from scarlet_tf.training.verdict import verdict

@@ -16,11 +16,10 @@ from scarlet_tf.files import write_json
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.pipeline.run import plain
 from scarlet_tf.ranking.store import digest
-from scarlet_tf.training.supernet import SupernetConfig, train_supernet
+from scarlet_tf.training.supernet import IMMATERIAL, SupernetConfig, train_supernet
 from studies.settings import Study
 
 logger = logging.getLogger("scarlet_tf")
-_IMMATERIAL = {"execution", "checkpoint_seconds"}
 
 
 class Workshop:
@@ -53,7 +52,7 @@ class Workshop:
 
     def context(self, config: SupernetConfig) -> dict:
         """Names a trained supernet."""
-        settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in _IMMATERIAL}
+        settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in IMMATERIAL}
         return {**self.data_context, "space": self.study.space.fingerprint, "supernet": settings}
 
     def supernets(self) -> Iterator[tuple[str, int, SupernetConfig, Supernet]]:
