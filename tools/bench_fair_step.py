@@ -35,7 +35,7 @@ from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.training.fair_step import EXECUTIONS, SupernetStep
 from scarlet_tf.training.graph_options import quick_to_first_step
 from scarlet_tf.training.losses import Loss
-from scarlet_tf.training.optimizers import SelectiveSGD
+from scarlet_tf.training.optimizers import MomentumSGD
 from scarlet_tf.training.sampling import strict_fair_paths
 
 NUM_CLASSES = 1000
@@ -162,8 +162,9 @@ class Bench:
     def supernet_step(self, execution: str):
         supernet = Supernet(self.space, self.shape, NUM_CLASSES)
         optimizer = sgd(supernet)
-        step = tf.function(SupernetStep(supernet, optimizer, self.loss, execution), autograph=False)
-        return lambda: step(self.images, self.labels, tf.constant(self.paths))["loss"]
+        step = SupernetStep(supernet, optimizer, self.loss, execution)
+        step = tf.function(step, autograph=False) if step.compiled else step
+        return lambda: step(self.images, self.labels, self.paths)["loss"]
 
     def stand_alone_steps(self):
         steps = [self.network_step(spec) for spec in self.specs()]
@@ -192,7 +193,7 @@ class Bench:
 
 def sgd(model):
     """The supernet's optimizer, built."""
-    optimizer = SelectiveSGD(learning_rate=0.001, momentum=0.9)
+    optimizer = MomentumSGD(learning_rate=0.001, momentum=0.9)
     optimizer.build(model.trainable_variables)
     return optimizer
 

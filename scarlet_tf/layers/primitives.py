@@ -10,6 +10,7 @@ import keras
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.layers.batch_norm import BatchNormalization
+from scarlet_tf.layers.convolution import Conv2D, DepthwiseConv2D
 from scarlet_tf.layers.initialization import classifier_initializer, conv_initializer
 
 DATA_FORMAT = "channels_last"  # whatever Keras' configuration says: shapes here are [B, H, W, C]
@@ -19,7 +20,7 @@ BN_MOMENTUM = 0.9
 
 def conv(out_channels: int, kernel_size: int, name: str, seed: int | None, stride: int = 1, dtype=None):
     """A convolution without bias; give it symmetrically padded input where the stride is 2."""
-    return keras.layers.Conv2D(
+    return Conv2D(
         out_channels,
         kernel_size,
         strides=stride,
@@ -34,7 +35,7 @@ def conv(out_channels: int, kernel_size: int, name: str, seed: int | None, strid
 
 def depthwise_conv(channels: int, kernel_size: int, name: str, seed: int | None, stride: int = 1, dtype=None):
     """A depthwise convolution without bias; give it symmetrically padded input where the stride is 2."""
-    return keras.layers.DepthwiseConv2D(
+    return DepthwiseConv2D(
         kernel_size,
         strides=stride,
         padding="same" if stride == 1 else "valid",

@@ -2,12 +2,13 @@
 
 Strict fairness (FairNAS): the m paths of a step use every choice of every layer exactly once, so stem and tail see m
 gradients and each choice one. L2 is added once, not m times. Two executions give the same step: `sequential` runs one path
-after another in the memory of one; `lanes` carries all of them side by side without control flow. In both the stem
-runs once: the paths share its output, and their gradients are added up before they go back through it.
+after another in the memory of one, from Python, out of small compiled functions; `lanes` carries all of them side by side in
+one graph without control flow. In both the stem runs once: the paths share its output, and their gradients are added up
+before they go back through it.
 
 Under strict fairness, and with one path, no choice is in two paths of a step. On one device `sequential` therefore moves a
 choice's weights as soon as their gradient is there: no other path of the step reads them. Several replicas have to add up
-their gradients first, so there they are kept in variables until all paths are done.
+their gradients first, so there they are kept until all paths are done.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.training import kernels  # noqa: F401 - puts TensorFlow's kernels to use
 from scarlet_tf.training.losses import Loss
-from scarlet_tf.training.optimizers import SelectiveSGD
-from scarlet_tf.training.sequential import ZERO, Paths
+from scarlet_tf.training.optimizers import MomentumSGD
+from scarlet_tf.training.pieces import ZERO, Rule, decayed
+from scarlet_tf.training.sequential import Paths
 
 EXECUTIONS = ("sequential", "lanes")
 
@@ -29,119 +31,69 @@ class SupernetStep:
 
     Args:
         supernet: built.
-        optimizer: a SelectiveSGD, built for the supernet's trainable variables.
+        optimizer: a MomentumSGD, built for the supernet's trainable variables.
         loss: a Loss.
         execution: "sequential", or "lanes" for strict-fair paths.
         weight_decay: L2 on the kernels of convolutions and the classifier (gradient weight_decay * w), not on BN.
-        selective: uniform sampling: choices that the path does not use are left entirely alone.
         training: False freezes BN at its moving statistics, which makes a step on several replicas comparable with
             one on a single device.
         num_replicas: replicas whose shares are summed.
 
-    No choice may be in two paths of a step.
+    No choice may be in two paths of a step. Choices that are in none are left entirely alone: no update, no decay, no
+    momentum.
     """
 
     def __init__(
         self,
         supernet: Supernet,
-        optimizer: SelectiveSGD,
+        optimizer: MomentumSGD,
         loss: Loss,
         execution: str = "sequential",
         weight_decay: float = 0.0,
-        selective: bool = False,
         training: bool = True,
         num_replicas: int = 1,
     ):
         if execution not in EXECUTIONS:
             raise InputError(f"execution: expected one of {EXECUTIONS}, got {execution!r}")
-        if selective and execution == "lanes":
-            raise InputError("execution: lanes needs strict-fair paths; uniform sampling runs sequentially")
         self.supernet, self.optimizer, self.loss = supernet, optimizer, loss
-        self.execution, self.weight_decay, self.selective = execution, weight_decay, selective
+        self.execution, self.weight_decay = execution, weight_decay
         self.training, self.num_replicas = training, num_replicas
-        self._kept = KeptGradients(supernet) if execution == "sequential" and num_replicas > 1 else None
+        if execution == "sequential":
+            rule = Rule(weight_decay / num_replicas, optimizer.momentum if num_replicas == 1 else None)
+            self._paths = Paths(supernet, loss, rule, optimizer.slots, training)
+            self._rate = tf.function(lambda: tf.convert_to_tensor(optimizer.learning_rate), autograph=False)
+            self._apply_compiled = tf.function(self._apply, autograph=False)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the step is to be called inside a tf.function; else it calls compiled functions itself."""
+        return self.execution == "lanes"
 
     def __call__(self, images, labels, paths):
-        if self.execution == "sequential" and self._kept is None:
-            loss, accuracy = self._move_as_they_come(images, labels, paths)
-        else:
-            loss, accuracy = self._move_at_the_end(images, labels, paths)
-        num_paths = tf.cast(tf.shape(paths)[0], tf.float32)
-        return {"loss": loss / num_paths, "accuracy": accuracy / num_paths}
+        share = self._lanes if self.compiled else self._sequential
+        loss, accuracy = share(images, labels, paths)
+        return {"loss": loss / paths.shape[0], "accuracy": accuracy / paths.shape[0]}
 
-    def _move_as_they_come(self, images, labels, paths):
-        learning_rate = tf.convert_to_tensor(self.optimizer.learning_rate)
-
-        def receive(variables, gradients):
-            for variable, gradient in zip(variables, gradients, strict=True):
-                self.optimizer.update_step(self._with_decay(gradient, variable), variable.value, learning_rate)
-
-        run = Paths(self.supernet, self.loss, receive, self.training)
-        loss, accuracy, shared = run(images, labels, paths)
-        variables = [v for v in self.supernet.trainable_variables if v.path in shared]
-        self._apply([shared[v.path] for v in variables], variables)
+    def _sequential(self, images, labels, paths):
+        rate = self._rate() if self.num_replicas == 1 else None
+        loss, accuracy, gradients = self._paths(images, labels, paths, rate)
+        if self.num_replicas == 1:
+            self._apply_compiled(gradients)
+        else:  # which adds up the replicas' gradients; TensorFlow cannot do that inside a replica's own tf.function
+            self._apply(gradients)
         return loss, accuracy
 
-    def _move_at_the_end(self, images, labels, paths):
-        if self._kept is None:
-            loss, accuracy, gradients = lanes_gradients(self.supernet, self.loss, images, labels, paths, self.training)
-        else:
-            loss, accuracy, gradients = self._kept.run(self.loss, images, labels, paths, self.training)
-        if self.selective:
-            self.optimizer.select(self._active(paths[0]))
-        self._apply(gradients, self.supernet.trainable_variables)
-        return loss, accuracy
-
-    def _apply(self, gradients, variables) -> None:
-        pairs = zip(gradients, variables, strict=True)
-        self.optimizer.apply([self._with_decay(g, v) for g, v in pairs], variables)
-
-    def _with_decay(self, gradient, variable):
-        if not self.weight_decay or len(variable.shape) < 2:
-            return gradient
+    def _lanes(self, images, labels, paths):
+        variables = self.supernet.trainable_variables
+        loss, accuracy, gradients = lanes_gradients(self.supernet, self.loss, images, labels, paths, self.training)
+        weights = [tf.convert_to_tensor(v) for v in variables]
         # The replicas' gradients are summed, so each adds its share.
-        share = tf.cast(self.weight_decay / self.num_replicas, gradient.dtype)
-        return gradient + share * tf.convert_to_tensor(variable)
+        self.optimizer.apply(decayed(gradients, weights, self.weight_decay / self.num_replicas), variables)
+        return loss, accuracy
 
-    def _active(self, path) -> dict:
-        active = {}
-        for layer, block in enumerate(self.supernet.choice_blocks):
-            for index, candidate in enumerate(block.candidates):
-                drawn = tf.equal(path[layer], index)
-                active |= {variable.path: drawn for variable in candidate.trainable_variables}
-        return active
-
-
-class KeptGradients:
-    """The choices' gradients of the step under way, in one variable each; made under the strategy's scope.
-
-    What a choice that no path used holds is left from an earlier step.
-    """
-
-    def __init__(self, supernet: Supernet):
-        self.supernet = supernet
-        variables = [v for block in supernet.choice_blocks for v in block.trainable_variables]
-        self.kept = {v.path: self._variable(v) for v in variables}
-
-    def run(self, loss: Loss, images, labels, paths, training: bool = True):
-        """(summed loss, summed accuracy, gradients in the order of `supernet.trainable_variables`), without L2."""
-        total, accuracy, shared = Paths(self.supernet, loss, self._keep, training)(images, labels, paths)
-        # Read behind the loop: automatic control dependencies see to the order.
-        gradients = {**{path: kept.value() for path, kept in self.kept.items()}, **shared}
-        return total, accuracy, [gradients[v.path] for v in self.supernet.trainable_variables]
-
-    def _keep(self, variables, gradients) -> None:
-        for variable, gradient in zip(variables, gradients, strict=True):
-            self.kept[variable.path].assign(gradient)
-
-    @staticmethod
-    def _variable(like) -> tf.Variable:
-        return tf.Variable(
-            tf.zeros(like.shape, like.dtype),
-            trainable=False,
-            synchronization=tf.VariableSynchronization.ON_READ,
-            aggregation=tf.VariableAggregation.SUM,
-        )
+    def _apply(self, gradients: dict) -> None:
+        variables = [v for v in self.supernet.trainable_variables if v.path in gradients]
+        self.optimizer.apply([gradients[v.path] for v in variables], variables)
 
 
 def lanes_gradients(supernet: Supernet, loss: Loss, images, labels, paths, training: bool = True):

@@ -43,6 +43,8 @@ class Run:
         optimizer: a built Keras optimizer.
         step: `step(images, labels, extra) -> {name: scalar}`, one replica's share of a step, which applies the
             gradients; scalars are shares whose sum over the replicas is the figure of the global batch.
+        compiled: whether the step is traced into one tf.function; else it calls compiled functions itself, and gets
+            `extra` as an array.
         batches: `batches(epoch, skip_batches, shard) -> tf.data.Dataset` of one worker's slices of the global batches;
             `shard` is (index, count).
         batch_size: of a global batch.
@@ -74,6 +76,7 @@ class Run:
     on_epoch_end: Callable = lambda epoch: {}
     on_stop: Callable = dict
     strategy: tf.distribute.Strategy | None = None
+    compiled: bool = True
 
 
 def train(run: Run) -> list[dict]:
@@ -108,7 +111,10 @@ class _Trainer:
         self._due = False
         self._whole = True  # False while variables, step and figures do not belong together
 
-    @tf.function(reduce_retracing=True, autograph=False)
+        self._one = self._distributed_step
+        if run.compiled:
+            self._one = tf.function(self._one, reduce_retracing=True, autograph=False)
+
     def _distributed_step(self, images, labels, extra, due):
         shares = self.strategy.run(self.run.step, args=(images, labels, extra))
         return self._sum({**shares, "due": self.strategy.run(lambda: tf.identity(due))})
@@ -180,11 +186,12 @@ class _Trainer:
     def _one_step(self, images, labels, callbacks, bar) -> None:
         in_epoch = self.step % self.run.steps_per_epoch
         callbacks.on_train_batch_begin(in_epoch)
-        extra = tf.convert_to_tensor(self.run.extra(self.step))
+        extra = self.run.extra(self.step)
+        extra = tf.convert_to_tensor(extra) if self.run.compiled else extra
         with _interrupt_afterwards():
             self._whole = False
             due = tf.constant(float(self._is_due and self.writes))
-            logs = {k: float(v) for k, v in self._distributed_step(images, labels, extra, due).items()}
+            logs = {k: float(v) for k, v in self._one(images, labels, extra, due).items()}
             due = logs.pop("due") > 0  # the chief's clock decides for all: reading the variables takes every worker
             if not np.isfinite(logs["loss"]):
                 raise InputError(

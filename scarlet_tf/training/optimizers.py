@@ -61,50 +61,41 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
 
 @keras.saving.register_keras_serializable(package="scarlet_tf")
-class SelectiveSGD(keras.optimizers.SGD):
-    """SGD with momentum that leaves chosen variables entirely alone for a step: no update, decay or momentum.
+class MomentumSGD(keras.optimizers.SGD):
+    """keras.optimizers.SGD; the same arguments and results. What Keras does in four operations it does in one.
 
-    Under uniform sampling a choice that was not drawn gets no update at all; a gradient of zero would still let
-    momentum move it. `select` says before `apply` which variables take part.
+    `slots`: {variable path: its momentum variable}, empty where momentum is 0.
     """
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self._active = {}
-        self._slots = {}
+        self.slots = {}
+        self._slots_of_values = {}
 
     def build(self, variables):
         super().build(variables)
+        if not self.momentums:  # Keras makes none where momentum is 0
+            return
+        self.slots = {v.path: m for v, m in zip(variables, self.momentums, strict=True)}
         # `update_step` is handed TensorFlow's variable, under a strategy one replica's, not Keras'.
         strategy = tf.distribute.get_strategy()
-        momentums = self.momentums or [None] * len(variables)  # Keras makes none where momentum is 0
-        for variable, momentum in zip(variables, momentums, strict=True):
+        for variable, momentum in zip(variables, self.momentums, strict=True):
             for local in strategy.experimental_local_results(variable.value):
-                self._slots[local.ref()] = (variable.path, momentum)
-
-    def select(self, active) -> None:
-        """`active`: {variable path: scalar boolean tensor}; variables that it does not name always take part."""
-        self._active = active
+                self._slots_of_values[local.ref()] = momentum
 
     def update_step(self, gradient, variable, learning_rate):
-        path, momentum = self._slots[variable.ref()]
-        active = self._active.get(path)
-        gradient, learning_rate = tf.cast(gradient, variable.dtype), tf.cast(learning_rate, variable.dtype)
-        if active is None and momentum is not None and not self.nesterov:
-            # What Keras does in four operations, each of which passes over the weights, in one.
-            tf.raw_ops.ResourceApplyKerasMomentum(
-                var=variable.handle,
-                accum=momentum.value.handle,
-                lr=learning_rate,
-                grad=gradient,
-                momentum=tf.cast(self.momentum, variable.dtype),
-            )
-            return
-        if active is None:
+        momentum = self._slots_of_values.get(variable.ref())
+        if momentum is None or self.nesterov:
             super().update_step(gradient, variable, learning_rate)
             return
-        moved = -learning_rate * gradient
-        if momentum is not None:
-            moved = self.momentum * momentum + moved
-            self.assign(momentum, tf.where(active, moved, momentum))
-        self.assign_add(variable, tf.where(active, moved, tf.zeros_like(moved)))
+        gradient = tf.cast(gradient, variable.dtype)
+        move(variable.handle, momentum.value.handle, gradient, learning_rate, self.momentum)
+
+
+def move(handle, slot, gradient, learning_rate, momentum: float):
+    """One move of SGD as Keras makes it, in one operation: accum = momentum * accum - rate * gradient; var += accum."""
+    rate = tf.cast(learning_rate, gradient.dtype)
+    if slot is None:
+        return tf.raw_ops.ResourceApplyGradientDescent(var=handle, alpha=rate, delta=gradient)
+    momentum = tf.cast(momentum, gradient.dtype)
+    return tf.raw_ops.ResourceApplyKerasMomentum(var=handle, accum=slot, lr=rate, grad=gradient, momentum=momentum)

@@ -2,125 +2,145 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.training.splitting import SplitLayer, split
+from scarlet_tf.training.losses import Loss
+from scarlet_tf.training.pieces import ZERO, Function, Graph, Piece, Rule, call_layer, decayed, make_piece, variables_of
 
-ZERO = tf.UnconnectedGradients.ZERO
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """A layer's functions and the handles of its own variables and momentums."""
+
+    forward: Function
+    backward: Function
+    handles: list
+    slots: list
 
 
 class Paths:
-    """Runs paths of one supernet forward and backward; call it while a graph is traced.
-
-    Each layer is a `switch` over its choices, forward and backward. A candidate's gradients never leave its branch:
-    they are handed to a `receive` there, so that candidates which a path does not use cost nothing.
+    """Runs paths of one supernet forward and backward, layer by layer, from Python: call it eagerly.
 
     Args:
-        loss: `loss(labels, logits) -> (loss, accuracy)`.
-        receive: `receive(variables, gradients)`, given a candidate's own.
+        rule: what happens to the choices' weights as soon as their gradients are there. Without a momentum the
+            gradients are answered with those of stem and tail, which nothing here moves.
+        slots: {variable path: momentum variable}, for a rule with a momentum above 0.
     """
 
-    def __init__(self, supernet: Supernet, loss: Callable, receive: Callable, training: bool = True):
-        self.supernet, self.loss, self.receive, self.training = supernet, loss, receive, training
-        self._splits: dict[str, SplitLayer] = {}
+    def __init__(self, supernet: Supernet, loss: Loss, rule: Rule, slots: dict | None = None, training: bool = True):
+        self.supernet, self.loss, self.rule, self.training = supernet, loss, rule, training
+        self._slots = slots or {}
+        self._pieces: dict[str, Piece] = {}  # for all layers of one configuration and replicas
+        self._shares: dict[tuple, dict] = {}  # those of one replica and size of image, by the layer's identity
 
-    def __call__(self, images, labels, paths):
-        """(summed loss, summed accuracy, {variable path: gradient} of stem and tail, summed over the paths).
+    def __call__(self, images, labels, paths, learning_rate=None):
+        """(summed loss, summed accuracy, {variable path: gradient}), with L2.
 
-        The stem runs once; its gradients are those of the sum that comes back to it.
+        `paths` are integers [num_paths, num_layers]; no choice may be in two of them. The stem runs once; its gradients
+        are those of the sum that comes back to it.
         """
-        paths = tf.convert_to_tensor(paths)
-        stem, tail = self.supernet.stem.trainable_variables, self.supernet.tail.trainable_variables
-        with tf.GradientTape() as tape:
-            features = self.supernet.stem(images, training=self.training)
+        images, labels = tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
+        stem, tail = self.supernet.stem, self.supernet.tail
+        shares = self._shares.setdefault((_replica(), tuple(images.shape), tuple(labels.shape)), {})
+        share = self._share(shares, stem, images)
+        features, *residuals = share.forward([images, *share.handles])
+        zeros = [tf.zeros(v.shape, v.dtype) for v in tail.trainable_variables]
+        sums = decayed(zeros, [tf.convert_to_tensor(v) for v in tail.trainable_variables], self.rule.decay)
+        loss = accuracy = upstream = None
+        gradients = {}
+        for path in np.asarray(paths):
+            path_loss, hits, dx, sums = self._one_path(shares, features, labels, path, sums, learning_rate, gradients)
+            loss = path_loss if loss is None else loss + path_loss
+            accuracy = hits if accuracy is None else accuracy + hits
+            upstream = dx if upstream is None else upstream + dx
+        _, *stem_gradients = share.backward([images, *share.handles, *residuals, upstream])
+        gradients |= _by_path(stem, stem_gradients) | _by_path(tail, sums)
+        return loss, accuracy, gradients
 
-        def one_path(index, total, accuracy, sums):
-            loss, hits, gradients = self._one_path(features, labels, paths[index])
-            sums = [a + b for a, b in zip(sums, gradients, strict=True)]
-            return index + 1, total + loss, accuracy + hits, sums
+    def _one_path(self, shares, x, labels, path, sums, learning_rate, gradients):
+        """(loss, accuracy, gradient of x, the tail's gradients added to `sums`)."""
+        passed = []
+        for block, choice in zip(self.supernet.choice_blocks, path.tolist(), strict=True):
+            candidate = block.candidates[choice]
+            share = self._share(shares, candidate, x)
+            y, *residuals = share.forward([x, *share.handles])
+            passed.append((candidate, share, x, residuals))
+            x = y
+        tail = self._tail_share(shares, x, labels)
+        loss, accuracy, dx, *sums = tail.forward([x, labels, *tail.handles, *sums])
+        rate = [] if self.rule.momentum is None else [learning_rate]
+        del y, residuals
+        while passed:  # what a layer kept is let go as soon as it was used
+            candidate, share, x, residuals = passed.pop()
+            dx, *own = share.backward([x, *share.handles, *residuals, dx, *rate, *share.slots])
+            if own:
+                gradients |= _by_path(candidate, own)
+        return loss, accuracy, dx, sums
 
-        sums = [tf.zeros_like(features), *(tf.zeros(v.shape, v.dtype) for v in tail)]
-        start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0), sums)
-        num_paths = tf.shape(paths)[0]
-        _, total, accuracy, (upstream, *tail_gradients) = tf.while_loop(
-            lambda index, *_: index < num_paths, one_path, start, parallel_iterations=1
-        )
-        sources = [v.value for v in stem]
-        stem_gradients = tape.gradient(features, sources, output_gradients=upstream, unconnected_gradients=ZERO)
-        gradients = zip([*stem, *tail], [*stem_gradients, *tail_gradients], strict=True)
-        return total, accuracy, {v.path: gradient for v, gradient in gradients}
+    def _share(self, shares: dict, layer, x) -> Share:
+        share = shares.get(id(layer))
+        if share is None:
+            key = f"{signature(layer)} {x.dtype} {x.shape}"
+            stem = layer is self.supernet.stem
+            if key not in self._pieces:
+                rule = Rule(self.rule.decay) if stem else self.rule
+                self._pieces[key] = make_piece(layer, tf.TensorSpec(x.shape, x.dtype), self.training, rule)
+            slots = layer.trainable_variables if self.rule.momentum and not stem else []
+            piece, slots = self._pieces[key], [self._slots[v.path] for v in slots]
+            share = Share(piece.forward, piece.backward, _handles(variables_of(layer)), _handles(slots))
+            shares[id(layer)] = share
+        return share
 
-    def _one_path(self, x, labels, path):
-        """(loss, accuracy, gradients of x and of the tail's weights)."""
-        blocks = self.supernet.choice_blocks
-        inputs, residuals = [], []
-        for layer, block in enumerate(blocks):
-            inputs.append(x)
-            x, residual = self._forward(block, path[layer], x)
-            residuals.append(residual)
+    def _tail_share(self, shares: dict, x, labels) -> Share:
         tail = self.supernet.tail
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            loss, accuracy = self.loss(labels, tail(x, training=self.training))
-        sources = [x, *(v.value for v in tail.trainable_variables)]
-        dx, *tail_gradients = tape.gradient(loss, sources, unconnected_gradients=ZERO)
-        for layer in reversed(range(len(blocks))):
-            dx = self._backward(blocks[layer], path[layer], inputs[layer], residuals[layer], dx)
-        return loss, accuracy, [dx, *tail_gradients]
-
-    def _forward(self, block, choice, x):
-        """(output, what the backward pass of the choice that ran needs, as one opaque tensor)."""
-        spec = tf.TensorSpec(x.shape, x.dtype)
-
-        def run(candidate):
-            parts = self._split(candidate, spec)
-            y, *others = parts.forward(x, *_values(candidate))
-            num_residuals = len(parts.residuals)
-            statistics, residuals = others[: len(others) - num_residuals], others[len(others) - num_residuals :]
-            for variable, value in zip(candidate.non_trainable_variables, statistics, strict=bool(statistics)):
-                variable.assign(value)
-            return y, tf.raw_ops.OptionalFromValue(components=residuals) if residuals else tf.raw_ops.OptionalNone()
-
-        y, residual = tf.switch_case(choice, [lambda c=c: run(c) for c in block.candidates])
-        return tf.ensure_shape(y, self._split(block.candidates[0], spec).output.shape), residual
-
-    def _backward(self, block, choice, x, residual, dy):
-        """The gradient of x; those of the weights go to `receive`."""
-        spec = tf.TensorSpec(x.shape, x.dtype)
-
-        def run(candidate):
-            parts = self._split(candidate, spec)
-            residuals = _unpacked(residual, parts.residuals)
-            dx, *gradients = parts.backward(x, *_values(candidate), *residuals, dy)
-            if gradients:
-                self.receive(candidate.trainable_variables, gradients)
-            return dx
-
-        return tf.ensure_shape(tf.switch_case(choice, [lambda c=c: run(c) for c in block.candidates]), x.shape)
-
-    def _split(self, candidate, spec: tf.TensorSpec) -> SplitLayer:
-        """Made once for all layers that compute the same."""
-        config = candidate.get_config()
-        for key in ("name", "seed"):
-            config.pop(key, None)
-        key = f"{type(candidate).__name__} {json.dumps(config, default=str, sort_keys=True)} {spec}"
-        if key not in self._splits:
-            with tf.init_scope():
-                self._splits[key] = split(candidate, spec, self.training)
-        return self._splits[key]
+        share = shares.get(id(tail))
+        if share is None:
+            key = f"tail {x.dtype} {x.shape} {labels.dtype} {labels.shape}"
+            if key not in self._pieces:
+                self._pieces[key] = tail_function(tail, self.loss, x, labels, self.training)
+            share = shares[id(tail)] = Share(self._pieces[key], None, _handles(variables_of(tail)), [])
+        return share
 
 
-def _values(candidate) -> list:
-    return [tf.convert_to_tensor(w.value) for w in candidate.trainable_variables]
+def _replica() -> int:
+    return int(tf.distribute.get_replica_context().replica_id_in_sync_group)
 
 
-def _unpacked(residual, specs) -> list:
-    if not specs:
-        return []
-    return tf.raw_ops.OptionalGetValue(
-        optional=residual, output_types=[s.dtype for s in specs], output_shapes=[s.shape for s in specs]
-    )
+def _handles(variables) -> list:
+    """Under a strategy, those of the replica that asks."""
+    return [v.value.handle for v in variables]
+
+
+def _by_path(layer, gradients: list) -> dict:
+    return {v.path: g for v, g in zip(layer.trainable_variables, gradients, strict=True)}
+
+
+def tail_function(tail, loss: Loss, x, labels, training: bool) -> Function:
+    """`function([x, labels, *handles, *sums]) -> [loss, accuracy, dx, *sums plus the weights' gradients]`."""
+    rule = Rule()
+
+    def trace(x, labels, *rest):
+        *sums, variables = rest
+        (value, accuracy), moves = call_layer(tail, variables, lambda: loss(labels, tail(x, training=training)))
+        dx, *gradients = tf.gradients(value, [x, *variables.weights], unconnected_gradients=ZERO)
+        return value, accuracy, dx, *(a + b for a, b in zip(sums, gradients, strict=True)), moves
+
+    weights = tail.trainable_variables
+    specs = [tf.TensorSpec(t.shape, t.dtype) for t in (x, labels, *(v.value for v in weights))]
+    graph = Graph(trace, specs, tail, rule)
+    *outputs, moves = graph.results
+    x, labels, *sums = graph.inputs
+    return graph.pruned([x, labels, *graph.handles, *sums], outputs, moves)
+
+
+def signature(layer) -> str:
+    """Equal for layers that compute the same when their variables hold the same."""
+    config = layer.get_config()
+    for key in ("name", "seed"):
+        config.pop(key, None)
+    return f"{type(layer).__name__} {json.dumps(config, default=str, sort_keys=True)}"

@@ -17,7 +17,7 @@ from scarlet_tf.training.inputs import as_split, training_batches
 from scarlet_tf.training.loop import Run, train
 from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.memory import out_of_memory_explained
-from scarlet_tf.training.optimizers import SelectiveSGD, make_schedule
+from scarlet_tf.training.optimizers import MomentumSGD, make_schedule
 from scarlet_tf.training.sampling import sample_paths
 from scarlet_tf.training.settings import check_names, check_ranges, from_mapping
 from scarlet_tf.training.watching import close, make_monitor, memory_advice, watchers
@@ -114,7 +114,6 @@ def train_supernet(
             Loss(supernet.num_classes, config.batch_size, config.label_smoothing),
             config.execution,
             config.weight_decay,
-            selective=config.sampling == "uniform",
             num_replicas=replicas,
         )
     writes = is_chief(strategy)
@@ -137,13 +136,14 @@ def train_supernet(
         on_epoch_end=monitor.on_epoch_end if monitor else lambda epoch: {},
         on_stop=deadline.reason,
         strategy=strategy,
+        compiled=step.compiled,
     )
     with out_of_memory_explained("supernet", memory_advice(config)):
         history = train(run)
     return {"history": history, **closing_figures(history, steps), **close(monitor)}
 
 
-def _optimizer(config: SupernetConfig, steps_per_epoch: int) -> SelectiveSGD:
+def _optimizer(config: SupernetConfig, steps_per_epoch: int) -> MomentumSGD:
     schedule = make_schedule(
         config.schedule,
         config.learning_rate,
@@ -151,7 +151,7 @@ def _optimizer(config: SupernetConfig, steps_per_epoch: int) -> SelectiveSGD:
         round(config.warmup_epochs * steps_per_epoch),
         decay_steps=steps_per_epoch,
     )
-    return SelectiveSGD(learning_rate=schedule, momentum=float(config.momentum))
+    return MomentumSGD(learning_rate=schedule, momentum=float(config.momentum))
 
 
 def _settings(config: SupernetConfig, supernet: Supernet) -> dict:

@@ -7,10 +7,12 @@ from tiny import images_and_labels, randomise_supernet, tiny_space
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Choice, Stage
-from scarlet_tf.training.fair_step import KeptGradients, SupernetStep, lanes_gradients
+from scarlet_tf.training.fair_step import SupernetStep, lanes_gradients
 from scarlet_tf.training.losses import Loss
-from scarlet_tf.training.optimizers import SelectiveSGD
+from scarlet_tf.training.optimizers import MomentumSGD
+from scarlet_tf.training.pieces import Rule
 from scarlet_tf.training.sampling import strict_fair_paths, uniform_paths
+from scarlet_tf.training.sequential import Paths
 
 SPACE = tiny_space(stages=(Stage(8, 1, 2), Stage(12, 2, 1)), choices=(Choice(2, 3), Choice(3, 5, True), Choice()))
 
@@ -36,9 +38,9 @@ def assert_same_gradients(supernet, one, other):
 def test_lanes_gradients_equal_sequential_gradients(training):
     supernet, (images, labels) = trained_a_little(), batch()
     paths, loss = strict_fair_paths(SPACE, 0, 0), Loss(5, 8, label_smoothing=0.1)
-    arguments = (loss, images, labels, paths, training)
-    in_turn = tf.function(KeptGradients(supernet).run)(*arguments)
-    side_by_side = tf.function(lambda: lanes_gradients(supernet, *arguments))()
+    total, accuracy, gradients = Paths(supernet, loss, Rule(), training=training)(images, labels, paths)
+    in_turn = (total, accuracy, [gradients[v.path] for v in supernet.trainable_variables])
+    side_by_side = tf.function(lambda: lanes_gradients(supernet, loss, images, labels, paths, training))()
     np.testing.assert_allclose(in_turn[0], side_by_side[0], rtol=1e-5)
     np.testing.assert_allclose(in_turn[1], side_by_side[1], rtol=1e-6)
     assert_same_gradients(supernet, in_turn[2], side_by_side[2])
@@ -100,13 +102,13 @@ def test_l2_counts_once_however_many_paths():
 def test_uniform_sampling_leaves_undrawn_choices_entirely_alone():
     """Also when momentum has built up: no update, no decay, no momentum."""
     supernet, (images, labels) = trained_a_little(), batch()
-    optimizer = SelectiveSGD(learning_rate=0.1, momentum=0.9)
+    optimizer = MomentumSGD(learning_rate=0.1, momentum=0.9)
     optimizer.build(supernet.trainable_variables)
-    step = tf.function(SupernetStep(supernet, optimizer, Loss(5, 8), weight_decay=0.1, selective=True))
+    step = SupernetStep(supernet, optimizer, Loss(5, 8), weight_decay=0.1)
     for number in range(4):
         path = uniform_paths(SPACE, 0, number)
         before = {v.path: np.array(v) for v in (*supernet.trainable_variables, *optimizer.variables)}
-        step(images, labels, tf.constant(path))
+        step(images, labels, path)
         for layer, block in enumerate(supernet.choice_blocks):
             for choice, candidate in enumerate(block.candidates):
                 for variable, slot in slots_of(candidate, supernet, optimizer):
@@ -123,17 +125,34 @@ def slots_of(layer, supernet, optimizer):
     return [(v, momentum[v.path]) for v in layer.trainable_variables]
 
 
-def test_selective_sgd_equals_sgd_where_everything_takes_part():
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_both_executions_leave_the_same_variables(momentum):
+    """Weights, momentums and moving statistics, of layers of one configuration, too, which share their functions."""
+    space = tiny_space(stages=(Stage(8, 3, 1), Stage(12, 1, 2)), choices=(Choice(2, 3), Choice(2, 5, True), Choice()))
+    images, labels = batch()
+    found = []
+    for execution in ("lanes", "sequential"):
+        supernet = Supernet(space, num_classes=5, seed=0)
+        optimizer = MomentumSGD(learning_rate=0.05, momentum=momentum)
+        optimizer.build(supernet.trainable_variables)
+        step = SupernetStep(supernet, optimizer, Loss(5, 8), execution, weight_decay=0.01)
+        for number in range(3):
+            logs = step(images, labels, strict_fair_paths(space, 0, number))
+        found.append({v.path.partition("/")[2]: np.array(v) for v in (*supernet.variables, *optimizer.variables)})
+        found[-1]["loss"] = np.array(logs["loss"])
+    for (name, one), other in zip(found[0].items(), found[1].values(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-3, atol=2e-4, err_msg=name)
+
+
+def test_momentum_sgd_equals_sgd():
     rng = np.random.default_rng(0)
     start, gradients = rng.normal(size=(3, 4)), rng.normal(size=(5, 3, 4))
     results = []
-    for cls, active in ((keras.optimizers.SGD, None), (SelectiveSGD, True)):
+    for cls in (keras.optimizers.SGD, MomentumSGD):
         variable = keras.Variable(start)
         optimizer = cls(learning_rate=0.1, momentum=0.9)
         optimizer.build([variable])
         for gradient in gradients:
-            if active:
-                optimizer.select({variable.path: tf.constant(True)})
             optimizer.apply([tf.constant(gradient, tf.float32)], [variable])
         results.append(np.array(variable))
     np.testing.assert_allclose(*results, rtol=1e-6)
@@ -149,16 +168,17 @@ def test_mirrored_step_equals_the_single_device_step(two_replicas, execution):
     for strategy in (tf.distribute.get_strategy(), two_replicas):
         with strategy.scope():
             supernet = Supernet(space, num_classes=5, seed=0)
-            optimizer = SelectiveSGD(learning_rate=0.1, momentum=0.9)
+            optimizer = MomentumSGD(learning_rate=0.1, momentum=0.9)
             optimizer.build(supernet.trainable_variables)
         replicas = strategy.num_replicas_in_sync
         step = SupernetStep(supernet, optimizer, Loss(5, 8), execution, 0.01, training=False, num_replicas=replicas)
         data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
 
-        @tf.function
         def run(x, y, strategy=strategy, step=step):
-            shares = strategy.run(step, args=(x, y, tf.constant(paths)))
+            shares = strategy.run(step, args=(x, y, paths))
             return strategy.reduce("SUM", shares["loss"], axis=None)
+
+        run = tf.function(run) if step.compiled else run
 
         for x, y in strategy.experimental_distribute_dataset(data):
             losses = [float(run(x, y)) for _ in range(2)]
@@ -168,8 +188,6 @@ def test_mirrored_step_equals_the_single_device_step(two_replicas, execution):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
-def test_lanes_refuse_uniform_sampling():
-    with pytest.raises(InputError, match="lanes needs strict-fair"):
-        SupernetStep(None, None, None, "lanes", selective=True)
+def test_an_unknown_execution_is_refused():
     with pytest.raises(InputError, match="execution: expected one of"):
         SupernetStep(None, None, None, "parallel")

@@ -1,0 +1,51 @@
+"""Conv2D and DepthwiseConv2D: Keras' layers, which a backend's kernels may compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+
+KINDS = ("pointwise", "depthwise")
+_kernels: dict[tuple[str, str], Callable] = {}
+
+
+def use_kernel(backend: str, kind: str, kernel: Callable) -> None:
+    """Has a kernel do the work under that Keras backend; it brings its own gradients.
+
+    pointwise: `kernel(x, weights [1, 1, C, D]) -> [B, H, W, D]`; depthwise: `kernel(x, weights [k, k, C, 1], stride,
+    padding) -> y`, padding "same" or "valid". x [B, H, W, C] in the layer's compute dtype.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind: expected one of {KINDS}, got {kind!r}")
+    _kernels[backend, kind] = kernel
+
+
+def _is_plain(layer) -> bool:
+    """What kernels know: square strides, channels last, and nothing behind it."""
+    nothing_else = not layer.use_bias and layer.activation is keras.activations.linear
+    return nothing_else and layer.data_format == "channels_last" and len(set(layer.strides)) == 1
+
+
+@keras.saving.register_keras_serializable(package="scarlet_tf")
+class Conv2D(keras.layers.Conv2D):
+    """keras.layers.Conv2D; the same arguments, weights and results."""
+
+    def call(self, inputs):
+        kernel = _kernels.get((keras.backend.backend(), "pointwise"))
+        pointwise = set(self.kernel_size) == {1} and set(self.strides) == {1} and self.groups == 1
+        if kernel is None or not pointwise or not _is_plain(self):
+            return super().call(inputs)
+        return kernel(inputs, self.kernel)
+
+
+@keras.saving.register_keras_serializable(package="scarlet_tf")
+class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
+    """keras.layers.DepthwiseConv2D; the same arguments, weights and results."""
+
+    def call(self, inputs):
+        kernel = _kernels.get((keras.backend.backend(), "depthwise"))
+        one_filter = self.depth_multiplier == 1 and set(self.dilation_rate) == {1}
+        if kernel is None or not one_filter or not _is_plain(self):
+            return super().call(inputs)
+        return kernel(inputs, self.kernel, self.strides[0], self.padding)
