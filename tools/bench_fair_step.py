@@ -4,16 +4,23 @@
     python tools/bench_fair_step.py --spaces s1 s2 --pixels 64 96 --threads 1 2
 
 For each space, size and number of threads, one process holds the m networks of one set of fair paths (LETs in place, as in
-the supernet), the supernet under `sequential` and under `lanes`; their steps alternate and medians are compared. `ratio`
-is the fair step over the sum. Both sides have the same layers and the same optimizer. Memory is measured in a process that
-runs one variant only, as the growth of the peak resident set by three steps: `peak_memory_ratio` is over that of the most
-expensive single network, `variable_bytes` (weights and momentum, which exist before the first step) are apart from it.
-`first_step_seconds` is tracing, graph optimisation and the first run, in this process. Prints one JSON object.
+the supernet) twice, the supernet under `sequential` and under `lanes`; their steps alternate. Ratios are medians over the
+rounds; `rounds_ratio_*` has all of them.
+
+`ratio_over_keras` is the fair step over the sum of the networks as Keras trains them: Keras' layers and SGD, TensorFlow's
+usual graph optimisation. `ratio_over_own` is over the same networks with this package's layers and optimizer, as
+`retrain` uses them, so that nothing but the fair step itself differs.
+
+Memory is measured in a process that runs one variant only, as the growth of the peak resident set by three steps:
+`peak_memory_ratio` is over that of the most expensive single network, `variable_bytes` (weights and momentum, which exist
+before the first step) are apart from it. `first_step_seconds` is tracing, graph optimisation and the first run, in this
+process. Prints one JSON object.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -24,6 +31,7 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -76,19 +84,31 @@ def measure(case, arguments, bar) -> list[dict]:
             "pixels": pixels,
             "threads": threads,
             "execution": execution,
-            "ratio": times[execution]["seconds"] / times["stand_alone"]["seconds"],
-            "seconds": times[execution]["seconds"],
-            "stand_alone_seconds": times["stand_alone"]["seconds"],
+            **ratios(times, execution),
+            "seconds": statistics.median(times[execution]["seconds"]),
+            "own_seconds": statistics.median(times["own"]["seconds"]),
+            "keras_seconds": statistics.median(times["keras"]["seconds"]),
             "peak_memory_ratio": parts[execution]["peak_bytes"] / parts["single"]["peak_bytes"],
             "peak_bytes": parts[execution]["peak_bytes"],
             "single_peak_bytes": parts["single"]["peak_bytes"],
             "variable_bytes": parts[execution]["variable_bytes"],
             "single_variable_bytes": parts["single"]["variable_bytes"],
             "first_step_seconds": times[execution]["first"],
-            "stand_alone_first_seconds": times["stand_alone"]["first"],
+            "own_first_seconds": times["own"]["first"],
+            "keras_first_seconds": times["keras"]["first"],
         }
         for execution in EXECUTIONS
     ]
+
+
+def ratios(times: dict, execution: str) -> dict:
+    """Medians over the rounds of the fair step's time over the networks' in the same round, and all of them."""
+    found = {}
+    for name in ("own", "keras"):
+        pairs = zip(times[execution]["seconds"], times[name]["seconds"], strict=True)
+        rounds = [fair / alone for fair, alone in pairs]
+        found |= {f"ratio_over_{name}": statistics.median(rounds), f"rounds_ratio_over_{name}": rounds}
+    return found
 
 
 def in_own_process(part: str, case, arguments) -> dict:
@@ -107,18 +127,13 @@ def run_part(arguments) -> dict:
     """Times of all variants, or the peak memory of one."""
     tf.config.threading.set_intra_op_parallelism_threads(arguments.threads[0])
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    with quick_to_first_step():  # as in training; for both sides
-        return measure_part(arguments)
-
-
-def measure_part(arguments) -> dict:
-    """`run_part` once TensorFlow is set up."""
     bench = Bench(SearchSpace.from_name(arguments.spaces[0]), arguments.pixels[0], arguments.batch_size)
     if arguments.part == "times":
         return bench.times(arguments.rounds)
-    if arguments.part == "single":
-        return bench.peak(bench.largest_network_step)
-    return bench.peak(lambda: bench.supernet_step(arguments.part))
+    with quick_to_first_step():  # as in training
+        if arguments.part == "single":
+            return bench.peak(bench.largest_network_step)
+        return bench.peak(lambda: bench.supernet_step(arguments.part))
 
 
 class Bench:
@@ -133,17 +148,19 @@ class Bench:
         self.loss = Loss(NUM_CLASSES, batch_size)
 
     def times(self, rounds: int) -> dict:
-        """Seconds of the first step and the median of `rounds` alternating ones, for each variant."""
-        makers = {name: (lambda name=name: self.supernet_step(name)) for name in EXECUTIONS}
-        variants = {**makers, "stand_alone": self.stand_alone_steps}
+        """Seconds of the first step and of `rounds` alternating ones, for each variant."""
+        variants = {name: (lambda name=name: self.supernet_step(name)) for name in EXECUTIONS}
+        variants |= {"own": self.stand_alone_steps, "keras": lambda: self.stand_alone_steps(plain_keras=True)}
         first, steps, seconds = {}, {}, {name: [] for name in variants}
         for name, make in variants.items():
-            steps[name] = make()
-            first[name] = timed(steps[name])
+            with contextlib.nullcontext() if name == "keras" else quick_to_first_step():
+                steps[name] = make()
+                first[name] = timed(steps[name])
+            timed(steps[name])
         for _ in range(rounds):
             for name, step in steps.items():
                 seconds[name].append(timed(step))
-        return {name: {"first": first[name], "seconds": statistics.median(seconds[name])} for name in variants}
+        return {name: {"first": first[name], "seconds": seconds[name]} for name in variants}
 
     def peak(self, make) -> dict:
         """Growth of the peak resident set by three steps, tracing included, over what the variables take."""
@@ -166,8 +183,8 @@ class Bench:
         step = tf.function(step, autograph=False) if step.compiled else step
         return lambda: step(self.images, self.labels, self.paths)["loss"]
 
-    def stand_alone_steps(self):
-        steps = [self.network_step(spec) for spec in self.specs()]
+    def stand_alone_steps(self, plain_keras: bool = False):
+        steps = [self.network_step(spec, plain_keras) for spec in self.specs()]
         return lambda: [step() for step in steps][-1]
 
     def largest_network_step(self):
@@ -177,9 +194,9 @@ class Bench:
         paths = (Architecture(tuple(path), self.space) for path in self.paths)
         return [path.lower(self.shape, NUM_CLASSES, skip="let") for path in paths]
 
-    def network_step(self, spec):
-        network = Network(spec)
-        optimizer = sgd(network)
+    def network_step(self, spec, plain_keras: bool = False):
+        network = as_keras_has_it(Network(spec)) if plain_keras else Network(spec)
+        optimizer = sgd(network, keras.optimizers.SGD if plain_keras else MomentumSGD)
 
         @tf.function(autograph=False)
         def step(images, labels):
@@ -191,9 +208,19 @@ class Bench:
         return lambda: step(self.images, self.labels)
 
 
-def sgd(model):
+def as_keras_has_it(network: keras.Model) -> keras.Model:
+    """The network with Keras' layer in place of each that this package derives from one."""
+
+    def plain(layer):
+        kind = next((cls for cls in type(layer).__mro__ if cls.__module__.startswith("keras.")), type(layer))
+        return kind.from_config(layer.get_config())
+
+    return keras.models.clone_model(keras.Model(network.inputs, network.outputs), clone_function=plain)
+
+
+def sgd(model, kind=MomentumSGD):
     """The supernet's optimizer, built."""
-    optimizer = MomentumSGD(learning_rate=0.001, momentum=0.9)
+    optimizer = kind(learning_rate=0.001, momentum=0.9)
     optimizer.build(model.trainable_variables)
     return optimizer
 

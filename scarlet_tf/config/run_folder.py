@@ -25,6 +25,7 @@ MAY_DIFFER = frozenset(
         "supernet.checkpoint_seconds",
         "supernet.csv",
         "supernet.execution",
+        "supernet.jit_compile",
         "supernet.monitor_paths",
         "supernet.tensorboard",
     }

@@ -24,6 +24,7 @@ class Supernet(keras.Model):
         num_classes: classes of the classifier.
         skip: what a skipped layer is: "let" (1x1 conv, as in the paper), "identity" or "relu" (its ablations).
         seed: of the initial weights.
+        dtype: Keras' dtype policy, such as "mixed_bfloat16"; statistics, logits and weights are float32 under every one.
 
     `supernet(images [B, H, W, C], path [num_layers])` answers the path's logits [B, num_classes];
     `supernet.lanes(images, paths [m, num_layers])` the logits [m, B, num_classes] of m paths that together use
@@ -48,22 +49,23 @@ class Supernet(keras.Model):
         self.skip = skip
         self.seed = seed
         stem, first, tail = self.space.widths
-        self.stem = Stem(stem, first, self.space.stem_stride, derived_seed(seed, "stem"), name="stem")
+        policy = {"dtype": self.dtype_policy}
+        self.stem = Stem(stem, first, self.space.stem_stride, derived_seed(seed, "stem"), name="stem", **policy)
         self.choice_blocks = [self._choice_block(layer) for layer in self.space.layers]
-        self.tail = Tail(tail, num_classes, derived_seed(seed, "tail"), name="tail")
+        self.tail = Tail(tail, num_classes, derived_seed(seed, "tail"), name="tail", **policy)
         self.build()
 
     def _choice_block(self, layer: Layer) -> ChoiceBlock:
         candidates = []
         for index, choice in enumerate(self.space.choices):
             seed = derived_seed(self.seed, f"{layer.name}/{index}")
-            kwargs = {"seed": seed, "name": f"choice_{index:02d}"}
+            kwargs = {"seed": seed, "name": f"choice_{index:02d}", "dtype": self.dtype_policy}
             spec = block_spec(self.space, layer, choice, layer.in_channels, self.skip)
             if choice.is_skip:
                 candidates.append(Skip(layer.out_channels, layer.stride, self.skip, **kwargs))
             else:
                 candidates.append(InvertedResidual.from_spec(spec, **kwargs))
-        return ChoiceBlock(candidates, name=layer.name)
+        return ChoiceBlock(candidates, name=layer.name, dtype=self.dtype_policy)
 
     def build(self, input_shape=None):
         """Makes all weights; the constructor has done it already."""
@@ -114,7 +116,7 @@ class Supernet(keras.Model):
 
     def get_config(self):
         config = {"space": self.space.to_dict(), "input_shape": list(self.image_shape), "num_classes": self.num_classes}
-        return {**config, "skip": self.skip, "seed": self.seed, "name": self.name}
+        return {**config, "skip": self.skip, "seed": self.seed, "name": self.name, "dtype": self.dtype_policy.name}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

@@ -78,7 +78,12 @@ class Run:
     def _new_supernet(self) -> Supernet:
         settings = self.config.supernet
         return Supernet(
-            self.config.space, self.input_shape, self.data.num_classes, skip=settings.skip, seed=settings.seed
+            self.config.space,
+            self.input_shape,
+            self.data.num_classes,
+            skip=settings.skip,
+            seed=settings.seed,
+            dtype=settings.precision,
         )
 
     @property

@@ -20,10 +20,11 @@ from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.training import kernels  # noqa: F401 - puts TensorFlow's kernels to use
 from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.optimizers import MomentumSGD
-from scarlet_tf.training.pieces import ZERO, Rule, decayed
+from scarlet_tf.training.pieces import ZERO, Rule, decayed, unscaled
 from scarlet_tf.training.sequential import Paths
 
 EXECUTIONS = ("sequential", "lanes")
+LOSS_SCALE = 1024.0
 
 
 class SupernetStep:
@@ -38,6 +39,9 @@ class SupernetStep:
         training: False freezes BN at its moving statistics, which makes a step on several replicas comparable with
             one on a single device.
         num_replicas: replicas whose shares are summed.
+        jit_compile: has XLA compile the step; for lanes on one device.
+
+    Under float16, gradients on their way back are LOSS_SCALE times as large as they are, so that small ones do not vanish.
 
     No choice may be in two paths of a step. Choices that are in none are left entirely alone: no update, no decay, no
     momentum.
@@ -52,14 +56,21 @@ class SupernetStep:
         weight_decay: float = 0.0,
         training: bool = True,
         num_replicas: int = 1,
+        jit_compile: bool = False,
     ):
         if execution not in EXECUTIONS:
             raise InputError(f"execution: expected one of {EXECUTIONS}, got {execution!r}")
         self.supernet, self.optimizer, self.loss = supernet, optimizer, loss
         self.execution, self.weight_decay = execution, weight_decay
         self.training, self.num_replicas = training, num_replicas
+        self.scale = LOSS_SCALE if supernet.compute_dtype == "float16" else 1.0
+        if jit_compile and (execution != "lanes" or num_replicas > 1):
+            raise InputError("supernet.jit_compile: expected false but for lanes on one device, got true")
+        self._compiled_lanes = (
+            tf.function(self._lanes, autograph=False, jit_compile=True) if jit_compile else self._lanes
+        )
         if execution == "sequential":
-            rule = Rule(weight_decay / num_replicas, optimizer.momentum if num_replicas == 1 else None)
+            rule = Rule(weight_decay / num_replicas, optimizer.momentum if num_replicas == 1 else None, self.scale)
             self._paths = Paths(supernet, loss, rule, optimizer.slots, training)
             self._rate = tf.function(lambda: tf.convert_to_tensor(optimizer.learning_rate), autograph=False)
             self._apply_compiled = tf.function(self._apply, autograph=False)
@@ -70,7 +81,7 @@ class SupernetStep:
         return self.execution == "lanes"
 
     def __call__(self, images, labels, paths):
-        share = self._lanes if self.compiled else self._sequential
+        share = self._compiled_lanes if self.compiled else self._sequential
         loss, accuracy = share(images, labels, paths)
         return {"loss": loss / paths.shape[0], "accuracy": accuracy / paths.shape[0]}
 
@@ -85,7 +96,9 @@ class SupernetStep:
 
     def _lanes(self, images, labels, paths):
         variables = self.supernet.trainable_variables
-        loss, accuracy, gradients = lanes_gradients(self.supernet, self.loss, images, labels, paths, self.training)
+        loss, accuracy, gradients = lanes_gradients(
+            self.supernet, self.loss, images, labels, paths, self.training, self.scale
+        )
         weights = [tf.convert_to_tensor(v) for v in variables]
         # The replicas' gradients are summed, so each adds its share.
         self.optimizer.apply(decayed(gradients, weights, self.weight_decay / self.num_replicas), variables)
@@ -96,10 +109,10 @@ class SupernetStep:
         self.optimizer.apply([gradients[v.path] for v in variables], variables)
 
 
-def lanes_gradients(supernet: Supernet, loss: Loss, images, labels, paths, training: bool = True):
+def lanes_gradients(supernet: Supernet, loss: Loss, images, labels, paths, training: bool = True, scale: float = 1.0):
     """(summed loss, summed accuracy, gradients in the order of `supernet.trainable_variables`) of all paths side by side.
 
-    See `Supernet.lanes`.
+    See `Supernet.lanes`. `scale`: by how much the gradients are larger on their way back.
     """
     variables, labels = [v.value for v in supernet.trainable_variables], tf.convert_to_tensor(labels)
     with tf.GradientTape() as tape:
@@ -107,4 +120,6 @@ def lanes_gradients(supernet: Supernet, loss: Loss, images, labels, paths, train
         num_lanes = logits.shape[0]
         repeated = tf.tile(labels, [num_lanes] + [1] * (labels.shape.rank - 1))
         total, accuracy = loss(repeated, tf.reshape(logits, [-1, logits.shape[-1]]))
-    return total, accuracy, tape.gradient(total, variables, unconnected_gradients=ZERO)
+        scaled = total * scale
+    gradients = tape.gradient(scaled, variables, unconnected_gradients=ZERO)
+    return total, accuracy, unscaled(gradients, scale)

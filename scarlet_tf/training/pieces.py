@@ -26,10 +26,12 @@ class Rule:
 
     decay: L2, `decay * weight` is added to the gradients of kernels.
     momentum: of SGD, which moves the weight; 0 makes no use of momentum; None: gradients are answered, nothing moves.
+    scale: by how much gradients are larger on their way back; those of weights are divided by it.
     """
 
     decay: float = 0.0
     momentum: float | None = None
+    scale: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +66,7 @@ def make_piece(layer: keras.layers.Layer, x: tf.TensorSpec, training: bool, rule
     given = [x, *graph.handles, *residuals, dy]
     with graph.function.graph.as_default():
         dx, *gradients = gradients
-        gradients = decayed(gradients, weights, rule.decay)
+        gradients = decayed(unscaled(gradients, rule.scale), weights, rule.decay)
         if rule.momentum is None:
             return Piece(forward, graph.pruned(given, [dx, *gradients]))
         updates = graph.updates(gradients, dx)
@@ -150,6 +152,11 @@ def call_layer(layer, values: Values, call: Callable):
         if after is not value:
             moves.append(tf.raw_ops.AssignVariableOp(resource=handle, value=tf.cast(after, variable.dtype)))
     return y, moves
+
+
+def unscaled(gradients: list, scale: float) -> list:
+    """The gradients, divided by what the loss was multiplied by."""
+    return [g / tf.cast(scale, g.dtype) for g in gradients] if scale != 1.0 else gradients
 
 
 def decayed(gradients: list, weights: list, decay: float) -> list:

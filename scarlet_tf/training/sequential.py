@@ -10,7 +10,18 @@ import tensorflow as tf
 
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.training.losses import Loss
-from scarlet_tf.training.pieces import ZERO, Function, Graph, Piece, Rule, call_layer, decayed, make_piece, variables_of
+from scarlet_tf.training.pieces import (
+    ZERO,
+    Function,
+    Graph,
+    Piece,
+    Rule,
+    call_layer,
+    decayed,
+    make_piece,
+    unscaled,
+    variables_of,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +99,7 @@ class Paths:
             key = f"{signature(layer)} {x.dtype} {x.shape}"
             stem = layer is self.supernet.stem
             if key not in self._pieces:
-                rule = Rule(self.rule.decay) if stem else self.rule
+                rule = dataclasses.replace(self.rule, momentum=None) if stem else self.rule
                 self._pieces[key] = make_piece(layer, tf.TensorSpec(x.shape, x.dtype), self.training, rule)
             slots = layer.trainable_variables if self.rule.momentum and not stem else []
             piece, slots = self._pieces[key], [self._slots[v.path] for v in slots]
@@ -102,7 +113,7 @@ class Paths:
         if share is None:
             key = f"tail {x.dtype} {x.shape} {labels.dtype} {labels.shape}"
             if key not in self._pieces:
-                self._pieces[key] = tail_function(tail, self.loss, x, labels, self.training)
+                self._pieces[key] = tail_function(tail, self.loss, x, labels, self.training, self.rule.scale)
             share = shares[id(tail)] = Share(self._pieces[key], None, _handles(variables_of(tail)), [])
         return share
 
@@ -120,19 +131,19 @@ def _by_path(layer, gradients: list) -> dict:
     return {v.path: g for v, g in zip(layer.trainable_variables, gradients, strict=True)}
 
 
-def tail_function(tail, loss: Loss, x, labels, training: bool) -> Function:
+def tail_function(tail, loss: Loss, x, labels, training: bool, scale: float = 1.0) -> Function:
     """`function([x, labels, *handles, *sums]) -> [loss, accuracy, dx, *sums plus the weights' gradients]`."""
-    rule = Rule()
 
     def trace(x, labels, *rest):
         *sums, variables = rest
         (value, accuracy), moves = call_layer(tail, variables, lambda: loss(labels, tail(x, training=training)))
-        dx, *gradients = tf.gradients(value, [x, *variables.weights], unconnected_gradients=ZERO)
+        dx, *gradients = tf.gradients(value * scale, [x, *variables.weights], unconnected_gradients=ZERO)
+        gradients = unscaled(gradients, scale)
         return value, accuracy, dx, *(a + b for a, b in zip(sums, gradients, strict=True)), moves
 
     weights = tail.trainable_variables
     specs = [tf.TensorSpec(t.shape, t.dtype) for t in (x, labels, *(v.value for v in weights))]
-    graph = Graph(trace, specs, tail, rule)
+    graph = Graph(trace, specs, tail, Rule())
     *outputs, moves = graph.results
     x, labels, *sums = graph.inputs
     return graph.pruned([x, labels, *graph.handles, *sums], outputs, moves)

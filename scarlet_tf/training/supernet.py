@@ -12,6 +12,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.training.deadline import Deadline, closing_figures
 from scarlet_tf.training.distribution import is_chief
+from scarlet_tf.training.execution import choose_execution
 from scarlet_tf.training.fair_step import SupernetStep
 from scarlet_tf.training.inputs import as_split, training_batches
 from scarlet_tf.training.loop import Run, train
@@ -23,7 +24,7 @@ from scarlet_tf.training.settings import check_names, check_ranges, from_mapping
 from scarlet_tf.training.watching import close, make_monitor, memory_advice, watchers
 
 # Fields that change nothing of what is computed.
-IMMATERIAL = ("checkpoint_seconds", "execution", "monitor_paths", "csv", "tensorboard")
+IMMATERIAL = ("checkpoint_seconds", "execution", "jit_compile", "monitor_paths", "csv", "tensorboard")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +32,11 @@ class SupernetConfig:
     """How a supernet is trained. Defaults: SCARLET's 60 epochs; SGD values as in most re-implementations (a reading).
 
     skip: what a skipped layer is, for whoever makes the supernet; sampling: "strict_fair" or "uniform" (SPOS);
-    execution: "lanes" (memory of all paths, no control flow) or "sequential" (memory of one path; the only one for
-    uniform sampling); weight_decay: L2, added once a step; checkpoint_seconds: time between checkpoints.
+    weight_decay: L2, added once a step; precision: Keras' dtype policy, for whoever makes the supernet;
+    checkpoint_seconds: time between checkpoints.
+
+    execution: "lanes" (memory of all paths, no control flow), "sequential" (memory of one path; the only one for uniform
+    sampling) or "auto", see `choose_execution`; jit_compile: has XLA compile the step, which needs lanes and one device.
 
     None of the following changes what is trained. monitor_paths: how many random paths are scored at each epoch's end, 0
     for none (see Monitor; a path costs 1,512 forward passes of an image, where training costs a forward and a backward
@@ -50,7 +54,9 @@ class SupernetConfig:
     schedule: Literal["cosine", "exponential", "constant"] = "cosine"
     skip: Literal["let", "identity", "relu"] = "let"
     sampling: Literal["strict_fair", "uniform"] = "strict_fair"
-    execution: Literal["sequential", "lanes"] = "sequential"
+    execution: Literal["auto", "sequential", "lanes"] = "auto"
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    jit_compile: bool = False
     seed: int = 0
     checkpoint_seconds: float = 60.0
     monitor_paths: int = 0
@@ -64,11 +70,13 @@ class SupernetConfig:
         check_ranges("supernet", self, at_least_0=("weight_decay", "warmup_epochs", "checkpoint_seconds"))
         check_ranges("supernet", self, whole=("seed", "monitor_paths"), below_1=("momentum", "label_smoothing"))
         check_names("supernet", self)
-        for key in ("csv", "tensorboard"):
+        for key in ("csv", "tensorboard", "jit_compile"):
             if not isinstance(getattr(self, key), bool):
                 raise InputError(f"supernet.{key}: expected true or false, got {getattr(self, key)!r}")
         if self.sampling == "uniform" and self.execution == "lanes":
             raise InputError("supernet.execution: expected 'sequential' with sampling 'uniform', got 'lanes'")
+        if self.jit_compile and "sequential" in (self.execution, "sequential" if self.sampling == "uniform" else ""):
+            raise InputError("supernet.jit_compile: expected false with a sequential execution, got true")
 
 
 def train_supernet(
@@ -104,6 +112,7 @@ def train_supernet(
     steps = data.steps_per_epoch(config.batch_size)
     strategy = strategy or tf.distribute.get_strategy()
     replicas, folder = strategy.num_replicas_in_sync, None if run_dir is None else f"{run_dir}/supernet"
+    config = dataclasses.replace(config, execution=choose_execution(supernet, config, replicas))
     deadline = Deadline("supernet", max_hours, steps, config.epochs, strategy)
     with strategy.scope():
         optimizer = _optimizer(config, steps)
@@ -115,6 +124,7 @@ def train_supernet(
             config.execution,
             config.weight_decay,
             num_replicas=replicas,
+            jit_compile=config.jit_compile,
         )
     writes = is_chief(strategy)
     monitor = make_monitor(supernet, optimizer, config, data, validation_data, folder, replicas, writes)
@@ -159,5 +169,6 @@ def _settings(config: SupernetConfig, supernet: Supernet) -> dict:
     settings = dataclasses.asdict(config)
     for key in IMMATERIAL:
         del settings[key]
+    settings["precision"] = supernet.dtype_policy.name
     made = {"skip": supernet.skip, "space": supernet.space.fingerprint, "num_classes": supernet.num_classes}
     return {**settings, **made}

@@ -191,3 +191,47 @@ def test_mirrored_step_equals_the_single_device_step(two_replicas, execution):
 def test_an_unknown_execution_is_refused():
     with pytest.raises(InputError, match="execution: expected one of"):
         SupernetStep(None, None, None, "parallel")
+
+
+def after_a_step(execution, precision="float32", **kwargs):
+    """(loss, {variable: how far a step moved it}); all from the same start."""
+    space = tiny_space(stages=(Stage(8, 2, 1),), choices=(Choice(2, 3), Choice(2, 5, True), Choice()))
+    images, labels = batch()
+    supernet = Supernet(space, num_classes=5, seed=0, dtype=precision)
+    optimizer = MomentumSGD(learning_rate=0.05, momentum=0.9)
+    optimizer.build(supernet.trainable_variables)
+    before = [np.array(v) for v in supernet.variables]
+    step = SupernetStep(supernet, optimizer, Loss(5, 8), execution, weight_decay=0.01, **kwargs)
+    paths = strict_fair_paths(space, 0, 0)
+    if step.compiled:
+        logs = tf.function(step, autograph=False)(images, labels, tf.constant(paths))
+    else:
+        logs = step(images, labels, paths)
+    names = [v.path.partition("/")[2] for v in supernet.variables]
+    moved = [np.array(v) - b for v, b in zip(supernet.variables, before, strict=True)]
+    return float(logs["loss"]), dict(zip(names, moved, strict=True))
+
+
+@pytest.mark.parametrize("execution", ["lanes", "sequential"])
+@pytest.mark.parametrize(
+    ("precision", "rounding", "tolerance"), [("mixed_bfloat16", 2**-8, 0.25), ("mixed_float16", 2**-11, 0.1)]
+)
+def test_a_step_in_mixed_precision_is_the_full_one_within_its_rounding(execution, precision, rounding, tolerance):
+    """Of a dozen layers, each of which rounds; a projection's offset has no gradient but rounding where BN follows."""
+    full_loss, full = after_a_step("lanes")
+    loss, mixed = after_a_step(execution, precision)
+    assert loss == pytest.approx(full_loss, rel=12 * rounding) and loss != full_loss
+    for name, expected in full.items():
+        size = np.linalg.norm(expected)
+        if size > 1e-3:
+            assert np.linalg.norm(mixed[name] - expected) <= tolerance * size, name
+
+
+def test_xla_compiles_the_same_step():
+    loss, compiled = after_a_step("lanes", jit_compile=True)
+    expected_loss, expected = after_a_step("lanes")
+    assert loss == pytest.approx(expected_loss, rel=1e-5)
+    for name, value in expected.items():
+        np.testing.assert_allclose(compiled[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
+    with pytest.raises(InputError, match="jit_compile: expected false but for lanes"):
+        after_a_step("sequential", jit_compile=True)

@@ -1,8 +1,10 @@
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import keras
@@ -44,7 +46,14 @@ class Interrupt(keras.callbacks.Callback):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"execution": "sequential"}, {"execution": "sequential", "sampling": "uniform"}]
+    "options",
+    [
+        {},
+        {"execution": "sequential"},
+        {"execution": "sequential", "sampling": "uniform"},
+        {"execution": "auto"},
+        {"jit_compile": True},
+    ],
 )
 def test_training_lowers_the_loss(options):
     history = train_supernet(Supernet(SPACE, num_classes=5), data(), {**CONFIG, "epochs": 8, **options})["history"]
@@ -235,15 +244,24 @@ def test_mirrored_training_runs_and_learns(two_replicas):
 
 @pytest.mark.parametrize("slow", [True, False])
 def test_waiting_for_images_is_said_with_its_seconds(slow, caplog):
+    traced, asked = threading.Event(), itertools.count()
+
+    def wait():
+        if next(asked) and slow:  # all but the first, from the end of the first step on, however long that takes
+            traced.wait(120)
+            time.sleep(0.5)
+
     class Images(ArraySplit):
         def batches(self, *args, **kwargs):
             def late(x, y):
-                with tf.control_dependencies([tf.py_function(lambda: time.sleep(0.5 * slow), [], [])]):
+                with tf.control_dependencies([tf.py_function(wait, [], [])]):
                     return tf.identity(x), y
 
             return super().batches(*args, **kwargs).map(late)
 
-    train_supernet(Supernet(SPACE, num_classes=5), Images(*data(60)), {**CONFIG, "epochs": 1})
+    first_step = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: traced.set())
+    config = {**CONFIG, "epochs": 1}
+    train_supernet(Supernet(SPACE, num_classes=5), Images(*data(60)), config, callbacks=[first_step])
     said = [record.message for record in caplog.records if "for images" in record.message]
     assert len(said) == slow
     assert not slow or float(said[0].split()[2]) > 1.5  # five batches after the first, half a second each

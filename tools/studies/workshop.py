@@ -73,7 +73,12 @@ class Workshop:
         if not (folder / "settings.json").exists():
             write_json(folder / "settings.json", context)
         supernet = Supernet(
-            self.study.space, self.input_shape, self.data.num_classes, skip=config.skip, seed=config.seed
+            self.study.space,
+            self.input_shape,
+            self.data.num_classes,
+            skip=config.skip,
+            seed=config.seed,
+            dtype=config.precision,
         )
         train_supernet(supernet, self.data.train, config, run_dir=folder)
         return supernet
