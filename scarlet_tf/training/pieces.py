@@ -19,6 +19,10 @@ ZERO = tf.UnconnectedGradients.ZERO
 
 Function = Callable[[list], list]
 
+# Operations that are done again for the backward pass rather than their results kept: one pass over memory each, and an
+# activation such as hard swish consists of four.
+CHEAP = frozenset({"AddV2", "Cast", "Identity", "Mul", "Pad", "Relu", "Relu6", "Reshape"})
+
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
@@ -203,17 +207,19 @@ def decayed(gradients: list, weights: list, decay: float) -> list:
 
 
 def residuals_of(inputs: list, y, gradients: list) -> list:
-    """Tensors that y's computation makes from the inputs and the gradients need."""
-    forward, behind_inputs = _ancestors([y]), _consumers(inputs)
-    made = (forward & behind_inputs) - {x.op for x in inputs}
+    """Tensors that y's computation makes from the inputs and from which the gradients can be computed.
+
+    What a cheap operation made is made again from what it was made of.
+    """
+    made = (_ancestors([y]) & _consumers(inputs)) - {x.op for x in inputs}
     found, seen, queue = {}, set(), [g.op for g in gradients]
     while queue:
         operation = queue.pop()
         if operation not in seen:
             seen.add(operation)
-            needed = {t.ref(): t for t in operation.inputs if t.op in made}
-            found |= needed
-            queue += [t.op for t in operation.inputs if t.ref() not in needed]
+            kept = {t.ref(): t for t in operation.inputs if t.op in made and t.op.type not in CHEAP}
+            found |= kept
+            queue += [t.op for t in operation.inputs if t.ref() not in kept]
     return list(found.values())
 
 
