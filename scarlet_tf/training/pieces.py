@@ -129,7 +129,7 @@ class Graph:
         types = [tensor.dtype for tensor in outputs]
 
         def call(arguments: list) -> list:
-            # A tenth of the time that calling `function` from Python takes.
+            # Calling `function` itself would run more Python than some pieces take to compute.
             return tf.raw_ops.StatefulPartitionedCall(args=arguments, Tout=types, f=function)
 
         return call
@@ -137,7 +137,7 @@ class Graph:
     def _between(self, inputs: list, outputs: list, effects: list) -> tf.compat.v1.GraphDef:
         """The operations that make `outputs` and `effects` from `inputs`.
 
-        Copying them this way takes a third of the time of TensorFlow's `prune`, which does it in Python.
+        TensorFlow's own `prune` copies operation by operation in Python, which makes the first step much longer.
         """
         stop, needed = {t.ref() for t in inputs}, set()
         queue = [*(t.op for t in outputs if t.ref() not in stop), *effects]

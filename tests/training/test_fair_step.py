@@ -125,14 +125,14 @@ def slots_of(layer, supernet, optimizer):
     return [(v, momentum[v.path]) for v in layer.trainable_variables]
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_both_executions_leave_the_same_variables(momentum):
+@pytest.mark.parametrize(("momentum", "skip"), [(0.0, "let"), (0.9, "let"), (0.9, "identity"), (0.9, "relu")])
+def test_both_executions_leave_the_same_variables(momentum, skip):
     """Weights, momentums and moving statistics, of layers of one configuration, too, which share their functions."""
     space = tiny_space(stages=(Stage(8, 3, 1), Stage(12, 1, 2)), choices=(Choice(2, 3), Choice(2, 5, True), Choice()))
     images, labels = batch()
     found = []
     for execution in ("lanes", "sequential"):
-        supernet = Supernet(space, num_classes=5, seed=0)
+        supernet = Supernet(space, num_classes=5, seed=0, skip=skip)
         optimizer = MomentumSGD(learning_rate=0.05, momentum=momentum)
         optimizer.build(supernet.trainable_variables)
         step = SupernetStep(supernet, optimizer, Loss(5, 8), execution, weight_decay=0.01)
