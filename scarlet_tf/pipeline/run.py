@@ -22,7 +22,7 @@ from scarlet_tf.search.nsga2 import WeightedNSGA2
 from scarlet_tf.training.distillation import load_teacher
 from scarlet_tf.training.distribution import copy_variables
 from scarlet_tf.training.inputs import plain as without_policy
-from scarlet_tf.training.supernet import train_supernet
+from scarlet_tf.training.supernet import new_supernet, train_supernet
 
 logger = logging.getLogger("scarlet_tf")
 
@@ -76,15 +76,7 @@ class Run:
         return supernet, figures
 
     def _new_supernet(self) -> Supernet:
-        settings = self.config.supernet
-        return Supernet(
-            self.config.space,
-            self.input_shape,
-            self.data.num_classes,
-            skip=settings.skip,
-            seed=settings.seed,
-            dtype=settings.precision,
-        )
+        return new_supernet(self.config.supernet, self.config.space, self.input_shape, self.data.num_classes)
 
     @property
     def supernet(self) -> Supernet:

@@ -21,7 +21,7 @@ LANES_OVER_LEAST = 8
 SHARE = 0.5
 
 
-def choose_execution(supernet: Supernet, config: SupernetConfig, num_replicas: int = 1) -> str:
+def choose_execution(supernet: Supernet, config: SupernetConfig) -> str:
     """`config.execution`, and for "auto" the quicker one that fits: lanes where their memory surely suffices.
 
     That is judged by what the machine has, not by what is free, so that a run which is resumed goes on as it began. A

@@ -66,9 +66,7 @@ class SupernetStep:
         self.scale = LOSS_SCALE if supernet.compute_dtype == "float16" else 1.0
         if jit_compile and (execution != "lanes" or num_replicas > 1):
             raise InputError("supernet.jit_compile: expected false but for lanes on one device, got true")
-        self._compiled_lanes = (
-            tf.function(self._lanes, autograph=False, jit_compile=True) if jit_compile else self._lanes
-        )
+        self._run_lanes = tf.function(self._lanes, autograph=False, jit_compile=True) if jit_compile else self._lanes
         if execution == "sequential":
             rule = Rule(weight_decay / num_replicas, optimizer.momentum if num_replicas == 1 else None, self.scale)
             self._paths = Paths(supernet, loss, rule, optimizer.slots, training)
@@ -81,7 +79,7 @@ class SupernetStep:
         return self.execution == "lanes"
 
     def __call__(self, images, labels, paths):
-        share = self._compiled_lanes if self.compiled else self._sequential
+        share = self._run_lanes if self.compiled else self._sequential
         loss, accuracy = share(images, labels, paths)
         return {"loss": loss / paths.shape[0], "accuracy": accuracy / paths.shape[0]}
 

@@ -211,7 +211,7 @@ def residuals_of(inputs: list, y, gradients: list) -> list:
 
     What a cheap operation made is made again from what it was made of.
     """
-    made = (_ancestors([y]) & _consumers(inputs)) - {x.op for x in inputs}
+    made = (_reached([y], _makers) & _reached(inputs, _readers)) - {x.op for x in inputs}
     found, seen, queue = {}, set(), [g.op for g in gradients]
     while queue:
         operation = queue.pop()
@@ -223,23 +223,20 @@ def residuals_of(inputs: list, y, gradients: list) -> list:
     return list(found.values())
 
 
-def _ancestors(tensors) -> set:
-    """All operations that the tensors are made by."""
+def _makers(operation) -> list:
+    return [tensor.op for tensor in operation.inputs]
+
+
+def _readers(operation) -> list:
+    return [reader for output in operation.outputs for reader in output.consumers()]
+
+
+def _reached(tensors, neighbours: Callable) -> set:
+    """The tensors' operations and all that `neighbours(operation)` leads to from them."""
     reached, queue = set(), [tensor.op for tensor in tensors]
     while queue:
         operation = queue.pop()
         if operation not in reached:
             reached.add(operation)
-            queue += [tensor.op for tensor in operation.inputs]
-    return reached
-
-
-def _consumers(tensors) -> set:
-    """All operations that depend on one of the tensors, and the tensors' own."""
-    reached, queue = set(), [tensor.op for tensor in tensors]
-    while queue:
-        operation = queue.pop()
-        if operation not in reached:
-            reached.add(operation)
-            queue += [consumer for output in operation.outputs for consumer in output.consumers()]
+            queue += neighbours(operation)
     return reached

@@ -25,8 +25,8 @@ from scarlet_tf.training.pieces import (
 
 
 @dataclasses.dataclass(frozen=True)
-class Share:
-    """A layer's functions and the handles of its own variables and momentums."""
+class BoundPiece:
+    """A piece with the handles of one layer's own variables and momentums."""
 
     forward: Function
     backward: Function
@@ -47,7 +47,7 @@ class Paths:
         self.supernet, self.loss, self.rule, self.training = supernet, loss, rule, training
         self._slots = slots or {}
         self._pieces: dict[str, Piece] = {}  # for all layers of one configuration and replicas
-        self._shares: dict[tuple, dict] = {}  # those of one replica and size of image, by the layer's identity
+        self._bound: dict[tuple, dict] = {}  # those of one replica and size of image, by the layer's identity
 
     def __call__(self, images, labels, paths, learning_rate=None):
         """(summed loss, summed accuracy, {variable path: gradient}), with L2.
@@ -57,65 +57,65 @@ class Paths:
         """
         images, labels = tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
         stem, tail = self.supernet.stem, self.supernet.tail
-        shares = self._shares.setdefault((_replica(), tuple(images.shape), tuple(labels.shape)), {})
-        share = self._share(shares, stem, images)
-        features, *residuals = share.forward([images, *share.handles])
+        bound = self._bound.setdefault((_replica(), tuple(images.shape), tuple(labels.shape)), {})
+        piece = self._bound_piece(bound, stem, images)
+        features, *residuals = piece.forward([images, *piece.handles])
         zeros = [tf.zeros(v.shape, v.dtype) for v in tail.trainable_variables]
         sums = decayed(zeros, [tf.convert_to_tensor(v) for v in tail.trainable_variables], self.rule.decay)
         loss = accuracy = upstream = None
         gradients = {}
         for path in np.asarray(paths):
-            path_loss, hits, dx, sums = self._one_path(shares, features, labels, path, sums, learning_rate, gradients)
+            path_loss, hits, dx, sums = self._one_path(bound, features, labels, path, sums, learning_rate, gradients)
             loss = path_loss if loss is None else loss + path_loss
             accuracy = hits if accuracy is None else accuracy + hits
             upstream = dx if upstream is None else upstream + dx
-        _, *stem_gradients = share.backward([images, *share.handles, *residuals, upstream])
+        _, *stem_gradients = piece.backward([images, *piece.handles, *residuals, upstream])
         gradients |= _by_path(stem, stem_gradients) | _by_path(tail, sums)
         return loss, accuracy, gradients
 
-    def _one_path(self, shares, x, labels, path, sums, learning_rate, gradients):
+    def _one_path(self, bound, x, labels, path, sums, learning_rate, gradients):
         """(loss, accuracy, gradient of x, the tail's gradients added to `sums`)."""
         passed = []
         for block, choice in zip(self.supernet.choice_blocks, path.tolist(), strict=True):
             candidate = block.candidates[choice]
-            share = self._share(shares, candidate, x)
-            y, *residuals = share.forward([x, *share.handles])
-            passed.append((candidate, share, x, residuals))
+            piece = self._bound_piece(bound, candidate, x)
+            y, *residuals = piece.forward([x, *piece.handles])
+            passed.append((candidate, piece, x, residuals))
             x = y
-        tail = self._tail_share(shares, x, labels)
+        tail = self._bound_tail(bound, x, labels)
         loss, accuracy, dx, *sums = tail.forward([x, labels, *tail.handles, *sums])
         rate = [] if self.rule.momentum is None else [learning_rate]
         del y, residuals
         while passed:  # what a layer kept is let go as soon as it was used
-            candidate, share, x, residuals = passed.pop()
-            dx, *own = share.backward([x, *share.handles, *residuals, dx, *rate, *share.slots])
-            if own:
-                gradients |= _by_path(candidate, own)
+            candidate, piece, x, residuals = passed.pop()
+            dx, *found = piece.backward([x, *piece.handles, *residuals, dx, *rate, *piece.slots])
+            if found:
+                gradients |= _by_path(candidate, found)
         return loss, accuracy, dx, sums
 
-    def _share(self, shares: dict, layer, x) -> Share:
-        share = shares.get(id(layer))
-        if share is None:
+    def _bound_piece(self, bound: dict, layer, x) -> BoundPiece:
+        piece = bound.get(id(layer))
+        if piece is None:
             key = f"{signature(layer)} {x.dtype} {x.shape}"
             stem = layer is self.supernet.stem
             if key not in self._pieces:
                 rule = dataclasses.replace(self.rule, momentum=None) if stem else self.rule
                 self._pieces[key] = make_piece(layer, tf.TensorSpec(x.shape, x.dtype), self.training, rule)
             slots = layer.trainable_variables if self.rule.momentum and not stem else []
-            piece, slots = self._pieces[key], [self._slots[v.path] for v in slots]
-            share = Share(piece.forward, piece.backward, _handles(variables_of(layer)), _handles(slots))
-            shares[id(layer)] = share
-        return share
+            made, slots = self._pieces[key], [self._slots[v.path] for v in slots]
+            piece = BoundPiece(made.forward, made.backward, _handles(variables_of(layer)), _handles(slots))
+            bound[id(layer)] = piece
+        return piece
 
-    def _tail_share(self, shares: dict, x, labels) -> Share:
+    def _bound_tail(self, bound: dict, x, labels) -> BoundPiece:
         tail = self.supernet.tail
-        share = shares.get(id(tail))
-        if share is None:
+        piece = bound.get(id(tail))
+        if piece is None:
             key = f"tail {x.dtype} {x.shape} {labels.dtype} {labels.shape}"
             if key not in self._pieces:
                 self._pieces[key] = tail_function(tail, self.loss, x, labels, self.training, self.rule.scale)
-            share = shares[id(tail)] = Share(self._pieces[key], None, _handles(variables_of(tail)), [])
-        return share
+            piece = bound[id(tail)] = BoundPiece(self._pieces[key], None, _handles(variables_of(tail)), [])
+        return piece
 
 
 def _replica() -> int:

@@ -31,8 +31,8 @@ IMMATERIAL = ("checkpoint_seconds", "execution", "jit_compile", "monitor_paths",
 class SupernetConfig:
     """How a supernet is trained. Defaults: SCARLET's 60 epochs; SGD values as in most re-implementations (a reading).
 
-    skip: what a skipped layer is, for whoever makes the supernet; sampling: "strict_fair" or "uniform" (SPOS);
-    weight_decay: L2, added once a step; precision: Keras' dtype policy, for whoever makes the supernet;
+    skip: what a skipped layer is, see `new_supernet`; sampling: "strict_fair" or "uniform" (SPOS);
+    weight_decay: L2, added once a step; precision: Keras' dtype policy, see `new_supernet`;
     checkpoint_seconds: time between checkpoints.
 
     execution: "lanes" (memory of all paths, no control flow), "sequential" (memory of one path; the only one for uniform
@@ -75,8 +75,13 @@ class SupernetConfig:
                 raise InputError(f"supernet.{key}: expected true or false, got {getattr(self, key)!r}")
         if self.sampling == "uniform" and self.execution == "lanes":
             raise InputError("supernet.execution: expected 'sequential' with sampling 'uniform', got 'lanes'")
-        if self.jit_compile and "sequential" in (self.execution, "sequential" if self.sampling == "uniform" else ""):
+        if self.jit_compile and (self.execution == "sequential" or self.sampling == "uniform"):
             raise InputError("supernet.jit_compile: expected false with a sequential execution, got true")
+
+
+def new_supernet(config: SupernetConfig, space, input_shape, num_classes: int) -> Supernet:
+    """The untrained supernet that `config` describes: its skip, seed and precision."""
+    return Supernet(space, input_shape, num_classes, skip=config.skip, seed=config.seed, dtype=config.precision)
 
 
 def train_supernet(
@@ -112,7 +117,7 @@ def train_supernet(
     steps = data.steps_per_epoch(config.batch_size)
     strategy = strategy or tf.distribute.get_strategy()
     replicas, folder = strategy.num_replicas_in_sync, None if run_dir is None else f"{run_dir}/supernet"
-    config = dataclasses.replace(config, execution=choose_execution(supernet, config, replicas))
+    config = dataclasses.replace(config, execution=choose_execution(supernet, config))
     deadline = Deadline("supernet", max_hours, steps, config.epochs, strategy)
     with strategy.scope():
         optimizer = _optimizer(config, steps)
@@ -169,6 +174,10 @@ def _settings(config: SupernetConfig, supernet: Supernet) -> dict:
     settings = dataclasses.asdict(config)
     for key in IMMATERIAL:
         del settings[key]
-    settings["precision"] = supernet.dtype_policy.name
-    made = {"skip": supernet.skip, "space": supernet.space.fingerprint, "num_classes": supernet.num_classes}
+    made = {
+        "skip": supernet.skip,
+        "precision": supernet.dtype_policy.name,
+        "space": supernet.space.fingerprint,
+        "num_classes": supernet.num_classes,
+    }
     return {**settings, **made}

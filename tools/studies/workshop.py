@@ -16,7 +16,7 @@ from scarlet_tf.files import write_json
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.pipeline.run import plain
 from scarlet_tf.ranking.store import digest
-from scarlet_tf.training.supernet import IMMATERIAL, SupernetConfig, train_supernet
+from scarlet_tf.training.supernet import IMMATERIAL, SupernetConfig, new_supernet, train_supernet
 from studies.settings import Study
 
 logger = logging.getLogger("scarlet_tf")
@@ -72,14 +72,7 @@ class Workshop:
         folder = self.cache / f"supernet-{digest(context)}"
         if not (folder / "settings.json").exists():
             write_json(folder / "settings.json", context)
-        supernet = Supernet(
-            self.study.space,
-            self.input_shape,
-            self.data.num_classes,
-            skip=config.skip,
-            seed=config.seed,
-            dtype=config.precision,
-        )
+        supernet = new_supernet(config, self.study.space, self.input_shape, self.data.num_classes)
         train_supernet(supernet, self.data.train, config, run_dir=folder)
         return supernet
 
