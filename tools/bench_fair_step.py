@@ -7,9 +7,9 @@ For each space, size and number of threads, one process holds the m networks of 
 the supernet) twice, the supernet under `sequential` and under `lanes`; their steps alternate. Ratios are medians over the
 rounds; `rounds_ratio_*` has all of them.
 
-`ratio`, the same as `ratio_over_keras`, is the fair step over the sum of the networks as Keras trains them: Keras' layers and SGD, TensorFlow's
-usual graph optimisation. `ratio_over_own` is over the same networks with this package's layers and optimizer, as
-`retrain` uses them, so that nothing but the fair step itself differs.
+`ratio`, also called `ratio_over_keras`, is the fair step over the sum of the networks as Keras trains them: Keras' layers
+and SGD, TensorFlow's usual graph optimisation. `ratio_over_own` is over the same networks with this package's layers and
+optimizer, as `retrain` uses them, so that nothing but the fair step itself differs.
 
 Memory is measured in a process that runs one variant only, as the growth of the peak resident set by three steps:
 `peak_memory_ratio` is over that of the most expensive single network, `variable_bytes` (weights and momentum, which exist
