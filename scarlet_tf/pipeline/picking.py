@@ -60,7 +60,7 @@ def _first_that_fits(run: Run, candidates: Sequence[dict]) -> Start:
         architecture = _architecture(run, candidate)
         folded, report = _folded_path(run, architecture)
         cost = count_spec(folded.spec)
-        if cost.multiply_adds < budget:
+        if budget is None or cost.multiply_adds < budget:
             rows = tuple(plain(row.to_dict()) for row in report)
             rebase(folded, _calibration_batches(run))
             return Start(architecture, candidate["accuracy"], folded.spec, get_arrays(folded), rows, tuple(passed_over))

@@ -18,7 +18,7 @@ from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.search.nsga2 import WeightedNSGA2
+from scarlet_tf.search.objectives import Figures, check_feasible
 from scarlet_tf.training.distillation import load_teacher
 from scarlet_tf.training.distribution import copy_variables
 from scarlet_tf.training.inputs import plain as without_policy
@@ -115,10 +115,13 @@ def open_run(config: Config, folder, strategy=None, max_hours: float | None = No
 
 def _check_budget(run: Run) -> None:
     """The search refuses an impossible budget when it is made, so it is made once before anything is trained."""
-    costs = cost_table(run.config.space, run.config.data.image_size, run.data.num_classes)
-    budget, greatest = run.config.search.max_multiply_adds, costs.bounds["multiply_adds"][1]
-    WeightedNSGA2(costs, max_multiply_adds=budget)
-    if budget > greatest and not (run.folder / "config.yaml").exists():  # said once, when the run begins
+    search, size, classes = run.config.search, run.config.data.image_size, run.data.num_classes
+    figures = Figures(cost_table(run.config.space, size, classes), search.metric_table(run.config.space, size, classes))
+    check_feasible(figures, search.objectives())
+    budget, greatest = search.max_multiply_adds, figures.bounds["multiply_adds"][1]
+    if (
+        budget is not None and budget > greatest and not (run.folder / "config.yaml").exists()
+    ):  # said when the run begins
         logger.warning(
             "search.max_multiply_adds: %g M excludes nothing: the greatest network of the space costs %.2f M",
             budget / 1e6,

@@ -14,7 +14,7 @@ import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.checks import BadMetrics, checked_accuracy
+from scarlet_tf.search.checks import BadMetrics
 from scarlet_tf.search.failures import FailuresInARow
 from scarlet_tf.search.generations import Generations
 from scarlet_tf.search.journal import Journal
@@ -50,8 +50,12 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
         """Plain JSON that names the search: files with another one are refused."""
 
     @abc.abstractmethod
-    def _count(self, line: str) -> dict[str, int]:
+    def _count(self, line: str) -> dict[str, int | float]:
         """Metrics of an architecture, given as its canonical string, that take no evaluation."""
+
+    @abc.abstractmethod
+    def _check(self, metrics: Mapping) -> dict[str, float]:
+        """The metrics that an evaluation has to answer; BadMetrics where one is missing or bad."""
 
     @property
     def failure(self) -> str | None:
@@ -175,7 +179,7 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
         metrics = dict(self._reported.get(trial.trial_id, {}))
         if status == TrialStatus.COMPLETED:
             try:
-                metrics["accuracy"] = checked_accuracy(metrics)
+                metrics |= self._check(metrics)
             except BadMetrics as error:
                 status, message = TrialStatus.INVALID, str(error)
         if status == TrialStatus.COMPLETED:
@@ -265,7 +269,7 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
             return
         metrics = record.get("metrics")
         if metrics is not None:
-            checked_accuracy(metrics)
+            self._check(metrics)
         trial = self._make.trial(self._make.values(line), trial_id, record["status"])
         trial.message = record.get("message")
         self.trials[trial_id] = trial

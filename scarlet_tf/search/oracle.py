@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import keras_tuner
 
 from scarlet_tf.cost import cost_table
+from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.search.front import Candidate, front_of
 from scarlet_tf.search.generations import Generations
 from scarlet_tf.search.genomes import decode
@@ -38,9 +39,13 @@ class WeightedNSGA2Oracle(JournalledOracle):
 
     Args:
         space: the SearchSpace.
-        weights: of accuracy, multiply-adds and params in the crowding distance.
-        max_multiply_adds: every candidate costs less than this.
+        weights: of accuracy, multiply-adds and params in the crowding distance; or {metric: weight} of any metrics.
+        max_multiply_adds: every candidate costs less than this; None for no limit.
         min_accuracy: candidates have to exceed it; None for no floor.
+        limits, floors: {metric: value} that candidates stay below, or exceed; on params, on a table's metrics, or on
+            what evaluations answer besides.
+        directions: {metric: "min" | "max"}; by default accuracy and params are maximised, all else is minimised.
+        table: a MetricTable that predicts further metrics, such as latency.
         seed: an integer >= 0.
         input_size: pixels that costs are counted at; the space's own by default.
         num_classes: classes that costs are counted with.
@@ -54,8 +59,8 @@ class WeightedNSGA2Oracle(JournalledOracle):
         space: SearchSpace,
         population_size: int = 70,
         generations: int = 120,
-        weights: Sequence[float] = (0.4, 0.4, 0.2),
-        max_multiply_adds: float = 500e6,
+        weights: Mapping[str, float] | Sequence[float] = (0.4, 0.4, 0.2),
+        max_multiply_adds: float | None = 500e6,
         min_accuracy: float | None = None,
         seed: int = 0,
         input_size: int | None = None,
@@ -64,11 +69,26 @@ class WeightedNSGA2Oracle(JournalledOracle):
         context: Mapping | str | None = None,
         max_retries_per_trial: int = 1,
         max_consecutive_failed_trials: int = 3,
+        limits: Mapping[str, float] | None = None,
+        floors: Mapping[str, float] | None = None,
+        directions: Mapping[str, str] | None = None,
+        table: MetricTable | None = None,
     ):
         self.space, self.context = space, context
         self.costs = cost_table(space, input_size or space.input_size, num_classes)
         self.algorithm = WeightedNSGA2(
-            self.costs, population_size, generations, weights, max_multiply_adds, min_accuracy, mutation, seed
+            self.costs,
+            population_size,
+            generations,
+            weights,
+            max_multiply_adds,
+            min_accuracy,
+            mutation,
+            seed,
+            limits,
+            floors,
+            directions,
+            table,
         )
         super().__init__(
             TrialMaker(space),
@@ -102,12 +122,12 @@ class WeightedNSGA2Oracle(JournalledOracle):
         return [self._candidate(line, result) for line, result in results.items() if result is not None]
 
     def pareto_front(self) -> list[Candidate]:
-        """The non-dominated among all evaluated architectures above the floor, by rising multiply-adds.
+        """The non-dominated among all evaluated architectures within the bounds, by rising multiply-adds.
 
         That contains every non-dominated model which the population, being of fixed size, had to let go.
         """
-        floor = self.algorithm.min_accuracy
-        return front_of([c for c in self.evaluated() if floor is None or c.accuracy > floor])
+        goals = self.algorithm.goals
+        return front_of([c for c in self.evaluated() if goals.violation(c.metrics) <= 0], goals)
 
     @locked
     def open_architectures(self) -> list[tuple[int, ...]]:
@@ -117,25 +137,27 @@ class WeightedNSGA2Oracle(JournalledOracle):
 
     def fingerprint(self) -> dict:
         """Plain JSON that names the search: files with another one are refused."""
-        algorithm = self.algorithm
+        algorithm, table = self.algorithm, self.algorithm.figures.table
         return {
             "space": f"{self.space.name} {self.space.fingerprint}",
             "input_size": self.costs.input_size,
             "num_classes": self.costs.num_classes,
             "objective": f"{self.objective.direction} {self.objective.name}",
             "population_size": algorithm.population_size,
-            "weights": list(algorithm.weights),
-            "max_multiply_adds": algorithm.max_multiply_adds,
-            "min_accuracy": algorithm.min_accuracy,
+            **algorithm.goals.to_dict(),
+            "table": table.fingerprint if table else None,
             "mutation": algorithm.mutation.get_config(),
             "seed": int(self.seed),
             "context": self.context,
         }
 
-    def _count(self, line: str) -> dict[str, int]:
-        multiply_adds, params = self.costs.count_one(decode(line))
-        return {"multiply_adds": multiply_adds, "params": params}
+    def _count(self, line: str) -> dict[str, int | float]:
+        return self.algorithm.figures.of_one(decode(line))
+
+    def _check(self, metrics: Mapping) -> dict[str, float]:
+        return self.algorithm.goals.check(metrics, self.algorithm.figures.names)
 
     def _candidate(self, line: str, result: Mapping) -> Candidate:
-        architecture = Architecture(decode(line), self.space)
-        return Candidate(architecture, result["accuracy"], result["multiply_adds"], result["params"])
+        own = ("accuracy", "multiply_adds", "params")
+        others = {name: value for name, value in result.items() if name not in own}
+        return Candidate(Architecture(decode(line), self.space), *(result[name] for name in own), others)

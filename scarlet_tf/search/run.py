@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from scarlet_tf import files
 from scarlet_tf.errors import InputError
+from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.search.checks import check_settings
-from scarlet_tf.search.front import Candidate, objectives, pick_equispaced
+from scarlet_tf.search.front import Candidate, pick_equispaced
 from scarlet_tf.search.mutation import UniformMutation
+from scarlet_tf.search.objectives import Objectives, make_objectives
 
 if TYPE_CHECKING:
     from scarlet_tf.search.oracle import WeightedNSGA2Oracle
@@ -27,9 +29,13 @@ class SearchConfig:
     """Settings of the search; the defaults are the published ones where there are any.
 
     population_size, generations: N and the number of generations; N * generations evaluations in all.
-    weights: of accuracy, multiply-adds and params in the crowding distance.
-    max_multiply_adds: every candidate costs less than this, counted at the supernet's input size.
+    weights: in the crowding distance, {metric: weight} or three numbers for accuracy, multiply-adds and params; the metrics
+        are the objectives.
+    max_multiply_adds: every candidate costs less than this, counted at the supernet's input size; null for no limit.
     min_accuracy: one-shot accuracy, 0 to 1, that a model has to exceed; null for no floor.
+    limits, floors: {metric: value} that every candidate stays below, or exceeds; see Objectives.
+    directions: {metric: min | max}, where another one than Objectives' is wanted.
+    table: JSON file with further metrics of the space's blocks, such as latency; see MetricTable.
     mutation_ratio: probability that a child mutates.
     picks: models picked from the front, equispaced along it.
     recalibration_batches: training batches for BN recalibration of each path; 0 evaluates with running statistics.
@@ -38,9 +44,13 @@ class SearchConfig:
 
     population_size: int = 70
     generations: int = 120
-    weights: tuple[float, float, float] = (0.4, 0.4, 0.2)
-    max_multiply_adds: float = 500e6
+    weights: dict[str, float] | tuple[float, ...] = (0.4, 0.4, 0.2)
+    max_multiply_adds: float | None = 500e6
     min_accuracy: float | None = None
+    limits: dict[str, float] = dataclasses.field(default_factory=dict)
+    floors: dict[str, float] = dataclasses.field(default_factory=dict)
+    directions: dict[str, str] = dataclasses.field(default_factory=dict)
+    table: str | None = None
     mutation_ratio: float = 0.8
     picks: int = 3
     seed: int = 0
@@ -52,14 +62,8 @@ class SearchConfig:
     def __post_init__(self):
         if isinstance(self.weights, list):
             object.__setattr__(self, "weights", tuple(self.weights))
-        check_settings(
-            self.population_size,
-            self.generations,
-            self.weights,
-            self.max_multiply_adds,
-            self.min_accuracy,
-            self.seed,
-        )
+        check_settings(self.population_size, self.generations, self.max_multiply_adds, self.min_accuracy, self.seed)
+        self.objectives()
         ratio = self.mutation_ratio
         if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 <= ratio <= 1:
             raise InputError(f"search.mutation_ratio: expected a number from 0 to 1, got {ratio!r}")
@@ -71,6 +75,15 @@ class SearchConfig:
             value = getattr(self, key)
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
                 raise InputError(f"search.{key}: expected an integer >= {low}, got {value!r}")
+
+    def objectives(self) -> Objectives:
+        """What the search optimises, and its bounds."""
+        bounds = (self.max_multiply_adds, self.min_accuracy, self.limits, self.floors)
+        return make_objectives(self.weights, *bounds, self.directions)
+
+    def metric_table(self, space, input_size: int, num_classes: int) -> MetricTable | None:
+        """The table of the file that `table` names."""
+        return None if self.table is None else MetricTable.load(self.table, space, input_size, num_classes)
 
     @classmethod
     def from_dict(cls, data: Mapping) -> SearchConfig:
@@ -135,6 +148,7 @@ def search(
         "batch_size": config.validation_batch_size,
         "seed": config.seed,
     }
+    input_size, num_classes = input_size or _side(supernet.image_shape), num_classes or supernet.num_classes
     oracle = WeightedNSGA2Oracle(
         supernet.space,
         population_size=config.population_size,
@@ -143,8 +157,12 @@ def search(
         max_multiply_adds=config.max_multiply_adds,
         min_accuracy=config.min_accuracy,
         seed=config.seed,
-        input_size=input_size or _side(supernet.image_shape),
-        num_classes=num_classes or supernet.num_classes,
+        input_size=input_size,
+        num_classes=num_classes,
+        limits=config.limits,
+        floors=config.floors,
+        directions=config.directions,
+        table=config.metric_table(supernet.space, input_size, num_classes),
         mutation=UniformMutation(config.mutation_ratio),
         context={"caller": context, **options},
     )
@@ -181,15 +199,13 @@ def _side(image_shape) -> int:
 
 
 def _result(oracle: WeightedNSGA2Oracle, picks: int) -> SearchResult:
-    front = oracle.pareto_front()
+    front, goals = oracle.pareto_front(), oracle.algorithm.goals
     if not front:
         evaluated = oracle.evaluated()
         best = f"the best of {len(evaluated)} has {max(c.accuracy for c in evaluated):.4f}" if evaluated else "none was"
-        raise InputError(
-            f"search.min_accuracy: expected a floor that some evaluated model exceeds, got {oracle.algorithm.min_accuracy}; "
-            f"{best}"
-        )
-    picked = [front[i] for i in pick_equispaced(objectives(front), picks)]
+        raise InputError(f"{goals.evaluated_bounds(oracle.algorithm.figures.names)}; {best}")
+    values = goals.values([candidate.metrics for candidate in front])
+    picked = [front[i] for i in pick_equispaced(values, picks, goals.cost_column)]
     if len(picked) < picks:
         logger.warning("search.picks: %d wanted, but the front has only %d models", picks, len(picked))
     return SearchResult(front, picked, oracle.hypervolume, oracle.evaluations)

@@ -65,7 +65,7 @@ def test_what_changes_accuracies_refuses_the_journal(tmp_path):
 
 
 def test_floor_that_nothing_exceeds_is_refused_with_the_best(tmp_path):
-    with pytest.raises(InputError, match=r"search\.min_accuracy: .* got 0\.999; the best of \d+ has 0\."):
+    with pytest.raises(InputError, match=r"search\.min_accuracy: .* more than 0\.999; the best of \d+ has 0\."):
         run(tmp_path, min_accuracy=0.999)
     assert not (tmp_path / "pareto.json").exists()
 
