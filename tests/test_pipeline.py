@@ -36,8 +36,8 @@ VALUES = {
 }
 FRONT = {
     "picks": [
-        {"architecture": "6,6,0", "accuracy": 0.5, "multiply_adds": 1, "params": 1},
-        {"architecture": "0,6,3", "accuracy": 0.75, "multiply_adds": 2, "params": 2},
+        {"name": "0", "architecture": "6,6,0", "accuracy": 0.5, "multiply_adds": 1, "params": 1},
+        {"name": "1", "architecture": "0,6,3", "accuracy": 0.75, "multiply_adds": 2, "params": 2},
     ],
     "pareto": [
         {"architecture": "6,6,0", "accuracy": 0.5, "multiply_adds": 1, "params": 1},
@@ -321,7 +321,7 @@ def test_budget_that_excludes_nothing_is_told(calls, tmp_path, caplog):
 
 def test_pick_beyond_the_picks_is_refused(calls, tmp_path):
     message = refusal(calls, tmp_path, retrain={"pick": 2})
-    assert message == 'retrain.pick: expected "best" or an index below search.picks, which is 2, got 2'
+    assert message == "retrain.pick: expected best or one of search.picks, 0, 1, got 2"
 
 
 @pytest.mark.parametrize("section", ["supernet", "retrain"])

@@ -132,8 +132,9 @@ def _check_budget(run: Run) -> None:
 def _check_later_stages(run: Run) -> None:
     """Finds now what the last stages would trip over after hours of training."""
     pick, picks = run.config.retrain.pick, run.config.search.picks
-    if pick != "best" and pick >= picks:
-        raise InputError(f'retrain.pick: expected "best" or an index below search.picks, which is {picks}, got {pick}')
+    names = list(picks) if isinstance(picks, dict) else [str(i) for i in range(picks)]
+    if pick != "best" and str(pick) not in names:
+        raise InputError(f"retrain.pick: expected best or one of search.picks, {', '.join(names)}, got {pick!r}")
     if run.config.retrain.teacher is not None:
         load_teacher(run.config.retrain.teacher, run.input_shape, run.data.num_classes)
     available = run.data.train.num_examples

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import json
 import logging
 import pathlib
@@ -13,9 +14,10 @@ from scarlet_tf import files
 from scarlet_tf.errors import InputError
 from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.search.checks import check_settings
-from scarlet_tf.search.front import Candidate, pick_equispaced
+from scarlet_tf.search.front import Candidate
 from scarlet_tf.search.mutation import UniformMutation
 from scarlet_tf.search.objectives import Objectives, make_objectives
+from scarlet_tf.search.picks import Picks, check_picks, pick_models
 
 if TYPE_CHECKING:
     from scarlet_tf.search.oracle import WeightedNSGA2Oracle
@@ -37,7 +39,8 @@ class SearchConfig:
     directions: {metric: min | max}, where another one than Objectives' is wanted.
     table: JSON file with further metrics of the space's blocks, such as latency; see MetricTable.
     mutation_ratio: probability that a child mutates.
-    picks: models picked from the front, equispaced along it.
+    picks: how many models are picked from the front, equispaced along it; or {name: {metric: bound}} and {name: "choices"},
+        see pick_models.
     recalibration_batches: training batches for BN recalibration of each path; 0 evaluates with running statistics.
     validation_batch_size: images a batch, in evaluation and recalibration.
     """
@@ -52,7 +55,7 @@ class SearchConfig:
     directions: dict[str, str] = dataclasses.field(default_factory=dict)
     table: str | None = None
     mutation_ratio: float = 0.8
-    picks: int = 3
+    picks: int | dict[str, str | dict[str, float]] = 3
     seed: int = 0
     recalibration_batches: int = 20
     validation_batch_size: int = 128
@@ -64,11 +67,11 @@ class SearchConfig:
             object.__setattr__(self, "weights", tuple(self.weights))
         check_settings(self.population_size, self.generations, self.max_multiply_adds, self.min_accuracy, self.seed)
         self.objectives()
+        check_picks(self.picks)
         ratio = self.mutation_ratio
         if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 <= ratio <= 1:
             raise InputError(f"search.mutation_ratio: expected a number from 0 to 1, got {ratio!r}")
         for key, low in (
-            ("picks", 1),
             ("recalibration_batches", 0),
             ("validation_batch_size", 1),
         ):
@@ -100,13 +103,14 @@ class SearchResult:
     """What a search found.
 
     pareto: the non-dominated among all evaluated architectures, by rising multiply-adds.
-    picks: those picked from it, equispaced along the front, by rising multiply-adds.
+    picks: those picked from it, in the order of `names`, which `retrain.pick` takes.
     hypervolume: one value a tell, of the population's first front, 0..1 of a box fixed by the space and the budget.
     evaluations: individuals scored; an architecture that came again was scored without being evaluated again.
     """
 
     pareto: list[Candidate]
     picks: list[Candidate]
+    names: list[str]
     hypervolume: list[float]
     evaluations: int
 
@@ -198,17 +202,14 @@ def _side(image_shape) -> int:
     return height
 
 
-def _result(oracle: WeightedNSGA2Oracle, picks: int) -> SearchResult:
+def _result(oracle: WeightedNSGA2Oracle, picks: Picks) -> SearchResult:
     front, goals = oracle.pareto_front(), oracle.algorithm.goals
     if not front:
         evaluated = oracle.evaluated()
         best = f"the best of {len(evaluated)} has {max(c.accuracy for c in evaluated):.4f}" if evaluated else "none was"
         raise InputError(f"{goals.evaluated_bounds(oracle.algorithm.figures.names)}; {best}")
-    values = goals.values([candidate.metrics for candidate in front])
-    picked = [front[i] for i in pick_equispaced(values, picks, goals.cost_column)]
-    if len(picked) < picks:
-        logger.warning("search.picks: %d wanted, but the front has only %d models", picks, len(picked))
-    return SearchResult(front, picked, oracle.hypervolume, oracle.evaluations)
+    picked = pick_models(front, oracle.evaluated(), goals, picks)
+    return SearchResult(front, list(picked.values()), list(picked), oracle.hypervolume, oracle.evaluations)
 
 
 def _to_json(oracle: WeightedNSGA2Oracle, result: SearchResult) -> str:
@@ -221,9 +222,12 @@ def _to_json(oracle: WeightedNSGA2Oracle, result: SearchResult) -> str:
         "num_classes": oracle.costs.num_classes,
         "evaluations": result.evaluations,
         "hypervolume": result.hypervolume,
+        "search": oracle.fingerprint(),
+        "versions": {name: importlib.metadata.version(name) for name in ("scarlet_tf", "tensorflow", "keras", "pymoo")},
     }
     parts = [f'"{key}": {json.dumps(value)}' for key, value in head.items()]
-    for key in ("picks", "pareto"):
-        lines = ",\n  ".join(json.dumps(candidate.to_dict()) for candidate in getattr(result, key))
+    picks = [{"name": name, **c.to_dict()} for name, c in zip(result.names, result.picks, strict=True)]
+    for key, rows in (("picks", picks), ("pareto", [candidate.to_dict() for candidate in result.pareto])):
+        lines = ",\n  ".join(json.dumps(row) for row in rows)
         parts.append(f'"{key}": [\n  {lines}\n ]')
     return "{\n " + ",\n ".join(parts) + "\n}\n"
