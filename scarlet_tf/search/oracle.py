@@ -91,6 +91,11 @@ class WeightedNSGA2Oracle(JournalledOracle):
         """Individuals scored so far, those of the present generation included and repeats counted."""
         return self._generations.evaluations
 
+    def operator_statistics(self) -> dict:
+        """What the mutation counted of its operators, plain JSON; empty for one that counts nothing."""
+        statistics = getattr(self.algorithm.mutation, "statistics", dict)
+        return statistics()
+
     def remaining_trials(self) -> int:
         return self.algorithm.total_evaluations - self.evaluations
 

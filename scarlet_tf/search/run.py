@@ -13,7 +13,8 @@ from scarlet_tf import files
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.checks import check_settings
 from scarlet_tf.search.front import Candidate, objectives, pick_equispaced
-from scarlet_tf.search.mutation import UniformMutation
+from scarlet_tf.search.mutation import Mutation
+from scarlet_tf.search.mutation_config import MutationConfig, as_config
 
 if TYPE_CHECKING:
     from scarlet_tf.search.oracle import WeightedNSGA2Oracle
@@ -30,7 +31,7 @@ class SearchConfig:
     weights: of accuracy, multiply-adds and params in the crowding distance.
     max_multiply_adds: every candidate costs less than this, counted at the supernet's input size.
     min_accuracy: one-shot accuracy, 0 to 1, that a model has to exceed; null for no floor.
-    mutation_ratio: probability that a child mutates.
+    mutation: how children of crossover are changed; see MutationConfig.
     picks: models picked from the front, equispaced along it.
     recalibration_batches: training batches for BN recalibration of each path; 0 evaluates with running statistics.
     validation_batch_size: images a batch, in evaluation and recalibration.
@@ -41,7 +42,7 @@ class SearchConfig:
     weights: tuple[float, float, float] = (0.4, 0.4, 0.2)
     max_multiply_adds: float = 500e6
     min_accuracy: float | None = None
-    mutation_ratio: float = 0.8
+    mutation: MutationConfig = dataclasses.field(default_factory=MutationConfig)
     picks: int = 3
     seed: int = 0
     recalibration_batches: int = 20
@@ -60,9 +61,7 @@ class SearchConfig:
             self.min_accuracy,
             self.seed,
         )
-        ratio = self.mutation_ratio
-        if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 <= ratio <= 1:
-            raise InputError(f"search.mutation_ratio: expected a number from 0 to 1, got {ratio!r}")
+        object.__setattr__(self, "mutation", as_config(MutationConfig, "search.mutation", self.mutation))
         for key, low in (
             ("picks", 1),
             ("recalibration_batches", 0),
@@ -75,11 +74,7 @@ class SearchConfig:
     @classmethod
     def from_dict(cls, data: Mapping) -> SearchConfig:
         """A SearchConfig from a mapping; InputError names an unknown key."""
-        known = [field.name for field in dataclasses.fields(cls)]
-        for key in data:
-            if key not in known:
-                raise InputError(f"search.{key}: unknown key; expected one of {known}")
-        return cls(**data)
+        return as_config(cls, "search", data)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +103,7 @@ def search(
     context: Mapping | str | None = None,
     input_size: int | None = None,
     num_classes: int | None = None,
+    mutation: Mutation | None = None,
 ) -> SearchResult:
     """Searches `supernet` and writes `run_dir`/pareto.json; a search that was interrupted goes on where it stopped.
 
@@ -121,6 +117,7 @@ def search(
         context: plain JSON that names what is searched, such as the checkpoint's hash; a journal that was written
             under another context is refused.
         input_size, num_classes: what costs are counted at; the supernet's own by default.
+        mutation: stands in for the one that `config.mutation` describes.
 
     Raises InputError for settings out of range, for a budget that the space cannot meet, for a journal of another
     search, and when no model exceeds `min_accuracy`.
@@ -145,7 +142,7 @@ def search(
         seed=config.seed,
         input_size=input_size or _side(supernet.image_shape),
         num_classes=num_classes or supernet.num_classes,
-        mutation=UniformMutation(config.mutation_ratio),
+        mutation=mutation if mutation is not None else config.mutation.build(supernet.space, config.seed),
         context={"caller": context, **options},
     )
     tuner = SupernetTuner(
@@ -205,6 +202,7 @@ def _to_json(oracle: WeightedNSGA2Oracle, result: SearchResult) -> str:
         "num_classes": oracle.costs.num_classes,
         "evaluations": result.evaluations,
         "hypervolume": result.hypervolume,
+        "operators": oracle.operator_statistics(),
     }
     parts = [f'"{key}": {json.dumps(value)}' for key, value in head.items()]
     for key in ("picks", "pareto"):

@@ -40,7 +40,7 @@ def test_result_and_pareto_file_agree(tmp_path):
     assert written["picks"] == [c.to_dict() for c in result.picks]
     assert written["space"] == "big" and written["input_size"] == 32 and written["num_classes"] == 10
     assert Architecture.parse(written["picks"][0]["architecture"], SPACE) == result.picks[0].architecture
-    assert len(text.splitlines()) == len(result.pareto) + 2 + 13  # a model is a line
+    assert len(text.splitlines()) == len(result.pareto) + 2 + 14  # a model is a line
     assert (tmp_path / "search" / "trials.jsonl").exists() and (tmp_path / "search" / "state.json").exists()
 
 
@@ -88,7 +88,7 @@ def test_images_that_are_not_square_are_refused(tmp_path):
         ({"picks": 0}, r"search\.picks: expected an integer >= 1, got 0"),
         ({"recalibration_batches": -1}, r"search\.recalibration_batches: expected an integer >= 0, got -1"),
         ({"validation_batch_size": 0.5}, r"search\.validation_batch_size"),
-        ({"mutation_ratio": 2}, r"search\.mutation_ratio: expected a number from 0 to 1, got 2"),
+        ({"mutation": {"ratio": 2}}, r"search\.mutation\.ratio: expected a number from 0 to 1, got 2"),
         ({"population_size": 0}, r"search\.population_size: expected an integer >= 2, got 0"),
         ({"popsize": 3}, r"search\.popsize: unknown key; expected one of \['population_size'"),
     ],
