@@ -57,6 +57,8 @@ def main() -> None:
     parser.add_argument("--children", type=int, default=300, help="sampled, of which the median counts")
     parser.add_argument("--seeds", type=int, default=0, help="made-up problems")
     arguments = parser.parse_args()
+    if arguments.generations < 4:
+        parser.error("--generations: expected at least 4, for one after the first update")
     figures = {"benchmark": "mutation", **on_digits(arguments.generations), **for_s2(arguments.children)}
     if arguments.seeds:
         figures["made_up"] = made_up(arguments.seeds)
