@@ -16,10 +16,10 @@ from scarlet_tf.training.settings import check_names, check_ranges
 
 @dataclasses.dataclass(frozen=True)
 class PPOConfig:
-    """The controller and its training [readings, except where spec values are named].
+    """The controller and its training; no values are published [readings].
 
     units: of the LSTM.
-    learning_rate, clip: of Adam and of the clipped objective [spec].
+    learning_rate, clip: of Adam and of the clipped objective.
     epochs: steps of Adam over one generation's children of the controller.
     genes: genes of a child that the controller draws, in layers drawn uniformly; null: all of them.
     baseline_decay: of the moving average of rewards, per generation.

@@ -99,6 +99,19 @@ def test_counters_by_hand(rng):
     assert mutation.statistics()["one"]["survived"] == 2
 
 
+def test_survivors_are_those_of_the_generation_that_was_told():
+    class Watching(HierarchicalMutation):
+        def survived(self, population, front):
+            self.seen = population.tolist(), front.tolist()
+            population[:] = 0  # its own copy
+
+    mutation = Watching({"random": (1.0, RandomMutation())})
+    algorithm = search(mutation, min_accuracy=0.3)
+    while not algorithm.finished:
+        finish(algorithm, stop_at=algorithm.generation + 1 if algorithm.generation else 2)
+        assert mutation.seen == (algorithm.genomes.tolist(), algorithm.genomes[algorithm.front].tolist())
+
+
 def test_counters_of_a_search_add_up():
     def fails(genome):
         return sum(genome) % 11 == 0
