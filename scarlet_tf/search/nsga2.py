@@ -132,6 +132,8 @@ class WeightedNSGA2:
         self.generation += len(genomes) // self.population_size
         self.evaluations += len(genomes)
         self.hypervolume.append(self._box.measure(self.objectives[self.front]))
+        if hasattr(self.mutation, "survived"):
+            self.mutation.survived(self.genomes.copy(), self.genomes[self.front])
 
     def _with_figures(self, genomes, evaluated: Sequence[Mapping | None]) -> list[dict | None]:
         """All metrics of genomes, those that took an evaluation and those that did not."""

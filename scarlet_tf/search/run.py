@@ -15,7 +15,8 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.search.checks import check_settings
 from scarlet_tf.search.front import Candidate
-from scarlet_tf.search.mutation import UniformMutation
+from scarlet_tf.search.mutation import Mutation
+from scarlet_tf.search.mutation_config import MutationConfig, as_config
 from scarlet_tf.search.objectives import Objectives, make_objectives
 from scarlet_tf.search.picks import Picks, check_picks, pick_models
 
@@ -38,7 +39,7 @@ class SearchConfig:
     limits, floors: {metric: value} that every candidate stays below, or exceeds; see Objectives.
     directions: {metric: min | max}, where another one than Objectives' is wanted.
     table: JSON file with further metrics of the space's blocks, such as latency; see MetricTable.
-    mutation_ratio: probability that a child mutates.
+    mutation: how children of crossover are changed; see MutationConfig.
     picks: how many models are picked from the front, equispaced along it; or {name: {metric: bound}} and {name: "choices"},
         see pick_models.
     recalibration_batches: training batches for BN recalibration of each path; 0 evaluates with running statistics.
@@ -54,7 +55,7 @@ class SearchConfig:
     floors: dict[str, float] = dataclasses.field(default_factory=dict)
     directions: dict[str, str] = dataclasses.field(default_factory=dict)
     table: str | None = None
-    mutation_ratio: float = 0.8
+    mutation: MutationConfig = dataclasses.field(default_factory=MutationConfig)
     picks: int | dict[str, str | dict[str, float]] = 3
     seed: int = 0
     recalibration_batches: int = 20
@@ -68,9 +69,7 @@ class SearchConfig:
         check_settings(self.population_size, self.generations, self.max_multiply_adds, self.min_accuracy, self.seed)
         self.objectives()
         check_picks(self.picks)
-        ratio = self.mutation_ratio
-        if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 <= ratio <= 1:
-            raise InputError(f"search.mutation_ratio: expected a number from 0 to 1, got {ratio!r}")
+        object.__setattr__(self, "mutation", as_config(MutationConfig, "search.mutation", self.mutation))
         for key, low in (
             ("recalibration_batches", 0),
             ("validation_batch_size", 1),
@@ -91,11 +90,7 @@ class SearchConfig:
     @classmethod
     def from_dict(cls, data: Mapping) -> SearchConfig:
         """A SearchConfig from a mapping; InputError names an unknown key."""
-        known = [field.name for field in dataclasses.fields(cls)]
-        for key in data:
-            if key not in known:
-                raise InputError(f"search.{key}: unknown key; expected one of {known}")
-        return cls(**data)
+        return as_config(cls, "search", data)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +120,7 @@ def search(
     context: Mapping | str | None = None,
     input_size: int | None = None,
     num_classes: int | None = None,
+    mutation: Mutation | None = None,
 ) -> SearchResult:
     """Searches `supernet` and writes `run_dir`/pareto.json; a search that was interrupted goes on where it stopped.
 
@@ -138,6 +134,7 @@ def search(
         context: plain JSON that names what is searched, such as the checkpoint's hash; a journal that was written
             under another context is refused.
         input_size, num_classes: what costs are counted at; the supernet's own by default.
+        mutation: stands in for the one that `config.mutation` describes.
 
     Raises InputError for settings out of range, for a budget that the space cannot meet, for a journal of another
     search, and when no model exceeds `min_accuracy`.
@@ -167,7 +164,7 @@ def search(
         floors=config.floors,
         directions=config.directions,
         table=config.metric_table(supernet.space, input_size, num_classes),
-        mutation=UniformMutation(config.mutation_ratio),
+        mutation=mutation if mutation is not None else config.mutation.build(supernet.space, config.seed),
         context={"caller": context, **options},
     )
     tuner = SupernetTuner(
@@ -222,6 +219,7 @@ def _to_json(oracle: WeightedNSGA2Oracle, result: SearchResult) -> str:
         "num_classes": oracle.costs.num_classes,
         "evaluations": result.evaluations,
         "hypervolume": result.hypervolume,
+        "operators": oracle.operator_statistics(),
         "search": oracle.fingerprint(),
         "versions": {name: importlib.metadata.version(name) for name in ("scarlet_tf", "tensorflow", "keras", "pymoo")},
     }
