@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from scarlet_tf import files
+from scarlet_tf.cluster import search_role
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.checks import check_settings
 from scarlet_tf.search.front import Candidate, objectives, pick_equispaced
@@ -34,6 +35,8 @@ class SearchConfig:
     picks: models picked from the front, equispaced along it.
     recalibration_batches: training batches for BN recalibration of each path; 0 evaluates with running statistics.
     validation_batch_size: images a batch, in evaluation and recalibration.
+    stale_trial_minutes: with several workers, a model that one of them has not answered for in this time is given to
+        another one, too; null: never.
     """
 
     population_size: int = 70
@@ -46,6 +49,7 @@ class SearchConfig:
     seed: int = 0
     recalibration_batches: int = 20
     validation_batch_size: int = 128
+    stale_trial_minutes: float | None = None
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
@@ -63,6 +67,9 @@ class SearchConfig:
         ratio = self.mutation_ratio
         if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 <= ratio <= 1:
             raise InputError(f"search.mutation_ratio: expected a number from 0 to 1, got {ratio!r}")
+        stale = self.stale_trial_minutes
+        if stale is not None and (isinstance(stale, bool) or not isinstance(stale, (int, float)) or not stale > 0):
+            raise InputError(f"search.stale_trial_minutes: expected a number > 0 or null, got {stale!r}")
         for key, low in (
             ("picks", 1),
             ("recalibration_batches", 0),
@@ -108,8 +115,11 @@ def search(
     context: Mapping | str | None = None,
     input_size: int | None = None,
     num_classes: int | None = None,
-) -> SearchResult:
+) -> SearchResult | None:
     """Searches `supernet` and writes `run_dir`/pareto.json; a search that was interrupted goes on where it stopped.
+
+    With KerasTuner's variables for several processes set (see SupernetTuner), the chief does that and lets workers
+    evaluate; a worker writes nothing and returns None.
 
     Args:
         supernet: a trained Supernet.
@@ -147,6 +157,7 @@ def search(
         num_classes=num_classes or supernet.num_classes,
         mutation=UniformMutation(config.mutation_ratio),
         context={"caller": context, **options},
+        stale_trial_seconds=None if config.stale_trial_minutes is None else 60 * config.stale_trial_minutes,
     )
     tuner = SupernetTuner(
         oracle,
@@ -158,6 +169,8 @@ def search(
         evaluator_options=options,
     )
     tuner.search(validation_data)
+    if search_role() == "worker":
+        return None
     result = _result(oracle, config.picks)
     files.write_text(pathlib.Path(run_dir) / "pareto.json", _to_json(oracle, result))
     return result
