@@ -76,7 +76,7 @@ class SearchCluster:
                 if code and not worker.start_again():
                     self._give_up(worker)
             if self.workers and len(self._given_up) == len(self.workers):
-                logger.error("no worker is left; the last one: %s", worker.last_words())
+                logger.error("no worker is left; the last one's log: %s", self._given_up[-1].last_words())
                 return 1
             time.sleep(POLL_SECONDS)
 
