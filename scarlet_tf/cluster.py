@@ -6,6 +6,7 @@ No TensorFlow is imported here.
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import json
 import os
 from typing import Literal
@@ -94,6 +95,14 @@ def search_role() -> Literal["alone", "chief", "worker"]:
 def search_address() -> tuple[str, int]:
     """(host, port) of the search's chief, where `search_role` is not "alone"."""
     return os.environ["KERASTUNER_ORACLE_IP"], int(os.environ["KERASTUNER_ORACLE_PORT"])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is an address that this machine alone reaches."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def is_writer(stage: str) -> bool:

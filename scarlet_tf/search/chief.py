@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import threading
 import time
 from collections.abc import Callable
 
-from scarlet_tf.cluster import search_address
+from scarlet_tf.cluster import is_loopback, search_address
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.shared_oracle import SharedOracle
 
@@ -45,14 +44,6 @@ def serve(oracle: SharedOracle, service: Callable[[], None], progress: Callable[
         time.sleep(POLL_SECONDS)
     oracle.dismiss()
     thread.join(ROUND_SECONDS)  # the last answers are on their way
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` can be reached from this machine alone."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _expects_workers(oracle: SharedOracle) -> bool:

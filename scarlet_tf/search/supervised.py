@@ -31,9 +31,7 @@ class Supervised:
         restarts: how often in a row it is started again.
     """
 
-    def __init__(
-        self, name: str, command: Sequence[str], environment: Mapping[str, str], log=None, restarts: int = 5
-    ):
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], log=None, restarts: int = 5):
         self.name, self.log, self.code = name, None if log is None else pathlib.Path(log), None
         self._command, self._environment = list(command), {**os.environ, **environment, VARIABLE: "stdin"}
         self._restarts, self._row = restarts, 0

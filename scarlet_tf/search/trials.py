@@ -12,7 +12,6 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from scarlet_tf.search.genomes import decode
 from scarlet_tf.space import SearchSpace
 
-
 REASON = "failure"  # a hyperparameter value in which a worker's trial carries why its evaluation failed
 
 

@@ -14,11 +14,11 @@ import time
 import types
 
 os.environ.setdefault("KERAS_BACKEND", "numpy")
-from formula_search import BIG, accuracy  # noqa: E402
+from formula_search import BIG, accuracy
 
-from scarlet_tf import logs  # noqa: E402
-from scarlet_tf.errors import InputError  # noqa: E402
-from scarlet_tf.search.run import search  # noqa: E402
+from scarlet_tf import logs
+from scarlet_tf.errors import InputError
+from scarlet_tf.search.run import search
 
 SUPERNET = types.SimpleNamespace(space=BIG, image_shape=(32, 32, 3), num_classes=10, variables=[])
 CONFIG = {"population_size": 4, "generations": 6, "max_multiply_adds": 1e9, "picks": 2}

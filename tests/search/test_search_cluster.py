@@ -1,6 +1,5 @@
 """The launcher, with commands that take no time to start; test_search_processes.py has real searches."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -11,7 +10,6 @@ import time
 import pytest
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.chief import is_loopback
 from scarlet_tf.search.cluster import SearchCluster, environment, reserved_address, thread_environment
 from scarlet_tf.search.supervised import Supervised
 
@@ -21,7 +19,9 @@ CHIEF_ENDS = 'if [ $me = chief ]; then while ! test -e "$PLACE/over"; do sleep 0
 
 def run(folder, script, workers=2, restarts=2, seconds=30):
     """(exit code, {process: lines that it noted}) of a cluster of shell scripts."""
-    cluster = SearchCluster(["sh", "-c", f"PLACE={folder}; {HEAD}{script}"], workers, ("127.0.0.1", 1), folder / "logs", restarts)
+    cluster = SearchCluster(
+        ["sh", "-c", f"PLACE={folder}; {HEAD}{script}"], workers, ("127.0.0.1", 1), folder / "logs", restarts
+    )
     codes = []
     thread = threading.Thread(target=lambda: codes.append(cluster.run()), daemon=True)
     thread.start()
@@ -58,7 +58,9 @@ def test_a_worker_that_always_fails_is_given_up_and_the_chief_hears_of_it(tmp_pa
     code, noted = run(tmp_path, FAILS + HEARS + waits, workers=2, restarts=2)
     assert code == 0 and noted["chief"] == ["started", "lost worker-0"]
     assert noted["worker-0"] == ["started"] * 3 and noted["worker-1"] == ["started"]
-    assert "worker-0 is given up: it ended with exit code 1" in caplog.text and "worker-0.log: out of luck" in caplog.text
+    assert (
+        "worker-0 is given up: it ended with exit code 1" in caplog.text and "worker-0.log: out of luck" in caplog.text
+    )
 
 
 def test_without_a_worker_left_all_ends_with_the_name_of_a_log(tmp_path, caplog):
@@ -191,7 +193,10 @@ def test_a_reserved_port_is_kept_and_a_taken_one_refused():
             socket.create_connection((host, port), timeout=1)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(InputError, match=f"127.0.0.1:{port}: expected a free address and port"), reserved_address(port=port):
+        with (
+            pytest.raises(InputError, match=f"127.0.0.1:{port}: expected a free address and port"),
+            reserved_address(port=port),
+        ):
             pass
     for host, port in (("192.0.2.1", 0), ("127.0.0.1", 70000)):
         with pytest.raises(InputError, match=f"{host}:{port}: expected a free"), reserved_address(host, port):
@@ -208,7 +213,3 @@ def test_workers_share_the_cores_and_know_their_chief(monkeypatch):
     cluster = SearchCluster(["true"], 1, ("0.0.0.0", 5), "logs")
     assert cluster.chief._environment["KERASTUNER_ORACLE_IP"] == "0.0.0.0"
     assert environment("worker-0", "127.0.0.1", 5).items() <= cluster.workers[0]._environment.items()
-
-
-def test_loopback_addresses_are_known():
-    assert [is_loopback(host) for host in ("127.0.0.1", "localhost", "0.0.0.0", "10.0.0.1", "host")] == [True] * 2 + [False] * 3

@@ -105,7 +105,10 @@ def test_a_chief_names_its_search_and_trials_stay_small(tmp_path):
     assert IDENTITY not in oracle.get_space().values
     oracle.identity = identity(oracle)
     space = oracle.get_space()
-    assert json.loads(space.values[IDENTITY]) == {**json.loads(json.dumps(oracle.fingerprint())), "supernet_weights": None}
+    assert json.loads(space.values[IDENTITY]) == {
+        **json.loads(json.dumps(oracle.fingerprint())),
+        "supernet_weights": None,
+    }
     assert IDENTITY not in oracle.create_trial("worker-0").hyperparameters.values
     assert len(oracle.hyperparameters.space) == oracle.space.num_layers
 
