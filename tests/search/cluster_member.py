@@ -34,6 +34,7 @@ class Evaluator:
 
     def evaluate(self, choices):
         self.count += 1
+        (self.folder / f"{self.me}.began").touch()
         with open(self.folder / "evaluations.txt", "a") as file:
             file.write(f"{self.me} {self.count} {','.join(map(str, choices))}\n")
         action, _, argument = self.plan.get(str(self.count), self.plan.get("every", "")).partition(" ")
@@ -64,7 +65,7 @@ class Evaluator:
 
     def wait(self, choices, name):
         """Waits for a file in the folder."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not (self.folder / name).exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         return self.score(choices)

@@ -72,14 +72,21 @@ def trials(folder):
 
 
 def evaluations(folder, tuner_id):
-    lines = [line.split() for line in (folder / "evaluations.txt").read_text().splitlines()]
+    path = folder / "evaluations.txt"
+    lines = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
     return [(int(count), choices) for who, count, choices in lines if who == tuner_id]
 
 
 def test_killed_failing_and_silly_processes_leave_no_trace_in_the_result(tmp_path, alone, start):
     plan = {
-        "worker-0": {"3": "fail", "5": "kill chief", "8": "nan"},
-        "worker-1": {"2": "kill worker-1"},
+        "worker-0": {
+            "1": "wait worker-1.began",
+            "3": "fail",
+            "4": "wait worker-1.killed",
+            "5": "kill chief",
+            "8": "nan",
+        },
+        "worker-1": {"1": "wait worker-0.began", "2": "kill worker-1"},
     }
     with reserved_address() as address:
         cluster = SearchCluster(command(tmp_path, plan), 2, address, tmp_path / "logs")
@@ -97,9 +104,9 @@ def test_killed_failing_and_silly_processes_leave_no_trace_in_the_result(tmp_pat
 def test_lost_and_late_workers_and_strangers_change_nothing(tmp_path, alone, start):
     """worker-1 dies for good; `guest` answers after its trial was given to another; `stranger` has another seed."""
     plan = {
-        "worker-0": {"9": "wait guest-goes-on"},
+        "worker-0": {"1": "wait guest.began", "9": "wait go-on"},
         "worker-1": {"every": "die"},
-        "guest": {"1": "wait release"},
+        "guest": {"1": "wait release", "2": "wait go-on"},
     }
     with reserved_address() as address:
         cluster = SearchCluster(
@@ -123,8 +130,8 @@ def test_lost_and_late_workers_and_strangers_change_nothing(tmp_path, alone, sta
             assert not evaluations(tmp_path, "stranger")
             wait_for(lambda: taken_over(tmp_path))
             (tmp_path / "release").touch()
-            wait_for(lambda: len(evaluations(tmp_path, "guest")) > 1)
-            (tmp_path / "guest-goes-on").touch()
+            wait_for(lambda: len(evaluations(tmp_path, "guest")) == len(evaluations(tmp_path, "worker-1")) == 2)
+            (tmp_path / "go-on").touch()
             assert end(thread) == 0
             assert guest.wait(SECONDS) == 0
         finally:
