@@ -54,11 +54,8 @@ class Evaluator:
     def die(self, choices, _):
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def fail(self, choices, until):
-        """Raises, where `until` is given as long as there is no file of that name."""
-        if not until or not (self.folder / until).exists():
-            raise RuntimeError("no memory left")
-        return self.score(choices)
+    def fail(self, choices, _):
+        raise RuntimeError("no memory left")
 
     def nan(self, choices, _):
         return {"accuracy": float("nan")}
