@@ -22,6 +22,7 @@ MAY_DIFFER = frozenset(
     {
         "data.memory_bytes",
         "retrain.checkpoint_seconds",
+        "search.stale_trial_minutes",
         "supernet.checkpoint_seconds",
         "supernet.csv",
         "supernet.execution",

@@ -11,17 +11,17 @@ from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.search.front import Candidate, front_of
 from scarlet_tf.search.generations import Generations
 from scarlet_tf.search.genomes import decode
-from scarlet_tf.search.journalled_oracle import JournalledOracle
 from scarlet_tf.search.locking import locked
 from scarlet_tf.search.mutation import Mutation
 from scarlet_tf.search.nsga2 import WeightedNSGA2
+from scarlet_tf.search.shared_oracle import SharedOracle
 from scarlet_tf.search.trials import TrialMaker
 from scarlet_tf.space import Architecture, SearchSpace
 
 OBJECTIVE = keras_tuner.Objective("accuracy", "max")
 
 
-class WeightedNSGA2Oracle(JournalledOracle):
+class WeightedNSGA2Oracle(SharedOracle):
     """Constrained and weighted NSGA-II as a KerasTuner Oracle.
 
     A trial's hyperparameters `layer_00`, `layer_01`, ... are the choice indices of one architecture, its result
@@ -50,6 +50,8 @@ class WeightedNSGA2Oracle(JournalledOracle):
         input_size: pixels that costs are counted at; the space's own by default.
         num_classes: classes that costs are counted with.
         mutation: a Mutation; UniformMutation() by default.
+        stale_trial_seconds: a trial without an answer for so long is handed to the next worker that asks, too; the
+            first answer counts. None: never.
 
     Raises InputError for settings out of range and for a budget that no network of the space meets.
     """
@@ -73,6 +75,7 @@ class WeightedNSGA2Oracle(JournalledOracle):
         floors: Mapping[str, float] | None = None,
         directions: Mapping[str, str] | None = None,
         table: MetricTable | None = None,
+        stale_trial_seconds: float | None = None,
     ):
         self.space, self.context = space, context
         self.costs = cost_table(space, input_size or space.input_size, num_classes)
@@ -98,6 +101,7 @@ class WeightedNSGA2Oracle(JournalledOracle):
             seed=seed or 1,  # for 0 the base class draws one from Python's global random state
             max_retries_per_trial=max_retries_per_trial,
             max_consecutive_failed_trials=max_consecutive_failed_trials,
+            stale_trial_seconds=stale_trial_seconds,
         )
         self.seed = seed
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from scarlet_tf import files
+from scarlet_tf.cluster import search_role
 from scarlet_tf.errors import InputError
 from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.search.checks import check_settings
@@ -44,6 +45,8 @@ class SearchConfig:
         see pick_models.
     recalibration_batches: training batches for BN recalibration of each path; 0 evaluates with running statistics.
     validation_batch_size: images a batch, in evaluation and recalibration.
+    stale_trial_minutes: with several workers, a model that one of them has not answered for in this time is given to
+        another one, too; null: never.
     """
 
     population_size: int = 70
@@ -60,6 +63,7 @@ class SearchConfig:
     seed: int = 0
     recalibration_batches: int = 20
     validation_batch_size: int = 128
+    stale_trial_minutes: float | None = None
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
@@ -70,6 +74,9 @@ class SearchConfig:
         self.objectives()
         check_picks(self.picks)
         object.__setattr__(self, "mutation", as_config(MutationConfig, "search.mutation", self.mutation))
+        stale = self.stale_trial_minutes
+        if stale is not None and (isinstance(stale, bool) or not isinstance(stale, (int, float)) or not stale > 0):
+            raise InputError(f"search.stale_trial_minutes: expected a number > 0 or null, got {stale!r}")
         for key, low in (
             ("recalibration_batches", 0),
             ("validation_batch_size", 1),
@@ -121,8 +128,11 @@ def search(
     input_size: int | None = None,
     num_classes: int | None = None,
     mutation: Mutation | None = None,
-) -> SearchResult:
+) -> SearchResult | None:
     """Searches `supernet` and writes `run_dir`/pareto.json; a search that was interrupted goes on where it stopped.
+
+    With KerasTuner's variables for several processes set (see SupernetTuner), the chief does that and lets workers
+    evaluate; a worker writes nothing and returns None.
 
     Args:
         supernet: a trained Supernet.
@@ -166,6 +176,7 @@ def search(
         table=config.metric_table(supernet.space, input_size, num_classes),
         mutation=mutation if mutation is not None else config.mutation.build(supernet.space, config.seed),
         context={"caller": context, **options},
+        stale_trial_seconds=None if config.stale_trial_minutes is None else 60 * config.stale_trial_minutes,
     )
     tuner = SupernetTuner(
         oracle,
@@ -177,6 +188,8 @@ def search(
         evaluator_options=options,
     )
     tuner.search(validation_data)
+    if search_role() == "worker":
+        return None
     result = _result(oracle, config.picks)
     files.write_text(pathlib.Path(run_dir) / "pareto.json", _to_json(oracle, result))
     return result

@@ -13,6 +13,8 @@ from scarlet_tf.search.genomes import decode
 from scarlet_tf.search.objectives import DIRECTIONS
 from scarlet_tf.space import SearchSpace
 
+REASON = "failure"  # a hyperparameter value in which a worker's trial carries why its evaluation failed
+
 
 class TrialMaker:
     """Makes the trials of one space; `layer_00`, `layer_01`, ... are the choice indices of an architecture."""
