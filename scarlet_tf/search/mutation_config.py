@@ -29,7 +29,7 @@ class PPOConfig:
     learning_rate: float = 1e-3
     clip: float = 0.2
     epochs: int = 4
-    genes: int | None = None
+    genes: int | None = 2
     baseline_decay: float = 0.9
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
