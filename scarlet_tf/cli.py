@@ -101,7 +101,7 @@ def _add_run(commands) -> None:
     example = "scarlet run configs/digits.yaml --set search.generations=5"
     command = _add_command(commands, "run", "run every stage in order; started again, it resumes", example, _run)
     _add_config(command, required=False)
-    _add_max_hours(command, "each of the two trainings, of the supernet and of the picked network,")
+    _add_max_hours(command, "each of the two trainings, of the supernet and of the picked network, and the search")
 
 
 def _add_stage(commands, name: str, text: str) -> None:
@@ -111,6 +111,14 @@ def _add_stage(commands, name: str, text: str) -> None:
     _add_config(command, required=True)
     if name in ("train-supernet", "retrain"):
         _add_max_hours(command, "training")
+    if name == "search":
+        command.add_argument(
+            "--max-hours",
+            type=float,
+            metavar="H",
+            help="the search ends within H hours, with the best so far; 0 takes what was evaluated already; the same command"
+            " without it goes on",
+        )
 
 
 def _add_rank(commands) -> None:
@@ -200,7 +208,7 @@ def _run_folder(arguments: argparse.Namespace) -> Iterator[tuple]:
 
     Inside the block, log lines and whatever libraries print go to the folder's run.log.
     """
-    _check_hours(arguments.max_hours)
+    _check_hours(arguments.max_hours, least=0 if getattr(arguments, "stage", None) == "search" else None)
     with logs.NativeLines() as native:
         from scarlet_tf.config import check_run_dir, load_config
 
@@ -216,9 +224,9 @@ def _run_folder(arguments: argparse.Namespace) -> Iterator[tuple]:
             yield config, run_dir
 
 
-def _check_hours(hours: float | None) -> None:
-    if hours is not None and not 0 < hours < math.inf:
-        raise InputError(f"--max-hours: expected a number > 0, got {hours!r}")
+def _check_hours(hours: float | None, least: float | None = None) -> None:
+    if hours is not None and not (0 < hours < math.inf or hours == least):
+        raise InputError(f"--max-hours: expected a number {'> 0' if least is None else '>= 0'}, got {hours!r}")
 
 
 def _run(arguments: argparse.Namespace) -> None:

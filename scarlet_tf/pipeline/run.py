@@ -30,7 +30,8 @@ logger = logging.getLogger("scarlet_tf")
 class Run:
     """Where the files of a run are, and its dataset and supernet, made when first asked for.
 
-    `max_hours`: each training, of the supernet and of the picked network, ends within this time; None sets no limit. It
+    `max_hours`: each training, of the supernet and of the picked network, and the search end within this time; None sets no
+    limit. It
     belongs to the call, not to the run: the folder does not remember it.
     """
 

@@ -42,6 +42,8 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
         self._make, self._generations = make, generations
         self._failures = FailuresInARow(max_consecutive_failed_trials)
         self._journal: Journal | None = None
+        self._stop_at = math.inf  # of time.monotonic()
+        self.stopped = False
         self._reported: dict[str, dict] = {}  # by id, of trials that have not ended
         self._started: dict[str, float] = {}
 
@@ -61,6 +63,13 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
     def failure(self) -> str | None:
         """Why the search stopped before its end; None when it did not."""
         return self._failures.reason
+
+    def stop_after(self, seconds: float) -> None:
+        """Hands out no trial later than `seconds` from now; `stopped` says whether that ended the search.
+
+        Nothing is lost by it: another process, or another call, goes on.
+        """
+        self._stop_at, self.stopped = time.monotonic() + seconds, False
 
     # -- KerasTuner's protocol ------------------------------------------------------------------------------
 
@@ -150,7 +159,7 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
 
     def _refill(self) -> str:
         """Goes on to the next generation when this one is complete; says whether there is a trial to run."""
-        while self.failure is None:
+        while self.failure is None and not self._is_late():
             if self._generations.queue:
                 return TrialStatus.RUNNING
             if not self._generations.complete:
@@ -163,6 +172,11 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
             self._generations.advance()
             self._journal.snapshot(self.get_state())
         return TrialStatus.STOPPED
+
+    def _is_late(self) -> bool:
+        done = self._generations.finished and self._generations.complete
+        self.stopped = self.stopped or (time.monotonic() >= self._stop_at and not done)
+        return self.stopped
 
     def _trial(self, trial_id: str) -> Trial:
         if trial_id not in self.trials:

@@ -107,6 +107,7 @@ class SearchResult:
     pareto: the non-dominated among all evaluated architectures, by rising multiply-adds.
     picks: those picked from it, in the order of `names`, which `retrain.pick` takes.
     hypervolume: one value a tell, of the population's first front, 0..1 of a box fixed by the space and the budget.
+    stopped: whether `max_hours` ended the search before its last generation.
     evaluations: individuals scored; an architecture that came again was scored without being evaluated again.
     """
 
@@ -115,6 +116,7 @@ class SearchResult:
     names: list[str]
     hypervolume: list[float]
     evaluations: int
+    stopped: bool = False
 
 
 def search(
@@ -128,6 +130,7 @@ def search(
     input_size: int | None = None,
     num_classes: int | None = None,
     mutation: Mutation | None = None,
+    max_hours: float | None = None,
 ) -> SearchResult | None:
     """Searches `supernet` and writes `run_dir`/pareto.json; a search that was interrupted goes on where it stopped.
 
@@ -187,7 +190,7 @@ def search(
         recalibration_data=recalibration_data,
         evaluator_options=options,
     )
-    tuner.search(validation_data)
+    tuner.search(validation_data, max_hours=max_hours)
     if search_role() == "worker":
         return None
     result = _result(oracle, config.picks)
@@ -219,7 +222,8 @@ def _result(oracle: WeightedNSGA2Oracle, picks: Picks) -> SearchResult:
         best = f"the best of {len(evaluated)} has {max(c.accuracy for c in evaluated):.4f}" if evaluated else "none was"
         raise InputError(f"{goals.evaluated_bounds(oracle.algorithm.figures.names)}; {best}")
     picked = pick_models(front, oracle.evaluated(), goals, picks)
-    return SearchResult(front, list(picked.values()), list(picked), oracle.hypervolume, oracle.evaluations)
+    found = (oracle.hypervolume, oracle.evaluations, oracle.stopped)
+    return SearchResult(front, list(picked.values()), list(picked), *found)
 
 
 def _to_json(oracle: WeightedNSGA2Oracle, result: SearchResult) -> str:
@@ -231,6 +235,7 @@ def _to_json(oracle: WeightedNSGA2Oracle, result: SearchResult) -> str:
         "input_size": oracle.costs.input_size,
         "num_classes": oracle.costs.num_classes,
         "evaluations": result.evaluations,
+        "stopped": result.stopped,
         "hypervolume": result.hypervolume,
         "operators": oracle.operator_statistics(),
         "search": oracle.fingerprint(),

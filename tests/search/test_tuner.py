@@ -57,6 +57,17 @@ def test_search_again_evaluates_nothing(tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_results_summary_is_made_from_the_journal(tmp_path, capsys):
+    first, tuner = make(tmp_path)
+    tuner.search()
+    make(tmp_path)[1].results_summary(2)
+    text = capsys.readouterr().out
+    best = max(first.pareto_front(), key=lambda candidate: candidate.accuracy)
+    assert "Showing 2 best trials" in text and f"Score: {best.accuracy}" in text
+    assert f"Pareto front: {len(first.pareto_front())} models" in text
+    assert all(candidate.architecture.to_string() in text for candidate in first.pareto_front())
+
+
 def test_overwrite_begins_anew(tmp_path):
     make(tmp_path)[1].search()
     evaluator = Evaluator()
