@@ -34,6 +34,8 @@ class SearchConfig:
     picks: models picked from the front, equispaced along it.
     recalibration_batches: training batches for BN recalibration of each path; 0 evaluates with running statistics.
     validation_batch_size: images a batch, in evaluation and recalibration.
+    evaluation_group: the most models evaluated together, and so the most that an interruption loses.
+    evaluation_memory_mib: what such a group may take; see Evaluator. No result depends on these two.
     """
 
     population_size: int = 70
@@ -46,6 +48,8 @@ class SearchConfig:
     seed: int = 0
     recalibration_batches: int = 20
     validation_batch_size: int = 128
+    evaluation_group: int = 70
+    evaluation_memory_mib: int = 1024
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
@@ -67,6 +71,8 @@ class SearchConfig:
             ("picks", 1),
             ("recalibration_batches", 0),
             ("validation_batch_size", 1),
+            ("evaluation_group", 1),
+            ("evaluation_memory_mib", 1),
         ):
             value = getattr(self, key)
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
@@ -155,7 +161,11 @@ def search(
         project_name="search",
         evaluator=evaluator,
         recalibration_data=recalibration_data,
-        evaluator_options=options,
+        evaluator_options={
+            **options,
+            "group_size": config.evaluation_group,
+            "memory_mib": config.evaluation_memory_mib,
+        },
     )
     tuner.search(validation_data)
     result = _result(oracle, config.picks)
