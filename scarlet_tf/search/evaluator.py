@@ -119,7 +119,9 @@ class Evaluator:
         group = self._announced[start : start + self.group_size]
         limit = self.memory_mib * 2**20
         sizes = range(2, len(group) + 1)
-        more = bisect.bisect_right(sizes, limit, key=lambda n: self._populations.bytes_needed(group[:n], self.batch_size))
+        more = bisect.bisect_right(
+            sizes, limit, key=lambda n: self._populations.bytes_needed(group[:n], self.batch_size)
+        )
         return group[: 1 + more]
 
     def _measure(self, group: list[Choices]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from scarlet_tf.training import kernels  # noqa: F401 - puts TensorFlow's kernels to use
@@ -24,8 +23,7 @@ def weights_of(layer: keras.layers.Layer) -> list:
 
 def statistics_of(layer: keras.layers.Layer) -> tf.Tensor:
     """What the layer's moving means and variances hold now, as one vector."""
-    moving = [tf.reshape(tf.convert_to_tensor(variable), [-1]) for variable in layer.non_trainable_variables]
-    return tf.concat([tf.zeros([0]), *moving], axis=0)
+    return _packed(layer.non_trainable_variables)
 
 
 class LayerFunctions:
@@ -80,27 +78,27 @@ def compiled(function: Callable, specs: list[tf.TensorSpec]) -> Function:
 
 
 def _trace(kind: Callable, layer: keras.layers.Layer, x) -> Function:
-    shapes = [v.shape for v in layer.non_trainable_variables]
-    sizes = [int(np.prod(shape)) for shape in shapes]
+    sizes = [variable.shape[0] for variable in layer.non_trainable_variables]
 
-    def run(x, packed, *weights):
-        parts = tf.split(packed, sizes) if sizes else []
-        statistics = [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
-        return kind(layer, list(weights), statistics, x)
+    def run(x, statistics, *weights):
+        return kind(layer, x, tf.split(statistics, sizes) if sizes else [], list(weights))
 
-    statistics = tf.TensorSpec([sum(sizes)])
-    weights = [tf.TensorSpec(v.shape, v.dtype) for v in layer.trainable_variables]
-    return compiled(run, [tf.TensorSpec((None, *x.shape[1:]), x.dtype), statistics, *weights])
+    weights = [tf.TensorSpec(variable.shape, variable.dtype) for variable in layer.trainable_variables]
+    return compiled(run, [tf.TensorSpec((None, *x.shape[1:]), x.dtype), tf.TensorSpec([sum(sizes)]), *weights])
 
 
-def _infer(layer, weights: list, statistics: list, x):
+def _infer(layer, x, statistics: list, weights: list):
     return layer.stateless_call(weights, statistics, x, training=False)[0]
 
 
-def _observe(layer, weights: list, statistics: list, x):
+def _observe(layer, x, statistics: list, weights: list):
     y, moved = layer.stateless_call(weights, statistics, x, training=True)
-    return y, tf.concat([tf.zeros([0]), *(tf.reshape(value, [-1]) for value in moved)], axis=0)
+    return y, _packed(moved)
 
 
-def _observe_only(layer, weights: list, statistics: list, x):
-    return _observe(layer, weights, statistics, x)[1]
+def _observe_only(layer, x, statistics: list, weights: list):
+    return _observe(layer, x, statistics, weights)[1]
+
+
+def _packed(vectors: list) -> tf.Tensor:
+    return tf.concat(vectors, axis=0) if vectors else tf.zeros([0])

@@ -49,9 +49,7 @@ class Populations:
 
         Raises InputError when there is no batch.
         """
-        walk = _Walk(self.supernet, self._functions, paths)
-        if recalibration is not None:
-            walk.recalibrate(recalibration, advance)
+        walk = self._walk(paths, recalibration, advance)
         totals, examples = [tf.zeros([2], tf.float64)] * len(paths), 0
         for images, labels in validation:
             for path, logits in walk.logits(images):
@@ -65,10 +63,7 @@ class Populations:
 
     def logits(self, paths: Paths, recalibration: Iterable | None, images) -> list[tf.Tensor]:
         """The logits [B, num_classes] of each path for images [B, H, W, C]."""
-        walk = _Walk(self.supernet, self._functions, paths)
-        if recalibration is not None:
-            walk.recalibrate(recalibration)
-        found = dict(walk.logits(images))
+        found = dict(self._walk(paths, recalibration).logits(images))
         return [found[path] for path in range(len(paths))]
 
     def bytes_needed(self, paths: Paths, batch_size: int) -> int:
@@ -79,6 +74,14 @@ class Populations:
         tree = prefix_tree(paths)
         statistics = sum(4 * _num_statistics(_layer(self.supernet, node)) for node in tree.walk())
         return statistics + peak_bytes(tree, lambda depth: batch_size * self._output_bytes[depth - STEM])
+
+    def _walk(self, paths: Paths, recalibration: Iterable | None, advance: Callable[[], None] = lambda: None) -> _Walk:
+        walk = _Walk(self.supernet, self._functions, paths)
+        if recalibration is None:
+            walk.keep_statistics()
+        else:
+            walk.recalibrate(recalibration, advance)
+        return walk
 
     @functools.cached_property
     def _output_bytes(self) -> list[int]:
@@ -105,15 +108,16 @@ class _Walk:
     def __init__(self, supernet: Supernet, functions: LayerFunctions, paths: Paths):
         self._functions, self._tree = functions, prefix_tree(paths)
         self._layers = {node: _layer(supernet, node) for node in self._tree.walk()}
-        layers = set(self._layers.values())
-        weights = {layer: weights_of(layer) for layer in layers}
-        statistics = {layer: statistics_of(layer) for layer in layers}
-        self._weights = {node: weights[layer] for node, layer in self._layers.items()}
-        self._statistics = {node: statistics[layer] for node, layer in self._layers.items()}
+        self._weights = self._of_each_layer(weights_of)
+        self._statistics: dict[Node, tf.Tensor] = {}
 
-    def recalibrate(self, batches: Iterable, advance: Callable[[], None] = lambda: None) -> None:
+    def keep_statistics(self) -> None:
+        """Gives each node the supernet's running statistics."""
+        self._statistics = self._of_each_layer(statistics_of)
+
+    def recalibrate(self, batches: Iterable, advance: Callable[[], None]) -> None:
         """Gives each node the statistics that `training.batch_norm.recalibrate` would come to on any path through it."""
-        moving = {node: tf.zeros_like(value) for node, value in self._statistics.items()}
+        moving = self._of_each_layer(lambda layer: tf.zeros([_num_statistics(layer)]))
 
         def observe(node: Node, x):
             arguments = self._layers[node], self._weights[node], moving[node], x
@@ -140,6 +144,11 @@ class _Walk:
             lambda node, x: self._functions.infer(self._layers[node], self._weights[node], self._statistics[node], x),
         )
 
+    def _of_each_layer(self, function: Callable) -> dict:
+        """{node: `function(its layer)`}, called once a layer."""
+        found = {layer: function(layer) for layer in set(self._layers.values())}
+        return {node: found[layer] for node, layer in self._layers.items()}
+
     def _tails(self, images, run: Callable) -> Iterator[tuple]:
         """(index of the path, what `run(node, x)` answers) of each tail; what it answers of others is their children's x."""
         stack = [(self._tree, images)]
@@ -159,7 +168,7 @@ def _layer(supernet: Supernet, node: Node) -> keras.layers.Layer:
 
 
 def _num_statistics(layer: keras.layers.Layer) -> int:
-    return sum(int(np.prod(variable.shape)) for variable in layer.non_trainable_variables)
+    return sum(variable.shape[0] for variable in layer.non_trainable_variables)
 
 
 def _plus_score(totals, logits, labels):
