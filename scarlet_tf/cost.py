@@ -46,11 +46,11 @@ def count(network: Architecture | NetworkSpec, input_size: int | None = None, nu
 def count_spec(spec: NetworkSpec) -> Cost:
     """Adds up a NetworkSpec layer by layer; the tables of `CostTable` are tested against it."""
     size = reduced(spec.input_shape[:2], spec.stem_stride)
-    total = _stem_cost(size, spec.input_shape[2], spec.stem_channels, spec.first_channels)
+    total = stem_cost(size, spec.input_shape[2], spec.stem_channels, spec.first_channels)
     for block in spec.blocks:
         total += block_cost(block, size)
         size = reduced(size, block.stride)
-    return total + _tail_cost(size, spec.feature_channels, spec.tail_channels, spec.num_classes)
+    return total + tail_cost(size, spec.feature_channels, spec.tail_channels, spec.num_classes)
 
 
 def block_cost(block: BlockSpec, size: tuple[int, int]) -> Cost:
@@ -80,12 +80,14 @@ def _inverted_residual_cost(block: InvertedResidualSpec, pixels_in: int, pixels_
     )
 
 
-def _stem_cost(size: tuple[int, int], image_channels: int, stem: int, first: int) -> Cost:
+def stem_cost(size: tuple[int, int], image_channels: int, stem: int, first: int) -> Cost:
+    """The cost of a stem whose output has `size` = (height, width) pixels; `stem` and `first` are its widths."""
     weights = 9 * image_channels * stem + 9 * stem + stem * first
     return Cost(weights * size[0] * size[1], weights + 2 * (2 * stem + first))
 
 
-def _tail_cost(size: tuple[int, int], channels: int, tail: int, num_classes: int | None) -> Cost:
+def tail_cost(size: tuple[int, int], channels: int, tail: int, num_classes: int | None) -> Cost:
+    """The cost of a tail of width `tail` whose input has `channels` and `size` = (height, width) pixels."""
     cost = Cost(channels * tail * size[0] * size[1], channels * tail + 2 * tail)
     return cost if num_classes is None else cost + Cost(tail * num_classes, (tail + 1) * num_classes)
 
@@ -106,8 +108,8 @@ class CostTable(SumTable):
             return dataclasses.astuple(block_cost(block, size))
 
         def of_ends(image, size, channels):
-            start = _stem_cost(reduced(image, space.stem_stride), 3, stem, first)
-            return dataclasses.astuple(start + _tail_cost(size, channels, tail, num_classes))
+            start = stem_cost(reduced(image, space.stem_stride), 3, stem, first)
+            return dataclasses.astuple(start + tail_cost(size, channels, tail, num_classes))
 
         super().__init__(space, input_size, num_classes, ("multiply_adds", "params"), of_block, of_ends)
 

@@ -47,6 +47,8 @@ class SearchConfig:
     validation_batch_size: images a batch, in evaluation and recalibration.
     stale_trial_minutes: with several workers, a model that one of them has not answered for in this time is given to
         another one, too; null: never.
+    evaluation_group: the most models evaluated together, and so the most that an interruption loses.
+    evaluation_memory_mib: what such a group may take; see Evaluator. No result depends on these two.
     """
 
     population_size: int = 70
@@ -64,6 +66,8 @@ class SearchConfig:
     recalibration_batches: int = 20
     validation_batch_size: int = 128
     stale_trial_minutes: float | None = None
+    evaluation_group: int = 70
+    evaluation_memory_mib: int = 1024
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
@@ -80,6 +84,8 @@ class SearchConfig:
         for key, low in (
             ("recalibration_batches", 0),
             ("validation_batch_size", 1),
+            ("evaluation_group", 1),
+            ("evaluation_memory_mib", 1),
         ):
             value = getattr(self, key)
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
@@ -188,7 +194,11 @@ def search(
         project_name="search",
         evaluator=evaluator,
         recalibration_data=recalibration_data,
-        evaluator_options=options,
+        evaluator_options={
+            **options,
+            "group_size": config.evaluation_group,
+            "memory_mib": config.evaluation_memory_mib,
+        },
     )
     tuner.search(validation_data, max_hours=max_hours)
     if search_role() == "worker":

@@ -40,8 +40,9 @@ class SupernetTuner(BaseTuner):
         directory, project_name: where the journal lives.
         evaluator: an object whose `evaluate(choices)` takes a tuple of choice indices and returns
             {"accuracy": 0..1, ...}. If it has `begin_generation(architectures)`, that is called with the tuples still
-            to be evaluated before the first of a generation is, except on workers. By default an Evaluator is made
-            of the supernet and the data given to `search`.
+            to be evaluated before the first of a generation is, except on workers; `num_ready`, if it has that, says
+            how many of them it will answer at once. By default an Evaluator is made of the supernet and the data
+            given to `search`.
         recalibration_data: training images for the default Evaluator's BN recalibration.
         evaluator_options: further keyword arguments of the default Evaluator.
         overwrite: delete an earlier search in the folder; refused on a worker, where it would delete the chief's.
@@ -138,7 +139,7 @@ class SupernetTuner(BaseTuner):
             if self._is_worker:
                 trial.hyperparameters.values[REASON] = reason  # a message does not travel between processes
         self.oracle.end_trial(trial)
-        if self._bar is not None:
+        if self._bar is not None and not getattr(self.evaluator, "num_ready", 0):
             self._show_progress()
 
     def results_summary(self, num_trials: int = 10) -> None:
