@@ -2,7 +2,7 @@
 
     python cluster_member.py FOLDER '{"tuner id": {"n-th evaluation": action}}' [KEY=VALUE of the search...]
 
-Without TensorFlow, which the formula does not need, so that a process starts sooner.
+The formula needs no TensorFlow: KERAS_BACKEND=numpy has a process start sooner.
 """
 
 import json
@@ -13,7 +13,6 @@ import sys
 import time
 import types
 
-os.environ.setdefault("KERAS_BACKEND", "numpy")
 from formula_search import BIG, accuracy
 
 from scarlet_tf import logs

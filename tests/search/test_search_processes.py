@@ -27,6 +27,7 @@ def start(monkeypatch):
     """start(cluster) -> a thread that runs it; whatever is left of it when the test ends is killed."""
     root = HERE.parent.parent
     monkeypatch.setenv("PYTHONPATH", f"{HERE}:{root}")
+    monkeypatch.setenv("KERAS_BACKEND", "numpy")  # of the processes: they start sooner without TensorFlow
     clusters = []
 
     def start_cluster(cluster):
