@@ -8,11 +8,13 @@ import keras_tuner
 
 from scarlet_tf.cost import cost_table
 from scarlet_tf.metric_table import MetricTable
+from scarlet_tf.search.checks import check_settings
 from scarlet_tf.search.front import Candidate, front_of
 from scarlet_tf.search.generations import Generations
 from scarlet_tf.search.genomes import decode
 from scarlet_tf.search.locking import locked
 from scarlet_tf.search.mutation import Mutation
+from scarlet_tf.search.mutation_config import MutationConfig
 from scarlet_tf.search.nsga2 import WeightedNSGA2
 from scarlet_tf.search.shared_oracle import SharedOracle
 from scarlet_tf.search.trials import TrialMaker
@@ -49,7 +51,7 @@ class WeightedNSGA2Oracle(SharedOracle):
         seed: an integer >= 0.
         input_size: pixels that costs are counted at; the space's own by default.
         num_classes: classes that costs are counted with.
-        mutation: a Mutation; UniformMutation() by default.
+        mutation: a Mutation; the published hierarchical one by default, see MutationConfig.
         stale_trial_seconds: a trial without an answer for so long is handed to the next worker that asks, too; the
             first answer counts. None: never.
 
@@ -79,6 +81,8 @@ class WeightedNSGA2Oracle(SharedOracle):
     ):
         self.space, self.context = space, context
         self.costs = cost_table(space, input_size or space.input_size, num_classes)
+        check_settings(population_size, generations, max_multiply_adds, min_accuracy, seed)
+        mutation = mutation if mutation is not None else MutationConfig().build(space, seed)
         self.algorithm = WeightedNSGA2(
             self.costs,
             population_size,

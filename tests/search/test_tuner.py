@@ -6,6 +6,7 @@ import pytest
 
 from scarlet_tf import progress
 from scarlet_tf.errors import InputError
+from scarlet_tf.search.mutation import UniformMutation
 from scarlet_tf.search.oracle import WeightedNSGA2Oracle
 from scarlet_tf.search.tuner import SupernetTuner
 from scarlet_tf.space import Choice, SearchSpace, Stage
@@ -30,7 +31,9 @@ class Evaluator:
 
 
 def make(folder, evaluator=None, **changes):
-    oracle = WeightedNSGA2Oracle(BIG, population_size=4, generations=4, max_multiply_adds=1e9, num_classes=10)
+    oracle = WeightedNSGA2Oracle(
+        BIG, population_size=4, generations=4, max_multiply_adds=1e9, num_classes=10, mutation=UniformMutation()
+    )
     tuner = SupernetTuner(
         oracle, directory=folder, project_name="search", evaluator=evaluator or Evaluator(), **changes
     )
