@@ -35,13 +35,13 @@ class Budget:
         """Whether each of genomes [N, num_layers] meets the budget, bool [N]."""
         return self.costs.count(genomes)[0] < self.max_multiply_adds
 
-    def sample(self, wanted: int, rng) -> np.ndarray:
-        """`wanted` genomes under budget, [wanted, num_layers], distinct where that many can be found.
+    def sample(self, wanted: int, rng, known=()) -> np.ndarray:
+        """`wanted` genomes under budget, [wanted, num_layers], distinct and not in `known` where so many can be found.
 
         Uniform draws that meet the budget come first. When a tight budget refuses nearly all of them, random draws
         are made cheaper step by step until they meet it: no longer uniform, but bounded and spread over layers.
         """
-        found = Distinct(wanted)
+        found = Distinct(wanted, known)
         for _ in range(DRAWS_PER_INDIVIDUAL):
             draws = self._draw(wanted, rng)
             found.extend(draws[self.met_by(draws)])

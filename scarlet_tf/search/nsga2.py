@@ -178,6 +178,16 @@ class WeightedNSGA2:
 
     # -- state ----------------------------------------------------------------------------------------------
 
+    def get_config(self) -> dict:
+        """Plain JSON that tells one search from another; `generations`, which may be raised, is no part of it."""
+        return {
+            "population_size": self.population_size,
+            "weights": list(self.weights),
+            "max_multiply_adds": self.max_multiply_adds,
+            "min_accuracy": self.min_accuracy,
+            "mutation": self.mutation.get_config(),
+        }
+
     def state_dict(self) -> dict:
         """Everything that the rest of the search depends on, in plain JSON types.
 

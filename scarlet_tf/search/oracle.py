@@ -1,4 +1,4 @@
-"""WeightedNSGA2Oracle: the search as a KerasTuner Oracle, one trial an architecture and one ask a generation."""
+"""A search as a KerasTuner Oracle: one trial an architecture and one ask a generation."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import keras_tuner
 
 from scarlet_tf.cost import cost_table
+from scarlet_tf.search.algorithm import Algorithm
 from scarlet_tf.search.front import Candidate, front_of
 from scarlet_tf.search.generations import Generations
 from scarlet_tf.search.genomes import decode
@@ -20,8 +21,8 @@ from scarlet_tf.space import Architecture, SearchSpace
 OBJECTIVE = keras_tuner.Objective("accuracy", "max")
 
 
-class WeightedNSGA2Oracle(JournalledOracle):
-    """Constrained and weighted NSGA-II as a KerasTuner Oracle.
+class ArchitectureOracle(JournalledOracle):
+    """Any search of architectures as a KerasTuner Oracle.
 
     A trial's hyperparameters `layer_00`, `layer_01`, ... are the choice indices of one architecture, its result
     {"accuracy": 0..1}. Costs are counted here. While the last trials of a generation run, further workers are told
@@ -32,49 +33,30 @@ class WeightedNSGA2Oracle(JournalledOracle):
     those of the present generation are not journalled: the same command runs them again once the cause is gone.
 
     Everything is kept in trials.jsonl and state.json of the project's folder (see journal.py), loaded on first use.
-    They belong to this space, budget, population, weights, floor, mutation, seed and `context` (any plain JSON, such
-    as a checkpoint's hash); another search's files are refused with InputError. `generations` alone may change: a
-    finished search goes on when it is raised. A process keeps others out of the folder until its search has ended.
+    They belong to this space, seed, `context` (any plain JSON, such as a checkpoint's hash) and to what the algorithm's
+    `get_config` says; another search's files are refused with InputError. A process keeps others out of the folder
+    until its search has ended.
 
     Args:
-        space: the SearchSpace.
-        weights: of accuracy, multiply-adds and params in the crowding distance.
-        max_multiply_adds: every candidate costs less than this.
-        min_accuracy: candidates have to exceed it; None for no floor.
-        seed: an integer >= 0.
-        input_size: pixels that costs are counted at; the space's own by default.
-        num_classes: classes that costs are counted with.
-        mutation: a Mutation; UniformMutation() by default.
-
-    Raises InputError for settings out of range and for a budget that no network of the space meets.
+        algorithm: a new one, which takes up the state that is found in the folder.
+        seed: the one that it was made with.
     """
 
     def __init__(
         self,
-        space: SearchSpace,
-        population_size: int = 70,
-        generations: int = 120,
-        weights: Sequence[float] = (0.4, 0.4, 0.2),
-        max_multiply_adds: float = 500e6,
-        min_accuracy: float | None = None,
+        algorithm: Algorithm,
         seed: int = 0,
-        input_size: int | None = None,
-        num_classes: int = 1000,
-        mutation: Mutation | None = None,
         context: Mapping | str | None = None,
         max_retries_per_trial: int = 1,
         max_consecutive_failed_trials: int = 3,
     ):
-        self.space, self.context = space, context
-        self.costs = cost_table(space, input_size or space.input_size, num_classes)
-        self.algorithm = WeightedNSGA2(
-            self.costs, population_size, generations, weights, max_multiply_adds, min_accuracy, mutation, seed
-        )
+        self.algorithm, self.context = algorithm, context
+        self.costs, self.space = algorithm.costs, algorithm.costs.space
         super().__init__(
-            TrialMaker(space),
-            Generations(self.algorithm),
+            TrialMaker(self.space),
+            Generations(algorithm),
             objective=OBJECTIVE,
-            max_trials=self.algorithm.total_evaluations,
+            max_trials=algorithm.total_evaluations,
             seed=seed or 1,  # for 0 the base class draws one from Python's global random state
             max_retries_per_trial=max_retries_per_trial,
             max_consecutive_failed_trials=max_consecutive_failed_trials,
@@ -83,7 +65,7 @@ class WeightedNSGA2Oracle(JournalledOracle):
 
     @property
     def hypervolume(self) -> list[float]:
-        """One value a tell, of the population's first front, 0..1; see HypervolumeBox."""
+        """One value a tell, 0..1, of the algorithm's first front; see HypervolumeBox."""
         return list(self.algorithm.hypervolume)
 
     @property
@@ -117,17 +99,12 @@ class WeightedNSGA2Oracle(JournalledOracle):
 
     def fingerprint(self) -> dict:
         """Plain JSON that names the search: files with another one are refused."""
-        algorithm = self.algorithm
         return {
             "space": f"{self.space.name} {self.space.fingerprint}",
             "input_size": self.costs.input_size,
             "num_classes": self.costs.num_classes,
             "objective": f"{self.objective.direction} {self.objective.name}",
-            "population_size": algorithm.population_size,
-            "weights": list(algorithm.weights),
-            "max_multiply_adds": algorithm.max_multiply_adds,
-            "min_accuracy": algorithm.min_accuracy,
-            "mutation": algorithm.mutation.get_config(),
+            **self.algorithm.get_config(),
             "seed": int(self.seed),
             "context": self.context,
         }
@@ -139,3 +116,43 @@ class WeightedNSGA2Oracle(JournalledOracle):
     def _candidate(self, line: str, result: Mapping) -> Candidate:
         architecture = Architecture(decode(line), self.space)
         return Candidate(architecture, result["accuracy"], result["multiply_adds"], result["params"])
+
+
+class WeightedNSGA2Oracle(ArchitectureOracle):
+    """Constrained and weighted NSGA-II as a KerasTuner Oracle; see WeightedNSGA2 and ArchitectureOracle.
+
+    Its files belong to everything but `generations`: a finished search goes on when that is raised.
+
+    Args:
+        space: the SearchSpace.
+        weights: of accuracy, multiply-adds and params in the crowding distance.
+        max_multiply_adds: every candidate costs less than this.
+        min_accuracy: candidates have to exceed it; None for no floor.
+        seed: an integer >= 0.
+        input_size: pixels that costs are counted at; the space's own by default.
+        num_classes: classes that costs are counted with.
+        mutation: a Mutation; UniformMutation() by default.
+        options: `context` and the others of ArchitectureOracle.
+
+    Raises InputError for settings out of range and for a budget that no network of the space meets.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        population_size: int = 70,
+        generations: int = 120,
+        weights: Sequence[float] = (0.4, 0.4, 0.2),
+        max_multiply_adds: float = 500e6,
+        min_accuracy: float | None = None,
+        seed: int = 0,
+        input_size: int | None = None,
+        num_classes: int = 1000,
+        mutation: Mutation | None = None,
+        **options,
+    ):
+        costs = cost_table(space, input_size or space.input_size, num_classes)
+        algorithm = WeightedNSGA2(
+            costs, population_size, generations, weights, max_multiply_adds, min_accuracy, mutation, seed
+        )
+        super().__init__(algorithm, seed, **options)

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from scarlet_tf import files
+from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
+from scarlet_tf.search.algorithms import check_algorithm, new_algorithm
 from scarlet_tf.search.checks import check_settings
 from scarlet_tf.search.front import Candidate, objectives, pick_equispaced
-from scarlet_tf.search.mutation import UniformMutation
 
 if TYPE_CHECKING:
-    from scarlet_tf.search.oracle import WeightedNSGA2Oracle
+    from scarlet_tf.search.oracle import ArchitectureOracle
 
 logger = logging.getLogger("scarlet_tf")
 PARETO_VERSION = 1
@@ -26,6 +27,8 @@ PARETO_VERSION = 1
 class SearchConfig:
     """Settings of the search; the defaults are the published ones where there are any.
 
+    algorithm: nsga2; or a baseline: random (uniform draws), keras_tuner_random or keras_tuner_bayesian (KerasTuner's
+        oracles for accuracy alone, see KerasTunerSearch; the latter takes seconds a trial after some hundred).
     population_size, generations: N and the number of generations; N * generations evaluations in all.
     weights: of accuracy, multiply-adds and params in the crowding distance.
     max_multiply_adds: every candidate costs less than this, counted at the supernet's input size.
@@ -36,6 +39,7 @@ class SearchConfig:
     validation_batch_size: images a batch, in evaluation and recalibration.
     """
 
+    algorithm: str = "nsga2"
     population_size: int = 70
     generations: int = 120
     weights: tuple[float, float, float] = (0.4, 0.4, 0.2)
@@ -52,6 +56,7 @@ class SearchConfig:
     def __post_init__(self):
         if isinstance(self.weights, list):
             object.__setattr__(self, "weights", tuple(self.weights))
+        check_algorithm(self.algorithm)
         check_settings(
             self.population_size,
             self.generations,
@@ -125,29 +130,14 @@ def search(
     Raises InputError for settings out of range, for a budget that the space cannot meet, for a journal of another
     search, and when no model exceeds `min_accuracy`.
     """
-    from scarlet_tf.search.oracle import WeightedNSGA2Oracle  # imports TensorFlow, which configs do without
+    from scarlet_tf.search.oracle import ArchitectureOracle  # imports TensorFlow, which configs do without
     from scarlet_tf.search.tuner import SupernetTuner
 
     config = _as_config(config)
     # What a model scores depends on these too, so a journal belongs to them.
-    options = {
-        "recalibration_batches": config.recalibration_batches,
-        "batch_size": config.validation_batch_size,
-        "seed": config.seed,
-    }
-    oracle = WeightedNSGA2Oracle(
-        supernet.space,
-        population_size=config.population_size,
-        generations=config.generations,
-        weights=config.weights,
-        max_multiply_adds=config.max_multiply_adds,
-        min_accuracy=config.min_accuracy,
-        seed=config.seed,
-        input_size=input_size or _side(supernet.image_shape),
-        num_classes=num_classes or supernet.num_classes,
-        mutation=UniformMutation(config.mutation_ratio),
-        context={"caller": context, **options},
-    )
+    options = evaluator_options(config)
+    costs = cost_table(supernet.space, input_size or side_of(supernet), num_classes or supernet.num_classes)
+    oracle = ArchitectureOracle(new_algorithm(config, costs), seed=config.seed, context={"caller": context, **options})
     tuner = SupernetTuner(
         oracle,
         supernet,
@@ -173,14 +163,26 @@ def _as_config(config) -> SearchConfig:
     raise InputError(f"search: expected a SearchConfig or a mapping, got {type(config).__name__}")
 
 
-def _side(image_shape) -> int:
-    height, width = image_shape[:2]
+def evaluator_options(config: SearchConfig) -> dict:
+    """How the default Evaluator measures, in plain JSON types."""
+    return {
+        "recalibration_batches": config.recalibration_batches,
+        "batch_size": config.validation_batch_size,
+        "seed": config.seed,
+    }
+
+
+def side_of(supernet) -> int:
+    """Pixels of a side of the supernet's images; InputError where they are not square."""
+    height, width = supernet.image_shape[:2]
     if height != width:
-        raise InputError(f"supernet.image_shape: expected square images to count costs at, got {tuple(image_shape)}")
+        raise InputError(
+            f"supernet.image_shape: expected square images to count costs at, got {tuple(supernet.image_shape)}"
+        )
     return height
 
 
-def _result(oracle: WeightedNSGA2Oracle, picks: int) -> SearchResult:
+def _result(oracle: ArchitectureOracle, picks: int) -> SearchResult:
     front = oracle.pareto_front()
     if not front:
         evaluated = oracle.evaluated()
@@ -195,7 +197,7 @@ def _result(oracle: WeightedNSGA2Oracle, picks: int) -> SearchResult:
     return SearchResult(front, picked, oracle.hypervolume, oracle.evaluations)
 
 
-def _to_json(oracle: WeightedNSGA2Oracle, result: SearchResult) -> str:
+def _to_json(oracle: ArchitectureOracle, result: SearchResult) -> str:
     """One line a model, for people who read it and tools that compare it."""
     head = {
         "version": PARETO_VERSION,

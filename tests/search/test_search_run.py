@@ -90,7 +90,7 @@ def test_images_that_are_not_square_are_refused(tmp_path):
         ({"validation_batch_size": 0.5}, r"search\.validation_batch_size"),
         ({"mutation_ratio": 2}, r"search\.mutation_ratio: expected a number from 0 to 1, got 2"),
         ({"population_size": 0}, r"search\.population_size: expected an integer >= 2, got 0"),
-        ({"popsize": 3}, r"search\.popsize: unknown key; expected one of \['population_size'"),
+        ({"popsize": 3}, r"search\.popsize: unknown key; expected one of \['algorithm', 'population_size'"),
     ],
 )
 def test_bad_settings_are_named(changes, message):
