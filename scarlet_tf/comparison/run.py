@@ -46,8 +46,8 @@ def compare(
         evaluations: different architectures that each search may have evaluated; by default as many as `config` asks for.
         context: plain JSON that names the supernet and the data; evaluations of another context are refused.
 
-    Returns what compare.json holds after each seed: see `figures`. Called again, it goes on where it stopped. Raises InputError for bad
-    values.
+    Returns what compare.json holds after each seed: see `figures`. Called again, it goes on where it stopped. Raises
+    InputError for bad values.
     """
     evaluations = config.population_size * config.generations if evaluations is None else evaluations
     settings = variants(config, algorithms)
