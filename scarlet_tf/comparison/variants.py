@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Sequence
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.search.mutation_config import MutationConfig
 from scarlet_tf.search.run import SearchConfig
 
 VARIANTS: dict[str, dict] = {
     "random": {"algorithm": "random"},
-    "nsga2_plain": {"algorithm": "nsga2", "weights": (1.0, 1.0, 1.0), "mutation_ratio": 0.8},
+    "nsga2_plain": {"algorithm": "nsga2", "weights": (1.0, 1.0, 1.0), "mutation": MutationConfig(kind="uniform")},
     "nsga2": {"algorithm": "nsga2"},
     "keras_tuner_random": {"algorithm": "keras_tuner_random"},
     "keras_tuner_bayesian": {"algorithm": "keras_tuner_bayesian"},

@@ -8,7 +8,7 @@ from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.algorithm import Algorithm
 from scarlet_tf.search.budget import Budget
-from scarlet_tf.search.mutation import UniformMutation
+from scarlet_tf.search.mutation import Mutation
 from scarlet_tf.search.nsga2 import WeightedNSGA2
 from scarlet_tf.search.random_search import RandomSearch
 
@@ -22,13 +22,13 @@ KERAS_TUNER = {
 ALGORITHMS = ("nsga2", "random", *KERAS_TUNER)
 
 
-def new_algorithm(config: SearchConfig, costs: CostTable) -> Algorithm:
-    """The algorithm that `config` describes, at its start.
+def new_algorithm(config: SearchConfig, costs: CostTable, mutation: Mutation | None = None) -> Algorithm:
+    """The algorithm that `config` describes, at its start; `mutation` stands in for the one that it describes.
 
     Raises InputError for a budget that no network of the space meets.
     """
     if config.algorithm == "nsga2":
-        mutation = UniformMutation(config.mutation_ratio)
+        mutation = config.mutation.build(costs.space, config.seed) if mutation is None else mutation
         return WeightedNSGA2(costs, weights=config.weights, mutation=mutation, **_common(config))
     if config.algorithm == "random":
         return RandomSearch(costs, **_common(config))

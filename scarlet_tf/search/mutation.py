@@ -36,6 +36,10 @@ class Mutation(Protocol):
     All randomness comes from the `rng` that is passed in, whose state the search saves. A child may be refused
     (over budget, or a repeat), and `mutate` is then called again, so a mutation that learns has to match the
     genomes of `tell` with those that it returned.
+
+    Two methods more are called where a mutation has them. `survived(population, front)` comes after each `tell`, once
+    the search has gone on: the genomes [N, num_layers] of the new population and those of its feasible first front.
+    `statistics()` gives plain JSON for the search's result.
     """
 
     def mutate(self, genome: np.ndarray, rng: np.random.Generator, context: MutationContext) -> np.ndarray:
@@ -74,12 +78,7 @@ class UniformMutation:
         num_choices = context.space.num_choices
         if rng.random() >= self.mutation_ratio or num_choices == 1:
             return genome
-        layer = rng.integers(len(genome))
-        # Drawing among num_choices - 1 and stepping over the present one is uniform over the others.
-        drawn = rng.integers(num_choices - 1)
-        child = genome.copy()
-        child[layer] = drawn + (drawn >= genome[layer])
-        return child
+        return redraw_gene(genome, num_choices, rng)
 
     def tell(self, genomes, metrics):
         """Learns nothing."""
@@ -92,3 +91,18 @@ class UniformMutation:
 
     def load_state_dict(self, state):
         """There is nothing to restore."""
+
+
+def redraw_gene(genome: np.ndarray, num_choices: int, rng: np.random.Generator) -> np.ndarray:
+    """A copy in which one gene, of a layer drawn uniformly, is drawn uniformly among the other choices."""
+    layer = rng.integers(len(genome))
+    # Drawing among num_choices - 1 and stepping over the present one is uniform over the others.
+    drawn = rng.integers(num_choices - 1)
+    return with_gene(genome, layer, drawn + (drawn >= genome[layer]))
+
+
+def with_gene(genome: np.ndarray, layer: int, choice: int) -> np.ndarray:
+    """A copy of the genome with another choice in one layer."""
+    child = genome.copy()
+    child[layer] = choice
+    return child

@@ -124,6 +124,8 @@ class WeightedNSGA2:
         self.generation += len(genomes) // self.population_size
         self.evaluations += len(genomes)
         self.hypervolume.append(self._box.measure(self.objectives[self.front]))
+        if hasattr(self.mutation, "survived"):
+            self.mutation.survived(self.genomes.copy(), self.genomes[self.front])
 
     def _score(self, genomes, accuracies) -> tuple[np.ndarray, np.ndarray]:
         """Objectives [N, 3] and constraint violations [N]; a failed evaluation scores as accuracy 0."""

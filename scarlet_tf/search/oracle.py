@@ -73,6 +73,13 @@ class ArchitectureOracle(JournalledOracle):
         """Individuals scored so far, those of the present generation included and repeats counted."""
         return self._generations.evaluations
 
+    @locked
+    def operator_statistics(self) -> dict:
+        """What the mutation counted of its operators, plain JSON; empty for one that counts nothing."""
+        self._open()
+        statistics = getattr(getattr(self.algorithm, "mutation", None), "statistics", dict)
+        return statistics()
+
     def remaining_trials(self) -> int:
         return self.algorithm.total_evaluations - self.evaluations
 

@@ -15,6 +15,8 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.search.algorithms import check_algorithm, new_algorithm
 from scarlet_tf.search.checks import check_settings
 from scarlet_tf.search.front import Candidate, objectives, pick_equispaced
+from scarlet_tf.search.mutation import Mutation
+from scarlet_tf.search.mutation_config import MutationConfig, as_config
 
 if TYPE_CHECKING:
     from scarlet_tf.search.oracle import ArchitectureOracle
@@ -33,7 +35,7 @@ class SearchConfig:
     weights: of accuracy, multiply-adds and params in the crowding distance.
     max_multiply_adds: every candidate costs less than this, counted at the supernet's input size.
     min_accuracy: one-shot accuracy, 0 to 1, that a model has to exceed; null for no floor.
-    mutation_ratio: probability that a child mutates.
+    mutation: how children of crossover are changed; see MutationConfig.
     picks: models picked from the front, equispaced along it.
     recalibration_batches: training batches for BN recalibration of each path; 0 evaluates with running statistics.
     validation_batch_size: images a batch, in evaluation and recalibration.
@@ -45,7 +47,7 @@ class SearchConfig:
     weights: tuple[float, float, float] = (0.4, 0.4, 0.2)
     max_multiply_adds: float = 500e6
     min_accuracy: float | None = None
-    mutation_ratio: float = 0.8
+    mutation: MutationConfig = dataclasses.field(default_factory=MutationConfig)
     picks: int = 3
     seed: int = 0
     recalibration_batches: int = 20
@@ -65,9 +67,7 @@ class SearchConfig:
             self.min_accuracy,
             self.seed,
         )
-        ratio = self.mutation_ratio
-        if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 <= ratio <= 1:
-            raise InputError(f"search.mutation_ratio: expected a number from 0 to 1, got {ratio!r}")
+        object.__setattr__(self, "mutation", as_config(MutationConfig, "search.mutation", self.mutation))
         for key, low in (
             ("picks", 1),
             ("recalibration_batches", 0),
@@ -80,11 +80,7 @@ class SearchConfig:
     @classmethod
     def from_dict(cls, data: Mapping) -> SearchConfig:
         """A SearchConfig from a mapping; InputError names an unknown key."""
-        known = [field.name for field in dataclasses.fields(cls)]
-        for key in data:
-            if key not in known:
-                raise InputError(f"search.{key}: unknown key; expected one of {known}")
-        return cls(**data)
+        return as_config(cls, "search", data)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +109,7 @@ def search(
     context: Mapping | str | None = None,
     input_size: int | None = None,
     num_classes: int | None = None,
+    mutation: Mutation | None = None,
 ) -> SearchResult:
     """Searches `supernet` and writes `run_dir`/pareto.json; a search that was interrupted goes on where it stopped.
 
@@ -126,6 +123,7 @@ def search(
         context: plain JSON that names what is searched, such as the checkpoint's hash; a journal that was written
             under another context is refused.
         input_size, num_classes: what costs are counted at; the supernet's own by default.
+        mutation: stands in for the one that `config.mutation` describes.
 
     Raises InputError for settings out of range, for a budget that the space cannot meet, for a journal of another
     search, and when no model exceeds `min_accuracy`.
@@ -137,7 +135,8 @@ def search(
     # What a model scores depends on these too, so a journal belongs to them.
     options = evaluator_options(config)
     costs = cost_table(supernet.space, input_size or side_of(supernet), num_classes or supernet.num_classes)
-    oracle = ArchitectureOracle(new_algorithm(config, costs), seed=config.seed, context={"caller": context, **options})
+    algorithm = new_algorithm(config, costs, mutation)
+    oracle = ArchitectureOracle(algorithm, seed=config.seed, context={"caller": context, **options})
     tuner = SupernetTuner(
         oracle,
         supernet,
@@ -207,6 +206,7 @@ def _to_json(oracle: ArchitectureOracle, result: SearchResult) -> str:
         "num_classes": oracle.costs.num_classes,
         "evaluations": result.evaluations,
         "hypervolume": result.hypervolume,
+        "operators": oracle.operator_statistics(),
     }
     parts = [f'"{key}": {json.dumps(value)}' for key, value in head.items()]
     for key in ("picks", "pareto"):

@@ -14,6 +14,7 @@ _RULES = {
     "at_least_0": ("a number >= 0", lambda v: v >= 0),
     "whole": ("a whole number >= 0", lambda v: isinstance(v, int) and v >= 0),
     "positive": ("a number > 0", lambda v: v > 0),
+    "share": ("a number from 0 to 1", lambda v: 0 <= v <= 1),
     "below_1": ("a number from 0 to below 1", lambda v: 0 <= v < 1),
 }
 

@@ -8,12 +8,15 @@ import types
 import pytest
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.search.hierarchical import HierarchicalMutation
+from scarlet_tf.search.operators import RandomMutation
 from scarlet_tf.search.run import SearchConfig, search
 from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
 
 SPACE = SearchSpace("big", (Stage(8, 4, 2), Stage(16, 4, 2)), tuple(Choice(e, 3) for e in range(1, 7)), input_size=32)
 SUPERNET = types.SimpleNamespace(space=SPACE, image_shape=(32, 32, 3), num_classes=10)
-CONFIG = {"population_size": 6, "generations": 5, "max_multiply_adds": 1e9, "picks": 2}
+UNIFORM = {"kind": "uniform"}  # the controller takes seconds to trace, which most tests need not wait for
+CONFIG = {"population_size": 6, "generations": 5, "max_multiply_adds": 1e9, "picks": 2, "mutation": UNIFORM}
 
 
 class Evaluator:
@@ -40,8 +43,20 @@ def test_result_and_pareto_file_agree(tmp_path):
     assert written["picks"] == [c.to_dict() for c in result.picks]
     assert written["space"] == "big" and written["input_size"] == 32 and written["num_classes"] == 10
     assert Architecture.parse(written["picks"][0]["architecture"], SPACE) == result.picks[0].architecture
-    assert len(text.splitlines()) == len(result.pareto) + 2 + 13  # a model is a line
+    assert len(text.splitlines()) == len(result.pareto) + 2 + 14  # a model is a line
     assert (tmp_path / "search" / "trials.jsonl").exists() and (tmp_path / "search" / "state.json").exists()
+
+
+def test_pareto_file_says_what_became_of_each_operators_children(tmp_path):
+    """The default mutation; and one of the caller's stands in for it."""
+    run(tmp_path / "a", mutation={})
+    operators = json.loads((tmp_path / "a" / "pareto.json").read_text())["operators"]
+    assert set(operators) == {"random", "prior", "controller", "roulette", "crossover"}
+    assert sum(tally["evaluated"] for tally in operators.values()) == 30 - 2 * 6
+    own = HierarchicalMutation({"mine": (1.0, RandomMutation())}, ratio=1.0)
+    search(SUPERNET, None, CONFIG, tmp_path / "b", evaluator=Evaluator(), mutation=own)
+    operators = json.loads((tmp_path / "b" / "pareto.json").read_text())["operators"]
+    assert operators["mine"]["evaluated"] == 30 - 2 * 6 and operators["crossover"]["children"] == 0
 
 
 def test_search_again_reads_the_same_result(tmp_path):
@@ -88,7 +103,7 @@ def test_images_that_are_not_square_are_refused(tmp_path):
         ({"picks": 0}, r"search\.picks: expected an integer >= 1, got 0"),
         ({"recalibration_batches": -1}, r"search\.recalibration_batches: expected an integer >= 0, got -1"),
         ({"validation_batch_size": 0.5}, r"search\.validation_batch_size"),
-        ({"mutation_ratio": 2}, r"search\.mutation_ratio: expected a number from 0 to 1, got 2"),
+        ({"mutation": {"ratio": 2}}, r"search\.mutation\.ratio: expected a number from 0 to 1, got 2"),
         ({"population_size": 0}, r"search\.population_size: expected an integer >= 2, got 0"),
         ({"popsize": 3}, r"search\.popsize: unknown key; expected one of \['algorithm', 'population_size'"),
     ],
@@ -126,7 +141,7 @@ KILLED = """
             if limit:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
             try:
-                parts.run(sys.argv[2], Slow(), population_size=10, generations=6)
+                parts.run(sys.argv[2], Slow(), population_size=10, generations=6, mutation={})
             except parts.InputError as error:
                 print(error, flush=True)
             os._exit(0)
@@ -155,7 +170,7 @@ def test_search_out_of_disk_and_killed_many_times_equals_an_uninterrupted_one(tm
     assert result.returncode == 0, result.stderr
     assert "could not be written: File too large" in result.stdout
     assert int(result.stdout.split()[-1]) >= 3, result.stdout
-    run(tmp_path / "whole", population_size=10, generations=6)
+    run(tmp_path / "whole", population_size=10, generations=6, mutation={})
     for name in ("pareto.json", "search/state.json"):
         assert (tmp_path / "killed" / name).read_text() == (tmp_path / "whole" / name).read_text()
     trials = [(tmp_path / folder / "search/trials.jsonl").read_text().splitlines() for folder in ("killed", "whole")]

@@ -1,0 +1,125 @@
+"""MutationConfig: which operators change children, how often, and how the controller learns. Imports no framework."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.search.hierarchical import HierarchicalMutation
+from scarlet_tf.search.mutation import Mutation, UniformMutation
+from scarlet_tf.search.operators import PriorRegulator, RandomMutation, RouletteMutation
+from scarlet_tf.space import SearchSpace
+from scarlet_tf.training.settings import check_names, check_ranges
+
+
+@dataclasses.dataclass(frozen=True)
+class PPOConfig:
+    """The controller and its training; no values are published [readings].
+
+    units: of the LSTM.
+    learning_rate, clip: of Adam and of the clipped objective.
+    epochs: steps of Adam over one generation's children of the controller.
+    genes: genes of a child that the controller draws, in layers drawn uniformly; null: all of them.
+    baseline_decay: of the moving average of rewards, per generation.
+    """
+
+    units: int = 32
+    learning_rate: float = 1e-3
+    clip: float = 0.2
+    epochs: int = 4
+    genes: int | None = 2
+    baseline_decay: float = 0.9
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+
+    def __post_init__(self):
+        whole = ("units", "epochs") if self.genes is None else ("units", "epochs", "genes")
+        check_ranges("search.mutation.ppo", self, at_least_1=whole)
+        check_ranges(
+            "search.mutation.ppo", self, positive=("learning_rate", "clip"), below_1=("clip", "baseline_decay")
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class MutationConfig:
+    """How children of crossover are changed; the probabilities are the published ones [v2].
+
+    kind: "hierarchical", or "uniform", which redraws one gene and needs the ratio alone.
+    ratio: probability that a child mutates.
+    random, reinforced, prior: shares of the three kinds of mutation, p_rm, p_re and p_pr.
+    controller, roulette: shares of the two kinds of reinforced mutation, p_M and p_K-M.
+    ppo: the controller's settings.
+
+    A share of 0 switches a part off; what is left of a group is scaled to a sum of 1.
+    """
+
+    kind: Literal["hierarchical", "uniform"] = "hierarchical"
+    ratio: float = 0.8
+    random: float = 0.2
+    reinforced: float = 0.65
+    prior: float = 0.15
+    controller: float = 0.7
+    roulette: float = 0.3
+    ppo: PPOConfig = PPOConfig()
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+
+    def __post_init__(self):
+        object.__setattr__(self, "ppo", as_config(PPOConfig, "search.mutation.ppo", self.ppo))
+        check_names("search.mutation", self)
+        shares = ("ratio", "random", "reinforced", "prior", "controller", "roulette")
+        check_ranges("search.mutation", self, share=shares)
+        if self.kind == "hierarchical" and self.ratio > 0:
+            self._check_groups()
+
+    def probabilities(self) -> dict[str, float]:
+        """Of each operator that is switched on, given that a child mutates; they add up to 1."""
+        kinds = _scaled({"random": self.random, "reinforced": self.reinforced, "prior": self.prior})
+        reinforced = kinds.pop("reinforced", 0.0)
+        inner = _scaled({"controller": self.controller, "roulette": self.roulette}) if reinforced else {}
+        return kinds | {name: reinforced * share for name, share in inner.items()}
+
+    def build(self, space: SearchSpace, seed: int) -> Mutation:
+        """The mutation for searches of `space`; `seed` is that of the controller's first weights."""
+        if self.kind == "uniform":
+            return UniformMutation(self.ratio)
+        operators = {
+            name: (probability, self._operator(name, space, seed)) for name, probability in self.probabilities().items()
+        }
+        return HierarchicalMutation(operators, self.ratio)
+
+    def _operator(self, name: str, space: SearchSpace, seed: int):
+        if name == "controller":
+            from scarlet_tf.search.controller import ControllerMutation  # imports TensorFlow
+
+            return ControllerMutation(space, self.ppo, seed)
+        return {"random": RandomMutation, "roulette": RouletteMutation, "prior": PriorRegulator}[name]()
+
+    def _check_groups(self) -> None:
+        if not (self.random or self.reinforced or self.prior):
+            raise InputError("search.mutation: expected random, reinforced or prior above 0, got 0 for each")
+        if self.reinforced and not (self.controller or self.roulette):
+            raise InputError(
+                "search.mutation: expected controller or roulette above 0, got 0 for both; reinforced: 0 does without"
+            )
+
+
+def as_config(cls, key: str, value):
+    """`value` as an instance of the dataclass `cls`: itself, or a mapping of its fields; InputError starts with `key`."""
+    if isinstance(value, cls):
+        return value
+    if not isinstance(value, Mapping):
+        raise InputError(f"{key}: expected a {cls.__name__} or a mapping, got {type(value).__name__}")
+    known = [field.name for field in dataclasses.fields(cls)]
+    for name in value:
+        if name not in known:
+            raise InputError(f"{key}.{name}: unknown key; expected one of {known}")
+    return cls(**value)
+
+
+def _scaled(shares: Mapping[str, float]) -> dict[str, float]:
+    """Those above 0, scaled to a sum of 1."""
+    total = sum(shares.values())
+    return {name: share / total for name, share in shares.items() if share > 0}
