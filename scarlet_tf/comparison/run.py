@@ -12,13 +12,11 @@ import numpy as np
 
 from scarlet_tf.comparison.curves import evaluations_to, hypervolume_curve, median, median_figures, ratio_figures
 from scarlet_tf.comparison.plot import save_curves
-from scarlet_tf.comparison.searches import run_search
+from scarlet_tf.comparison.searches import kept_search
 from scarlet_tf.comparison.variants import DEFAULT, variants
 from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import write_json
-from scarlet_tf.progress import progress_bar
-from scarlet_tf.ranking.store import Store
 from scarlet_tf.search.run import SearchConfig, evaluator_options, side_of
 from scarlet_tf.search.table import EvaluationTable
 
@@ -60,7 +58,9 @@ def compare(
         for seed in seeds:
             for name in algorithms:
                 variant = dataclasses.replace(settings[name], seed=seed)
-                searches[name].append(_kept(folder, measured, name, variant, costs, table, evaluations))
+                searches[name].append(
+                    kept_search(folder / "searches", measured, name, variant, costs, table, evaluations)
+                )
             result = figures(searches, seeds, costs, config) | {
                 "space": supernet.space.name,
                 "evaluations": evaluations,
@@ -123,14 +123,6 @@ def steps(curve: np.ndarray) -> list[list[float]]:
     rises = np.flatnonzero(np.diff(curve, prepend=-1.0) > 0)
     places = sorted({*rises.tolist(), len(curve) - 1})
     return [[place + 1, float(curve[place])] for place in places]
-
-
-def _kept(folder, measured, name: str, config: SearchConfig, costs, table, evaluations: int) -> dict:
-    """The search as it ended in an earlier call, or runs it."""
-    decisive = {key: value for key, value in dataclasses.asdict(config).items() if key not in ("generations", "picks")}
-    store = Store(folder / "searches", name, {**measured, "search": decisive, "evaluations": evaluations})
-    with progress_bar(f"{name}, seed {config.seed}", evaluations) as bar:
-        return store.get("search", lambda: run_search(config, costs, table, evaluations, bar.advance))
 
 
 def _write(folder: pathlib.Path, result: dict, searches: Mapping, costs: CostTable, config: SearchConfig) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from scarlet_tf.cost import CostTable
+from scarlet_tf.progress import progress_bar
+from scarlet_tf.ranking.store import Store
 from scarlet_tf.search.algorithm import Algorithm
 from scarlet_tf.search.algorithms import new_algorithm
 from scarlet_tf.search.genomes import encode
@@ -48,6 +50,20 @@ def run_search(
         "repeats": repeats + _count(algorithm, "repeats"),
         "over_budget": _count(algorithm, "over_budget"),
     }
+
+
+def kept_search(
+    folder, context: Mapping, name: str, config: SearchConfig, costs: CostTable, evaluator, evaluations: int
+) -> dict:
+    """`run_search`'s answer as it is kept in a folder of `folder` from an earlier call, or made now.
+
+    name: of the kind of search. context: plain JSON, what evaluations depend on.
+    """
+    left_out = ("generations", "picks", "seed")
+    settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in left_out}
+    store = Store(folder, f"search-{name}", {**context, "search": settings, "evaluations": evaluations})
+    with progress_bar(f"{name}, seed {config.seed}", evaluations) as bar:
+        return store.get(f"seed-{config.seed}", lambda: run_search(config, costs, evaluator, evaluations, bar.advance))
 
 
 def _count(algorithm: Algorithm, name: str) -> int:

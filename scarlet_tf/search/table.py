@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import ItemsView, Mapping, Sequence
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.checks import checked_accuracy
@@ -48,6 +48,10 @@ class EvaluationTable:
 
     def __contains__(self, choices: Sequence[int]) -> bool:
         return tuple(choices) in self._known
+
+    def items(self) -> ItemsView[tuple[int, ...], dict]:
+        """(choices, metrics) of every architecture in the file."""
+        return self._known.items()
 
     def evaluate(self, choices: Sequence[int]) -> dict:
         """{"accuracy": 0..1, ...} of one architecture, given by its choice indices [num_layers]."""

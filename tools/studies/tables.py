@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import ClassVar
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.ranking.store import digest
 from scarlet_tf.search.evaluator import Evaluator
 from scarlet_tf.search.table import EvaluationTable
 from scarlet_tf.space import SearchSpace
-from scarlet_tf.training.settings import check_ranges
+from scarlet_tf.training.supernet import SupernetConfig
+from studies.settings import TableConfig
 from studies.workshop import Workshop
 
 # Networks that an evaluator is told of at once. In lexicographic order so many share most of their layers, and an
@@ -21,27 +22,9 @@ from studies.workshop import Workshop
 CHUNK = 625
 
 
-@dataclasses.dataclass(frozen=True)
-class TableConfig:
-    """How accuracies are measured: on `images` validation images, BN recalibrated over so many training batches.
-
-    exhaustive: measure every network of the space first; else only what a search asks for.
-    """
-
-    images: int = 1000
-    recalibration_batches: int = 4
-    batch_size: int = 128
-    seed: int = 0
-    exhaustive: bool = True
-    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
-
-    def __post_init__(self):
-        check_ranges("table", self, at_least_1=("images", "recalibration_batches", "batch_size"), whole=("seed",))
-
-
-def open_table(shop: Workshop, supernet, settings, config: TableConfig) -> EvaluationTable:
+def open_table(shop: Workshop, supernet: Supernet, settings: SupernetConfig, config: TableConfig) -> EvaluationTable:
     """The table of a supernet trained with `settings`, in the studies' cache; whole when `config` says so."""
-    data, measured = shop.data, {k: v for k, v in dataclasses.asdict(config).items() if k != "exhaustive"}
+    data = shop.data
     if config.images > data.validation.num_examples:
         raise InputError(f"table.images: expected at most {data.validation.num_examples}, got {config.images}")
     evaluator = Evaluator(
@@ -52,11 +35,17 @@ def open_table(shop: Workshop, supernet, settings, config: TableConfig) -> Evalu
         batch_size=config.batch_size,
         seed=config.seed,
     )
-    context = {"supernet": shop.context(settings), "table": measured}
+    context = table_context(shop, settings, config)
     table = EvaluationTable(shop.cache / f"table-{digest(context)}.jsonl", context, evaluator)
     if config.exhaustive:
         fill(table, supernet.space)
     return table
+
+
+def table_context(shop: Workshop, settings: SupernetConfig, config: TableConfig) -> dict:
+    """Plain JSON that names the table: what its accuracies depend on."""
+    measured = {key: value for key, value in dataclasses.asdict(config).items() if key != "exhaustive"}
+    return {"supernet": shop.context(settings), "table": measured}
 
 
 def fill(table: EvaluationTable, space: SearchSpace, chunk: int = CHUNK) -> None:
