@@ -15,7 +15,7 @@ from scarlet_tf.search.genomes import encode
 from scarlet_tf.search.run import SearchConfig
 
 # Generations a search may have for each that it would need if no architecture came again.
-PATIENCE = 10
+PATIENCE = 2
 
 
 def run_search(
@@ -31,13 +31,14 @@ def run_search(
     needed = math.ceil(evaluations / config.population_size)
     generations = needed if config.algorithm.startswith("keras_tuner") else PATIENCE * needed + 2
     algorithm = new_algorithm(dataclasses.replace(config, generations=generations), costs)
-    found: dict[tuple[int, ...], float] = {}
+    found: dict[tuple[int, ...], float | None] = {}
     repeats = 0
     while not algorithm.finished and len(found) < evaluations:
         asked = [tuple(genome) for genome in algorithm.ask().tolist()]
         fresh = [genome for genome in dict.fromkeys(asked) if genome not in found][: evaluations - len(found)]
-        evaluator.begin_generation(fresh)
-        for genome in fresh:
+        found |= dict.fromkeys(fresh)  # counted in the order in which the algorithm asked
+        evaluator.begin_generation(sorted(fresh))
+        for genome in sorted(fresh):
             found[genome] = evaluator.evaluate(genome)["accuracy"]
             progress()
         if not all(genome in found for genome in asked):
