@@ -45,18 +45,18 @@ def count(network: Architecture | NetworkSpec, input_size: int | None = None, nu
 
 def count_spec(spec: NetworkSpec) -> Cost:
     """Adds up a NetworkSpec layer by layer; the tables of `CostTable` are tested against it."""
-    size = _reduced(spec.input_shape[:2], spec.stem_stride)
-    total = _stem_cost(size, spec.input_shape[2], spec.stem_channels, spec.first_channels)
+    size = reduced(spec.input_shape[:2], spec.stem_stride)
+    total = stem_cost(size, spec.input_shape[2], spec.stem_channels, spec.first_channels)
     for block in spec.blocks:
         total += block_cost(block, size)
-        size = _reduced(size, block.stride)
-    return total + _tail_cost(size, spec.feature_channels, spec.tail_channels, spec.num_classes)
+        size = reduced(size, block.stride)
+    return total + tail_cost(size, spec.feature_channels, spec.tail_channels, spec.num_classes)
 
 
 def block_cost(block: BlockSpec, size: tuple[int, int]) -> Cost:
     """The cost of one block whose input has `size` = (height, width) pixels."""
     pixels_in = size[0] * size[1]
-    height, width = _reduced(size, block.stride)
+    height, width = reduced(size, block.stride)
     pixels_out = height * width
     if isinstance(block, InvertedResidualSpec):
         return _inverted_residual_cost(block, pixels_in, pixels_out)
@@ -80,17 +80,20 @@ def _inverted_residual_cost(block: InvertedResidualSpec, pixels_in: int, pixels_
     )
 
 
-def _stem_cost(size: tuple[int, int], image_channels: int, stem: int, first: int) -> Cost:
+def stem_cost(size: tuple[int, int], image_channels: int, stem: int, first: int) -> Cost:
+    """The cost of a stem whose output has `size` = (height, width) pixels; `stem` and `first` are its widths."""
     weights = 9 * image_channels * stem + 9 * stem + stem * first
     return Cost(weights * size[0] * size[1], weights + 2 * (2 * stem + first))
 
 
-def _tail_cost(size: tuple[int, int], channels: int, tail: int, num_classes: int | None) -> Cost:
+def tail_cost(size: tuple[int, int], channels: int, tail: int, num_classes: int | None) -> Cost:
+    """The cost of a tail of width `tail` whose input has `channels` and `size` = (height, width) pixels."""
     cost = Cost(channels * tail * size[0] * size[1], channels * tail + 2 * tail)
     return cost if num_classes is None else cost + Cost(tail * num_classes, (tail + 1) * num_classes)
 
 
-def _reduced(size: tuple[int, int], stride: int) -> tuple[int, int]:
+def reduced(size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """(height, width) behind a layer of that stride."""
     return tuple(-(-side // stride) for side in size)
 
 
@@ -114,8 +117,8 @@ class CostTable:
         check_num_classes(num_classes)
         self.space, self.input_size, self.num_classes = space, int(input_size), num_classes
         stem, first, tail = space.widths
-        size = _reduced((input_size, input_size), space.stem_stride)
-        fixed = _stem_cost(size, 3, stem, first)
+        size = reduced((input_size, input_size), space.stem_stride)
+        fixed = stem_cost(size, 3, stem, first)
         rows: list[list[Cost]] = []
         following: list[list[int]] = []
         self._layer_rows: list[range] = []
@@ -132,10 +135,10 @@ class CostTable:
                 following.append([next_row_of[width] for width in widths])
             self._layer_rows.append(range(start, len(rows)))
             row_of = next_row_of
-            size = _reduced(size, layer.stride)
+            size = reduced(size, layer.stride)
         # One more row a width that can reach the tail, with a single real column.
         self._tail_rows = range(len(rows), len(rows) + len(row_of))
-        tails = [fixed + _tail_cost(size, channels, tail, num_classes) for channels in row_of]
+        tails = [fixed + tail_cost(size, channels, tail, num_classes) for channels in row_of]
         num_choices = space.num_choices
         self._multiply_adds = [c.multiply_adds for row in rows for c in row]
         self._params = [c.params for row in rows for c in row]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import logging
 import os
 import sys
@@ -19,8 +20,8 @@ SECONDS_BETWEEN_LINES = float(os.environ.get("SCARLET_PROGRESS_SECONDS", 15))
 class Bar:
     """Counts finished units of one task; `advance` may carry figures to show, such as loss=1.2."""
 
-    def __init__(self, name: str, total: int, done: int = 0):
-        self.name, self.total, self.done = name, total, done
+    def __init__(self, name: str, total: int, done: int = 0, transient: bool = False):
+        self.name, self.total, self.done, self.transient = name, total, done, transient
         self._first: int | None = None
         self._started = self._last_line = time.monotonic()
 
@@ -40,7 +41,8 @@ class Bar:
 
     def _show(self, text: str) -> None:
         now = time.monotonic()
-        if now - self._last_line < SECONDS_BETWEEN_LINES and self.done < self.total:
+        finished = self.done >= self.total and not self.transient
+        if now - self._last_line < SECONDS_BETWEEN_LINES and not finished:
             return
         self._last_line = now
         left = self.seconds_left()
@@ -53,6 +55,9 @@ class _TerminalBar(Bar):
         super().__init__(name, total, done)
         self._live = live
         self._task = live.add_task(name, total=total, completed=done, figures="")
+
+    def remove(self) -> None:
+        self._live.remove_task(self._task)
 
     def _show(self, text: str) -> None:
         self._live.update(self._task, completed=self.done, figures=text)
@@ -77,17 +82,43 @@ class _Screen:
         return getattr(self._stream, name)
 
 
+_shown: contextvars.ContextVar[Progress | None] = contextvars.ContextVar("_shown", default=None)
+
+
 @contextlib.contextmanager
-def progress_bar(name: str, total: int, done: int = 0) -> Iterator[Bar]:
-    """Shows the progress of `total` units of which `done` were finished before (a resumed run)."""
+def progress_bar(name: str, total: int, done: int = 0, transient: bool = False) -> Iterator[Bar]:
+    """Shows the progress of `total` units of which `done` were finished before (a resumed run).
+
+    Inside another bar it stands below that one. `transient`: nothing is left of it at the end.
+    """
     if not sys.stderr.isatty() or not logger.isEnabledFor(logging.INFO):
-        yield Bar(name, total, done)
+        yield Bar(name, total, done, transient)
+        return
+    with _screen(transient) as live:
+        bar = _TerminalBar(name, total, done, live)
+        try:
+            yield bar
+        finally:
+            if transient:
+                bar.remove()
+
+
+@contextlib.contextmanager
+def _screen(transient: bool) -> Iterator[Progress]:
+    """What is on the terminal, or something new there."""
+    if _shown.get() is not None:
+        yield _shown.get()
         return
     # Without markup: the name may be that of a folder with brackets.
     name_column, figures = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[figures]}"))
     columns = (name_column, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), figures)
-    with Progress(*columns, console=Console(file=_Screen(sys.stderr), markup=False, emoji=False)) as live:
-        yield _TerminalBar(name, total, done, live)
+    console = Console(file=_Screen(sys.stderr), markup=False, emoji=False)
+    with Progress(*columns, console=console, transient=transient) as live:
+        token = _shown.set(live)
+        try:
+            yield live
+        finally:
+            _shown.reset(token)
 
 
 def _duration(seconds: float) -> str:

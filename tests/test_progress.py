@@ -84,6 +84,34 @@ def test_bar_on_a_terminal_takes_the_name_as_it_is(monkeypatch):
         assert text in terminal.getvalue()
 
 
+def test_a_bar_inside_another_shares_its_screen_and_leaves_nothing(monkeypatch):
+    """rich knows one live display at a time."""
+    terminal = on_a_terminal(monkeypatch)
+    with progress.progress_bar("search", total=2) as outer:
+        outer.advance()
+        with progress.progress_bar("evaluation", total=4, transient=True) as inner:
+            inner.advance(4)
+            inner._live.refresh()  # which happens ten times a second
+        outer.advance()
+        seen = len(terminal.getvalue())
+        outer.advance(0)
+    for text in ("search", "2/2", "evaluation", "4/4"):
+        assert text in terminal.getvalue()
+    assert "evaluation" not in terminal.getvalue()[seen:]
+    with progress.progress_bar("evaluation", total=1, transient=True) as alone:
+        alone.advance()
+    assert alone.done == 1
+
+
+def test_a_transient_bar_has_no_line_at_its_end(clock, caplog):
+    caplog.set_level(logging.INFO, logger="scarlet_tf")
+    with progress.progress_bar("evaluation", total=20, transient=True) as bar:
+        for step in range(20):
+            clock[0] = step + 1.0
+            bar.advance()
+    assert [record.getMessage() for record in caplog.records] == ["evaluation 15/20, 5 s left"]
+
+
 def test_terminal_that_goes_away_does_not_end_the_work(monkeypatch):
     terminal = on_a_terminal(monkeypatch)
     with progress.progress_bar("training", total=2) as bar:

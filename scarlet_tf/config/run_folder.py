@@ -22,6 +22,8 @@ MAY_DIFFER = frozenset(
     {
         "data.memory_bytes",
         "retrain.checkpoint_seconds",
+        "search.evaluation_group",
+        "search.evaluation_memory_mib",
         "supernet.checkpoint_seconds",
         "supernet.csv",
         "supernet.execution",

@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
-import keras
+import bisect
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.layers.primitives import BN_MOMENTUM
 from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.progress import progress_bar
+from scarlet_tf.search.population import Populations
 from scarlet_tf.space import Architecture
-from scarlet_tf.training.batch_norm import moving_statistics, recalibrate
-from scarlet_tf.training.evaluation import score
 from scarlet_tf.training.inputs import as_split
 
 MAX_CACHED_BYTES = 512 * 2**20
+MAX_RESULTS = 100_000  # about half a kilobyte each
+
+Choices = tuple[int, ...]
 
 
 class Evaluator:
-    """Measures paths of a supernet on held-out images; the supernet's own statistics are left as they were.
+    """Measures paths of a supernet on held-out images; the supernet's own statistics are left alone.
+
+    Paths that were announced by `begin_generation` are measured in groups, which is faster: layers that several paths of a
+    group begin with are computed once. What is answered of a path depends neither on its group nor on those before it.
 
     Args:
-        supernet: trained.
+        supernet: trained. When it is trained on, or its weights change in another way, call `forget`.
         validation_data: labelled images to score on: a split, a batched tf.data.Dataset or (images, labels).
         recalibration_data: training images; without any, paths are scored with the supernet's running statistics,
             which mix all paths and say little.
         recalibration_batches: how many batches BN is recalibrated over.
         batch_size: images at a time, for both.
         seed: of the order in which training images come.
+        group_size: the most paths that are measured together, and so the most that an interruption loses.
+        memory_mib: what a group's statistics and the layers' outputs at its open branches may take together; groups
+            are made smaller where it does not suffice, down to one path, whose needs no group can undercut. Images,
+            weights and what a layer needs while it runs come on top.
 
-    What an evaluation answers depends on the path alone, not on those before it.
+    Figures are kept by architecture, MAX_RESULTS of them at most, so one that comes again costs nothing.
     """
 
     def __init__(
@@ -40,50 +52,87 @@ class Evaluator:
         recalibration_batches: int = 20,
         batch_size: int = 128,
         seed: int = 0,
+        group_size: int = 70,
+        memory_mib: int = 1024,
     ):
+        for name, value in (("group_size", group_size), ("memory_mib", memory_mib)):
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+                raise InputError(f"{name}: expected an integer >= 1, got {value!r}")
         self.supernet = supernet
-        self._validation = _cached(as_split(validation_data, supernet.num_classes).batches(batch_size))
+        self.batch_size, self.group_size, self.memory_mib = batch_size, int(group_size), int(memory_mib)
+        split = as_split(validation_data, supernet.num_classes)
+        self._validation = _cached(split.batches(batch_size))
+        self._num_batches = math.ceil(split.num_examples / batch_size)
         self._recalibration = None
         if recalibration_data is not None and recalibration_batches > 0:
-            batches = as_split(recalibration_data).batches(batch_size, training=True, seed=seed, drop_remainder=False)
+            split = as_split(recalibration_data)
+            batches = split.batches(batch_size, training=True, seed=seed, drop_remainder=False)
             self._recalibration = _cached(batches.take(recalibration_batches))
-        self._forward = tf.function(lambda images, path: supernet(images, path, training=True))
-        self._score = tf.function(lambda images, labels, path: score(supernet(images, path), labels))
+            self._num_batches += min(recalibration_batches, math.ceil(split.num_examples / batch_size))
+        self._populations = Populations(supernet)
+        self._results: dict[Choices, dict] = {}
+        self._announced: list[Choices] = []  # of which there are no figures yet
+        self._unasked: set[Choices] = set()
+
+    @property
+    def num_ready(self) -> int:
+        """Announced architectures whose figures are there and have not been asked for."""
+        return len(self._unasked)
+
+    def begin_generation(self, architectures: Sequence) -> None:
+        """Announces architectures that `evaluate` will be asked for; it measures them in groups, in this order.
+
+        In lexicographic order those next to each other have most in common. Announcing ends with the next call.
+        Raises InputError, as `evaluate` does.
+        """
+        choices = dict.fromkeys(self._checked(architecture) for architecture in architectures)
+        self._announced = [c for c in choices if c not in self._results]
+        self._unasked.clear()
 
     def evaluate(self, choices) -> dict:
         """{"accuracy": top-1 in 0..1, "loss": mean cross-entropy, "num_examples"} of one path.
 
-        `choices`: an Architecture or its choice indices [num_layers]; InputError when they do not fit the space.
+        `choices`: an Architecture or its choice indices [num_layers]; InputError when they do not fit the space. The
+        first of a group that is asked for takes the time of the whole group.
         """
+        choices = self._checked(choices)
+        if choices not in self._results:
+            self._measure(self._group(choices))
+        self._unasked.discard(choices)
+        return dict(self._results[choices])
+
+    def forget(self) -> None:
+        """Drops all figures that are kept."""
+        self._results.clear()
+        self._unasked.clear()
+
+    def _checked(self, choices) -> Choices:
         if not isinstance(choices, Architecture):
             choices = Architecture(tuple(int(c) for c in choices), self.supernet.space)
-        architecture = choices.within(self.supernet.space)
-        path = tf.constant(architecture.choices, tf.int32)
-        statistics = moving_statistics(self._layers(architecture))
-        before = [np.asarray(keras.ops.convert_to_numpy(v)) for v in statistics]
-        try:
-            if self._recalibration is not None:
-                recalibrate(lambda x: self._forward(x, path), self._recalibration, statistics, BN_MOMENTUM)
-            return self._scored(path)
-        finally:
-            for variable, value in zip(statistics, before, strict=True):
-                variable.assign(value)
+        return choices.within(self.supernet.space).choices
 
-    def _scored(self, path) -> dict:
-        hits = examples = 0
-        loss = 0.0
-        for images, labels in self._validation:
-            share_hits, share_loss = self._score(images, labels, path)
-            hits += int(share_hits)
-            loss += float(share_loss)
-            examples += len(labels)
-        if examples == 0:
-            raise InputError("search: expected at least one validation image, got none")
-        return {"accuracy": hits / examples, "loss": loss / examples, "num_examples": examples}
+    def _group(self, first: Choices) -> list[Choices]:
+        """`first` and those announced behind it, as many as are allowed."""
+        if first not in self._announced:
+            return [first]
+        start = self._announced.index(first)
+        group = self._announced[start : start + self.group_size]
+        limit = self.memory_mib * 2**20
+        sizes = range(2, len(group) + 1)
+        more = bisect.bisect_right(
+            sizes, limit, key=lambda n: self._populations.bytes_needed(group[:n], self.batch_size)
+        )
+        return group[: 1 + more]
 
-    def _layers(self, architecture: Architecture) -> list:
-        chosen = zip(self.supernet.choice_blocks, architecture.choices, strict=True)
-        return [self.supernet.stem, self.supernet.tail, *(block.candidates[choice] for block, choice in chosen)]
+    def _measure(self, group: list[Choices]) -> None:
+        with progress_bar("evaluation", len(group) * self._num_batches, transient=True) as bar:
+            found = self._populations.measure(group, self._recalibration, self._validation, bar.advance)
+        self._results |= zip(group, found, strict=True)
+        measured = set(group)
+        self._announced = [c for c in self._announced if c not in measured]
+        self._unasked |= measured
+        for choices in list(self._results)[:-MAX_RESULTS]:
+            del self._results[choices]
 
 
 def _cached(batches: tf.data.Dataset):

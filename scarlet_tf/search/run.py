@@ -39,6 +39,8 @@ class SearchConfig:
     picks: models picked from the front, equispaced along it.
     recalibration_batches: training batches for BN recalibration of each path; 0 evaluates with running statistics.
     validation_batch_size: images a batch, in evaluation and recalibration.
+    evaluation_group: the most models evaluated together, and so the most that an interruption loses.
+    evaluation_memory_mib: what such a group may take; see Evaluator. No result depends on these two.
     """
 
     algorithm: str = "nsga2"
@@ -52,6 +54,8 @@ class SearchConfig:
     seed: int = 0
     recalibration_batches: int = 20
     validation_batch_size: int = 128
+    evaluation_group: int = 70
+    evaluation_memory_mib: int = 1024
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
@@ -72,6 +76,8 @@ class SearchConfig:
             ("picks", 1),
             ("recalibration_batches", 0),
             ("validation_batch_size", 1),
+            ("evaluation_group", 1),
+            ("evaluation_memory_mib", 1),
         ):
             value = getattr(self, key)
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
@@ -144,7 +150,11 @@ def search(
         project_name="search",
         evaluator=evaluator,
         recalibration_data=recalibration_data,
-        evaluator_options=options,
+        evaluator_options={
+            **options,
+            "group_size": config.evaluation_group,
+            "memory_mib": config.evaluation_memory_mib,
+        },
     )
     tuner.search(validation_data)
     result = _result(oracle, config.picks)

@@ -38,8 +38,9 @@ class SupernetTuner(BaseTuner):
         directory, project_name: where the journal lives.
         evaluator: an object whose `evaluate(choices)` takes a tuple of choice indices and returns
             {"accuracy": 0..1, ...}. If it has `begin_generation(architectures)`, that is called with the tuples still
-            to be evaluated before the first of a generation is, except on workers. By default an Evaluator is made
-            of the supernet and the data given to `search`.
+            to be evaluated before the first of a generation is, except on workers; `num_ready`, if it has that, says
+            how many of them it will answer at once. By default an Evaluator is made of the supernet and the data
+            given to `search`.
         recalibration_data: training images for the default Evaluator's BN recalibration.
         evaluator_options: further keyword arguments of the default Evaluator.
         max_multiply_adds: the budget for an oracle that has none.
@@ -128,7 +129,7 @@ class SupernetTuner(BaseTuner):
         if reason is not None:
             trial.status, trial.message = TrialStatus.INVALID, reason
         self.oracle.end_trial(trial)
-        if self._bar is not None:
+        if self._bar is not None and not getattr(self.evaluator, "num_ready", 0):
             done = self.oracle.evaluations - self._bar.done
             hypervolume = self.oracle.algorithm.hypervolume
             self._bar.advance(done, **({"hypervolume": hypervolume[-1]} if hypervolume else {}))

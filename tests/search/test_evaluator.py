@@ -1,18 +1,26 @@
+import itertools
+import logging
+import re
+
 import numpy as np
 import pytest
-from tiny import images_and_labels, tiny_space
+from tiny import images_and_labels, randomise_supernet, tiny_space
 
+from scarlet_tf import progress
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.extract import extract
 from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.search import evaluator as evaluators
 from scarlet_tf.search.evaluator import Evaluator
+from scarlet_tf.search.population import Populations
+from scarlet_tf.search.run import search
 from scarlet_tf.space import Architecture
 from scarlet_tf.training.batch_norm import moving_statistics, recalibrate
 from scarlet_tf.training.evaluation import evaluate
 from scarlet_tf.training.inputs import ArraySplit
-from scarlet_tf.training.supernet import train_supernet
 
 ARCHITECTURE = Architecture((1, 0, 3, 2), tiny_space())
+GENERATION = [(0, 1, 0, 0), (0, 1, 2, 0), (1, 0, 3, 2), (1, 0, 3, 3), (3, 3, 3, 3)]
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +30,23 @@ def images():
 
 
 @pytest.fixture(scope="module")
-def supernet(images):
+def supernet():
     model = Supernet(tiny_space(), num_classes=5)
-    train_supernet(model, images[0], {"epochs": 4, "batch_size": 10, "learning_rate": 0.05, "execution": "lanes"})
+    randomise_supernet(model, np.random.default_rng(0))
     return model
+
+
+@pytest.fixture
+def groups(monkeypatch):
+    """Stands in for measuring: the groups that were asked for; a path's accuracy is a function of its choices."""
+    asked = []
+
+    def measure(self, paths, recalibration, validation, advance):
+        asked.append(list(paths))
+        return [{"accuracy": sum(path) / 100} for path in paths]
+
+    monkeypatch.setattr(Populations, "measure", measure)
+    return asked
 
 
 def test_figures_equal_those_of_the_extracted_and_recalibrated_network(supernet, images):
@@ -39,13 +60,18 @@ def test_figures_equal_those_of_the_extracted_and_recalibrated_network(supernet,
     assert figures["loss"] == pytest.approx(expected["loss"], rel=1e-4)
 
 
-def test_evaluations_do_not_depend_on_those_before(supernet, images, rng):
-    evaluator = Evaluator(supernet, images[1], images[0], 4, batch_size=10)
+def test_figures_depend_neither_on_the_group_nor_on_where_images_are_kept(supernet, images, monkeypatch):
     before = [np.array(v) for v in supernet.variables]
-    first = evaluator.evaluate(ARCHITECTURE)
-    for _ in range(3):
-        evaluator.evaluate(supernet.space.sample(rng))
-    assert evaluator.evaluate(ARCHITECTURE.choices) == first
+
+    def figures(announced, **options):
+        evaluator = Evaluator(supernet, images[1], images[0], 3, batch_size=15, **options)
+        evaluator.begin_generation(announced)
+        return [evaluator.evaluate(choices) for choices in GENERATION]
+
+    found = [figures(GENERATION), figures([]), figures(GENERATION[::-1], group_size=2)]
+    monkeypatch.setattr(evaluators, "MAX_CACHED_BYTES", 0)
+    found.append(figures(GENERATION, group_size=3))
+    assert found == [found[0]] * 4
     for variable, value in zip(supernet.variables, before, strict=True):
         np.testing.assert_array_equal(variable, value)
 
@@ -56,6 +82,105 @@ def test_without_recalibration_the_running_statistics_serve(supernet, images):
     assert figures["accuracy"] == expected["accuracy"]
 
 
+def test_groups_follow_the_announced_order_from_what_is_asked_for(supernet, images, groups):
+    evaluator = Evaluator(supernet, images[1], group_size=2)
+    evaluator.begin_generation([Architecture(GENERATION[0], supernet.space), *GENERATION, GENERATION[0]])
+    assert evaluator.evaluate(GENERATION[1]) == {"accuracy": 0.03}
+    assert evaluator.num_ready == 1
+    assert evaluator.evaluate((0, 0, 0, 0)) == {"accuracy": 0.0}  # of which nothing was said
+    for choices in GENERATION:
+        evaluator.evaluate(choices)
+    assert groups == [GENERATION[1:3], [(0, 0, 0, 0)], [GENERATION[0], GENERATION[3]], [GENERATION[4]]]
+    assert evaluator.num_ready == 0
+
+
+def test_an_architecture_that_comes_again_is_not_measured_again_until_forgotten(supernet, images, groups):
+    evaluator = Evaluator(supernet, images[1])
+    evaluator.evaluate(ARCHITECTURE)["accuracy"] = None  # what is kept is not the caller's
+    assert evaluator.evaluate(list(ARCHITECTURE.choices)) == {"accuracy": 0.06}
+    evaluator.begin_generation(GENERATION)
+    evaluator.evaluate(GENERATION[0])
+    assert groups == [[ARCHITECTURE.choices], [c for c in GENERATION if c != ARCHITECTURE.choices]]
+    evaluator.forget()
+    evaluator.evaluate(ARCHITECTURE)
+    assert groups[2:] == [[ARCHITECTURE.choices]]
+
+
+def test_the_oldest_figures_go_first(supernet, images, groups, monkeypatch):
+    monkeypatch.setattr(evaluators, "MAX_RESULTS", 2)
+    evaluator = Evaluator(supernet, images[1])
+    for choices in (*GENERATION[:3], GENERATION[2], GENERATION[1], GENERATION[0]):
+        evaluator.evaluate(choices)
+    assert groups == [[c] for c in (*GENERATION[:3], GENERATION[0])]
+
+
+def test_groups_fit_into_the_memory_or_are_of_one_path(supernet, images, groups, monkeypatch):
+    sizes = {1: 5, 2: 6, 3: 7, 4: 9, 5: 11}
+    monkeypatch.setattr(Populations, "bytes_needed", lambda self, paths, batch_size: sizes[len(paths)] * 2**20)
+    for memory, expected in ((11, [5]), (8, [3, 2]), (7, [3, 2]), (1, [1] * 5)):
+        evaluator = Evaluator(supernet, images[1], memory_mib=memory)
+        evaluator.begin_generation(GENERATION)
+        for choices in GENERATION:
+            evaluator.evaluate(choices)
+        assert [len(group) for group in groups] == expected
+        groups.clear()
+
+
+def test_progress_is_told_within_a_group(supernet, images, caplog, monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0)
+    caplog.set_level(logging.INFO, logger="scarlet_tf")
+    evaluator = Evaluator(supernet, images[1], images[0], 2, batch_size=15)
+    evaluator.begin_generation(GENERATION[:2])
+    evaluator.evaluate(GENERATION[0])
+    lines = [record.getMessage().split(",")[0] for record in caplog.records]
+    assert lines == [f"evaluation {done}/8" for done in range(1, 9)]
+
+
+def test_a_search_ends_alike_whatever_its_groups_and_goes_on_where_it_was_interrupted(
+    images, supernet, tmp_path, monkeypatch
+):
+    config = {
+        "population_size": 4,
+        "generations": 3,
+        "picks": 1,
+        "recalibration_batches": 2,
+        "validation_batch_size": 20,
+    }
+
+    def run(folder, **changes):
+        search(supernet, images[1], {**config, **changes}, tmp_path / folder, images[0])
+        return journal(folder), (tmp_path / folder / "search" / "state.json").read_bytes()
+
+    def journal(folder):
+        """Its lines without the seconds that trials took."""
+        lines = (tmp_path / folder / "search" / "trials.jsonl").read_text().splitlines()
+        return [re.sub(r',"seconds":[^,}]*', "", line) for line in lines]
+
+    whole = run("whole")
+    measure, calls = Populations.measure, itertools.count()
+
+    def interrupted(*arguments):
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return measure(*arguments)
+
+    monkeypatch.setattr(Populations, "measure", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run("resumed", evaluation_group=3)
+    assert journal("resumed") == whole[0][: 1 + 6]  # the heading and two groups of three
+    assert run("resumed", evaluation_group=1) == whole
+
+
 def test_a_misfit_is_named(supernet, images):
+    evaluator = Evaluator(supernet, images[1])
     with pytest.raises(InputError, match="4 layers, got 2"):
-        Evaluator(supernet, images[1]).evaluate((0, 1))
+        evaluator.evaluate((0, 1))
+    with pytest.raises(InputError, match="choice from 0 to 3, got 4"):
+        evaluator.begin_generation([GENERATION[0], (0, 1, 2, 4)])
+
+
+@pytest.mark.parametrize("option", ["group_size", "memory_mib"])
+@pytest.mark.parametrize("value", [0, 1.5, True, "8"])
+def test_options_out_of_range_are_named(supernet, images, option, value):
+    with pytest.raises(InputError, match=f"{option}: expected an integer >= 1, got {value!r}"):
+        Evaluator(supernet, images[1], **{option: value})

@@ -1,8 +1,10 @@
+import logging
 import math
 import time
 
 import pytest
 
+from scarlet_tf import progress
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.oracle import WeightedNSGA2Oracle
 from scarlet_tf.search.tuner import SupernetTuner
@@ -133,6 +135,26 @@ def test_evaluator_hears_of_each_generation_before_its_first_trial(tmp_path):
     announced = [choices for _, generation in evaluator.generations for choices in generation]
     assert announced == evaluator.seen
     assert [start for start, _ in evaluator.generations][:2] == [0, 8]
+
+
+def test_models_that_were_evaluated_together_advance_the_bar_together(tmp_path, caplog, monkeypatch):
+    """Else it would take the moment in which their results are handed over for the speed of the search."""
+
+    class Grouped(Evaluator):
+        num_ready = 0
+
+        def begin_generation(self, architectures):
+            self.num_ready = len(architectures)
+
+        def evaluate(self, choices):
+            self.num_ready -= 1
+            return super().evaluate(choices)
+
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0)
+    caplog.set_level(logging.INFO, logger="scarlet_tf")
+    make(tmp_path, Grouped())[1].search()
+    lines = [record.getMessage().split()[1] for record in caplog.records if record.getMessage().startswith("search ")]
+    assert lines == ["8/16", "12/16", "16/16"]
 
 
 def test_idle_requests_are_throttled(tmp_path, monkeypatch):

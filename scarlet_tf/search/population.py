@@ -1,0 +1,176 @@
+"""Populations: paths of a supernet measured together, along their prefix tree.
+
+For each batch of images every node of the tree is computed once, depth first, so that only the outputs at open branches are
+held. That is exact: what a layer answers, and the statistics that its batch normalisation comes to, depend on the prefix alone.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.layers.primitives import BN_MOMENTUM
+from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.search.layer_functions import Function, LayerFunctions, compiled, statistics_of, weights_of
+from scarlet_tf.search.prefix_tree import STEM, Node, peak_bytes, prefix_tree
+from scarlet_tf.training.evaluation import score
+
+Paths = Sequence[Sequence[int]]
+
+
+class Populations:
+    """Measures one population after another; keeps compiled functions, and changes nothing in the supernet.
+
+    Args:
+        supernet: built; its weights are read anew for each population.
+
+    Paths are choice indices [N, num_layers], no two of them equal; batches are of (images, labels). Without
+    `recalibration` the supernet's running statistics serve.
+    """
+
+    def __init__(self, supernet: Supernet):
+        self.supernet = supernet
+        self._functions = LayerFunctions()
+        self._scores: dict[tuple, Function] = {}
+
+    def measure(
+        self,
+        paths: Paths,
+        recalibration: Iterable | None,
+        validation: Iterable,
+        advance: Callable[[], None] = lambda: None,
+    ) -> list[dict]:
+        """{"accuracy", "loss", "num_examples"} of each path; `advance` is called for each path and batch.
+
+        Raises InputError when there is no batch.
+        """
+        walk = self._walk(paths, recalibration, advance)
+        totals, examples = [tf.zeros([2], tf.float64)] * len(paths), 0
+        for images, labels in validation:
+            for path, logits in walk.logits(images):
+                totals[path] = self._add_score(totals[path], logits, labels)
+                advance()
+            examples += len(labels)
+        if examples == 0:
+            raise InputError("search: expected at least one validation image, got none")
+        shares = [total.numpy() / examples for total in totals]
+        return [{"accuracy": float(a), "loss": float(loss), "num_examples": examples} for a, loss in shares]
+
+    def logits(self, paths: Paths, recalibration: Iterable | None, images) -> list[tf.Tensor]:
+        """The logits [B, num_classes] of each path for images [B, H, W, C]."""
+        found = dict(self._walk(paths, recalibration).logits(images))
+        return [found[path] for path in range(len(paths))]
+
+    def bytes_needed(self, paths: Paths, batch_size: int) -> int:
+        """What measuring holds at once besides images and weights: outputs at open branches, and statistics.
+
+        What a layer needs while it runs comes on top; that is the same for any number of paths.
+        """
+        tree = prefix_tree(paths)
+        statistics = sum(4 * _num_statistics(_layer(self.supernet, node)) for node in tree.walk())
+        return statistics + peak_bytes(tree, lambda depth: batch_size * self._output_bytes[depth - STEM])
+
+    def _walk(self, paths: Paths, recalibration: Iterable | None, advance: Callable[[], None] = lambda: None) -> _Walk:
+        walk = _Walk(self.supernet, self._functions, paths)
+        if recalibration is None:
+            walk.keep_statistics()
+        else:
+            walk.recalibrate(recalibration, advance)
+        return walk
+
+    @functools.cached_property
+    def _output_bytes(self) -> list[int]:
+        """What one image takes behind the stem, each layer and the tail."""
+        shape, found = (None, *self.supernet.image_shape), []
+        for layer in (self.supernet.stem, *self.supernet.choice_blocks, self.supernet.tail):
+            shape = layer.compute_output_shape(shape)
+            found.append(tf.as_dtype(layer.compute_dtype).size * int(np.prod(shape[1:])))
+        return found
+
+    def _add_score(self, totals, logits, labels) -> tf.Tensor:
+        """totals float64 [2] plus (correct answers, summed cross-entropy)."""
+        labels = tf.convert_to_tensor(labels)
+        key = (labels.dtype, *labels.shape[1:])
+        if key not in self._scores:
+            specs = [tf.TensorSpec((None, *t.shape[1:]), t.dtype) for t in (logits, labels)]
+            self._scores[key] = compiled(_plus_score, [tf.TensorSpec([2], tf.float64), *specs])
+        return self._scores[key]([totals, logits, labels])[0]
+
+
+class _Walk:
+    """The prefix tree of some paths with the weights, and for each node the statistics, that its layers run with."""
+
+    def __init__(self, supernet: Supernet, functions: LayerFunctions, paths: Paths):
+        self._functions, self._tree = functions, prefix_tree(paths)
+        self._layers = {node: _layer(supernet, node) for node in self._tree.walk()}
+        self._weights = self._of_each_layer(weights_of)
+        self._statistics: dict[Node, tf.Tensor] = {}
+
+    def keep_statistics(self) -> None:
+        """Gives each node the supernet's running statistics."""
+        self._statistics = self._of_each_layer(statistics_of)
+
+    def recalibrate(self, batches: Iterable, advance: Callable[[], None]) -> None:
+        """Gives each node the statistics that `training.batch_norm.recalibrate` would come to on any path through it."""
+        moving = self._of_each_layer(lambda layer: tf.zeros([_num_statistics(layer)]))
+
+        def observe(node: Node, x):
+            arguments = self._layers[node], self._weights[node], moving[node], x
+            if node.path is not None:
+                moving[node] = self._functions.observe_only(*arguments)
+                return None
+            y, moving[node] = self._functions.observe(*arguments)
+            return y
+
+        count = 0
+        for images, _ in batches:
+            for _ in self._tails(images, observe):
+                advance()
+            count += 1
+        if count == 0:
+            raise InputError("recalibration: expected at least one batch of images, got none")
+        start_bias = np.float32(1.0 - BN_MOMENTUM**count)
+        self._statistics = {node: value / start_bias for node, value in moving.items()}
+
+    def logits(self, images) -> Iterator[tuple[int, tf.Tensor]]:
+        """(index of a path, its logits [B, num_classes]), path by path."""
+        return self._tails(
+            images,
+            lambda node, x: self._functions.infer(self._layers[node], self._weights[node], self._statistics[node], x),
+        )
+
+    def _of_each_layer(self, function: Callable) -> dict:
+        """{node: `function(its layer)`}, called once a layer."""
+        found = {layer: function(layer) for layer in set(self._layers.values())}
+        return {node: found[layer] for node, layer in self._layers.items()}
+
+    def _tails(self, images, run: Callable) -> Iterator[tuple]:
+        """(index of the path, what `run(node, x)` answers) of each tail; what it answers of others is their children's x."""
+        stack = [(self._tree, images)]
+        while stack:
+            node, x = stack.pop()
+            y = run(node, x)
+            del x  # with the last child that reads it, it is let go
+            if node.path is not None:
+                yield node.path, y
+            stack += [(child, y) for child in reversed(node.children)]
+
+
+def _layer(supernet: Supernet, node: Node) -> keras.layers.Layer:
+    if node.depth == STEM:
+        return supernet.stem
+    return supernet.tail if node.path is not None else supernet.choice_blocks[node.depth].candidates[node.choice]
+
+
+def _num_statistics(layer: keras.layers.Layer) -> int:
+    return sum(variable.shape[0] for variable in layer.non_trainable_variables)
+
+
+def _plus_score(totals, logits, labels):
+    hits, loss = score(logits, labels)
+    return totals + tf.stack([tf.cast(hits, tf.float64), tf.cast(loss, tf.float64)])
