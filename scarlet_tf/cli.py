@@ -21,7 +21,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 
 from scarlet_tf import logs
-from scarlet_tf.cluster import read_tf_config
+from scarlet_tf.cluster import is_writer
 from scarlet_tf.errors import InputError
 from scarlet_tf.report.comparison import print_comparison
 from scarlet_tf.report.summary import print_figures, print_summary, print_verification
@@ -202,7 +202,7 @@ def _run_folder(arguments: argparse.Namespace) -> Iterator[tuple]:
         config = load_config(arguments.config, arguments.overrides)
         run_dir = pathlib.Path(arguments.run_dir or pathlib.Path("runs") / pathlib.Path(arguments.config).stem)
         check_run_dir(run_dir, config)
-        if not read_tf_config().is_chief:  # of several workers one writes
+        if not is_writer(getattr(arguments, "stage", "")):  # of several workers one writes
             yield config, run_dir
             return
         with logs.log_to_file(run_dir / "run.log"):
@@ -229,7 +229,7 @@ def _stage(arguments: argparse.Namespace) -> None:
         from scarlet_tf import pipeline
 
         figures = pipeline.run_stage(arguments.stage, config, run_dir, arguments.config, max_hours=arguments.max_hours)
-    if read_tf_config().is_chief:
+    if is_writer(arguments.stage):
         _show(arguments, figures, functools.partial(print_figures, arguments.stage))
 
 

@@ -1,14 +1,20 @@
-"""TF_CONFIG: which of several workers this process is. No TensorFlow is imported here."""
+"""Which of several processes this one is: TF_CONFIG in a training, KerasTuner's variables in a search.
+
+No TensorFlow is imported here.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import json
 import os
+from typing import Literal
 
 from scarlet_tf.errors import InputError
 
 VARIABLE = "TF_CONFIG"
+SEARCH_VARIABLES = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
 _EXAMPLE = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
 
 
@@ -68,3 +74,37 @@ def _own(config: dict, cluster: dict) -> tuple[str, int]:
             f"{VARIABLE}: task.index: expected an integer from 0 to {len(cluster[kind]) - 1}, got {index!r}"
         )
     return kind, index
+
+
+def search_role() -> Literal["alone", "chief", "worker"]:
+    """What KerasTuner's variables make of this process in a search; InputError when some are there and others not.
+
+    As in KerasTuner, KERASTUNER_ORACLE_IP decides whether there is a chief, and an id with "chief" in it is its own.
+    """
+    tuner_id, ip, port = (os.environ.get(name) for name in SEARCH_VARIABLES)
+    if ip is None:
+        return "alone"
+    for name, value in zip(SEARCH_VARIABLES, (tuner_id, ip, port), strict=True):
+        if not value:
+            raise InputError(f"{name}: expected a value where KERASTUNER_ORACLE_IP is set, got none")
+    if not (port.isdecimal() and 0 < int(port) < 2**16):
+        raise InputError(f"KERASTUNER_ORACLE_PORT: expected a port from 1 to 65535, got {port!r}")
+    return "chief" if "chief" in tuner_id else "worker"
+
+
+def search_address() -> tuple[str, int]:
+    """(host, port) of the search's chief, where `search_role` is not "alone"."""
+    return os.environ["KERASTUNER_ORACLE_IP"], int(os.environ["KERASTUNER_ORACLE_PORT"])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is an address that this machine alone reaches."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def is_writer(stage: str) -> bool:
+    """Whether this process is the one of several that writes the run folder in `stage`, a command's name."""
+    return search_role() != "worker" if stage == "search" else read_tf_config().is_chief

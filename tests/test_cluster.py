@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from scarlet_tf.cluster import Cluster, read_tf_config
+from scarlet_tf.cluster import Cluster, is_loopback, is_writer, read_tf_config, search_address, search_role
 from scarlet_tf.errors import InputError
 
 WORKERS = {"worker": ["a:1", "b:2"]}
@@ -46,3 +46,41 @@ def test_what_is_wrong_is_named(bad, message):
     with pytest.raises(InputError, match=message) as error:
         read_tf_config(bad)
     assert str(error.value).startswith("TF_CONFIG")
+
+
+SEARCH = {"KERASTUNER_TUNER_ID": "worker-0", "KERASTUNER_ORACLE_IP": "10.0.0.1", "KERASTUNER_ORACLE_PORT": "4000"}
+
+
+def set_search(monkeypatch, **changes):
+    for name, value in {**SEARCH, **changes}.items():
+        monkeypatch.setenv(name, value) if value is not None else monkeypatch.delenv(name, raising=False)
+
+
+def test_kerastuners_variables_tell_a_searchs_chief_from_its_workers(monkeypatch):
+    set_search(monkeypatch, KERASTUNER_ORACLE_IP=None)
+    assert search_role() == "alone" and is_writer("search")
+    set_search(monkeypatch)
+    assert search_role() == "worker" and search_address() == ("10.0.0.1", 4000)
+    assert not is_writer("search") and is_writer("retrain")
+    set_search(monkeypatch, KERASTUNER_TUNER_ID="chief")
+    assert search_role() == "chief" and is_writer("search")
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"KERASTUNER_TUNER_ID": None}, "KERASTUNER_TUNER_ID: expected a value"),
+        ({"KERASTUNER_ORACLE_PORT": ""}, "KERASTUNER_ORACLE_PORT: expected a value"),
+        ({"KERASTUNER_ORACLE_PORT": "http"}, "KERASTUNER_ORACLE_PORT: expected a port from 1 to 65535, got 'http'"),
+        ({"KERASTUNER_ORACLE_PORT": "65536"}, "KERASTUNER_ORACLE_PORT: expected a port"),
+    ],
+)
+def test_half_a_search_cluster_is_refused(changes, message, monkeypatch):
+    set_search(monkeypatch, **changes)
+    with pytest.raises(InputError, match=message):
+        search_role()
+
+
+def test_loopback_addresses_are_known():
+    hosts = ("127.0.0.1", "127.1.2.3", "localhost", "0.0.0.0", "10.0.0.1", "host")
+    assert [is_loopback(host) for host in hosts] == [True] * 3 + [False] * 3

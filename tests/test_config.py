@@ -273,6 +273,8 @@ def test_keys_that_change_no_result_may_differ(tmp_path):
 
     claim_run_dir(tmp_path, config(execution="lanes"))
     claim_run_dir(tmp_path, config(execution="sequential", checkpoint_seconds=5.0))
+    stale = {"data": {"source": "digits"}, "space": "s1", "search": {"stale_trial_minutes": 30}}
+    claim_run_dir(tmp_path, parse_config(stale))
     with pytest.raises(InputError, match=r"supernet.learning_rate: 0.045 in the folder, 0.5 now"):
         claim_run_dir(tmp_path, config(execution="lanes", learning_rate=0.5))
 

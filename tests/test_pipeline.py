@@ -197,6 +197,22 @@ def test_stage_without_its_predecessor_names_the_command(calls, tmp_path):
     )
 
 
+def test_a_searchs_worker_shares_the_folder_and_writes_nothing(calls, tmp_path, monkeypatch):
+    pipeline.run_stage("train-supernet", config(), tmp_path)
+    monkeypatch.setattr(stages, "search", lambda *arguments, **options: calls.append("worked"))
+    for name, value in (("TUNER_ID", "worker-0"), ("ORACLE_IP", "127.0.0.1"), ("ORACLE_PORT", "4000")):
+        monkeypatch.setenv(f"KERASTUNER_{name}", value)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    with alone_in(tmp_path):  # as its chief is
+        assert pipeline.run_stage("search", config(), tmp_path) == {}
+        with pytest.raises(InputError, match="another process is at work"):
+            pipeline.run_stage("train-supernet", config(), tmp_path)
+    assert calls[-1] == "worked"
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match="KERASTUNER_ORACLE_IP: a chief and its workers share one stage"):
+        pipeline.run_all(config(), tmp_path)
+
+
 def test_stage_out_of_order_is_refused_before_the_dataset_is_loaded(calls, tmp_path):
     with pytest.raises(InputError, match="export needs a trained supernet"):
         pipeline.run_stage("export", config(), tmp_path)

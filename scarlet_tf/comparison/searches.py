@@ -16,6 +16,8 @@ from scarlet_tf.search.run import SearchConfig
 
 # Generations a search may have for each that it would need if no architecture came again.
 PATIENCE = 2
+# Settings of a search that change nothing of what `run_search` finds; a kept search's name has the seed.
+_IMMATERIAL = ("generations", "picks", "seed", "evaluation_group", "evaluation_memory_mib", "stale_trial_minutes")
 
 
 def run_search(
@@ -60,8 +62,7 @@ def kept_search(
 
     name: of the kind of search. context: plain JSON, what evaluations depend on.
     """
-    left_out = ("generations", "picks", "seed")
-    settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in left_out}
+    settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in _IMMATERIAL}
     store = Store(folder, f"search-{name}", {**context, "search": settings, "evaluations": evaluations})
     with progress_bar(f"{name}, seed {config.seed}", evaluations) as bar:
         return store.get(f"seed-{config.seed}", lambda: run_search(config, costs, evaluator, evaluations, bar.advance))

@@ -24,6 +24,7 @@ MAY_DIFFER = frozenset(
         "retrain.checkpoint_seconds",
         "search.evaluation_group",
         "search.evaluation_memory_mib",
+        "search.stale_trial_minutes",
         "supernet.checkpoint_seconds",
         "supernet.csv",
         "supernet.execution",

@@ -9,7 +9,7 @@ import shlex
 import time
 from collections.abc import Iterator, Sequence
 
-from scarlet_tf.cluster import VARIABLE, read_tf_config
+from scarlet_tf.cluster import VARIABLE, is_writer, read_tf_config, search_role
 from scarlet_tf.comparison.variants import DEFAULT
 from scarlet_tf.config import Config, check_run_dir
 from scarlet_tf.errors import InputError
@@ -36,6 +36,11 @@ def run_all(config: Config, folder, max_hours: float | None = None) -> dict:
             f"{VARIABLE}: several workers train one stage together; run {' and '.join(DISTRIBUTED)} in them, and the other"
             " stages in one process without it"
         )
+    if search_role() != "alone":
+        raise InputError(
+            "KERASTUNER_ORACLE_IP: a chief and its workers share one stage; run search in them, and the other stages"
+            " without it"
+        )
     with alone_in(folder):
         run = open_run(config, folder, strategy_from_environment(), max_hours)
         for stage in STAGES.values():
@@ -51,12 +56,13 @@ def run_stage(name: str, config: Config, folder, config_path="CONFIG", max_hours
     if len(cluster.tasks) > 1 and name not in DISTRIBUTED:
         raise InputError(f"{VARIABLE}: {name} runs in one process; unset it")
     strategy = strategy_from_environment()  # before anything else: TensorFlow configures workers at its start
-    with alone_in(folder) if cluster.is_chief else contextlib.nullcontext():
+    writes = is_writer(name)
+    with alone_in(folder) if writes else contextlib.nullcontext():
         check_run_dir(folder, config)
         _check_predecessors(name, Run(config, folder), config_path)
         run = open_run(config, folder, strategy, max_hours)
         _do(run, STAGES[name])
-        return read_json(STAGES[name].result(run)) if cluster.is_chief else {}
+        return read_json(STAGES[name].result(run)) if writes else {}
 
 
 def run_ranking(config: Config, folder) -> dict:
@@ -127,7 +133,7 @@ def _timed(run: Run, name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if read_tf_config().is_chief:
+        if is_writer(name):
             _add_seconds(run, name, time.monotonic() - started)
 
 

@@ -144,14 +144,19 @@ class Journal:
             version = header.get("version") if isinstance(header, dict) else header
             raise InputError(f"{path}: version: expected {VERSION}, got {version!r}")
         found = header.get("fingerprint")
-        found = found if isinstance(found, dict) else {}
-        for key in sorted({*self._fingerprint, *found}):
-            expected, got = self._fingerprint.get(key), found.get(key)
-            if expected != got:
-                raise InputError(
-                    f"{path}: it belongs to another search: {key}: expected {expected!r}, found {got!r}; "
-                    "take another run folder, or move this one's search/ away to search anew"
-                )
+        if difference := first_difference(self._fingerprint, found if isinstance(found, dict) else {}):
+            raise InputError(
+                f"{path}: it belongs to another search: {difference}; "
+                "take another run folder, or move this one's search/ away to search anew"
+            )
+
+
+def first_difference(expected: Mapping, found: Mapping) -> str | None:
+    """The first key whose values differ, in words; None where all are equal."""
+    for key in sorted({*expected, *found}):
+        if expected.get(key) != found.get(key):
+            return f"{key}: expected {expected.get(key)!r}, found {found.get(key)!r}"
+    return None
 
 
 def _read_all(handle: int) -> bytes:

@@ -11,17 +11,17 @@ from scarlet_tf.search.algorithm import Algorithm
 from scarlet_tf.search.front import Candidate, front_of
 from scarlet_tf.search.generations import Generations
 from scarlet_tf.search.genomes import decode
-from scarlet_tf.search.journalled_oracle import JournalledOracle
 from scarlet_tf.search.locking import locked
 from scarlet_tf.search.mutation import Mutation
 from scarlet_tf.search.nsga2 import WeightedNSGA2
+from scarlet_tf.search.shared_oracle import SharedOracle
 from scarlet_tf.search.trials import TrialMaker
 from scarlet_tf.space import Architecture, SearchSpace
 
 OBJECTIVE = keras_tuner.Objective("accuracy", "max")
 
 
-class ArchitectureOracle(JournalledOracle):
+class ArchitectureOracle(SharedOracle):
     """Any search of architectures as a KerasTuner Oracle.
 
     A trial's hyperparameters `layer_00`, `layer_01`, ... are the choice indices of one architecture, its result
@@ -40,6 +40,8 @@ class ArchitectureOracle(JournalledOracle):
     Args:
         algorithm: a new one, which takes up the state that is found in the folder.
         seed: the one that it was made with.
+        stale_trial_seconds: a trial without an answer for so long is handed to the next worker that asks, too; the
+            first answer counts. None: never.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class ArchitectureOracle(JournalledOracle):
         context: Mapping | str | None = None,
         max_retries_per_trial: int = 1,
         max_consecutive_failed_trials: int = 3,
+        stale_trial_seconds: float | None = None,
     ):
         self.algorithm, self.context = algorithm, context
         self.costs, self.space = algorithm.costs, algorithm.costs.space
@@ -60,6 +63,7 @@ class ArchitectureOracle(JournalledOracle):
             seed=seed or 1,  # for 0 the base class draws one from Python's global random state
             max_retries_per_trial=max_retries_per_trial,
             max_consecutive_failed_trials=max_consecutive_failed_trials,
+            stale_trial_seconds=stale_trial_seconds,
         )
         self.seed = seed
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from scarlet_tf import files
+from scarlet_tf.cluster import search_role
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.algorithms import check_algorithm, new_algorithm
@@ -41,6 +42,8 @@ class SearchConfig:
     validation_batch_size: images a batch, in evaluation and recalibration.
     evaluation_group: the most models evaluated together, and so the most that an interruption loses.
     evaluation_memory_mib: what such a group may take; see Evaluator. No result depends on these two.
+    stale_trial_minutes: with several workers, a model that one of them has not answered for in this time is given to
+        another one, too; null: never.
     """
 
     algorithm: str = "nsga2"
@@ -56,6 +59,7 @@ class SearchConfig:
     validation_batch_size: int = 128
     evaluation_group: int = 70
     evaluation_memory_mib: int = 1024
+    stale_trial_minutes: float | None = None
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
@@ -72,6 +76,9 @@ class SearchConfig:
             self.seed,
         )
         object.__setattr__(self, "mutation", as_config(MutationConfig, "search.mutation", self.mutation))
+        stale = self.stale_trial_minutes
+        if stale is not None and (isinstance(stale, bool) or not isinstance(stale, (int, float)) or not stale > 0):
+            raise InputError(f"search.stale_trial_minutes: expected a number > 0 or null, got {stale!r}")
         for key, low in (
             ("picks", 1),
             ("recalibration_batches", 0),
@@ -116,8 +123,11 @@ def search(
     input_size: int | None = None,
     num_classes: int | None = None,
     mutation: Mutation | None = None,
-) -> SearchResult:
+) -> SearchResult | None:
     """Searches `supernet` and writes `run_dir`/pareto.json; a search that was interrupted goes on where it stopped.
+
+    With KerasTuner's variables for several processes set (see SupernetTuner), the chief does that and lets workers
+    evaluate; a worker writes nothing and returns None.
 
     Args:
         supernet: a trained Supernet.
@@ -141,8 +151,12 @@ def search(
     # What a model scores depends on these too, so a journal belongs to them.
     options = evaluator_options(config)
     costs = cost_table(supernet.space, input_size or side_of(supernet), num_classes or supernet.num_classes)
-    algorithm = new_algorithm(config, costs, mutation)
-    oracle = ArchitectureOracle(algorithm, seed=config.seed, context={"caller": context, **options})
+    oracle = ArchitectureOracle(
+        new_algorithm(config, costs, mutation),
+        seed=config.seed,
+        context={"caller": context, **options},
+        stale_trial_seconds=None if config.stale_trial_minutes is None else 60 * config.stale_trial_minutes,
+    )
     tuner = SupernetTuner(
         oracle,
         supernet,
@@ -150,13 +164,11 @@ def search(
         project_name="search",
         evaluator=evaluator,
         recalibration_data=recalibration_data,
-        evaluator_options={
-            **options,
-            "group_size": config.evaluation_group,
-            "memory_mib": config.evaluation_memory_mib,
-        },
+        evaluator_options={**options, **evaluator_grouping(config)},
     )
     tuner.search(validation_data)
+    if search_role() == "worker":
+        return None
     result = _result(oracle, config.picks)
     files.write_text(pathlib.Path(run_dir) / "pareto.json", _to_json(oracle, result))
     return result
@@ -172,8 +184,13 @@ def _as_config(config) -> SearchConfig:
     raise InputError(f"search: expected a SearchConfig or a mapping, got {type(config).__name__}")
 
 
+def evaluator_grouping(config: SearchConfig) -> dict:
+    """How many models the default Evaluator measures together; no result depends on it."""
+    return {"group_size": config.evaluation_group, "memory_mib": config.evaluation_memory_mib}
+
+
 def evaluator_options(config: SearchConfig) -> dict:
-    """How the default Evaluator measures, in plain JSON types."""
+    """How the default Evaluator measures, in plain JSON types; results depend on it."""
     return {
         "recalibration_batches": config.recalibration_batches,
         "batch_size": config.validation_batch_size,

@@ -12,6 +12,8 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from scarlet_tf.search.genomes import decode
 from scarlet_tf.space import SearchSpace
 
+REASON = "failure"  # a hyperparameter value in which a worker's trial carries why its evaluation failed
+
 
 class TrialMaker:
     """Makes the trials of one space; `layer_00`, `layer_01`, ... are the choice indices of an architecture."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 
 import keras_tuner
@@ -12,11 +11,17 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.errors import FatalError, FatalRuntimeError
 
+from scarlet_tf.cluster import search_address, search_role
 from scarlet_tf.errors import InputError
 from scarlet_tf.progress import Bar, progress_bar
 from scarlet_tf.search.checks import BadMetrics, checked_accuracy
+from scarlet_tf.search.chief import serve
+from scarlet_tf.search.client import PatientClient
 from scarlet_tf.search.hosting import hosted
+from scarlet_tf.search.identity import check_identity, identity
+from scarlet_tf.search.leash import follow_launcher
 from scarlet_tf.search.oracle import ArchitectureOracle
+from scarlet_tf.search.trials import REASON
 
 logger = logging.getLogger("scarlet_tf")
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds between two requests of an idle worker
@@ -28,7 +33,8 @@ class SupernetTuner(BaseTuner):
     `tuner.search(validation_data)` runs to the end of the search, or goes on where an earlier process stopped: the
     oracle's journal in `directory`/`project_name` decides, and no file of the tuner's own is needed. With
     KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT set it is the chief or a worker, as with
-    every KerasTuner tuner.
+    every KerasTuner tuner. A worker whose oracle or supernet differs from the chief's is refused with InputError; one
+    whose chief was killed waits for its restart.
 
     Args:
         oracle: a WeightedNSGA2Oracle, or any other of KerasTuner's whose hyperparameters are `layer_00`, `layer_01`, ...
@@ -61,7 +67,8 @@ class SupernetTuner(BaseTuner):
     ):
         if not isinstance(oracle, ArchitectureOracle):
             oracle = hosted(oracle, supernet, max_multiply_adds)
-        if overwrite and _is_worker():
+        self._role = search_role()
+        if overwrite and self._is_worker:
             raise InputError("overwrite: expected False on a worker, got True; it would delete the chief's search")
         self.supernet, self.evaluator = supernet, evaluator
         self._recalibration_data = recalibration_data
@@ -73,7 +80,10 @@ class SupernetTuner(BaseTuner):
         self._last_error: Exception | None = None
         self._reasons: dict[str, str] = {}  # of evaluations that failed, by trial id
         super().__init__(oracle=oracle, directory=directory, project_name=project_name, overwrite=overwrite)
-        if not _is_worker():
+        if self._is_worker:
+            self._identity = identity(oracle, supernet)
+            self.oracle = PatientClient(self.oracle)
+        else:
             self.oracle.reload()
 
     def search(self, validation_data=None, verbose: int = 0) -> None:
@@ -83,14 +93,16 @@ class SupernetTuner(BaseTuner):
         cause when too many trials in a row failed (the oracle's `max_consecutive_failed_trials`).
         """
         self._make_evaluator(validation_data)
-        if not _is_worker():
-            self.oracle.forget_failure()
         try:
-            if _is_worker():
-                super().search(verbose=verbose)
+            if self._is_worker:
+                self._work(verbose)
                 return
+            self.oracle.forget_failure()
             with progress_bar("search", self.oracle.algorithm.total_evaluations, self.oracle.evaluations) as self._bar:
-                super().search(verbose=verbose)
+                if self._role == "chief":
+                    self._lead(verbose)
+                else:
+                    super().search(verbose=verbose)
         except FatalError as error:
             if isinstance(error.__cause__, InputError):
                 raise error.__cause__ from None
@@ -128,11 +140,11 @@ class SupernetTuner(BaseTuner):
         reason = self._reasons.pop(trial.trial_id, None)
         if reason is not None:
             trial.status, trial.message = TrialStatus.INVALID, reason
+            if self._is_worker:
+                trial.hyperparameters.values[REASON] = reason  # a message does not travel between processes
         self.oracle.end_trial(trial)
         if self._bar is not None and not getattr(self.evaluator, "num_ready", 0):
-            done = self.oracle.evaluations - self._bar.done
-            hypervolume = self.oracle.algorithm.hypervolume
-            self._bar.advance(done, **({"hypervolume": hypervolume[-1]} if hypervolume else {}))
+            self._show_progress()
 
     def save(self) -> None:
         """Nothing to do: the oracle's journal is all there is."""
@@ -141,8 +153,30 @@ class SupernetTuner(BaseTuner):
         """The shared supernet; a trial's architecture is a path through it."""
         return self.supernet
 
+    @property
+    def _is_worker(self) -> bool:
+        return self._role == "worker"
+
+    def _work(self, verbose: int) -> None:
+        """Runs the chief's trials until it has no more."""
+        follow_launcher(lambda line: None)
+        check_identity(self._identity, self.oracle.get_space(), "{}:{}".format(*search_address()))
+        super().search(verbose=verbose)
+
+    def _lead(self, verbose: int) -> None:
+        """Hands out trials to workers until the search is over."""
+        follow_launcher(self.oracle.give_up)
+        self.oracle.identity = identity(self.oracle, self.supernet)
+        serve(self.oracle, lambda: super(SupernetTuner, self).search(verbose=verbose), self._show_progress)
+
+    def _show_progress(self) -> None:
+        done = self.oracle.evaluations - self._bar.done
+        hypervolume = self.oracle.algorithm.hypervolume
+        if done:
+            self._bar.advance(done, **({"hypervolume": hypervolume[-1]} if hypervolume else {}))
+
     def _make_evaluator(self, validation_data) -> None:
-        if self.evaluator is not None or _is_chief():
+        if self.evaluator is not None or self._role == "chief":
             return
         if self.supernet is None or validation_data is None:
             raise InputError("search: expected a supernet and validation data, or an evaluator")
@@ -160,22 +194,14 @@ class SupernetTuner(BaseTuner):
         """
         self._last_error = error
         self._reasons[trial.trial_id] = reason = f"{type(error).__name__}: {error}"
-        # The oracle logs the reason where it can see it; between processes KerasTuner does not carry it.
-        level = logging.WARNING if _is_worker() else logging.DEBUG
+        # The oracle logs the reason, but in the chief's process the traceback is lost.
+        level = logging.WARNING if self._is_worker else logging.DEBUG
         logger.log(level, "trial %s: %s", trial.trial_id, reason, exc_info=error)
         return {"accuracy": math.nan}
 
     def _announce_generation(self) -> None:
         begin = getattr(self.evaluator, "begin_generation", None)
-        if begin is None or _is_worker() or self._generation == self.oracle.algorithm.generation:
+        if begin is None or self._is_worker or self._generation == self.oracle.algorithm.generation:
             return
         self._generation = self.oracle.algorithm.generation
         begin(self.oracle.open_architectures())
-
-
-def _is_chief() -> bool:
-    return "KERASTUNER_ORACLE_IP" in os.environ and "chief" in os.environ.get("KERASTUNER_TUNER_ID", "")
-
-
-def _is_worker() -> bool:
-    return "KERASTUNER_ORACLE_IP" in os.environ and not _is_chief()

@@ -1,0 +1,70 @@
+"""PatientClient: a worker's way to a chief that may be killed and started again."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import socket
+import time
+
+import grpc
+
+from scarlet_tf.cluster import search_address
+
+logger = logging.getLogger("scarlet_tf")
+PATIENCE_SECONDS = 600.0  # a chief loads its dataset and supernet before it answers
+PAUSE_SECONDS = 0.5
+QUIET_SECONDS = 1.0  # after this long without an answer, the chief is looked for before it is called
+
+
+class PatientClient:
+    """Stands in for KerasTuner's OracleClient `client` and repeats calls that a dying chief left unanswered.
+
+    A chief knows its trials again after a restart, and to end one twice changes nothing, so every call may be repeated.
+    KerasTuner itself waits an hour for a chief that is gone; here that ends after `patience` seconds.
+
+    Raises RuntimeError when no chief answers in time, and when the chief fails to do what it is asked.
+    """
+
+    def __init__(self, client, patience: float = PATIENCE_SECONDS):
+        self._client, self._patience = client, patience
+        self._address = search_address()
+        self._answered = -QUIET_SECONDS
+
+    def __getattr__(self, name):
+        value = getattr(self._client, name)
+        return functools.partial(self._call, value) if callable(value) else value
+
+    def _call(self, method, *args, **kwargs):
+        deadline = time.monotonic() + self._patience
+        while True:
+            self._find_chief(deadline)
+            try:
+                answer = method(*args, **kwargs)
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() > deadline:
+                    raise RuntimeError(f"search: {self._where()}: {error.details()}") from error
+                logger.warning("%s does not answer; asking again", self._where())
+                self._answered = -QUIET_SECONDS
+                time.sleep(PAUSE_SECONDS)
+            else:
+                self._answered = time.monotonic()
+                return answer
+
+    def _find_chief(self, deadline: float) -> None:
+        """Waits until something listens at the chief's address."""
+        if time.monotonic() - self._answered < QUIET_SECONDS:
+            return
+        while True:
+            try:
+                socket.create_connection(self._address, timeout=5).close()
+                return
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise RuntimeError(
+                        f"search: {self._where()} cannot be reached for {self._patience:g} s: {error}"
+                    ) from error
+            time.sleep(PAUSE_SECONDS)
+
+    def _where(self) -> str:
+        return "the chief at {}:{}".format(*self._address)

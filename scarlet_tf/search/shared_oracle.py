@@ -1,0 +1,88 @@
+"""SharedOracle: a journalled oracle whose trials several workers run, some of which may be lost."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Mapping
+
+from keras_tuner.engine.trial import TrialStatus
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.search.identity import IDENTITY
+from scarlet_tf.search.journalled_oracle import JournalledOracle
+from scarlet_tf.search.locking import locked
+from scarlet_tf.search.trials import REASON
+
+logger = logging.getLogger("scarlet_tf")
+
+
+class SharedOracle(JournalledOracle):
+    """Takes trials back from workers that do not answer, and tells workers which search this is.
+
+    A trial that was taken back may be run twice. What an architecture scores does not depend on who evaluates it, so
+    the first answer is taken, whoever gives it, and the other one ignored.
+
+    Args:
+        stale_trial_seconds: how long a worker may have a trial before the next one that asks gets it, too; None: for
+            ever.
+    """
+
+    def __init__(self, *args, stale_trial_seconds: float | None = None, **options):
+        super().__init__(*args, **options)
+        if stale_trial_seconds is not None and not 0 < stale_trial_seconds < math.inf:
+            raise InputError(f"stale_trial_seconds: expected a number > 0 or None, got {stale_trial_seconds!r}")
+        self.stale_trial_seconds = stale_trial_seconds
+        self.identity: Mapping | None = None  # what a worker's search has to equal, see identity.py
+
+    @locked
+    def create_trial(self, tuner_id):
+        """As JournalledOracle's, after trials without an answer were taken back."""
+        self._take_back_stale(asking=tuner_id)
+        return super().create_trial(tuner_id)
+
+    @locked
+    def end_trial(self, trial):
+        """As JournalledOracle's; the reason of a failure may come as a hyperparameter value from another process."""
+        trial.message = trial.message or trial.hyperparameters.values.get(REASON)
+        super().end_trial(trial)
+
+    @locked
+    def give_up(self, tuner_id: str) -> None:
+        """Expects nothing more of `tuner_id`: the trial it has in hand is the next to be handed out."""
+        self.tuner_ids.discard(tuner_id)
+        trial = self.ongoing_trials.pop(tuner_id, None)
+        in_hand = [other.trial_id for other in self.ongoing_trials.values()]
+        if trial is not None and trial.trial_id not in in_hand:
+            logger.warning("trial %s is taken back from %s", trial.trial_id, tuner_id)
+            self._generations.repeat(trial.trial_id)
+
+    @locked
+    def is_over(self) -> bool:
+        """Whether there is nothing left to hand out, at the search's end or after `failure`; needs no worker to ask."""
+        self._open()
+        return self._refill() == TrialStatus.STOPPED
+
+    @locked
+    def dismiss(self) -> None:
+        """Expects nothing more of anybody: KerasTuner's chief ends when it waits for nobody."""
+        self.tuner_ids.clear()
+        self.ongoing_trials.clear()
+
+    def get_space(self):
+        """A copy of the hyperparameters; on a chief, with its search's identity as a fixed one."""
+        space = super().get_space()
+        if self.identity is not None:
+            space.Fixed(IDENTITY, json.dumps(self.identity))
+        return space
+
+    def _take_back_stale(self, asking: str) -> None:
+        if self.stale_trial_seconds is None:
+            return
+        limit = time.monotonic() - self.stale_trial_seconds
+        for tuner_id, trial in list(self.ongoing_trials.items()):
+            if tuner_id != asking and self._started[trial.trial_id] < limit:
+                logger.warning("%s has not answered for %g s", tuner_id, self.stale_trial_seconds)
+                self.give_up(tuner_id)
