@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from scarlet_tf import logs
 from scarlet_tf.cluster import is_writer
 from scarlet_tf.errors import InputError
+from scarlet_tf.report.comparison import print_comparison
 from scarlet_tf.report.summary import print_figures, print_summary, print_verification
 
 _STAGE_HELP = {
@@ -109,6 +110,8 @@ def _add_stage(commands, name: str, text: str) -> None:
     command = _add_command(commands, name, text, example, _stage)
     command.set_defaults(stage=name, max_hours=None)
     _add_config(command, required=True)
+    if name == "search":
+        _add_compare(command)
     if name in ("train-supernet", "retrain"):
         _add_max_hours(command, "training")
     if name == "search":
@@ -119,6 +122,25 @@ def _add_stage(commands, name: str, text: str) -> None:
             help="the search ends within H hours, with the best so far; 0 takes what was evaluated already; the same command"
             " without it goes on",
         )
+
+
+def _add_compare(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(handler=_search)
+    group = command.add_argument_group(
+        "comparison", "hypervolume against evaluations of several searches, in compare/ of the run folder; resumable"
+    )
+    group.add_argument("--compare", action="store_true", help="compare searches instead of running the run's own")
+    group.add_argument("--seeds", type=int, nargs="+", metavar="N", help="of the searches (default: 0 1 2)")
+    group.add_argument(
+        "--algorithms",
+        nargs="+",
+        metavar="NAME",
+        help="some of random, nsga2_plain, nsga2 (as configured), keras_tuner_random, keras_tuner_bayesian (default: all but"
+        " the last, whose trials take seconds)",
+    )
+    group.add_argument(
+        "--evaluations", type=int, metavar="N", help="of each search (default: population_size * generations)"
+    )
 
 
 def _add_rank(commands) -> None:
@@ -244,6 +266,21 @@ def _stage(arguments: argparse.Namespace) -> None:
         figures = pipeline.run_stage(arguments.stage, config, run_dir, arguments.config, max_hours=arguments.max_hours)
     if is_writer(arguments.stage):
         _show(arguments, figures, functools.partial(print_figures, arguments.stage))
+
+
+def _search(arguments: argparse.Namespace) -> None:
+    options = {name: getattr(arguments, name) for name in ("algorithms", "seeds", "evaluations")}
+    given = {name: value for name, value in options.items() if value is not None}
+    if not arguments.compare:
+        if given:
+            raise InputError(f"--{next(iter(given))}: expected --compare with it")
+        _stage(arguments)
+        return
+    with _run_folder(arguments) as (config, run_dir):
+        from scarlet_tf import pipeline
+
+        figures = pipeline.run_comparison(config, run_dir, arguments.config, **given)
+    _show(arguments, figures, print_comparison)
 
 
 def _rank(arguments: argparse.Namespace) -> None:

@@ -20,11 +20,17 @@ logs.quiet_frameworks()  # before anything imports TensorFlow
 
 from scarlet_tf.errors import InputError  # noqa: E402
 from scarlet_tf.pipeline.claim import alone_in  # noqa: E402
-from studies import curves, one_shot, ranking, similarity  # noqa: E402
+from studies import curves, one_shot, ranking, searching, similarity  # noqa: E402
 from studies.settings import load_study  # noqa: E402
 from studies.workshop import Workshop  # noqa: E402
 
-RUN = {"one_shot": one_shot.run, "curves": curves.run, "similarity": similarity.run, "ranking": ranking.run}
+RUN = {
+    "one_shot": one_shot.run,
+    "curves": curves.run,
+    "similarity": similarity.run,
+    "ranking": ranking.run,
+    "search": searching.run,
+}
 
 
 def main(argv=None) -> int:

@@ -22,9 +22,9 @@ MAY_DIFFER = frozenset(
     {
         "data.memory_bytes",
         "retrain.checkpoint_seconds",
-        "search.stale_trial_minutes",
         "search.evaluation_group",
         "search.evaluation_memory_mib",
+        "search.stale_trial_minutes",
         "supernet.checkpoint_seconds",
         "supernet.csv",
         "supernet.execution",

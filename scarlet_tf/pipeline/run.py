@@ -18,7 +18,7 @@ from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.search.objectives import Figures, check_feasible
+from scarlet_tf.search.objectives import figures_and_goals
 from scarlet_tf.training.distillation import load_teacher
 from scarlet_tf.training.distribution import copy_variables
 from scarlet_tf.training.inputs import plain as without_policy
@@ -116,9 +116,9 @@ def open_run(config: Config, folder, strategy=None, max_hours: float | None = No
 
 def _check_budget(run: Run) -> None:
     """The search refuses an impossible budget when it is made, so it is made once before anything is trained."""
-    search, size, classes = run.config.search, run.config.data.image_size, run.data.num_classes
-    figures = Figures(cost_table(run.config.space, size, classes), search.metric_table(run.config.space, size, classes))
-    check_feasible(figures, search.objectives())
+    search = run.config.search
+    costs = cost_table(run.config.space, run.config.data.image_size, run.data.num_classes)
+    figures, _ = figures_and_goals(costs, **search.objective_settings(costs))
     budget, greatest = search.max_multiply_adds, figures.bounds["multiply_adds"][1]
     if (
         budget is not None and budget > greatest and not (run.folder / "config.yaml").exists()

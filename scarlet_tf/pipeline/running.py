@@ -7,13 +7,15 @@ import itertools
 import logging
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from scarlet_tf.cluster import VARIABLE, is_writer, read_tf_config, search_role
+from scarlet_tf.comparison.variants import DEFAULT
 from scarlet_tf.config import Config, check_run_dir
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.pipeline.claim import alone_in
+from scarlet_tf.pipeline.comparing import compare_searches
 from scarlet_tf.pipeline.ranking import check_ranking, rank_networks
 from scarlet_tf.pipeline.run import Run, open_run
 from scarlet_tf.pipeline.stages import STAGES, Stage
@@ -73,6 +75,23 @@ def run_ranking(config: Config, folder) -> dict:
         _do(run, STAGES["train-supernet"])
         with _timed(run, "rank"):
             return rank_networks(run)
+
+
+def run_comparison(
+    config: Config,
+    folder,
+    config_path="CONFIG",
+    algorithms: Sequence[str] = DEFAULT,
+    seeds: Sequence[int] = (0, 1, 2),
+    evaluations: int | None = None,
+) -> dict:
+    """Compares searches on the run's supernet, which has to be trained; returns the figures. See `compare`."""
+    with alone_in(folder):
+        check_run_dir(folder, config)
+        _check_predecessors("search", Run(config, folder), config_path)
+        run = open_run(config, folder)
+        with _timed(run, "compare"):
+            return compare_searches(run, algorithms, seeds, evaluations)
 
 
 def _check_predecessors(name: str, run: Run, config_path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.objectives import Figures, Objectives, check_feasible, key_of, show
+from scarlet_tf.search.objectives import Figures, Objectives, key_of, show
 
 # Uniform draws tried for each individual that is wanted, before draws out of bounds are brought nearer step by step.
 DRAWS_PER_INDIVIDUAL = 100
@@ -18,14 +18,10 @@ MATING_ROUNDS = 10
 
 
 class Budget:
-    """The bounds of `objectives` on what costs or a table say of genomes, before anything is evaluated.
-
-    Raises InputError for a bound that no network of the space keeps.
-    """
+    """The bounds of `objectives` on what costs or a table say of genomes, before anything is evaluated."""
 
     def __init__(self, figures: Figures, objectives: Objectives):
         self.figures, self.objectives = figures, objectives
-        check_feasible(figures, objectives)
         self._limits = {name: value for name, value in objectives.limits.items() if name in figures.names}
         self._floors = {name: value for name, value in objectives.floors.items() if name in figures.names}
         self._bounded = list(dict.fromkeys([*self._limits, *self._floors]))
@@ -34,13 +30,13 @@ class Budget:
         """Whether each of genomes [N, num_layers] is within the bounds, bool [N]."""
         return self.objectives.meets(self.figures.of(genomes))
 
-    def sample(self, wanted: int, rng) -> np.ndarray:
-        """`wanted` genomes under budget, [wanted, num_layers], distinct where that many can be found.
+    def sample(self, wanted: int, rng, known=()) -> np.ndarray:
+        """`wanted` genomes under budget, [wanted, num_layers], distinct and not in `known` where so many can be found.
 
         Uniform draws that meet the budget come first. When a tight budget refuses nearly all of them, random draws
         are brought nearer step by step until they meet it: no longer uniform, but bounded and spread over layers.
         """
-        found = Distinct(wanted)
+        found = Distinct(wanted, known)
         for _ in range(DRAWS_PER_INDIVIDUAL):
             draws = self._draw(wanted, rng)
             found.extend(draws[self.met_by(draws)])

@@ -27,6 +27,7 @@ class Generations:
         self.first_task = 0  # number of the present generation's first task
         self.queue: collections.deque[str] = collections.deque()  # ids of tasks to hand out
         self._task_of: dict[str, str] = {}  # architecture -> id of the task that gave its result
+        self._encoded: tuple = (None, [])  # the pending genomes and their canonical strings
 
     @property
     def complete(self) -> bool:
@@ -131,4 +132,6 @@ class Generations:
 
     def _pending(self) -> list[str]:
         pending = self.algorithm.pending
-        return [] if pending is None else encode(pending)
+        if pending is not self._encoded[0]:  # every trial asks for it, and it is the same for a generation
+            self._encoded = (pending, [] if pending is None else encode(pending))
+        return self._encoded[1]

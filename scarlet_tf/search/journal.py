@@ -27,14 +27,14 @@ SECONDS_BETWEEN_SYNCS = 1.0
 
 
 class Journal:
-    """`folder`/trials.jsonl and `folder`/state.json of one search.
+    """`folder`/trials.jsonl (or `trials`) and `folder`/state.json of one search.
 
     The first line of trials.jsonl and a key of state.json hold `fingerprint`, plain JSON that names the search:
     files of another search are refused with an InputError that names the file and the first difference.
     """
 
-    def __init__(self, folder, fingerprint: Mapping):
-        self.trials_path = pathlib.Path(folder) / TRIALS
+    def __init__(self, folder, fingerprint: Mapping, trials: str = TRIALS):
+        self.trials_path = pathlib.Path(folder) / trials
         self.state_path = pathlib.Path(folder) / STATE
         try:
             # As JSON reads it back, so that a tuple equals the list that it is written as.

@@ -18,7 +18,7 @@ from scarlet_tf.search.checks import check_settings
 from scarlet_tf.search.front import HypervolumeBox
 from scarlet_tf.search.genomes import decode, encode
 from scarlet_tf.search.mutation import Mutation, MutationContext, UniformMutation
-from scarlet_tf.search.objectives import Figures, make_objectives
+from scarlet_tf.search.objectives import figures_and_goals
 from scarlet_tf.search.selection import WeightedSurvival, tournament
 
 STATE_VERSION = 2
@@ -62,8 +62,8 @@ class WeightedNSGA2:
         check_settings(population_size, generations, max_multiply_adds, min_accuracy, seed)
         self.costs, self.space = costs, costs.space
         self.population_size, self.generations = int(population_size), int(generations)
-        self.figures = Figures(costs, table)
-        self.goals = make_objectives(weights, max_multiply_adds, min_accuracy, limits, floors, directions)
+        bounds = (max_multiply_adds, min_accuracy)
+        self.figures, self.goals = figures_and_goals(costs, *bounds, weights, limits, floors, directions, table)
         self.mutation = mutation if mutation is not None else UniformMutation()
 
         self._budget = Budget(self.figures, self.goals)
@@ -127,21 +127,13 @@ class WeightedNSGA2:
         evaluated = [None if result is None else self.goals.check(result, computed) for result in results]
         # First, because it may be a user's code: where it fails, the search itself has not changed yet.
         self.mutation.tell(genomes.copy(), results)
-        self._survive(genomes, self._with_figures(genomes, evaluated))
+        self._survive(genomes, self.figures.complete(genomes, evaluated))
         self._pending = None
         self.generation += len(genomes) // self.population_size
         self.evaluations += len(genomes)
         self.hypervolume.append(self._box.measure(self.objectives[self.front]))
         if hasattr(self.mutation, "survived"):
             self.mutation.survived(self.genomes.copy(), self.genomes[self.front])
-
-    def _with_figures(self, genomes, evaluated: Sequence[Mapping | None]) -> list[dict | None]:
-        """All metrics of genomes, those that took an evaluation and those that did not."""
-        figures = self.figures.of(genomes)
-        return [
-            None if found is None else {**found, **{name: values[i].item() for name, values in figures.items()}}
-            for i, found in enumerate(evaluated)
-        ]
 
     def _scored(self, metrics: Sequence[Mapping | None]) -> tuple[np.ndarray, np.ndarray]:
         """Objectives [N, M] and violations of the bounds [N]; a failed evaluation scores 0 in everything."""
@@ -186,6 +178,15 @@ class WeightedNSGA2:
         return {"accuracy": None, **self.figures.of_one(self.genomes[index].tolist())} if found is None else dict(found)
 
     # -- state ----------------------------------------------------------------------------------------------
+
+    def get_config(self) -> dict:
+        """Plain JSON that tells one search from another; `generations`, which may be raised, is no part of it."""
+        return {
+            "population_size": self.population_size,
+            **self.goals.get_config(),
+            "table": self.figures.fingerprint,
+            "mutation": self.mutation.get_config(),
+        }
 
     def state_dict(self) -> dict:
         """Everything that the rest of the search depends on, in plain JSON types.

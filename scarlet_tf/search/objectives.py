@@ -115,7 +115,7 @@ class Objectives:
             found[name] = float(value)
         return found
 
-    def to_dict(self) -> dict:
+    def get_config(self) -> dict:
         """Plain JSON, by the configuration's keys, that tells one set of objectives from another."""
         limits, floors = dict(self.limits), dict(self.floors)
         return {
@@ -140,6 +140,11 @@ class Figures:
         self.names = (*costs.names, *(table.names if table else ()))
 
     @property
+    def fingerprint(self) -> str | None:
+        """Names the table; None without one."""
+        return self.table.fingerprint if self.table else None
+
+    @property
     def bounds(self) -> dict[str, tuple[float, float]]:
         """{name: (least, greatest)} in the space."""
         return {**self.costs.bounds, **(self.table.bounds if self.table else {})}
@@ -153,6 +158,14 @@ class Figures:
         if self.table is None:
             return dict(zip(self.costs.names, self.costs.count_one(genome), strict=True))
         return {name: values[0].item() for name, values in self.of(np.array([genome])).items()}
+
+    def complete(self, genomes, evaluated: Sequence[Mapping | None]) -> list[dict | None]:
+        """All metrics of genomes [N, num_layers], those that took an evaluation and those that did not; None: it failed."""
+        figures = self.of(genomes)
+        return [
+            None if found is None else {**found, **{name: values[i].item() for name, values in figures.items()}}
+            for i, found in enumerate(evaluated)
+        ]
 
     def reach(self, names: Sequence[str]) -> str:
         """Which values of some metrics the space can have, in words."""
@@ -175,6 +188,23 @@ def make_objectives(weights, max_multiply_adds, min_accuracy, limits=None, floor
     if min_accuracy is not None:
         floors["accuracy"] = float(min_accuracy)
     return Objectives(weights, limits, floors, directions)
+
+
+def figures_and_goals(
+    costs: CostTable,
+    max_multiply_adds: float | None,
+    min_accuracy: float | None,
+    weights: Mapping[str, float] | Sequence[float] = tuple(PUBLISHED_WEIGHTS.values()),
+    limits: Mapping[str, float] | None = None,
+    floors: Mapping[str, float] | None = None,
+    directions: Mapping[str, str] | None = None,
+    table: MetricTable | None = None,
+) -> tuple[Figures, Objectives]:
+    """What any search is made of: InputError for bounds that are bad, or that no network of the space keeps."""
+    figures = Figures(costs, table)
+    goals = make_objectives(weights, max_multiply_adds, min_accuracy, limits, floors, directions)
+    check_feasible(figures, goals)
+    return figures, goals
 
 
 def key_of(bound: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""WeightedNSGA2Oracle: the search as a KerasTuner Oracle, one trial an architecture and one ask a generation."""
+"""A search as a KerasTuner Oracle: one trial an architecture and one ask a generation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import keras_tuner
 
 from scarlet_tf.cost import cost_table
 from scarlet_tf.metric_table import MetricTable
+from scarlet_tf.search.algorithm import Algorithm
 from scarlet_tf.search.checks import check_settings
 from scarlet_tf.search.front import Candidate, front_of
 from scarlet_tf.search.generations import Generations
@@ -23,8 +24,8 @@ from scarlet_tf.space import Architecture, SearchSpace
 OBJECTIVE = keras_tuner.Objective("accuracy", "max")
 
 
-class WeightedNSGA2Oracle(SharedOracle):
-    """Constrained and weighted NSGA-II as a KerasTuner Oracle.
+class ArchitectureOracle(SharedOracle):
+    """Any search of architectures as a KerasTuner Oracle.
 
     A trial's hyperparameters `layer_00`, `layer_01`, ... are the choice indices of one architecture, its result
     {"accuracy": 0..1}. Costs are counted here. While the last trials of a generation run, further workers are told
@@ -35,73 +36,33 @@ class WeightedNSGA2Oracle(SharedOracle):
     those of the present generation are not journalled: the same command runs them again once the cause is gone.
 
     Everything is kept in trials.jsonl and state.json of the project's folder (see journal.py), loaded on first use.
-    They belong to this space, budget, population, weights, floor, mutation, seed and `context` (any plain JSON, such
-    as a checkpoint's hash); another search's files are refused with InputError. `generations` alone may change: a
-    finished search goes on when it is raised. A process keeps others out of the folder until its search has ended.
+    They belong to this space, seed, `context` (any plain JSON, such as a checkpoint's hash) and to what the algorithm's
+    `get_config` says; another search's files are refused with InputError. A process keeps others out of the folder
+    until its search has ended.
 
     Args:
-        space: the SearchSpace.
-        weights: of accuracy, multiply-adds and params in the crowding distance; or {metric: weight} of any metrics.
-        max_multiply_adds: every candidate costs less than this; None for no limit.
-        min_accuracy: candidates have to exceed it; None for no floor.
-        limits, floors: {metric: value} that candidates stay below, or exceed; on params, on a table's metrics, or on
-            what evaluations answer besides.
-        directions: {metric: "min" | "max"}; by default accuracy and params are maximised, all else is minimised.
-        table: a MetricTable that predicts further metrics, such as latency.
-        seed: an integer >= 0.
-        input_size: pixels that costs are counted at; the space's own by default.
-        num_classes: classes that costs are counted with.
-        mutation: a Mutation; the published hierarchical one by default, see MutationConfig.
+        algorithm: a new one, which takes up the state that is found in the folder.
+        seed: the one that it was made with.
         stale_trial_seconds: a trial without an answer for so long is handed to the next worker that asks, too; the
             first answer counts. None: never.
-
-    Raises InputError for settings out of range and for a budget that no network of the space meets.
     """
 
     def __init__(
         self,
-        space: SearchSpace,
-        population_size: int = 70,
-        generations: int = 120,
-        weights: Mapping[str, float] | Sequence[float] = (0.4, 0.4, 0.2),
-        max_multiply_adds: float | None = 500e6,
-        min_accuracy: float | None = None,
+        algorithm: Algorithm,
         seed: int = 0,
-        input_size: int | None = None,
-        num_classes: int = 1000,
-        mutation: Mutation | None = None,
         context: Mapping | str | None = None,
         max_retries_per_trial: int = 1,
         max_consecutive_failed_trials: int = 3,
-        limits: Mapping[str, float] | None = None,
-        floors: Mapping[str, float] | None = None,
-        directions: Mapping[str, str] | None = None,
-        table: MetricTable | None = None,
         stale_trial_seconds: float | None = None,
     ):
-        self.space, self.context = space, context
-        self.costs = cost_table(space, input_size or space.input_size, num_classes)
-        check_settings(population_size, generations, max_multiply_adds, min_accuracy, seed)
-        mutation = mutation if mutation is not None else MutationConfig().build(space, seed)
-        self.algorithm = WeightedNSGA2(
-            self.costs,
-            population_size,
-            generations,
-            weights,
-            max_multiply_adds,
-            min_accuracy,
-            mutation,
-            seed,
-            limits,
-            floors,
-            directions,
-            table,
-        )
+        self.algorithm, self.context = algorithm, context
+        self.costs, self.space = algorithm.costs, algorithm.costs.space
         super().__init__(
-            TrialMaker(space),
-            Generations(self.algorithm),
+            TrialMaker(self.space),
+            Generations(algorithm),
             objective=OBJECTIVE,
-            max_trials=self.algorithm.total_evaluations,
+            max_trials=algorithm.total_evaluations,
             seed=seed or 1,  # for 0 the base class draws one from Python's global random state
             max_retries_per_trial=max_retries_per_trial,
             max_consecutive_failed_trials=max_consecutive_failed_trials,
@@ -111,7 +72,7 @@ class WeightedNSGA2Oracle(SharedOracle):
 
     @property
     def hypervolume(self) -> list[float]:
-        """One value a tell, of the population's first front, 0..1; see HypervolumeBox."""
+        """One value a tell, 0..1, of the algorithm's first front; see HypervolumeBox."""
         return list(self.algorithm.hypervolume)
 
     @property
@@ -123,7 +84,7 @@ class WeightedNSGA2Oracle(SharedOracle):
     def operator_statistics(self) -> dict:
         """What the mutation counted of its operators, plain JSON; empty for one that counts nothing."""
         self._open()
-        statistics = getattr(self.algorithm.mutation, "statistics", dict)
+        statistics = getattr(getattr(self.algorithm, "mutation", None), "statistics", dict)
         return statistics()
 
     def remaining_trials(self) -> int:
@@ -152,16 +113,12 @@ class WeightedNSGA2Oracle(SharedOracle):
 
     def fingerprint(self) -> dict:
         """Plain JSON that names the search: files with another one are refused."""
-        algorithm, table = self.algorithm, self.algorithm.figures.table
         return {
             "space": f"{self.space.name} {self.space.fingerprint}",
             "input_size": self.costs.input_size,
             "num_classes": self.costs.num_classes,
             "objective": f"{self.objective.direction} {self.objective.name}",
-            "population_size": algorithm.population_size,
-            **algorithm.goals.to_dict(),
-            "table": table.fingerprint if table else None,
-            "mutation": algorithm.mutation.get_config(),
+            **self.algorithm.get_config(),
             "seed": int(self.seed),
             "context": self.context,
         }
@@ -176,3 +133,53 @@ class WeightedNSGA2Oracle(SharedOracle):
         own = ("accuracy", "multiply_adds", "params")
         others = {name: value for name, value in result.items() if name not in own}
         return Candidate(Architecture(decode(line), self.space), *(result[name] for name in own), others)
+
+
+class WeightedNSGA2Oracle(ArchitectureOracle):
+    """Constrained and weighted NSGA-II as a KerasTuner Oracle; see WeightedNSGA2 and ArchitectureOracle.
+
+    Its files belong to everything but `generations`: a finished search goes on when that is raised.
+
+    Args:
+        space: the SearchSpace.
+        weights: of accuracy, multiply-adds and params in the crowding distance; or {metric: weight} of any metrics.
+        max_multiply_adds: every candidate costs less than this; None for no limit.
+        min_accuracy: candidates have to exceed it; None for no floor.
+        limits, floors: {metric: value} that candidates stay below, or exceed; on params, on a table's metrics, or on
+            what evaluations answer besides.
+        directions: {metric: "min" | "max"}; by default accuracy and params are maximised, all else is minimised.
+        table: a MetricTable that predicts further metrics, such as latency.
+        seed: an integer >= 0.
+        input_size: pixels that costs are counted at; the space's own by default.
+        num_classes: classes that costs are counted with.
+        mutation: a Mutation; the published hierarchical one by default, see MutationConfig.
+        options: `context` and the others of ArchitectureOracle.
+
+    Raises InputError for settings out of range and for a budget that no network of the space meets.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        population_size: int = 70,
+        generations: int = 120,
+        weights: Mapping[str, float] | Sequence[float] = (0.4, 0.4, 0.2),
+        max_multiply_adds: float | None = 500e6,
+        min_accuracy: float | None = None,
+        seed: int = 0,
+        input_size: int | None = None,
+        num_classes: int = 1000,
+        mutation: Mutation | None = None,
+        limits: Mapping[str, float] | None = None,
+        floors: Mapping[str, float] | None = None,
+        directions: Mapping[str, str] | None = None,
+        table: MetricTable | None = None,
+        **options,
+    ):
+        check_settings(population_size, generations, max_multiply_adds, min_accuracy, seed)
+        costs = cost_table(space, input_size or space.input_size, num_classes)
+        mutation = MutationConfig().build(space, seed) if mutation is None else mutation
+        bounds = (max_multiply_adds, min_accuracy)
+        metrics = {"limits": limits, "floors": floors, "directions": directions, "table": table}
+        algorithm = WeightedNSGA2(costs, population_size, generations, weights, *bounds, mutation, seed, **metrics)
+        super().__init__(algorithm, seed, **options)

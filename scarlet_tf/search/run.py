@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, ClassVar
 
 from scarlet_tf import files
 from scarlet_tf.cluster import search_role
+from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.metric_table import MetricTable
+from scarlet_tf.search.algorithms import new_algorithm
 from scarlet_tf.search.checks import check_settings
 from scarlet_tf.search.front import Candidate
 from scarlet_tf.search.mutation import Mutation
 from scarlet_tf.search.mutation_config import MutationConfig, as_config
 from scarlet_tf.search.objectives import Objectives, make_objectives
-from scarlet_tf.search.picks import Picks, check_picks, pick_models
+from scarlet_tf.search.picks import check_picks, pick_models
 
 if TYPE_CHECKING:
-    from scarlet_tf.search.oracle import WeightedNSGA2Oracle
+    from scarlet_tf.search.oracle import ArchitectureOracle
 
 logger = logging.getLogger("scarlet_tf")
 PARETO_VERSION = 1
@@ -32,6 +34,8 @@ PARETO_VERSION = 1
 class SearchConfig:
     """Settings of the search; the defaults are the published ones where there are any.
 
+    algorithm: nsga2; or a baseline: random (uniform draws), keras_tuner_random or keras_tuner_bayesian (KerasTuner's
+        oracles for accuracy alone, see KerasTunerSearch; the latter takes seconds a trial after some hundred).
     population_size, generations: N and the number of generations; N * generations evaluations in all.
     weights: in the crowding distance, {metric: weight} or three numbers for accuracy, multiply-adds and params; the metrics
         are the objectives.
@@ -45,12 +49,13 @@ class SearchConfig:
         see pick_models.
     recalibration_batches: training batches for BN recalibration of each path; 0 evaluates with running statistics.
     validation_batch_size: images a batch, in evaluation and recalibration.
-    stale_trial_minutes: with several workers, a model that one of them has not answered for in this time is given to
-        another one, too; null: never.
     evaluation_group: the most models evaluated together, and so the most that an interruption loses.
     evaluation_memory_mib: what such a group may take; see Evaluator. No result depends on these two.
+    stale_trial_minutes: with several workers, a model that one of them has not answered for in this time is given to
+        another one, too; null: never.
     """
 
+    algorithm: str = "nsga2"
     population_size: int = 70
     generations: int = 120
     weights: dict[str, float] | tuple[float, ...] = (0.4, 0.4, 0.2)
@@ -65,9 +70,9 @@ class SearchConfig:
     seed: int = 0
     recalibration_batches: int = 20
     validation_batch_size: int = 128
-    stale_trial_minutes: float | None = None
     evaluation_group: int = 70
     evaluation_memory_mib: int = 1024
+    stale_trial_minutes: float | None = None
 
     __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
 
@@ -96,9 +101,12 @@ class SearchConfig:
         bounds = (self.max_multiply_adds, self.min_accuracy, self.limits, self.floors)
         return make_objectives(self.weights, *bounds, self.directions)
 
-    def metric_table(self, space, input_size: int, num_classes: int) -> MetricTable | None:
-        """The table of the file that `table` names."""
-        return None if self.table is None else MetricTable.load(self.table, space, input_size, num_classes)
+    def objective_settings(self, costs: CostTable) -> dict:
+        """What every algorithm takes beside its own settings; reads the file that `table` names."""
+        names = ("weights", "max_multiply_adds", "min_accuracy", "limits", "floors", "directions")
+        path, place = self.table, (costs.space, costs.input_size, costs.num_classes)
+        table = None if path is None else MetricTable.load(path, *place)
+        return {**{name: getattr(self, name) for name in names}, "table": table}
 
     @classmethod
     def from_dict(cls, data: Mapping) -> SearchConfig:
@@ -158,32 +166,16 @@ def search(
     Raises InputError for settings out of range, for a budget that the space cannot meet, for a journal of another
     search, and when no model exceeds `min_accuracy`.
     """
-    from scarlet_tf.search.oracle import WeightedNSGA2Oracle  # imports TensorFlow, which configs do without
+    from scarlet_tf.search.oracle import ArchitectureOracle  # imports TensorFlow, which configs do without
     from scarlet_tf.search.tuner import SupernetTuner
 
     config = _as_config(config)
     # What a model scores depends on these too, so a journal belongs to them.
-    options = {
-        "recalibration_batches": config.recalibration_batches,
-        "batch_size": config.validation_batch_size,
-        "seed": config.seed,
-    }
-    input_size, num_classes = input_size or _side(supernet.image_shape), num_classes or supernet.num_classes
-    oracle = WeightedNSGA2Oracle(
-        supernet.space,
-        population_size=config.population_size,
-        generations=config.generations,
-        weights=config.weights,
-        max_multiply_adds=config.max_multiply_adds,
-        min_accuracy=config.min_accuracy,
+    options = evaluator_options(config)
+    costs = cost_table(supernet.space, input_size or side_of(supernet), num_classes or supernet.num_classes)
+    oracle = ArchitectureOracle(
+        new_algorithm(config, costs, mutation),
         seed=config.seed,
-        input_size=input_size,
-        num_classes=num_classes,
-        limits=config.limits,
-        floors=config.floors,
-        directions=config.directions,
-        table=config.metric_table(supernet.space, input_size, num_classes),
-        mutation=mutation if mutation is not None else config.mutation.build(supernet.space, config.seed),
         context={"caller": context, **options},
         stale_trial_seconds=None if config.stale_trial_minutes is None else 60 * config.stale_trial_minutes,
     )
@@ -194,11 +186,7 @@ def search(
         project_name="search",
         evaluator=evaluator,
         recalibration_data=recalibration_data,
-        evaluator_options={
-            **options,
-            "group_size": config.evaluation_group,
-            "memory_mib": config.evaluation_memory_mib,
-        },
+        evaluator_options={**options, **evaluator_grouping(config)},
     )
     tuner.search(validation_data, max_hours=max_hours)
     if search_role() == "worker":
@@ -218,14 +206,31 @@ def _as_config(config) -> SearchConfig:
     raise InputError(f"search: expected a SearchConfig or a mapping, got {type(config).__name__}")
 
 
-def _side(image_shape) -> int:
-    height, width = image_shape[:2]
+def evaluator_grouping(config: SearchConfig) -> dict:
+    """How many models the default Evaluator measures together; no result depends on it."""
+    return {"group_size": config.evaluation_group, "memory_mib": config.evaluation_memory_mib}
+
+
+def evaluator_options(config: SearchConfig) -> dict:
+    """How the default Evaluator measures, in plain JSON types; results depend on it."""
+    return {
+        "recalibration_batches": config.recalibration_batches,
+        "batch_size": config.validation_batch_size,
+        "seed": config.seed,
+    }
+
+
+def side_of(supernet) -> int:
+    """Pixels of a side of the supernet's images; InputError where they are not square."""
+    height, width = supernet.image_shape[:2]
     if height != width:
-        raise InputError(f"supernet.image_shape: expected square images to count costs at, got {tuple(image_shape)}")
+        raise InputError(
+            f"supernet.image_shape: expected square images to count costs at, got {tuple(supernet.image_shape)}"
+        )
     return height
 
 
-def _result(oracle: WeightedNSGA2Oracle, picks: Picks) -> SearchResult:
+def _result(oracle: ArchitectureOracle, picks: Picks) -> SearchResult:
     front, goals = oracle.pareto_front(), oracle.algorithm.goals
     if not front:
         evaluated = oracle.evaluated()
@@ -236,7 +241,7 @@ def _result(oracle: WeightedNSGA2Oracle, picks: Picks) -> SearchResult:
     return SearchResult(front, list(picked.values()), list(picked), *found)
 
 
-def _to_json(oracle: WeightedNSGA2Oracle, result: SearchResult) -> str:
+def _to_json(oracle: ArchitectureOracle, result: SearchResult) -> str:
     """One line a model, for people who read it and tools that compare it."""
     head = {
         "version": PARETO_VERSION,

@@ -35,6 +35,10 @@ class TrialMaker:
         hyperparameters.values = dict(values)
         return Trial(hyperparameters, trial_id=trial_id, status=status)
 
+    def choices(self, trial: Trial) -> tuple[int, ...]:
+        """The choice indices of a trial's architecture."""
+        return tuple(int(trial.hyperparameters.values[name]) for name in self._names)
+
     def line(self, trial: Trial) -> str:
         """The canonical string of a trial's architecture."""
         return ",".join(str(trial.hyperparameters.values[name]) for name in self._names)

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 
+import keras_tuner
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.errors import FatalError, FatalRuntimeError
@@ -16,9 +17,10 @@ from scarlet_tf.progress import Bar, progress_bar
 from scarlet_tf.search.checks import BadMetrics, checked_accuracy
 from scarlet_tf.search.chief import serve
 from scarlet_tf.search.client import PatientClient
+from scarlet_tf.search.hosting import hosted
 from scarlet_tf.search.identity import check_identity, identity
 from scarlet_tf.search.leash import follow_launcher
-from scarlet_tf.search.oracle import WeightedNSGA2Oracle
+from scarlet_tf.search.oracle import ArchitectureOracle
 from scarlet_tf.search.trials import REASON
 
 logger = logging.getLogger("scarlet_tf")
@@ -26,7 +28,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds between two requests of an idl
 
 
 class SupernetTuner(BaseTuner):
-    """Runs a WeightedNSGA2Oracle's trials with one Evaluator; no model is built and no checkpoint kept for a trial.
+    """Runs an oracle's trials with one Evaluator; no model is built and no checkpoint kept for a trial.
 
     `tuner.search(validation_data)` runs to the end of the search, or goes on where an earlier process stopped: the
     oracle's journal in `directory`/`project_name` decides, and no file of the tuner's own is needed. With
@@ -35,7 +37,9 @@ class SupernetTuner(BaseTuner):
     whose chief was killed waits for its restart.
 
     Args:
-        oracle: a WeightedNSGA2Oracle.
+        oracle: a WeightedNSGA2Oracle, or any other of KerasTuner's whose hyperparameters are `layer_00`, `layer_01`, ...
+            and whose objective is the accuracy. The latter needs max_trials and a seed; it is then one part of
+            `tuner.oracle`, which keeps the journal and knows the front (see KerasTunerSearch).
         supernet: a trained Supernet; may be None when `evaluator` is given.
         directory, project_name: where the journal lives.
         evaluator: an object whose `evaluate(choices)` takes a tuple of choice indices and returns
@@ -45,12 +49,13 @@ class SupernetTuner(BaseTuner):
             given to `search`.
         recalibration_data: training images for the default Evaluator's BN recalibration.
         evaluator_options: further keyword arguments of the default Evaluator.
+        max_multiply_adds: the budget for an oracle that has none.
         overwrite: delete an earlier search in the folder; refused on a worker, where it would delete the chief's.
     """
 
     def __init__(
         self,
-        oracle: WeightedNSGA2Oracle,
+        oracle: keras_tuner.Oracle,
         supernet=None,
         directory=None,
         project_name=None,
@@ -58,9 +63,10 @@ class SupernetTuner(BaseTuner):
         recalibration_data=None,
         evaluator_options=None,
         overwrite: bool = False,
+        max_multiply_adds: float | None = None,
     ):
-        if not isinstance(oracle, WeightedNSGA2Oracle):
-            raise InputError(f"oracle: expected a WeightedNSGA2Oracle, got {type(oracle).__name__}")
+        if not isinstance(oracle, ArchitectureOracle):
+            oracle = hosted(oracle, supernet, max_multiply_adds)
         self._role = search_role()
         if overwrite and self._is_worker:
             raise InputError("overwrite: expected False on a worker, got True; it would delete the chief's search")

@@ -106,7 +106,7 @@ def test_images_that_are_not_square_are_refused(tmp_path):
         ({"mutation": {"ratio": 2}}, r"search\.mutation\.ratio: expected a number from 0 to 1, got 2"),
         ({"stale_trial_minutes": 0}, r"search\.stale_trial_minutes: expected a number > 0 or null, got 0"),
         ({"population_size": 0}, r"search\.population_size: expected an integer >= 2, got 0"),
-        ({"popsize": 3}, r"search\.popsize: unknown key; expected one of \['population_size'"),
+        ({"popsize": 3}, r"search\.popsize: unknown key; expected one of \['algorithm', 'population_size'"),
     ],
 )
 def test_bad_settings_are_named(changes, message):

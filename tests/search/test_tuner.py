@@ -191,7 +191,9 @@ def test_without_evaluator_a_supernet_and_data_are_needed(tmp_path):
 
 
 def test_other_oracles_and_overwriting_workers_are_refused(tmp_path, monkeypatch):
-    with pytest.raises(InputError, match="oracle: expected a WeightedNSGA2Oracle, got str"):
+    with pytest.raises(
+        InputError, match="oracle: expected a WeightedNSGA2Oracle or another one of KerasTuner, got str"
+    ):
         SupernetTuner("oracle")
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker0")
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")

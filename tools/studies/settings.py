@@ -12,12 +12,14 @@ from scarlet_tf.config.yaml_reader import override, parse_yaml
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.errors import InputError
 from scarlet_tf.ranking.config import RankingConfig
+from scarlet_tf.search.run import SearchConfig
 from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.training.network import RetrainConfig
 from scarlet_tf.training.settings import check_ranges
 from scarlet_tf.training.supernet import SupernetConfig
 
 _FORBID = {"extra": "forbid"}
+MAX_TABLE = 20_000  # networks that are measured one by one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,11 +63,60 @@ class SimilarityConfig:
         check_ranges("similarity", self, at_least_1=("prefixes", "images"), whole=("seed",))
 
 
+@dataclasses.dataclass(frozen=True)
+class TableConfig:
+    """How accuracies are measured: on `images` validation images, BN recalibrated over so many training batches.
+
+    exhaustive: every network of the space is measured first; else only what a search asks for.
+    """
+
+    images: int = 1000
+    recalibration_batches: int = 4
+    batch_size: int = 128
+    seed: int = 0
+    exhaustive: bool = True
+    __pydantic_config__: ClassVar[dict] = _FORBID
+
+    def __post_init__(self):
+        check_ranges("table", self, at_least_1=("images", "recalibration_batches", "batch_size"), whole=("seed",))
+
+
+@dataclasses.dataclass(frozen=True)
+class ComparisonConfig:
+    """Searches with the seeds 0 .. seeds - 1 that may evaluate so many different networks each.
+
+    algorithms: by name, what each changes in the section `search`; one of them is "random", which the others are
+        measured against. fractions: of the hypervolume of the front of all networks (that were evaluated, where the
+        table is not exhaustive), for each of which it is stated how many evaluations a search needs.
+    """
+
+    algorithms: dict[str, dict[str, Any]]
+    seeds: int = 20
+    evaluations: int = 300
+    fractions: tuple[float, ...] = (0.9, 0.95, 0.99)
+    __pydantic_config__: ClassVar[dict] = _FORBID
+
+    def __post_init__(self):
+        check_ranges("comparison", self, at_least_1=("seeds", "evaluations"))
+        if "random" not in self.algorithms:
+            raise InputError(f"comparison.algorithms: expected random among them, got {', '.join(self.algorithms)}")
+        if not self.fractions or not all(0 < fraction <= 1 for fraction in self.fractions):
+            raise InputError(f"comparison.fractions: expected numbers above 0 up to 1, got {list(self.fractions)}")
+
+    def variant(self, name: str, search: SearchConfig, seed: int) -> SearchConfig:
+        """The settings of one search; InputError for keys and values that no search has."""
+        try:
+            return SearchConfig.from_dict({**vars(search), **self.algorithms[name], "seed": seed})
+        except InputError as error:
+            raise InputError(f"comparison.algorithms.{name}: {error}") from error
+
+
 KINDS: dict[str, dict[str, type]] = {
     "one_shot": {"panel": PanelConfig},
     "curves": {"curves": CurvesConfig, "retrain": RetrainConfig},
     "similarity": {"similarity": SimilarityConfig},
     "ranking": {"ranking": RankingConfig, "retrain": RetrainConfig},
+    "search": {"table": TableConfig, "search": SearchConfig, "comparison": ComparisonConfig},
 }
 _COMMON = ("study", "base", "seeds", "data", "space", "supernet", "supernets")
 
@@ -188,9 +239,26 @@ def _misfits(study: Study) -> list[str]:
         layers, last = study.sections["similarity"].layers, study.space.num_layers - 1
         if not layers or not all(0 <= layer <= last for layer in layers) or study.space.num_choices < 2:
             return [f"similarity.layers: expected layers from 0 to {last} with at least 2 choices, got {list(layers)}"]
+    if study.kind == "search":
+        return _misfits_of_searches(study)
     if study.kind == "ranking":
         try:
             study.sections["ranking"].training(study.sections["retrain"])
         except InputError as error:
             return [str(error)]
     return []
+
+
+def _misfits_of_searches(study: Study) -> list[str]:
+    table, search, comparison = (study.sections[name] for name in ("table", "search", "comparison"))
+    mistakes = []
+    if table.exhaustive and study.space.size > MAX_TABLE:
+        mistakes.append(f"table.exhaustive: expected a space of at most {MAX_TABLE} networks, got {study.space.size}")
+    if comparison.evaluations < search.population_size:
+        mistakes.append(f"comparison.evaluations: expected at least search.population_size, {search.population_size}")
+    for name in comparison.algorithms:
+        try:
+            comparison.variant(name, search, 0)
+        except InputError as error:
+            mistakes.append(str(error))
+    return mistakes

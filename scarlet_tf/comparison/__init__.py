@@ -1,0 +1,1 @@
+"""Searches compared with one another: hypervolume against evaluations, of several algorithms and seeds."""

@@ -1,0 +1,142 @@
+"""compare: how many evaluations each search needs, on one supernet."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from scarlet_tf.comparison.curves import evaluations_to, hypervolume_curve, median, median_figures, ratio_figures
+from scarlet_tf.comparison.plot import save_curves
+from scarlet_tf.comparison.searches import kept_search
+from scarlet_tf.comparison.variants import DEFAULT, variants
+from scarlet_tf.cost import CostTable, cost_table
+from scarlet_tf.errors import InputError
+from scarlet_tf.files import write_json
+from scarlet_tf.search.objectives import figures_and_goals
+from scarlet_tf.search.run import SearchConfig, evaluator_options, side_of
+from scarlet_tf.search.table import EvaluationTable
+
+logger = logging.getLogger("scarlet_tf")
+REFERENCE = "random"  # the search that the others are measured against
+
+
+def compare(
+    supernet,
+    config: SearchConfig,
+    evaluator,
+    run_dir=".",
+    algorithms: Sequence[str] = DEFAULT,
+    seeds: Sequence[int] = (0, 1, 2),
+    evaluations: int | None = None,
+    context: Mapping | str | None = None,
+) -> dict:
+    """Runs every algorithm with every seed on `supernet` and writes `<run_dir>/compare/`: compare.json, hypervolume.png.
+
+    Args:
+        supernet: trained, for square images.
+        config: the run's search; a variant changes only what its name says (variants.py).
+        evaluator: see SupernetTuner. An architecture is evaluated once, whoever asks for it: what it scored is kept in
+            compare/evaluations.jsonl.
+        evaluations: different architectures that each search may have evaluated; by default as many as `config` asks for.
+        context: plain JSON that names the supernet and the data; evaluations of another context are refused.
+
+    Returns what compare.json holds after each seed: see `figures`. Called again, it goes on where it stopped. Raises
+    InputError for bad values.
+    """
+    evaluations = config.population_size * config.generations if evaluations is None else evaluations
+    settings = variants(config, algorithms)
+    costs = cost_table(supernet.space, side_of(supernet), supernet.num_classes)
+    _check(seeds, evaluations, config, costs)
+    folder = pathlib.Path(run_dir) / "compare"
+    measured = {"space": supernet.space.fingerprint, "context": context, **evaluator_options(config)}
+    searches: dict[str, list[dict]] = {name: [] for name in algorithms}
+    with EvaluationTable(folder / "evaluations.jsonl", measured, evaluator) as table:
+        for seed in seeds:
+            for name in algorithms:
+                variant = dataclasses.replace(settings[name], seed=seed)
+                searches[name].append(
+                    kept_search(folder / "searches", measured, name, variant, costs, table, evaluations)
+                )
+            result = figures(searches, seeds, costs, config) | {
+                "space": supernet.space.name,
+                "evaluations": evaluations,
+                "evaluated": len(table),
+                "complete": seed == seeds[-1],
+            }
+            _write(folder, result, searches, costs, config)
+    return result
+
+
+def figures(
+    searches: Mapping[str, Sequence[Mapping]], seeds: Sequence[int], costs: CostTable, config: SearchConfig
+) -> dict:
+    """What the searches, those of each algorithm in the order of `seeds`, come to, in plain JSON types.
+
+    target: the hypervolume that half of the random searches reach (of other ones where there are none, the least that
+    an algorithm's median reaches). algorithms: for each the final hypervolume and the evaluations that the target takes,
+    medians over seeds with 95 % intervals, and the ratio of these evaluations to random's; None: not reached.
+    """
+    curves = curves_of(searches, costs, config)
+    finals = {name: [curve[-1] for curve in some] for name, some in curves.items()}
+    target = median(finals[REFERENCE]) if finals.get(REFERENCE) else min(median(some) for some in finals.values())
+    needed = {name: [evaluations_to(curve, target) for curve in some] for name, some in curves.items()}
+    rows = {}
+    for name, some in curves.items():
+        row = {
+            "seeds": len(some),
+            "evaluations": [len(curve) for curve in some],
+            "hypervolume": median_figures(finals[name]),
+            "evaluations_to_target": median_figures(needed[name]),
+        }
+        if REFERENCE in curves:
+            row["ratio_to_random"] = ratio_figures(needed[name], needed[REFERENCE], len(curves[REFERENCE][0]))
+        row["searches"] = [
+            {
+                "seed": seed,
+                "repeats": search["repeats"],
+                "over_budget": search["over_budget"],
+                "hypervolume": steps(curve),
+            }
+            for seed, search, curve in zip(seeds, searches[name], some, strict=False)
+        ]
+        rows[name] = row
+    return {"bounds": config.objectives().bounds_in_words(), "target": target, "algorithms": rows}
+
+
+def curves_of(searches: Mapping, costs: CostTable, config: SearchConfig) -> dict[str, list[np.ndarray]]:
+    """Hypervolume curves of the searches of each algorithm that has any."""
+    known = figures_and_goals(costs, **config.objective_settings(costs))
+    curve = functools.partial(hypervolume_curve, figures=known[0], goals=known[1])
+    return {name: [curve(search) for search in some] for name, some in searches.items() if some}
+
+
+def steps(curve: np.ndarray) -> list[list[float]]:
+    """[evaluations, hypervolume] of the first evaluation, of each at which the curve rises, and of the last."""
+    rises = np.flatnonzero(np.diff(curve, prepend=-1.0) > 0)
+    places = sorted({*rises.tolist(), len(curve) - 1})
+    return [[place + 1, float(curve[place])] for place in places]
+
+
+def _write(folder: pathlib.Path, result: dict, searches: Mapping, costs: CostTable, config: SearchConfig) -> None:
+    curves = curves_of(searches, costs, config)
+    title = ", ".join([result["space"], *result["bounds"]])
+    save_curves(folder / "hypervolume.png", curves, result["target"], title=title)
+    write_json(folder / "compare.json", result)
+
+
+def _check(seeds: Sequence[int], evaluations: int, config: SearchConfig, costs: CostTable) -> None:
+    figures, goals = figures_and_goals(costs, **config.objective_settings(costs))
+    unknown = set(goals.metrics) - {"accuracy", *figures.names}
+    if unknown:
+        raise InputError(f"search.weights: a comparison evaluates accuracy alone; no table predicts {sorted(unknown)}")
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise InputError(f"--seeds: expected different integers >= 0, got {list(seeds)}")
+    if evaluations < config.population_size:
+        raise InputError(
+            f"--evaluations: expected at least search.population_size, which is {config.population_size}, got {evaluations}"
+        )

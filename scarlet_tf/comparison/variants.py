@@ -1,0 +1,30 @@
+"""The searches that are compared, by name: what each changes in the settings of the run's own search."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.search.mutation_config import MutationConfig
+from scarlet_tf.search.run import SearchConfig
+
+VARIANTS: dict[str, dict] = {
+    "random": {"algorithm": "random"},
+    "nsga2_plain": {"algorithm": "nsga2", "weights": (1.0, 1.0, 1.0), "mutation": MutationConfig(kind="uniform")},
+    "nsga2": {"algorithm": "nsga2"},
+    "keras_tuner_random": {"algorithm": "keras_tuner_random"},
+    "keras_tuner_bayesian": {"algorithm": "keras_tuner_bayesian"},
+}
+# Without keras_tuner_bayesian, whose trials take seconds each, and more the more there were.
+DEFAULT = tuple(name for name in VARIANTS if name != "keras_tuner_bayesian")
+
+
+def variants(config: SearchConfig, names: Sequence[str]) -> dict[str, SearchConfig]:
+    """The settings of each of `names`; InputError for unknown or repeated ones."""
+    for name in names:
+        if name not in VARIANTS:
+            raise InputError(f"--algorithms: expected some of {', '.join(VARIANTS)}, got {name!r}")
+    if not names or len(set(names)) != len(names):
+        raise InputError(f"--algorithms: expected at least one and no repeats, got {list(names)}")
+    return {name: dataclasses.replace(config, **VARIANTS[name]) for name in names}

@@ -1,0 +1,142 @@
+"""KerasTunerSearch: any of KerasTuner's own oracles as an algorithm, as a baseline."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+
+import keras_tuner
+import numpy as np
+from keras_tuner.engine.base_tuner import BaseTuner
+from keras_tuner.engine.trial import Trial, TrialStatus
+
+from scarlet_tf.cost import CostTable
+from scarlet_tf.errors import InputError
+from scarlet_tf.search.recorded import RecordedSearch, Results
+from scarlet_tf.search.trials import TrialMaker
+
+logger = logging.getLogger("scarlet_tf")
+TUNER = "tuner0"
+# Such an oracle knows neither budget nor costs and may ask for what it knows: so many trials for each evaluation, in
+# all, before the search ends without the rest.
+TRIALS_PER_EVALUATION = 10
+
+
+class KerasTunerSearch(RecordedSearch):
+    """Asks an oracle for one network at a time, until it stops or `evaluations` networks were evaluated.
+
+    The oracle does not know the bounds. A network outside those that are known beforehand is answered at once with
+    accuracy 0: that takes no evaluation and does not count as one, and an oracle that learns, learns from it to stay
+    inside. A network that comes again is answered with what is known, and does not count either. `over_budget` and
+    `repeats` say how many there were.
+
+    A restart repeats the oracle's trials with the answers that are known, since its own files do not hold its random
+    state. It has to be new and seeded, therefore. Its files lie in a temporary folder.
+
+    Args:
+        oracle: with `layer_00`, `layer_01`, ... as Choice hyperparameters and the objective accuracy, such as
+            keras_tuner.oracles.BayesianOptimizationOracle.
+        metrics: weights, limits, floors, directions and table as WeightedNSGA2 takes them; for the front, the oracle
+            knows accuracy alone.
+
+    Raises InputError for other oracles, and where the networks on a restart are not those that were saved.
+    """
+
+    def __init__(
+        self,
+        costs: CostTable,
+        oracle: keras_tuner.Oracle,
+        evaluations: int,
+        max_multiply_adds: float | None = None,
+        min_accuracy: float | None = None,
+        **metrics,
+    ):
+        super().__init__(costs, max_multiply_adds, min_accuracy, **metrics)
+        self.oracle, self._evaluations = oracle, evaluations
+        self._make = TrialMaker(costs.space)
+        _check(oracle, self._make)
+        oracle.verbose = 0
+        self._folder = tempfile.TemporaryDirectory(prefix="scarlet-search-")
+        # What gives an oracle its folder.
+        BaseTuner(oracle, directory=self._folder.name, project_name="trials")
+        self._known: dict[tuple[int, ...], float | None] = {}
+        self._trial: Trial | None = None
+        self.over_budget = self.repeats = 0
+
+    @property
+    def total_evaluations(self) -> int:
+        return self._evaluations
+
+    def _draw(self) -> np.ndarray:
+        while len(self.oracle.trials) < TRIALS_PER_EVALUATION * self._evaluations:
+            trial = self.oracle.create_trial(TUNER)
+            if trial.status != TrialStatus.RUNNING:
+                break
+            genome = self._make.choices(trial)
+            if genome in self._known:
+                self.repeats += 1
+                self._end(trial, self._known[genome])
+            elif not self.goals.meets(self.figures.of([genome]))[0]:
+                self.over_budget += 1
+                self._end(trial, 0.0)
+            else:
+                self._trial = trial
+                return np.array([genome], np.int64)
+        logger.warning("search: the oracle has nothing new after %d trials; the search ends", len(self.oracle.trials))
+        return np.zeros((0, self.costs.space.num_layers), np.int64)
+
+    def _learn(self, genomes: np.ndarray, results: Results) -> None:
+        for genome, result in zip(genomes.tolist(), results, strict=True):
+            accuracy = None if result is None else result["accuracy"]
+            self._known[tuple(genome)] = accuracy
+            self._end(self._trial, accuracy)
+
+    def _replay(self, genomes: np.ndarray, results: Results) -> None:
+        drawn = self._draw()
+        if not np.array_equal(drawn, genomes):
+            raise InputError(
+                f"oracle: expected the one that asked for {genomes.tolist()}, got one that asks for {drawn.tolist()};"
+                " it needs the same settings and the same seed"
+            )
+        self._learn(genomes, results)
+
+    def _end(self, trial: Trial, accuracy: float | None) -> None:
+        if accuracy is None:
+            trial.status = TrialStatus.FAILED
+        else:
+            self.oracle.update_trial(trial.trial_id, {"accuracy": accuracy})
+            trial.status = TrialStatus.COMPLETED
+        self.oracle.end_trial(trial)
+
+    def load_state_dict(self, state) -> None:
+        super().load_state_dict(state)
+        if self._pending is not None and not np.array_equal(self._draw(), self._pending):
+            raise InputError("oracle: it asks for another network than it did before the restart")
+
+    def get_config(self) -> dict:
+        return {
+            "algorithm": type(self.oracle).__name__,
+            "oracle_seed": self.oracle.seed,
+            **self.goals.get_config(),
+            "table": self.figures.fingerprint,
+        }
+
+
+def _check(oracle, make: TrialMaker) -> None:
+    if not isinstance(oracle, keras_tuner.Oracle):
+        raise InputError(f"oracle: expected an Oracle of KerasTuner, got {type(oracle).__name__}")
+    if oracle.trials:
+        raise InputError(f"oracle: expected a new one, got one with {len(oracle.trials)} trials")
+    objective = oracle.objective
+    if (getattr(objective, "name", None), getattr(objective, "direction", None)) != ("accuracy", "max"):
+        raise InputError(f'oracle.objective: expected Objective("accuracy", "max"), got {objective}')
+    wanted, found = (
+        {p.name: p.get_config() for p in space.space} for space in (make.hyperparameters, oracle.get_space())
+    )
+    if {name: config.get("values") for name, config in found.items()} != {
+        name: config["values"] for name, config in wanted.items()
+    }:
+        raise InputError(
+            f"oracle.hyperparameters: expected Choices {', '.join(wanted)} of the choice indices, got"
+            f" {', '.join(found) or 'none'}"
+        )

@@ -1,0 +1,90 @@
+"""How many evaluations searches need on a trained supernet, against random search and against the true front."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from scarlet_tf.comparison.curves import evaluations_to, hypervolume_curve, median_figures, ratio_figures
+from scarlet_tf.comparison.plot import save_curves
+from scarlet_tf.comparison.searches import kept_search
+from scarlet_tf.cost import CostTable, cost_table
+from scarlet_tf.search.archive import Archive
+from scarlet_tf.search.objectives import figures_and_goals
+from scarlet_tf.search.table import EvaluationTable
+from studies.summary import over_seeds
+from studies.tables import open_table, table_context
+from studies.workshop import Workshop
+
+Curves = dict[str, list[np.ndarray]]
+
+
+def run(shop: Workshop) -> dict:
+    """The table: a row for each supernet, its seed and algorithm, then means over the supernets' seeds."""
+    study, comparison = shop.study, shop.study.sections["comparison"]
+    costs = cost_table(study.space, study.data.image_size, shop.data.num_classes)
+    rows, fronts, shares = [], [], {}
+    for name, seed, settings, supernet in shop.supernets():
+        with open_table(shop, supernet, settings, study.sections["table"]) as table:
+            context = table_context(shop, settings, study.sections["table"])
+            curves = _curves(shop, context, table, costs)
+            front = _front_of(table, costs, study.sections["search"])
+        place = {"supernet": name, "seed": seed}
+        fronts.append(
+            {**place, "networks": len(table), "front": len(front.objectives), "hypervolume": front.hypervolume}
+        )
+        rows += [{**place, **row} for row in describe(curves, front.hypervolume, comparison.fractions)]
+        for algorithm, some in curves.items():
+            shares.setdefault(algorithm, []).extend(curve / front.hypervolume for curve in some)
+        figures = [key for key in rows[0] if key.endswith(("_median", "_ratio"))]
+        table = shop.save(
+            rows,
+            over_seeds(rows, ["supernet", "algorithm"], figures),
+            len(fronts) == len(study.seeds) * len(study.supernets),
+            fronts=fronts,
+        )
+        save_curves(
+            shop.folder / "hypervolume.png", shares, ylabel="share of the front's hypervolume", title=study.name
+        )
+    return table
+
+
+def describe(curves: Curves, whole: float, fractions) -> list[dict]:
+    """One row an algorithm: medians over its searches with 95 % intervals; None: not reached."""
+    rows = []
+    for name, some in curves.items():
+        final = median_figures([curve[-1] / whole for curve in some])
+        row = {"algorithm": name, "searches": len(some), "final_share": final, "final_share_median": final["median"]}
+        for fraction in fractions:
+            needed, reference = (
+                [evaluations_to(curve, fraction * whole) for curve in curves[which]] for which in (name, "random")
+            )
+            spent = max(len(curve) for curve in curves["random"])
+            figures, ratio = median_figures(needed), ratio_figures(needed, reference, spent)
+            key = f"evaluations_to_{fraction:g}"
+            row |= {key: figures, f"{key}_median": figures["median"], f"{key}_reached": int(np.isfinite(needed).sum())}
+            row |= {f"{key}_against_random": ratio, f"{key}_ratio": ratio["median"]}
+        rows.append(row)
+    return rows
+
+
+def _curves(shop: Workshop, context: Mapping, table: EvaluationTable, costs: CostTable) -> Curves:
+    """Hypervolume against evaluations, of each algorithm and seed."""
+    search, comparison = shop.study.sections["search"], shop.study.sections["comparison"]
+    curves: Curves = {name: [] for name in comparison.algorithms}
+    for name, some in curves.items():
+        for seed in range(comparison.seeds):
+            config = comparison.variant(name, search, seed)
+            found = kept_search(shop.cache, context, name, config, costs, table, comparison.evaluations)
+            known = figures_and_goals(costs, **config.objective_settings(costs))
+            some.append(hypervolume_curve(found, *known))
+    return curves
+
+
+def _front_of(table: EvaluationTable, costs: CostTable, search) -> Archive:
+    """The front of all networks in the table that meet the budget."""
+    front = Archive(*figures_and_goals(costs, **search.objective_settings(costs)))
+    known = dict(table.items())
+    front.add(np.array(list(known)), [{"accuracy": metrics["accuracy"]} for metrics in known.values()])
+    return front
