@@ -15,13 +15,13 @@ from scarlet_tf.cluster import search_role
 from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.metric_table import MetricTable
-from scarlet_tf.search.algorithms import new_algorithm
+from scarlet_tf.search.algorithms import check_algorithm, new_algorithm
 from scarlet_tf.search.checks import check_settings
 from scarlet_tf.search.front import Candidate
 from scarlet_tf.search.mutation import Mutation
 from scarlet_tf.search.mutation_config import MutationConfig, as_config
 from scarlet_tf.search.objectives import Objectives, make_objectives
-from scarlet_tf.search.picks import check_picks, pick_models
+from scarlet_tf.search.picks import Picks, check_picks, pick_models
 
 if TYPE_CHECKING:
     from scarlet_tf.search.oracle import ArchitectureOracle
@@ -79,6 +79,7 @@ class SearchConfig:
     def __post_init__(self):
         if isinstance(self.weights, list):
             object.__setattr__(self, "weights", tuple(self.weights))
+        check_algorithm(self.algorithm)
         check_settings(self.population_size, self.generations, self.max_multiply_adds, self.min_accuracy, self.seed)
         self.objectives()
         check_picks(self.picks)
