@@ -196,6 +196,41 @@ def test_a_search_has_no_limit_on_its_hours(config, capsys):
     assert caught.value.code == 2
 
 
+def test_a_comparison_gets_what_was_asked_for(config, monkeypatch, capsys):
+    from scarlet_tf import pipeline
+
+    asked = {}
+    figures = {"median": 0.5, "low": None, "high": None}
+    row = {"seeds": 1, "hypervolume": figures, "evaluations_to_target": figures, "ratio_to_random": figures}
+    answer = {"space": "tiny", "max_multiply_adds": 2e5, "evaluations": 4, "target": 0.5, "algorithms": {"random": row}}
+
+    def stand_in(config, run_dir, path, **given):
+        asked.update(given)
+        return answer
+
+    monkeypatch.setattr(pipeline, "run_comparison", stand_in)
+    command = ["search", config, "--run-dir", "r", "--compare"]
+    assert cli.main([*command, "--seeds", "3", "4", "--algorithms", "random", "--evaluations", "9"]) == 0
+    assert asked == {"seeds": [3, 4], "algorithms": ["random"], "evaluations": 9}
+    assert "random" in capsys.readouterr().out
+    asked.clear()
+    assert cli.main([*command, "--json"]) == 0
+    assert asked == {} and json.loads(capsys.readouterr().out) == answer
+
+
+def test_options_of_a_comparison_need_it(config, capsys):
+    assert cli.main(["search", config, "--run-dir", "r", "--seeds", "1"]) == 2
+    assert "--seeds: expected --compare with it" in capsys.readouterr().err
+
+
+def test_a_comparison_needs_a_trained_supernet(config, capsys):
+    assert cli.main(["search", config, "--run-dir", "r", "--compare"]) == 2
+    assert (
+        "search needs a trained supernet, which is not there yet; first run: scarlet train-supernet"
+        in capsys.readouterr().err
+    )
+
+
 def test_a_run_that_was_ended_in_time_is_finished_by_the_other_stages(config, capsys):
     """One step of each training is all there is time for; what it leaves is searched, retrained and exported."""
     options = [config, "--run-dir", "r", "--json", "--set", "supernet.csv=true", "--set", "export.formats=[float32]"]
@@ -305,3 +340,13 @@ def test_a_whole_run_is_quiet_complete_and_not_repeated(config, capfd):
     assert verified[0]["max_logit_difference"] == summary["files"][0]["max_logit_difference"]
     assert cli.main(["run", config]) == 0
     assert "retrained top-1" in capfd.readouterr().out
+    compare = ["search", config, "--run-dir", "runs/my", "--compare", "--algorithms", "random", "nsga2", "--seeds", "0"]
+    assert cli.main([*compare, "--json"]) == 0
+    compared = json.loads(capfd.readouterr().out)
+    assert compared["complete"] and list(compared["algorithms"]) == ["random", "nsga2"]
+    assert sorted(path.name for path in pathlib.Path("runs/my/compare").iterdir()) == [
+        "compare.json",
+        "evaluations.jsonl",
+        "hypervolume.png",
+        "searches",
+    ]

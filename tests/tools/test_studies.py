@@ -11,9 +11,11 @@ from tiny import tiny_space
 import run_study
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
-from studies import one_shot, similarity
+from scarlet_tf.search.table import EvaluationTable
+from studies import one_shot, searching, similarity
 from studies.settings import load_study
 from studies.summary import over_seeds
+from studies.tables import fill
 
 FOLDER = pathlib.Path(__file__).parents[2] / "configs/studies"
 SHIPPED = [path for path in sorted(FOLDER.glob("*.yaml")) if path.name != "common.yaml"]
@@ -47,6 +49,21 @@ STUDIES = {
         "similarity": {"layers": [0, 1], "prefixes": 2, "images": 20},
     },
     "skips": {"study": "curves", "curves": {"architecture": "0,2"}, "retrain": RETRAIN},
+    "searches": {
+        "study": "search",
+        "supernets": {"let": {"skip": "let"}},
+        "table": {"images": 50, "recalibration_batches": 1, "batch_size": 50},
+        "search": {"population_size": 2, "max_multiply_adds": 30e3},
+        "comparison": {
+            "seeds": 3,
+            "evaluations": 4,
+            "fractions": [0.5, 1.0],
+            "algorithms": {
+                "random": {"algorithm": "random"},
+                "plain": {"weights": [1, 1, 1], "mutation": {"kind": "uniform"}},
+            },
+        },
+    },
     "tau": {
         "study": "ranking",
         "supernets": SUPERNETS,
@@ -72,12 +89,19 @@ def test_every_kind_of_study_runs_shares_supernets_and_is_not_repeated(files, tm
     printed = capsys.readouterr().out
     tables = {table["study"]: table for table in map(json.loads, printed.splitlines())}
     assert list(tables) == list(STUDIES) and all(table["complete"] for table in tables.values())
-    # LET under fair sampling is in four studies; identity and uniform are the others.
+    # LET under fair sampling is in five studies; identity and uniform are the others.
     assert len(list((tmp_path / "out/cache").glob("supernet-*"))) == 3
-    assert {len(tables[name]["rows"]) for name in ("panel", "fair", "skips", "tau")} == {2}
+    assert {len(tables[name]["rows"]) for name in ("panel", "fair", "skips", "searches", "tau")} == {2}
+    assert len(next((tmp_path / "out/cache").glob("table-*.jsonl")).read_text().splitlines()) == 1 + 9
     assert [row["backward_passes"] for row in tables["fair"]["rows"]] == [12, 12]
     assert len(tables["features"]["rows"]) == 4
-    for name, plot in (("panel", "histograms"), ("skips", "curves"), ("features", "similarity"), ("tau", "tau")):
+    for name, plot in (
+        ("panel", "histograms"),
+        ("skips", "curves"),
+        ("features", "similarity"),
+        ("searches", "hypervolume"),
+        ("tau", "tau"),
+    ):
         assert (tmp_path / "out" / name / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
     assert len(list((tmp_path / "out/cache").glob("standalone-*/*-*.json"))) == 3  # for both supernets
 
@@ -111,7 +135,7 @@ def test_interrupted_study_leaves_what_it_has_and_goes_on(files, tmp_path, capsy
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_study_is_valid_and_opens_as_a_document(path):
     study = load_study(path)
-    assert len(study.seeds) >= 3
+    assert max(len(study.seeds), study.sections["comparison"].seeds if study.kind == "search" else 0) >= 3
     header = path.read_text().partition("\n\n")[0]
     for word in ("Purpose:", "Command:", "Hardware:", "Time:", "Result:", "Reproduced:"):
         assert f"# {word}" in header
@@ -141,13 +165,26 @@ def test_studies_that_share_a_supernet_declare_it_alike():
     [
         ("panel", "panel.paths=10", "panel.paths: expected at most the space's 9 paths"),
         ("panel", "panel.path=1", "panel.path: unknown key"),
-        ("panel", "study=other", 'study: expected one of one_shot, curves, similarity, ranking, got "other"'),
+        ("panel", "study=other", 'study: expected one of one_shot, curves, similarity, ranking, search, got "other"'),
         ("panel", "seeds=[0,0]", "seeds: expected a list of different integers >= 0, got [0, 0]"),
         ("panel", "retrain.epochs=3", "retrain: unknown key; expected one of study, base,"),
         ("panel", "supernets.let.skip=none", "supernets.let.skip: expected one of 'let', 'identity' or 'relu'"),
         ("panel", "supernets.let.seed=1", "supernets.let: expected a mapping without seed"),
         ("features", "similarity.layers=[2]", "similarity.layers: expected layers from 0 to 1"),
         ("skips", "curves.architecture=0,7", "curves.architecture: layer 1: expected a choice from 0 to 2, got 7"),
+        ("searches", "table.images=0", "table.images: expected a whole number >= 1, got 0"),
+        ("searches", "comparison.evaluations=1", "comparison.evaluations: expected at least search.population_size, 2"),
+        (
+            "searches",
+            "comparison.algorithms.plain.popsize=1",
+            "comparison.algorithms.plain: search.popsize: unknown key",
+        ),
+        (
+            "searches",
+            "comparison.algorithms={plain: {}}",
+            "comparison.algorithms: expected random among them, got plain",
+        ),
+        ("searches", "comparison.fractions=[2]", "comparison.fractions: expected numbers above 0 up to 1, got [2.0]"),
         ("tau", "retrain.warmup_epochs=1", "ranking.warmup_epochs: expected less than the 1 epochs"),
     ],
 )
@@ -215,3 +252,41 @@ def test_summary_over_seeds():
     first, second = over_seeds(rows, ["name"], ["x"])
     assert first == {"name": "a", "seeds": 2, "x": 2.0, "x_deviation": pytest.approx(np.sqrt(2))}
     assert second == {"name": "b", "seeds": 1, "x": None, "x_deviation": None}
+
+
+def test_evaluations_to_a_share_of_the_front_are_medians_beside_randoms():
+    """Three searches each; the front's hypervolume is 0.5."""
+    slow, fast = np.array([0.1, 0.2, 0.3, 0.45]), np.array([0.3, 0.5, 0.5, 0.5])
+    curves = {"random": [slow] * 3, "clever": [fast, fast, slow]}
+    random, clever = searching.describe(curves, 0.5, (0.6, 1.0))
+    assert (random["evaluations_to_0.6_median"], clever["evaluations_to_0.6_median"]) == (3, 1)
+    assert clever["evaluations_to_0.6_ratio"] == pytest.approx(1 / 3) and random["evaluations_to_0.6_ratio"] == 1
+    # No random search reaches the whole: its four evaluations stand for it.
+    assert random["evaluations_to_1_median"] is None and random["evaluations_to_1_reached"] == 0
+    assert clever["evaluations_to_1_ratio"] == 0.5 and clever["evaluations_to_1_reached"] == 2
+    assert clever["final_share_median"] == 1 and random["final_share_median"] == pytest.approx(0.9)
+
+
+def test_filling_a_table_goes_on_with_what_is_missing(tmp_path):
+    class Evaluator:
+        announced, seen = [], []
+
+        def begin_generation(self, architectures):
+            self.announced.append(len(architectures))
+
+        def evaluate(self, choices):
+            if len(self.seen) == 100:
+                self.seen.append("interrupted")
+                raise KeyboardInterrupt
+            self.seen.append(choices)
+            return {"accuracy": sum(choices) / 100}
+
+    space, evaluator = tiny_space(), Evaluator()
+    with pytest.raises(KeyboardInterrupt), EvaluationTable(tmp_path / "t.jsonl", {}, evaluator) as table:
+        fill(table, space, chunk=64)
+    with EvaluationTable(tmp_path / "t.jsonl", {}, evaluator) as table:
+        assert len(table) == 100
+        fill(table, space, chunk=64)
+        assert len(table) == space.size == 256
+    assert evaluator.announced == [64, 64, 28, 64, 64] and evaluator.seen.count("interrupted") == 1
+    assert len(set(evaluator.seen)) == 257
