@@ -33,7 +33,8 @@ class Evaluator:
 
     def evaluate(self, choices):
         self.count += 1
-        (self.folder / f"{self.me}.began").touch()
+        again = (self.folder / f"{self.me}.killed").exists()
+        (self.folder / f"{self.me}.{'back' if again else 'began'}").touch()
         with open(self.folder / "evaluations.txt", "a") as file:
             file.write(f"{self.me} {self.count} {','.join(map(str, choices))}\n")
         action, _, argument = self.plan.get(str(self.count), self.plan.get("every", "")).partition(" ")

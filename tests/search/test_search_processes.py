@@ -87,7 +87,7 @@ def test_killed_failing_and_silly_processes_leave_no_trace_in_the_result(tmp_pat
         "worker-0": {
             "1": "wait worker-1.began",
             "3": "fail",
-            "4": "wait worker-1.killed",
+            "4": "wait worker-1.back",
             "5": "kill chief",
             "8": "nan",
         },
@@ -100,7 +100,7 @@ def test_killed_failing_and_silly_processes_leave_no_trace_in_the_result(tmp_pat
     assert_same_search(tmp_path, alone)
     log = (tmp_path / "logs/worker-0.log").read_text()
     assert "RuntimeError: no memory left" in log and "Traceback" in log
-    # The one that was killed began with the trial that it had in hand.
+    # The one that was killed began with the trial that it had in hand: the chief was there, and is killed later.
     own = evaluations(tmp_path, "worker-1")
     killed = own.index((2, own[1][1]))
     assert own[killed + 1] == (1, own[killed][1])
