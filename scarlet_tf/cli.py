@@ -85,6 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_rank(commands)
     _add_cost(commands)
     _add_verify(commands)
+    _add_latency(commands)
     return parser
 
 
@@ -101,7 +102,7 @@ def _add_run(commands) -> None:
     example = "scarlet run configs/digits.yaml --set search.generations=5"
     command = _add_command(commands, "run", "run every stage in order; started again, it resumes", example, _run)
     _add_config(command, required=False)
-    _add_max_hours(command, "each of the two trainings, of the supernet and of the picked network,")
+    _add_max_hours(command, "each of the two trainings, of the supernet and of the picked network, and the search")
 
 
 def _add_stage(commands, name: str, text: str) -> None:
@@ -113,6 +114,14 @@ def _add_stage(commands, name: str, text: str) -> None:
         _add_compare(command)
     if name in ("train-supernet", "retrain"):
         _add_max_hours(command, "training")
+    if name == "search":
+        command.add_argument(
+            "--max-hours",
+            type=float,
+            metavar="H",
+            help="the search ends within H hours, with the best so far; 0 takes what was evaluated already; the same command"
+            " without it goes on",
+        )
 
 
 def _add_compare(command: argparse.ArgumentParser) -> None:
@@ -189,13 +198,39 @@ def _add_verify(commands) -> None:
 # -- commands --------------------------------------------------------------------------------------------------
 
 
+def _add_latency(commands) -> None:
+    text = "measure a space's parts with LiteRT on this host, or predict a network from such a table"
+    latency = commands.add_parser("latency", help=text, description=text[0].upper() + text[1:] + ".")
+    actions = latency.add_subparsers(metavar="ACTION", required=True)
+    text = "measure every part of a space; started again, it continues"
+    build = _add_command(actions, "build", text, "scarlet latency build --space s2 --out s2.json", _latency_build)
+    _add_space(build)
+    build.add_argument("--input-size", type=int, metavar="PIXELS", help="side of the image (default: the space's)")
+    build.add_argument("--classes", type=int, default=1000, help="classes of the classifier (default: 1000)")
+    build.add_argument("--threads", type=int, default=1, help="of LiteRT (default: 1)")
+    build.add_argument(
+        "--out", metavar="FILE", required=True, help="the table, JSON; `search.table` of a config names it"
+    )
+    text, example = "predict a network's figures", "scarlet latency predict 4,8,2,... --table s2.json"
+    predict = _add_command(actions, "predict", text, example, _latency_predict)
+    predict.add_argument("network", metavar="ARCH", help="choices such as 4,8,2,...")
+    _add_space(predict)
+    predict.add_argument("--table", metavar="FILE", required=True, help="from `scarlet latency build`")
+
+
+def _add_space(command: argparse.ArgumentParser) -> None:
+    either = command.add_mutually_exclusive_group()
+    either.add_argument("--space", default="s2", help="s1, s2 (default), or the YAML file of a space of your own")
+    either.add_argument("--config", metavar="CONFIG", help="the YAML file of a run, whose space is meant")
+
+
 @contextlib.contextmanager
 def _run_folder(arguments: argparse.Namespace) -> Iterator[tuple]:
     """(config, run folder) once every mistake in the config, or in the choice of the folder, has been found.
 
     Inside the block, log lines and whatever libraries print go to the folder's run.log.
     """
-    _check_hours(arguments.max_hours)
+    _check_hours(arguments.max_hours, least=0 if getattr(arguments, "stage", None) == "search" else None)
     with logs.NativeLines() as native:
         from scarlet_tf.config import check_run_dir, load_config
 
@@ -211,9 +246,9 @@ def _run_folder(arguments: argparse.Namespace) -> Iterator[tuple]:
             yield config, run_dir
 
 
-def _check_hours(hours: float | None) -> None:
-    if hours is not None and not 0 < hours < math.inf:
-        raise InputError(f"--max-hours: expected a number > 0, got {hours!r}")
+def _check_hours(hours: float | None, least: float | None = None) -> None:
+    if hours is not None and not (0 < hours < math.inf or hours == least):
+        raise InputError(f"--max-hours: expected a number {'> 0' if least is None else '>= 0'}, got {hours!r}")
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -262,6 +297,36 @@ def _verify(arguments: argparse.Namespace) -> None:
 
         results = pipeline.verify_files(arguments.files, arguments.run_dir)
     _show(arguments, results, print_verification)
+
+
+def _space(arguments: argparse.Namespace):
+    if arguments.config:
+        from scarlet_tf.config import load_config
+
+        return load_config(arguments.config).space
+    from scarlet_tf.report.costs import named_space
+
+    return named_space(arguments.space)
+
+
+def _latency_build(arguments: argparse.Namespace) -> None:
+    from scarlet_tf.report.latency import lines, table_figures
+
+    space = _space(arguments)
+    with logs.NativeLines(), contextlib.redirect_stdout(io.StringIO()):
+        from scarlet_tf.export.latency import build_latency_table
+
+        table = build_latency_table(space, arguments.out, arguments.input_size, arguments.classes, arguments.threads)
+    _show(arguments, table_figures(table), lambda figures: print("\n".join(lines(figures))))
+
+
+def _latency_predict(arguments: argparse.Namespace) -> None:
+    from scarlet_tf.metric_table import MetricTable
+    from scarlet_tf.report.latency import lines, prediction
+
+    space = _space(arguments)
+    figures = prediction(arguments.network, space, MetricTable.load(arguments.table, space))
+    _show(arguments, figures, lambda figures: print("\n".join(lines(figures))))
 
 
 def _cost(arguments: argparse.Namespace) -> None:

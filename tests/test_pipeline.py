@@ -36,8 +36,8 @@ VALUES = {
 }
 FRONT = {
     "picks": [
-        {"architecture": "6,6,0", "accuracy": 0.5, "multiply_adds": 1, "params": 1},
-        {"architecture": "0,6,3", "accuracy": 0.75, "multiply_adds": 2, "params": 2},
+        {"name": "0", "architecture": "6,6,0", "accuracy": 0.5, "multiply_adds": 1, "params": 1},
+        {"name": "1", "architecture": "0,6,3", "accuracy": 0.75, "multiply_adds": 2, "params": 2},
     ],
     "pareto": [
         {"architecture": "6,6,0", "accuracy": 0.5, "multiply_adds": 1, "params": 1},
@@ -320,10 +320,10 @@ def refusal(calls, tmp_path, **changes) -> str:
 
 def test_impossible_budget_is_refused_with_the_reach_of_the_space(calls, tmp_path):
     message = refusal(calls, tmp_path, search={"max_multiply_adds": "10k"})
-    assert message.startswith("search.max_multiply_adds: no network of the space costs less than 0.01 M")
+    assert message.startswith("search.max_multiply_adds: no network of the space has less than 0.01 M")
     costs = run.cost_table(config().space, 8, 2)
     low, high = costs.bounds["multiply_adds"]
-    assert f"from {low / 1e6:.2f} M to {high / 1e6:.2f} M multiply-adds" in message
+    assert f"multiply_adds from {low / 1e6:.2f} M to {high / 1e6:.2f} M" in message
 
 
 def test_budget_that_excludes_nothing_is_told(calls, tmp_path, caplog):
@@ -337,7 +337,7 @@ def test_budget_that_excludes_nothing_is_told(calls, tmp_path, caplog):
 
 def test_pick_beyond_the_picks_is_refused(calls, tmp_path):
     message = refusal(calls, tmp_path, retrain={"pick": 2})
-    assert message == 'retrain.pick: expected "best" or an index below search.picks, which is 2, got 2'
+    assert message == "retrain.pick: expected best or one of search.picks, 0, 1, got 2"
 
 
 @pytest.mark.parametrize("section", ["supernet", "retrain"])

@@ -15,6 +15,7 @@ SUMMARY = {
     "front": {"size": 3, "picks": 2},
     "pick": {"space": "s1", "architecture": "0,6,3", "multiply_adds": 1_234_567, "params": 5_000},
     "budget_multiply_adds": 2e6,
+    "bounds": ["multiply_adds < 2.00 M"],
     "retrained": {"test_accuracy": 0.9375, "test_examples": 30},
     "seconds": {"search": 3.0},
     "files": [{"file": "m.tflite", "bytes": 2048, "max_logit_difference": None, "top1": 0.5}],

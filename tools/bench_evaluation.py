@@ -125,7 +125,7 @@ class Bench:
         def build():
             network = extract(self.supernet, Architecture(path, self.space))
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            network.compile(loss=loss, metrics=["accuracy"], jit_compile=False)  # with XLA it takes longer here
+            network.compile(loss=loss, metrics=["accuracy"], jit_compile=False)
             made.append(network)
             measure()
 

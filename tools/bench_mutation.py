@@ -35,6 +35,7 @@ from scarlet_tf.search.evaluator import Evaluator
 from scarlet_tf.search.front import HypervolumeBox, non_dominated
 from scarlet_tf.search.mutation_config import MutationConfig, PPOConfig
 from scarlet_tf.search.nsga2 import WeightedNSGA2
+from scarlet_tf.search.objectives import figures_and_goals
 from scarlet_tf.search.policy import LSTMPolicy
 from scarlet_tf.space import SearchSpace
 from scarlet_tf.training.supernet import new_supernet
@@ -152,7 +153,7 @@ def solved(table: CostTable, config: MutationConfig, seed: int) -> tuple[float, 
         seen.append(np.column_stack([-accuracies, multiply_adds, -params]))
         search.tell([{"accuracy": float(value)} for value in accuracies])
     objectives = np.concatenate(seen)
-    hypervolume = HypervolumeBox(table, BUDGET).measure(objectives[non_dominated(objectives)])
+    hypervolume = HypervolumeBox(*figures_and_goals(table, BUDGET, None)).measure(objectives[non_dominated(objectives)])
     return hypervolume, mutation.statistics() if config.kind == "hierarchical" else {}
 
 

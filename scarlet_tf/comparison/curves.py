@@ -6,18 +6,23 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from scarlet_tf.cost import CostTable
 from scarlet_tf.search.archive import Archive
 from scarlet_tf.search.genomes import decode
+from scarlet_tf.search.objectives import Figures, Objectives
 
 RESAMPLES = 2000
 
 
-def hypervolume_curve(search: Mapping, costs: CostTable, max_multiply_adds: float, min_accuracy=None) -> np.ndarray:
+def hypervolume_curve(search: Mapping, figures: Figures, goals: Objectives) -> np.ndarray:
     """Hypervolume, 0..1 of HypervolumeBox, of all models found so far, after each evaluation of a search: [N], rising."""
-    archive = Archive(costs, max_multiply_adds, min_accuracy)
+    archive = Archive(figures, goals)
+    return np.array([archive.add([decode(line)], [result]) for line, result in results_of(search)])
+
+
+def results_of(search: Mapping) -> list[tuple[str, dict | None]]:
+    """(architecture, {"accuracy"} or None for a failed evaluation) of what a search evaluated, in its order."""
     pairs = zip(search["architectures"], search["accuracies"], strict=True)
-    return np.array([archive.add([decode(line)], [accuracy]) for line, accuracy in pairs])
+    return [(line, None if accuracy is None else {"accuracy": accuracy}) for line, accuracy in pairs]
 
 
 def evaluations_to(curve: np.ndarray, target: float) -> float:

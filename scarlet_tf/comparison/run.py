@@ -17,6 +17,7 @@ from scarlet_tf.comparison.variants import DEFAULT, variants
 from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import write_json
+from scarlet_tf.search.objectives import figures_and_goals
 from scarlet_tf.search.run import SearchConfig, evaluator_options, side_of
 from scarlet_tf.search.table import EvaluationTable
 
@@ -49,8 +50,8 @@ def compare(
     """
     evaluations = config.population_size * config.generations if evaluations is None else evaluations
     settings = variants(config, algorithms)
-    _check(seeds, evaluations, config)
     costs = cost_table(supernet.space, side_of(supernet), supernet.num_classes)
+    _check(seeds, evaluations, config, costs)
     folder = pathlib.Path(run_dir) / "compare"
     measured = {"space": supernet.space.fingerprint, "context": context, **evaluator_options(config)}
     searches: dict[str, list[dict]] = {name: [] for name in algorithms}
@@ -104,17 +105,13 @@ def figures(
             for seed, search, curve in zip(seeds, searches[name], some, strict=False)
         ]
         rows[name] = row
-    return {"max_multiply_adds": config.max_multiply_adds, "target": target, "algorithms": rows}
+    return {"bounds": config.objectives().bounds_in_words(), "target": target, "algorithms": rows}
 
 
 def curves_of(searches: Mapping, costs: CostTable, config: SearchConfig) -> dict[str, list[np.ndarray]]:
     """Hypervolume curves of the searches of each algorithm that has any."""
-    curve = functools.partial(
-        hypervolume_curve,
-        costs=costs,
-        max_multiply_adds=config.max_multiply_adds,
-        min_accuracy=config.min_accuracy,
-    )
+    known = figures_and_goals(costs, **config.objective_settings(costs))
+    curve = functools.partial(hypervolume_curve, figures=known[0], goals=known[1])
     return {name: [curve(search) for search in some] for name, some in searches.items() if some}
 
 
@@ -127,12 +124,16 @@ def steps(curve: np.ndarray) -> list[list[float]]:
 
 def _write(folder: pathlib.Path, result: dict, searches: Mapping, costs: CostTable, config: SearchConfig) -> None:
     curves = curves_of(searches, costs, config)
-    title = f"{result['space']}, below {config.max_multiply_adds / 1e6:g} M multiply-adds"
+    title = ", ".join([result["space"], *result["bounds"]])
     save_curves(folder / "hypervolume.png", curves, result["target"], title=title)
     write_json(folder / "compare.json", result)
 
 
-def _check(seeds: Sequence[int], evaluations: int, config: SearchConfig) -> None:
+def _check(seeds: Sequence[int], evaluations: int, config: SearchConfig, costs: CostTable) -> None:
+    figures, goals = figures_and_goals(costs, **config.objective_settings(costs))
+    unknown = set(goals.metrics) - {"accuracy", *figures.names}
+    if unknown:
+        raise InputError(f"search.weights: a comparison evaluates accuracy alone; no table predicts {sorted(unknown)}")
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise InputError(f"--seeds: expected different integers >= 0, got {list(seeds)}")
     if evaluations < config.population_size:

@@ -13,7 +13,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.layers import primitives
 from scarlet_tf.layers.initialization import derived_seed
 from scarlet_tf.space import Architecture
-from scarlet_tf.spec import BlockSpec, InvertedResidualSpec, LinearSpec, NetworkSpec
+from scarlet_tf.spec import BlockSpec, IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 
 Arrays = dict[str, np.ndarray]
 
@@ -64,24 +64,27 @@ def build_network(
 
 def connect(spec: NetworkSpec, image, seed: int | None = None):
     """Applies the layers of `spec` to the symbolic tensor `image` [B, H, W, C] and returns the output."""
-    x = _stem(spec, image, seed)
+    x = connect_stem(spec, image, seed)
     # Pixels that a skipped layer drops are dropped by the 1x1 convolution behind it where there is one without a
     # shortcut: the same result, and phones run a strided convolution where they have no strided slice.
     stride = 1
     for block, follower in zip(spec.blocks, (*spec.blocks[1:], None), strict=True):
-        if isinstance(block, InvertedResidualSpec):
-            x = _inverted_residual(block, x, seed, stride)
-        elif isinstance(block, LinearSpec):
-            x = primitives.conv(block.out_channels, 1, f"{block.name}_let", seed, block.stride * stride)(x)
-            if block.activation:
-                x = primitives.activation(block.activation, f"{block.name}_let_act")(x)
-        elif _begins_with_conv(follower) and block.in_channels == block.out_channels:
+        if isinstance(block, IdentitySpec) and _begins_with_conv(follower) and block.in_channels == block.out_channels:
             stride *= block.stride
             continue
-        else:
-            x = primitives.pad_channels(primitives.subsample(x, block.stride), block.out_channels - block.in_channels)
+        x = connect_block(block, x, seed, stride)
         stride = 1
-    return _tail(spec, x, seed, stride)
+    return connect_tail(spec, x, seed, stride)
+
+
+def connect_block(block: BlockSpec, x, seed: int | None = None, stride: int = 1):
+    """Applies one block to x [B, H, W, C]; `stride` is further pixels that its first 1x1 convolution drops."""
+    if isinstance(block, InvertedResidualSpec):
+        return _inverted_residual(block, x, seed, stride)
+    if isinstance(block, IdentitySpec):
+        return primitives.pad_channels(primitives.subsample(x, block.stride), block.out_channels - block.in_channels)
+    x = primitives.conv(block.out_channels, 1, f"{block.name}_let", seed, block.stride * stride)(x)
+    return primitives.activation(block.activation, f"{block.name}_let_act")(x) if block.activation else x
 
 
 def get_arrays(model: keras.Model) -> Arrays:
@@ -117,7 +120,8 @@ def _conv_bn(x, layer, activation: str | None = None):
     return primitives.activation(activation, f"{layer.name}_act")(x) if activation else x
 
 
-def _stem(spec: NetworkSpec, x, seed):
+def connect_stem(spec: NetworkSpec, x, seed: int | None = None):
+    """Applies the stem of `spec` to images [B, H, W, C]."""
     if spec.stem_stride > 1:
         x = primitives.symmetric_padding(3, "stem_pad")(x)
     x = _conv_bn(x, primitives.conv(spec.stem_channels, 3, "stem_conv", seed, spec.stem_stride), "relu6")
@@ -143,7 +147,8 @@ def _inverted_residual(block: InvertedResidualSpec, x, seed, expand_stride: int)
     return keras.layers.Add(name=f"{name}_add")([shortcut, x]) if block.residual else x
 
 
-def _tail(spec: NetworkSpec, x, seed, stride: int):
+def connect_tail(spec: NetworkSpec, x, seed: int | None = None, stride: int = 1):
+    """Applies tail and classifier of `spec` to features [B, H, W, C]."""
     x = _conv_bn(x, primitives.conv(spec.tail_channels, 1, "tail_conv", seed, stride), "relu6")
     if spec.num_classes is None and spec.pooling is None:
         return x

@@ -48,9 +48,11 @@ def _pick(picks: Sequence[dict], wanted: int | str) -> dict:
         raise InputError("search: it found no network that meets the constraints; loosen search.min_accuracy")
     if wanted == "best":
         return max(picks, key=lambda pick: pick["accuracy"])
-    if wanted >= len(picks):
-        raise InputError(f'retrain.pick: expected "best" or an index from 0 to {len(picks) - 1}, got {wanted}')
-    return picks[wanted]
+    found = next((pick for pick in picks if pick["name"] == str(wanted)), None)
+    if found is None:
+        names = ", ".join(pick["name"] for pick in picks)
+        raise InputError(f"retrain.pick: expected best or one of the search's picks, {names}, got {wanted!r}")
+    return found
 
 
 def _first_that_fits(run: Run, candidates: Sequence[dict]) -> Start:
@@ -60,7 +62,7 @@ def _first_that_fits(run: Run, candidates: Sequence[dict]) -> Start:
         architecture = _architecture(run, candidate)
         folded, report = _folded_path(run, architecture)
         cost = count_spec(folded.spec)
-        if cost.multiply_adds < budget:
+        if budget is None or cost.multiply_adds < budget:
             rows = tuple(plain(row.to_dict()) for row in report)
             rebase(folded, _calibration_batches(run))
             return Start(architecture, candidate["accuracy"], folded.spec, get_arrays(folded), rows, tuple(passed_over))

@@ -18,7 +18,7 @@ from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.search.nsga2 import WeightedNSGA2
+from scarlet_tf.search.objectives import figures_and_goals
 from scarlet_tf.training.distillation import load_teacher
 from scarlet_tf.training.distribution import copy_variables
 from scarlet_tf.training.inputs import plain as without_policy
@@ -30,7 +30,8 @@ logger = logging.getLogger("scarlet_tf")
 class Run:
     """Where the files of a run are, and its dataset and supernet, made when first asked for.
 
-    `max_hours`: each training, of the supernet and of the picked network, ends within this time; None sets no limit. It
+    `max_hours`: each training, of the supernet and of the picked network, and the search end within this time; None sets no
+    limit. It
     belongs to the call, not to the run: the folder does not remember it.
     """
 
@@ -115,10 +116,13 @@ def open_run(config: Config, folder, strategy=None, max_hours: float | None = No
 
 def _check_budget(run: Run) -> None:
     """The search refuses an impossible budget when it is made, so it is made once before anything is trained."""
+    search = run.config.search
     costs = cost_table(run.config.space, run.config.data.image_size, run.data.num_classes)
-    budget, greatest = run.config.search.max_multiply_adds, costs.bounds["multiply_adds"][1]
-    WeightedNSGA2(costs, max_multiply_adds=budget)
-    if budget > greatest and not (run.folder / "config.yaml").exists():  # said once, when the run begins
+    figures, _ = figures_and_goals(costs, **search.objective_settings(costs))
+    budget, greatest = search.max_multiply_adds, figures.bounds["multiply_adds"][1]
+    if (
+        budget is not None and budget > greatest and not (run.folder / "config.yaml").exists()
+    ):  # said when the run begins
         logger.warning(
             "search.max_multiply_adds: %g M excludes nothing: the greatest network of the space costs %.2f M",
             budget / 1e6,
@@ -129,8 +133,9 @@ def _check_budget(run: Run) -> None:
 def _check_later_stages(run: Run) -> None:
     """Finds now what the last stages would trip over after hours of training."""
     pick, picks = run.config.retrain.pick, run.config.search.picks
-    if pick != "best" and pick >= picks:
-        raise InputError(f'retrain.pick: expected "best" or an index below search.picks, which is {picks}, got {pick}')
+    names = list(picks) if isinstance(picks, dict) else [str(i) for i in range(picks)]
+    if pick != "best" and str(pick) not in names:
+        raise InputError(f"retrain.pick: expected best or one of search.picks, {', '.join(names)}, got {pick!r}")
     if run.config.retrain.teacher is not None:
         load_teacher(run.config.retrain.teacher, run.input_shape, run.data.num_classes)
     available = run.data.train.num_examples

@@ -29,7 +29,7 @@ DISTRIBUTED = ("train-supernet", "retrain")
 def run_all(config: Config, folder, max_hours: float | None = None) -> dict:
     """Every stage in order; returns the figures of the closing table and writes them to summary.json.
 
-    `max_hours`: each of the two trainings ends within this time.
+    `max_hours`: each of the two trainings and the search ends within this time.
     """
     if len(read_tf_config().tasks) > 1:
         raise InputError(
@@ -61,7 +61,7 @@ def run_stage(name: str, config: Config, folder, config_path="CONFIG", max_hours
         check_run_dir(folder, config)
         _check_predecessors(name, Run(config, folder), config_path)
         run = open_run(config, folder, strategy, max_hours)
-        _do(run, STAGES[name])
+        _do(run, STAGES[name], go_on=True)
         return read_json(STAGES[name].result(run)) if writes else {}
 
 
@@ -104,9 +104,10 @@ def _check_predecessors(name: str, run: Run, config_path) -> None:
             )
 
 
-def _do(run: Run, stage: Stage) -> None:
+def _do(run: Run, stage: Stage, go_on: bool = False) -> None:
+    """Does a stage that is not done; with `go_on` also a search that was stopped before its end."""
     number = f"[{list(STAGES).index(stage.name) + 1}/{len(STAGES)}]"
-    if _is_done(run, stage):
+    if _is_done(run, stage) and not (go_on and stage.name == "search" and read_json(run.front).get("stopped")):
         logger.info("%s %s: done before", number, stage.name)
         return
     logger.info("%s %s", number, stage.name)

@@ -41,6 +41,7 @@ def _search(run: Run) -> None:
         run.folder,
         recalibration_data=run.plain_train,
         context=run.context,
+        max_hours=run.max_hours,
     )
 
 

@@ -20,6 +20,7 @@ def summarize(run: Run) -> dict[str, Any]:
         "run_dir": str(run.folder),
         "dataset": dataset_figures(run.data) | {"skipped": len(run.data.skipped)},
         "budget_multiply_adds": run.config.search.max_multiply_adds,
+        "bounds": run.config.search.objectives().bounds_in_words(),
         "supernet": one_shot_figures(run),
         "front": {
             "size": len(found["pareto"]),

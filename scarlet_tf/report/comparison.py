@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from scarlet_tf.report.summary import PlainConsole, millions
+from scarlet_tf.report.summary import PlainConsole
 
 
 def print_comparison(result: Mapping[str, Any], console: Console | None = None) -> None:
@@ -16,7 +16,7 @@ def print_comparison(result: Mapping[str, Any], console: Console | None = None) 
     console = console or PlainConsole()
     rows = result["algorithms"]
     table = Table(
-        title=f"{result['space']}, below {millions(result['max_multiply_adds'])} multiply-adds:"
+        title=f"{', '.join([result['space'], *result['bounds']])}:"
         f" {result['evaluations']} evaluations a search, {max(row['seeds'] for row in rows.values())} seeds",
         title_justify="left",
     )

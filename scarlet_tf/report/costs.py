@@ -58,9 +58,12 @@ def _parse(text: str, space: str | None) -> Architecture:
     if not text[:1].isdigit() and ":" not in text:
         raise InputError(f"{text}: expected choices such as 4,8,2,... or one of {', '.join(sorted(ZOO))}")
     prefix = text.strip().rpartition(":")[0]
-    name = space or prefix or "s2"
-    is_file = name.endswith((".yaml", ".yml"))
-    return Architecture.parse(text, SearchSpace.from_yaml(name) if is_file else SearchSpace.from_name(name))
+    return Architecture.parse(text, named_space(space or prefix or "s2"))
+
+
+def named_space(name: str) -> SearchSpace:
+    """A published space, or that of a YAML file."""
+    return SearchSpace.from_yaml(name) if name.endswith((".yaml", ".yml")) else SearchSpace.from_name(name)
 
 
 def _published(entry: ZooEntry) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def _rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("front", f"{front['size']} networks, {front['picks']} picked"),
         ("pick", f"{pick['space']}:{pick['architecture']}"),
         ("cost", f"{millions(pick['multiply_adds'])} multiply-adds, {millions(pick['params'])} params"),
-        ("budget", f"{millions(summary['budget_multiply_adds'])} multiply-adds"),
+        ("bounds", ", ".join(summary["bounds"]) or "none"),
         ("retrained top-1", f"{percent(retrained['test_accuracy'])} on {retrained['test_examples']} test images"),
         ("time", ", ".join(f"{name} {seconds:.0f} s" for name, seconds in summary["seconds"].items())),
     ]

@@ -8,19 +8,20 @@ from typing import Protocol
 import numpy as np
 
 from scarlet_tf.cost import CostTable
+from scarlet_tf.search.objectives import Figures, Objectives
 
 
 class Algorithm(Protocol):
     """A search behind ask and tell, with a state of plain JSON from which it goes on as if it had not stopped.
 
     generation: how many were told. evaluations: genomes told so far, repeats counted; total_evaluations: at the end.
-    hypervolume: one value a tell, 0..1, see HypervolumeBox. max_multiply_adds: every genome costs less (math.inf: no
-    budget). min_accuracy: the floor that a model of the front has to exceed, or None.
+    hypervolume: one value a tell, 0..1, see HypervolumeBox. figures: what is known of a genome without evaluation.
+    goals: what is optimised, and the bounds.
     """
 
     costs: CostTable
-    max_multiply_adds: float
-    min_accuracy: float | None
+    figures: Figures
+    goals: Objectives
     generation: int
     evaluations: int
     hypervolume: list[float]

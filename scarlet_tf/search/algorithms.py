@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.algorithm import Algorithm
-from scarlet_tf.search.budget import Budget
 from scarlet_tf.search.mutation import Mutation
 from scarlet_tf.search.nsga2 import WeightedNSGA2
 from scarlet_tf.search.random_search import RandomSearch
@@ -29,9 +28,9 @@ def new_algorithm(config: SearchConfig, costs: CostTable, mutation: Mutation | N
     """
     if config.algorithm == "nsga2":
         mutation = config.mutation.build(costs.space, config.seed) if mutation is None else mutation
-        return WeightedNSGA2(costs, weights=config.weights, mutation=mutation, **_common(config))
+        return WeightedNSGA2(costs, mutation=mutation, **_common(config), **config.objective_settings(costs))
     if config.algorithm == "random":
-        return RandomSearch(costs, **_common(config))
+        return RandomSearch(costs, **_common(config), **config.objective_settings(costs))
     return _of_keras_tuner(config, costs)
 
 
@@ -42,7 +41,7 @@ def check_algorithm(name) -> None:
 
 
 def _common(config: SearchConfig) -> dict:
-    names = ("population_size", "generations", "max_multiply_adds", "min_accuracy", "seed")
+    names = ("population_size", "generations", "seed")
     return {name: getattr(config, name) for name in names}
 
 
@@ -53,7 +52,6 @@ def _of_keras_tuner(config: SearchConfig, costs: CostTable) -> Algorithm:
     from scarlet_tf.search.keras_tuner_search import KerasTunerSearch
     from scarlet_tf.search.trials import TrialMaker
 
-    Budget(costs, config.max_multiply_adds)  # refuses one that cannot be met
     oracle = getattr(keras_tuner.oracles, KERAS_TUNER[config.algorithm])(
         objective=keras_tuner.Objective("accuracy", "max"),
         max_trials=None,
@@ -61,4 +59,4 @@ def _of_keras_tuner(config: SearchConfig, costs: CostTable) -> Algorithm:
         seed=config.seed + 1,  # for 0 KerasTuner draws one
     )
     evaluations = config.population_size * config.generations
-    return KerasTunerSearch(costs, oracle, evaluations, config.max_multiply_adds, config.min_accuracy)
+    return KerasTunerSearch(costs, oracle, evaluations, **config.objective_settings(costs))

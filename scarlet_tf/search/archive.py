@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from scarlet_tf.cost import CostTable
 from scarlet_tf.search.front import HypervolumeBox, non_dominated
+from scarlet_tf.search.objectives import Figures, Objectives
 
 
 class Archive:
-    """Keeps the non-dominated among all models told under a budget that they meet.
+    """Keeps the non-dominated among all models told; failed ones, and those outside the bounds, do not count."""
 
-    Failed ones, and where there is a floor `min_accuracy` those that do not exceed it, do not count.
-    """
-
-    def __init__(self, costs: CostTable, max_multiply_adds: float, min_accuracy: float | None = None):
-        self._costs = costs
-        self._floor = -np.inf if min_accuracy is None else min_accuracy
-        self._box = HypervolumeBox(costs, max_multiply_adds)
-        self.objectives = np.zeros((0, 3))  # (-accuracy, multiply_adds, -params) of the front
+    def __init__(self, figures: Figures, goals: Objectives):
+        self._figures, self._goals = figures, goals
+        self._box = HypervolumeBox(figures, goals)
+        self.objectives = goals.values([])  # of the front, all minimised, [N, M]
         self.hypervolume = 0.0
 
-    def add(self, genomes, accuracies: Sequence[float | None]) -> float:
-        """Takes genomes [N, num_layers] with their accuracies, None for a failed one; returns the hypervolume, 0..1."""
-        counted = [i for i, accuracy in enumerate(accuracies) if accuracy is not None and accuracy > self._floor]
-        if not counted:
+    def add(self, genomes, results: Sequence[Mapping | None]) -> float:
+        """Takes genomes [N, num_layers] with what evaluations answered, None for a failed one; returns the hypervolume."""
+        if not len(results):
             return self.hypervolume
-        multiply_adds, params = self._costs.count(np.asarray(genomes)[counted])
-        fresh = np.column_stack([[-accuracies[i] for i in counted], multiply_adds, -params]).astype(float)
+        metrics = self._figures.complete(np.asarray(genomes), results)
+        counted = [found for found in metrics if found is not None and self._goals.violation(found) <= 0]
+        fresh = self._goals.values(counted)
         fresh = fresh[[not self._covers(row) for row in fresh]]
         if len(fresh):
             objectives = np.unique(np.concatenate([self.objectives, fresh]), axis=0)

@@ -1,4 +1,4 @@
-"""Genomes under a budget of multiply-adds: drawn at random, bred, and made cheaper where the budget is tight."""
+"""Genomes within hard bounds: drawn at random, bred, and brought nearer to the bounds where these are tight."""
 
 from __future__ import annotations
 
@@ -6,40 +6,35 @@ from collections.abc import Callable
 
 import numpy as np
 
-from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
+from scarlet_tf.search.objectives import Figures, Objectives, key_of, show
 
-# Uniform draws tried for each individual that is wanted, before draws over budget are made cheaper step by step.
+# Uniform draws tried for each individual that is wanted, before draws out of bounds are brought nearer step by step.
 DRAWS_PER_INDIVIDUAL = 100
-# Rounds of one draw for each individual still wanted, made cheaper until it meets the budget.
+# Rounds of one draw for each individual still wanted, brought nearer until it is within the bounds.
 REPAIR_ROUNDS = 20
-# Rounds of mating in which children over budget are thrown away; in as many more they are made cheaper instead.
+# Rounds of mating in which children out of bounds are thrown away; in as many more they are brought nearer instead.
 MATING_ROUNDS = 10
 
 
 class Budget:
-    """multiply_adds < `max_multiply_adds` for genomes of one space.
+    """The bounds of `objectives` on what costs or a table say of genomes, before anything is evaluated."""
 
-    Raises InputError for a budget that no network of the space meets.
-    """
-
-    def __init__(self, costs: CostTable, max_multiply_adds: float):
-        self.costs, self.max_multiply_adds = costs, max_multiply_adds
-        if costs.bounds["multiply_adds"][0] >= max_multiply_adds:
-            raise InputError(
-                f"search.max_multiply_adds: no network of the space costs less than {max_multiply_adds / 1e6:g} M; "
-                f"{self._reach()}"
-            )
+    def __init__(self, figures: Figures, objectives: Objectives):
+        self.figures, self.objectives = figures, objectives
+        self._limits = {name: value for name, value in objectives.limits.items() if name in figures.names}
+        self._floors = {name: value for name, value in objectives.floors.items() if name in figures.names}
+        self._bounded = list(dict.fromkeys([*self._limits, *self._floors]))
 
     def met_by(self, genomes) -> np.ndarray:
-        """Whether each of genomes [N, num_layers] meets the budget, bool [N]."""
-        return self.costs.count(genomes)[0] < self.max_multiply_adds
+        """Whether each of genomes [N, num_layers] is within the bounds, bool [N]."""
+        return self.objectives.meets(self.figures.of(genomes))
 
     def sample(self, wanted: int, rng, known=()) -> np.ndarray:
         """`wanted` genomes under budget, [wanted, num_layers], distinct and not in `known` where so many can be found.
 
         Uniform draws that meet the budget come first. When a tight budget refuses nearly all of them, random draws
-        are made cheaper step by step until they meet it: no longer uniform, but bounded and spread over layers.
+        are brought nearer step by step until they meet it: no longer uniform, but bounded and spread over layers.
         """
         found = Distinct(wanted, known)
         for _ in range(DRAWS_PER_INDIVIDUAL):
@@ -49,15 +44,16 @@ class Budget:
                 return found.take()
         for _ in range(REPAIR_ROUNDS):
             missing = found.missing
-            found.extend(self._cheapened(self._draw(missing, rng), rng))
+            found.extend(self._repaired(self._draw(missing, rng), rng))
             # A whole round of nothing new: the budget leaves hardly more networks than were found.
             if found.full or (found.any and found.missing == missing):
                 break
         if not found.any:
+            bounds = [f"{key_of('limits', name)} {show(name, value)}" for name, value in self._limits.items()]
+            bounds += [f"{key_of('floors', name)} {show(name, value)}" for name, value in self._floors.items()]
             raise InputError(
-                f"search.max_multiply_adds: no network below {self.max_multiply_adds / 1e6:g} M multiply-adds was found "
-                f"in {DRAWS_PER_INDIVIDUAL * wanted} random draws and {REPAIR_ROUNDS * wanted} draws made "
-                f"cheaper; {self._reach()}"
+                f"{', '.join(bounds)}: no network within all of them was found in {DRAWS_PER_INDIVIDUAL * wanted} random "
+                f"draws and {REPAIR_ROUNDS * wanted} draws brought nearer; {self.figures.reach(self._bounded)}"
             )
         return found.take()
 
@@ -74,45 +70,51 @@ class Budget:
             feasible = self.met_by(children)
             found.extend(children[feasible])
             if attempt >= MATING_ROUNDS:
-                found.extend(self._cheapened(children[~feasible], rng))
+                found.extend(self._repaired(children[~feasible], rng))
             if found.full or (attempt >= MATING_ROUNDS and found.missing == missing):
                 break
         return found.take(fallback=population)
 
     def _draw(self, count: int, rng) -> np.ndarray:
-        space = self.costs.space
+        space = self.figures.costs.space
         return rng.integers(space.num_choices, size=(count, space.num_layers))
 
-    def _cheapened(self, genomes, rng) -> list[np.ndarray]:
-        cheaper = [self._cheapen(genome, rng) for genome in genomes]
-        return [genome for genome in cheaper if genome is not None]
+    def _repaired(self, genomes, rng) -> list[np.ndarray]:
+        repaired = [self._repair(genome, rng) for genome in genomes]
+        return [genome for genome in repaired if genome is not None]
 
-    def _cheapen(self, genome, rng) -> np.ndarray | None:
-        """Redraws genes at random among the cheaper choices until the budget is met; None where none is left."""
+    def _repair(self, genome, rng) -> np.ndarray | None:
+        """Redraws genes at random among choices that miss the bounds by less, until none is missed; None where stuck."""
         genome = genome.copy()
-        num_layers, num_choices = self.costs.space.num_layers, self.costs.space.num_choices
-        # Every step makes the network cheaper, so the loop ends; the bound is there against surprises.
-        for _ in range(num_layers * num_choices):
-            cost, _ = self.costs.count_one(genome.tolist())
-            if cost < self.max_multiply_adds:
+        space = self.figures.costs.space
+        # Every step comes nearer to the bounds, so the loop ends; the count is there against surprises.
+        for _ in range(space.num_layers * space.num_choices):
+            (missed,) = self._missed(genome[None])
+            if missed <= 0 and self.met_by(genome[None])[0]:
                 return genome
-            for layer in rng.permutation(num_layers):
-                variants = np.repeat(genome[None], num_choices, axis=0)
-                variants[:, layer] = np.arange(num_choices)
-                cheaper = np.flatnonzero(self.costs.count(variants)[0] < cost)
-                if len(cheaper):
-                    genome[layer] = rng.choice(cheaper)
+            for layer in rng.permutation(space.num_layers):
+                variants = np.repeat(genome[None], space.num_choices, axis=0)
+                variants[:, layer] = np.arange(space.num_choices)
+                nearer = np.flatnonzero(self._missed(variants) < missed)
+                if len(nearer):
+                    genome[layer] = rng.choice(nearer)
                     break
             else:
                 return None
         return None
 
-    def _reach(self) -> str:
-        low, high = self.costs.bounds["multiply_adds"]
-        return (
-            f"space {self.costs.space.name!r} reaches from {low / 1e6:.2f} M to {high / 1e6:.2f} M multiply-adds "
-            f"at {self.costs.input_size} pixels"
-        )
+    def _missed(self, genomes) -> np.ndarray:
+        """By how much of a metric's range in the space genomes miss the bounds, summed over them, [N]."""
+        figures, total = self.figures.of(genomes), np.zeros(len(genomes))
+        for name in self._bounded:
+            low, high = self.figures.bounds[name]
+            # A metric that equals its bound misses it, by next to nothing.
+            smallest = 1e-9 * max(high - low, 1e-9)
+            over = figures[name] - self._limits.get(name, np.inf)
+            under = self._floors.get(name, -np.inf) - figures[name]
+            for excess in (over, under):
+                total += np.where(excess >= 0, np.maximum(excess, smallest), 0.0) / max(high - low, 1e-9)
+        return total
 
 
 class Distinct:

@@ -27,7 +27,7 @@ def checked_accuracy(metrics: Mapping) -> float:
     return accuracy
 
 
-def check_settings(population_size, generations, weights, max_multiply_adds, min_accuracy, seed) -> None:
+def check_settings(population_size, generations, max_multiply_adds, min_accuracy, seed) -> None:
     """Raises InputError that names the key under `search`, what was expected and what came."""
     for key, value, low in (
         ("population_size", population_size, 2),
@@ -36,22 +36,19 @@ def check_settings(population_size, generations, weights, max_multiply_adds, min
     ):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
             raise InputError(f"search.{key}: expected an integer >= {low}, got {value!r}")
-    if not _are_weights(weights):
-        raise InputError(
-            "search.weights: expected three numbers >= 0, not all 0, for accuracy, multiply-adds and params, "
-            f"got {weights!r}"
-        )
-    if not _is_number(max_multiply_adds) or not 0 < max_multiply_adds < math.inf:
-        raise InputError(f"search.max_multiply_adds: expected a finite number > 0, got {max_multiply_adds!r}")
-    if min_accuracy is not None and not (_is_number(min_accuracy) and 0 <= min_accuracy < 1):
+    if max_multiply_adds is not None and not (is_number(max_multiply_adds) and 0 < max_multiply_adds < math.inf):
+        raise InputError(f"search.max_multiply_adds: expected a finite number > 0, or null, got {max_multiply_adds!r}")
+    if min_accuracy is not None and not (is_number(min_accuracy) and 0 <= min_accuracy < 1):
         raise InputError(f"search.min_accuracy: expected a number from 0 up to 1, or null, got {min_accuracy!r}")
 
 
-def _is_number(value) -> bool:
+def is_number(value) -> bool:
+    """Whether it is a real number, infinity included, NaN and truth values not."""
     return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and not math.isnan(value)
 
 
-def _are_weights(weights) -> bool:
-    if not isinstance(weights, Sequence) or isinstance(weights, str) or len(weights) != 3:
+def are_weights(weights) -> bool:
+    """Whether it is a sequence of finite numbers >= 0 that are not all 0."""
+    if not isinstance(weights, Sequence) or isinstance(weights, str):
         return False
-    return all(_is_number(w) and 0 <= w < math.inf for w in weights) and sum(weights) > 0
+    return all(is_number(w) and 0 <= w < math.inf for w in weights) and sum(weights) > 0

@@ -3,39 +3,43 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from pymoo.indicators.hv import Hypervolume
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
-from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
+from scarlet_tf.search.objectives import Figures, Objectives
 from scarlet_tf.space import Architecture
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """An evaluated architecture: one-shot accuracy (0 to 1), multiply-adds of one image, trainable parameters."""
+    """An evaluated architecture: one-shot accuracy (0 to 1), multiply-adds of one image, trainable parameters.
+
+    `others` holds whatever else is known of it by name, such as "latency_ms".
+    """
 
     architecture: Architecture
     accuracy: float
     multiply_adds: int
     params: int
+    others: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
 
-    def to_dict(self) -> dict:
-        """Plain JSON types; the architecture is its canonical string."""
+    @property
+    def metrics(self) -> dict[str, float]:
+        """All figures by name."""
         return {
-            "architecture": self.architecture.to_string(),
             "accuracy": self.accuracy,
             "multiply_adds": self.multiply_adds,
             "params": self.params,
+            **self.others,
         }
 
-
-def objectives(candidates: Sequence[Candidate]) -> np.ndarray:
-    """(-accuracy, multiply_adds, -params) of each candidate, all to be minimised, as float [N, 3]."""
-    return np.array([(-c.accuracy, c.multiply_adds, -c.params) for c in candidates], float).reshape(-1, 3)
+    def to_dict(self) -> dict:
+        """Plain JSON types; the architecture is its canonical string."""
+        return {"architecture": self.architecture.to_string(), **self.metrics}
 
 
 def non_dominated(objectives: np.ndarray) -> np.ndarray:
@@ -43,25 +47,27 @@ def non_dominated(objectives: np.ndarray) -> np.ndarray:
     return NonDominatedSorting().do(np.asarray(objectives, float), only_non_dominated_front=True)
 
 
-def front_of(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The non-dominated candidates, by rising multiply-adds."""
+def front_of(candidates: Sequence[Candidate], objectives: Objectives | None = None) -> list[Candidate]:
+    """The candidates that no other one dominates in `objectives`, the published ones by default, by rising multiply-adds."""
     if not candidates:
         return []
-    front = [candidates[i] for i in non_dominated(objectives(candidates))]
+    values = (objectives or Objectives()).values([c.metrics for c in candidates])
+    front = [candidates[i] for i in non_dominated(values)]
     return sorted(front, key=lambda c: (c.multiply_adds, -c.accuracy, -c.params, c.architecture.choices))
 
 
-def pick_equispaced(front: np.ndarray, k: int) -> list[int]:
-    """Indices of `k` rows of `front` [N, 3] = (-accuracy, multiply_adds, -params), equispaced along it.
+def pick_equispaced(front: np.ndarray, k: int, along: int = 1) -> list[int]:
+    """Indices of `k` rows of `front` [N, M], all minimised, equispaced along it.
 
-    The front is walked in order of multiply-adds; distance is arc length with every objective scaled to 0..1
-    [reading]. Both ends are picked when k > 1, and the model nearest to the middle when k is 1. No row comes twice;
-    k >= N gives them all. The result is in order of multiply-adds.
+    The front is walked in order of column `along`, the multiply-adds of (-accuracy, multiply_adds, -params); distance is
+    arc length with every objective scaled to 0..1 [reading]. Both ends are picked when k > 1, and the model nearest to
+    the middle when k is 1. No row comes twice; k >= N gives them all. The result is in the order of the walk.
     """
     if k < 1:
         raise InputError(f"picks: expected an integer >= 1, got {k!r}")
-    front = np.asarray(front, float).reshape(-1, 3)
-    order = np.lexsort([front[:, 2], front[:, 0], front[:, 1]])
+    front = np.asarray(front, float)
+    others = [front[:, i] for i in reversed(range(front.shape[1])) if i != along]
+    order = np.lexsort([*others, front[:, along]])
     if k >= len(front):
         return order.tolist()
     points = front[order]
@@ -79,20 +85,38 @@ def pick_equispaced(front: np.ndarray, k: int) -> list[int]:
 
 
 class HypervolumeBox:
-    """Hypervolume as a share, 0..1, of a box that the space and the budget alone fix.
+    """Hypervolume as a share, 0..1, of a box that the space and the bounds alone fix.
 
-    Ideal point: accuracy 1, the space's least multiply-adds and most params. Reference point: accuracy 0, the budget
-    (or the space's most multiply-adds where that is less), the space's least params.
+    Accuracy goes from 0 to 1; a computed metric over what the space can have within the limit and floor on it; any other
+    metric needs a limit and is counted from 0 to there, or a limit and a floor. The ideal point is the better end of
+    each, the reference point the worse one. Raises InputError for a metric without an end.
     """
 
-    def __init__(self, costs: CostTable, max_multiply_adds: float):
-        (low, high), (few, many) = costs.bounds["multiply_adds"], costs.bounds["params"]
-        self.ideal = np.array([-1.0, low, -many])
-        self.reference = np.array([0.0, min(high, max_multiply_adds), -few])
+    def __init__(self, figures: Figures, objectives: Objectives):
+        ranges = [self._range(name, figures, objectives) for name in objectives.names]
+        worst_first = [objectives.direction(name) == "max" for name in objectives.names]
+        signs = np.where(worst_first, -1.0, 1.0)
+        ends = np.array(
+            [(low, high) if flip else (high, low) for (low, high), flip in zip(ranges, worst_first, strict=True)]
+        )
+        self.reference, self.ideal = ends[:, 0] * signs, ends[:, 1] * signs
+
+    def _range(self, name: str, figures: Figures, objectives: Objectives) -> tuple[float, float]:
+        if name == "accuracy":
+            return 0.0, 1.0
+        if name in figures.names:
+            low, high = figures.bounds[name]
+            return max(low, objectives.floors.get(name, low)), min(high, objectives.limits.get(name, high))
+        if name not in objectives.limits:
+            raise InputError(
+                f"search.limits.{name}: expected a number, since hypervolume is measured up to it and no table predicts"
+                f" {name}, got nothing"
+            )
+        return objectives.floors.get(name, 0.0), objectives.limits[name]
 
     def measure(self, front: np.ndarray) -> float:
-        """Of objectives [N, 3] = (-accuracy, multiply_adds, -params)."""
+        """Of objectives [N, M], all minimised."""
         if not len(front):
             return 0.0
         span = np.where(self.reference > self.ideal, self.reference - self.ideal, 1.0)
-        return float(Hypervolume(ref_point=np.ones(3))((front - self.ideal) / span))
+        return float(Hypervolume(ref_point=np.ones(len(span)))((front - self.ideal) / span))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import keras_tuner
 
 from scarlet_tf.cost import cost_table
@@ -27,6 +25,5 @@ def hosted(oracle: keras_tuner.Oracle, supernet, max_multiply_adds: float | None
     if not oracle.max_trials:
         raise InputError(f"oracle.max_trials: expected an integer >= 1, got {oracle.max_trials!r}")
     costs = cost_table(supernet.space, side_of(supernet), supernet.num_classes)
-    budget = math.inf if max_multiply_adds is None else max_multiply_adds
-    algorithm = KerasTunerSearch(costs, oracle, oracle.max_trials, budget)
+    algorithm = KerasTunerSearch(costs, oracle, oracle.max_trials, max_multiply_adds)
     return ArchitectureOracle(algorithm, oracle.seed)

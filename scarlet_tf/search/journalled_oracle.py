@@ -14,7 +14,7 @@ import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.checks import BadMetrics, checked_accuracy
+from scarlet_tf.search.checks import BadMetrics
 from scarlet_tf.search.failures import FailuresInARow
 from scarlet_tf.search.generations import Generations
 from scarlet_tf.search.journal import Journal
@@ -42,6 +42,8 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
         self._make, self._generations = make, generations
         self._failures = FailuresInARow(max_consecutive_failed_trials)
         self._journal: Journal | None = None
+        self._stop_at = math.inf  # of time.monotonic()
+        self.stopped = False
         self._reported: dict[str, dict] = {}  # by id, of trials that have not ended
         self._started: dict[str, float] = {}
 
@@ -50,13 +52,24 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
         """Plain JSON that names the search: files with another one are refused."""
 
     @abc.abstractmethod
-    def _count(self, line: str) -> dict[str, int]:
+    def _count(self, line: str) -> dict[str, int | float]:
         """Metrics of an architecture, given as its canonical string, that take no evaluation."""
+
+    @abc.abstractmethod
+    def _check(self, metrics: Mapping) -> dict[str, float]:
+        """The metrics that an evaluation has to answer; BadMetrics where one is missing or bad."""
 
     @property
     def failure(self) -> str | None:
         """Why the search stopped before its end; None when it did not."""
         return self._failures.reason
+
+    def stop_after(self, seconds: float) -> None:
+        """Hands out no trial later than `seconds` from now; `stopped` says whether that ended the search.
+
+        Nothing is lost by it: another process, or another call, goes on.
+        """
+        self._stop_at, self.stopped = time.monotonic() + seconds, False
 
     # -- KerasTuner's protocol ------------------------------------------------------------------------------
 
@@ -146,7 +159,7 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
 
     def _refill(self) -> str:
         """Goes on to the next generation when this one is complete; says whether there is a trial to run."""
-        while self.failure is None:
+        while self.failure is None and not self._is_late():
             if self._generations.queue:
                 return TrialStatus.RUNNING
             if not self._generations.complete:
@@ -159,6 +172,11 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
             self._generations.advance()
             self._journal.snapshot(self.get_state())
         return TrialStatus.STOPPED
+
+    def _is_late(self) -> bool:
+        done = self._generations.finished and self._generations.complete
+        self.stopped = self.stopped or (time.monotonic() >= self._stop_at and not done)
+        return self.stopped
 
     def _trial(self, trial_id: str) -> Trial:
         if trial_id not in self.trials:
@@ -175,7 +193,7 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
         metrics = dict(self._reported.get(trial.trial_id, {}))
         if status == TrialStatus.COMPLETED:
             try:
-                metrics["accuracy"] = checked_accuracy(metrics)
+                metrics |= self._check(metrics)
             except BadMetrics as error:
                 status, message = TrialStatus.INVALID, str(error)
         if status == TrialStatus.COMPLETED:
@@ -265,7 +283,7 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
             return
         metrics = record.get("metrics")
         if metrics is not None:
-            checked_accuracy(metrics)
+            self._check(metrics)
         trial = self._make.trial(self._make.values(line), trial_id, record["status"])
         trial.message = record.get("message")
         self.trials[trial_id] = trial

@@ -12,7 +12,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 
 from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.recorded import Accuracies, RecordedSearch
+from scarlet_tf.search.recorded import RecordedSearch, Results
 from scarlet_tf.search.trials import TrialMaker
 
 logger = logging.getLogger("scarlet_tf")
@@ -25,9 +25,10 @@ TRIALS_PER_EVALUATION = 10
 class KerasTunerSearch(RecordedSearch):
     """Asks an oracle for one network at a time, until it stops or `evaluations` networks were evaluated.
 
-    The oracle does not know the budget. A network over it is answered at once with accuracy 0: that takes no evaluation
-    and does not count as one, and an oracle that learns, learns from it to stay below. A network that comes again is
-    answered with what is known, and does not count either. `over_budget` and `repeats` say how many there were.
+    The oracle does not know the bounds. A network outside those that are known beforehand is answered at once with
+    accuracy 0: that takes no evaluation and does not count as one, and an oracle that learns, learns from it to stay
+    inside. A network that comes again is answered with what is known, and does not count either. `over_budget` and
+    `repeats` say how many there were.
 
     A restart repeats the oracle's trials with the answers that are known, since its own files do not hold its random
     state. It has to be new and seeded, therefore. Its files lie in a temporary folder.
@@ -35,6 +36,8 @@ class KerasTunerSearch(RecordedSearch):
     Args:
         oracle: with `layer_00`, `layer_01`, ... as Choice hyperparameters and the objective accuracy, such as
             keras_tuner.oracles.BayesianOptimizationOracle.
+        metrics: weights, limits, floors, directions and table as WeightedNSGA2 takes them; for the front, the oracle
+            knows accuracy alone.
 
     Raises InputError for other oracles, and where the networks on a restart are not those that were saved.
     """
@@ -44,10 +47,11 @@ class KerasTunerSearch(RecordedSearch):
         costs: CostTable,
         oracle: keras_tuner.Oracle,
         evaluations: int,
-        max_multiply_adds: float = np.inf,
+        max_multiply_adds: float | None = None,
         min_accuracy: float | None = None,
+        **metrics,
     ):
-        super().__init__(costs, max_multiply_adds, min_accuracy)
+        super().__init__(costs, max_multiply_adds, min_accuracy, **metrics)
         self.oracle, self._evaluations = oracle, evaluations
         self._make = TrialMaker(costs.space)
         _check(oracle, self._make)
@@ -69,11 +73,10 @@ class KerasTunerSearch(RecordedSearch):
             if trial.status != TrialStatus.RUNNING:
                 break
             genome = self._make.choices(trial)
-            multiply_adds, _ = self.costs.count_one(genome)
             if genome in self._known:
                 self.repeats += 1
                 self._end(trial, self._known[genome])
-            elif multiply_adds >= self.max_multiply_adds:
+            elif not self.goals.meets(self.figures.of([genome]))[0]:
                 self.over_budget += 1
                 self._end(trial, 0.0)
             else:
@@ -82,19 +85,20 @@ class KerasTunerSearch(RecordedSearch):
         logger.warning("search: the oracle has nothing new after %d trials; the search ends", len(self.oracle.trials))
         return np.zeros((0, self.costs.space.num_layers), np.int64)
 
-    def _learn(self, genomes: np.ndarray, accuracies: Accuracies) -> None:
-        for genome, accuracy in zip(genomes.tolist(), accuracies, strict=True):
+    def _learn(self, genomes: np.ndarray, results: Results) -> None:
+        for genome, result in zip(genomes.tolist(), results, strict=True):
+            accuracy = None if result is None else result["accuracy"]
             self._known[tuple(genome)] = accuracy
             self._end(self._trial, accuracy)
 
-    def _replay(self, genomes: np.ndarray, accuracies: Accuracies) -> None:
+    def _replay(self, genomes: np.ndarray, results: Results) -> None:
         drawn = self._draw()
         if not np.array_equal(drawn, genomes):
             raise InputError(
                 f"oracle: expected the one that asked for {genomes.tolist()}, got one that asks for {drawn.tolist()};"
                 " it needs the same settings and the same seed"
             )
-        self._learn(genomes, accuracies)
+        self._learn(genomes, results)
 
     def _end(self, trial: Trial, accuracy: float | None) -> None:
         if accuracy is None:
@@ -113,8 +117,8 @@ class KerasTunerSearch(RecordedSearch):
         return {
             "algorithm": type(self.oracle).__name__,
             "oracle_seed": self.oracle.seed,
-            "max_multiply_adds": self.max_multiply_adds if np.isfinite(self.max_multiply_adds) else None,
-            "min_accuracy": self.min_accuracy,
+            **self.goals.get_config(),
+            "table": self.figures.fingerprint,
         }
 
 

@@ -12,30 +12,34 @@ from pymoo.operators.crossover.pntx import SinglePointCrossover
 
 from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
+from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.search.budget import Budget
-from scarlet_tf.search.checks import check_settings, checked_accuracy
+from scarlet_tf.search.checks import check_settings
 from scarlet_tf.search.front import HypervolumeBox
 from scarlet_tf.search.genomes import decode, encode
 from scarlet_tf.search.mutation import Mutation, MutationContext, UniformMutation
+from scarlet_tf.search.objectives import figures_and_goals
 from scarlet_tf.search.selection import WeightedSurvival, tournament
 
-STATE_VERSION = 1
-# The accuracy floor is missed by at most 1, so a failed evaluation counts as worse than any model that was evaluated.
-FAILED_VIOLATION = 2.0
+STATE_VERSION = 2
+# Every bound is missed by less than 1, so a failed evaluation counts as worse than any model that was evaluated.
+FAILED_VIOLATION = 1000.0
 
 
 class WeightedNSGA2:
-    """Minimises {-accuracy, multiply-adds, -params} under multiply_adds < `max_multiply_adds`.
+    """Minimises {-accuracy, multiply-adds, -params}, or other `weights`' metrics, under multiply_adds < `max_multiply_adds`.
 
     The first `ask` gives P0 and Q0 at once, 2 N feasible genomes drawn uniformly, and counts as two generations;
     every later one gives N children. So `generations` generations are 2 N + (generations - 2) N evaluations: 8,400
-    at the defaults. The budget is checked before a genome is handed out. The floor accuracy > `min_accuracy` is a
-    constraint after evaluation; so is a failed evaluation, which counts as infeasible and never as a model of the
-    first front. Children are kept distinct from one another and from the population as long as the budget leaves
-    enough networks for that.
+    at the defaults. Bounds on what is counted or predicted are kept before a genome is handed out. The floor
+    accuracy > `min_accuracy` is a constraint after evaluation, as are `limits` and `floors` on whatever else an
+    evaluation answers; so is a failed evaluation, which counts as infeasible and never as a model of the first front.
+    Children are kept distinct from one another and from the population as long as the bounds leave enough networks.
 
-    `weights` scale the objectives in the crowding distance alone, not in dominance [reading]. Every pair of parents
-    is crossed at one point; a child of theirs then goes through `mutation` [reading of the probabilities].
+    `weights` scale the objectives in the crowding distance alone, not in dominance [reading]: {metric: weight}, or
+    three numbers for accuracy, multiply-adds and params. `limits` and `floors` are {metric: value}, strict; `table`
+    predicts metrics that costs do not tell. See Objectives for `directions`. Every pair of parents is crossed at one
+    point; a child of theirs then goes through `mutation` [reading of the probabilities].
 
     Raises InputError for settings out of range and for a budget that no network of the space meets.
     """
@@ -45,32 +49,35 @@ class WeightedNSGA2:
         costs: CostTable,
         population_size: int = 70,
         generations: int = 120,
-        weights: Sequence[float] = (0.4, 0.4, 0.2),
-        max_multiply_adds: float = 500e6,
+        weights: Mapping[str, float] | Sequence[float] = (0.4, 0.4, 0.2),
+        max_multiply_adds: float | None = 500e6,
         min_accuracy: float | None = None,
         mutation: Mutation | None = None,
         seed: int = 0,
+        limits: Mapping[str, float] | None = None,
+        floors: Mapping[str, float] | None = None,
+        directions: Mapping[str, str] | None = None,
+        table: MetricTable | None = None,
     ):
-        check_settings(population_size, generations, weights, max_multiply_adds, min_accuracy, seed)
+        check_settings(population_size, generations, max_multiply_adds, min_accuracy, seed)
         self.costs, self.space = costs, costs.space
         self.population_size, self.generations = int(population_size), int(generations)
-        self.weights = tuple(float(weight) for weight in weights)
-        self.max_multiply_adds = float(max_multiply_adds)
-        self.min_accuracy = None if min_accuracy is None else float(min_accuracy)
+        bounds = (max_multiply_adds, min_accuracy)
+        self.figures, self.goals = figures_and_goals(costs, *bounds, weights, limits, floors, directions, table)
         self.mutation = mutation if mutation is not None else UniformMutation()
 
-        self._budget = Budget(costs, self.max_multiply_adds)
-        self._survival = WeightedSurvival(self.weights)
+        self._budget = Budget(self.figures, self.goals)
+        self._survival = WeightedSurvival(list(self.goals.weights.values()))
         self._crossover = SinglePointCrossover(prob=1.0)
         self._problem = Problem(n_var=self.space.num_layers)
-        self._box = HypervolumeBox(costs, self.max_multiply_adds)
+        self._box = HypervolumeBox(self.figures, self.goals)
 
         self.generation = self.evaluations = 0
         self.hypervolume: list[float] = []  # one value a tell, of the population's feasible first front
         self.rng = np.random.Generator(np.random.PCG64(seed))
         self.genomes = np.zeros((0, self.space.num_layers), np.int64)
-        self.objectives = np.zeros((0, 3))
-        self.violation = np.zeros(0)
+        self.metrics: list[dict | None] = []  # of the population; None: its evaluation failed
+        self.objectives, self.violation = self._scored([])
         self.rank = np.zeros(0, np.int64)
         self.crowding = np.zeros(0)
         self._pending: np.ndarray | None = None
@@ -116,10 +123,11 @@ class WeightedNSGA2:
         genomes = self._pending
         if len(results) != len(genomes):
             raise InputError(f"results: expected {len(genomes)}, one a genome, got {len(results)}")
-        accuracies = [None if result is None else checked_accuracy(result) for result in results]
+        computed = self.figures.names
+        evaluated = [None if result is None else self.goals.check(result, computed) for result in results]
         # First, because it may be a user's code: where it fails, the search itself has not changed yet.
         self.mutation.tell(genomes.copy(), results)
-        self._survive(genomes, *self._score(genomes, accuracies))
+        self._survive(genomes, self.figures.complete(genomes, evaluated))
         self._pending = None
         self.generation += len(genomes) // self.population_size
         self.evaluations += len(genomes)
@@ -127,25 +135,21 @@ class WeightedNSGA2:
         if hasattr(self.mutation, "survived"):
             self.mutation.survived(self.genomes.copy(), self.genomes[self.front])
 
-    def _score(self, genomes, accuracies) -> tuple[np.ndarray, np.ndarray]:
-        """Objectives [N, 3] and constraint violations [N]; a failed evaluation scores as accuracy 0."""
-        multiply_adds, params = self.costs.count(genomes)
-        accuracy = np.array([0.0 if value is None else value for value in accuracies])
-        violation = np.zeros(len(genomes))
-        if self.min_accuracy is not None:
-            # The floor itself is not enough: accuracy > min_accuracy.
-            missed = np.maximum(self.min_accuracy - accuracy, np.finfo(float).tiny)
-            violation = np.where(accuracy > self.min_accuracy, 0.0, missed)
-        violation[[value is None for value in accuracies]] = FAILED_VIOLATION
-        return np.column_stack([-accuracy, multiply_adds, -params]).astype(float), violation
+    def _scored(self, metrics: Sequence[Mapping | None]) -> tuple[np.ndarray, np.ndarray]:
+        """Objectives [N, M] and violations of the bounds [N]; a failed evaluation scores 0 in everything."""
+        failed = dict.fromkeys(self.goals.metrics, 0.0)
+        objectives = self.goals.values([failed if found is None else found for found in metrics])
+        violation = [FAILED_VIOLATION if found is None else self.goals.violation(found) for found in metrics]
+        return objectives, np.array(violation, float)
 
-    def _survive(self, genomes, objectives, violation) -> None:
+    def _survive(self, genomes, metrics) -> None:
         """Keeps the best N of the population and `genomes`, by violation, rank and weighted crowding."""
         genomes = np.concatenate([self.genomes, genomes])
-        objectives = np.concatenate([self.objectives, objectives])
-        violation = np.concatenate([self.violation, violation])
+        metrics = [*self.metrics, *metrics]
+        objectives, violation = self._scored(metrics)
         kept, rank, crowding = self._survival.keep(objectives, violation, self.population_size, self.rng)
-        self.genomes, self.objectives, self.violation = genomes[kept], objectives[kept], violation[kept]
+        self.genomes, self.metrics = genomes[kept], [metrics[i] for i in kept]
+        self.objectives, self.violation = objectives[kept], violation[kept]
         self.rank, self.crowding = rank, crowding
 
     # -- mating ---------------------------------------------------------------------------------------------
@@ -170,13 +174,8 @@ class WeightedNSGA2:
         return MutationContext(self.space, self.costs, self.generation, self.genomes[pair], metrics, front)
 
     def _metrics(self, index) -> dict:
-        accuracy, multiply_adds, params = self.objectives[index] * (-1, 1, -1)
-        failed = self.violation[index] == FAILED_VIOLATION
-        return {
-            "accuracy": None if failed else float(accuracy),
-            "multiply_adds": int(multiply_adds),
-            "params": int(params),
-        }
+        found = self.metrics[index]
+        return {"accuracy": None, **self.figures.of_one(self.genomes[index].tolist())} if found is None else dict(found)
 
     # -- state ----------------------------------------------------------------------------------------------
 
@@ -184,9 +183,8 @@ class WeightedNSGA2:
         """Plain JSON that tells one search from another; `generations`, which may be raised, is no part of it."""
         return {
             "population_size": self.population_size,
-            "weights": list(self.weights),
-            "max_multiply_adds": self.max_multiply_adds,
-            "min_accuracy": self.min_accuracy,
+            **self.goals.get_config(),
+            "table": self.figures.fingerprint,
             "mutation": self.mutation.get_config(),
         }
 
@@ -202,8 +200,7 @@ class WeightedNSGA2:
             "evaluations": self.evaluations,
             "rng": self.rng.bit_generator.state,
             "genomes": encode(self.genomes),
-            "objectives": self.objectives.tolist(),
-            "violation": self.violation.tolist(),
+            "metrics": [None if found is None else dict(found) for found in self.metrics],
             "rank": self.rank.tolist(),
             "crowding": [None if math.isinf(value) else value for value in self.crowding.tolist()],
             "pending": None if self._pending is None else encode(self._pending),
@@ -218,8 +215,8 @@ class WeightedNSGA2:
         self.generation, self.evaluations = state["generation"], state["evaluations"]
         self.rng.bit_generator.state = state["rng"]
         self.genomes = self._decode(state["genomes"])
-        self.objectives = np.array(state["objectives"], float).reshape(-1, 3)
-        self.violation = np.array(state["violation"], float)
+        self.metrics = [None if found is None else dict(found) for found in state["metrics"]]
+        self.objectives, self.violation = self._scored(self.metrics)
         self.rank = np.array(state["rank"], np.int64)
         self.crowding = np.array([math.inf if value is None else value for value in state["crowding"]])
         self._pending = None if state["pending"] is None else self._decode(state["pending"])

@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 import keras_tuner
 
 from scarlet_tf.cost import cost_table
+from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.search.algorithm import Algorithm
+from scarlet_tf.search.checks import check_settings
 from scarlet_tf.search.front import Candidate, front_of
 from scarlet_tf.search.generations import Generations
 from scarlet_tf.search.genomes import decode
 from scarlet_tf.search.locking import locked
 from scarlet_tf.search.mutation import Mutation
+from scarlet_tf.search.mutation_config import MutationConfig
 from scarlet_tf.search.nsga2 import WeightedNSGA2
 from scarlet_tf.search.shared_oracle import SharedOracle
 from scarlet_tf.search.trials import TrialMaker
@@ -95,12 +98,12 @@ class ArchitectureOracle(SharedOracle):
         return [self._candidate(line, result) for line, result in results.items() if result is not None]
 
     def pareto_front(self) -> list[Candidate]:
-        """The non-dominated among all evaluated architectures above the floor, by rising multiply-adds.
+        """The non-dominated among all evaluated architectures within the bounds, by rising multiply-adds.
 
         That contains every non-dominated model which the population, being of fixed size, had to let go.
         """
-        floor = self.algorithm.min_accuracy
-        return front_of([c for c in self.evaluated() if floor is None or c.accuracy > floor])
+        goals = self.algorithm.goals
+        return front_of([c for c in self.evaluated() if goals.violation(c.metrics) <= 0], goals)
 
     @locked
     def open_architectures(self) -> list[tuple[int, ...]]:
@@ -120,13 +123,16 @@ class ArchitectureOracle(SharedOracle):
             "context": self.context,
         }
 
-    def _count(self, line: str) -> dict[str, int]:
-        multiply_adds, params = self.costs.count_one(decode(line))
-        return {"multiply_adds": multiply_adds, "params": params}
+    def _count(self, line: str) -> dict[str, int | float]:
+        return self.algorithm.figures.of_one(decode(line))
+
+    def _check(self, metrics: Mapping) -> dict[str, float]:
+        return self.algorithm.goals.check(metrics, self.algorithm.figures.names)
 
     def _candidate(self, line: str, result: Mapping) -> Candidate:
-        architecture = Architecture(decode(line), self.space)
-        return Candidate(architecture, result["accuracy"], result["multiply_adds"], result["params"])
+        own = ("accuracy", "multiply_adds", "params")
+        others = {name: value for name, value in result.items() if name not in own}
+        return Candidate(Architecture(decode(line), self.space), *(result[name] for name in own), others)
 
 
 class WeightedNSGA2Oracle(ArchitectureOracle):
@@ -136,13 +142,17 @@ class WeightedNSGA2Oracle(ArchitectureOracle):
 
     Args:
         space: the SearchSpace.
-        weights: of accuracy, multiply-adds and params in the crowding distance.
-        max_multiply_adds: every candidate costs less than this.
+        weights: of accuracy, multiply-adds and params in the crowding distance; or {metric: weight} of any metrics.
+        max_multiply_adds: every candidate costs less than this; None for no limit.
         min_accuracy: candidates have to exceed it; None for no floor.
+        limits, floors: {metric: value} that candidates stay below, or exceed; on params, on a table's metrics, or on
+            what evaluations answer besides.
+        directions: {metric: "min" | "max"}; by default accuracy and params are maximised, all else is minimised.
+        table: a MetricTable that predicts further metrics, such as latency.
         seed: an integer >= 0.
         input_size: pixels that costs are counted at; the space's own by default.
         num_classes: classes that costs are counted with.
-        mutation: a Mutation; UniformMutation() by default.
+        mutation: a Mutation; the published hierarchical one by default, see MutationConfig.
         options: `context` and the others of ArchitectureOracle.
 
     Raises InputError for settings out of range and for a budget that no network of the space meets.
@@ -153,17 +163,23 @@ class WeightedNSGA2Oracle(ArchitectureOracle):
         space: SearchSpace,
         population_size: int = 70,
         generations: int = 120,
-        weights: Sequence[float] = (0.4, 0.4, 0.2),
-        max_multiply_adds: float = 500e6,
+        weights: Mapping[str, float] | Sequence[float] = (0.4, 0.4, 0.2),
+        max_multiply_adds: float | None = 500e6,
         min_accuracy: float | None = None,
         seed: int = 0,
         input_size: int | None = None,
         num_classes: int = 1000,
         mutation: Mutation | None = None,
+        limits: Mapping[str, float] | None = None,
+        floors: Mapping[str, float] | None = None,
+        directions: Mapping[str, str] | None = None,
+        table: MetricTable | None = None,
         **options,
     ):
+        check_settings(population_size, generations, max_multiply_adds, min_accuracy, seed)
         costs = cost_table(space, input_size or space.input_size, num_classes)
-        algorithm = WeightedNSGA2(
-            costs, population_size, generations, weights, max_multiply_adds, min_accuracy, mutation, seed
-        )
+        mutation = MutationConfig().build(space, seed) if mutation is None else mutation
+        bounds = (max_multiply_adds, min_accuracy)
+        metrics = {"limits": limits, "floors": floors, "directions": directions, "table": table}
+        algorithm = WeightedNSGA2(costs, population_size, generations, weights, *bounds, mutation, seed, **metrics)
         super().__init__(algorithm, seed, **options)

@@ -16,7 +16,8 @@ class RandomSearch(RecordedSearch):
     """Networks under the budget, drawn uniformly and each only once, as long as there are any.
 
     It has the shape of WeightedNSGA2: the first `ask` gives 2 N genomes, every later one N, N * generations in all.
-    Where the budget refuses nearly all draws, they are made cheaper step by step and are no longer uniform (see Budget).
+    Where the bounds refuse nearly all draws, they are brought nearer step by step and are no longer uniform (see Budget).
+    `metrics`: weights, limits, floors, directions and table as WeightedNSGA2 takes them.
 
     Raises InputError for settings out of range and for a budget that no network of the space meets.
     """
@@ -26,15 +27,16 @@ class RandomSearch(RecordedSearch):
         costs: CostTable,
         population_size: int = 70,
         generations: int = 120,
-        max_multiply_adds: float = 500e6,
+        max_multiply_adds: float | None = 500e6,
         min_accuracy: float | None = None,
         seed: int = 0,
+        **metrics,
     ):
-        check_settings(population_size, generations, (1, 1, 1), max_multiply_adds, min_accuracy, seed)
-        super().__init__(costs, max_multiply_adds, min_accuracy)
+        check_settings(population_size, generations, max_multiply_adds, min_accuracy, seed)
+        super().__init__(costs, max_multiply_adds, min_accuracy, **metrics)
         self.population_size, self.generations = int(population_size), int(generations)
         self.rng = np.random.Generator(np.random.PCG64(seed))
-        self._budget = Budget(costs, self.max_multiply_adds)
+        self._budget = Budget(self.figures, self.goals)
 
     @property
     def total_evaluations(self) -> int:
@@ -44,18 +46,18 @@ class RandomSearch(RecordedSearch):
         wanted = self.population_size if self.evaluations else 2 * self.population_size
         return self._budget.sample(wanted, self.rng, known=self.told)
 
-    def _learn(self, genomes, accuracies):
+    def _learn(self, genomes, results):
         """Learns nothing."""
 
-    def _replay(self, genomes, accuracies):
+    def _replay(self, genomes, results):
         """The generator's state is saved; the genomes are known."""
 
     def get_config(self) -> dict:
         return {
             "algorithm": "random",
             "population_size": self.population_size,
-            "max_multiply_adds": self.max_multiply_adds,
-            "min_accuracy": self.min_accuracy,
+            **self.goals.get_config(),
+            "table": self.figures.fingerprint,
         }
 
     def state_dict(self) -> dict:

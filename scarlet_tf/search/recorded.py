@@ -10,23 +10,23 @@ import numpy as np
 from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.archive import Archive
-from scarlet_tf.search.checks import checked_accuracy
 from scarlet_tf.search.genomes import decode, encode
+from scarlet_tf.search.objectives import figures_and_goals
 
-STATE_VERSION = 1
-Accuracies = list[float | None]  # None: the evaluation failed
+STATE_VERSION = 2
+Results = list[dict | None]  # the metrics that evaluations answered; None: one failed
 
 
 class RecordedSearch(abc.ABC):
     """An Algorithm but for the draws, which a subclass makes; it ends after `total_evaluations` genomes or with them."""
 
-    def __init__(self, costs: CostTable, max_multiply_adds: float, min_accuracy: float | None):
-        self.costs, self.max_multiply_adds = costs, float(max_multiply_adds)
-        self.min_accuracy = None if min_accuracy is None else float(min_accuracy)
+    def __init__(self, costs: CostTable, max_multiply_adds: float | None, min_accuracy: float | None, **metrics):
+        self.costs = costs
+        self.figures, self.goals = figures_and_goals(costs, max_multiply_adds, min_accuracy, **metrics)
         self.evaluations = 0
         self.hypervolume: list[float] = []  # one value a tell, of the front of all models told
-        self._archive = Archive(costs, self.max_multiply_adds, self.min_accuracy)
-        self._told: list[tuple[np.ndarray, Accuracies]] = []
+        self._archive = Archive(self.figures, self.goals)
+        self._told: list[tuple[np.ndarray, Results]] = []
         self._pending: np.ndarray | None = None
 
     @property
@@ -43,11 +43,11 @@ class RecordedSearch(abc.ABC):
         """Plain JSON that tells one search from another."""
 
     @abc.abstractmethod
-    def _learn(self, genomes: np.ndarray, accuracies: Accuracies) -> None:
+    def _learn(self, genomes: np.ndarray, results: Results) -> None:
         """Takes what a later draw may depend on."""
 
     @abc.abstractmethod
-    def _replay(self, genomes: np.ndarray, accuracies: Accuracies) -> None:
+    def _replay(self, genomes: np.ndarray, results: Results) -> None:
         """Brings a new search, of which one tell was saved, as far as that."""
 
     @property
@@ -86,16 +86,17 @@ class RecordedSearch(abc.ABC):
             raise RuntimeError("tell: nothing has been asked for")
         if len(results) != len(self._pending):
             raise InputError(f"results: expected {len(self._pending)}, one a genome, got {len(results)}")
-        accuracies = [None if result is None else checked_accuracy(result) for result in results]
-        self._learn(self._pending, accuracies)
-        self._take(self._pending, accuracies)
+        computed = self.figures.names
+        results = [None if result is None else self.goals.check(result, computed) for result in results]
+        self._learn(self._pending, results)
+        self._take(self._pending, results)
         self._pending = None
 
     def state_dict(self) -> dict:
         """Everything that the rest of the search depends on, in plain JSON types."""
         return {
             "version": STATE_VERSION,
-            "told": [[encode(genomes), accuracies] for genomes, accuracies in self._told],
+            "told": [[encode(genomes), results] for genomes, results in self._told],
             "pending": None if self._pending is None else encode(self._pending),
         }
 
@@ -103,15 +104,15 @@ class RecordedSearch(abc.ABC):
         """Inverse of `state_dict`, for a new search that was made with the same settings."""
         if state.get("version") != STATE_VERSION:
             raise InputError(f"state.version: expected {STATE_VERSION}, got {state.get('version')!r}")
-        for lines, accuracies in state["told"]:
+        for lines, results in state["told"]:
             genomes = self._decode(lines)
-            self._replay(genomes, accuracies)
-            self._take(genomes, accuracies)
+            self._replay(genomes, results)
+            self._take(genomes, results)
         self._pending = None if state["pending"] is None else self._decode(state["pending"])
 
-    def _take(self, genomes: np.ndarray, accuracies: Accuracies) -> None:
-        self.hypervolume.append(self._archive.add(genomes, accuracies))
-        self._told.append((genomes, accuracies))
+    def _take(self, genomes: np.ndarray, results: Results) -> None:
+        self.hypervolume.append(self._archive.add(genomes, results))
+        self._told.append((genomes, results))
         self.evaluations += len(genomes)
 
     def _decode(self, lines: Sequence[str]) -> np.ndarray:

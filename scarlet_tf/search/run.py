@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import json
 import logging
 import pathlib
@@ -11,13 +12,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 from scarlet_tf import files
 from scarlet_tf.cluster import search_role
-from scarlet_tf.cost import cost_table
+from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.errors import InputError
+from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.search.algorithms import check_algorithm, new_algorithm
 from scarlet_tf.search.checks import check_settings
-from scarlet_tf.search.front import Candidate, objectives, pick_equispaced
+from scarlet_tf.search.front import Candidate
 from scarlet_tf.search.mutation import Mutation
 from scarlet_tf.search.mutation_config import MutationConfig, as_config
+from scarlet_tf.search.objectives import Objectives, make_objectives
+from scarlet_tf.search.picks import Picks, check_picks, pick_models
 
 if TYPE_CHECKING:
     from scarlet_tf.search.oracle import ArchitectureOracle
@@ -33,11 +37,16 @@ class SearchConfig:
     algorithm: nsga2; or a baseline: random (uniform draws), keras_tuner_random or keras_tuner_bayesian (KerasTuner's
         oracles for accuracy alone, see KerasTunerSearch; the latter takes seconds a trial after some hundred).
     population_size, generations: N and the number of generations; N * generations evaluations in all.
-    weights: of accuracy, multiply-adds and params in the crowding distance.
-    max_multiply_adds: every candidate costs less than this, counted at the supernet's input size.
+    weights: in the crowding distance, {metric: weight} or three numbers for accuracy, multiply-adds and params; the metrics
+        are the objectives.
+    max_multiply_adds: every candidate costs less than this, counted at the supernet's input size; null for no limit.
     min_accuracy: one-shot accuracy, 0 to 1, that a model has to exceed; null for no floor.
+    limits, floors: {metric: value} that every candidate stays below, or exceeds; see Objectives.
+    directions: {metric: min | max}, where another one than Objectives' is wanted.
+    table: JSON file with further metrics of the space's blocks, such as latency; see MetricTable.
     mutation: how children of crossover are changed; see MutationConfig.
-    picks: models picked from the front, equispaced along it.
+    picks: how many models are picked from the front, equispaced along it; or {name: {metric: bound}} and {name: "choices"},
+        see pick_models.
     recalibration_batches: training batches for BN recalibration of each path; 0 evaluates with running statistics.
     validation_batch_size: images a batch, in evaluation and recalibration.
     evaluation_group: the most models evaluated together, and so the most that an interruption loses.
@@ -49,11 +58,15 @@ class SearchConfig:
     algorithm: str = "nsga2"
     population_size: int = 70
     generations: int = 120
-    weights: tuple[float, float, float] = (0.4, 0.4, 0.2)
-    max_multiply_adds: float = 500e6
+    weights: dict[str, float] | tuple[float, ...] = (0.4, 0.4, 0.2)
+    max_multiply_adds: float | None = 500e6
     min_accuracy: float | None = None
+    limits: dict[str, float] = dataclasses.field(default_factory=dict)
+    floors: dict[str, float] = dataclasses.field(default_factory=dict)
+    directions: dict[str, str] = dataclasses.field(default_factory=dict)
+    table: str | None = None
     mutation: MutationConfig = dataclasses.field(default_factory=MutationConfig)
-    picks: int = 3
+    picks: int | dict[str, str | dict[str, float]] = 3
     seed: int = 0
     recalibration_batches: int = 20
     validation_batch_size: int = 128
@@ -67,20 +80,14 @@ class SearchConfig:
         if isinstance(self.weights, list):
             object.__setattr__(self, "weights", tuple(self.weights))
         check_algorithm(self.algorithm)
-        check_settings(
-            self.population_size,
-            self.generations,
-            self.weights,
-            self.max_multiply_adds,
-            self.min_accuracy,
-            self.seed,
-        )
+        check_settings(self.population_size, self.generations, self.max_multiply_adds, self.min_accuracy, self.seed)
+        self.objectives()
+        check_picks(self.picks)
         object.__setattr__(self, "mutation", as_config(MutationConfig, "search.mutation", self.mutation))
         stale = self.stale_trial_minutes
         if stale is not None and (isinstance(stale, bool) or not isinstance(stale, (int, float)) or not stale > 0):
             raise InputError(f"search.stale_trial_minutes: expected a number > 0 or null, got {stale!r}")
         for key, low in (
-            ("picks", 1),
             ("recalibration_batches", 0),
             ("validation_batch_size", 1),
             ("evaluation_group", 1),
@@ -89,6 +96,18 @@ class SearchConfig:
             value = getattr(self, key)
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
                 raise InputError(f"search.{key}: expected an integer >= {low}, got {value!r}")
+
+    def objectives(self) -> Objectives:
+        """What the search optimises, and its bounds."""
+        bounds = (self.max_multiply_adds, self.min_accuracy, self.limits, self.floors)
+        return make_objectives(self.weights, *bounds, self.directions)
+
+    def objective_settings(self, costs: CostTable) -> dict:
+        """What every algorithm takes beside its own settings; reads the file that `table` names."""
+        names = ("weights", "max_multiply_adds", "min_accuracy", "limits", "floors", "directions")
+        path, place = self.table, (costs.space, costs.input_size, costs.num_classes)
+        table = None if path is None else MetricTable.load(path, *place)
+        return {**{name: getattr(self, name) for name in names}, "table": table}
 
     @classmethod
     def from_dict(cls, data: Mapping) -> SearchConfig:
@@ -101,15 +120,18 @@ class SearchResult:
     """What a search found.
 
     pareto: the non-dominated among all evaluated architectures, by rising multiply-adds.
-    picks: those picked from it, equispaced along the front, by rising multiply-adds.
+    picks: those picked from it, in the order of `names`, which `retrain.pick` takes.
     hypervolume: one value a tell, of the population's first front, 0..1 of a box fixed by the space and the budget.
+    stopped: whether `max_hours` ended the search before its last generation.
     evaluations: individuals scored; an architecture that came again was scored without being evaluated again.
     """
 
     pareto: list[Candidate]
     picks: list[Candidate]
+    names: list[str]
     hypervolume: list[float]
     evaluations: int
+    stopped: bool = False
 
 
 def search(
@@ -123,6 +145,7 @@ def search(
     input_size: int | None = None,
     num_classes: int | None = None,
     mutation: Mutation | None = None,
+    max_hours: float | None = None,
 ) -> SearchResult | None:
     """Searches `supernet` and writes `run_dir`/pareto.json; a search that was interrupted goes on where it stopped.
 
@@ -166,7 +189,7 @@ def search(
         recalibration_data=recalibration_data,
         evaluator_options={**options, **evaluator_grouping(config)},
     )
-    tuner.search(validation_data)
+    tuner.search(validation_data, max_hours=max_hours)
     if search_role() == "worker":
         return None
     result = _result(oracle, config.picks)
@@ -208,19 +231,15 @@ def side_of(supernet) -> int:
     return height
 
 
-def _result(oracle: ArchitectureOracle, picks: int) -> SearchResult:
-    front = oracle.pareto_front()
+def _result(oracle: ArchitectureOracle, picks: Picks) -> SearchResult:
+    front, goals = oracle.pareto_front(), oracle.algorithm.goals
     if not front:
         evaluated = oracle.evaluated()
         best = f"the best of {len(evaluated)} has {max(c.accuracy for c in evaluated):.4f}" if evaluated else "none was"
-        raise InputError(
-            f"search.min_accuracy: expected a floor that some evaluated model exceeds, got {oracle.algorithm.min_accuracy}; "
-            f"{best}"
-        )
-    picked = [front[i] for i in pick_equispaced(objectives(front), picks)]
-    if len(picked) < picks:
-        logger.warning("search.picks: %d wanted, but the front has only %d models", picks, len(picked))
-    return SearchResult(front, picked, oracle.hypervolume, oracle.evaluations)
+        raise InputError(f"{goals.evaluated_bounds(oracle.algorithm.figures.names)}; {best}")
+    picked = pick_models(front, oracle.evaluated(), goals, picks)
+    found = (oracle.hypervolume, oracle.evaluations, oracle.stopped)
+    return SearchResult(front, list(picked.values()), list(picked), *found)
 
 
 def _to_json(oracle: ArchitectureOracle, result: SearchResult) -> str:
@@ -232,11 +251,15 @@ def _to_json(oracle: ArchitectureOracle, result: SearchResult) -> str:
         "input_size": oracle.costs.input_size,
         "num_classes": oracle.costs.num_classes,
         "evaluations": result.evaluations,
+        "stopped": result.stopped,
         "hypervolume": result.hypervolume,
         "operators": oracle.operator_statistics(),
+        "search": oracle.fingerprint(),
+        "versions": {name: importlib.metadata.version(name) for name in ("scarlet_tf", "tensorflow", "keras", "pymoo")},
     }
     parts = [f'"{key}": {json.dumps(value)}' for key, value in head.items()]
-    for key in ("picks", "pareto"):
-        lines = ",\n  ".join(json.dumps(candidate.to_dict()) for candidate in getattr(result, key))
+    picks = [{"name": name, **c.to_dict()} for name, c in zip(result.names, result.picks, strict=True)]
+    for key, rows in (("picks", picks), ("pareto", [candidate.to_dict() for candidate in result.pareto])):
+        lines = ",\n  ".join(json.dumps(row) for row in rows)
         parts.append(f'"{key}": [\n  {lines}\n ]')
     return "{\n " + ",\n ".join(parts) + "\n}\n"

@@ -10,6 +10,7 @@ import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from scarlet_tf.search.genomes import decode
+from scarlet_tf.search.objectives import DIRECTIONS
 from scarlet_tf.space import SearchSpace
 
 REASON = "failure"  # a hyperparameter value in which a worker's trial carries why its evaluation failed
@@ -59,5 +60,5 @@ def add_metrics(trial: Trial, metrics: Mapping[str, float], step: int = 0) -> No
     """Adds metrics that a trial does not have, with their direction: KerasTuner would search Keras for it by name."""
     for name, value in metrics.items():
         if not trial.metrics.exists(name):
-            trial.metrics.register(name, "max" if name in ("accuracy", "params") else "min")
+            trial.metrics.register(name, DIRECTIONS.get(name, "min"))
             trial.metrics.metrics[name].update(float(value), step)

@@ -86,9 +86,10 @@ class SupernetTuner(BaseTuner):
         else:
             self.oracle.reload()
 
-    def search(self, validation_data=None, verbose: int = 0) -> None:
-        """Runs until the last generation is complete.
+    def search(self, validation_data=None, verbose: int = 0, max_hours: float | None = None) -> None:
+        """Runs until the last generation is complete, or until `max_hours` have passed and `oracle.stopped` says so.
 
+        A search that was stopped in time goes on with the next call; 0 hours evaluate nothing more.
         Raises InputError that an evaluation raised, at once; RuntimeError with the last evaluation's error as its
         cause when too many trials in a row failed (the oracle's `max_consecutive_failed_trials`).
         """
@@ -98,6 +99,7 @@ class SupernetTuner(BaseTuner):
                 self._work(verbose)
                 return
             self.oracle.forget_failure()
+            self.oracle.stop_after(math.inf if max_hours is None else 3600 * max_hours)
             with progress_bar("search", self.oracle.algorithm.total_evaluations, self.oracle.evaluations) as self._bar:
                 if self._role == "chief":
                     self._lead(verbose)
@@ -145,6 +147,15 @@ class SupernetTuner(BaseTuner):
         self.oracle.end_trial(trial)
         if self._bar is not None and not getattr(self.evaluator, "num_ready", 0):
             self._show_progress()
+
+    def results_summary(self, num_trials: int = 10) -> None:
+        """Prints what KerasTuner does, the `num_trials` most accurate trials, and then the Pareto front."""
+        super().results_summary(num_trials)
+        front = self.oracle.pareto_front()
+        print(f"\nPareto front: {len(front)} models")
+        for candidate in front:
+            figures = ", ".join(f"{name}: {value:.6g}" for name, value in candidate.metrics.items())
+            print(f"{candidate.architecture.to_string()}\n  {figures}")
 
     def save(self) -> None:
         """Nothing to do: the oracle's journal is all there is."""

@@ -36,7 +36,7 @@ from scarlet_tf.training.settings import check_names, check_ranges, from_mapping
 class RetrainConfig:
     """How a stand-alone network is trained. Defaults: the paper's recipe (RMSProp of MnasNet) for ImageNet.
 
-    pick: which of the search's picks is retrained, "best" (the most accurate) or its index; init: "scratch" as in
+    pick: which of the search's picks is retrained, "best" (the most accurate), its index or its name; init: "scratch" as in
     the paper, or "supernet" (the path's own weights, LETs folded); learning_rate: for the batch size given;
     decay_rate every decay_epochs: of the exponential schedule, after warmup_epochs; weight_decay: L2 on kernels, not
     on BN, and with adamw that optimizer's own decay instead (momentum is then not used); teacher: a `.keras` file of a
@@ -46,7 +46,7 @@ class RetrainConfig:
     are measured anew at the end, 0 for none.
     """
 
-    pick: int | Literal["best"] = "best"
+    pick: int | str = "best"
     init: Literal["scratch", "supernet"] = "scratch"
     epochs: int = 350
     batch_size: int = 4096
@@ -77,7 +77,7 @@ class RetrainConfig:
         check_ranges("retrain", self, whole=("seed", "recalibration_batches"))
         check_ranges("retrain", self, positive=("learning_rate", "decay_rate", "decay_epochs", "teacher_temperature"))
         check_ranges("retrain", self, below_1=("momentum", "label_smoothing", "dropout", "ema"))
-        if self.pick != "best":
+        if not isinstance(self.pick, str):
             check_ranges("retrain", self, whole=("pick",))
         check_names("retrain", self)
         if not 0 <= self.teacher_weight <= 1:

@@ -130,7 +130,7 @@ def test_the_table_says_what_was_not_reached(tmp_path):
     console = Console(width=120, record=True)
     print_comparison(result, console)
     text = console.export_text()
-    assert "big, below 1.25 M multiply-adds: 30 evaluations a search, 3 seeds" in text
+    assert "big, multiply_adds < 1.25 M: 30 evaluations a search, 3 seeds" in text
     assert "12 [9, more]" in text and "not reached" in text
 
 

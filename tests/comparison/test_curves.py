@@ -12,17 +12,18 @@ from scarlet_tf.comparison.curves import (
 from scarlet_tf.comparison.run import steps
 from scarlet_tf.cost import cost_table
 from scarlet_tf.search.front import HypervolumeBox
+from scarlet_tf.search.objectives import figures_and_goals
 
 COSTS = cost_table(TINY, 32, 10)
 
 
 def test_curve_is_the_volume_of_all_found_so_far():
     lines, accuracies = ["0,0,0,0", "1,1,1,1", "2,0,0,0", "0,2,2,0"], [0.5, 0.2, 0.5, 0.9]
-    found = hypervolume_curve({"architectures": lines, "accuracies": accuracies}, COSTS, 1e9)
+    found = hypervolume_curve({"architectures": lines, "accuracies": accuracies}, *figures_and_goals(COSTS, 1e9, None))
     genomes = np.array([[int(gene) for gene in line.split(",")] for line in lines])
     multiply_adds, params = COSTS.count(genomes)
     objectives = np.column_stack([-np.array(accuracies), multiply_adds, -params])
-    box = HypervolumeBox(COSTS, 1e9)
+    box = HypervolumeBox(*figures_and_goals(COSTS, 1e9, None))
     np.testing.assert_allclose(found, [box.measure(objectives[:n]) for n in range(1, 5)])
 
 
@@ -31,13 +32,15 @@ def test_curve_of_one_model_by_hand():
     (low, high), (few, many) = COSTS.bounds["multiply_adds"], COSTS.bounds["params"]
     multiply_adds, params = COSTS.count_one((0, 1, 0, 2))
     expected = 0.25 * (high - multiply_adds) / (high - low) * (params - few) / (many - few)
-    found = hypervolume_curve({"architectures": ["0,1,0,2"], "accuracies": [0.25]}, COSTS, 1e9)
+    found = hypervolume_curve(
+        {"architectures": ["0,1,0,2"], "accuracies": [0.25]}, *figures_and_goals(COSTS, 1e9, None)
+    )
     assert found[0] == pytest.approx(expected)
 
 
 def test_models_not_above_the_floor_do_not_count():
     search = {"architectures": ["0,0,0,0", "1,0,0,0"], "accuracies": [0.3, 0.4]}
-    curve = hypervolume_curve(search, COSTS, 1e9, min_accuracy=0.3)
+    curve = hypervolume_curve(search, *figures_and_goals(COSTS, 1e9, 0.3))
     assert curve[0] == 0 < curve[1]
 
 

@@ -1,5 +1,6 @@
 """A small search of a formula, for the oracle's tests: one process, no model."""
 
+from scarlet_tf.search.mutation import UniformMutation
 from scarlet_tf.search.oracle import WeightedNSGA2Oracle
 from scarlet_tf.space import Choice, SearchSpace, Stage
 
@@ -16,8 +17,8 @@ def accuracy(choices) -> float:
 
 def make(folder, space=BIG, **changes):
     """An oracle over `folder`/search."""
-    settings = {"population_size": 4, "generations": 5, "max_multiply_adds": 1e9, "num_classes": 10, **changes}
-    oracle = WeightedNSGA2Oracle(space, **settings)
+    settings = {"population_size": 4, "generations": 5, "max_multiply_adds": 1e9, "num_classes": 10}
+    oracle = WeightedNSGA2Oracle(space, **{**settings, "mutation": UniformMutation(), **changes})
     oracle._set_project_dir(str(folder), "search")  # what every KerasTuner tuner calls
     return oracle
 

@@ -117,3 +117,9 @@ def test_every_trial_shares_one_hyperparameter_space(tmp_path):
     assert isinstance(first.hyperparameters, keras_tuner.HyperParameters)
     assert first.hyperparameters.get("layer_00") == choices_of(first)[0]
     assert first.hyperparameters.values != second.hyperparameters.values
+
+
+def test_the_default_mutation_is_the_published_one(tmp_path):
+    operators = make(tmp_path, mutation=None).fingerprint()["mutation"]["operators"]
+    shares = {name: round(operator["probability"], 6) for name, operator in operators.items()}
+    assert shares == {"random": 0.2, "prior": 0.15, "controller": 0.455, "roulette": 0.195}

@@ -40,10 +40,10 @@ def test_result_and_pareto_file_agree(tmp_path):
     text = (tmp_path / "pareto.json").read_text()
     written = json.loads(text)
     assert written["pareto"] == [c.to_dict() for c in result.pareto]
-    assert written["picks"] == [c.to_dict() for c in result.picks]
+    assert written["picks"] == [{"name": name, **c.to_dict()} for name, c in zip("01", result.picks, strict=True)]
     assert written["space"] == "big" and written["input_size"] == 32 and written["num_classes"] == 10
     assert Architecture.parse(written["picks"][0]["architecture"], SPACE) == result.picks[0].architecture
-    assert len(text.splitlines()) == len(result.pareto) + 2 + 14  # a model is a line
+    assert len(text.splitlines()) == len(result.pareto) + 2 + 17  # a model is a line
     assert (tmp_path / "search" / "trials.jsonl").exists() and (tmp_path / "search" / "state.json").exists()
 
 
@@ -80,7 +80,7 @@ def test_what_changes_accuracies_refuses_the_journal(tmp_path):
 
 
 def test_floor_that_nothing_exceeds_is_refused_with_the_best(tmp_path):
-    with pytest.raises(InputError, match=r"search\.min_accuracy: .* got 0\.999; the best of \d+ has 0\."):
+    with pytest.raises(InputError, match=r"search\.min_accuracy: .* more than 0\.999; the best of \d+ has 0\."):
         run(tmp_path, min_accuracy=0.999)
     assert not (tmp_path / "pareto.json").exists()
 
@@ -100,7 +100,7 @@ def test_images_that_are_not_square_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"picks": 0}, r"search\.picks: expected an integer >= 1, got 0"),
+        ({"picks": 0}, r"search\.picks: expected an integer >= 1, or a mapping of names to bounds, got 0"),
         ({"recalibration_batches": -1}, r"search\.recalibration_batches: expected an integer >= 0, got -1"),
         ({"validation_batch_size": 0.5}, r"search\.validation_batch_size"),
         ({"mutation": {"ratio": 2}}, r"search\.mutation\.ratio: expected a number from 0 to 1, got 2"),
@@ -178,3 +178,15 @@ def test_search_out_of_disk_and_killed_many_times_equals_an_uninterrupted_one(tm
     assert [json.loads(a).get("trial") for a in trials[0]] == [json.loads(b).get("trial") for b in trials[1]]
     # Only the evaluation that a kill or the full disk fell into is done again.
     assert len((tmp_path / "killed" / "evaluated").read_text().splitlines()) <= len(trials[0]) - 1 + 7
+
+
+def test_a_search_that_was_stopped_in_time_has_a_front_and_goes_on(tmp_path, monkeypatch):
+    whole = run(tmp_path / "whole")
+    clock, evaluator = iter(range(1, 10**6)), Evaluator()
+    monkeypatch.setattr("scarlet_tf.search.journalled_oracle.time.monotonic", lambda: float(next(clock)))
+    stopped = search(SUPERNET, None, CONFIG, tmp_path / "run", evaluator=evaluator, max_hours=40 / 3600)
+    assert 0 < evaluator.calls == stopped.evaluations < 30
+    assert stopped.stopped and stopped.pareto and json.loads((tmp_path / "run/pareto.json").read_text())["stopped"]
+    as_it_is = search(SUPERNET, None, CONFIG, tmp_path / "run", evaluator=evaluator, max_hours=0)
+    assert as_it_is == stopped
+    assert run(tmp_path / "run") == whole and not whole.stopped

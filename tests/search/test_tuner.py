@@ -6,6 +6,7 @@ import pytest
 
 from scarlet_tf import progress
 from scarlet_tf.errors import InputError
+from scarlet_tf.search.mutation import UniformMutation
 from scarlet_tf.search.oracle import WeightedNSGA2Oracle
 from scarlet_tf.search.tuner import SupernetTuner
 from scarlet_tf.space import Choice, SearchSpace, Stage
@@ -30,7 +31,9 @@ class Evaluator:
 
 
 def make(folder, evaluator=None, **changes):
-    oracle = WeightedNSGA2Oracle(BIG, population_size=4, generations=4, max_multiply_adds=1e9, num_classes=10)
+    oracle = WeightedNSGA2Oracle(
+        BIG, population_size=4, generations=4, max_multiply_adds=1e9, num_classes=10, mutation=UniformMutation()
+    )
     tuner = SupernetTuner(
         oracle, directory=folder, project_name="search", evaluator=evaluator or Evaluator(), **changes
     )
@@ -57,6 +60,17 @@ def test_search_again_evaluates_nothing(tmp_path, capsys):
     assert evaluator.seen == []
     assert second.pareto_front() == first.pareto_front()
     assert capsys.readouterr().out == ""
+
+
+def test_results_summary_is_made_from_the_journal(tmp_path, capsys):
+    first, tuner = make(tmp_path)
+    tuner.search()
+    make(tmp_path)[1].results_summary(2)
+    text = capsys.readouterr().out
+    best = max(first.pareto_front(), key=lambda candidate: candidate.accuracy)
+    assert "Showing 2 best trials" in text and f"Score: {best.accuracy}" in text
+    assert f"Pareto front: {len(first.pareto_front())} models" in text
+    assert all(candidate.architecture.to_string() in text for candidate in first.pareto_front())
 
 
 def test_overwrite_begins_anew(tmp_path):

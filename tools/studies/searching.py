@@ -11,6 +11,7 @@ from scarlet_tf.comparison.plot import save_curves
 from scarlet_tf.comparison.searches import kept_search
 from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.search.archive import Archive
+from scarlet_tf.search.objectives import figures_and_goals
 from scarlet_tf.search.table import EvaluationTable
 from studies.summary import over_seeds
 from studies.tables import open_table, table_context
@@ -76,15 +77,14 @@ def _curves(shop: Workshop, context: Mapping, table: EvaluationTable, costs: Cos
         for seed in range(comparison.seeds):
             config = comparison.variant(name, search, seed)
             found = kept_search(shop.cache, context, name, config, costs, table, comparison.evaluations)
-            some.append(hypervolume_curve(found, costs, config.max_multiply_adds, config.min_accuracy))
+            known = figures_and_goals(costs, **config.objective_settings(costs))
+            some.append(hypervolume_curve(found, *known))
     return curves
 
 
 def _front_of(table: EvaluationTable, costs: CostTable, search) -> Archive:
     """The front of all networks in the table that meet the budget."""
-    front = Archive(costs, search.max_multiply_adds, search.min_accuracy)
-    known = [(choices, metrics["accuracy"]) for choices, metrics in table.items()]
-    genomes, accuracies = np.array([choices for choices, _ in known]), np.array([accuracy for _, accuracy in known])
-    fits = costs.count(genomes)[0] < search.max_multiply_adds
-    front.add(genomes[fits], accuracies[fits].tolist())
+    front = Archive(*figures_and_goals(costs, **search.objective_settings(costs)))
+    known = dict(table.items())
+    front.add(np.array(list(known)), [{"accuracy": metrics["accuracy"]} for metrics in known.values()])
     return front

@@ -1,0 +1,163 @@
+"""MetricTable: latency, file size or any other measured figure of a space's blocks, from a JSON file.
+
+    {"version": 1, "input_size": 32, "num_classes": 10, "device": {...}, "metrics": ["latency_ms", "file_bytes"],
+     "entries": {"stem 3>16>8 s1 @32x32": [0.02, 1804], "ir 8>48>16 k3 s2 se0 hard_swish @32x32": [0.11, 9120], ...}}
+
+An entry holds one number for each metric. `block_key`, `stem_key` and `tail_key` name what an entry is about: channels, kernel,
+stride, width of squeeze-and-excitation, shortcut, activation, and the size of the input. A network's figure is the sum of
+its parts' [reading: parts run one after another on a phone, so times add up]. `device` says where it was measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.files import read_json, write_json
+from scarlet_tf.space import SearchSpace
+from scarlet_tf.spec import BlockSpec, InvertedResidualSpec, LinearSpec
+from scarlet_tf.tables import Size, SumTable
+
+VERSION = 1
+
+
+def block_key(block: BlockSpec, size: Size) -> str:
+    """The entry of a block whose input has `size` pixels."""
+    at = f"@{size[0]}x{size[1]}"
+    if isinstance(block, InvertedResidualSpec):
+        shortcut = " shortcut" if block.residual else ""
+        channels = f"{block.in_channels}>{block.hidden_channels}>{block.out_channels}"
+        shape = f"k{block.kernel_size} s{block.stride} se{block.se_channels}"
+        return f"ir {channels} {shape} {block.activation}{shortcut} {at}"
+    kind = "linear" if isinstance(block, LinearSpec) else "identity"
+    return f"{kind} {block.in_channels}>{block.out_channels} s{block.stride} {at}"
+
+
+def stem_key(space: SearchSpace, size: Size) -> str:
+    """The entry of the stem; `size` is the image's."""
+    stem, first, _ = space.widths
+    return f"stem 3>{stem}>{first} s{space.stem_stride} @{size[0]}x{size[1]}"
+
+
+def tail_key(space: SearchSpace, channels: int, num_classes: int | None, size: Size) -> str:
+    """The entry of tail and classifier behind `channels` channels of `size` pixels."""
+    return f"tail {channels}>{space.widths[2]}>{num_classes or 0} @{size[0]}x{size[1]}"
+
+
+class MetricTable(SumTable):
+    """Predicted figures of all stand-alone architectures of a space: the sums of their parts' entries.
+
+    Raises InputError that names the parts which `entries` lacks, or an entry that is no list of finite numbers.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        input_size: int,
+        num_classes: int | None,
+        metrics: Sequence[str],
+        entries: Mapping[str, Sequence[float]],
+        device: Mapping | None = None,
+        source: str = "table",
+    ):
+        self.entries, self.device, self.source = dict(entries), dict(device or {}), source
+        missing: list[str] = []
+
+        def look_up(key: str) -> list[float]:
+            values = self.entries.get(key)
+            if values is None:
+                missing.append(key)
+                return [0.0] * len(metrics)
+            return self._checked_entry(key, values, len(metrics))
+
+        def of_ends(image, size, channels):
+            ends = look_up(stem_key(space, image)), look_up(tail_key(space, channels, num_classes, size))
+            return [a + b for a, b in zip(*ends, strict=True)]
+
+        def of_block(block, size):
+            return look_up(block_key(block, size))
+
+        super().__init__(space, input_size, num_classes, metrics, of_block, of_ends, dtype=float)
+        if missing:
+            raise InputError(
+                f"{source}: entries: expected all {len(set(missing)) + len(self.entries)} parts of space {space.name!r} at"
+                f" {input_size} pixels and {num_classes} classes, {len(set(missing))} are missing, the first is"
+                f" {missing[0]!r}"
+            )
+
+    @classmethod
+    def load(
+        cls, path, space: SearchSpace, input_size: int | None = None, num_classes: int | None = None
+    ) -> MetricTable:
+        """The table in the JSON file `path`, for the size and classes that it was made for where none are given.
+
+        InputError when it is no table, or lacks a part of `space` at that size.
+        """
+        data = read_json(path)
+        if not isinstance(data, Mapping) or data.get("version") != VERSION:
+            got = data.get("version") if isinstance(data, Mapping) else data
+            raise InputError(f"{path}: version: expected {VERSION}, got {got!r}")
+        metrics, entries = data.get("metrics"), data.get("entries")
+        if not isinstance(metrics, list) or not metrics or not all(isinstance(name, str) for name in metrics):
+            raise InputError(f"{path}: metrics: expected a list of names, got {metrics!r}")
+        if not isinstance(entries, Mapping):
+            raise InputError(f"{path}: entries: expected a mapping, got {entries!r}")
+        input_size = data.get("input_size") if input_size is None else input_size
+        num_classes = data.get("num_classes") if num_classes is None else num_classes
+        return cls(space, input_size, num_classes, metrics, entries, data.get("device"), str(path))
+
+    def save(self, path) -> None:
+        """Writes the JSON file, a line an entry."""
+        write_json(path, self.to_dict())
+
+    def to_dict(self) -> dict:
+        """What the file holds."""
+        return {
+            "version": VERSION,
+            "space": self.space.name,
+            "input_size": self.input_size,
+            "num_classes": self.num_classes,
+            "device": self.device,
+            "metrics": list(self.names),
+            "entries": {key: list(values) for key, values in self.entries.items()},
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the table's contents."""
+        text = json.dumps([list(self.names), sorted(self.entries.items())])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def _checked_entry(self, key: str, values, count: int) -> list[float]:
+        numbers = isinstance(values, Sequence) and not isinstance(values, str)
+        if not numbers or len(values) != count or not all(_is_finite(value) for value in values):
+            raise InputError(f"{self.source}: entries.{key}: expected {count} finite numbers, got {values!r}")
+        return [float(value) for value in values]
+
+
+def parts(space: SearchSpace, input_size: int, num_classes: int | None) -> Iterator[tuple[str, object, Size]]:
+    """(key, what it is about, size of its input) of everything that a table of `space` needs, each key once.
+
+    What it is about: a BlockSpec, "stem", or the channels that reach the tail.
+    """
+    found: dict[str, tuple] = {}
+
+    def of_block(block, size):
+        found[block_key(block, size)] = (block, size)
+        return []
+
+    def of_ends(image, size, channels):
+        found[stem_key(space, image)] = ("stem", image)
+        found[tail_key(space, channels, num_classes, size)] = (channels, size)
+        return []
+
+    SumTable(space, input_size, num_classes, (), of_block, of_ends)
+    for key, (about, size) in found.items():
+        yield key, about, size
+
+
+def _is_finite(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

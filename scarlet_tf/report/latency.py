@@ -1,0 +1,41 @@
+"""What `scarlet latency` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from scarlet_tf.cost import count
+from scarlet_tf.metric_table import MetricTable
+from scarlet_tf.space import Architecture, SearchSpace
+
+
+def prediction(network: str, space: SearchSpace, table: MetricTable) -> dict[str, Any]:
+    """What a table predicts of an architecture, beside its costs, in plain JSON types."""
+    architecture = Architecture.parse(network, space)
+    cost = count(architecture, table.input_size, table.num_classes)
+    predicted = {name: values[0].item() for name, values in table.sums([architecture.choices]).items()}
+    return {
+        "architecture": architecture.to_string(),
+        "input_size": table.input_size,
+        "num_classes": table.num_classes,
+        "multiply_adds": cost.multiply_adds,
+        "params": cost.params,
+        **predicted,
+        "device": table.device,
+    }
+
+
+def table_figures(table: MetricTable) -> dict[str, Any]:
+    """The range of each metric in the table's space, in plain JSON types."""
+    bounds = {name: list(bounds) for name, bounds in table.bounds.items()}
+    return {"table": table.source, "parts": len(table.entries), "reach": bounds, "device": table.device}
+
+
+def lines(figures: Mapping[str, Any]) -> Iterator[str]:
+    """The same for people, a line a figure."""
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            yield f"{name}: " + ", ".join(f"{key} {inner}" for key, inner in value.items())
+        else:
+            yield f"{name}: {value:.6g}" if isinstance(value, float) else f"{name}: {value}"

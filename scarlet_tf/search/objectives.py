@@ -1,0 +1,280 @@
+"""What a search optimises and what it must not exceed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from scarlet_tf.cost import CostTable
+from scarlet_tf.errors import InputError
+from scarlet_tf.metric_table import MetricTable
+from scarlet_tf.search.checks import BadMetrics, are_weights, checked_accuracy, is_number
+
+PUBLISHED_WEIGHTS = {"accuracy": 0.4, "multiply_adds": 0.4, "params": 0.2}
+# Params are maximised, as published: at equal multiply-adds, more of them mean more capacity.
+DIRECTIONS = {"accuracy": "max", "multiply_adds": "min", "params": "max", "latency_ms": "min", "file_bytes": "min"}
+_MILLIONS = ("multiply_adds", "params")
+
+
+def show(name: str, value: float) -> str:
+    """A metric's value for people, with its unit."""
+    if name in _MILLIONS:
+        return f"{value / 1e6:.2f} M"
+    if name == "latency_ms":
+        return f"{value:.3g} ms"
+    return f"{value:.0f} bytes" if name == "file_bytes" else f"{value:g}"
+
+
+class Objectives:
+    """Metrics to optimise, with their weights in the crowding distance, and hard bounds on metrics.
+
+    Args:
+        weights: {metric: weight >= 0}, or three numbers for accuracy, multiply-adds and params. Accuracy has to be there.
+        limits: {metric: value}; every candidate stays below it.
+        floors: {metric: value}; every candidate exceeds it.
+        directions: {metric: "min" | "max"}, over DIRECTIONS; for another metric's, "min" where nothing is said.
+
+    A metric that costs or a table give is checked before anything is evaluated; any other is an evaluation's answer.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, float] | Sequence[float] = tuple(PUBLISHED_WEIGHTS.values()),
+        limits: Mapping[str, float] | None = None,
+        floors: Mapping[str, float] | None = None,
+        directions: Mapping[str, str] | None = None,
+    ):
+        self.weights = _checked_weights(weights)
+        self.limits, self.floors = _checked_bounds("limits", limits), _checked_bounds("floors", floors)
+        self.directions = {**DIRECTIONS, **_checked_directions(directions)}
+        for name in self.limits.keys() & self.floors.keys():
+            if self.floors[name] >= self.limits[name]:
+                raise InputError(
+                    f"search.floors.{name}: expected less than its limit {self.limits[name]:g}, got {self.floors[name]:g}"
+                )
+        self.names = tuple(self.weights)
+        self._signs = np.array([1.0 if self.direction(name) == "min" else -1.0 for name in self.names])
+
+    def direction(self, name: str) -> str:
+        return self.directions.get(name, "min")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """All that are optimised or bounded."""
+        return tuple(dict.fromkeys([*self.names, *self.limits, *self.floors]))
+
+    @property
+    def cost_column(self) -> int:
+        """Which objective fronts are walked along: multiply-adds where they are one, else the first but accuracy."""
+        others = [name for name in self.names if name != "accuracy"]
+        return self.names.index("multiply_adds" if "multiply_adds" in others else others[0])
+
+    def bounds_in_words(self) -> list[str]:
+        """Such as "multiply_adds < 4.00 M"."""
+        limits = [f"{name} < {show(name, value)}" for name, value in self.limits.items()]
+        return limits + [f"{name} > {show(name, value)}" for name, value in self.floors.items()]
+
+    def evaluated_bounds(self, computed: Sequence[str]) -> str:
+        """What is expected of evaluations' answers, for the message that no model gave them."""
+        bounds = [("limits", "less than", n, v) for n, v in self.limits.items() if n not in computed]
+        bounds += [("floors", "more than", n, v) for n, v in self.floors.items() if n not in computed]
+        wanted = [
+            f"{key_of(bound, name)}: expected some model with {word} {value:g}" for bound, word, name, value in bounds
+        ]
+        return ", ".join(wanted) or "search: expected some evaluation that succeeds"
+
+    def values(self, metrics: Sequence[Mapping]) -> np.ndarray:
+        """The objectives of N candidates, all to be minimised, float [N, M]."""
+        rows = [[found[name] for name in self.names] for found in metrics]
+        return np.array(rows, float).reshape(-1, len(self.names)) * self._signs
+
+    def violation(self, found: Mapping) -> float:
+        """How far a candidate's metrics miss the bounds: 0 where all are kept, below 1 for each that is missed."""
+        missed = [_excess(found[name], limit) for name, limit in self.limits.items()]
+        missed += [_excess(-found[name], -floor) for name, floor in self.floors.items()]
+        return float(sum(missed))
+
+    def meets(self, figures: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Whether candidates keep the bounds on the metrics that are among `figures` {name: [N]}, bool [N]."""
+        met = np.ones(len(next(iter(figures.values()))), bool)
+        for name, values in figures.items():
+            met &= (values < self.limits.get(name, math.inf)) & (values > self.floors.get(name, -math.inf))
+        return met
+
+    def check(self, metrics: Mapping, computed: Sequence[str] = ()) -> dict[str, float]:
+        """The metrics that an evaluation has to answer; BadMetrics where one is missing or no finite number."""
+        found = {"accuracy": checked_accuracy(metrics)}
+        for name in self.metrics:
+            if name in found or name in computed:
+                continue
+            value = metrics.get(name)
+            if not is_number(value) or not math.isfinite(value):
+                raise BadMetrics(f"metrics.{name}: expected a finite number, got {value!r}")
+            found[name] = float(value)
+        return found
+
+    def get_config(self) -> dict:
+        """Plain JSON, by the configuration's keys, that tells one set of objectives from another."""
+        limits, floors = dict(self.limits), dict(self.floors)
+        return {
+            "weights": self.weights,
+            "max_multiply_adds": limits.pop("multiply_adds", None),
+            "min_accuracy": floors.pop("accuracy", None),
+            "limits": limits,
+            "floors": floors,
+            "directions": {name: self.direction(name) for name in self.metrics},
+        }
+
+
+class Figures:
+    """What can be said of genomes without an evaluation: costs, and a table's predictions."""
+
+    def __init__(self, costs: CostTable, table: MetricTable | None = None):
+        if table is not None:
+            clash = set(table.names) & {*costs.names, "accuracy"}
+            if clash:
+                raise InputError(f"{table.source}: metrics: expected none that is counted, got {sorted(clash)}")
+        self.costs, self.table = costs, table
+        self.names = (*costs.names, *(table.names if table else ()))
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Names the table; None without one."""
+        return self.table.fingerprint if self.table else None
+
+    @property
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """{name: (least, greatest)} in the space."""
+        return {**self.costs.bounds, **(self.table.bounds if self.table else {})}
+
+    def of(self, genomes) -> dict[str, np.ndarray]:
+        """{name: [N]} of genomes [N, num_layers]."""
+        return {**self.costs.sums(genomes), **(self.table.sums(genomes) if self.table else {})}
+
+    def of_one(self, genome: Sequence[int]) -> dict[str, int | float]:
+        """{name: number} of one genome."""
+        if self.table is None:
+            return dict(zip(self.costs.names, self.costs.count_one(genome), strict=True))
+        return {name: values[0].item() for name, values in self.of(np.array([genome])).items()}
+
+    def complete(self, genomes, evaluated: Sequence[Mapping | None]) -> list[dict | None]:
+        """All metrics of genomes [N, num_layers], those that took an evaluation and those that did not; None: it failed."""
+        figures = self.of(genomes)
+        return [
+            None if found is None else {**found, **{name: values[i].item() for name, values in figures.items()}}
+            for i, found in enumerate(evaluated)
+        ]
+
+    def reach(self, names: Sequence[str]) -> str:
+        """Which values of some metrics the space can have, in words."""
+        bands = [f"{name} from {show(name, low)} to {show(name, high)}" for name, (low, high) in self._bands(names)]
+        return f"space {self.costs.space.name!r} reaches {', '.join(bands)} at {self.costs.input_size} pixels"
+
+    def _bands(self, names):
+        return [(name, self.bounds[name]) for name in names]
+
+
+def make_objectives(weights, max_multiply_adds, min_accuracy, limits=None, floors=None, directions=None) -> Objectives:
+    """Objectives in which the two usual bounds have keys of their own; InputError where one is given twice."""
+    limits, floors = _checked_bounds("limits", limits), _checked_bounds("floors", floors)
+    for name, bounds, key in (("multiply_adds", limits, "max_multiply_adds"), ("accuracy", floors, "min_accuracy")):
+        if name in bounds:
+            kind = "limits" if bounds is limits else "floors"
+            raise InputError(f"search.{kind}.{name}: expected this bound as search.{key}, got {bounds[name]:g} here")
+    if max_multiply_adds is not None:
+        limits["multiply_adds"] = float(max_multiply_adds)
+    if min_accuracy is not None:
+        floors["accuracy"] = float(min_accuracy)
+    return Objectives(weights, limits, floors, directions)
+
+
+def figures_and_goals(
+    costs: CostTable,
+    max_multiply_adds: float | None,
+    min_accuracy: float | None,
+    weights: Mapping[str, float] | Sequence[float] = tuple(PUBLISHED_WEIGHTS.values()),
+    limits: Mapping[str, float] | None = None,
+    floors: Mapping[str, float] | None = None,
+    directions: Mapping[str, str] | None = None,
+    table: MetricTable | None = None,
+) -> tuple[Figures, Objectives]:
+    """What any search is made of: InputError for bounds that are bad, or that no network of the space keeps."""
+    figures = Figures(costs, table)
+    goals = make_objectives(weights, max_multiply_adds, min_accuracy, limits, floors, directions)
+    check_feasible(figures, goals)
+    return figures, goals
+
+
+def key_of(bound: str, name: str) -> str:
+    """The configuration's key of a bound ("limits" or "floors") on a metric."""
+    short = {("limits", "multiply_adds"): "search.max_multiply_adds", ("floors", "accuracy"): "search.min_accuracy"}
+    return short.get((bound, name), f"search.{bound}.{name}")
+
+
+def check_feasible(figures: Figures, objectives: Objectives) -> None:
+    """InputError, with what the space can reach, for a bound on a computed metric that no network keeps."""
+    for bound, wanted in (("limits", objectives.limits), ("floors", objectives.floors)):
+        for name, value in wanted.items():
+            if name not in figures.names:
+                continue
+            low, high = figures.bounds[name]
+            if bound == "limits" and low >= value:
+                raise InputError(
+                    f"{key_of(bound, name)}: no network of the space has less than {show(name, value)}; "
+                    f"{figures.reach([name])}"
+                )
+            if bound == "floors" and high <= value:
+                raise InputError(
+                    f"{key_of(bound, name)}: no network of the space has more than {show(name, value)}; "
+                    f"{figures.reach([name])}"
+                )
+
+
+def _excess(value: float, limit: float) -> float:
+    """0 below `limit`, else how far it is missed, as a number above 0 and below 1."""
+    if value < limit:
+        return 0.0
+    # The limit itself is not enough, hence the tiny number.
+    share = (value - limit) / max(abs(limit), 1e-9)
+    return max(share / (1 + share), float(np.finfo(float).tiny))
+
+
+def _checked_weights(weights) -> dict[str, float]:
+    if not isinstance(weights, Mapping):
+        if not are_weights(weights) or len(weights) != len(PUBLISHED_WEIGHTS):
+            raise InputError(
+                "search.weights: expected a mapping of metrics to numbers >= 0, or three numbers >= 0, not all 0, for"
+                f" accuracy, multiply-adds and params, got {weights!r}"
+            )
+        weights = dict(zip(PUBLISHED_WEIGHTS, weights, strict=True))
+    if "accuracy" not in weights or not are_weights(list(weights.values())):
+        raise InputError(
+            f"search.weights: expected numbers >= 0, not all 0, accuracy's among them, got {dict(weights)!r}"
+        )
+    if len(weights) < 2:
+        raise InputError(f"search.weights: expected at least two metrics, got {list(weights)}")
+    return {str(name): float(weight) for name, weight in weights.items()}
+
+
+def _checked_bounds(key: str, bounds) -> dict[str, float]:
+    bounds = {} if bounds is None else bounds
+    if not isinstance(bounds, Mapping):
+        raise InputError(f"search.{key}: expected a mapping of metrics to numbers, got {bounds!r}")
+    for name, value in bounds.items():
+        if not is_number(value) or not math.isfinite(value):
+            raise InputError(f"{key_of(key, name)}: expected a finite number, got {value!r}")
+    return {str(name): float(value) for name, value in bounds.items()}
+
+
+def _checked_directions(directions) -> dict[str, str]:
+    directions = {} if directions is None else directions
+    if not isinstance(directions, Mapping):
+        raise InputError(f"search.directions: expected a mapping of metrics to min or max, got {directions!r}")
+    for name, value in directions.items():
+        if value not in ("min", "max"):
+            raise InputError(f"search.directions.{name}: expected min or max, got {value!r}")
+        if name == "accuracy" and value != "max":
+            raise InputError(f"search.directions.accuracy: expected max, got {value!r}")
+    return dict(directions)

@@ -1,0 +1,117 @@
+"""SumTable: figures that add up over an architecture's layers, as look-ups."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.space import SearchSpace, block_spec
+from scarlet_tf.spec import BlockSpec, check_num_classes
+
+Size = tuple[int, int]  # height and width in pixels
+
+
+def reduced(size: Size, stride: int) -> Size:
+    """What a stride leaves of an image of `size`."""
+    return tuple(-(-side // stride) for side in size)
+
+
+class SumTable:
+    """Sums of figures over the layers of stand-alone architectures of a space.
+
+    What a layer adds depends on its choice and on the channels that reach it, which skips in front of it may have left
+    narrower. So a row of the table is a (layer, incoming channels) pair, its columns the choices; a second table names
+    the row of the next layer. One architecture is a walk over rows; a population walks at once.
+
+    Args:
+        names: of the figures.
+        of_block: a block and the size of its input -> one number for each name.
+        of_ends: size of the image, of the tail's input, and the channels that reach the tail -> numbers for stem and tail.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        input_size: int,
+        num_classes: int | None,
+        names: Sequence[str],
+        of_block: Callable[[BlockSpec, Size], Sequence],
+        of_ends: Callable[[Size, Size, int], Sequence],
+        dtype=np.int64,
+    ):
+        if not isinstance(input_size, (int, np.integer)) or input_size < 1:
+            raise InputError(f"input_size: expected an integer >= 1, got {input_size!r}")
+        check_num_classes(num_classes)
+        self.space, self.input_size, self.num_classes = space, int(input_size), num_classes
+        self.names = tuple(names)
+        image = (self.input_size, self.input_size)
+        size = reduced(image, space.stem_stride)
+        nothing = [0] * len(self.names)
+        rows, following = [], []
+        self._layer_rows: list[range] = []
+        row_of = {space.widths[1]: 0}
+        for layer in space.layers:
+            start, next_start = len(rows), len(rows) + len(row_of)
+            next_row_of: dict[int, int] = {}
+            for channels in row_of:
+                blocks = [block_spec(space, layer, choice, channels, "nothing") for choice in space.choices]
+                rows.append([of_block(block, size) if block else nothing for block in blocks])
+                widths = [block.out_channels if block else channels for block in blocks]
+                for width in widths:
+                    next_row_of.setdefault(width, next_start + len(next_row_of))
+                following.append([next_row_of[width] for width in widths])
+            self._layer_rows.append(range(start, len(rows)))
+            row_of = next_row_of
+            size = reduced(size, layer.stride)
+        # One more row a width that can reach the tail, with a single real column.
+        self._tail_rows = range(len(rows), len(rows) + len(row_of))
+        num_choices = space.num_choices
+        for channels in row_of:
+            rows.append([of_ends(image, size, channels)] + [nothing] * (num_choices - 1))
+        self._next = [row * num_choices for targets in following for row in targets]
+        self._columns = [[entry[i] for row in rows for entry in row] for i in range(len(self.names))]
+        self._next_array = np.asarray(self._next, np.int64)
+        self._arrays = [np.asarray(column, dtype) for column in self._columns]
+
+    def sums(self, choices) -> dict[str, np.ndarray]:
+        """{name: [N]} for choice indices [N, num_layers]."""
+        choices = self._checked(choices)
+        totals = [np.zeros(len(choices), array.dtype) for array in self._arrays]
+        row = np.zeros(len(choices), np.int64)
+        for column in choices.T:
+            index = row + column
+            for total, array in zip(totals, self._arrays, strict=True):
+                total += array[index]
+            row = self._next_array[index]
+        return {name: total + array[row] for name, total, array in zip(self.names, totals, self._arrays, strict=True)}
+
+    @functools.cached_property
+    def bounds(self) -> dict[str, tuple]:
+        """Smallest and largest value that the space can reach: {name: (low, high)}."""
+        columns = zip(self.names, self._columns, strict=True)
+        return {name: (self._extreme(column, min), self._extreme(column, max)) for name, column in columns}
+
+    def _extreme(self, values: list, better):
+        """Exact extreme over the whole space, by dynamic programming from the tail back."""
+        num_choices = self.space.num_choices
+        best = {row * num_choices: values[row * num_choices] for row in self._tail_rows}
+        for rows in reversed(self._layer_rows):
+            for row in rows:
+                indices = range(row * num_choices, (row + 1) * num_choices)
+                best[row * num_choices] = better(values[i] + best[self._next[i]] for i in indices)
+        return best[0]
+
+    def _checked(self, choices) -> np.ndarray:
+        choices = np.asarray(choices)
+        if choices.ndim != 2 or choices.shape[1] != self.space.num_layers:
+            raise InputError(f"choices: expected shape [N, {self.space.num_layers}], got {list(choices.shape)}")
+        if choices.size and not np.issubdtype(choices.dtype, np.integer):
+            raise InputError(f"choices: expected integers, got {choices.dtype}")
+        if choices.size and (choices.min() < 0 or choices.max() >= self.space.num_choices):
+            raise InputError(
+                f"choices: expected values from 0 to {self.space.num_choices - 1}, got {choices.min()} to {choices.max()}"
+            )
+        return choices.astype(np.int64, copy=False)

@@ -1,0 +1,70 @@
+import json
+
+import numpy as np
+import pytest
+from tiny import tiny_space
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.metric_table import MetricTable, block_key, parts, stem_key, tail_key
+from scarlet_tf.space import Architecture
+
+SPACE = tiny_space()
+
+
+def entries(metrics=2, space=SPACE):
+    rng = np.random.default_rng(0)
+    return {key: rng.uniform(1, 2, metrics).round(6).tolist() for key, _, _ in parts(space, 32, 10)}
+
+
+def test_a_network_is_the_sum_of_its_parts(rng):
+    known = entries()
+    table = MetricTable(SPACE, 32, 10, ["latency_ms", "file_bytes"], known)
+    for _ in range(20):
+        architecture = Architecture(tuple(rng.integers(SPACE.num_choices, size=SPACE.num_layers).tolist()), SPACE)
+        spec = architecture.lower((32, 32, 3), 10)
+        size = (-(-32 // SPACE.stem_stride),) * 2
+        total = np.array(known[stem_key(SPACE, (32, 32))])
+        for block in spec.blocks:
+            total = total + known[block_key(block, size)]
+            size = tuple(-(-side // block.stride) for side in size)
+        total = total + known[tail_key(SPACE, spec.feature_channels, 10, size)]
+        sums = table.sums(np.array([architecture.choices]))
+        np.testing.assert_allclose([sums["latency_ms"][0], sums["file_bytes"][0]], total, rtol=1e-12)
+
+
+def test_bounds_are_the_extremes_of_all_networks():
+    table = MetricTable(SPACE, 32, 10, ["latency_ms"], entries(1))
+    grid = np.stack(np.meshgrid(*[np.arange(SPACE.num_choices)] * SPACE.num_layers), -1).reshape(-1, SPACE.num_layers)
+    values = table.sums(grid)["latency_ms"]
+    assert table.bounds["latency_ms"] == pytest.approx((values.min(), values.max()), rel=1e-12)
+
+
+def test_a_saved_table_is_read_back(tmp_path):
+    table = MetricTable(SPACE, 32, 10, ["latency_ms", "file_bytes"], entries(), {"cpu": "one"})
+    table.save(tmp_path / "t.json")
+    back = MetricTable.load(tmp_path / "t.json", SPACE, 32, 10)
+    assert back.to_dict() == table.to_dict() and back.fingerprint == table.fingerprint
+    assert MetricTable(SPACE, 32, 10, ["latency_ms", "x"], entries()).fingerprint != table.fingerprint
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"version": 9}, r"version: expected 1, got 9"),
+        ({"metrics": "latency_ms"}, r"metrics: expected a list of names, got 'latency_ms'"),
+        ({"entries": [1]}, r"entries: expected a mapping, got \[1\]"),
+        ({"entries": {}}, r"entries: expected all \d+ parts of space .* are missing, the first is '"),
+    ],
+)
+def test_a_bad_file_is_named_with_its_key(tmp_path, change, message):
+    table = MetricTable(SPACE, 32, 10, ["latency_ms"], entries(1))
+    (tmp_path / "t.json").write_text(json.dumps({**table.to_dict(), **change}))
+    with pytest.raises(InputError, match=rf"t\.json: {message}"):
+        MetricTable.load(tmp_path / "t.json", SPACE, 32, 10)
+
+
+def test_an_entry_that_is_no_number_is_named():
+    known = entries(1)
+    key = next(iter(known))
+    with pytest.raises(InputError, match=r"entries\..*: expected 1 finite numbers, got \['x'\]"):
+        MetricTable(SPACE, 32, 10, ["latency_ms"], {**known, key: ["x"]})
