@@ -202,7 +202,13 @@ def test_a_comparison_gets_what_was_asked_for(config, monkeypatch, capsys):
     asked = {}
     figures = {"median": 0.5, "low": None, "high": None}
     row = {"seeds": 1, "hypervolume": figures, "evaluations_to_target": figures, "ratio_to_random": figures}
-    answer = {"space": "tiny", "max_multiply_adds": 2e5, "evaluations": 4, "target": 0.5, "algorithms": {"random": row}}
+    answer = {
+        "space": "tiny",
+        "bounds": ["multiply_adds < 200000"],
+        "evaluations": 4,
+        "target": 0.5,
+        "algorithms": {"random": row},
+    }
 
     def stand_in(config, run_dir, path, **given):
         asked.update(given)

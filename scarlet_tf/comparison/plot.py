@@ -24,7 +24,7 @@ def save_curves(
     for number, (name, some) in enumerate(curves.items()):
         padded = np.array([np.pad(curve, (0, length - len(curve)), mode="edge") for curve in some])
         low, middle, high = np.quantile(padded, [0.25, 0.5, 0.75], axis=0)
-        axes.plot(x, middle, color=f"C{number}", label=f"{name} ({len(some)} seeds)")
+        axes.plot(x, middle, color=f"C{number}", label=f"{name} ({len(some)} searches)")
         axes.fill_between(x, low, high, color=f"C{number}", alpha=0.2, linewidth=0)
     if target is not None:
         axes.axhline(target, color="grey", linestyle="--", linewidth=0.8)

@@ -92,7 +92,7 @@ KILLED = """
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 def test_a_killed_comparison_goes_on_without_evaluating_again(tmp_path):
     here = os.path.dirname(__file__)
-    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path / "cut"), here, os.path.dirname(here)]
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path / "cut"), here, f"{here}/../search"]
     killed = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert killed.returncode == 0, killed.stderr
     kept = (tmp_path / "cut/compare/evaluations.jsonl").read_text().splitlines()

@@ -2,7 +2,7 @@
 
     python cluster_member.py FOLDER '{"tuner id": {"n-th evaluation": action}}' [KEY=VALUE of the search...]
 
-The formula needs no TensorFlow: KERAS_BACKEND=numpy has a process start sooner.
+The formula and uniform mutation need no TensorFlow: KERAS_BACKEND=numpy has a process start sooner.
 """
 
 import json
@@ -20,7 +20,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.search.run import search
 
 SUPERNET = types.SimpleNamespace(space=BIG, image_shape=(32, 32, 3), num_classes=10, variables=[])
-CONFIG = {"population_size": 4, "generations": 6, "max_multiply_adds": 1e9, "picks": 2}
+CONFIG = {"population_size": 4, "generations": 6, "max_multiply_adds": 1e9, "picks": 2, "mutation": {"kind": "uniform"}}
 
 
 class Evaluator:
