@@ -119,8 +119,8 @@ def _add_stage(commands, name: str, text: str) -> None:
             "--max-hours",
             type=float,
             metavar="H",
-            help="the search ends within H hours, with the best so far; 0 takes what was evaluated already; the same command"
-            " without it goes on",
+            help="the search ends within H hours, behind the group of models in hand (search.evaluation_group), with the best so"
+            " far; 0 takes what was evaluated already; the same command without it goes on",
         )
 
 
@@ -169,7 +169,7 @@ def _add_max_hours(command: argparse.ArgumentParser, what: str) -> None:
         "--max-hours",
         type=float,
         metavar="H",
-        help=f"{what} ends within H hours of its start, behind the last whole epoch that fits; the learning rate's"
+        help=f"{what} ends within H hours of its start, a training behind the last whole epoch that fits; the learning rate's"
         " schedule is not rescaled",
     )
 
@@ -276,6 +276,8 @@ def _search(arguments: argparse.Namespace) -> None:
             raise InputError(f"--{next(iter(given))}: expected --compare with it")
         _stage(arguments)
         return
+    if arguments.max_hours is not None:
+        raise InputError("--max-hours: expected none with --compare, which goes on where it was interrupted")
     with _run_folder(arguments) as (config, run_dir):
         from scarlet_tf import pipeline
 

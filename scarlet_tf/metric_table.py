@@ -64,10 +64,11 @@ class MetricTable(SumTable):
         source: str = "table",
     ):
         self.entries, self.device, self.source = dict(entries), dict(device or {}), source
-        missing: list[str] = []
+        wanted, missing = set(), []
 
         def look_up(key: str) -> list[float]:
             values = self.entries.get(key)
+            wanted.add(key)
             if values is None:
                 missing.append(key)
                 return [0.0] * len(metrics)
@@ -83,7 +84,7 @@ class MetricTable(SumTable):
         super().__init__(space, input_size, num_classes, metrics, of_block, of_ends, dtype=float)
         if missing:
             raise InputError(
-                f"{source}: entries: expected all {len(set(missing)) + len(self.entries)} parts of space {space.name!r} at"
+                f"{source}: entries: expected all {len(wanted)} parts of space {space.name!r} at"
                 f" {input_size} pixels and {num_classes} classes, {len(set(missing))} are missing, the first is"
                 f" {missing[0]!r}"
             )
@@ -103,8 +104,9 @@ class MetricTable(SumTable):
         metrics, entries = data.get("metrics"), data.get("entries")
         if not isinstance(metrics, list) or not metrics or not all(isinstance(name, str) for name in metrics):
             raise InputError(f"{path}: metrics: expected a list of names, got {metrics!r}")
-        if not isinstance(entries, Mapping):
-            raise InputError(f"{path}: entries: expected a mapping, got {entries!r}")
+        for key in ("entries", "device"):
+            if not isinstance(data.get(key, {}), Mapping) or (key == "entries" and entries is None):
+                raise InputError(f"{path}: {key}: expected a mapping, got {data.get(key)!r}")
         input_size = data.get("input_size") if input_size is None else input_size
         num_classes = data.get("num_classes") if num_classes is None else num_classes
         return cls(space, input_size, num_classes, metrics, entries, data.get("device"), str(path))

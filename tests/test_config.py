@@ -300,3 +300,28 @@ def test_every_shipped_config_is_valid_and_opens_as_a_document(path):
     for word in ("Purpose:", "Command:", "Hardware:", "Time:", "Result:", "Reproduced:"):
         assert f"# {word}" in header
     assert f"scarlet run configs/{path.name}" in header
+
+
+@pytest.mark.real_sections
+def test_quantities_in_bounds_and_picks_and_a_table_beside_the_configuration(tmp_path):
+    search = {
+        "weights": {"accuracy": 1, "params": 0.5},
+        "limits": {"params": "5M"},
+        "picks": {"small": {"multiply_adds": "4M"}, "mine": "0,1"},
+        "table": "phone.json",
+    }
+    config = parse_config(
+        {"data": {"source": "digits", "image_size": 8}, "space": "s1", "search": search}, folder=tmp_path
+    )
+    assert config.search.limits == {"params": 5e6}
+    assert config.search.picks == {"small": {"multiply_adds": 4e6}, "mine": "0,1"}
+    assert config.search.table == str(tmp_path / "phone.json")
+    assert parse_config(config.to_dict(), folder="elsewhere").search == config.search
+
+
+@pytest.mark.real_sections
+def test_a_mistake_inside_a_pick_is_one_line_that_names_it():
+    search = {"picks": {"small": {"multiply_adds": "big"}}}
+    with pytest.raises(InputError) as caught:
+        parse_config({"data": {"source": "digits", "image_size": 8}, "space": "s1", "search": search})
+    assert str(caught.value) == 'config: search.picks.small.multiply_adds: expected a number, got "big"'

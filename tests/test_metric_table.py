@@ -52,6 +52,7 @@ def test_a_saved_table_is_read_back(tmp_path):
     [
         ({"version": 9}, r"version: expected 1, got 9"),
         ({"metrics": "latency_ms"}, r"metrics: expected a list of names, got 'latency_ms'"),
+        ({"device": "phone"}, r"device: expected a mapping, got 'phone'"),
         ({"entries": [1]}, r"entries: expected a mapping, got \[1\]"),
         ({"entries": {}}, r"entries: expected all \d+ parts of space .* are missing, the first is '"),
     ],

@@ -1,6 +1,7 @@
 """The order, the resumption and the refusals of a run, with the long stages replaced; one short run of the real ones."""
 
 import json
+import re
 import subprocess
 import sys
 import types
@@ -408,7 +409,7 @@ def test_start_from_the_supernet_takes_the_most_accurate_whose_folded_network_fi
         {"architecture": "1,6,0", "folded_multiply_adds": 200_000},
     )
     folded_costs["6,6,0"] = 250_000
-    with pytest.raises(InputError, match=r"none of the front's 3 networks meets the budget of 0.2 M .*0.20 M"):
+    with pytest.raises(InputError, match=r"none of the 3 networks keeps multiply_adds < 0\.20 M once folded .*0\.20 M"):
         searched(init="supernet")
 
 
@@ -434,3 +435,33 @@ def test_verify_refuses_missing_files_and_folders_without_a_run(tmp_path):
         pipeline.verify_files([tmp_path / "x.tflite"])
     with pytest.raises(InputError, match=r"expected a run folder with config.yaml"):
         pipeline.verify_files([tmp_path / "x.tflite"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "search, message",
+    [
+        (
+            {"weights": {"accuracy": 1, "latency_ms": 1}},
+            r"search: nothing gives latency_ms; expected some of accuracy, mul",
+        ),
+        ({"limits": {"latency": 4}}, r"search: nothing gives latency; "),
+        ({"picks": {"small": {"energy": 1}}}, r"search\.picks\.small\.energy: unknown metric"),
+        ({"picks": {"mine": "0,4"}}, r"search\.picks\.mine: "),
+        ({"table": "absent.json"}, r"absent\.json"),
+    ],
+)
+def test_what_the_search_would_trip_over_is_refused_before_training(calls, tmp_path, search, message):
+    assert re.search(message, refusal(calls, tmp_path, search=search))
+
+
+def test_a_stopped_search_goes_on_until_a_network_was_retrained(calls, tmp_path):
+    folder = tmp_path / "run"
+    pipeline.run_all(config(), folder)
+    front = read_json(folder / "pareto.json")
+    write_json(folder / "pareto.json", {**front, "stopped": True})
+    (folder / "retrain").mkdir(exist_ok=True)
+    with pytest.raises(InputError, match="a network was retrained from the front as it is"):
+        pipeline.run_stage("search", config(), folder)
+    calls.clear()
+    pipeline.run_all(config(), folder)
+    assert "search" not in calls

@@ -24,8 +24,11 @@ import sys
 
 from scarlet_tf import logs
 from scarlet_tf.cluster import is_loopback
+from scarlet_tf.config import load_config
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.cluster import ANY_ADDRESS, SearchCluster, environment, reserved_address
+
+STALE_MINUTES = 30
 
 
 def main() -> int:
@@ -54,9 +57,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--stale-minutes",
         type=float,
-        default=30.0,
         metavar="M",
-        help="a model without an answer for so long is given to another worker, too (default: 30)",
+        help="a model without an answer for so long is given to another worker, too (default: the configuration's, or 30)",
     )
     parser.add_argument(
         "--set", metavar="KEY=VALUE", dest="overrides", action="append", default=[], help="as in scarlet"
@@ -73,7 +75,12 @@ def run(arguments: argparse.Namespace) -> int:
         code = train(scarlet("train-supernet", arguments, arguments.overrides))
         if code:
             return code if code > 0 else 1
-    overrides = [*arguments.overrides, f"search.stale_trial_minutes={arguments.stale_minutes}"]
+    overrides = list(arguments.overrides)
+    stale = arguments.stale_minutes
+    if stale is None and load_config(arguments.config, overrides).search.stale_trial_minutes is None:
+        stale = STALE_MINUTES
+    if stale is not None:
+        overrides.append(f"search.stale_trial_minutes={stale}")
     with reserved_address(arguments.host, arguments.port) as address:
         tell_other_hosts(address, arguments, overrides)
         command = scarlet("search", arguments, overrides)

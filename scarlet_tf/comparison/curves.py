@@ -16,7 +16,8 @@ RESAMPLES = 2000
 def hypervolume_curve(search: Mapping, figures: Figures, goals: Objectives) -> np.ndarray:
     """Hypervolume, 0..1 of HypervolumeBox, of all models found so far, after each evaluation of a search: [N], rising."""
     archive = Archive(figures, goals)
-    return np.array([archive.add([decode(line)], [result]) for line, result in results_of(search)])
+    curve = [archive.add([decode(line)], [result]) for line, result in results_of(search)]
+    return np.array(curve or [0.0])  # a search that found nothing within the bounds has a curve, too
 
 
 def results_of(search: Mapping) -> list[tuple[str, dict | None]]:

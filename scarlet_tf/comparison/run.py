@@ -54,14 +54,13 @@ def compare(
     _check(seeds, evaluations, config, costs)
     folder = pathlib.Path(run_dir) / "compare"
     measured = {"space": supernet.space.fingerprint, "context": context, **evaluator_options(config)}
+    known = {**measured, "table": figures_and_goals(costs, **config.objective_settings(costs))[0].fingerprint}
     searches: dict[str, list[dict]] = {name: [] for name in algorithms}
     with EvaluationTable(folder / "evaluations.jsonl", measured, evaluator) as table:
         for seed in seeds:
             for name in algorithms:
                 variant = dataclasses.replace(settings[name], seed=seed)
-                searches[name].append(
-                    kept_search(folder / "searches", measured, name, variant, costs, table, evaluations)
-                )
+                searches[name].append(kept_search(folder / "searches", known, name, variant, costs, table, evaluations))
             result = figures(searches, seeds, costs, config) | {
                 "space": supernet.space.name,
                 "evaluations": evaluations,

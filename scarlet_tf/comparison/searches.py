@@ -30,7 +30,7 @@ def run_search(
     "accuracies": theirs, "repeats": how often the algorithm asked for one again, "over_budget": or for one above the
     budget, which only an algorithm without a budget does}.
     """
-    needed = math.ceil(evaluations / config.population_size)
+    needed = max(2, math.ceil(evaluations / config.population_size))
     generations = needed if config.algorithm.startswith("keras_tuner") else PATIENCE * needed + 2
     algorithm = new_algorithm(dataclasses.replace(config, generations=generations), costs)
     found: dict[tuple[int, ...], float | None] = {}

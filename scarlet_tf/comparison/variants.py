@@ -11,7 +11,7 @@ from scarlet_tf.search.run import SearchConfig
 
 VARIANTS: dict[str, dict] = {
     "random": {"algorithm": "random"},
-    "nsga2_plain": {"algorithm": "nsga2", "weights": (1.0, 1.0, 1.0), "mutation": MutationConfig(kind="uniform")},
+    "nsga2_plain": {"algorithm": "nsga2", "mutation": MutationConfig(kind="uniform")},
     "nsga2": {"algorithm": "nsga2"},
     "keras_tuner_random": {"algorithm": "keras_tuner_random"},
     "keras_tuner_bayesian": {"algorithm": "keras_tuner_bayesian"},
@@ -27,4 +27,8 @@ def variants(config: SearchConfig, names: Sequence[str]) -> dict[str, SearchConf
             raise InputError(f"--algorithms: expected some of {', '.join(VARIANTS)}, got {name!r}")
     if not names or len(set(names)) != len(names):
         raise InputError(f"--algorithms: expected at least one and no repeats, got {list(names)}")
-    return {name: dataclasses.replace(config, **VARIANTS[name]) for name in names}
+    found = {name: dataclasses.replace(config, **VARIANTS[name]) for name in names}
+    if "nsga2_plain" in found:  # the same objectives, with equal weights
+        weights = dict.fromkeys(config.objectives().names, 1.0)
+        found["nsga2_plain"] = dataclasses.replace(found["nsga2_plain"], weights=weights)
+    return found

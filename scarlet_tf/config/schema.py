@@ -66,9 +66,9 @@ def load_config(path, overrides: Sequence[str] = ()) -> Config:
 def parse_config(values: Mapping[str, Any], source: str = "config", folder=".") -> Config:
     """Validates plain values; one InputError lists every mistake found, a line each, with `source` in front.
 
-    `space` may be a published name, a mapping or the path of a YAML file, relative to `folder`. `recipe` in `supernet`
-    and `retrain` names a block of values for that section, which the section's other keys override; the result holds
-    the values, not the name.
+    `space` may be a published name, a mapping or the path of a YAML file, relative to `folder`, as `search.table` is.
+    `recipe` in `supernet` and `retrain` names a block of values for that section, which the section's other keys
+    override; the result holds the values, not the name.
     """
     mistakes = list(_unknown_sections(values))
     values = expand(values, mistakes)
@@ -85,6 +85,9 @@ def parse_config(values: Mapping[str, Any], source: str = "config", folder=".") 
         fields["space"] = _space(values.get("space"), fields["data"], folder)
     except InputError as error:
         mistakes.append(str(error))
+    if getattr(fields["search"], "table", None) is not None:  # as `space`, relative to the configuration
+        table = (pathlib.Path(folder) / fields["search"].table).resolve()
+        fields["search"] = dataclasses.replace(fields["search"], table=str(table))
     if mistakes:
         raise InputError("\n  ".join([f"{source}:", *mistakes]) if len(mistakes) > 1 else f"{source}: {mistakes[0]}")
     return Config(**fields)

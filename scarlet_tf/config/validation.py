@@ -45,8 +45,18 @@ def validate_section(name: str, section: type, raw: Any, mistakes: list[str]) ->
     repaired = _numbers_in_place(raw, errors)
     if repaired is not None:
         return validate_section(name, section, repaired, mistakes)
-    mistakes += list(dict.fromkeys(_explain(name, section, raw, error) for error in errors))
+    mistakes += list(dict.fromkeys(_explain(name, section, raw, error) for error in _innermost(raw, errors)))
     return None
+
+
+def _innermost(raw: Any, errors: Sequence[Mapping]) -> list[Mapping]:
+    """Without those about a value in which another error lies: they are of a union's other branches."""
+    paths = [_path(raw, error["loc"]) for error in errors]
+    return [
+        error
+        for error, path in zip(errors, paths, strict=True)
+        if not any(len(other) > len(path) and other[: len(path)] == path for other in paths)
+    ]
 
 
 def _numbers_in_place(raw: Any, errors: Sequence[Mapping]) -> Any:
@@ -114,12 +124,12 @@ def did_you_mean(dotted: str) -> str:
 
 
 def _path(raw: Any, loc: Sequence) -> tuple:
-    """The part of pydantic's location that exists in the data; the rest names the branch of a union."""
+    """The parts of pydantic's location that exist in the data; others name branches of unions."""
     path = []
     for key in loc:
         inside = key in raw if isinstance(raw, Mapping) else isinstance(key, int) and isinstance(raw, list)
         if not inside:
-            break
+            continue
         path.append(key)
         raw = raw[key]
     return tuple(path)

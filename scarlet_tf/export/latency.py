@@ -39,11 +39,18 @@ def build_latency_table(
     next to nothing takes is taken off each part. A table that was begun is continued: each part that was measured is
     kept in `path` with suffix .partial until all are there. InputError where that was begun with other settings.
     """
-    path, size = pathlib.Path(path), input_size or space.input_size
+    path, size = pathlib.Path(path), space.input_size if input_size is None else input_size
     if threads < 1:
         raise InputError(f"threads: expected an integer >= 1, got {threads}")
+    if path.is_dir() or not path.name:
+        raise InputError(f"{path}: expected the name of a file for the table, got a folder")
     partial = path.with_name(path.name + ".partial")
-    settings = {"input_size": size, "num_classes": num_classes, "device": describe_host(threads)}
+    settings = {
+        "space": space.fingerprint,
+        "input_size": size,
+        "num_classes": num_classes,
+        "device": describe_host(threads),
+    }
     entries = _begun(partial, settings)
     todo = list(parts(space, size, num_classes))
     nothing = keras.Input((1, 1, 1))
@@ -107,6 +114,8 @@ def _begun(partial: pathlib.Path, settings: dict) -> dict[str, list[float]]:
     if not partial.exists():
         return {}
     found = read_json(partial)
+    if not isinstance(found, dict) or not isinstance(found.get("entries"), dict):
+        raise InputError(f"{partial}: expected a table that was begun; remove it to begin anew")
     for key, value in settings.items():
         if found.get(key) != value:
             raise InputError(

@@ -6,6 +6,8 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 
+import numpy as np
+
 from scarlet_tf.cost import count_spec
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.folding import MAX_CONDITION, MAX_CONDITION_INT8, fold
@@ -39,13 +41,23 @@ def choose(run: Run) -> Start:
     if run.config.retrain.init == "scratch":
         architecture = _architecture(run, picked)
         return Start(architecture, picked["accuracy"], architecture)
-    others = sorted(found["pareto"], key=lambda candidate: -candidate["accuracy"])
+    wanted = run.config.search.picks
+    bounds = wanted.get(picked["name"]) if isinstance(wanted, dict) else None
+    # A pick by name is that network, or one of those that would have been the pick without it.
+    others = [] if isinstance(bounds, str) else found["pareto"]
+    if isinstance(bounds, dict):
+        goals = run.config.search.objectives()
+        others = [c for c in others if all(goals.better(metric, c[metric], bound) for metric, bound in bounds.items())]
+    others = sorted(others, key=lambda candidate: -candidate["accuracy"])
     return _first_that_fits(run, [picked, *(c for c in others if c["architecture"] != picked["architecture"])])
 
 
 def _pick(picks: Sequence[dict], wanted: int | str) -> dict:
     if not picks:
-        raise InputError("search: it found no network that meets the constraints; loosen search.min_accuracy")
+        raise InputError(
+            "search.picks: no network of the front meets any of them, see pareto.json; change them, and retrain.pick, in a"
+            " run folder with a copy of search/, or name another budget"
+        )
     if wanted == "best":
         return max(picks, key=lambda pick: pick["accuracy"])
     found = next((pick for pick in picks if pick["name"] == str(wanted)), None)
@@ -57,21 +69,22 @@ def _pick(picks: Sequence[dict], wanted: int | str) -> dict:
 
 def _first_that_fits(run: Run, candidates: Sequence[dict]) -> Start:
     """Folding may keep blocks wider than the stand-alone network's, so the folded network's cost is what counts."""
-    budget, passed_over = run.config.search.max_multiply_adds, []
+    search, passed_over = run.config.search, []
+    goals = search.objectives()
     for candidate in candidates:
         architecture = _architecture(run, candidate)
         folded, report = _folded_path(run, architecture)
         cost = count_spec(folded.spec)
-        if budget is None or cost.multiply_adds < budget:
+        if goals.meets({name: np.array([value]) for name, value in dataclasses.asdict(cost).items()})[0]:
             rows = tuple(plain(row.to_dict()) for row in report)
             rebase(folded, _calibration_batches(run))
             return Start(architecture, candidate["accuracy"], folded.spec, get_arrays(folded), rows, tuple(passed_over))
-        logger.info("%s folds to %s, above the budget; trying the next", architecture.to_string(), cost)
+        logger.info("%s folds to %s, out of bounds; trying the next", architecture.to_string(), cost)
         passed_over.append({"architecture": architecture.to_string(), "folded_multiply_adds": cost.multiply_adds})
     least = min(row["folded_multiply_adds"] for row in passed_over)
     raise InputError(
-        f"retrain.init: none of the front's {len(candidates)} networks meets the budget of {budget / 1e6:g} M"
-        f" multiply-adds once folded (the least is {least / 1e6:.2f} M); use init: scratch"
+        f"retrain.init: none of the {len(candidates)} networks keeps {', '.join(goals.bounds_in_words())} once folded (the"
+        f" least has {least / 1e6:.2f} M multiply-adds); use init: scratch"
     )
 
 

@@ -19,6 +19,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search.objectives import figures_and_goals
+from scarlet_tf.search.picks import check_picks_of
 from scarlet_tf.training.distillation import load_teacher
 from scarlet_tf.training.distribution import copy_variables
 from scarlet_tf.training.inputs import plain as without_policy
@@ -118,7 +119,14 @@ def _check_budget(run: Run) -> None:
     """The search refuses an impossible budget when it is made, so it is made once before anything is trained."""
     search = run.config.search
     costs = cost_table(run.config.space, run.config.data.image_size, run.data.num_classes)
-    figures, _ = figures_and_goals(costs, **search.objective_settings(costs))
+    figures, goals = figures_and_goals(costs, **search.objective_settings(costs))
+    unknown = set(goals.metrics) - {"accuracy", *figures.names}
+    if unknown:
+        raise InputError(
+            f"search: nothing gives {', '.join(sorted(unknown))}; expected some of accuracy, {', '.join(figures.names)}, or a"
+            " table with it as search.table"
+        )
+    check_picks_of(search.picks, run.config.space, ("accuracy", "loss", *figures.names))
     budget, greatest = search.max_multiply_adds, figures.bounds["multiply_adds"][1]
     if (
         budget is not None and budget > greatest and not (run.folder / "config.yaml").exists()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from scarlet_tf.cluster import VARIABLE, is_writer, read_tf_config, search_role
-from scarlet_tf.comparison.variants import DEFAULT
+from scarlet_tf.comparison.variants import DEFAULT, variants
 from scarlet_tf.config import Config, check_run_dir
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json
@@ -86,6 +86,9 @@ def run_comparison(
     evaluations: int | None = None,
 ) -> dict:
     """Compares searches on the run's supernet, which has to be trained; returns the figures. See `compare`."""
+    if len(read_tf_config().tasks) > 1 or search_role() != "alone":
+        raise InputError(f"{VARIABLE} and KERASTUNER_*: a comparison runs in one process; unset them")
+    variants(config.search, algorithms)  # refuses unknown names before the dataset is loaded
     with alone_in(folder):
         check_run_dir(folder, config)
         _check_predecessors("search", Run(config, folder), config_path)
@@ -107,9 +110,16 @@ def _check_predecessors(name: str, run: Run, config_path) -> None:
 def _do(run: Run, stage: Stage, go_on: bool = False) -> None:
     """Does a stage that is not done; with `go_on` also a search that was stopped before its end."""
     number = f"[{list(STAGES).index(stage.name) + 1}/{len(STAGES)}]"
-    if _is_done(run, stage) and not (go_on and stage.name == "search" and read_json(run.front).get("stopped")):
-        logger.info("%s %s: done before", number, stage.name)
-        return
+    if _is_done(run, stage):
+        stopped = stage.name == "search" and read_json(run.front).get("stopped")
+        if not (go_on and stopped):
+            logger.info("%s %s: %s", number, stage.name, "stopped in time before" if stopped else "done before")
+            return
+        if run.network_file.parent.exists():
+            raise InputError(
+                f"{run.folder}: a network was retrained from the front as it is; go on with the search in a copy of the folder"
+                " without retrain/ and export/"
+            )
     logger.info("%s %s", number, stage.name)
     with _timed(run, stage.name):
         stage.run(run)

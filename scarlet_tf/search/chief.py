@@ -14,6 +14,7 @@ from scarlet_tf.search.shared_oracle import SharedOracle
 logger = logging.getLogger("scarlet_tf")
 POLL_SECONDS = 0.2
 FAREWELL_SECONDS = 10.0  # for workers to hear of the end; an idle one asks every 2 seconds
+LAST_ANSWERS_SECONDS = 600.0  # for those that have a model in hand when the time is up
 ROUND_SECONDS = 2.0  # of KerasTuner's service, in which it notices that it is not needed any more
 
 
@@ -35,7 +36,7 @@ def serve(oracle: SharedOracle, service: Callable[[], None], progress: Callable[
     thread = threading.Thread(target=_collect, args=(service, failures), name="search-service", daemon=True)
     thread.start()
     over_since = None
-    while over_since is None or (_expects_workers(oracle) and time.monotonic() - over_since < FAREWELL_SECONDS):
+    while over_since is None or (_expects_workers(oracle) and time.monotonic() - over_since < _patience(oracle)):
         if failures:
             raise InputError(f"KERASTUNER_ORACLE_IP: could not serve at {host}:{port}: {failures[0]}") from failures[0]
         if over_since is None and oracle.is_over():
@@ -44,6 +45,10 @@ def serve(oracle: SharedOracle, service: Callable[[], None], progress: Callable[
         time.sleep(POLL_SECONDS)
     oracle.dismiss()
     thread.join(ROUND_SECONDS)  # the last answers are on their way
+
+
+def _patience(oracle: SharedOracle) -> float:
+    return LAST_ANSWERS_SECONDS if oracle.stopped and oracle.ongoing_trials else FAREWELL_SECONDS
 
 
 def _expects_workers(oracle: SharedOracle) -> bool:

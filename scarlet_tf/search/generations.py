@@ -6,8 +6,8 @@ import collections
 from collections.abc import Mapping, Sequence
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.search.algorithm import Algorithm
 from scarlet_tf.search.genomes import decode, encode
-from scarlet_tf.search.nsga2 import WeightedNSGA2
 
 ID_DIGITS = 6  # of a task's number; fixed, so that a longer search names its tasks alike
 
@@ -19,7 +19,7 @@ class Generations:
     what its workers have in hand.
     """
 
-    def __init__(self, algorithm: WeightedNSGA2):
+    def __init__(self, algorithm: Algorithm):
         self.algorithm = algorithm
         self.results: dict[str, dict | None] = {}  # by architecture; None: failed for good
         self.ended: set[str] = set()  # ids of all tasks that have a result

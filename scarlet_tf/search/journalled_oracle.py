@@ -8,7 +8,7 @@ import logging
 import math
 import pathlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
@@ -44,6 +44,8 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
         self._journal: Journal | None = None
         self._stop_at = math.inf  # of time.monotonic()
         self.stopped = False
+        # Whether figures are there that a trial would only have to fetch: these are taken also when it is late.
+        self.has_answers: Callable[[], bool] = lambda: False
         self._reported: dict[str, dict] = {}  # by id, of trials that have not ended
         self._started: dict[str, float] = {}
 
@@ -65,7 +67,9 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
         return self._failures.reason
 
     def stop_after(self, seconds: float) -> None:
-        """Hands out no trial later than `seconds` from now; `stopped` says whether that ended the search.
+        """Hands out no trial later than `seconds` from now, save those whose figures are there already.
+
+        `stopped` says whether that ended the search. What an evaluator measures together is not cut short.
 
         Nothing is lost by it: another process, or another call, goes on.
         """
@@ -175,7 +179,8 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
 
     def _is_late(self) -> bool:
         done = self._generations.finished and self._generations.complete
-        self.stopped = self.stopped or (time.monotonic() >= self._stop_at and not done)
+        late = time.monotonic() >= self._stop_at and not self.has_answers()
+        self.stopped = self.stopped or (late and not done)
         return self.stopped
 
     def _trial(self, trial_id: str) -> Trial:

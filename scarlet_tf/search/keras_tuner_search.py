@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
 
 import keras_tuner
@@ -56,6 +57,7 @@ class KerasTunerSearch(RecordedSearch):
         self._make = TrialMaker(costs.space)
         _check(oracle, self._make)
         oracle.verbose = 0
+        oracle.max_consecutive_failed_trials = math.inf  # which trials may fail is the outer oracle's to say
         self._folder = tempfile.TemporaryDirectory(prefix="scarlet-search-")
         # What gives an oracle its folder.
         BaseTuner(oracle, directory=self._folder.name, project_name="trials")
@@ -92,6 +94,8 @@ class KerasTunerSearch(RecordedSearch):
             self._end(self._trial, accuracy)
 
     def _replay(self, genomes: np.ndarray, results: Results) -> None:
+        if not len(genomes):  # the end of a search that may be longer now
+            return
         drawn = self._draw()
         if not np.array_equal(drawn, genomes):
             raise InputError(

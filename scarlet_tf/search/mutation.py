@@ -20,6 +20,7 @@ class MutationContext:
     `parents` is int [2, num_layers]; the child begins with the genes of row 0 and ends with those of row 1.
     `parent_metrics` holds {"accuracy", "multiply_adds", "params"} of the two; accuracy is None for a parent whose
     evaluation failed. `front` is int [M, num_layers]: the genomes of the population's first front.
+    `directions` says of each objective whether it is to be small or large, "min" or "max".
     """
 
     space: SearchSpace
@@ -28,6 +29,7 @@ class MutationContext:
     parents: np.ndarray
     parent_metrics: tuple[Mapping, Mapping]
     front: np.ndarray
+    directions: Mapping[str, str] = dataclasses.field(default_factory=lambda: {"multiply_adds": "min", "params": "max"})
 
 
 class Mutation(Protocol):

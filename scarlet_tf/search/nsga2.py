@@ -70,6 +70,7 @@ class WeightedNSGA2:
         self._survival = WeightedSurvival(list(self.goals.weights.values()))
         self._crossover = SinglePointCrossover(prob=1.0)
         self._problem = Problem(n_var=self.space.num_layers)
+        self._directions = {name: self.goals.direction(name) for name in self.goals.names}
         self._box = HypervolumeBox(self.figures, self.goals)
 
         self.generation = self.evaluations = 0
@@ -171,7 +172,9 @@ class WeightedNSGA2:
 
     def _context(self, pair, front) -> MutationContext:
         metrics = tuple(self._metrics(index) for index in pair)
-        return MutationContext(self.space, self.costs, self.generation, self.genomes[pair], metrics, front)
+        return MutationContext(
+            self.space, self.costs, self.generation, self.genomes[pair], metrics, front, self._directions
+        )
 
     def _metrics(self, index) -> dict:
         found = self.metrics[index]

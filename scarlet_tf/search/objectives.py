@@ -60,6 +60,10 @@ class Objectives:
     def direction(self, name: str) -> str:
         return self.directions.get(name, "min")
 
+    def better(self, name: str, value: float, bound: float) -> bool:
+        """Whether a metric is on the better side of `bound`."""
+        return value < bound if self.direction(name) == "min" else value > bound
+
     @property
     def metrics(self) -> tuple[str, ...]:
         """All that are optimised or bounded."""
@@ -67,9 +71,10 @@ class Objectives:
 
     @property
     def cost_column(self) -> int:
-        """Which objective fronts are walked along: multiply-adds where they are one, else the first but accuracy."""
+        """Which objective fronts are walked along: multiply-adds, else the first that is minimised, else the first."""
         others = [name for name in self.names if name != "accuracy"]
-        return self.names.index("multiply_adds" if "multiply_adds" in others else others[0])
+        costs = [name for name in others if self.direction(name) == "min"]
+        return self.names.index("multiply_adds" if "multiply_adds" in others else (costs or others)[0])
 
     def bounds_in_words(self) -> list[str]:
         """Such as "multiply_adds < 4.00 M"."""
@@ -203,6 +208,9 @@ def figures_and_goals(
     """What any search is made of: InputError for bounds that are bad, or that no network of the space keeps."""
     figures = Figures(costs, table)
     goals = make_objectives(weights, max_multiply_adds, min_accuracy, limits, floors, directions)
+    idle = set(directions or {}) - set(goals.metrics)
+    if idle:
+        raise InputError(f"search.directions.{min(idle)}: expected a metric with a weight, a limit or a floor")
     check_feasible(figures, goals)
     return figures, goals
 

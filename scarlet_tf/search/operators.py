@@ -50,7 +50,8 @@ class RouletteMutation(Operator):
 
     Layer and objective are drawn uniformly. Each choice of the layer gives a variant of the genome, whose costs are
     those of the whole network. Its probability is proportional to 1 / multiply-adds, or to params, which are
-    maximised. The present gene is one of the choices.
+    maximised; to 1 / params where they are not. What is no objective of the search is not drawn. The present gene is
+    one of the choices.
 
     objectives: those drawn from, some of "multiply_adds" and "params".
     """
@@ -61,7 +62,8 @@ class RouletteMutation(Operator):
         self.objectives = tuple(objectives)
 
     def mutate(self, genome, rng, context):
-        objective = self.objectives[rng.integers(len(self.objectives))]
+        wanted = [name for name in self.objectives if name in context.directions] or self.objectives
+        objective = wanted[rng.integers(len(wanted))]
         layer = rng.integers(len(genome))
         return with_gene(genome, layer, draw(self.probabilities(genome, layer, objective, context), rng))
 
@@ -71,7 +73,8 @@ class RouletteMutation(Operator):
         variants = np.repeat(genome[None], len(choices), axis=0)
         variants[:, layer] = choices
         multiply_adds, params = context.costs.count(variants)
-        fitness = 1 / multiply_adds if objective == "multiply_adds" else params
+        costs = multiply_adds if objective == "multiply_adds" else params
+        fitness = costs if context.directions.get(objective) == "max" else 1 / costs
         return fitness / fitness.sum()
 
     def get_config(self):

@@ -10,6 +10,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.search.checks import is_number
 from scarlet_tf.search.front import Candidate, pick_equispaced
 from scarlet_tf.search.objectives import Objectives, show
+from scarlet_tf.space import Architecture, SearchSpace
 
 logger = logging.getLogger("scarlet_tf")
 Picks = int | Mapping[str, str | Mapping[str, float]]
@@ -21,6 +22,8 @@ def check_picks(picks: Picks) -> None:
         if not picks:
             raise InputError("search.picks: expected at least one name, got none")
         for name, wanted in picks.items():
+            if not isinstance(name, str):
+                raise InputError(f"search.picks: expected names, got {name!r}")
             if name == "best" or name.isdecimal():
                 raise InputError(
                     f"search.picks.{name}: expected a name that is neither a number nor best, got {name!r}"
@@ -36,6 +39,20 @@ def check_picks(picks: Picks) -> None:
                 )
     elif isinstance(picks, bool) or not isinstance(picks, int) or picks < 1:
         raise InputError(f"search.picks: expected an integer >= 1, or a mapping of names to bounds, got {picks!r}")
+
+
+def check_picks_of(picks: Picks, space: SearchSpace, metrics: Sequence[str]) -> None:
+    """InputError unless every named pick is of `metrics`, or an architecture of `space`."""
+    for name, wanted in picks.items() if isinstance(picks, Mapping) else ():
+        if isinstance(wanted, str):
+            try:
+                Architecture.parse(wanted, space)
+            except InputError as error:
+                raise InputError(f"search.picks.{name}: {error}") from None
+            continue
+        for metric in wanted:
+            if metric not in metrics:
+                raise InputError(f"search.picks.{name}.{metric}: unknown metric; expected some of {', '.join(metrics)}")
 
 
 def pick_models(
@@ -69,12 +86,13 @@ def _pick(name: str, wanted, front, evaluated, goals: Objectives) -> Candidate |
         if found is None:
             logger.warning("search.picks.%s: %s was not evaluated by the search", name, choices)
         return found
-    for metric in wanted:
-        if front and metric not in front[0].metrics:
-            raise InputError(
-                f"search.picks.{name}.{metric}: unknown metric; expected some of {', '.join(front[0].metrics)}"
-            )
-    meeting = [c for c in front if all(_meets(c, metric, bound, goals) for metric, bound in wanted.items())]
+    unknown = [metric for metric in wanted if front and metric not in front[0].metrics]
+    if unknown:
+        logger.warning("search.picks.%s: nothing was measured of %s", name, ", ".join(unknown))
+        return None
+    meeting = [
+        c for c in front if all(goals.better(metric, c.metrics[metric], bound) for metric, bound in wanted.items())
+    ]
     if not meeting:
         reach = ", ".join(f"{metric} of {_nearest(front, metric, goals)}" for metric in wanted)
         logger.warning("search.picks.%s: no model of the front is within its bounds; the front reaches %s", name, reach)
@@ -83,11 +101,6 @@ def _pick(name: str, wanted, front, evaluated, goals: Objectives) -> Candidate |
     if "accuracy" in wanted:
         return min(meeting, key=lambda c: c.metrics[cost])
     return max(meeting, key=lambda c: (c.accuracy, -c.metrics[cost]))
-
-
-def _meets(candidate: Candidate, metric: str, bound: float, goals: Objectives) -> bool:
-    value = candidate.metrics[metric]
-    return value < bound if goals.direction(metric) == "min" else value > bound
 
 
 def _nearest(front: Sequence[Candidate], metric: str, goals: Objectives) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import importlib.metadata
 import json
 import logging
+import math
 import pathlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
@@ -43,7 +44,8 @@ class SearchConfig:
     min_accuracy: one-shot accuracy, 0 to 1, that a model has to exceed; null for no floor.
     limits, floors: {metric: value} that every candidate stays below, or exceeds; see Objectives.
     directions: {metric: min | max}, where another one than Objectives' is wanted.
-    table: JSON file with further metrics of the space's blocks, such as latency; see MetricTable.
+    table: JSON file with further metrics of the space's blocks, such as latency, see MetricTable; in a configuration
+        relative to its file.
     mutation: how children of crossover are changed; see MutationConfig.
     picks: how many models are picked from the front, equispaced along it; or {name: {metric: bound}} and {name: "choices"},
         see pick_models.
@@ -85,7 +87,8 @@ class SearchConfig:
         check_picks(self.picks)
         object.__setattr__(self, "mutation", as_config(MutationConfig, "search.mutation", self.mutation))
         stale = self.stale_trial_minutes
-        if stale is not None and (isinstance(stale, bool) or not isinstance(stale, (int, float)) or not stale > 0):
+        number = isinstance(stale, (int, float)) and not isinstance(stale, bool)
+        if stale is not None and not (number and 0 < stale < math.inf):
             raise InputError(f"search.stale_trial_minutes: expected a number > 0 or null, got {stale!r}")
         for key, low in (
             ("recalibration_batches", 0),
@@ -121,7 +124,8 @@ class SearchResult:
 
     pareto: the non-dominated among all evaluated architectures, by rising multiply-adds.
     picks: those picked from it, in the order of `names`, which `retrain.pick` takes.
-    hypervolume: one value a tell, of the population's first front, 0..1 of a box fixed by the space and the budget.
+    hypervolume: one value a tell, 0..1 of a box fixed by the space and the bounds; of NSGA-II's first front, or of all that a
+        baseline was told.
     stopped: whether `max_hours` ended the search before its last generation.
     evaluations: individuals scored; an architecture that came again was scored without being evaluated again.
     """
@@ -163,6 +167,8 @@ def search(
             under another context is refused.
         input_size, num_classes: what costs are counted at; the supernet's own by default.
         mutation: stands in for the one that `config.mutation` describes.
+        max_hours: the search ends within this time, behind the group of models that is being measured, with the best so
+            far; a later call goes on. 0 takes what was evaluated before.
 
     Raises InputError for settings out of range, for a budget that the space cannot meet, for a journal of another
     search, and when no model exceeds `min_accuracy`.

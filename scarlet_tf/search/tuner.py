@@ -67,6 +67,8 @@ class SupernetTuner(BaseTuner):
     ):
         if not isinstance(oracle, ArchitectureOracle):
             oracle = hosted(oracle, supernet, max_multiply_adds)
+        elif max_multiply_adds is not None:
+            raise InputError(f"max_multiply_adds: expected the oracle's own, got {max_multiply_adds!r} beside it")
         self._role = search_role()
         if overwrite and self._is_worker:
             raise InputError("overwrite: expected False on a worker, got True; it would delete the chief's search")
@@ -93,12 +95,15 @@ class SupernetTuner(BaseTuner):
         Raises InputError that an evaluation raised, at once; RuntimeError with the last evaluation's error as its
         cause when too many trials in a row failed (the oracle's `max_consecutive_failed_trials`).
         """
+        if self._is_worker and max_hours is not None:
+            raise InputError(f"max_hours: expected none on a worker, whose chief says when it ends, got {max_hours!r}")
         self._make_evaluator(validation_data)
         try:
             if self._is_worker:
                 self._work(verbose)
                 return
             self.oracle.forget_failure()
+            self.oracle.has_answers = lambda: bool(getattr(self.evaluator, "num_ready", 0))
             self.oracle.stop_after(math.inf if max_hours is None else 3600 * max_hours)
             with progress_bar("search", self.oracle.algorithm.total_evaluations, self.oracle.evaluations) as self._bar:
                 if self._role == "chief":

@@ -156,3 +156,12 @@ def test_hypervolume_of_two_objectives_is_the_hand_computed_share():
     box = HypervolumeBox(FIGURES, make_objectives(WEIGHTS, None, None, {"latency_ms": limit}))
     middle = LOW + 0.4 * (HIGH - LOW)
     assert box.measure(np.array([[-0.6, middle]])) == pytest.approx(0.6 * 0.5)
+
+
+def test_a_direction_without_effect_is_named():
+    with pytest.raises(InputError, match=r"search\.directions\.energy: expected a metric with a weight"):
+        WeightedNSGA2(COSTS, directions={"energy": "min"})
+
+
+def test_fronts_are_walked_along_what_is_minimised():
+    assert Objectives({"accuracy": 1, "params": 1, "latency_ms": 1}).cost_column == 2

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -121,3 +123,15 @@ def test_draw_takes_each_index_over_its_part_of_the_line(value, index):
 def test_operator_without_mutate_says_so(rng):
     with pytest.raises(NotImplementedError):
         Operator().mutate(np.zeros(3, int), rng, context())
+
+
+def test_roulette_follows_the_directions_of_the_objectives(rng):
+    genome, operator = np.array([2]), RouletteMutation()
+    small = dataclasses.replace(context(ONE), directions={"params": "min"})
+    params = np.array([134 + 68 + 24, 134 + 136 + 40, 134])  # as counted above
+    expected = (1 / params) / (1 / params).sum()
+    np.testing.assert_allclose(operator.probabilities(genome, 0, "params", small), expected, rtol=1e-12)
+    counts = np.zeros(3, int)
+    for _ in range(3000):
+        counts[operator.mutate(genome, rng, small)] += 1
+    assert stats.chisquare(counts, 3000 * expected).pvalue > 1e-4  # multiply-adds are no objective and are not drawn

@@ -4,7 +4,7 @@ from tiny import tiny_space
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.front import Candidate
 from scarlet_tf.search.objectives import Objectives
-from scarlet_tf.search.picks import check_picks, pick_models
+from scarlet_tf.search.picks import check_picks, check_picks_of, pick_models
 from scarlet_tf.space import Architecture
 
 SPACE = tiny_space()
@@ -53,11 +53,9 @@ def test_what_no_model_meets_is_left_out_and_said_with_the_reach(caplog):
     assert "multiply_adds of 0.00 M" in caplog.text
 
 
-def test_an_unknown_metric_is_named():
-    with pytest.raises(
-        InputError, match=r"search\.picks\.a\.energy: unknown metric; expected some of accuracy, multiply"
-    ):
-        pick(a={"energy": 3})
+def test_a_metric_that_nothing_measured_is_left_out(caplog):
+    assert pick(a={"energy": 3}) == {}
+    assert "search.picks.a: nothing was measured of energy" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -66,6 +64,7 @@ def test_an_unknown_metric_is_named():
         (0, r"search\.picks: expected an integer >= 1, or a mapping of names to bounds, got 0"),
         (True, r"search\.picks: .* got True"),
         ({}, r"search\.picks: expected at least one name"),
+        ({3: {"params": 1}}, r"search\.picks: expected names, got 3"),
         ({"3": {"params": 1}}, r"search\.picks\.3: expected a name that is neither a number nor best"),
         ({"a": {"params": "x"}}, r"search\.picks\.a\.params: expected a finite number, got 'x'"),
         ({"a": {}}, r"search\.picks\.a: expected bounds such as"),
@@ -74,3 +73,14 @@ def test_an_unknown_metric_is_named():
 def test_bad_picks_are_named(picks, message):
     with pytest.raises(InputError, match=message):
         check_picks(picks)
+
+
+def test_named_picks_are_checked_before_a_search():
+    check_picks_of({"a": {"params": 1}, "b": "0,1,2,3"}, SPACE, ("accuracy", "params"))
+    check_picks_of(3, SPACE, ())
+    with pytest.raises(
+        InputError, match=r"search\.picks\.a\.energy: unknown metric; expected some of accuracy, params"
+    ):
+        check_picks_of({"a": {"energy": 3}}, SPACE, ("accuracy", "params"))
+    with pytest.raises(InputError, match=r"search\.picks\.b: "):
+        check_picks_of({"b": "0,4"}, SPACE, ())

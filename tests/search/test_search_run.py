@@ -190,3 +190,30 @@ def test_a_search_that_was_stopped_in_time_has_a_front_and_goes_on(tmp_path, mon
     as_it_is = search(SUPERNET, None, CONFIG, tmp_path / "run", evaluator=evaluator, max_hours=0)
     assert as_it_is == stopped
     assert run(tmp_path / "run") == whole and not whole.stopped
+
+
+class Groups(Evaluator):
+    """Measures all that was announced at the first call, as the default evaluator does with a group."""
+
+    def __init__(self):
+        super().__init__()
+        self.ready = {}
+
+    @property
+    def num_ready(self):
+        return len(self.ready)
+
+    def begin_generation(self, architectures):
+        self.announced = list(architectures)
+
+    def evaluate(self, choices):
+        if not self.ready:
+            self.ready = {genome: super(Groups, self).evaluate(genome) for genome in self.announced}
+        return self.ready.pop(choices)
+
+
+def test_what_was_measured_together_is_kept_when_the_time_is_up(tmp_path, monkeypatch):
+    clock, evaluator = iter(range(1, 10**6)), Groups()
+    monkeypatch.setattr("scarlet_tf.search.journalled_oracle.time.monotonic", lambda: float(next(clock)))
+    stopped = search(SUPERNET, None, CONFIG, tmp_path, evaluator=evaluator, max_hours=3 / 3600)
+    assert stopped.stopped and stopped.evaluations == evaluator.calls == 12
