@@ -11,7 +11,7 @@ from scarlet_tf.errors import InputError
 
 
 class BadMetrics(InputError):
-    """An evaluation answered something that cannot be an accuracy."""
+    """An evaluation answered something that cannot be one of the metrics it has to give."""
 
 
 def checked_accuracy(metrics: Mapping) -> float:
