@@ -190,9 +190,16 @@ def test_a_bad_limit_on_the_hours_is_named(config, hours, capsys):
     assert not pathlib.Path("runs").exists()
 
 
-def test_a_search_has_no_limit_on_its_hours(config, capsys):
+def test_a_search_may_take_what_is_there_but_not_less(config, fake_pipeline, capsys):
+    assert cli.main(["search", config, "--run-dir", "r", "--max-hours", "0"]) == 0
+    assert fake_pipeline["max_hours"] == 0
+    assert cli.main(["search", config, "--run-dir", "r", "--max-hours", "-1"]) == 2
+    assert "--max-hours: expected a number >= 0, got -1.0" in capsys.readouterr().err
+
+
+def test_an_export_has_no_limit_on_its_hours(config, capsys):
     with pytest.raises(SystemExit) as caught:
-        cli.main(["search", config, "--run-dir", "r", "--max-hours", "1"])
+        cli.main(["export", config, "--run-dir", "r", "--max-hours", "1"])
     assert caught.value.code == 2
 
 

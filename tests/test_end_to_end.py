@@ -98,7 +98,7 @@ def test_the_terminal_shows_no_framework_log(straight):
 
 def test_a_run_that_was_killed_in_every_stage_ends_the_same(config_file, straight, tmp_path):
     """kill -9 in the middle of each stage; the fourth start goes through to the same network and figures."""
-    for moment in ("supernet epoch 2/4", "search 5/12", "retrain epoch 5/12"):
+    for moment in ("supernet epoch 2/4", "evaluation 3/", "retrain epoch 5/12"):
         process = subprocess.Popen(
             scarlet("run", config_file, "--run-dir", tmp_path), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=chatty(),

@@ -126,7 +126,7 @@ def _check_budget(run: Run) -> None:
             f"search: nothing gives {', '.join(sorted(unknown))}; expected some of accuracy, {', '.join(figures.names)}, or a"
             " table with it as search.table"
         )
-    check_picks_of(search.picks, run.config.space, ("accuracy", "loss", *figures.names))
+    check_picks_of(search.picks, run.config.space, ("accuracy", *figures.names))
     budget, greatest = search.max_multiply_adds, figures.bounds["multiply_adds"][1]
     if (
         budget is not None and budget > greatest and not (run.folder / "config.yaml").exists()

@@ -130,8 +130,9 @@ class ArchitectureOracle(SharedOracle):
         return self.algorithm.goals.check(metrics, self.algorithm.figures.names)
 
     def _candidate(self, line: str, result: Mapping) -> Candidate:
-        own = ("accuracy", "multiply_adds", "params")
-        others = {name: value for name, value in result.items() if name not in own}
+        own, algorithm = ("accuracy", "multiply_adds", "params"), self.algorithm
+        known = dict.fromkeys([*algorithm.goals.metrics, *algorithm.figures.names])
+        others = {name: result[name] for name in known if name not in own}
         return Candidate(Architecture(decode(line), self.space), *(result[name] for name in own), others)
 
 

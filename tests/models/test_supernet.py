@@ -29,7 +29,7 @@ def test_path_equals_extracted_network(skip, rng):
         np.testing.assert_allclose(network(images), model(images, choices), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["s1", "s2"])
+@pytest.mark.parametrize("name", ["s1", pytest.param("s2", marks=pytest.mark.slow)])
 def test_path_equals_extracted_network_in_the_published_spaces(name, rng):
     model = Supernet(SearchSpace.from_name(name, width_multiplier=0.25), (32, 32, 3), 10)
     randomise_supernet(model, rng)

@@ -121,7 +121,7 @@ sys.exit(SearchCluster([sys.executable, "-c", {member!r}], 2, ("127.0.0.1", 1), 
 def test_no_process_outlives_the_launcher(tmp_path, end):
     folder = str(tmp_path)
     script = LAUNCHER.format(member=MEMBER.format(folder=folder), folder=folder)
-    launcher = subprocess.Popen([sys.executable, "-c", script])
+    launcher = subprocess.Popen([sys.executable, "-c", script], preexec_fn=default_interrupt)
     names = ("chief", "worker-0", "worker-1")
     try:
         wait_for(lambda: all((tmp_path / name).exists() for name in names))
@@ -133,6 +133,11 @@ def test_no_process_outlives_the_launcher(tmp_path, end):
     finally:
         launcher.kill()
         launcher.wait()
+
+
+def default_interrupt():
+    """Background jobs may start with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def wait_for(condition, seconds=20):

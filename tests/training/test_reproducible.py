@@ -85,6 +85,7 @@ def test_a_supernet_trained_as_lanes_in_two_processes_is_the_same():
     assert len(digests) == 1
 
 
+@pytest.mark.slow  # test_retrain.py compares resumed with uninterrupted networks, bit by bit, too
 def test_a_network_trained_twice_is_the_same():
     space = tiny_space()
     data = images_and_labels(np.random.default_rng(0), 64)

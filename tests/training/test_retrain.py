@@ -73,7 +73,7 @@ def test_retraining_on_mixed_images_learns_and_resumes(tmp_path):
     split = IndexedSplit(in_memory(pixels), np.arange(60), labels, Preprocessing(8))
     train = split.subset(np.arange(40)).with_policy(Policy(5, random_erasing=0.1, mixup=0.2, cutmix=0.5))
     arguments = (train, split.subset(np.arange(40, 60)))
-    config = {**CONFIG, "epochs": 12}
+    config = {**CONFIG, "epochs": 8}
 
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
