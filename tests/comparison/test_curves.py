@@ -45,7 +45,7 @@ def test_models_not_above_the_floor_do_not_count():
 
 
 def test_a_search_that_evaluated_nothing_has_no_volume():
-    known = figures_and_goals(COSTS, 1e9)
+    known = figures_and_goals(COSTS, 1e9, None)
     assert hypervolume_curve({"architectures": [], "accuracies": []}, *known).tolist() == [0]
 
 
