@@ -14,10 +14,12 @@ RESAMPLES = 2000
 
 
 def hypervolume_curve(search: Mapping, figures: Figures, goals: Objectives) -> np.ndarray:
-    """Hypervolume, 0..1 of HypervolumeBox, of all models found so far, after each evaluation of a search: [N], rising."""
+    """Hypervolume, 0..1 of HypervolumeBox, of all models found so far, after each evaluation of a search: [N], rising.
+
+    Of a search that evaluated nothing it is [0].
+    """
     archive = Archive(figures, goals)
-    curve = [archive.add([decode(line)], [result]) for line, result in results_of(search)]
-    return np.array(curve or [0.0])  # a search that found nothing within the bounds has a curve, too
+    return np.array([archive.add([decode(line)], [result]) for line, result in results_of(search)] or [0.0])
 
 
 def results_of(search: Mapping) -> list[tuple[str, dict | None]]:

@@ -88,7 +88,7 @@ def figures(
     for name, some in curves.items():
         row = {
             "seeds": len(some),
-            "evaluations": [len(curve) for curve in some],
+            "evaluations": [len(search["architectures"]) for search in searches[name]],
             "hypervolume": median_figures(finals[name]),
             "evaluations_to_target": median_figures(needed[name]),
         }

@@ -44,6 +44,11 @@ def test_models_not_above_the_floor_do_not_count():
     assert curve[0] == 0 < curve[1]
 
 
+def test_a_search_that_evaluated_nothing_has_no_volume():
+    known = figures_and_goals(COSTS, 1e9, None)
+    assert hypervolume_curve({"architectures": [], "accuracies": []}, *known).tolist() == [0]
+
+
 def test_evaluations_are_counted_from_one():
     curve = np.array([0.1, 0.1, 0.3, 0.4])
     assert [evaluations_to(curve, target) for target in (0.05, 0.1, 0.2, 0.4)] == [1, 1, 3, 4]

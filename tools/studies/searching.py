@@ -10,6 +10,7 @@ from scarlet_tf.comparison.curves import evaluations_to, hypervolume_curve, medi
 from scarlet_tf.comparison.plot import save_curves
 from scarlet_tf.comparison.searches import kept_search
 from scarlet_tf.cost import CostTable, cost_table
+from scarlet_tf.errors import InputError
 from scarlet_tf.search.archive import Archive
 from scarlet_tf.search.objectives import figures_and_goals
 from scarlet_tf.search.table import EvaluationTable
@@ -30,6 +31,8 @@ def run(shop: Workshop) -> dict:
             context = table_context(shop, settings, study.sections["table"])
             curves = _curves(shop, context, table, costs)
             front = _front_of(table, costs, study.sections["search"])
+        if not front.hypervolume > 0:
+            raise InputError("search: expected bounds that leave a front with a hypervolume, but it is 0")
         place = {"supernet": name, "seed": seed}
         fronts.append(
             {**place, "networks": len(table), "front": len(front.objectives), "hypervolume": front.hypervolume}
