@@ -195,9 +195,6 @@ def _add_verify(commands) -> None:
     command.add_argument("--run-dir", metavar="DIR", help="the run they belong to (default: the folder they lie in)")
 
 
-# -- commands --------------------------------------------------------------------------------------------------
-
-
 def _add_latency(commands) -> None:
     text = "measure a space's parts with LiteRT on this host, or predict a network from such a table"
     latency = commands.add_parser("latency", help=text, description=text[0].upper() + text[1:] + ".")
@@ -222,6 +219,9 @@ def _add_space(command: argparse.ArgumentParser) -> None:
     either = command.add_mutually_exclusive_group()
     either.add_argument("--space", default="s2", help="s1, s2 (default), or the YAML file of a space of your own")
     either.add_argument("--config", metavar="CONFIG", help="the YAML file of a run, whose space is meant")
+
+
+# -- commands --------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -312,22 +312,22 @@ def _space(arguments: argparse.Namespace):
 
 
 def _latency_build(arguments: argparse.Namespace) -> None:
-    from scarlet_tf.report.latency import lines, table_figures
-
-    space = _space(arguments)
     with logs.NativeLines(), contextlib.redirect_stdout(io.StringIO()):
         from scarlet_tf.export.latency import build_latency_table
+        from scarlet_tf.report.latency import lines, table_figures
 
-        table = build_latency_table(space, arguments.out, arguments.input_size, arguments.classes, arguments.threads)
+        space, options = _space(arguments), (arguments.input_size, arguments.classes, arguments.threads)
+        table = build_latency_table(space, arguments.out, *options)
     _show(arguments, table_figures(table), lambda figures: print("\n".join(lines(figures))))
 
 
 def _latency_predict(arguments: argparse.Namespace) -> None:
-    from scarlet_tf.metric_table import MetricTable
-    from scarlet_tf.report.latency import lines, prediction
+    with logs.NativeLines(), contextlib.redirect_stdout(io.StringIO()):
+        from scarlet_tf.metric_table import MetricTable
+        from scarlet_tf.report.latency import lines, prediction
 
-    space = _space(arguments)
-    figures = prediction(arguments.network, space, MetricTable.load(arguments.table, space))
+        space = _space(arguments)
+        figures = prediction(arguments.network, space, MetricTable.load(arguments.table, space))
     _show(arguments, figures, lambda figures: print("\n".join(lines(figures))))
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from scarlet_tf import cli
 from scarlet_tf.errors import InputError
@@ -363,3 +364,21 @@ def test_a_whole_run_is_quiet_complete_and_not_repeated(config, capfd):
         "hypervolume.png",
         "searches",
     ]
+
+
+def test_latency_commands_name_what_is_wrong_and_predict(config, capsys, tmp_path):
+    from scarlet_tf.metric_table import MetricTable, parts
+    from scarlet_tf.space import SearchSpace
+
+    assert cli.main(["latency", "build", "--config", config, "--out", "."]) == 2
+    assert "expected the name of a file for the table, got a folder" in capsys.readouterr().err
+    predict = ["latency", "predict", "0,1", "--config", config, "--table", "t.json"]
+    assert cli.main(predict) == 2
+    assert "t.json: could not be read" in capsys.readouterr().err
+    space = SearchSpace.from_dict(yaml.safe_load(CONFIG)["space"])
+    entries = {key: [0.5] for key, _, _ in parts(space, 8, 10)}
+    MetricTable(space, 8, 10, ["latency_ms"], entries, {"cpu": "one"}).save("t.json")
+    assert cli.main([*predict, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    # Stem, one block, a skip that keeps every second pixel, and the tail.
+    assert figures["latency_ms"] == 2.0 and figures["device"] == {"cpu": "one"}
