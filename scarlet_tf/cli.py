@@ -136,7 +136,7 @@ def _add_compare(command: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="NAME",
         help="some of random, nsga2_plain, nsga2 (as configured), keras_tuner_random, keras_tuner_bayesian (default: all but"
-        " the last, whose trials take seconds)",
+        " the last, whose trials take longer the more there were)",
     )
     group.add_argument(
         "--evaluations", type=int, metavar="N", help="of each search (default: population_size * generations)"

@@ -104,15 +104,15 @@ class MetricTable(SumTable):
         metrics, entries = data.get("metrics"), data.get("entries")
         if not isinstance(metrics, list) or not metrics or not all(isinstance(name, str) for name in metrics):
             raise InputError(f"{path}: metrics: expected a list of names, got {metrics!r}")
-        for key in ("entries", "device"):
-            if not isinstance(data.get(key, {}), Mapping) or (key == "entries" and entries is None):
-                raise InputError(f"{path}: {key}: expected a mapping, got {data.get(key)!r}")
+        for key, value in (("entries", entries), ("device", data.get("device", {}))):
+            if not isinstance(value, Mapping):
+                raise InputError(f"{path}: {key}: expected a mapping, got {value!r}")
         input_size = data.get("input_size") if input_size is None else input_size
         num_classes = data.get("num_classes") if num_classes is None else num_classes
         return cls(space, input_size, num_classes, metrics, entries, data.get("device"), str(path))
 
     def save(self, path) -> None:
-        """Writes the JSON file, a line an entry."""
+        """Writes the JSON file."""
         write_json(path, self.to_dict())
 
     def to_dict(self) -> dict:

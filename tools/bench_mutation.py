@@ -90,6 +90,7 @@ def on_digits(generations: int) -> dict:
             started = time.perf_counter()
             genomes = search.ask()
             asked = time.perf_counter()
+            evaluator.begin_generation(sorted(map(tuple, genomes.tolist())))  # as a search does
             results = [evaluator.evaluate(genome) for genome in genomes.tolist()]
             evaluated = time.perf_counter()
             search.tell(results)

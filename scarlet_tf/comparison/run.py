@@ -17,7 +17,7 @@ from scarlet_tf.comparison.variants import DEFAULT, variants
 from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import write_json
-from scarlet_tf.search.objectives import figures_and_goals
+from scarlet_tf.search.objectives import check_known, figures_and_goals
 from scarlet_tf.search.run import SearchConfig, evaluator_options, side_of
 from scarlet_tf.search.table import EvaluationTable
 
@@ -130,9 +130,7 @@ def _write(folder: pathlib.Path, result: dict, searches: Mapping, costs: CostTab
 
 def _check(seeds: Sequence[int], evaluations: int, config: SearchConfig, costs: CostTable) -> None:
     figures, goals = figures_and_goals(costs, **config.objective_settings(costs))
-    unknown = set(goals.metrics) - {"accuracy", *figures.names}
-    if unknown:
-        raise InputError(f"search.weights: a comparison evaluates accuracy alone; no table predicts {sorted(unknown)}")
+    check_known(figures, goals)  # of what is evaluated, a comparison keeps the accuracy alone
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise InputError(f"--seeds: expected different integers >= 0, got {list(seeds)}")
     if evaluations < config.population_size:

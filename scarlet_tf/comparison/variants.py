@@ -16,7 +16,7 @@ VARIANTS: dict[str, dict] = {
     "keras_tuner_random": {"algorithm": "keras_tuner_random"},
     "keras_tuner_bayesian": {"algorithm": "keras_tuner_bayesian"},
 }
-# Without keras_tuner_bayesian, whose trials take seconds each, and more the more there were.
+# Without keras_tuner_bayesian, whose trials take longer the more there were.
 DEFAULT = tuple(name for name in VARIANTS if name != "keras_tuner_bayesian")
 
 

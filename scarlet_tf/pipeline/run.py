@@ -18,7 +18,7 @@ from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.search.objectives import figures_and_goals
+from scarlet_tf.search.objectives import check_known, figures_and_goals
 from scarlet_tf.search.picks import check_picks_of
 from scarlet_tf.training.distillation import load_teacher
 from scarlet_tf.training.distribution import copy_variables
@@ -31,9 +31,8 @@ logger = logging.getLogger("scarlet_tf")
 class Run:
     """Where the files of a run are, and its dataset and supernet, made when first asked for.
 
-    `max_hours`: each training, of the supernet and of the picked network, and the search end within this time; None sets no
-    limit. It
-    belongs to the call, not to the run: the folder does not remember it.
+    `max_hours`: each training, of the supernet and of the picked network, and the search end within this time; None sets
+    no limit. It belongs to the call, not to the run: the folder does not remember it.
     """
 
     def __init__(self, config: Config, folder, strategy=None, max_hours: float | None = None):
@@ -107,7 +106,7 @@ def open_run(config: Config, folder, strategy=None, max_hours: float | None = No
     """The run, after every check that needs no training: its folder, its dataset, its budget."""
     check_run_dir(folder, config)
     run = Run(config, folder, strategy, max_hours)
-    _check_budget(run)
+    _check_search(run)
     _check_later_stages(run)
     _check_dataset(run)
     if read_tf_config().is_chief:
@@ -115,22 +114,16 @@ def open_run(config: Config, folder, strategy=None, max_hours: float | None = No
     return run
 
 
-def _check_budget(run: Run) -> None:
-    """The search refuses an impossible budget when it is made, so it is made once before anything is trained."""
+def _check_search(run: Run) -> None:
+    """Objectives, bounds and picks that the search would trip over are refused before anything is trained."""
     search = run.config.search
     costs = cost_table(run.config.space, run.config.data.image_size, run.data.num_classes)
     figures, goals = figures_and_goals(costs, **search.objective_settings(costs))
-    unknown = set(goals.metrics) - {"accuracy", *figures.names}
-    if unknown:
-        raise InputError(
-            f"search: nothing gives {', '.join(sorted(unknown))}; expected some of accuracy, {', '.join(figures.names)}, or a"
-            " table with it as search.table"
-        )
+    check_known(figures, goals)
     check_picks_of(search.picks, run.config.space, ("accuracy", *figures.names))
     budget, greatest = search.max_multiply_adds, figures.bounds["multiply_adds"][1]
-    if (
-        budget is not None and budget > greatest and not (run.folder / "config.yaml").exists()
-    ):  # said when the run begins
+    begins = not (run.folder / "config.yaml").exists()  # said once
+    if begins and budget is not None and budget > greatest:
         logger.warning(
             "search.max_multiply_adds: %g M excludes nothing: the greatest network of the space costs %.2f M",
             budget / 1e6,

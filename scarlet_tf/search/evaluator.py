@@ -17,7 +17,7 @@ from scarlet_tf.space import Architecture
 from scarlet_tf.training.inputs import as_split
 
 MAX_CACHED_BYTES = 512 * 2**20
-MAX_RESULTS = 100_000  # about half a kilobyte each
+MAX_RESULTS = 100_000
 
 Choices = tuple[int, ...]
 

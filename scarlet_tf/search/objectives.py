@@ -174,11 +174,9 @@ class Figures:
 
     def reach(self, names: Sequence[str]) -> str:
         """Which values of some metrics the space can have, in words."""
-        bands = [f"{name} from {show(name, low)} to {show(name, high)}" for name, (low, high) in self._bands(names)]
+        bounds = {name: self.bounds[name] for name in names}
+        bands = [f"{name} from {show(name, low)} to {show(name, high)}" for name, (low, high) in bounds.items()]
         return f"space {self.costs.space.name!r} reaches {', '.join(bands)} at {self.costs.input_size} pixels"
-
-    def _bands(self, names):
-        return [(name, self.bounds[name]) for name in names]
 
 
 def make_objectives(weights, max_multiply_adds, min_accuracy, limits=None, floors=None, directions=None) -> Objectives:
@@ -219,6 +217,16 @@ def key_of(bound: str, name: str) -> str:
     """The configuration's key of a bound ("limits" or "floors") on a metric."""
     short = {("limits", "multiply_adds"): "search.max_multiply_adds", ("floors", "accuracy"): "search.min_accuracy"}
     return short.get((bound, name), f"search.{bound}.{name}")
+
+
+def check_known(figures: Figures, objectives: Objectives) -> None:
+    """InputError for an objective or bound that neither costs, nor a table, nor the default Evaluator give."""
+    unknown = set(objectives.metrics) - {"accuracy", *figures.names}
+    if unknown:
+        raise InputError(
+            f"search: nothing gives {', '.join(sorted(unknown))}; expected some of accuracy, {', '.join(figures.names)}, or a"
+            " table with it as search.table"
+        )
 
 
 def check_feasible(figures: Figures, objectives: Objectives) -> None:

@@ -36,7 +36,7 @@ class SearchConfig:
     """Settings of the search; the defaults are the published ones where there are any.
 
     algorithm: nsga2; or a baseline: random (uniform draws), keras_tuner_random or keras_tuner_bayesian (KerasTuner's
-        oracles for accuracy alone, see KerasTunerSearch; the latter takes seconds a trial after some hundred).
+        oracles for accuracy alone, see KerasTunerSearch; the latter takes longer the more trials there were).
     population_size, generations: N and the number of generations; N * generations evaluations in all.
     weights: in the crowding distance, {metric: weight} or three numbers for accuracy, multiply-adds and params; the metrics
         are the objectives.

@@ -1,10 +1,10 @@
 """The one training loop, for supernets and stand-alone networks, on one device or under a tf.distribute strategy.
 
 `strategy.run` serves no strategy, MirroredStrategy and MultiWorkerMirroredStrategy alike, inside one tf.function unless the
-step calls compiled functions itself. The loop
-drives Keras callbacks, saves checkpoints while it runs, and continues from the newest one. Data, paths and dropout are
-functions of the seed and the step alone, so the run that was killed does the steps that the run that was not would have
-done. Of several workers the chief writes; all read its checkpoints, so all must see its folder.
+step calls compiled functions itself. The loop drives Keras callbacks, saves checkpoints while it runs, and continues from the
+newest one. Data, paths and dropout are functions of the seed and the step alone, so the run that was killed does the steps
+that the run that was not would have done. Of several workers the chief writes; all read its checkpoints, so all must see
+its folder.
 """
 
 from __future__ import annotations
