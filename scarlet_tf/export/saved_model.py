@@ -40,7 +40,7 @@ def export_saved_model(
     Metadata and labels lie in assets.extra/. An older SavedModel at `path` is replaced.
     """
     path = pathlib.Path(path)
-    metadata = build_metadata(model, "none", labels, preprocessing, architecture, provenance)
+    metadata = build_metadata(model, "none", labels, preprocessing, architecture, provenance, batch_size=None)
     with _replacing(path) as folder:
         with quiet():
             _archive(model, preprocessing).write_out(str(folder), verbose=False)

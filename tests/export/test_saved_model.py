@@ -108,7 +108,7 @@ def test_disk_that_fills_up_in_tensorflow_is_bad_input_too(model, tmp_path, monk
     monkeypatch.setattr("scarlet_tf.export.saved_model._archive", fail)
     with pytest.raises(InputError, match=r"1: could not be written: No space left on device$"):
         export_saved_model(model, tmp_path / "1")
-    monkeypatch.setattr("scarlet_tf.export.tflite._write_static_graph", fail)
+    monkeypatch.setattr("scarlet_tf.export.tflite._write_graph", fail)
     with pytest.raises(InputError, match=r"m\.tflite: could not be converted, .* No space left on device"):
         export_tflite(model, tmp_path / "m.tflite")
     assert list(tmp_path.iterdir()) == []
