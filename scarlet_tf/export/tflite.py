@@ -25,6 +25,7 @@ from scarlet_tf.export.quantization import (
     convert,
 )
 from scarlet_tf.export.quiet import quiet
+from scarlet_tf.export.tiling import tile_depthwise
 from scarlet_tf.files import atomic_writer
 
 logger = logging.getLogger("scarlet_tf")
@@ -47,6 +48,7 @@ def export_tflite(
     float_operations: Iterable[str] = FLOAT_OPERATIONS,
     float_ends: bool = True,
     dynamic_batch: bool = False,
+    tile: bool = True,
 ) -> dict:
     """Writes `path`, `path` with suffix .json, and labels.txt beside it; returns `describe_tflite(path)`.
 
@@ -60,6 +62,8 @@ def export_tflite(
         float_ends: False gives an int8 file int8 input and output.
         dynamic_batch: the file's input may be resized to [B, S, S, C]; without it, B is 1 for ever, which every
             runtime takes.
+        tile: has large depthwise convolutions computed in tiles, see `tile_depthwise`; right for CPUs, not measured for
+            GPU and NPU delegates.
 
     The file's input is called "image", its output "logits". InputError names what does not fit.
     """
@@ -71,6 +75,7 @@ def export_tflite(
     calibration = None
     if quantization in CALIBRATED:
         calibration = calibration_images(representative_data, image_shape(model), num_calibration_images)
+    model = tile_depthwise(model) if tile else model
     with tempfile.TemporaryDirectory() as folder, quiet():
         try:
             _write_graph(model, folder, batch_size)
