@@ -8,7 +8,6 @@ import math
 import pathlib
 from typing import Any
 
-import keras
 import numpy as np
 
 from scarlet_tf.cluster import read_tf_config
@@ -17,6 +16,7 @@ from scarlet_tf.cost import cost_table
 from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json
+from scarlet_tf.models.network import Network, load_network
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search.objectives import check_known, figures_and_goals
 from scarlet_tf.search.picks import check_picks_of
@@ -91,11 +91,11 @@ class Run:
         return {"dataset": self.data.fingerprint, "supernet": decisive}
 
     @functools.cached_property
-    def network(self) -> keras.Model:
+    def network(self) -> Network:
         """The retrained network."""
         try:
-            return keras.saving.load_model(self.network_file, compile=False)
-        except Exception as error:  # whatever Keras, ZIP and HDF5 make of a missing or torn file
+            return load_network(self.network_file)
+        except InputError as error:
             raise InputError(
                 f"{self.network_file}: missing or torn; remove {self.retrain_result} and start again:"
                 " the network comes back from its last checkpoint"
