@@ -31,7 +31,7 @@ import scarlet_tf as st  # noqa: E402
 from scarlet_tf.export import flatbuffer  # noqa: E402
 from scarlet_tf.export.quantization import convert  # noqa: E402
 from scarlet_tf.export.quiet import quiet  # noqa: E402
-from scarlet_tf.export.tiling import tile_depthwise  # noqa: E402
+from scarlet_tf.export.splitting import split_depthwise  # noqa: E402
 from scarlet_tf.export.timing import new_interpreter, time_interpreters  # noqa: E402
 from scarlet_tf.models.network import Network  # noqa: E402
 from scarlet_tf.models.zoo_data import ZOO  # noqa: E402
@@ -170,7 +170,7 @@ def to_tflite(model: keras.Model, quantization: str, images: np.ndarray) -> byte
     """Batch 1, by the package's converter."""
     with tempfile.TemporaryDirectory() as folder, quiet():
         signature = [keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32", name="image")]
-        tile_depthwise(model).export(folder, format="tf_saved_model", input_signature=signature, verbose=False)
+        split_depthwise(model).export(folder, format="tf_saved_model", input_signature=signature, verbose=False)
         calibration = images[:CALIBRATION_IMAGES]
         return convert(lambda: tf.lite.TFLiteConverter.from_saved_model(folder), quantization, calibration)
 

@@ -1,10 +1,10 @@
-"""Times depthwise convolutions in LiteRT on this host: filters of 3, 5 and 7, and the one of 7 in tiles.
+"""Times depthwise convolutions in LiteRT on this host: filters of 3, 5 and 7, and the one of 7 in parts.
 
-    python tools/bench_tiling.py
+    python tools/bench_splitting.py
 
 One layer a file, shapes of the published space at 224 pixels, one thread, float32 and int8; the files of one shape take turns.
 Prints one JSON object. results: pixels, channels, stride, variant and the median ms of kernel_3, kernel_5, kernel_7 and
-kernel_7_tiled; tiled_ratio is tiled over whole (median of the rounds' ratios).
+kernel_7_split; split_ratio is split over whole (median of the rounds' ratios).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import tensorflow as tf  # noqa: E402
 
 from scarlet_tf.export.quantization import convert  # noqa: E402
 from scarlet_tf.export.quiet import quiet  # noqa: E402
-from scarlet_tf.export.tiling import tile_depthwise  # noqa: E402
+from scarlet_tf.export.splitting import split_depthwise  # noqa: E402
 from scarlet_tf.export.timing import new_interpreter, time_interpreters  # noqa: E402
 from scarlet_tf.layers import primitives  # noqa: E402
 
@@ -38,13 +38,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     results = [time_shape(*shape, quantization, options) for shape in SHAPES for quantization in ("none", "int8")]
-    print(json.dumps({"benchmark": "tiling", "threads": options.threads, "results": results}))
+    print(json.dumps({"benchmark": "splitting", "threads": options.threads, "results": results}))
 
 
 def time_shape(pixels: int, channels: int, stride: int, quantization: str, options) -> dict:
     """One row of the results."""
     models = {f"kernel_{size}": layer(pixels, channels, size, stride) for size in (3, 5, 7)}
-    models["kernel_7_tiled"] = tile_depthwise(models["kernel_7"])
+    models["kernel_7_split"] = split_depthwise(models["kernel_7"])
     interpreters = [new_interpreter(to_tflite(model, quantization), options.threads) for model in models.values()]
     timings = dict(zip(models, time_interpreters(interpreters, options.rounds, 0.05), strict=True))
     return {
@@ -53,7 +53,7 @@ def time_shape(pixels: int, channels: int, stride: int, quantization: str, optio
         "stride": stride,
         "variant": "float32" if quantization == "none" else quantization,
         **{name: round(timing.milliseconds, 4) for name, timing in timings.items()},
-        "tiled_ratio": round(timings["kernel_7_tiled"].ratio(timings["kernel_7"]), 3),
+        "split_ratio": round(timings["kernel_7_split"].ratio(timings["kernel_7"]), 3),
     }
 
 
