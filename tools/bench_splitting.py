@@ -27,7 +27,7 @@ from scarlet_tf.export.splitting import split_depthwise  # noqa: E402
 from scarlet_tf.export.timing import new_interpreter, time_interpreters  # noqa: E402
 from scarlet_tf.layers import primitives  # noqa: E402
 
-SHAPES = ((56, 96, 2), (28, 240, 1), (14, 480, 1), (14, 576, 2), (7, 1152, 1))
+SHAPES = ((112, 48, 2), (56, 96, 2), (28, 240, 1), (14, 480, 1), (14, 576, 2), (7, 1152, 1))
 """(pixels of a side, channels, stride)"""
 
 

@@ -10,12 +10,24 @@ from scarlet_tf.layers.split_depthwise import MAX_TAPS, SplitDepthwiseConv2D
 def split_depthwise(model: keras.Model) -> keras.Model:
     """A functional model that computes the same, with every depthwise convolution of more than 25 taps split.
 
-    The model itself where there is none.
+    Zeros that a layer puts in front of such a convolution alone are left to the convolution. The model itself where none is
+    that large.
     """
-    large = {layer.name for layer in model.layers if _is_large(layer)}
+    large = {layer.name: layer for layer in model.layers if _is_large(layer)}
     if not large:
         return model
-    split = keras.models.clone_model(model, clone_function=lambda layer: _copy(layer, layer.name in large))
+    pads = {name: pad for name, layer in large.items() if (pad := _zeros_before(model, layer)) is not None}
+    needless = {pad.name for pad in pads.values()}
+
+    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if layer.name in needless:
+            return keras.layers.Identity(name=layer.name)
+        if layer.name not in large:
+            return type(layer).from_config(layer.get_config())
+        zeros = pads[layer.name].padding[0][0] if layer.name in pads else 0
+        return SplitDepthwiseConv2D.from_config({**layer.get_config(), "zeros": zeros})
+
+    split = keras.models.clone_model(model, clone_function=copy)
     for layer in filter(lambda layer: layer.weights, model.layers):
         split.get_layer(layer.name).set_weights(layer.get_weights())
     return split
@@ -31,6 +43,18 @@ def _is_large(layer: keras.layers.Layer) -> bool:
     return rows * columns > MAX_TAPS and rows == columns and plain and keeps_sides and last
 
 
-def _copy(layer: keras.layers.Layer, split: bool) -> keras.layers.Layer:
-    kind = SplitDepthwiseConv2D if split else type(layer)
-    return kind.from_config(layer.get_config())
+def _zeros_before(model: keras.Model, depthwise: keras.layers.Layer) -> keras.layers.ZeroPadding2D | None:
+    """The layer that puts as many zeros on each side of this one's input, and does nothing else."""
+    for layer in model.layers:
+        if not isinstance(layer, keras.layers.ZeroPadding2D) or layer.output is not depthwise.input:
+            continue
+        readers = sum(_reads(reader, layer.output) for reader in model.layers)
+        needed = readers > 1 or any(output is layer.output for output in model.outputs)
+        even = len(set(keras.tree.flatten(layer.padding))) == 1 and layer.data_format == "channels_last"
+        if even and not needed and depthwise.padding == "valid":
+            return layer
+    return None
+
+
+def _reads(layer: keras.layers.Layer, tensor) -> bool:
+    return any(source is tensor for source in keras.tree.flatten(layer.input))

@@ -60,6 +60,20 @@ def test_splitting_can_be_left_out(network, tmp_path):
     assert flatbuffer.count_operations((tmp_path / "m.tflite").read_bytes())["DEPTHWISE_CONV_2D"] == 4
 
 
+@pytest.mark.parametrize("alone, count", [(True, 0), (False, 1)])
+def test_zeros_in_front_are_taken_over_where_nothing_else_reads_them(alone, count):
+    image = keras.Input((12, 12, 3))
+    padded = keras.layers.ZeroPadding2D(3)(image)
+    answer = keras.layers.DepthwiseConv2D(7, strides=2)(padded)
+    if not alone:
+        answer = keras.layers.Concatenate()([answer, keras.layers.DepthwiseConv2D(8, strides=2)(padded)[:, :6, :6]])
+    model = keras.Model(image, answer)
+    split = split_depthwise(model)
+    assert sum(isinstance(layer, keras.layers.ZeroPadding2D) for layer in split.layers) == count
+    pixels = np.random.default_rng(0).normal(size=(2, 12, 12, 3)).astype(np.float32)
+    np.testing.assert_allclose(split.predict(pixels, verbose=0), model.predict(pixels, verbose=0), atol=1e-5)
+
+
 def test_a_model_whose_input_has_no_name_is_split_too():
     image = keras.Input((16, 16, 3))
     model = keras.Model(image, keras.layers.DepthwiseConv2D(7, padding="same")(image))

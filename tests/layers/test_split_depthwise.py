@@ -29,6 +29,19 @@ def test_strips_that_see_padding_alone_add_nothing(side):
     expect_equal(7, (2, side, side, 3), padding="same")
 
 
+@pytest.mark.parametrize("side", [4, 9, 12, 13])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_zeros_are_those_of_a_padding_in_front(side, stride):
+    image = keras.Input((side, side, 3))
+    padded = keras.layers.ZeroPadding2D(3)(image)
+    whole = keras.Model(image, keras.layers.DepthwiseConv2D(7, stride)(padded))
+    split = keras.Model(image, SplitDepthwiseConv2D(7, stride, zeros=3)(image))
+    split.set_weights(whole.get_weights())
+    assert split.output_shape == whole.output_shape
+    images = np.random.default_rng(0).normal(size=(2, side, side, 3)).astype(np.float32)
+    np.testing.assert_allclose(split.predict(images, verbose=0), whole.predict(images, verbose=0), atol=1e-5)
+
+
 def expect_equal(size, shape, **options):
     options["bias_initializer"] = "random_normal"
     whole, split = (kind(size, **options) for kind in (keras.layers.DepthwiseConv2D, SplitDepthwiseConv2D))
@@ -41,7 +54,7 @@ def expect_equal(size, shape, **options):
 
 
 def test_padding_that_depends_on_the_stride_is_refused():
-    with pytest.raises(ValueError, match="padding: expected 'valid' with stride 2, got 'same'"):
+    with pytest.raises(ValueError, match="padding: expected 'valid' with stride 2 and zeros 0"):
         SplitDepthwiseConv2D(7, strides=2, padding="same")(np.zeros((1, 8, 8, 2), np.float32))
 
 
