@@ -10,8 +10,10 @@ it is also a template for programs in other languages: export/CONTRACT.md says i
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import pathlib
+import platform
 import sys
 
 import numpy as np
@@ -19,7 +21,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image, ImageOps
 
-METADATA_NAME = b"scarlet_tf"
+METADATA_NAME, METADATA_VERSION = b"scarlet_tf", 1
 # A JPEG file with further pictures behind the first is called MPO by Pillow.
 _JPEG = ("JPEG", "MPO")
 
@@ -51,12 +53,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> dict:
     classifier = Classifier(options.model)
+    about = {
+        "model": str(options.model),
+        "quantization": classifier.metadata["quantization"],
+        "runtime": f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')} on {platform.machine()}",
+    }
     if options.evaluate is None:
-        return {"model": str(options.model), "images": [_row(classifier, path) for path in options.images]}
+        return about | {"images": [_row(classifier, path) for path in options.images]}
     files = labelled_files(options.evaluate, classifier.labels)
     rows = [_row(classifier, path) | {"expected": expected} for path, expected in files]
     correct = sum(row["class"] == row["expected"] for row in rows)
-    return {"model": str(options.model), "top1": correct / len(rows), "num_images": len(rows), "images": rows}
+    return about | {"top1": correct / len(rows), "num_images": len(rows), "images": rows}
 
 
 def _row(classifier: Classifier, path: pathlib.Path) -> dict:
@@ -95,8 +102,10 @@ class Classifier:
         if content[4:8] != b"TFL3":
             raise ValueError(f"{path}: expected a .tflite file")
         self.metadata = read_metadata(content)
-        if self.metadata is None or self.metadata["preprocessing"] is None:
-            raise ValueError(f"{path}: expected metadata named scarlet_tf that state the preprocessing, found none")
+        if self.metadata is None or self.metadata["metadata_version"] != METADATA_VERSION:
+            raise ValueError(f"{path}: expected metadata named scarlet_tf of version {METADATA_VERSION}")
+        if self.metadata["preprocessing"] is None:
+            raise ValueError(f"{path}: its metadata do not say how images are prepared")
         self.labels = self.metadata["labels"]
         if self.labels is None:
             self.labels = [str(number) for number in range(self.metadata["output"]["shape"][-1])]
@@ -127,7 +136,7 @@ def prepare(image: Image.Image, how: dict) -> np.ndarray:
     """float32 [S, S, 3] for the network: upright, RGB, central square, resized, (pixel - mean) / std."""
     square = central_square(rgb(image), how["crop_fraction"])
     pixels = resize(square, how["image_size"])
-    return ((pixels - np.float32(how["mean"])) / np.float32(how["std"])).astype(np.float32)
+    return (pixels - np.float32(how["mean"])) * np.float32(1 / np.float64(how["std"]))
 
 
 def rgb(image: Image.Image) -> np.ndarray:
@@ -164,7 +173,7 @@ def triangle_weights(source: int, target: int) -> np.ndarray:
     centers = (np.arange(target, dtype=np.float32) + half) * shrink
     distances = np.abs(np.arange(source, dtype=np.float32) + half - centers[:, np.newaxis])
     weights = np.maximum(np.float32(0), one - distances / max(shrink, one))
-    return weights / weights.sum(axis=1, keepdims=True)
+    return weights * (one / weights.sum(axis=1, keepdims=True))
 
 
 def quantize(values: np.ndarray, tensor: dict) -> np.ndarray:
