@@ -13,15 +13,15 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
-from write_contract_cases import FILE as CASES_FILE
-from write_contract_cases import make_cases
-from write_held_out import write_images
 
 from scarlet_tf.data.datasets import DataConfig, load_dataset
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import verify
 from scarlet_tf.files import read_json
+from write_contract_cases import FILE as CASES_FILE
+from write_contract_cases import make_cases
+from write_held_out import write_images
 
 EXPORT = pathlib.Path(__file__).parents[2] / "export"
 sys.path.insert(0, str(EXPORT))

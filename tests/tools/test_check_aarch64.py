@@ -9,8 +9,9 @@ import sys
 
 import numpy as np
 import pytest
-from compare_answers import compare
 from tiny import tiny_space
+
+from compare_answers import compare
 
 TOOLS = pathlib.Path(__file__).parents[2] / "tools"
 SCRIPT = TOOLS / "check_aarch64.sh"
@@ -72,11 +73,10 @@ def test_bad_arguments_are_refused(tmp_path):
 @pytest.mark.skipif(not shutil.which("mmdebstrap"), reason="mmdebstrap is not installed")
 def test_emulated_cores_give_the_classes_that_this_machine_gives(tmp_path):
     """Downloads a Debian root unless $SCARLET_AARCH64_ROOT has one."""
-    from write_held_out import write_images
-
     from scarlet_tf.data.datasets import DataConfig, load_dataset
     from scarlet_tf.export.tflite import export_tflite
     from scarlet_tf.models.network import build_network
+    from write_held_out import write_images
 
     data = load_dataset(DataConfig(source="digits", image_size=8))
     write_images(data.test.take(20), data.class_names, tmp_path / "held_out")
