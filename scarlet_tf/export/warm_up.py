@@ -18,7 +18,7 @@ from scarlet_tf.errors import InputError
 FILE_NAME = "tf_serving_warmup_requests"
 BATCH_SIZES = (1, 8)
 # The height and width of the encoded images; any would do, since the signature takes all sizes.
-_ENCODED_SIZE = (240, 320)
+_ENCODED_SIZE = (64, 80)
 
 
 def check_warm_up(key: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.export.tflite import export_tflite
 
 ANDROID = pathlib.Path(__file__).parents[2] / "export" / "android"
@@ -50,7 +51,7 @@ def test_plain_kotlin_compiles_and_its_unit_tests_pass(model, data, float_file, 
     """On a float32 file and on one with int8 ends, whose metadata and quantisation it must read."""
     libraries = os.environ[CLASSPATH]
     int8_file = tmp_path / "int8.tflite"
-    export_tflite(model, int8_file, "int8", data, float_ends=False)
+    export_tflite(model, int8_file, "int8", data, preprocessing=Preprocessing(16), float_ends=False)
     command = ["kotlinc", "-cp", libraries, "-d", str(tmp_path / "classes"), *map(str, [*PLAIN, *TESTS.glob("*.kt")])]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
