@@ -13,6 +13,7 @@ from scarlet_tf import pipeline
 from scarlet_tf.config import parse_config
 from scarlet_tf.cost import Cost
 from scarlet_tf.errors import InputError
+from scarlet_tf.export import warm_up
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.pipeline import exporting, picking, run, stages
 from scarlet_tf.pipeline.claim import alone_in
@@ -355,6 +356,12 @@ def test_pick_beyond_the_picks_is_refused(calls, tmp_path):
 def test_batch_beyond_the_training_images_is_refused(calls, tmp_path, section):
     message = refusal(calls, tmp_path, **{section: {"batch_size": 101}})
     assert message == f"{section}.batch_size: expected at most the 100 training images, got 101"
+
+
+def test_warm_up_without_its_package_is_refused(calls, tmp_path, monkeypatch):
+    monkeypatch.setattr(warm_up.importlib.util, "find_spec", lambda name: None)
+    message = refusal(calls, tmp_path, export={"warm_up": True})
+    assert message.startswith("export.warm_up: needs the package tensorflow-serving-api; install scarlet_tf[serving]")
 
 
 def test_dataset_error_comes_before_the_folder_is_claimed(tmp_path):

@@ -23,6 +23,7 @@ class ExportConfig:
     Args:
         formats: of float32, float16, dynamic, int8 and full_int8; see export_tflite.
         saved_model: whether a SavedModel is written, too.
+        warm_up: whether the SavedModel gets requests that a model server runs when it loads it; needs the extra [serving].
         dynamic_batch: whether the .tflite files' batch size may be changed; LiteRT.js and some delegates need it fixed.
         calibration_examples: training images for the ranges of int8 files.
         verification_examples: test images on which each file is compared with the network.
@@ -33,6 +34,7 @@ class ExportConfig:
 
     formats: tuple[str, ...] = FORMATS
     saved_model: bool = True
+    warm_up: bool = False
     dynamic_batch: bool = False
     calibration_examples: int = 200
     verification_examples: int = 1000
@@ -47,6 +49,8 @@ class ExportConfig:
                 raise InputError(f"export.formats: expected some of {', '.join(ALL_FORMATS)}, got {name!r}")
         if not self.formats or len(set(self.formats)) != len(self.formats):
             raise InputError(f"export.formats: expected at least one format and no repeats, got {list(self.formats)}")
+        if self.warm_up and not self.saved_model:
+            raise InputError("export.warm_up: expected export.saved_model with it, got saved_model: false")
         for key in ("calibration_examples", "verification_examples"):
             if getattr(self, key) < 1:
                 raise InputError(f"export.{key}: expected an integer >= 1, got {getattr(self, key)}")

@@ -107,7 +107,7 @@ def _write_saved_model(run: Run, model, about: dict) -> list[pathlib.Path]:
         return []
     path = run.export_folder / "saved_model" / "1"
     logger.info("writing %s", path)
-    export_saved_model(model, path, **about)
+    export_saved_model(model, path, warm_up=run.config.export.warm_up, **about)
     return [path]
 
 

@@ -15,6 +15,7 @@ from scarlet_tf.config import MAY_DIFFER, Config, check_run_dir, claim_run_dir
 from scarlet_tf.cost import cost_table
 from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.errors import InputError
+from scarlet_tf.export.warm_up import check_warm_up
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.models.network import Network, load_network
 from scarlet_tf.models.supernet import Supernet
@@ -139,6 +140,8 @@ def _check_later_stages(run: Run) -> None:
         raise InputError(f"retrain.pick: expected best or one of search.picks, {', '.join(names)}, got {pick!r}")
     if run.config.retrain.teacher is not None:
         load_teacher(run.config.retrain.teacher, run.input_shape, run.data.num_classes)
+    if run.config.export.warm_up:
+        check_warm_up("export.warm_up")
     available = run.data.train.num_examples
     for section in ("supernet", "retrain"):
         batch_size = getattr(run.config, section).batch_size
