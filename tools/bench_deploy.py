@@ -5,7 +5,7 @@
 ScarletA, B and C, MobileNetV2, MobileNetV3Large and EfficientNetB0, random weights, BN statistics of random images, 1000
 classes, 224 pixels, batch 1, one thread of LiteRT on this host; float32, dynamic and int8 with h-swish in float, all by this
 package's converter. ScarletA also as full_int8, and with ReLU6 in place of h-swish. All files take turns in one process.
-Then paths of S2 with their LETs against the same folded.
+Then random paths of S2, with 5, 7, 9 ... skips, with their LETs against the same folded.
 
 Prints one JSON object. models: name, variant, ms (median), deviation (median absolute deviation), ms_per_100m (multiply-adds as
 counted in the Keras model), mb (10^6 bytes), ratio to the same network's float32 (median of the rounds' ratios), partitions.
@@ -31,8 +31,8 @@ import scarlet_tf as st  # noqa: E402
 from scarlet_tf.export import flatbuffer  # noqa: E402
 from scarlet_tf.export.quantization import convert  # noqa: E402
 from scarlet_tf.export.quiet import quiet  # noqa: E402
-from scarlet_tf.export.splitting import split_depthwise  # noqa: E402
 from scarlet_tf.export.timing import new_interpreter, time_interpreters  # noqa: E402
+from scarlet_tf.export.xnnpack import rewrite_for_xnnpack  # noqa: E402
 from scarlet_tf.models.network import Network  # noqa: E402
 from scarlet_tf.models.zoo_data import ZOO  # noqa: E402
 from scarlet_tf.progress import progress_bar  # noqa: E402
@@ -111,11 +111,11 @@ def time_networks(options, images: np.ndarray) -> list[dict]:
 
 
 def time_folding(options, images: np.ndarray) -> list[dict]:
-    """Random paths of S2 with five LETs or more, each beside its folded form."""
+    """Random paths of S2 with 5, 7, 9 ... LETs, each beside its folded form."""
     space, rng, folds = st.SearchSpace.from_name("s2"), np.random.default_rng(0), []
     with progress_bar("folding", options.paths) as bar:
-        while len(folds) < options.paths:
-            architecture = st.Architecture(drawn_path(space, rng), space)
+        for number in range(options.paths):
+            architecture = st.Architecture(drawn_path(space, rng, skips=5 + 2 * number), space)
             spec = architecture.lower((options.pixels, options.pixels, 3), 1000, skip="let")
             model = Network(spec, seed=0)
             measure_statistics(model, images)
@@ -141,10 +141,10 @@ def time_folding(options, images: np.ndarray) -> list[dict]:
     return folds
 
 
-def drawn_path(space, rng) -> tuple[int, ...]:
-    """A path whose skips, five to nine, lie anywhere."""
+def drawn_path(space, rng, skips: int) -> tuple[int, ...]:
+    """A path whose skips lie anywhere."""
     choices = rng.integers(space.num_choices - 1, size=space.num_layers)
-    choices[rng.choice(space.num_layers, rng.integers(5, 10), replace=False)] = space.num_choices - 1
+    choices[rng.choice(space.num_layers, skips, replace=False)] = space.num_choices - 1
     return tuple(map(int, choices))
 
 
@@ -170,7 +170,7 @@ def to_tflite(model: keras.Model, quantization: str, images: np.ndarray) -> byte
     """Batch 1, by the package's converter."""
     with tempfile.TemporaryDirectory() as folder, quiet():
         signature = [keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32", name="image")]
-        split_depthwise(model).export(folder, format="tf_saved_model", input_signature=signature, verbose=False)
+        rewrite_for_xnnpack(model).export(folder, format="tf_saved_model", input_signature=signature, verbose=False)
         calibration = images[:CALIBRATION_IMAGES]
         return convert(lambda: tf.lite.TFLiteConverter.from_saved_model(folder), quantization, calibration)
 

@@ -23,8 +23,8 @@ import tensorflow as tf  # noqa: E402
 
 from scarlet_tf.export.quantization import convert  # noqa: E402
 from scarlet_tf.export.quiet import quiet  # noqa: E402
-from scarlet_tf.export.splitting import split_depthwise  # noqa: E402
 from scarlet_tf.export.timing import new_interpreter, time_interpreters  # noqa: E402
+from scarlet_tf.export.xnnpack import rewrite_for_xnnpack  # noqa: E402
 from scarlet_tf.layers import primitives  # noqa: E402
 
 SHAPES = ((112, 48, 2), (56, 96, 2), (28, 240, 1), (14, 480, 1), (14, 576, 2), (7, 1152, 1))
@@ -44,7 +44,7 @@ def main() -> None:
 def time_shape(pixels: int, channels: int, stride: int, quantization: str, options) -> dict:
     """One row of the results."""
     models = {f"kernel_{size}": layer(pixels, channels, size, stride) for size in (3, 5, 7)}
-    models["kernel_7_split"] = split_depthwise(models["kernel_7"])
+    models["kernel_7_split"] = rewrite_for_xnnpack(models["kernel_7"])
     interpreters = [new_interpreter(to_tflite(model, quantization), options.threads) for model in models.values()]
     timings = dict(zip(models, time_interpreters(interpreters, options.rounds, 0.05), strict=True))
     return {

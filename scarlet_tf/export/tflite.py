@@ -25,7 +25,7 @@ from scarlet_tf.export.quantization import (
     convert,
 )
 from scarlet_tf.export.quiet import quiet
-from scarlet_tf.export.splitting import split_depthwise
+from scarlet_tf.export.xnnpack import rewrite_for_xnnpack
 from scarlet_tf.files import atomic_writer
 
 logger = logging.getLogger("scarlet_tf")
@@ -48,7 +48,7 @@ def export_tflite(
     float_operations: Iterable[str] = FLOAT_OPERATIONS,
     float_ends: bool = True,
     dynamic_batch: bool = False,
-    split_large_kernels: bool = True,
+    for_xnnpack: bool = True,
 ) -> dict:
     """Writes `path`, `path` with suffix .json, and labels.txt beside it; returns `describe_tflite(path)`.
 
@@ -62,8 +62,7 @@ def export_tflite(
         float_ends: False gives an int8 file int8 input and output.
         dynamic_batch: the file's input may be resized to [B, S, S, C]; without it, B is 1 for ever, which every
             runtime takes.
-        split_large_kernels: has depthwise convolutions of more than 25 taps computed in parts, see `split_depthwise`;
-            right for CPUs, not measured for GPU and NPU delegates.
+        for_xnnpack: see `rewrite_for_xnnpack`; right for CPUs, not measured for GPU and NPU delegates.
 
     The file's input is called "image", its output "logits". InputError names what does not fit.
     """
@@ -75,7 +74,7 @@ def export_tflite(
     calibration = None
     if quantization in CALIBRATED:
         calibration = calibration_images(representative_data, image_shape(model), num_calibration_images)
-    model = split_depthwise(model) if split_large_kernels else model
+    model = rewrite_for_xnnpack(model) if for_xnnpack else model
     with tempfile.TemporaryDirectory() as folder, quiet():
         try:
             _write_graph(model, folder, batch_size)

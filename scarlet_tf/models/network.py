@@ -12,6 +12,7 @@ import numpy as np
 from scarlet_tf.errors import InputError
 from scarlet_tf.layers import primitives
 from scarlet_tf.layers.initialization import derived_seed
+from scarlet_tf.layers.subsample import Subsample
 from scarlet_tf.space import Architecture
 from scarlet_tf.spec import BlockSpec, IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 
@@ -97,7 +98,8 @@ def connect_block(block: BlockSpec, x, seed: int | None = None, stride: int = 1)
     if isinstance(block, InvertedResidualSpec):
         return _inverted_residual(block, x, seed, stride)
     if isinstance(block, IdentitySpec):
-        return primitives.pad_channels(primitives.subsample(x, block.stride), block.out_channels - block.in_channels)
+        x = Subsample(block.stride, name=f"{block.name}_subsample")(x) if block.stride > 1 else x
+        return primitives.pad_channels(x, block.out_channels - block.in_channels)
     x = primitives.conv(block.out_channels, 1, f"{block.name}_let", seed, block.stride * stride)(x)
     return primitives.activation(block.activation, f"{block.name}_let_act")(x) if block.activation else x
 

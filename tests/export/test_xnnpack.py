@@ -1,14 +1,15 @@
-"""Splitting large kernels for export: the same logits by another graph, and nothing where nothing is large."""
+"""Networks rewritten for XNNPACK: the same logits by another graph, and nothing where nothing is to be done."""
 
 import keras
 import numpy as np
 import pytest
 
 from scarlet_tf.export import flatbuffer
-from scarlet_tf.export.splitting import split_depthwise
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import verify
+from scarlet_tf.export.xnnpack import rewrite_for_xnnpack
 from scarlet_tf.layers.split_depthwise import SplitDepthwiseConv2D
+from scarlet_tf.layers.subsample import Subsample
 from scarlet_tf.models.network import build_network
 from scarlet_tf.space import Architecture, SearchSpace, Stage
 
@@ -33,7 +34,7 @@ def images():
 
 
 def test_large_kernels_are_split_and_the_logits_stay(network):
-    split = split_depthwise(network)
+    split = rewrite_for_xnnpack(network)
     kinds = [layer.kernel_size for layer in split.layers if isinstance(layer, SplitDepthwiseConv2D)]
     assert kinds == [(7, 7), (7, 7)]
     expected = network.predict(images(), verbose=0)
@@ -42,7 +43,7 @@ def test_large_kernels_are_split_and_the_logits_stay(network):
 
 
 def test_a_network_without_large_kernels_is_left_as_it_is(model):
-    assert split_depthwise(model) is model
+    assert rewrite_for_xnnpack(model) is model
 
 
 def test_files_of_split_networks_are_of_one_partition_and_near_the_network(network, tmp_path):
@@ -56,7 +57,7 @@ def test_files_of_split_networks_are_of_one_partition_and_near_the_network(netwo
 
 
 def test_splitting_can_be_left_out(network, tmp_path):
-    export_tflite(network, tmp_path / "m.tflite", split_large_kernels=False)
+    export_tflite(network, tmp_path / "m.tflite", for_xnnpack=False)
     assert flatbuffer.count_operations((tmp_path / "m.tflite").read_bytes())["DEPTHWISE_CONV_2D"] == 4
 
 
@@ -68,7 +69,7 @@ def test_zeros_in_front_are_taken_over_where_nothing_else_reads_them(alone, coun
     if not alone:
         answer = keras.layers.Concatenate()([answer, keras.layers.DepthwiseConv2D(8, strides=2)(padded)[:, :6, :6]])
     model = keras.Model(image, answer)
-    split = split_depthwise(model)
+    split = rewrite_for_xnnpack(model)
     assert sum(isinstance(layer, keras.layers.ZeroPadding2D) for layer in split.layers) == count
     pixels = np.random.default_rng(0).normal(size=(2, 12, 12, 3)).astype(np.float32)
     np.testing.assert_allclose(split.predict(pixels, verbose=0), model.predict(pixels, verbose=0), atol=1e-5)
@@ -78,9 +79,22 @@ def test_a_model_whose_input_has_no_name_is_split_too():
     image = keras.Input((16, 16, 3))
     model = keras.Model(image, keras.layers.DepthwiseConv2D(7, padding="same")(image))
     pixels = np.random.default_rng(0).normal(size=(1, 16, 16, 3)).astype(np.float32)
-    split = split_depthwise(model)
+    split = rewrite_for_xnnpack(model)
     assert split is not model
     np.testing.assert_allclose(split.predict(pixels, verbose=0), model.predict(pixels, verbose=0), atol=1e-5)
+
+
+def test_a_skip_of_stride_2_in_front_of_a_shortcut_leaves_one_partition(tmp_path):
+    """Such pixels cannot be left out by the convolution behind, for the shortcut reads them, too."""
+    choices = SearchSpace.from_name("s2").choices
+    space = SearchSpace("tiny", (Stage(8, 2, 2),), choices, 8, 1, 8, 32, input_size=SIZE)
+    model = build_network(Architecture((12, 0), space), num_classes=4, seed=0)
+    assert [layer.stride for layer in model.layers if isinstance(layer, Subsample)] == [2]
+    rewritten = rewrite_for_xnnpack(model)
+    np.testing.assert_array_equal(rewritten.predict(images(), verbose=0), model.predict(images(), verbose=0))
+    for whole, partitions in ((True, 1), (False, 2)):
+        description = export_tflite(model, tmp_path / "m.tflite", for_xnnpack=whole)
+        assert description["partitions"] == partitions
 
 
 @pytest.mark.parametrize(
@@ -90,4 +104,4 @@ def test_a_model_whose_input_has_no_name_is_split_too():
 def test_what_strips_do_not_know_is_left_alone(options):
     image = keras.Input((16, 16, 3))
     model = keras.Model(image, keras.layers.DepthwiseConv2D(**{"kernel_size": 7, **options})(image))
-    assert split_depthwise(model) is model
+    assert rewrite_for_xnnpack(model) is model

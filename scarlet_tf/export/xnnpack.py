@@ -1,36 +1,40 @@
-"""Large depthwise convolutions cut into parts that CPU kernels are made for."""
+"""A network rewritten for XNNPACK, LiteRT's kernels on CPUs: the same function by operations that it is quick at."""
 
 from __future__ import annotations
 
 import keras
 
 from scarlet_tf.layers.split_depthwise import MAX_TAPS, SplitDepthwiseConv2D
+from scarlet_tf.layers.subsample import Subsample
 
 
-def split_depthwise(model: keras.Model) -> keras.Model:
-    """A functional model that computes the same, with every depthwise convolution of more than 25 taps split.
+def rewrite_for_xnnpack(model: keras.Model) -> keras.Model:
+    """A functional model that computes the same; the model itself where nothing is to be rewritten.
 
-    Zeros that a layer puts in front of such a convolution alone are left to the convolution. The model itself where none is
-    that large.
+    Depthwise convolutions of more than 25 taps become sums of smaller ones, and zeros that a layer puts in front of such
+    a convolution alone are left to it. Pixels are left out by a convolution instead of a strided slice.
     """
     large = {layer.name: layer for layer in model.layers if _is_large(layer)}
-    if not large:
+    if not large and not any(isinstance(layer, Subsample) for layer in model.layers):
         return model
     pads = {name: pad for name, layer in large.items() if (pad := _zeros_before(model, layer)) is not None}
     needless = {pad.name for pad in pads.values()}
 
     def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+        config = layer.get_config()
         if layer.name in needless:
             return keras.layers.Identity(name=layer.name)
-        if layer.name not in large:
-            return type(layer).from_config(layer.get_config())
-        zeros = pads[layer.name].padding[0][0] if layer.name in pads else 0
-        return SplitDepthwiseConv2D.from_config({**layer.get_config(), "zeros": zeros})
+        if layer.name in large:
+            zeros = pads[layer.name].padding[0][0] if layer.name in pads else 0
+            return SplitDepthwiseConv2D.from_config({**config, "zeros": zeros})
+        if isinstance(layer, Subsample):
+            return Subsample.from_config({**config, "by_convolution": True})
+        return type(layer).from_config(config)
 
-    split = keras.models.clone_model(model, clone_function=copy)
+    rewritten = keras.models.clone_model(model, clone_function=copy)
     for layer in filter(lambda layer: layer.weights, model.layers):
-        split.get_layer(layer.name).set_weights(layer.get_weights())
-    return split
+        rewritten.get_layer(layer.name).set_weights(layer.get_weights())
+    return rewritten
 
 
 def _is_large(layer: keras.layers.Layer) -> bool:
