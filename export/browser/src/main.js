@@ -74,7 +74,8 @@ async function openModel(sidecar) {
   view.showStatus(`Loading ${name} …`);
   const metadata = sidecar && (await about(sidecar.name, () => parseSidecar(sidecar)));
   await loadRuntime();
-  const [loading, classifier] = await timed(() => about(name, () => Classifier.load(bytes, metadata)));
+  const both = sidecar === null ? name : `${name} with ${sidecar.name}`;
+  const [loading, classifier] = await timed(() => about(both, () => Classifier.load(bytes, metadata)));
   state.network?.classifier.delete();
   state.network = {name, bytes: bytes.length, classifier, loading};
   view.showModel(state.network);
