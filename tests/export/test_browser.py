@@ -4,6 +4,7 @@ import io
 import json
 import re
 import struct
+import subprocess
 
 import keras
 import numpy as np
@@ -191,7 +192,7 @@ def test_facts_of_the_network_are_shown(page, exported):
     [file] = exported["dynamic"]
     open_model(page, file)
     facts = dict(zip(*(page.locator(f"#model-facts {tag}").all_inner_texts() for tag in ("dt", "dd")), strict=True))
-    assert facts["File"] == "model_dynamic.tflite" and facts["Weights"] == "dynamic"
+    assert facts["File"] == "model_dynamic.tflite" and facts["Precision"] == "int8 weights, float activations"
     assert facts["Size"] == f"{file.stat().st_size / 1000:.1f}\u00a0kB"
     assert facts["Input"].replace("\u00a0", " ") == f"{SIZE} × {SIZE} pixels"
     assert facts["Runs on"] == "WebAssembly, 1 thread"
@@ -309,9 +310,10 @@ def test_a_wrong_drop_is_answered(page, files, message):
     assert page.inner_text("#error").startswith(message)
 
 
-def test_a_json_file_alone_asks_for_its_network(chromium, address):
+def test_a_new_page_asks_for_the_network_of_a_json_file(chromium, address):
     page = chromium.new_page()
     page.goto(address)
+    assert page.is_hidden("#measure") and page.is_hidden("#error")
     drop(page, [("model.json", b"{}")])
     page.locator("#error", has_text="model.json describes a network; choose its .tflite file as well.").wait_for()
     page.close()
@@ -320,6 +322,18 @@ def test_a_json_file_alone_asks_for_its_network(chromium, address):
 def test_a_json_file_that_does_not_fit_is_named(page, float_file):
     drop(page, [("model.tflite", float_file.read_bytes()), ("other.json", b"{}")])
     page.locator("#error", has_text="model.tflite with other.json has metadata of version undefined").wait_for()
+
+
+def test_a_page_built_with_a_network_opens_it_at_once(chromium, site, float_file, tmp_path):
+    build = ["npm", "run", "build", "--", "--out", tmp_path / "site", "--model"]
+    subprocess.run([*build, float_file], cwd=site.parent, check=True, capture_output=True)
+    with browser_page.serve(tmp_path / "site") as url:
+        page = chromium.new_page()
+        page.goto(url)
+        page.locator("#model-facts dd", has_text=float_file.name).wait_for()
+        page.close()
+    missing = subprocess.run([*build, tmp_path / "none.tflite"], cwd=site.parent, capture_output=True, text=True)
+    assert missing.returncode == 2 and "none.tflite: no such file" in missing.stderr
 
 
 def test_labels_are_shown_as_text(page, float_file, picture):

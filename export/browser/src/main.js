@@ -55,9 +55,9 @@ async function openFiles(files) {
 async function sortFiles(files) {
   const sorted = {models: [], sidecars: [], images: []};
   for (const file of files) {
-    const beginning = new Uint8Array(await file.slice(0, 8).arrayBuffer());
+    const beginning = await readBytes(file.slice(0, 8), file.name);
     if (/\.tflite$/i.test(file.name) || isModelFile(beginning)) {
-      sorted.models.push({name: file.name, bytes: new Uint8Array(await file.arrayBuffer())});
+      sorted.models.push({name: file.name, bytes: await readBytes(file, file.name)});
     } else if (/\.json$/i.test(file.name)) {
       sorted.sidecars.push(file);
     } else {
@@ -65,6 +65,15 @@ async function sortFiles(files) {
     }
   }
   return sorted;
+}
+
+/* Of a File or a part of one; folders can be dropped, but not be read. */
+async function readBytes(blob, name) {
+  try {
+    return new Uint8Array(await blob.arrayBuffer());
+  } catch (error) {
+    throw new InputError(`${name} could not be read; expected a file.`, {cause: error});
+  }
 }
 
 /* Loads state.model; the one in use stays if that fails. sidecar: the File with its metadata, or null. */

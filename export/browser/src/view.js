@@ -2,6 +2,7 @@
 const byId = (id) => document.getElementById(id);
 // A crop of fewer pixels is enlarged without smoothing, so that they can be told apart.
 const SHARP_BELOW = 96;
+const PRECISIONS = {none: "float32", dynamic: "int8 weights, float activations"};
 const SVG = "http://www.w3.org/2000/svg";
 
 export function showError(message) {
@@ -20,7 +21,7 @@ export function showModel({name, bytes, classifier}) {
   showFacts(byId("model-facts"), [
     ["File", name],
     ["Size", describeBytes(bytes)],
-    ["Weights", metadata.quantization === "none" ? "float32" : metadata.quantization],
+    ["Precision", PRECISIONS[metadata.quantization] ?? metadata.quantization],
     ["Input", `${area(inputShape[1], inputShape[2])} pixels`],
     ["Crop", `${Number((100 * fraction).toFixed(1))}\u00a0% of the shorter side`],
     ["Normalised", normalization],
