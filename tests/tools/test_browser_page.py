@@ -3,9 +3,10 @@
 import json
 import shutil
 
+import pytest
+
 import bench_browser
 import browser_page
-import pytest
 
 
 def test_without_npm_nothing_is_built(tmp_path, monkeypatch):
@@ -18,14 +19,14 @@ def test_without_npm_nothing_is_built(tmp_path, monkeypatch):
 def test_a_registry_that_does_not_answer_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9/")
     monkeypatch.setenv("npm_config_cache", str(tmp_path / "cache"))
-    with pytest.raises(browser_page.MissingProgram, match="no registry .*ECONNREFUSED"):
+    with pytest.raises(browser_page.MissingProgram, match=r"no registry .*ECONNREFUSED"):
         browser_page.build_page(tmp_path)
 
 
 def test_without_a_browser_nothing_is_opened(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with (
-        pytest.raises(browser_page.MissingProgram, match="none of chromium, .* is installed"),
+        pytest.raises(browser_page.MissingProgram, match=r"none of chromium, .* is installed"),
         browser_page.open_chromium(),
     ):
         pass
