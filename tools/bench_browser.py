@@ -15,27 +15,28 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import pathlib
 import shutil
 import statistics
 import sys
 import tempfile
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from scarlet_tf import logs
 
-import keras
-import numpy as np
+logs.quiet_frameworks()
 
-from browser_page import MissingProgram, build_page, open_chromium, serve
-from scarlet_tf.data.preprocessing import Preprocessing
-from scarlet_tf.export.tflite import export_tflite
-from scarlet_tf.export.timing import new_interpreter, time_interpreters
-from scarlet_tf.models.zoo import build_zoo_network
-from scarlet_tf.progress import progress_bar
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+
+from browser_page import MissingProgram, build_page, open_chromium, serve  # noqa: E402
+from scarlet_tf.data.preprocessing import Preprocessing  # noqa: E402
+from scarlet_tf.export.tflite import export_tflite  # noqa: E402
+from scarlet_tf.export.timing import new_interpreter, time_interpreters  # noqa: E402
+from scarlet_tf.models.zoo import build_zoo_network  # noqa: E402
+from scarlet_tf.progress import progress_bar  # noqa: E402
 
 NETWORKS = ["scarlet_a", "scarlet_b", "scarlet_c"]
-VARIANTS = ["none", "dynamic", "int8"]
+VARIANTS = {"float32": "none", "dynamic": "dynamic", "int8": "int8"}
 PIXELS = 224
 RUNS_A_ROUND = 3
 
@@ -94,11 +95,11 @@ def export(networks: list[str], folder: pathlib.Path) -> dict[tuple[str, str], p
     with progress_bar("export", len(files)) as bar:
         for name in networks:
             network = None
-            for variant in VARIANTS:
+            for variant, quantization in VARIANTS.items():
                 if not files[name, variant].exists():
                     network = network or trained(build_zoo_network(name, classifier_activation=None), calibration)
                     about = {"preprocessing": Preprocessing(PIXELS, 0.875)}
-                    export_tflite(network, files[name, variant], variant, calibration, **about)
+                    export_tflite(network, files[name, variant], quantization, calibration, **about)
                 bar.advance()
     return files
 

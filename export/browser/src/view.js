@@ -2,7 +2,7 @@
 const byId = (id) => document.getElementById(id);
 // A crop of fewer pixels is enlarged without smoothing, so that they can be told apart.
 const SHARP_BELOW = 96;
-const PRECISIONS = {none: "float32", dynamic: "int8 weights, float activations"};
+const PRECISIONS = {none: "float32", dynamic: "int8 weights, float activations", full_int8: "int8 throughout"};
 const SVG = "http://www.w3.org/2000/svg";
 
 export function showError(message) {
