@@ -1,11 +1,12 @@
-"""MetricTable: latency, file size or any other measured figure of a space's blocks, from a JSON file.
+"""MetricTable: latency, file size or any other measured figure of a space's blocks, from a JSON or YAML file.
 
     {"version": 1, "input_size": 32, "num_classes": 10, "device": {...}, "metrics": ["latency_ms", "file_bytes"],
      "entries": {"stem 3>16>8 s1 @32x32": [0.02, 1804], "ir 8>48>16 k3 s2 se0 hard_swish @32x32": [0.11, 9120], ...}}
 
 An entry holds one number for each metric. `block_key`, `stem_key` and `tail_key` name what an entry is about: channels, kernel,
 stride, width of squeeze-and-excitation, shortcut, activation, and the size of the input. A network's figure is the sum of
-its parts' [reading: parts run one after another on a phone, so times add up]. `device` says where it was measured.
+its parts' [reading: parts run one after another on a phone, so times add up]. `device` says where and how it was measured.
+Further keys are information that no sum needs, see docs/tables.md; they are kept as `details`.
 """
 
 from __future__ import annotations
@@ -13,15 +14,21 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
+import yaml
+
 from scarlet_tf.errors import InputError
-from scarlet_tf.files import read_json, write_json
-from scarlet_tf.space import SearchSpace
+from scarlet_tf.files import read_json, write_json, write_text
+from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.spec import BlockSpec, InvertedResidualSpec, LinearSpec
-from scarlet_tf.tables import Size, SumTable
+from scarlet_tf.tables import Size, SumTable, reduced
 
 VERSION = 1
+_KEYS = ("version", "space", "input_size", "num_classes", "device", "metrics", "entries")
+_YAML = (".yaml", ".yml")
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, where PyYAML was built with it
 
 
 def block_key(block: BlockSpec, size: Size) -> str:
@@ -62,8 +69,10 @@ class MetricTable(SumTable):
         entries: Mapping[str, Sequence[float]],
         device: Mapping | None = None,
         source: str = "table",
+        details: Mapping | None = None,
     ):
         self.entries, self.device, self.source = dict(entries), dict(device or {}), source
+        self.details = dict(details or {})
         wanted, missing = set(), []
 
         def look_up(key: str) -> list[float]:
@@ -93,11 +102,11 @@ class MetricTable(SumTable):
     def load(
         cls, path, space: SearchSpace, input_size: int | None = None, num_classes: int | None = None
     ) -> MetricTable:
-        """The table in the JSON file `path`, for the size and classes that it was made for where none are given.
+        """The table in the file `path`, for the size and classes that it was made for where none are given.
 
         InputError when it is no table, or lacks a part of `space` at that size.
         """
-        data = read_json(path)
+        data = _read(path)
         if not isinstance(data, Mapping) or data.get("version") != VERSION:
             got = data.get("version") if isinstance(data, Mapping) else data
             raise InputError(f"{path}: version: expected {VERSION}, got {got!r}")
@@ -109,11 +118,32 @@ class MetricTable(SumTable):
                 raise InputError(f"{path}: {key}: expected a mapping, got {value!r}")
         input_size = data.get("input_size") if input_size is None else input_size
         num_classes = data.get("num_classes") if num_classes is None else num_classes
-        return cls(space, input_size, num_classes, metrics, entries, data.get("device"), str(path))
+        details = {key: value for key, value in data.items() if key not in _KEYS}
+        return cls(space, input_size, num_classes, metrics, entries, data.get("device"), str(path), details)
 
     def save(self, path) -> None:
-        """Writes the JSON file."""
-        write_json(path, self.to_dict())
+        """Writes the file, as YAML where it ends in .yaml or .yml, else as JSON."""
+        if pathlib.Path(path).suffix in _YAML:
+            write_text(path, yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, width=120))
+        else:
+            write_json(path, self.to_dict())
+
+    def with_metric(self, name: str, values: Mapping[str, float], details: Mapping | None = None) -> MetricTable:
+        """The same table with other values, one an entry, of one metric."""
+        column = self.names.index(name)
+        entries = {key: [*row[:column], values[key], *row[column + 1 :]] for key, row in self.entries.items()}
+        place = (self.space, self.input_size, self.num_classes, self.names)
+        return MetricTable(*place, entries, self.device, self.source, self.details if details is None else details)
+
+    def keys_of(self, architecture: Architecture) -> list[str]:
+        """The entries that a stand-alone network is the sum of; one that comes twice is there twice."""
+        size = (self.input_size, self.input_size)
+        spec = architecture.lower((*size, 3), self.num_classes)
+        keys, size = [stem_key(self.space, size)], reduced(size, self.space.stem_stride)
+        for block in spec.blocks:
+            keys.append(block_key(block, size))
+            size = reduced(size, block.stride)
+        return [*keys, tail_key(self.space, spec.feature_channels, self.num_classes, size)]
 
     def to_dict(self) -> dict:
         """What the file holds."""
@@ -125,11 +155,12 @@ class MetricTable(SumTable):
             "device": self.device,
             "metrics": list(self.names),
             "entries": {key: list(values) for key, values in self.entries.items()},
+            **self.details,
         }
 
     @property
     def fingerprint(self) -> str:
-        """Names the table's contents."""
+        """Names what the sums depend on."""
         text = json.dumps([list(self.names), sorted(self.entries.items())])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -159,6 +190,17 @@ def parts(space: SearchSpace, input_size: int, num_classes: int | None) -> Itera
     SumTable(space, input_size, num_classes, (), of_block, of_ends)
     for key, (about, size) in found.items():
         yield key, about, size
+
+
+def _read(path):
+    if pathlib.Path(path).suffix not in _YAML:
+        return read_json(path)
+    try:
+        return yaml.load(pathlib.Path(path).read_text(encoding="utf-8"), Loader=_LOADER)
+    except OSError as error:
+        raise InputError(f"{path}: could not be read: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected YAML: {error}") from error
 
 
 def _is_finite(value) -> bool:

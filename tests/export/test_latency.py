@@ -1,76 +1,101 @@
+"""Tables: made from fake measurements, interrupted and continued; a part and a network by LiteRT itself."""
+
 import json
 
 import numpy as np
 import pytest
+from fake_runner import FakeRunner, content
 from tiny import tiny_space
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.export import latency
+from scarlet_tf.export.latency import build_latency_table, choose_networks
 from scarlet_tf.metric_table import MetricTable, parts
-from scarlet_tf.models.network import build_network
-from scarlet_tf.space import Architecture
 
 SPACE = tiny_space()
 
 
 @pytest.fixture
-def measured(monkeypatch):
-    """Parts are built as models but not measured; lists the models."""
-    models = []
+def truth(monkeypatch):
+    """Parts take what is drawn for them, whole networks a quarter more than their parts and 0.2 ms; nothing is converted."""
+    rng = np.random.default_rng(0)
+    times = {key: rng.uniform(0.5, 1.5) for key, _, _ in parts(SPACE, 32, 10)}
+    table = MetricTable(SPACE, 32, 10, ["latency_ms"], {key: [value] for key, value in times.items()})
+    keys = {repr((about, size)): key for key, about, size in parts(SPACE, 32, 10)}
 
-    def measure(model, threads=1):
-        models.append(model)
-        return 0.5 + model.count_params() / 1e4, 100 + 4 * model.count_params()
+    def of_network(one, *_):
+        return content(0.01 + 1.25 * table.sums([one.choices])["latency_ms"][0] + 0.2)
 
-    monkeypatch.setattr(latency, "measure_model", measure)
-    return models
+    def of_part(space, about, size, *_):
+        return content(0.01 + times[keys[repr((about, size))]], 1100)
+
+    monkeypatch.setattr(latency, "idle_content", lambda: content(0.01))
+    monkeypatch.setattr(latency, "part_content", of_part)
+    monkeypatch.setattr(latency, "network_content", of_network)
+    return table
 
 
-def test_the_parts_of_a_network_are_its_layers(measured, tmp_path, rng):
-    table = latency.build_latency_table(SPACE, tmp_path / "t.json", 32, 10)
-    for _ in range(5):
-        choices = tuple(rng.integers(SPACE.num_choices, size=SPACE.num_layers).tolist())
-        whole = build_network(Architecture(choices, SPACE), (32, 32, 3), 10)
-        # Measured as bytes here are 4 a parameter, so the parts of a network have to add up to it.
-        assert table.sums([choices])["file_bytes"][0] == 4 * whole.count_params()
-    assert MetricTable.load(tmp_path / "t.json", SPACE, 32, 10).to_dict() == table.to_dict()
+def test_without_networks_entries_are_the_parts_without_what_nothing_takes(truth, tmp_path):
+    table = build_latency_table(SPACE, tmp_path / "t.json", 32, 10, runner=FakeRunner(), networks=0)
+    for key, (milliseconds, size) in table.entries.items():
+        assert milliseconds == pytest.approx(truth.entries[key][0], abs=1e-6) and size == 1000
+    assert "calibration" not in table.details and table.details["measured"]["idle"] == [0.01, 0.01, 7]
+
+
+def test_networks_measured_whole_correct_the_table(truth, tmp_path, rng):
+    table = build_latency_table(SPACE, tmp_path / "t.json", 32, 10, runner=FakeRunner(), networks=8)
+    choices = rng.integers(SPACE.num_choices, size=(50, SPACE.num_layers))
+    expected = 1.25 * truth.sums(choices)["latency_ms"] + 0.21
+    predicted = table.sums(choices)["latency_ms"]
+    assert np.median(np.abs(predicted / expected - 1)) < 0.02
+    report = table.details["calibration"]
+    assert len(report["networks"]) == 8 and report["left_out"]["median_absolute_error"] < 0.03
+    assert report["sum"]["median_absolute_error"] > 0.15
+    assert MetricTable.load(tmp_path / "t.json", SPACE).to_dict() == table.to_dict()
     assert not (tmp_path / "t.json.partial").exists()
 
 
-def test_a_table_that_was_interrupted_is_continued(monkeypatch, measured, tmp_path):
-    whole = latency.build_latency_table(SPACE, tmp_path / "whole.json", 32, 10)
-    count, measure = len(measured), latency.measure_model
-    calls = []
-
-    def interrupted(model, threads=1):
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        calls.append(model)
-        return measure(model, threads)
-
-    monkeypatch.setattr(latency, "measure_model", interrupted)
+def test_a_table_that_was_interrupted_is_continued(truth, tmp_path):
+    whole = build_latency_table(SPACE, tmp_path / "whole.json", 32, 10, runner=FakeRunner(), passes=2)
     with pytest.raises(KeyboardInterrupt):
-        latency.build_latency_table(SPACE, tmp_path / "t.json", 32, 10)
-    monkeypatch.setattr(latency, "measure_model", measure)
-    before = len(measured)
+        build_latency_table(SPACE, tmp_path / "t.json", 32, 10, runner=FakeRunner(stop_after=20), passes=2)
     with pytest.raises(
         InputError, match=r"t\.json\.partial: it was begun with another num_classes: expected 9, found 10"
     ):
-        latency.build_latency_table(SPACE, tmp_path / "t.json", 32, 9)
-    assert latency.build_latency_table(SPACE, tmp_path / "t.json", 32, 10).to_dict() == whole.to_dict()
-    assert len(measured) - before == count - 3  # 4 calls were one of nothing and 3 of parts; nothing is measured anew
+        build_latency_table(SPACE, tmp_path / "t.json", 32, 9, runner=FakeRunner())
+    rest = FakeRunner()
+    found = build_latency_table(SPACE, tmp_path / "t.json", 32, 10, runner=rest, passes=2)
+    assert found.to_dict() == whole.to_dict()
+    assert len(rest.seen) == 2 * (len(whole.details["measured"]) + 10) - 16  # two batches of 8 were kept
 
 
-def test_a_model_is_measured_by_litert():
-    milliseconds, size = latency.measure_model(
-        build_network(Architecture((0,) * SPACE.num_layers, SPACE), (16, 16, 3), 5)
-    )
-    params = build_network(Architecture((0,) * SPACE.num_layers, SPACE), (16, 16, 3), 5).count_params()
-    assert 0 < milliseconds < 1000 and size > 3 * params
+def test_networks_reach_from_the_cheap_to_the_dear_and_differ():
+    chosen = choose_networks(SPACE, 32, 10, 6)
+    costs = [one.lower((32, 32, 3), 10) for one in chosen]
+    assert len(set(chosen)) == 6 and len(costs[0].blocks) < len(costs[-1].blocks)
+    assert chosen == choose_networks(SPACE, 32, 10, 6) and choose_networks(SPACE, 32, 10, 0) == []
+    assert len(choose_networks(tiny_space(stages=SPACE.stages[:1]), 32, 10, 100)) == SPACE.num_choices**2
 
 
-def test_every_part_has_one_key():
-    keys = [key for key, _, _ in parts(SPACE, 32, 10)]
-    assert len(keys) == len(set(keys)) and any(key.startswith("stem") for key in keys)
-    assert np.all([key.endswith(f"@{size[0]}x{size[1]}") for key, _, size in parts(SPACE, 32, 10)])
-    json.dumps(keys)
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"threads": 0}, "threads: expected an integer >= 1, got 0"),
+        ({"quantization": "int4"}, "quantization: expected one of none, float16, dynamic, int8, got 'int4'"),
+        ({"networks": -1}, "networks: expected an integer >= 0, got -1"),
+        ({"passes": 0}, "passes: expected an integer >= 1, got 0"),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        build_latency_table(SPACE, tmp_path / "t.json", 32, 10, **options)
+
+
+def test_litert_measures_a_space_of_one_layer(tmp_path):
+    space = tiny_space(stages=(SPACE.stages[0].__class__(12, 1, 2),), choices=SPACE.choices[1:])
+    table = build_latency_table(space, tmp_path / "t.json", 8, 5, passes=2, networks=2)
+    assert table.bounds["latency_ms"][0] > 0 and table.device["threads"] == 1
+    assert all(runs >= 3 for _, _, runs in table.details["measured"].values())
+    # A skip's stride is taken over by the convolution behind it: it takes nothing and has no bytes.
+    assert [values for key, values in table.entries.items() if key.startswith("identity")] == [[0.0, 0.0]]
+    json.dumps(table.to_dict(), allow_nan=False)

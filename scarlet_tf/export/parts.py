@@ -1,0 +1,85 @@
+"""Parts of a space, and whole networks with random weights, as .tflite files that are there to be timed."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from scarlet_tf.export.quantization import convert
+from scarlet_tf.export.quiet import quiet
+from scarlet_tf.models.network import build_network, connect_block, connect_stem, connect_tail
+from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.spec import IdentitySpec, NetworkSpec
+from scarlet_tf.tables import Size
+
+CALIBRATION_IMAGES = 4  # random ones: ranges change no latency
+
+
+def part_content(space: SearchSpace, about, size: Size, num_classes: int | None, quantization: str = "none") -> bytes:
+    """A part of `metric_table.parts` as a .tflite file of its own."""
+    return timing_content(part_model(space, about, size, num_classes), quantization, float_ends=False)
+
+
+def network_content(
+    architecture: Architecture, input_size: int, num_classes: int | None, quantization: str = "none"
+) -> bytes:
+    """A stand-alone network with random weights as a .tflite file."""
+    return timing_content(build_network(architecture, (input_size, input_size, 3), num_classes), quantization)
+
+
+def idle_content() -> bytes:
+    """Next to nothing: what it takes, and its bytes, any file takes."""
+    nothing = keras.Input((1, 1, 1))
+    return timing_content(keras.Model(nothing, keras.layers.ReLU()(nothing)))
+
+
+def timing_content(model: keras.Model, quantization: str = "none", float_ends: bool = True) -> bytes:
+    """The .tflite file of a model, batch 1, without metadata.
+
+    The weights enter the graph as constants: with variables the converter would leave them out of the file and neither
+    fold batch normalisation nor hand the graph to XNNPACK. `export_tflite` comes by way of a SavedModel, which
+    gives the same operations and takes about five times as long.
+    """
+    shape = (1, *model.input_shape[1:])
+    trained, state = ([np.asarray(v) for v in vs] for vs in (model.trainable_variables, model.non_trainable_variables))
+    function = tf.function(lambda image: model.stateless_call(trained, state, image, training=False)[0])
+    images = np.random.default_rng(0).normal(size=(CALIBRATION_IMAGES, *shape[1:])).astype(np.float32)
+    with quiet():
+        graph = function.get_concrete_function(tf.TensorSpec(shape, tf.float32, name="image"))
+        return convert(
+            lambda: tf.lite.TFLiteConverter.from_concrete_functions([graph]),
+            quantization,
+            images,
+            float_ends=float_ends,
+        )
+
+
+def part_model(space: SearchSpace, about, size: Size, num_classes: int | None) -> keras.Model:
+    """A part of `metric_table.parts` as a model of its own."""
+    stem, first, tail = space.widths
+    if about == "stem":
+        spec = NetworkSpec((*size, 3), num_classes, stem, space.stem_stride, first, (), tail)
+        image = keras.Input((*size, 3))
+        return keras.Model(image, connect_stem(spec, image, seed=0))
+    if isinstance(about, int):
+        spec = NetworkSpec((*size, 3), num_classes, stem, 1, about, (), tail)
+        features = keras.Input((*size, about))
+        return keras.Model(features, connect_tail(spec, features, seed=0))
+    features = keras.Input((*size, about.in_channels))
+    return keras.Model(features, connect_block(about, features, seed=0))
+
+
+def takes_nothing(space: SearchSpace, about) -> bool:
+    """Whether a part never runs by itself: a skipped layer whose stride the convolution behind it takes over.
+
+    `models.network.connect` does that unless the block behind has a shortcut, which takes a later layer of stride 1 with
+    the channels that reach the skipped one.
+    """
+    if not isinstance(about, IdentitySpec) or about.in_channels != about.out_channels:
+        return False
+    widths = [space.widths[1]]
+    for layer in space.layers:
+        if layer.stride > 1 or layer.out_channels != widths[-1]:
+            widths.append(layer.out_channels)
+    return widths.count(about.in_channels) == 1

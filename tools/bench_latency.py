@@ -1,0 +1,121 @@
+"""How near a latency table comes to networks that are measured whole.
+
+    python tools/bench_latency.py
+    python tools/bench_latency.py --space s2 --input-size 224 --classes 1000
+
+Builds the table of a space as `scarlet latency build` does, draws random stand-alone networks that it has not seen,
+measures each whole and compares. Prints one JSON object as its last line: the errors of the table's predictions,
+median_absolute_error and spearman among them, and under "sum" those of the parts' sums before networks corrected them;
+"left_out" is what the table itself says of its error. Errors are shares of the measured latency. On a machine with other
+work, `chrt -f 50 taskset -c 1` in front keeps that work out of the figures, save what it takes of memory and caches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import pathlib
+import tempfile
+import time
+
+import numpy as np
+
+from scarlet_tf.export.calibration import errors
+from scarlet_tf.export.latency import NETWORKS, PASSES, SECONDS_PER_PART, build_latency_table, choose_networks
+from scarlet_tf.export.measuring import Measurements
+from scarlet_tf.export.parts import network_content
+from scarlet_tf.export.runners import HostRunner
+from scarlet_tf.metric_table import MetricTable
+from scarlet_tf.report.costs import named_space
+from scarlet_tf.space import Architecture, SearchSpace
+
+
+def main() -> None:
+    """Parses, measures, prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--space", default="s1", help="s1 (default), s2, or the YAML file of a space")
+    parser.add_argument("--config", help="the YAML file of a run, whose space and size are meant instead")
+    parser.add_argument("--input-size", type=int, help="pixels (default: the space's)")
+    parser.add_argument("--classes", type=int, default=1000)
+    parser.add_argument("--networks", type=int, default=30, help="measured whole, to compare with")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--passes", type=int, default=PASSES)
+    parser.add_argument("--calibration", type=int, default=NETWORKS, help="networks that the table is corrected by")
+    parser.add_argument("--quantization", default="none")
+    parser.add_argument("--seed", type=int, default=1, help="of the networks to compare with")
+    arguments = parser.parse_args()
+    space = _space(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        result = measure(space, pathlib.Path(folder), arguments)
+    print(json.dumps(result))
+
+
+def measure(space: SearchSpace, folder: pathlib.Path, arguments) -> dict:
+    """The figures of one space."""
+    size, options = arguments.input_size or space.input_size, {"quantization": arguments.quantization}
+    started = time.perf_counter()
+    path, place = folder / "table.json", (size, arguments.classes)
+    runner = HostRunner(arguments.threads, arguments.quantization, SECONDS_PER_PART)
+    options |= {"passes": arguments.passes, "networks": arguments.calibration, "runner": runner}
+    table = build_latency_table(space, path, *place, **options)
+    seconds = time.perf_counter() - started
+    known = choose_networks(space, *place, arguments.calibration)
+    networks = draw(space, arguments.networks, known, arguments.seed)
+    measurements = Measurements(folder / "networks.json", {})
+    files = {
+        one.to_string(): functools.partial(network_content, one, *place, arguments.quantization) for one in networks
+    }
+    measurements.measure(files, runner, arguments.passes, "networks")
+    measured = [measurements.of(one.to_string()).milliseconds for one in networks]
+    return {
+        "benchmark": "latency",
+        "space": space.name,
+        "input_size": size,
+        "threads": arguments.threads,
+        "quantization": arguments.quantization,
+        "parts": len(table.entries),
+        "networks": len(networks),
+        "milliseconds": [round(min(measured), 4), round(float(np.median(measured)), 4), round(max(measured), 4)],
+        **errors(predictions(table, networks), measured),
+        "sum": errors(predictions(uncorrected(table), networks), measured),
+        "left_out": table.details.get("calibration", {}).get("left_out"),
+        "table_seconds": round(seconds, 1),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def draw(space: SearchSpace, count: int, known, seed: int) -> list[Architecture]:
+    """Different random networks, none of them `known`."""
+    rng, found = np.random.default_rng(seed), {}
+    while len(found) < count:
+        architecture = space.sample(rng)
+        if architecture not in known:
+            found[architecture.choices] = architecture
+    return list(found.values())
+
+
+def predictions(table: MetricTable, networks) -> list[float]:
+    """Milliseconds."""
+    return table.sums(np.array([one.choices for one in networks]))["latency_ms"].tolist()
+
+
+def uncorrected(table: MetricTable) -> MetricTable:
+    """The table as its parts alone were measured."""
+    measured = table.details["measured"]
+    idle = measured["idle"][0]
+    return table.with_metric(
+        "latency_ms", {key: max(0.0, measured[key][0] - idle) if key in measured else 0.0 for key in table.entries}
+    )
+
+
+def _space(arguments) -> SearchSpace:
+    if arguments.config is None:
+        return named_space(arguments.space)
+    from scarlet_tf.config import load_config
+
+    return load_config(arguments.config).space
+
+
+if __name__ == "__main__":
+    main()
