@@ -107,15 +107,18 @@ def _add_run(commands) -> None:
     command = _add_command(commands, "run", "run every stage in order; started again, it resumes", example, _run)
     _add_config(command, required=False)
     _add_max_hours(command, "each of the two trainings, of the supernet and of the picked network, and the search")
+    _add_adb(command)
 
 
 def _add_stage(commands, name: str, text: str) -> None:
     example = f"scarlet {name} configs/digits.yaml --run-dir runs/digits"
     command = _add_command(commands, name, text, example, _stage)
-    command.set_defaults(stage=name, max_hours=None)
+    command.set_defaults(stage=name, max_hours=None, adb=None, benchmark_model=None)
     _add_config(command, required=True)
     if name == "search":
         _add_compare(command)
+    if name in ("search", "export"):
+        _add_adb(command)
     if name in ("train-supernet", "retrain"):
         _add_max_hours(command, "training")
     if name == "search":
@@ -222,7 +225,7 @@ def _add_benchmark(commands) -> None:
 
 
 def _add_latency(commands) -> None:
-    text = "measure a space's parts with LiteRT on this host, or predict a network from such a table"
+    text = "measure a space's parts with LiteRT, here or on a phone, or predict a network from such a table"
     latency = commands.add_parser("latency", help=text, description=text[0].upper() + text[1:] + ".")
     actions = latency.add_subparsers(metavar="ACTION", required=True)
     text = "measure every part of a space; started again, it continues"
@@ -232,18 +235,56 @@ def _add_latency(commands) -> None:
     build.add_argument("--classes", type=int, default=1000, help="classes of the classifier (default: 1000)")
     build.add_argument("--threads", type=int, default=1, help="of LiteRT (default: 1)")
     build.add_argument(
-        "--out", metavar="FILE", required=True, help="the table, JSON; `search.table` of a config names it"
+        "--quantization",
+        default="none",
+        metavar="NAME",
+        help="of the files: none (float32, the default), float16, dynamic or int8",
     )
-    text, example = "predict a network's figures", "scarlet latency predict 4,8,2,... --table s2.json"
+    build.add_argument(
+        "--networks",
+        type=int,
+        metavar="N",
+        help="measured whole, to correct the table and to say how far off it is (default: 10; 0: none)",
+    )
+    build.add_argument("--passes", type=int, metavar="N", help="over all parts; the fastest counts (default: 5)")
+    build.add_argument(
+        "--out",
+        metavar="FILE",
+        required=True,
+        help="the table, YAML if it ends in .yaml or .yml, else JSON; `search.table` of a config names it",
+    )
+    _add_adb(build)
+    text, example = "predict a network's figures", "scarlet latency predict scarlet_a --table s2.json"
     predict = _add_command(actions, "predict", text, example, _latency_predict)
-    predict.add_argument("network", metavar="ARCH", help="choices such as 4,8,2,...")
+    predict.add_argument(
+        "network", metavar="ARCH|ZOO_NAME", help="choices such as 4,8,2,..., or a name such as scarlet_a"
+    )
     _add_space(predict)
     predict.add_argument("--table", metavar="FILE", required=True, help="from `scarlet latency build`")
 
 
+def _add_adb(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("on a phone", "over adb; tested against a stand-in for it, on no device yet")
+    group.add_argument(
+        "--adb",
+        nargs="?",
+        const="",
+        metavar="SERIAL",
+        help="measure latencies on this Android device, or on the only one there is",
+    )
+    group.add_argument(
+        "--benchmark-model",
+        metavar="PATH",
+        help="TFLite's benchmark_model for the device: a file here, which is copied there, or its path on the device (default:"
+        " /data/local/tmp/benchmark_model)",
+    )
+
+
 def _add_space(command: argparse.ArgumentParser) -> None:
     either = command.add_mutually_exclusive_group()
-    either.add_argument("--space", default="s2", help="s1, s2 (default), or the YAML file of a space of your own")
+    either.add_argument(
+        "--space", help="s1, s2 (default), or the YAML file of a space of your own; a zoo network brings its own"
+    )
     either.add_argument("--config", metavar="CONFIG", help="the YAML file of a run, whose space is meant")
 
 
@@ -281,7 +322,7 @@ def _run(arguments: argparse.Namespace) -> None:
     with _run_folder(arguments) as (config, run_dir):
         from scarlet_tf import pipeline
 
-        summary = pipeline.run_all(config, run_dir, max_hours=arguments.max_hours)
+        summary = pipeline.run_all(config, run_dir, max_hours=arguments.max_hours, adb=_adb(arguments))
     _show(arguments, summary, print_summary)
 
 
@@ -289,7 +330,8 @@ def _stage(arguments: argparse.Namespace) -> None:
     with _run_folder(arguments) as (config, run_dir):
         from scarlet_tf import pipeline
 
-        figures = pipeline.run_stage(arguments.stage, config, run_dir, arguments.config, max_hours=arguments.max_hours)
+        options = {"max_hours": arguments.max_hours, "adb": _adb(arguments)}
+        figures = pipeline.run_stage(arguments.stage, config, run_dir, arguments.config, **options)
     if is_writer(arguments.stage):
         _show(arguments, figures, functools.partial(print_figures, arguments.stage))
 
@@ -358,7 +400,7 @@ def _space(arguments: argparse.Namespace):
         return load_config(arguments.config).space
     from scarlet_tf.report.costs import named_space
 
-    return named_space(arguments.space)
+    return named_space(arguments.space or "s2")
 
 
 def _latency_build(arguments: argparse.Namespace) -> None:
@@ -366,19 +408,43 @@ def _latency_build(arguments: argparse.Namespace) -> None:
         from scarlet_tf.export.latency import build_latency_table
         from scarlet_tf.report.latency import lines, table_figures
 
-        space, options = _space(arguments), (arguments.input_size, arguments.classes, arguments.threads)
-        table = build_latency_table(space, arguments.out, *options)
+        place = (arguments.input_size, arguments.classes, arguments.threads)
+        given = {name: getattr(arguments, name) for name in ("quantization", "passes", "networks")}
+        options = {name: value for name, value in given.items() if value is not None}
+        table = build_latency_table(
+            _space(arguments), arguments.out, *place, **options, runner=_device_runner(arguments)
+        )
     _show(arguments, table_figures(table), lambda figures: print("\n".join(lines(figures))))
 
 
 def _latency_predict(arguments: argparse.Namespace) -> None:
     with logs.NativeLines(), contextlib.redirect_stdout(io.StringIO()):
         from scarlet_tf.metric_table import MetricTable
+        from scarlet_tf.report.costs import find_network
         from scarlet_tf.report.latency import lines, prediction
 
-        space = _space(arguments)
-        figures = prediction(arguments.network, space, MetricTable.load(arguments.table, space))
+        space = _space(arguments) if arguments.config else arguments.space
+        architecture = find_network(arguments.network, space)
+        figures = prediction(architecture, MetricTable.load(arguments.table, architecture.space))
     _show(arguments, figures, lambda figures: print("\n".join(lines(figures))))
+
+
+def _adb(arguments: argparse.Namespace) -> dict | None:
+    """Which phone --adb names, as an AdbRunner takes it; None without it."""
+    if arguments.adb is None and arguments.benchmark_model is not None:
+        raise InputError("--benchmark-model: expected --adb with it")
+    if arguments.adb is None:
+        return None
+    return {"serial": arguments.adb or None, "benchmark_model": arguments.benchmark_model}
+
+
+def _device_runner(arguments: argparse.Namespace):
+    adb = _adb(arguments)
+    if adb is None:
+        return None
+    from scarlet_tf.export.adb import AdbRunner
+
+    return AdbRunner(**adb, threads=arguments.threads, quantization=arguments.quantization)
 
 
 def _cost(arguments: argparse.Namespace) -> None:

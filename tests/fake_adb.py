@@ -4,7 +4,7 @@ import json
 import pathlib
 import sys
 
-SCRIPT = '''#!{python} -SE
+SCRIPT = """#!{python} -SE
 import json, pathlib, sys
 folder = pathlib.Path({folder!r})
 state = json.loads((folder / "state.json").read_text())
@@ -24,9 +24,10 @@ if state["gone_after"] is not None and graphs > state["gone_after"]:
 if verb == "push":
     missing = [name for name in rest[:-1] if not pathlib.Path(name).is_file()]
     assert not missing, missing
-    for name in rest[:-1]:
-        (folder / "pushed").mkdir(exist_ok=True)
-        (folder / "pushed" / pathlib.Path(rest[-1] + ("" if rest[-1][-1] != "/" else pathlib.Path(name).name)).name).write_bytes(pathlib.Path(name).read_bytes())
+    (folder / "pushed").mkdir(exist_ok=True)
+    for name in map(pathlib.Path, rest[:-1]):
+        target = name.name if rest[-1].endswith("/") else pathlib.Path(rest[-1]).name
+        (folder / "pushed" / target).write_bytes(name.read_bytes())
 elif rest[0].startswith("getprop"):
     print("\\n".join(state["properties"].get(one.split()[1], "") for one in rest[0].split(";")))
 elif rest[0].startswith("test -x"):
@@ -37,8 +38,9 @@ elif "--graph=" in rest[0]:
         sys.exit(1)
     graph = rest[0].split("--graph=")[1].split()[0]
     content = (folder / "pushed" / pathlib.Path(graph).name).read_bytes()
-    print(state["output"].replace("MICROSECONDS", str(1000 * json.loads(content)["ms"]) if content[:1] == b"{{" else "1234.5"))
-'''
+    milliseconds = json.loads(content)["ms"] if content.startswith(b"{{") else 1.2345
+    print(state["output"].replace("MICROSECONDS", str(1000 * milliseconds)))
+"""
 
 OUTPUT = """STARTING!
 Graph: [/data/local/tmp/0.tflite]

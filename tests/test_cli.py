@@ -403,3 +403,31 @@ def test_latency_commands_name_what_is_wrong_and_predict(config, capsys, tmp_pat
     figures = json.loads(capsys.readouterr().out)
     # Stem, one block, a skip that keeps every second pixel, and the tail.
     assert figures["latency_ms"] == 2.0 and figures["device"] == {"cpu": "one"}
+
+
+def test_latency_predict_knows_the_published_networks_and_the_tables_error(capsys, tmp_path):
+    from scarlet_tf.metric_table import MetricTable, parts
+    from scarlet_tf.space import SearchSpace
+
+    space, path = SearchSpace.from_name("s2"), str(tmp_path / "s2.yaml")
+    entries = {key: [0.5] for key, _, _ in parts(space, 224, 1000)}
+    details = {"calibration": {"networks": [{}, {}], "left_out": {"median_absolute_error": 0.02, "spearman": 1.0}}}
+    MetricTable(space, 224, 1000, ["latency_ms"], entries, details=details).save(path)
+    assert cli.main(["latency", "predict", "scarlet_a", "--table", path, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    # Stem, tail and 19 layers, none of which is a skip.
+    assert figures["latency_ms"] == 10.5 and figures["multiply_adds"] == 365_307_392
+    assert figures["error"] == {"median_absolute_error": 0.02, "spearman": 1.0, "networks": 2}
+    assert cli.main(["latency", "predict", "scarlet_a", "--space", "s1", "--table", path]) == 2
+    assert "--space: scarlet_a belongs to space 's2', got 's1'" in capsys.readouterr().err
+    assert cli.main(["latency", "predict", "scarlet_a", "--table", path]) == 0
+    assert "error: median_absolute_error 0.02" in capsys.readouterr().out
+
+
+def test_latency_build_on_a_phone_says_what_is_missing(config, capsys, tmp_path, monkeypatch):
+    build = ["latency", "build", "--config", config, "--out", str(tmp_path / "t.json")]
+    assert cli.main([*build, "--benchmark-model", "b"]) == 2
+    assert "--benchmark-model: expected --adb with it" in capsys.readouterr().err
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cli.main([*build, "--adb"]) == 2
+    assert "expected adb, of Android's platform-tools, on the PATH" in capsys.readouterr().err

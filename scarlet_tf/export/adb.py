@@ -17,7 +17,10 @@ from scarlet_tf.export.runners import Measurement
 FOLDER = "/data/local/tmp/scarlet"
 BENCHMARK_MODEL = "/data/local/tmp/benchmark_model"
 WARM_UP_RUNS, RUNS = 5, 20
-WARM_UP_SECONDS, SECONDS = 0.05, 0.1  # at least; benchmark_model's own half and whole second add up over hundreds of parts
+WARM_UP_SECONDS, SECONDS = (
+    0.05,
+    0.1,
+)  # at least; benchmark_model's own half and whole second add up over hundreds of parts
 TIMEOUT_SECONDS = 300
 _PROPERTIES = {
     "manufacturer": "ro.product.manufacturer",
@@ -140,7 +143,12 @@ class AdbRunner:
         told = shlex.join(words[words.index("-s") + 2 :] if "-s" in words else words[1:])
         try:
             done = subprocess.run(
-                words, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_SECONDS, stdin=subprocess.DEVNULL
+                words,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=TIMEOUT_SECONDS,
+                stdin=subprocess.DEVNULL,
             )
         except subprocess.TimeoutExpired as error:
             raise InputError(f"adb {told}: expected an answer within {TIMEOUT_SECONDS} seconds, got none") from error

@@ -12,12 +12,13 @@ from scarlet_tf.export.benchmark import benchmark
 from scarlet_tf.export.certificate import make_certificate
 from scarlet_tf.export.checks import Limits
 from scarlet_tf.export.folding import fold
-from scarlet_tf.export.latency import describe_host
 from scarlet_tf.export.metadata import LABELS_FILE
+from scarlet_tf.export.runners import describe_host
 from scarlet_tf.export.saved_model import export_saved_model
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import verify
 from scarlet_tf.files import read_json, write_json, write_text
+from scarlet_tf.pipeline.latency import latency_details
 from scarlet_tf.pipeline.picking import folding_limit
 from scarlet_tf.pipeline.run import Run, dataset_figures, plain
 from scarlet_tf.report.certificate import certificate_text
@@ -60,6 +61,7 @@ def export(run: Run) -> None:
             "init": retrained["init"],
             "test": retrained["test"],
             "folding": retrained["folding"] + [plain(row.to_dict()) for row in rows],
+            **latency_details(run, architecture),
         },
     )
     _warn_of_failed_checks(results)

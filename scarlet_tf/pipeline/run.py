@@ -6,6 +6,7 @@ import functools
 import logging
 import math
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -33,13 +34,17 @@ class Run:
     """Where the files of a run are, and its dataset and supernet, made when first asked for.
 
     `max_hours`: each training, of the supernet and of the picked network, and the search end within this time; None sets
-    no limit. It belongs to the call, not to the run: the folder does not remember it.
+    no limit. `adb`: the serial and benchmark_model of an AdbRunner, which then measures latencies. Both belong to the call,
+    not to the run: the folder does not remember them.
     """
 
-    def __init__(self, config: Config, folder, strategy=None, max_hours: float | None = None):
+    def __init__(
+        self, config: Config, folder, strategy=None, max_hours: float | None = None, adb: Mapping | None = None
+    ):
         self.config = config
         self.strategy = strategy
         self.max_hours = max_hours
+        self.adb = adb
         self.folder = pathlib.Path(folder)
         self.supernet_result = self.folder / "supernet" / "result.json"
         self.front = self.folder / "pareto.json"
@@ -103,10 +108,10 @@ class Run:
             ) from error
 
 
-def open_run(config: Config, folder, strategy=None, max_hours: float | None = None) -> Run:
+def open_run(config: Config, folder, strategy=None, max_hours: float | None = None, adb: Mapping | None = None) -> Run:
     """The run, after every check that needs no training: its folder, its dataset, its budget."""
     check_run_dir(folder, config)
-    run = Run(config, folder, strategy, max_hours)
+    run = Run(config, folder, strategy, max_hours, adb)
     _check_search(run)
     _check_later_stages(run)
     _check_dataset(run)

@@ -7,7 +7,7 @@ import itertools
 import logging
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from scarlet_tf.cluster import VARIABLE, is_writer, read_tf_config, search_role
 from scarlet_tf.comparison.variants import DEFAULT, variants
@@ -26,10 +26,10 @@ logger = logging.getLogger("scarlet_tf")
 DISTRIBUTED = ("train-supernet", "retrain")
 
 
-def run_all(config: Config, folder, max_hours: float | None = None) -> dict:
+def run_all(config: Config, folder, max_hours: float | None = None, adb: Mapping | None = None) -> dict:
     """Every stage in order; returns the figures of the closing table and writes them to summary.json.
 
-    `max_hours`: each of the two trainings and the search ends within this time.
+    `max_hours`: each of the two trainings and the search ends within this time. `adb`: see Run.
     """
     if len(read_tf_config().tasks) > 1:
         raise InputError(
@@ -42,7 +42,7 @@ def run_all(config: Config, folder, max_hours: float | None = None) -> dict:
             " without it"
         )
     with alone_in(folder):
-        run = open_run(config, folder, strategy_from_environment(), max_hours)
+        run = open_run(config, folder, strategy_from_environment(), max_hours, adb)
         for stage in STAGES.values():
             _do(run, stage)
         summary = summarize(run)
@@ -50,8 +50,15 @@ def run_all(config: Config, folder, max_hours: float | None = None) -> dict:
         return summary
 
 
-def run_stage(name: str, config: Config, folder, config_path="CONFIG", max_hours: float | None = None) -> dict:
-    """One stage, whose predecessors must be done; returns what it wrote. `max_hours`: as in `run_all`."""
+def run_stage(
+    name: str,
+    config: Config,
+    folder,
+    config_path="CONFIG",
+    max_hours: float | None = None,
+    adb: Mapping | None = None,
+) -> dict:
+    """One stage, whose predecessors must be done; returns what it wrote. `max_hours` and `adb`: as in `run_all`."""
     cluster = read_tf_config()
     if len(cluster.tasks) > 1 and name not in DISTRIBUTED:
         raise InputError(f"{VARIABLE}: {name} runs in one process; unset it")
@@ -60,7 +67,7 @@ def run_stage(name: str, config: Config, folder, config_path="CONFIG", max_hours
     with alone_in(folder) if writes else contextlib.nullcontext():
         check_run_dir(folder, config)
         _check_predecessors(name, Run(config, folder), config_path)
-        run = open_run(config, folder, strategy, max_hours)
+        run = open_run(config, folder, strategy, max_hours, adb)
         _do(run, STAGES[name], go_on=True)
         return read_json(STAGES[name].result(run)) if writes else {}
 

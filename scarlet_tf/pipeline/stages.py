@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ from scarlet_tf.cluster import read_tf_config
 from scarlet_tf.cost import count_spec
 from scarlet_tf.files import write_json
 from scarlet_tf.pipeline.exporting import export
+from scarlet_tf.pipeline.finalists import measure_finalists
 from scarlet_tf.pipeline.picking import choose
 from scarlet_tf.pipeline.run import Run, plain
 from scarlet_tf.search.run import search
@@ -42,6 +44,7 @@ def _search(run: Run) -> None:
         recalibration_data=run.plain_train,
         context=run.context,
         max_hours=run.max_hours,
+        finish=functools.partial(measure_finalists, run),
     )
 
 

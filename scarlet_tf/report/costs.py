@@ -16,8 +16,7 @@ def cost_figures(network: str, space: str | None, input_size: int | None, num_cl
     if num_classes < 1:
         raise InputError(f"--classes: expected an integer >= 1, got {num_classes}")
     name = network.strip().lower()
-    entry = ZOO.get(name)
-    architecture = _zoo_architecture(name, entry, space) if entry else _parse(network, space)
+    entry, architecture = ZOO.get(name), find_network(network, space)
     size = architecture.space.input_size if input_size is None else input_size
     cost = count(architecture, num_classes=num_classes, input_size=_checked_size(size))
     figures = {
@@ -48,17 +47,28 @@ def cost_lines(figures: Mapping[str, Any]) -> Iterator[str]:
         yield f"note: {figures['note']}"
 
 
-def _zoo_architecture(name: str, entry: ZooEntry, space: str | None) -> Architecture:
-    if space not in (None, entry.space_name):
-        raise InputError(f"--space: {name} belongs to space {entry.space_name!r}, got {space!r}")
-    return entry.architecture
+def find_network(text: str, space: str | SearchSpace | None = None) -> Architecture:
+    """The network of the zoo that `text` names, or the architecture whose choices it holds.
 
-
-def _parse(text: str, space: str | None) -> Architecture:
+    `space` is a space or names one as `named_space` does; None: the text's own, such as "s1:0,1,...", else S2.
+    """
+    entry = ZOO.get(text.strip().lower())
+    if entry is not None:
+        return _zoo_architecture(text, entry, space)
     if not text[:1].isdigit() and ":" not in text:
         raise InputError(f"{text}: expected choices such as 4,8,2,... or one of {', '.join(sorted(ZOO))}")
-    prefix = text.strip().rpartition(":")[0]
-    return Architecture.parse(text, named_space(space or prefix or "s2"))
+    if not isinstance(space, SearchSpace):
+        space = named_space(space or text.strip().rpartition(":")[0] or "s2")
+    return Architecture.parse(text, space)
+
+
+def _zoo_architecture(name: str, entry: ZooEntry, space: str | SearchSpace | None) -> Architecture:
+    if isinstance(space, SearchSpace) and space.name == entry.space_name:
+        return entry.architecture.within(space)
+    if space not in (None, entry.space_name):
+        given = space.name if isinstance(space, SearchSpace) else space
+        raise InputError(f"--space: {name} belongs to space {entry.space_name!r}, got {given!r}")
+    return entry.architecture
 
 
 def named_space(name: str) -> SearchSpace:

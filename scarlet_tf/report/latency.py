@@ -7,12 +7,11 @@ from typing import Any
 
 from scarlet_tf.cost import count
 from scarlet_tf.metric_table import MetricTable
-from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.space import Architecture
 
 
-def prediction(network: str, space: SearchSpace, table: MetricTable) -> dict[str, Any]:
-    """What a table predicts of an architecture, beside its costs, in plain JSON types."""
-    architecture = Architecture.parse(network, space)
+def prediction(architecture: Architecture, table: MetricTable) -> dict[str, Any]:
+    """What a table predicts of an architecture, beside its costs and the table's error, in plain JSON types."""
     cost = count(architecture, table.input_size, table.num_classes)
     predicted = {name: values[0].item() for name, values in table.sums([architecture.choices]).items()}
     return {
@@ -22,6 +21,7 @@ def prediction(network: str, space: SearchSpace, table: MetricTable) -> dict[str
         "multiply_adds": cost.multiply_adds,
         "params": cost.params,
         **predicted,
+        **_error(table),
         "device": table.device,
     }
 
@@ -29,7 +29,16 @@ def prediction(network: str, space: SearchSpace, table: MetricTable) -> dict[str
 def table_figures(table: MetricTable) -> dict[str, Any]:
     """The range of each metric in the table's space, in plain JSON types."""
     bounds = {name: list(bounds) for name, bounds in table.bounds.items()}
-    return {"table": table.source, "parts": len(table.entries), "reach": bounds, "device": table.device}
+    figures = {"table": table.source, "parts": len(table.entries), "reach": bounds}
+    return {**figures, **_error(table), "device": table.device}
+
+
+def _error(table: MetricTable) -> dict[str, Any]:
+    """What the table knows of its error: of each network that it was corrected by, predicted from the others."""
+    calibration = table.details.get("calibration")
+    if not isinstance(calibration, Mapping) or not isinstance(calibration.get("left_out"), Mapping):
+        return {}
+    return {"error": {**calibration["left_out"], "networks": len(calibration.get("networks", ()))}}
 
 
 def lines(figures: Mapping[str, Any]) -> Iterator[str]:

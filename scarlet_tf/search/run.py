@@ -8,7 +8,7 @@ import json
 import logging
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from scarlet_tf import files
@@ -47,6 +47,8 @@ class SearchConfig:
     table: JSON file with further metrics of the space's blocks, such as latency, see MetricTable; in a configuration
         relative to its file.
     mutation: how children of crossover are changed; see MutationConfig.
+    finalists: how many models of the front `scarlet search` measures whole where `table` predicts latency; the predictions of
+        all are corrected by them before the front is written. 0: none.
     picks: how many models are picked from the front, equispaced along it; or {name: {metric: bound}} and {name: "choices"},
         see pick_models.
     recalibration_batches: training batches for BN recalibration of each path; 0 evaluates with running statistics.
@@ -67,6 +69,7 @@ class SearchConfig:
     floors: dict[str, float] = dataclasses.field(default_factory=dict)
     directions: dict[str, str] = dataclasses.field(default_factory=dict)
     table: str | None = None
+    finalists: int = 8
     mutation: MutationConfig = dataclasses.field(default_factory=MutationConfig)
     picks: int | dict[str, str | dict[str, float]] = 3
     seed: int = 0
@@ -91,6 +94,7 @@ class SearchConfig:
         if stale is not None and not (number and 0 < stale < math.inf):
             raise InputError(f"search.stale_trial_minutes: expected a number > 0 or null, got {stale!r}")
         for key, low in (
+            ("finalists", 0),
             ("recalibration_batches", 0),
             ("validation_batch_size", 1),
             ("evaluation_group", 1),
@@ -128,6 +132,8 @@ class SearchResult:
         baseline was told.
     stopped: whether `max_hours` ended the search before its last generation.
     evaluations: individuals scored; an architecture that came again was scored without being evaluated again.
+    evaluated: every architecture that was evaluated, in the order of evaluation.
+    details: further keys of pareto.json, plain JSON.
     """
 
     pareto: list[Candidate]
@@ -136,6 +142,8 @@ class SearchResult:
     hypervolume: list[float]
     evaluations: int
     stopped: bool = False
+    evaluated: list[Candidate] = dataclasses.field(default_factory=list)
+    details: dict = dataclasses.field(default_factory=dict)
 
 
 def search(
@@ -150,6 +158,7 @@ def search(
     num_classes: int | None = None,
     mutation: Mutation | None = None,
     max_hours: float | None = None,
+    finish: Callable[[SearchResult], SearchResult] | None = None,
 ) -> SearchResult | None:
     """Searches `supernet` and writes `run_dir`/pareto.json; a search that was interrupted goes on where it stopped.
 
@@ -169,6 +178,7 @@ def search(
         mutation: stands in for the one that `config.mutation` describes.
         max_hours: the search ends within this time, behind the group of models that is being measured, with the best so
             far; a later call goes on. 0 takes what was evaluated before.
+        finish: makes of the result what is written and returned.
 
     Raises InputError for settings out of range, for a budget that the space cannot meet, for a journal of another
     search, and when no model exceeds `min_accuracy`.
@@ -199,6 +209,8 @@ def search(
     if search_role() == "worker":
         return None
     result = _result(oracle, config.picks)
+    if finish is not None:
+        result = finish(result)
     files.write_text(pathlib.Path(run_dir) / "pareto.json", _to_json(oracle, result))
     return result
 
@@ -243,8 +255,9 @@ def _result(oracle: ArchitectureOracle, picks: Picks) -> SearchResult:
         evaluated = oracle.evaluated()
         best = f"the best of {len(evaluated)} has {max(c.accuracy for c in evaluated):.4f}" if evaluated else "none was"
         raise InputError(f"{goals.evaluated_bounds(oracle.algorithm.figures.names)}; {best}")
-    picked = pick_models(front, oracle.evaluated(), goals, picks)
-    found = (oracle.hypervolume, oracle.evaluations, oracle.stopped)
+    evaluated = oracle.evaluated()
+    picked = pick_models(front, evaluated, goals, picks)
+    found = (oracle.hypervolume, oracle.evaluations, oracle.stopped, evaluated)
     return SearchResult(front, list(picked.values()), list(picked), *found)
 
 
@@ -262,6 +275,7 @@ def _to_json(oracle: ArchitectureOracle, result: SearchResult) -> str:
         "operators": oracle.operator_statistics(),
         "search": oracle.fingerprint(),
         "versions": {name: importlib.metadata.version(name) for name in ("scarlet_tf", "tensorflow", "keras", "pymoo")},
+        **result.details,
     }
     parts = [f'"{key}": {json.dumps(value)}' for key, value in head.items()]
     picks = [{"name": name, **c.to_dict()} for name, c in zip(result.names, result.picks, strict=True)]

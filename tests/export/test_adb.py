@@ -73,11 +73,23 @@ def test_a_local_program_is_pushed_and_known_by_its_contents(adb, tmp_path):
     "state, options, message",
     [
         ({"devices": {}}, {}, "adb: expected a device with USB debugging switched on, found none"),
-        ({"devices": {"A": "device", "B": "device"}}, {}, "--adb: expected the serial of one of the devices A, B, got none"),
+        (
+            {"devices": {"A": "device", "B": "device"}},
+            {},
+            "--adb: expected the serial of one of the devices A, B, got none",
+        ),
         ({}, {"serial": "C"}, "--adb: expected the serial of one of the devices PHONE1, got 'C'"),
-        ({"devices": {"PHONE1": "unauthorized"}}, {}, "device PHONE1 is unauthorized: allow this computer on its screen"),
+        (
+            {"devices": {"PHONE1": "unauthorized"}},
+            {},
+            "device PHONE1 is unauthorized: allow this computer on its screen",
+        ),
         ({"devices": {"PHONE1": "offline"}}, {}, "expected device PHONE1 to be ready, it is 'offline'"),
-        ({"programs": []}, {}, "benchmark_model: expected TFLite's program .* found none at /data/local/tmp/benchmark_model"),
+        (
+            {"programs": []},
+            {},
+            "benchmark_model: expected TFLite's program .* found none at /data/local/tmp/benchmark_model",
+        ),
         ({}, {"benchmark_model": "/data/b"}, "found none at /data/b; see --benchmark-model"),
         ({}, {"benchmark_model": "nowhere/b"}, "found none at nowhere/b"),
         ({}, {"threads": 0}, "threads: expected an integer >= 1, got 0"),
@@ -99,7 +111,10 @@ def test_adb_itself_may_be_missing(tmp_path, monkeypatch):
     "state, message",
     [
         ({"fails": "CANNOT LINK EXECUTABLE"}, "benchmark_model .*failed: CANNOT LINK EXECUTABLE"),
-        ({"output": "STARTING!\nFailed to load"}, "benchmark_model on PHONE1: expected timings, .* got 'Failed to load'"),
+        (
+            {"output": "STARTING!\nFailed to load"},
+            "benchmark_model on PHONE1: expected timings, .* got 'Failed to load'",
+        ),
         ({"gone_after": 0}, "adb: the device has gone: .*'PHONE1' not found; what was measured is kept"),
     ],
 )

@@ -1,0 +1,122 @@
+"""Finalists: networks of the front that are measured whole, so that the table which predicted latencies is corrected by them.
+
+The search itself knows nothing of this: its journal and state are what they were, and without a table nothing is done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.export.calibration import LATENCY, calibrate
+from scarlet_tf.export.latency import PASSES
+from scarlet_tf.export.measuring import Measurements
+from scarlet_tf.export.parts import network_content
+from scarlet_tf.export.runners import Runner
+from scarlet_tf.metric_table import MetricTable
+from scarlet_tf.pipeline.latency import latency_runner, latency_table
+from scarlet_tf.pipeline.run import Run
+from scarlet_tf.search.front import Candidate, front_of, pick_equispaced
+from scarlet_tf.search.objectives import Objectives, show
+from scarlet_tf.search.picks import pick_models
+from scarlet_tf.search.run import SearchResult
+from scarlet_tf.space import Architecture
+
+logger = logging.getLogger("scarlet_tf")
+ROUNDS = 3  # correction may bring forward networks that were not measured yet; they are measured in the next round
+
+
+def measure_finalists(run: Run, result: SearchResult) -> SearchResult:
+    """`result` with latencies corrected by finalists measured whole, ranked and picked again; else as it is.
+
+    Finalists are the picks and further networks along the front, `search.finalists` in all at least. What was measured is
+    in finalists.json of the run folder, which an interrupted call goes on with.
+    """
+    settings, table = run.config.search, latency_table(run)
+    runner = latency_runner(run, table) if table is not None and settings.finalists > 0 else None
+    if runner is None:
+        return result
+    goals, known = settings.objectives(), _Finalists(run, table, runner)
+    found, report = result, {}
+    for _ in range(ROUNDS):
+        if not known.measure(choose_finalists(found.pareto, found.picks, goals, settings.finalists)):
+            break
+        corrected, report = calibrate(table, known.measured)
+        found = rerank(result, corrected, goals, settings.picks)
+    logger.info("latencies corrected by %d networks measured whole: %s", len(known.measured), _in_words(report))
+    return dataclasses.replace(found, details={**result.details, "measured": _described(report, table, runner)})
+
+
+def choose_finalists(
+    front: Sequence[Candidate], picks: Sequence[Candidate], goals: Objectives, count: int
+) -> list[Architecture]:
+    """All picks, and of the front as many models, equispaced along it, as make up `count`."""
+    chosen = dict.fromkeys(pick.architecture for pick in picks)
+    spread = pick_equispaced(goals.values([model.metrics for model in front]), count, goals.cost_column)
+    for index in spread:
+        if len(chosen) < count:
+            chosen[front[index].architecture] = None
+    return list(chosen)
+
+
+def rerank(result: SearchResult, table: MetricTable, goals: Objectives, picks) -> SearchResult:
+    """Front and picks among all that was evaluated, with latencies from `table`. InputError where nothing keeps the bounds."""
+    latencies = table.sums(np.array([model.architecture.choices for model in result.evaluated]))[LATENCY]
+    models = [
+        dataclasses.replace(model, others={**model.others, LATENCY: latency})
+        for model, latency in zip(result.evaluated, latencies.tolist(), strict=True)
+    ]
+    front = front_of([model for model in models if goals.violation(model.metrics) <= 0], goals)
+    if not front:
+        least = show(LATENCY, latencies.min())
+        raise InputError(
+            f"search.limits: expected some model that keeps {', '.join(goals.bounds_in_words())} with latencies corrected by"
+            f" networks measured whole; the least latency of the {len(models)} is {least}; name wider bounds"
+        )
+    picked = pick_models(front, models, goals, picks)
+    return dataclasses.replace(result, pareto=front, picks=list(picked.values()), names=list(picked), evaluated=models)
+
+
+class _Finalists:
+    """What was measured of networks, by architecture, in milliseconds."""
+
+    def __init__(self, run: Run, table: MetricTable, runner: Runner):
+        self.runner, self.table, self.measured = runner, table, {}
+        settings = {"device": runner.device, "table": table.fingerprint}
+        self._measurements = Measurements(run.folder / "finalists.json", settings)
+
+    def measure(self, architectures: Sequence[Architecture]) -> bool:
+        """Whether any of them had not been measured."""
+        new = [one for one in architectures if one not in self.measured]
+        place = (self.table.input_size, self.table.num_classes, self.runner.device.get("quantization", "none"))
+        files = {one.to_string(): functools.partial(network_content, one, *place) for one in new}
+        self._measurements.measure(files, self.runner, PASSES, "finalists")
+        self.measured |= {one: self._measurements.of(one.to_string()).milliseconds for one in new}
+        return bool(new)
+
+
+def _described(report: dict, table: MetricTable, runner: Runner) -> dict:
+    """What pareto.json says of it: errors as shares of the measured latency."""
+    rows = [
+        {
+            "architecture": row["architecture"],
+            "predicted_ms": row["sum_ms"],
+            "corrected_ms": row["corrected_ms"],
+            "measured_ms": row["measured_ms"],
+            "error": round(row["sum_ms"] / row["measured_ms"] - 1, 5),
+            "corrected_error": round(row["corrected_ms"] / row["measured_ms"] - 1, 5),
+        }
+        for row in report["networks"]
+    ]
+    errors = {"predicted": report["sum"], "corrected": report["corrected"], "left_out": report["left_out"]}
+    return {"metric": LATENCY, "table": table.fingerprint, "device": runner.device, "networks": rows, **errors}
+
+
+def _in_words(report: dict) -> str:
+    before, after = (report[name]["median_absolute_error"] for name in ("sum", "left_out"))
+    return f"median error {before:.1%} before, {after:.1%} for networks that were left out"

@@ -1,0 +1,89 @@
+"""Latencies of a run: the table that predicts them, what measures them, and what the certificate says of the exported network."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.export.adb import AdbRunner
+from scarlet_tf.export.calibration import LATENCY
+from scarlet_tf.export.latency import PASSES
+from scarlet_tf.export.runners import HostRunner, Runner, describe_host
+from scarlet_tf.files import read_json
+from scarlet_tf.metric_table import MetricTable
+from scarlet_tf.pipeline.run import Run
+from scarlet_tf.space import Architecture
+
+logger = logging.getLogger("scarlet_tf")
+
+
+def latency_table(run: Run) -> MetricTable | None:
+    """The run's `search.table`, if it predicts latencies."""
+    if run.config.search.table is None:
+        return None
+    place = (run.config.space, run.config.data.image_size, run.data.num_classes)
+    table = MetricTable.load(run.config.search.table, *place)
+    return table if LATENCY in table.names else None
+
+
+def latency_runner(run: Run, table: MetricTable) -> Runner | None:
+    """What measures on the table's device, with its threads and quantization; None, with a warning, where that is not here.
+
+    InputError where `run.adb` leads to another device than the table's.
+    """
+    threads, quantization = table.device.get("threads", 1), table.device.get("quantization", "none")
+    if run.adb is not None:
+        runner = AdbRunner(**run.adb, threads=threads, quantization=quantization)
+        if runner.device != table.device:
+            raise InputError(f"--adb: expected the device of {table.source}, {table.device}, got {runner.device}")
+        return runner
+    if describe_host(threads, quantization) != table.device:
+        logger.warning(
+            "%s was measured on another device, %s: its latencies are neither checked nor corrected; --adb measures on a phone",
+            table.source,
+            table.device,
+        )
+        return None
+    return HostRunner(threads, quantization)
+
+
+def latency_details(run: Run, architecture: Architecture) -> dict:
+    """{"latency": ...} for the certificate: the exported file of the table's quantization, predicted and measured; or {}.
+
+    `corrected_ms` is there if finalists corrected the table.
+    """
+    table = latency_table(run)
+    if table is None:
+        return {}
+    quantization = table.device.get("quantization", "none")
+    file = run.export_folder / f"model_{'float32' if quantization == 'none' else quantization}.tflite"
+    runner = latency_runner(run, table) if file.exists() else None
+    if runner is None:
+        return {}
+    content = file.read_bytes()
+    measured = min((runner.measure([content])[0] for _ in range(PASSES)), key=lambda found: found.milliseconds)
+    predicted = table.sums(np.array([architecture.choices]))[LATENCY][0].item()
+    corrected = _corrected(run, architecture)
+    return {
+        "latency": {
+            "file": file.name,
+            "device": runner.device,
+            "table": table.fingerprint,
+            "predicted_ms": round(predicted, 6),
+            **({} if corrected is None else {"corrected_ms": round(corrected, 6)}),
+            "measured_ms": round(measured.milliseconds, 6),
+            "deviation_ms": round(measured.deviation, 6),
+            "runs": measured.num_runs,
+            "error": round((predicted if corrected is None else corrected) / measured.milliseconds - 1, 5),
+        }
+    }
+
+
+def _corrected(run: Run, architecture: Architecture) -> float | None:
+    found = read_json(run.front)
+    if "measured" not in found:
+        return None
+    rows = [*found["picks"], *found["pareto"]]
+    return next((row[LATENCY] for row in rows if row["architecture"] == architecture.to_string()), None)
