@@ -69,3 +69,37 @@ def test_an_entry_that_is_no_number_is_named():
     key = next(iter(known))
     with pytest.raises(InputError, match=r"entries\..*: expected 1 finite numbers, got \['x'\]"):
         MetricTable(SPACE, 32, 10, ["latency_ms"], {**known, key: ["x"]})
+
+
+@pytest.mark.parametrize("name", ["t.json", "t.yaml", "t.yml"])
+def test_json_and_yaml_hold_the_same_with_what_else_is_known(tmp_path, name):
+    details = {"measured": {"idle": [0.001, 0.0, 90]}, "calibration": {"left_out": {"spearman": None}}}
+    table = MetricTable(SPACE, 32, 10, ["latency_ms", "file_bytes"], entries(), {"cpu": "one"}, details=details)
+    table.save(tmp_path / name)
+    back = MetricTable.load(tmp_path / name, SPACE)
+    assert back.to_dict() == table.to_dict() and back.details == details
+    assert back.fingerprint == MetricTable(SPACE, 32, 10, ["latency_ms", "file_bytes"], entries()).fingerprint
+
+
+@pytest.mark.parametrize("text, message", [("a: [", r"t\.yaml: expected YAML"), ("7", r"t\.yaml: version: expected 1")])
+def test_a_bad_yaml_file_is_named(tmp_path, text, message):
+    (tmp_path / "t.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        MetricTable.load(tmp_path / "t.yaml", SPACE)
+    with pytest.raises(InputError, match=r"u\.yaml: could not be read"):
+        MetricTable.load(tmp_path / "u.yaml", SPACE)
+
+
+def test_a_network_is_the_sum_of_the_entries_it_names(rng):
+    table = MetricTable(SPACE, 32, 10, ["latency_ms"], entries(1))
+    for _ in range(20):
+        architecture = SPACE.sample(rng)
+        total = sum(table.entries[key][0] for key in table.keys_of(architecture))
+        assert table.sums([architecture.choices])["latency_ms"][0] == pytest.approx(total, rel=1e-12)
+
+
+def test_one_metric_can_be_replaced():
+    table = MetricTable(SPACE, 32, 10, ["latency_ms", "file_bytes"], entries(), details={"a": 1})
+    doubled = table.with_metric("latency_ms", {key: 2 * values[0] for key, values in table.entries.items()})
+    assert doubled.bounds["latency_ms"] == pytest.approx(tuple(2 * value for value in table.bounds["latency_ms"]))
+    assert doubled.bounds["file_bytes"] == table.bounds["file_bytes"] and doubled.details == {"a": 1}
