@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import subprocess
@@ -63,6 +64,29 @@ def test_search_again_reads_the_same_result(tmp_path):
     first, evaluator = run(tmp_path), Evaluator()
     assert run(tmp_path, evaluator) == first
     assert evaluator.calls == 0
+
+
+def test_a_caller_may_finish_the_result_and_an_interrupted_one_is_finished_again(tmp_path):
+    def interrupted(result):
+        raise KeyboardInterrupt
+
+    def finish(result):
+        assert len(result.evaluated) >= len(result.pareto)
+        return dataclasses.replace(result, picks=result.picks[:1], names=["only"], details={"measured": {"a": 1}})
+
+    plain = run(tmp_path)
+    before = (tmp_path / "pareto.json").read_text()
+    (tmp_path / "pareto.json").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        search(SUPERNET, None, CONFIG, tmp_path, evaluator=Evaluator(), finish=interrupted)
+    assert not (tmp_path / "pareto.json").exists()  # whose presence says that all is done
+    evaluator = Evaluator()
+    finished = search(SUPERNET, None, CONFIG, tmp_path, evaluator=evaluator, finish=finish)
+    written = json.loads((tmp_path / "pareto.json").read_text())
+    assert finished.picks == plain.picks[:1] and evaluator.calls == 0
+    assert written["measured"] == {"a": 1} and [pick["name"] for pick in written["picks"]] == ["only"]
+    search(SUPERNET, None, CONFIG, tmp_path, evaluator=evaluator, finish=lambda result: result)
+    assert (tmp_path / "pareto.json").read_text() == before
 
 
 def test_config_may_be_an_object_or_missing(tmp_path):
