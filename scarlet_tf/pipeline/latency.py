@@ -28,6 +28,16 @@ def latency_table(run: Run) -> MetricTable | None:
     return table if LATENCY in table.names else None
 
 
+def check_adb(run: Run) -> None:
+    """InputError now for what `run.adb` would be missing after hours: a table with latencies, and that table's phone."""
+    if run.adb is None:
+        return
+    table = latency_table(run)
+    if table is None:
+        raise InputError(f"--adb: expected a table with {LATENCY} as search.table, got {run.config.search.table}")
+    latency_runner(run, table)
+
+
 def latency_runner(run: Run, table: MetricTable) -> Runner | None:
     """What measures on the table's device, with its threads and quantization; None, with a warning, where that is not here.
 

@@ -16,6 +16,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.pipeline.claim import alone_in
 from scarlet_tf.pipeline.comparing import compare_searches
+from scarlet_tf.pipeline.latency import check_adb
 from scarlet_tf.pipeline.ranking import check_ranking, rank_networks
 from scarlet_tf.pipeline.run import Run, open_run
 from scarlet_tf.pipeline.stages import STAGES, Stage
@@ -43,6 +44,7 @@ def run_all(config: Config, folder, max_hours: float | None = None, adb: Mapping
         )
     with alone_in(folder):
         run = open_run(config, folder, strategy_from_environment(), max_hours, adb)
+        check_adb(run)
         for stage in STAGES.values():
             _do(run, stage)
         summary = summarize(run)
@@ -68,6 +70,7 @@ def run_stage(
         check_run_dir(folder, config)
         _check_predecessors(name, Run(config, folder), config_path)
         run = open_run(config, folder, strategy, max_hours, adb)
+        check_adb(run)
         _do(run, STAGES[name], go_on=True)
         return read_json(STAGES[name].result(run)) if writes else {}
 

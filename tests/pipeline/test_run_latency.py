@@ -13,7 +13,7 @@ from scarlet_tf.export.runners import HostRunner, describe_host
 from scarlet_tf.files import write_json
 from scarlet_tf.metric_table import MetricTable, parts
 from scarlet_tf.pipeline import latency
-from scarlet_tf.pipeline.latency import latency_details, latency_runner, latency_table
+from scarlet_tf.pipeline.latency import check_adb, latency_details, latency_runner, latency_table
 from scarlet_tf.space import Architecture
 
 SPACE = tiny_space()
@@ -55,6 +55,17 @@ def test_a_phones_table_is_measured_over_adb_on_that_phone_alone(run, tmp_path, 
     assert latency_runner(run, new_table(device)).device == device
     with pytest.raises(InputError, match=r"--adb: expected the device of table, .*Phone 8.*, got .*Phone 9"):
         latency_runner(run, new_table({**device, "model": "Phone 8"}))
+
+
+def test_a_missing_phone_or_table_is_found_before_anything_is_trained(run, tmp_path, monkeypatch):
+    check_adb(run)  # without --adb nothing is asked for
+    run.adb = {"serial": "PHONE2", "benchmark_model": None}
+    monkeypatch.setenv("PATH", str(FakeAdb(tmp_path / "bin").folder))
+    with pytest.raises(InputError, match=r"--adb: expected the serial of one of the devices PHONE1, got 'PHONE2'"):
+        check_adb(run)
+    run.config.search.table = None
+    with pytest.raises(InputError, match=r"--adb: expected a table with latency_ms as search\.table, got None"):
+        check_adb(run)
 
 
 def test_only_a_table_with_latencies_counts(run, tmp_path):
