@@ -238,7 +238,7 @@ def _add_latency(commands) -> None:
         "--quantization",
         default="none",
         metavar="NAME",
-        help="of the files: none (float32, the default), float16, dynamic or int8",
+        help="of the files: none (float32, the default), float16, dynamic, int8 or full_int8",
     )
     build.add_argument(
         "--networks",

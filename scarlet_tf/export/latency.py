@@ -43,7 +43,7 @@ def build_latency_table(
     Args:
         path: of the table; YAML where it ends in .yaml or .yml, else JSON.
         threads: of LiteRT on this host, where no `runner` is given.
-        quantization: of the files: "none", "float16", "dynamic" or "int8".
+        quantization: of the files, as `export_tflite` takes it.
         runner: what measures, such as an AdbRunner.
         passes: how often each file is measured, all files in turn; the fastest pass counts.
         networks: how many stand-alone networks, from cheap to dear, are measured whole beside the parts; the table's

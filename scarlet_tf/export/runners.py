@@ -40,7 +40,11 @@ class HostRunner:
         if threads < 1:
             raise InputError(f"threads: expected an integer >= 1, got {threads}")
         self.threads, self.seconds = threads, seconds
-        self.device = describe_host(threads, quantization)
+        self.device = {
+            **describe_host(threads),
+            "warm_up_runs": WARM_UP_RUNS,
+            "quantization": quantization,
+        }
 
     def measure(self, contents: Sequence[bytes]) -> list[Measurement]:
         with quiet():
@@ -49,17 +53,15 @@ class HostRunner:
         return [Measurement(timing.milliseconds, timing.deviation, timing.num_runs) for timing in timings]
 
 
-def describe_host(threads: int, quantization: str = "none") -> dict:
-    """What a latency on this host belongs to."""
+def describe_host(threads: int) -> dict:
+    """What a latency on this host belongs to, in plain JSON types."""
     return {
         "host": platform.machine(),
         "system": platform.system(),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": threads,
-        "warm_up_runs": WARM_UP_RUNS,
         "runtime": f"LiteRT {importlib.metadata.version('ai-edge-litert')}",
-        "quantization": quantization,
     }
 
 

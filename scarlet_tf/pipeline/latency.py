@@ -10,7 +10,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.export.adb import AdbRunner
 from scarlet_tf.export.calibration import LATENCY
 from scarlet_tf.export.latency import PASSES
-from scarlet_tf.export.runners import HostRunner, Runner, describe_host
+from scarlet_tf.export.runners import HostRunner, Runner
 from scarlet_tf.files import read_json
 from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.pipeline.run import Run
@@ -49,14 +49,15 @@ def latency_runner(run: Run, table: MetricTable) -> Runner | None:
         if runner.device != table.device:
             raise InputError(f"--adb: expected the device of {table.source}, {table.device}, got {runner.device}")
         return runner
-    if describe_host(threads, quantization) != table.device:
+    runner = HostRunner(threads, quantization)
+    if runner.device != table.device:
         logger.warning(
             "%s was measured on another device, %s: its latencies are neither checked nor corrected; --adb measures on a phone",
             table.source,
             table.device,
         )
         return None
-    return HostRunner(threads, quantization)
+    return runner
 
 
 def latency_details(run: Run, architecture: Architecture) -> dict:

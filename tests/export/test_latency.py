@@ -81,7 +81,7 @@ def test_networks_reach_from_the_cheap_to_the_dear_and_differ():
     "options, message",
     [
         ({"threads": 0}, "threads: expected an integer >= 1, got 0"),
-        ({"quantization": "int4"}, "quantization: expected one of none, float16, dynamic, int8, got 'int4'"),
+        ({"quantization": "int4"}, "quantization: expected one of none, float16, dynamic, int8, full_int8, got 'int4'"),
         ({"networks": -1}, "networks: expected an integer >= 0, got -1"),
         ({"passes": 0}, "passes: expected an integer >= 1, got 0"),
     ],

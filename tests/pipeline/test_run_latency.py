@@ -9,7 +9,7 @@ from tiny import tiny_space
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.adb import AdbRunner
-from scarlet_tf.export.runners import HostRunner, describe_host
+from scarlet_tf.export.runners import HostRunner
 from scarlet_tf.files import write_json
 from scarlet_tf.metric_table import MetricTable, parts
 from scarlet_tf.pipeline import latency
@@ -38,7 +38,7 @@ def run(tmp_path):
 
 
 def test_a_table_of_this_host_is_measured_here_with_its_threads(run, caplog):
-    runner = latency_runner(run, new_table(describe_host(2, "int8")))
+    runner = latency_runner(run, new_table(HostRunner(2, "int8").device))
     assert isinstance(runner, HostRunner) and runner.threads == 2 and not caplog.records
 
 
