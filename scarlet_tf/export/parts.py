@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from scarlet_tf.export.quantization import convert
 from scarlet_tf.export.quiet import quiet
-from scarlet_tf.export.splitting import split_depthwise
+from scarlet_tf.export.xnnpack import rewrite_for_xnnpack
 from scarlet_tf.models.network import build_network, connect_block, connect_stem, connect_tail
 from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.spec import IdentitySpec, NetworkSpec
@@ -43,7 +43,7 @@ def timing_content(model: keras.Model, quantization: str = "none", float_ends: b
     fold batch normalisation nor hand the graph to XNNPACK. `export_tflite` comes by way of a SavedModel, which
     takes about five times as long.
     """
-    model = split_depthwise(model)
+    model = rewrite_for_xnnpack(model)
     shape = (1, *model.input_shape[1:])
     trained, state = ([np.asarray(v) for v in vs] for vs in (model.trainable_variables, model.non_trainable_variables))
     function = tf.function(lambda image: model.stateless_call(trained, state, image, training=False)[0])
