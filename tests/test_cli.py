@@ -44,8 +44,8 @@ def fake_pipeline(monkeypatch):
 
     behaviour = {}
 
-    def run(*args, max_hours=None):
-        behaviour.update(arguments=args, max_hours=max_hours)
+    def run(*args, max_hours=None, adb=None):
+        behaviour.update(arguments=args, max_hours=max_hours, adb=adb)
         print("chatter of a library")
         if "error" in behaviour:
             raise behaviour["error"]
@@ -422,6 +422,15 @@ def test_latency_predict_knows_the_published_networks_and_the_tables_error(capsy
     assert "--space: scarlet_a belongs to space 's2', got 's1'" in capsys.readouterr().err
     assert cli.main(["latency", "predict", "scarlet_a", "--table", path]) == 0
     assert "error: median_absolute_error 0.02" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["run", "search", "export"])
+def test_a_phone_is_handed_on(command, config, fake_pipeline):
+    line = [command, config, "--run-dir", "r", "--json"]
+    assert cli.main(line) == 0 and fake_pipeline["adb"] is None
+    assert cli.main([*line, "--adb", "--benchmark-model", "b"]) == 0
+    assert fake_pipeline["adb"] == {"serial": None, "benchmark_model": "b"}
+    assert cli.main([*line, "--adb", "PHONE1"]) == 0 and fake_pipeline["adb"]["serial"] == "PHONE1"
 
 
 def test_latency_build_on_a_phone_says_what_is_missing(config, capsys, tmp_path, monkeypatch):
