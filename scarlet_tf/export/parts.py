@@ -9,11 +9,11 @@ import tensorflow as tf
 from scarlet_tf.export.quantization import convert
 from scarlet_tf.export.quiet import quiet
 from scarlet_tf.export.xnnpack import rewrite_for_xnnpack
+from scarlet_tf.layers.convolution import without_kernels
 from scarlet_tf.models.network import build_network, connect_block, connect_stem, connect_tail
 from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.spec import IdentitySpec, NetworkSpec
 from scarlet_tf.tables import Size
-from scarlet_tf.training import kernels  # noqa: F401 - runs export with them: 1x1 convolutions become FULLY_CONNECTED
 
 CALIBRATION_IMAGES = 4  # random ones: ranges change no latency
 
@@ -48,7 +48,7 @@ def timing_content(model: keras.Model, quantization: str = "none", float_ends: b
     trained, state = ([np.asarray(v) for v in vs] for vs in (model.trainable_variables, model.non_trainable_variables))
     function = tf.function(lambda image: model.stateless_call(trained, state, image, training=False)[0])
     images = np.random.default_rng(0).normal(size=(CALIBRATION_IMAGES, *shape[1:])).astype(np.float32)
-    with quiet():
+    with quiet(), without_kernels():
         graph = function.get_concrete_function(tf.TensorSpec(shape, tf.float32, name="image"))
         return convert(
             lambda: tf.lite.TFLiteConverter.from_concrete_functions([graph]),

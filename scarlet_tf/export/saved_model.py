@@ -18,6 +18,7 @@ from scarlet_tf.export.metadata import INPUT_NAME, build_metadata, image_shape, 
 from scarlet_tf.export.quiet import quiet
 from scarlet_tf.export.warm_up import FILE_NAME, check_warm_up, encoded_requests, image_requests, write_warm_up
 from scarlet_tf.files import TEMPORARY, write_json
+from scarlet_tf.layers.convolution import without_kernels
 
 # Servers leave this folder of a SavedModel alone.
 EXTRA_FOLDER = "assets.extra"
@@ -51,7 +52,7 @@ def export_saved_model(
         check_warm_up("warm_up")
     metadata = build_metadata(model, "none", labels, preprocessing, architecture, provenance, batch_size=None)
     with _replacing(path) as folder:
-        with quiet():
+        with quiet(), without_kernels():
             _archive(model, preprocessing).write_out(str(folder), verbose=False)
         write_json(folder / EXTRA_FOLDER / METADATA_FILE, metadata)
         write_labels(folder / EXTRA_FOLDER, metadata)

@@ -27,6 +27,7 @@ from scarlet_tf.export.quantization import (
 from scarlet_tf.export.quiet import quiet
 from scarlet_tf.export.xnnpack import rewrite_for_xnnpack
 from scarlet_tf.files import atomic_writer
+from scarlet_tf.layers.convolution import without_kernels
 
 logger = logging.getLogger("scarlet_tf")
 
@@ -75,7 +76,7 @@ def export_tflite(
     if quantization in CALIBRATED:
         calibration = calibration_images(representative_data, image_shape(model), num_calibration_images)
     model = rewrite_for_xnnpack(model) if for_xnnpack else model
-    with tempfile.TemporaryDirectory() as folder, quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet(), without_kernels():
         try:
             _write_graph(model, folder, batch_size)
         except (OSError, tf.errors.OpError) as error:

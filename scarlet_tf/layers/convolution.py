@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import keras
 
@@ -19,6 +20,21 @@ def use_kernel(backend: str, kind: str, kernel: Callable) -> None:
     if kind not in KINDS:
         raise ValueError(f"kind: expected one of {KINDS}, got {kind!r}")
     _kernels[backend, kind] = kernel
+
+
+@contextlib.contextmanager
+def without_kernels() -> Iterator[None]:
+    """Inside, these layers are Keras' own convolutions: what is traced there does not depend on what was put to use.
+
+    Exported graphs need that: a 1x1 convolution that training computes as a matrix product is to be a convolution for the
+    runtimes that read the file.
+    """
+    kept = dict(_kernels)
+    _kernels.clear()
+    try:
+        yield
+    finally:
+        _kernels.update(kept)
 
 
 def _is_plain(layer) -> bool:

@@ -8,10 +8,12 @@ from scarlet_tf.export import flatbuffer
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import verify
 from scarlet_tf.export.xnnpack import rewrite_for_xnnpack
+from scarlet_tf.layers import convolution
 from scarlet_tf.layers.split_depthwise import SplitDepthwiseConv2D
 from scarlet_tf.layers.subsample import Subsample
 from scarlet_tf.models.network import build_network
 from scarlet_tf.space import Architecture, SearchSpace, Stage
+from scarlet_tf.training import kernels
 
 SIZE = 12
 
@@ -54,6 +56,17 @@ def test_files_of_split_networks_are_of_one_partition_and_near_the_network(netwo
         assert result["passed"] and result["partitions"] == 1 and result["agreement"] >= agreement
         # Stem and kernel of 5: one each; two kernels of 7: three strips each.
         assert result["operations"]["DEPTHWISE_CONV_2D"] == 2 + 2 * 3
+
+
+def test_files_are_the_same_whether_or_not_training_put_its_kernels_to_use(network, tmp_path):
+    paths = [tmp_path / "with.tflite", tmp_path / "without.tflite"]
+    convolution.use_kernel("tensorflow", "pointwise", kernels.pointwise_conv)
+    export_tflite(network, paths[0])
+    with convolution.without_kernels():
+        export_tflite(network, paths[1])
+    assert flatbuffer.count_operations(paths[0].read_bytes())["FULLY_CONNECTED"] == 1
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert convolution._kernels["tensorflow", "pointwise"] is kernels.pointwise_conv
 
 
 def test_splitting_can_be_left_out(network, tmp_path):
