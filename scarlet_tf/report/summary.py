@@ -117,20 +117,25 @@ def all_checks(results: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list
 def print_benchmark(rows: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
     """One line a file that was timed."""
     table = Table()
-    for heading in ("file", "median", "deviation", "ratio", "per 100 M multiply-adds", "size", "partitions"):
+    for heading in ("file", "ms", "MAD", "ratio", "ms / 100 M", "KiB", "parts"):
         table.add_column(heading, justify="left" if heading == "file" else "right", overflow="fold")
     for row in rows:
         per_100m = row["milliseconds_per_100m"]
         table.add_row(
             row["file"],
-            f"{row['milliseconds']:.4g} ms",
-            f"{row['deviation']:.2g} ms",
+            f"{row['milliseconds']:.4g}",
+            f"{row['deviation']:.2g}",
             f"{row['ratio']:.3f}",
-            "-" if per_100m is None else f"{per_100m:.3g} ms",
-            f"{row['bytes'] / 1024:.1f} KiB",
+            "-" if per_100m is None else f"{per_100m:.3g}",
+            f"{row['bytes'] / 1024:.1f}",
             str(row["partitions"]),
         )
-    (console or PlainConsole()).print(table)
+    console = console or PlainConsole()
+    console.print(table)
+    console.print(
+        "median and median absolute deviation of one image; per 100 M multiply-adds; delegate partitions",
+        highlight=False,
+    )
 
 
 def percent(value: float | None) -> str:
