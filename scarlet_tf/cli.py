@@ -214,7 +214,7 @@ def _add_verify(commands) -> None:
 
 def _add_benchmark(commands) -> None:
     example = "scarlet benchmark runs/digits/export/model_*.tflite"
-    text = "time .tflite files side by side with LiteRT on this host, taking turns"
+    text = "time .tflite files side by side with LiteRT: on this host, taking turns, or on a phone"
     command = _add_command(commands, "benchmark", text, example, _benchmark)
     command.add_argument("files", metavar="FILE", nargs="+", help="a .tflite file; ratios are over the first one")
     command.add_argument("--threads", type=int, default=1, help="of LiteRT (default: 1)")
@@ -222,6 +222,8 @@ def _add_benchmark(commands) -> None:
     command.add_argument(
         "--seconds", type=float, default=0.1, metavar="S", help="that a file runs in each turn (default: 0.1)"
     )
+    command.set_defaults(quantization="none")
+    _add_adb(command)
 
 
 def _add_latency(commands) -> None:
@@ -389,7 +391,8 @@ def _benchmark(arguments: argparse.Namespace) -> None:
     with logs.NativeLines(), contextlib.redirect_stdout(io.StringIO()):
         from scarlet_tf.export.benchmark import benchmark
 
-        rows = benchmark(arguments.files, arguments.threads, arguments.rounds, arguments.seconds)
+        options = arguments.threads, arguments.rounds, arguments.seconds
+        rows = benchmark(arguments.files, *options, phone=_device_runner(arguments))
     _show(arguments, rows, print_benchmark)
 
 

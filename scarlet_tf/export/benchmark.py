@@ -1,4 +1,4 @@
-"""Times .tflite files side by side on this host."""
+"""Times .tflite files side by side, on this host or on a phone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from scarlet_tf.export import flatbuffer
+from scarlet_tf.export.adb import AdbRunner
 from scarlet_tf.export.quiet import quiet
 from scarlet_tf.export.tflite import describe_tflite
 from scarlet_tf.export.timing import ROUNDS, SECONDS_PER_ROUND, new_interpreter, time_interpreters
@@ -14,35 +14,67 @@ from scarlet_tf.progress import progress_bar
 
 
 def benchmark(
-    files: Sequence, threads: int = 1, rounds: int = ROUNDS, seconds_per_round: float = SECONDS_PER_ROUND
+    files: Sequence,
+    threads: int = 1,
+    rounds: int = ROUNDS,
+    seconds_per_round: float = SECONDS_PER_ROUND,
+    phone: AdbRunner | None = None,
 ) -> list[dict[str, Any]]:
     """One row a file, in plain JSON types.
 
     file, bytes, milliseconds (median of all runs of one image), deviation (median absolute deviation, ms), runs, ratio
     (to the first file: the median of the rounds' ratios), multiply_adds and milliseconds_per_100m (None where the file's
-    metadata do not state its multiply-adds), partitions. The files take turns, `rounds` times `seconds_per_round` each.
-    InputError when a file is missing, torn or not runnable.
+    metadata do not state its multiply-adds), partitions on this host. On this host the files take turns, `rounds` times
+    `seconds_per_round` each. A `phone` runs one after another, with its own number of threads; the ratio is then that of
+    the times, and the deviation what benchmark_model states. InputError when a file is missing, torn or not runnable.
     """
     paths = [pathlib.Path(file) for file in files]
     descriptions = [describe_tflite(path) for path in paths]
-    with quiet():
-        interpreters = [new_interpreter(path.read_bytes(), threads) for path in paths]
-    with progress_bar("benchmark", rounds * len(paths)) as bar:
-        timings = time_interpreters(interpreters, rounds, seconds_per_round, bar.advance)
+    if phone is None:
+        figures = _on_this_host(paths, threads, rounds, seconds_per_round)
+    else:
+        figures = _on_phone(paths, phone)
     rows = []
-    for path, description, interpreter, timing in zip(paths, descriptions, interpreters, timings, strict=True):
+    for path, description, measured in zip(paths, descriptions, figures, strict=True):
         multiply_adds = (description["metadata"] or {}).get("multiply_adds")
+        per_100m = 1e8 * measured["milliseconds"] / multiply_adds if multiply_adds else None
         rows.append(
             {
                 "file": str(path),
                 "bytes": description["bytes"],
-                "milliseconds": timing.milliseconds,
-                "deviation": timing.deviation,
-                "runs": timing.num_runs,
-                "ratio": timing.ratio(timings[0]),
+                **measured,
                 "multiply_adds": multiply_adds,
-                "milliseconds_per_100m": 1e8 * timing.milliseconds / multiply_adds if multiply_adds else None,
-                "partitions": flatbuffer.count_partitions(interpreter),
+                "milliseconds_per_100m": per_100m,
+                "partitions": description["partitions"],
             }
         )
     return rows
+
+
+def _on_this_host(paths: Sequence[pathlib.Path], threads: int, rounds: int, seconds: float) -> list[dict]:
+    with quiet():
+        interpreters = [new_interpreter(path.read_bytes(), threads) for path in paths]
+    with progress_bar("benchmark", rounds * len(paths)) as bar:
+        timings = time_interpreters(interpreters, rounds, seconds, bar.advance)
+    return [
+        {
+            "milliseconds": timing.milliseconds,
+            "deviation": timing.deviation,
+            "runs": timing.num_runs,
+            "ratio": timing.ratio(timings[0]),
+        }
+        for timing in timings
+    ]
+
+
+def _on_phone(paths: Sequence[pathlib.Path], phone: AdbRunner) -> list[dict]:
+    found = phone.measure_files(paths)
+    return [
+        {
+            "milliseconds": each.milliseconds,
+            "deviation": each.deviation,
+            "runs": each.num_runs,
+            "ratio": each.milliseconds / found[0].milliseconds,
+        }
+        for each in found
+    ]

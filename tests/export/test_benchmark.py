@@ -1,9 +1,12 @@
 """Benchmark: what is stated of each file, and which files are refused."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.benchmark import benchmark
+from scarlet_tf.export.runners import Measurement
 
 
 def test_each_file_has_its_figures_and_its_ratio_to_the_first(float_file, int8_file, model):
@@ -19,3 +22,11 @@ def test_a_file_that_is_none_is_refused_before_anything_is_timed(float_file, tmp
         benchmark([float_file, tmp_path / "missing.tflite"])
     with pytest.raises(InputError, match="threads: expected an integer >= 1, got 0"):
         benchmark([float_file], threads=0)
+
+
+def test_a_phone_times_the_same_files(float_file, int8_file):
+    """A stand-in for the runner, whose own tests are with those of adb."""
+    phone = SimpleNamespace(measure_files=lambda paths: [Measurement(4.0, 0.5, 20), Measurement(3.0, 0.25, 30)])
+    first, second = benchmark([float_file, int8_file], phone=phone)
+    assert (second["milliseconds"], second["deviation"], second["runs"], second["ratio"]) == (3.0, 0.25, 30, 0.75)
+    assert first["bytes"] == float_file.stat().st_size and first["ratio"] == 1
