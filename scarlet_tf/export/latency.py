@@ -18,8 +18,9 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.export.quantization import convert
 from scarlet_tf.export.quiet import quiet
 from scarlet_tf.files import read_json, write_json
+from scarlet_tf.layers import primitives
 from scarlet_tf.metric_table import MetricTable, parts
-from scarlet_tf.models.network import connect_block, connect_stem, connect_tail
+from scarlet_tf.models.builder import connect_block, connect_stem, connect_tail
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.space import SearchSpace
 from scarlet_tf.spec import NetworkSpec
@@ -131,10 +132,10 @@ def _part(space: SearchSpace, about, size: tuple[int, int], num_classes: int | N
     if about == "stem":
         spec = NetworkSpec((*size, 3), num_classes, stem, space.stem_stride, first, (), tail)
         image = keras.Input((*size, 3))
-        return keras.Model(image, connect_stem(spec, image, seed=0))
+        return keras.Model(image, connect_stem(spec, image, primitives, seed=0))
     if isinstance(about, int):
         spec = NetworkSpec((*size, 3), num_classes, stem, 1, about, (), tail)
         features = keras.Input((*size, about))
-        return keras.Model(features, connect_tail(spec, features, seed=0))
+        return keras.Model(features, connect_tail(spec, features, primitives, seed=0))
     features = keras.Input((*size, about.in_channels))
-    return keras.Model(features, connect_block(about, features, seed=0))
+    return keras.Model(features, connect_block(about, features, primitives, seed=0))

@@ -75,13 +75,19 @@ def export_tflite(
             float_operations,
             float_ends,
         )
+    return write_tflite(path, content, metadata)
+
+
+def write_tflite(path, content: bytes, metadata: Mapping) -> dict:
+    """Writes a converted graph to `path` with its ends named and its metadata inside, and the sidecars; describes it."""
+    path = pathlib.Path(path)
     embedded = {METADATA_NAME: json.dumps(metadata, allow_nan=False).encode()}
     content = flatbuffer.rewrite(content, INPUT_NAME, metadata["output"]["name"], embedded)
     with atomic_writer(path) as file:
         file.write(content)
     write_sidecars(path, metadata)
     description = describe_tflite(path)
-    if description["partitions"] > 1 and quantization in ("none", "float16", "int8"):
+    if description["partitions"] > 1 and metadata["quantization"] != "dynamic":
         logger.warning("%s: falls into %d partitions and may be slow", path, description["partitions"])
     return description
 

@@ -11,7 +11,7 @@ import keras
 from scarlet_tf.errors import InputError
 from scarlet_tf.layers.batch_norm import BatchNormalization
 from scarlet_tf.layers.convolution import Conv2D, DepthwiseConv2D
-from scarlet_tf.layers.initialization import classifier_initializer, conv_initializer
+from scarlet_tf.layers.initialization import classifier_initializer, conv_initializer, derived_seed
 
 DATA_FORMAT = "channels_last"  # whatever Keras' configuration says: shapes here are [B, H, W, C]
 BN_EPSILON = 1e-5
@@ -89,6 +89,21 @@ def activation(kind: str, name: str, dtype=None):
     if kind == "relu":
         return keras.layers.ReLU(dtype=dtype, name=name)
     raise InputError(f"activation: expected hard_swish, relu6 or relu, got {kind!r}")
+
+
+def add(name: str):
+    """The sum of two tensors: the shortcut."""
+    return keras.layers.Add(name=name)
+
+
+def multiply(name: str):
+    """The product of a tensor and its gate."""
+    return keras.layers.Multiply(name=name)
+
+
+def dropout(rate: float, name: str, seed: int | None):
+    """Dropout, whose draws follow from `seed` and the name."""
+    return keras.layers.Dropout(rate, seed=derived_seed(seed, name), name=name)
 
 
 def classifier(num_classes: int, in_channels: int, name: str, seed: int | None, activation=None, dtype=None):

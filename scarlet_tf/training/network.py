@@ -177,7 +177,7 @@ def retrain(
         history = train(run)
     optimizer.finalize_variable_values(model.trainable_variables)  # the averaged weights
     sync()
-    _recalibrate(twin, data, config)
+    recalibrate_network(twin, data, config)
     figures = evaluate(twin, validation.batches(config.batch_size), forward)
     if run_dir is not None and is_chief(strategy):
         save_model(twin, f"{run_dir}/retrain/model.keras")
@@ -249,8 +249,11 @@ def _optimizer(config: RetrainConfig, steps_per_epoch: int):
     return keras.optimizers.RMSprop(schedule, rho=0.9, momentum=float(config.momentum), epsilon=1e-3, **ema)
 
 
-def _recalibrate(model, data, config: RetrainConfig) -> None:
-    """Measures BN statistics for the weights as they are, on images without strong distortions."""
+def recalibrate_network(model: keras.Model, data, config) -> None:
+    """Measures BN statistics for the weights as they are, on images without strong distortions.
+
+    `config`: of the training; `recalibration_batches`, `batch_size`, `seed` and `epochs` of it are used.
+    """
     if not config.recalibration_batches:
         return
     forward = tf.function(lambda images: model(images, training=True), reduce_retracing=True)

@@ -1,0 +1,139 @@
+"""The layers of `scarlet_tf.layers.primitives` in tf_keras, for the builder; same names, same arithmetic.
+
+Activations are layers of their own, where tfmot can see them. Initial values do not matter: weights come from Keras 3.
+Only the worker process imports this module.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+import tf_keras
+
+BN_EPSILON = 1e-5
+BN_MOMENTUM = 0.9
+
+
+@tf_keras.utils.register_keras_serializable("scarlet_tf")
+class HardSwish(tf_keras.layers.Layer):
+    """x * relu6(x + 3) / 6, written so that the converter makes HARD_SWISH of it."""
+
+    def call(self, inputs):
+        return inputs * tf.nn.relu6(inputs + 3.0) * (1.0 / 6.0)
+
+
+@tf_keras.utils.register_keras_serializable("scarlet_tf")
+class ShiftedReLU6(tf_keras.layers.Layer):
+    """relu6(x + 3): six times the hard sigmoid."""
+
+    def call(self, inputs):
+        return tf.nn.relu6(inputs + 3.0)
+
+
+@tf_keras.utils.register_keras_serializable("scarlet_tf")
+class Sixth(tf_keras.layers.Layer):
+    """x / 6."""
+
+    def call(self, inputs):
+        return inputs * (1.0 / 6.0)
+
+
+@tf_keras.utils.register_keras_serializable("scarlet_tf")
+class Subsample(tf_keras.layers.Layer):
+    """Every `stride`-th pixel of [B, H, W, C], the first one included."""
+
+    def __init__(self, stride: int, **kwargs):
+        super().__init__(**kwargs)
+        self.stride = stride
+
+    def call(self, inputs):
+        return inputs[:, :: self.stride, :: self.stride, :]
+
+    def get_config(self):
+        return {**super().get_config(), "stride": self.stride}
+
+
+@tf_keras.utils.register_keras_serializable("scarlet_tf")
+class PadChannels(tf_keras.layers.Layer):
+    """`extra` channels of zeros behind those of [B, H, W, C]."""
+
+    def __init__(self, extra: int, **kwargs):
+        super().__init__(**kwargs)
+        self.extra = extra
+
+    def call(self, inputs):
+        return tf.pad(inputs, [[0, 0], [0, 0], [0, 0], [0, self.extra]])
+
+    def get_config(self):
+        return {**super().get_config(), "extra": self.extra}
+
+
+def conv(out_channels, kernel_size, name, seed, stride=1):
+    del seed
+    padding = "same" if stride == 1 else "valid"
+    return tf_keras.layers.Conv2D(out_channels, kernel_size, stride, padding, use_bias=False, name=name)
+
+
+def depthwise_conv(channels, kernel_size, name, seed, stride=1):
+    del channels, seed
+    padding = "same" if stride == 1 else "valid"
+    return tf_keras.layers.DepthwiseConv2D(kernel_size, stride, padding, use_bias=False, name=name)
+
+
+def gate_conv(out_channels, kind, name, seed):
+    del seed
+    layers = [tf_keras.layers.Conv2D(out_channels, 1, name=name)]
+    if kind == "hard_sigmoid":
+        layers += [ShiftedReLU6(name=f"{name}_clip"), Sixth(name=f"{name}_gate")]
+    else:
+        layers.append(activation(kind, f"{name}_act"))
+    return lambda x: _chain(layers, x)
+
+
+def classifier(num_classes, in_channels, name, seed, activation=None, dtype=None):
+    del in_channels, seed
+    return tf_keras.layers.Dense(num_classes, activation=activation, dtype=dtype, name=name)
+
+
+def symmetric_padding(kernel_size, name):
+    return tf_keras.layers.ZeroPadding2D(kernel_size // 2, name=name)
+
+
+def mean_pool(name, keepdims=False):
+    return tf_keras.layers.GlobalAveragePooling2D(keepdims=keepdims, name=name)
+
+
+def batch_norm(name):
+    return tf_keras.layers.BatchNormalization(momentum=BN_MOMENTUM, epsilon=BN_EPSILON, name=name)
+
+
+def activation(kind, name):
+    if kind == "hard_swish":
+        return HardSwish(name=name)
+    return tf_keras.layers.ReLU(6.0 if kind == "relu6" else None, name=name)
+
+
+def add(name):
+    return tf_keras.layers.Add(name=name)
+
+
+def multiply(name):
+    return tf_keras.layers.Multiply(name=name)
+
+
+def dropout(rate, name, seed):
+    del seed
+    return tf_keras.layers.Dropout(rate, name=name)
+
+
+def subsample(x, stride):
+    return x if stride == 1 else Subsample(stride)(x)
+
+
+def pad_channels(x, extra):
+    return x if extra == 0 else PadChannels(extra)(x)
+
+
+def _chain(layers, x):
+    for layer in layers:
+        x = layer(x)
+    return x
