@@ -19,7 +19,6 @@ class QuantizationAwareConfig:
     batch_size, label_smoothing: as in `retrain`.
     range_batches: training batches from which each of three rounds takes the activations' ranges, before the first epoch.
     int8_ends: int8 input and output instead of float32.
-    seed: of the order of the images.
     """
 
     epochs: int = 3
@@ -28,13 +27,12 @@ class QuantizationAwareConfig:
     label_smoothing: float = 0.1
     range_batches: int = 20
     int8_ends: bool = False
-    seed: int = 0
 
     __pydantic_config__: ClassVar[dict] = _FORBID_EXTRA
 
     def __post_init__(self):
         section = "optimization.quantization_aware"
-        check_ranges(section, self, at_least_1=("batch_size", "range_batches"), whole=("epochs", "seed"))
+        check_ranges(section, self, at_least_1=("batch_size", "range_batches"), whole=("epochs",))
         check_ranges(section, self, positive=("learning_rate",), below_1=("label_smoothing",))
 
 
@@ -49,7 +47,6 @@ class PruningConfig:
     batch_size, label_smoothing: as in `retrain`.
     recalibration_batches: training batches from which BN statistics are measured anew at the end, 0 for none.
     int8: export the pruned network in int8, too, by calibration.
-    seed: of the order of the images.
     """
 
     sparsity: float = 0.5
@@ -60,13 +57,12 @@ class PruningConfig:
     label_smoothing: float = 0.1
     recalibration_batches: int = 20
     int8: bool = False
-    seed: int = 0
 
     __pydantic_config__: ClassVar[dict] = _FORBID_EXTRA
 
     def __post_init__(self):
         section = "optimization.pruning"
-        check_ranges(section, self, at_least_1=("epochs", "batch_size"), whole=("recalibration_batches", "seed"))
+        check_ranges(section, self, at_least_1=("epochs", "batch_size"), whole=("recalibration_batches",))
         check_ranges(section, self, positive=("sparsity", "ramp", "learning_rate"), share=("ramp",))
         check_ranges(section, self, below_1=("sparsity", "label_smoothing"))
 
@@ -77,14 +73,17 @@ class OptimizationConfig:
 
     quantization_aware: false, true for the defaults, or its settings; gives model_int8_qat.tflite.
     pruning: false, true for the defaults, or its settings; gives model_pruned.tflite.
+    seed: of the order and the augmentation of the images.
     """
 
     quantization_aware: QuantizationAwareConfig | bool = False
     pruning: PruningConfig | bool = False
+    seed: int = 0
 
     __pydantic_config__: ClassVar[dict] = _FORBID_EXTRA
 
     def __post_init__(self):
+        check_ranges("optimization", self, whole=("seed",))
         for name, settings in (("quantization_aware", QuantizationAwareConfig), ("pruning", PruningConfig)):
             if getattr(self, name) is True:
                 object.__setattr__(self, name, settings())

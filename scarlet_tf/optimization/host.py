@@ -75,13 +75,13 @@ def worker(task: str, model: Network, settings: Mapping, identity: Mapping, chec
             yield Worker(process, log)
 
 
-def train(worker: Worker, split, config, name: str) -> list[dict]:
+def train(worker: Worker, split, config, seed: int, name: str) -> list[dict]:
     """Trains the epochs that are not done yet; returns the figures of all epochs."""
     steps = split.steps_per_epoch(config.batch_size)
     history = worker.call("restore")["history"]
     with progress_bar(name, config.epochs * steps, len(history) * steps) as bar:
         for epoch in range(len(history), config.epochs):
-            for images, labels in training_batches(split, config.batch_size, config.seed, epoch, 0, (0, 1)):
+            for images, labels in training_batches(split, config.batch_size, seed, epoch, 0, (0, 1)):
                 bar.advance(**worker.call("step", images.numpy(), labels.numpy()))
             history.append(worker.call("end_epoch"))
             logger.info("%s epoch %d/%d %s", name, epoch + 1, config.epochs, _in_words(history[-1]))

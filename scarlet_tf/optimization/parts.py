@@ -9,8 +9,7 @@ from __future__ import annotations
 import tensorflow as tf
 import tf_keras
 
-BN_EPSILON = 1e-5
-BN_MOMENTUM = 0.9
+from scarlet_tf.layers.primitives import BN_EPSILON, BN_MOMENTUM
 
 
 @tf_keras.utils.register_keras_serializable("scarlet_tf")
@@ -68,18 +67,21 @@ class PadChannels(tf_keras.layers.Layer):
 
 
 def conv(out_channels, kernel_size, name, seed, stride=1):
+    """A convolution without bias."""
     del seed
     padding = "same" if stride == 1 else "valid"
     return tf_keras.layers.Conv2D(out_channels, kernel_size, stride, padding, use_bias=False, name=name)
 
 
 def depthwise_conv(channels, kernel_size, name, seed, stride=1):
+    """A depthwise convolution without bias."""
     del channels, seed
     padding = "same" if stride == 1 else "valid"
     return tf_keras.layers.DepthwiseConv2D(kernel_size, stride, padding, use_bias=False, name=name)
 
 
 def gate_conv(out_channels, kind, name, seed):
+    """One of the two 1x1 convolutions of squeeze-and-excitation, and its activation as further layers."""
     del seed
     layers = [tf_keras.layers.Conv2D(out_channels, 1, name=name)]
     if kind == "hard_sigmoid":
@@ -90,46 +92,56 @@ def gate_conv(out_channels, kind, name, seed):
 
 
 def classifier(num_classes, in_channels, name, seed, activation=None, dtype=None):
+    """The dense layer at the end."""
     del in_channels, seed
     return tf_keras.layers.Dense(num_classes, activation=activation, dtype=dtype, name=name)
 
 
 def symmetric_padding(kernel_size, name):
+    """Zeros on all four sides, k // 2 wide."""
     return tf_keras.layers.ZeroPadding2D(kernel_size // 2, name=name)
 
 
 def mean_pool(name, keepdims=False):
+    """The mean over height and width."""
     return tf_keras.layers.GlobalAveragePooling2D(keepdims=keepdims, name=name)
 
 
 def batch_norm(name):
+    """Batch normalisation over the channels."""
     return tf_keras.layers.BatchNormalization(momentum=BN_MOMENTUM, epsilon=BN_EPSILON, name=name)
 
 
 def activation(kind, name):
+    """`hard_swish`, `relu6` or `relu`."""
     if kind == "hard_swish":
         return HardSwish(name=name)
     return tf_keras.layers.ReLU(6.0 if kind == "relu6" else None, name=name)
 
 
 def add(name):
+    """The sum of two tensors."""
     return tf_keras.layers.Add(name=name)
 
 
 def multiply(name):
+    """The product of a tensor and its gate."""
     return tf_keras.layers.Multiply(name=name)
 
 
 def dropout(rate, name, seed):
+    """Dropout; the process' seed decides its draws."""
     del seed
     return tf_keras.layers.Dropout(rate, name=name)
 
 
 def subsample(x, stride):
+    """Every `stride`-th pixel."""
     return x if stride == 1 else Subsample(stride)(x)
 
 
 def pad_channels(x, extra):
+    """`extra` channels of zeros behind the others."""
     return x if extra == 0 else PadChannels(extra)(x)
 
 

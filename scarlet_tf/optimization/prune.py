@@ -16,7 +16,7 @@ from scarlet_tf.training.settings import from_mapping
 
 
 def prune(
-    model: Network, train_data, config: PruningConfig | dict | None = None, run_dir=None
+    model: Network, train_data, config: PruningConfig | dict | None = None, run_dir=None, seed: int = 0
 ) -> tuple[Network, dict]:
     """A pruned copy of `model` in Keras 3, and figures; `model` itself stays as it is.
 
@@ -25,6 +25,7 @@ def prune(
         train_data: a Split, a batched tf.data.Dataset or (images, labels), normalised.
         config: a PruningConfig or its fields.
         run_dir: checkpoints go to `<run_dir>/optimize/pruning`; called again, training continues with the epoch it was in.
+        seed: of the order and the augmentation of the images.
 
     Figures: {"history", "sparsity": share of zeros among all weights, "layers": the same by pruned layer}. InputError for
     bad input, and where the extra `optimization` is not installed.
@@ -33,16 +34,17 @@ def prune(
     split = as_split(train_data, model.output_shape[-1])
     check_trainable(model, split, config.batch_size, "optimization.pruning")
     total = config.epochs * split.steps_per_epoch(config.batch_size)
-    settings = {**dataclasses.asdict(config), "total_steps": total, "ramp_steps": max(1, round(config.ramp * total))}
+    ramp = max(1, round(config.ramp * total))
+    settings = {**dataclasses.asdict(config), "seed": seed, "total_steps": total, "ramp_steps": ramp}
     identity = {key: value for key, value in settings.items() if key not in ("int8", "recalibration_batches")}
     checkpoints = None if run_dir is None else pathlib.Path(run_dir) / "optimize" / "pruning"
     with worker("pruning", model, settings, identity, checkpoints) as process:
-        history = train(process, split, config, "pruning")
+        history = train(process, split, config, seed, "pruning")
         with np.load(process.call("write")["path"]) as archive:
             arrays = dict(archive)
     pruned = Network(model.spec, name=f"{model.name}_pruned")
     set_arrays(pruned, arrays)
-    recalibrate_network(pruned, split, config)
+    recalibrate_network(pruned, split, config.batch_size, config.recalibration_batches, seed, config.epochs)
     return pruned, {"history": history, **sparsity(pruned)}
 
 

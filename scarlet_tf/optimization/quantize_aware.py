@@ -30,6 +30,7 @@ def quantize_aware(
     path,
     config: QuantizationAwareConfig | dict | None = None,
     run_dir=None,
+    seed: int = 0,
     labels: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
     *,
@@ -45,6 +46,7 @@ def quantize_aware(
         config: a QuantizationAwareConfig or its fields.
         run_dir: checkpoints go to `<run_dir>/optimize/quantization_aware`; called again, training continues with the epoch
             it was in.
+        seed: of the order and the augmentation of the images.
 
     Hard-swish is trained and run in float between int8 tensors; see export.quantization. Returns `describe_tflite(path)`
     with "history", the figures of each epoch. InputError for bad input, and where the extra `optimization` is not installed.
@@ -55,23 +57,24 @@ def quantize_aware(
     metadata = build_metadata(model, "int8_qat", labels, preprocessing, architecture, provenance)
     settings = {
         **dataclasses.asdict(config),
+        "seed": seed,
         "total_steps": config.epochs * split.steps_per_epoch(config.batch_size),
     }
     checkpoints = None if run_dir is None else pathlib.Path(run_dir) / "optimize" / "quantization_aware"
     identity = {key: value for key, value in settings.items() if key != "int8_ends"}
     with worker("quantization_aware", model, settings, identity, checkpoints) as process:
         if not process.call("restore")["history"]:
-            _measure_ranges(process, split, config)
-        history = train(process, split, config, "quantization-aware training")
+            _measure_ranges(process, split, config, seed)
+        history = train(process, split, config, seed, "quantization-aware training")
         content = pathlib.Path(process.call("write")["path"]).read_bytes()
     content = in_float(content, FLOAT_OPERATIONS)
     return {**write_tflite(path, content, metadata), "history": history}
 
 
-def _measure_ranges(process: Worker, split, config: QuantizationAwareConfig) -> None:
+def _measure_ranges(process: Worker, split, config: QuantizationAwareConfig, seed: int) -> None:
     logger.info("measuring the ranges of activations")
     for epoch in range(ROUNDS):
-        batches = training_batches(split, config.batch_size, config.seed, epoch, 0, (0, 1))
+        batches = training_batches(split, config.batch_size, seed, epoch, 0, (0, 1))
         for images, _ in itertools.islice(batches, config.range_batches):
             process.call("measure", images.numpy())
         process.call("end_round")

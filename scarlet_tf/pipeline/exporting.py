@@ -12,7 +12,7 @@ from scarlet_tf.export.folding import fold
 from scarlet_tf.export.saved_model import export_saved_model
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import verify
-from scarlet_tf.files import read_json
+from scarlet_tf.files import atomic_writer, read_json
 from scarlet_tf.pipeline.picking import folding_limit
 from scarlet_tf.pipeline.run import Run, dataset_figures, plain
 from scarlet_tf.space import Architecture
@@ -23,19 +23,12 @@ logger = logging.getLogger("scarlet_tf")
 def export(run: Run) -> None:
     """Writes `<run>/export`; certificate.json comes last and marks the stage as done."""
     retrained = read_json(run.retrain_result)
-    architecture = Architecture.from_dict(retrained["architecture"], run.config.space)
     folded, rows = fold(run.network, folding_limit(run))
-    origin = {"run": run.config.name, "init": retrained["init"], "dataset": run.data.fingerprint}
-    about = {
-        "labels": run.data.class_names,
-        "preprocessing": run.data.preprocessing,
-        "architecture": architecture,
-        "provenance": origin,
-    }
-    files = [*_write_tflite(run, folded, about), *_write_saved_model(run, folded, about)]
+    about = file_metadata(run)
+    files = [*_write_tflite(run, folded, about), *_write_optimized(run, about), *_write_saved_model(run, folded, about)]
     write_certificate(
         run.certificate,
-        architecture=architecture,
+        architecture=about["architecture"],
         cost=count_spec(folded.spec),
         files={path: verification(run, path) for path in files},
         seeds=_seeds(run),
@@ -44,8 +37,20 @@ def export(run: Run) -> None:
             "init": retrained["init"],
             "test": retrained["test"],
             "folding": retrained["folding"] + [plain(row.to_dict()) for row in rows],
+            **({"optimization": read_json(run.optimize_result)} if run.config.optimization.is_wanted else {}),
         },
     )
+
+
+def file_metadata(run: Run) -> dict[str, Any]:
+    """What exported files say about the network and its images."""
+    retrained = read_json(run.retrain_result)
+    return {
+        "labels": run.data.class_names,
+        "preprocessing": run.data.preprocessing,
+        "architecture": Architecture.from_dict(retrained["architecture"], run.config.space),
+        "provenance": {"run": run.config.name, "init": retrained["init"], "dataset": run.data.fingerprint},
+    }
 
 
 def _write_tflite(run: Run, model, about: dict) -> list[pathlib.Path]:
@@ -66,6 +71,27 @@ def _write_tflite(run: Run, model, about: dict) -> list[pathlib.Path]:
     return paths
 
 
+def _write_optimized(run: Run, about: dict) -> list[pathlib.Path]:
+    """What the optimize stage made: the file of quantisation-aware training as it is, the pruned network converted."""
+    wanted, paths = run.config.optimization, []
+    if wanted.quantization_aware:
+        for source in (run.quantized_file, run.quantized_file.with_suffix(".json")):
+            with atomic_writer(run.export_folder / source.name) as file:
+                file.write(source.read_bytes())
+        paths.append(run.export_folder / run.quantized_file.name)
+    if wanted.pruning:
+        for name, quantization in {"model_pruned": "none", "model_pruned_int8": "int8"}.items():
+            if quantization == "int8" and not wanted.pruning.int8:
+                continue
+            paths.append(run.export_folder / f"{name}.tflite")
+            logger.info("writing %s", paths[-1])
+            images = run.config.export.calibration_examples
+            export_tflite(
+                run.pruned_network, paths[-1], quantization, run.data.train, num_calibration_images=images, **about
+            )
+    return paths
+
+
 def _write_saved_model(run: Run, model, about: dict) -> list[pathlib.Path]:
     if not run.config.export.saved_model:
         return []
@@ -78,11 +104,13 @@ def _write_saved_model(run: Run, model, about: dict) -> list[pathlib.Path]:
 def verification(run: Run, path: pathlib.Path) -> dict[str, Any]:
     """How far a file's answers are from those of the retrained network, on test images.
 
-    The network is the one before folding, so that the comparison covers folding and conversion together.
+    The network is the one before folding, so that the comparison covers folding and conversion together. Files of the
+    pruned network are compared with that.
     """
+    network = run.pruned_network if path.name.startswith(run.pruned_file.stem) else run.network
     logger.info("verifying %s", path)
     wanted = min(run.config.export.verification_examples, run.data.test.num_examples)
-    return plain(verify(path, run.network, run.data.test.take(wanted)))
+    return plain(verify(path, network, run.data.test.take(wanted)))
 
 
 def _seeds(run: Run) -> dict[str, int]:

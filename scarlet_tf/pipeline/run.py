@@ -18,6 +18,7 @@ from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.optimization.extra import check_extra
 from scarlet_tf.search.objectives import check_known, figures_and_goals
 from scarlet_tf.search.picks import check_picks_of
 from scarlet_tf.training.distillation import load_teacher
@@ -44,6 +45,10 @@ class Run:
         self.front = self.folder / "pareto.json"
         self.network_file = self.folder / "retrain" / "model.keras"
         self.retrain_result = self.folder / "retrain" / "result.json"
+        self.optimize_folder = self.folder / "optimize"
+        self.optimize_result = self.optimize_folder / "result.json"
+        self.quantized_file = self.optimize_folder / "model_int8_qat.tflite"
+        self.pruned_file = self.optimize_folder / "model_pruned.keras"
         self.export_folder = self.folder / "export"
         self.certificate = self.export_folder / "certificate.json"
         self.timing = self.folder / "timing.json"
@@ -93,13 +98,21 @@ class Run:
     @functools.cached_property
     def network(self) -> keras.Model:
         """The retrained network."""
-        try:
-            return keras.saving.load_model(self.network_file, compile=False)
-        except Exception as error:  # whatever Keras, ZIP and HDF5 make of a missing or torn file
-            raise InputError(
-                f"{self.network_file}: missing or torn; remove {self.retrain_result} and start again:"
-                " the network comes back from its last checkpoint"
-            ) from error
+        return _load_network(self.network_file, self.retrain_result)
+
+    @functools.cached_property
+    def pruned_network(self) -> keras.Model:
+        """The folded network after pruning."""
+        return _load_network(self.pruned_file, self.optimize_result)
+
+
+def _load_network(path: pathlib.Path, mark: pathlib.Path) -> keras.Model:
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:  # whatever Keras, ZIP and HDF5 make of a missing or torn file
+        raise InputError(
+            f"{path}: missing or torn; remove {mark} and start again: the network comes back from its last checkpoint"
+        ) from error
 
 
 def open_run(config: Config, folder, strategy=None, max_hours: float | None = None) -> Run:
@@ -139,12 +152,16 @@ def _check_later_stages(run: Run) -> None:
         raise InputError(f"retrain.pick: expected best or one of search.picks, {', '.join(names)}, got {pick!r}")
     if run.config.retrain.teacher is not None:
         load_teacher(run.config.retrain.teacher, run.input_shape, run.data.num_classes)
+    wanted = run.config.optimization
+    if wanted.is_wanted:
+        check_extra()
+    sections = {"supernet": run.config.supernet, "retrain": run.config.retrain}
+    sections |= {"optimization.quantization_aware": wanted.quantization_aware, "optimization.pruning": wanted.pruning}
     available = run.data.train.num_examples
-    for section in ("supernet", "retrain"):
-        batch_size = getattr(run.config, section).batch_size
-        if batch_size > available:
+    for section, settings in sections.items():
+        if settings and settings.batch_size > available:
             raise InputError(
-                f"{section}.batch_size: expected at most the {available} training images, got {batch_size}"
+                f"{section}.batch_size: expected at most the {available} training images, got {settings.batch_size}"
             )
 
 
