@@ -80,14 +80,17 @@ def _write_optimized(run: Run, about: dict) -> list[pathlib.Path]:
                 file.write(source.read_bytes())
         paths.append(run.export_folder / run.quantized_file.name)
     if wanted.pruning:
-        for name, quantization in {"model_pruned": "none", "model_pruned_int8": "int8"}.items():
-            if quantization == "int8" and not wanted.pruning.int8:
-                continue
+        variants = {"model_pruned": "none"} | ({"model_pruned_int8": "int8"} if wanted.pruning.int8 else {})
+        for name, quantization in variants.items():
             paths.append(run.export_folder / f"{name}.tflite")
             logger.info("writing %s", paths[-1])
-            images = run.config.export.calibration_examples
             export_tflite(
-                run.pruned_network, paths[-1], quantization, run.data.train, num_calibration_images=images, **about
+                run.pruned_network,
+                paths[-1],
+                quantization=quantization,
+                representative_data=run.data.train if quantization == "int8" else None,
+                num_calibration_images=run.config.export.calibration_examples,
+                **about,
             )
     return paths
 

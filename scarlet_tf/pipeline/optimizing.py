@@ -7,7 +7,6 @@ import logging
 import shutil
 from typing import Any
 
-from scarlet_tf.errors import InputError
 from scarlet_tf.export.folding import fold
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.optimization.prune import prune
@@ -23,10 +22,6 @@ logger = logging.getLogger("scarlet_tf")
 def optimize(run: Run) -> None:
     """Writes `<run>/optimize`; result.json comes last and marks the stage as done. What was exported before is void."""
     wanted = run.config.optimization
-    if not wanted.is_wanted:
-        raise InputError(
-            "optimization: nothing is switched on; set optimization.quantization_aware or optimization.pruning to true"
-        )
     run.certificate.unlink(missing_ok=True)
     _begin(run)
     folded, _ = fold(run.network, folding_limit(run))

@@ -60,6 +60,10 @@ def run_stage(name: str, config: Config, folder, config_path="CONFIG", max_hours
     with alone_in(folder) if writes else contextlib.nullcontext():
         check_run_dir(folder, config)
         _check_predecessors(name, Run(config, folder), config_path)
+        if not STAGES[name].is_wanted(Run(config, folder)):
+            raise InputError(
+                f"{name}: nothing to do; set optimization.quantization_aware or optimization.pruning to true"
+            )
         run = open_run(config, folder, strategy, max_hours)
         _do(run, STAGES[name], go_on=True)
         return read_json(STAGES[name].result(run)) if writes else {}
