@@ -21,7 +21,7 @@ from scarlet_tf.models.network import Network, get_arrays
 from scarlet_tf.optimization.extra import check_extra
 from scarlet_tf.optimization.messages import read_message, write_message
 from scarlet_tf.progress import progress_bar
-from scarlet_tf.training.inputs import training_batches
+from scarlet_tf.training.inputs import as_split, training_batches
 
 logger = logging.getLogger("scarlet_tf")
 _TAIL_BYTES = 4000
@@ -52,7 +52,7 @@ class Worker:
 
 
 @contextlib.contextmanager
-def worker(task: str, model: Network, settings: Mapping, identity: Mapping, checkpoints=None) -> Iterator[Worker]:
+def new_worker(task: str, model: Network, settings: Mapping, identity: Mapping, checkpoints=None) -> Iterator[Worker]:
     """A worker for `task` on the network's spec and weights; it ends with the block, and when this process is killed.
 
     identity: what checkpoints must agree with beside the network; checkpoints: their folder, None to keep none.
@@ -84,21 +84,24 @@ def train(worker: Worker, split, config, seed: int, name: str) -> list[dict]:
             for images, labels in training_batches(split, config.batch_size, seed, epoch, 0, (0, 1)):
                 bar.advance(**worker.call("step", images.numpy(), labels.numpy()))
             history.append(worker.call("end_epoch"))
-            logger.info("%s epoch %d/%d %s", name, epoch + 1, config.epochs, _in_words(history[-1]))
+            figures = " ".join(f"{key} {value:.4g}" for key, value in history[-1].items())
+            logger.info("%s epoch %d/%d %s", name, epoch + 1, config.epochs, figures)
     return history
 
 
-def check_trainable(model, split, batch_size: int, section: str) -> None:
-    """InputError unless `model` is a Network that answers logits in float32 and a batch can be had of `split`."""
+def training_split(model, data, batch_size: int, section: str):
+    """`data` as a split; InputError unless `model` is a Network that answers logits in float32 and a batch can be had."""
     if not isinstance(model, Network):
         raise InputError(f"model: expected a Network, such as from fold or retrain, got {type(model).__name__}")
-    image_shape(model)
     if model.spec.num_classes is None or model.spec.classifier_activation is not None:
         raise InputError("model: expected one that answers logits: with a classifier, without an activation")
+    image_shape(model)
+    split = as_split(data, model.spec.num_classes)
     if split.steps_per_epoch(batch_size) < 1:
         raise InputError(
             f"{section}.batch_size: expected at most the {split.num_examples} training images, got {batch_size}"
         )
+    return split
 
 
 @contextlib.contextmanager
@@ -116,7 +119,10 @@ def _process(job: pathlib.Path, stderr) -> Iterator[subprocess.Popen]:
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            with contextlib.suppress(BrokenPipeError):  # of what was not sent any more
+                stream.close()
 
 
 def _crc(arrays: Mapping[str, np.ndarray]) -> int:
@@ -124,7 +130,3 @@ def _crc(arrays: Mapping[str, np.ndarray]) -> int:
     for name in sorted(arrays):
         crc = zlib.crc32(arrays[name].tobytes(), crc)
     return crc
-
-
-def _in_words(figures: Mapping[str, float]) -> str:
-    return " ".join(f"{key} {value:.4g}" for key, value in figures.items())

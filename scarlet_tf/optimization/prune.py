@@ -9,8 +9,7 @@ import numpy as np
 
 from scarlet_tf.models.network import Network, get_arrays, set_arrays
 from scarlet_tf.optimization.config import PruningConfig
-from scarlet_tf.optimization.host import check_trainable, train, worker
-from scarlet_tf.training.inputs import as_split
+from scarlet_tf.optimization.host import new_worker, train, training_split
 from scarlet_tf.training.network import recalibrate_network
 from scarlet_tf.training.settings import from_mapping
 
@@ -31,14 +30,13 @@ def prune(
     bad input, and where the extra `optimization` is not installed.
     """
     config = from_mapping(PruningConfig, config)
-    split = as_split(train_data, model.output_shape[-1])
-    check_trainable(model, split, config.batch_size, "optimization.pruning")
+    split = training_split(model, train_data, config.batch_size, "optimization.pruning")
     total = config.epochs * split.steps_per_epoch(config.batch_size)
     ramp = max(1, round(config.ramp * total))
     settings = {**dataclasses.asdict(config), "seed": seed, "total_steps": total, "ramp_steps": ramp}
     identity = {key: value for key, value in settings.items() if key not in ("int8", "recalibration_batches")}
     checkpoints = None if run_dir is None else pathlib.Path(run_dir) / "optimize" / "pruning"
-    with worker("pruning", model, settings, identity, checkpoints) as process:
+    with new_worker("pruning", model, settings, identity, checkpoints) as process:
         history = train(process, split, config, seed, "pruning")
         with np.load(process.call("write")["path"]) as archive:
             arrays = dict(archive)

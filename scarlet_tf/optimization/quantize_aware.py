@@ -15,8 +15,8 @@ from scarlet_tf.export.quantization import FLOAT_OPERATIONS
 from scarlet_tf.export.tflite import write_tflite
 from scarlet_tf.models.network import Network
 from scarlet_tf.optimization.config import QuantizationAwareConfig
-from scarlet_tf.optimization.host import Worker, check_trainable, train, worker
-from scarlet_tf.training.inputs import as_split, training_batches
+from scarlet_tf.optimization.host import Worker, new_worker, train, training_split
+from scarlet_tf.training.inputs import training_batches
 from scarlet_tf.training.settings import from_mapping
 
 logger = logging.getLogger("scarlet_tf")
@@ -52,8 +52,7 @@ def quantize_aware(
     with "history", the figures of each epoch. InputError for bad input, and where the extra `optimization` is not installed.
     """
     config = from_mapping(QuantizationAwareConfig, config)
-    split = as_split(train_data, model.output_shape[-1])
-    check_trainable(model, split, config.batch_size, "optimization.quantization_aware")
+    split = training_split(model, train_data, config.batch_size, "optimization.quantization_aware")
     metadata = build_metadata(model, "int8_qat", labels, preprocessing, architecture, provenance)
     settings = {
         **dataclasses.asdict(config),
@@ -62,7 +61,7 @@ def quantize_aware(
     }
     checkpoints = None if run_dir is None else pathlib.Path(run_dir) / "optimize" / "quantization_aware"
     identity = {key: value for key, value in settings.items() if key != "int8_ends"}
-    with worker("quantization_aware", model, settings, identity, checkpoints) as process:
+    with new_worker("quantization_aware", model, settings, identity, checkpoints) as process:
         if not process.call("restore")["history"]:
             _measure_ranges(process, split, config, seed)
         history = train(process, split, config, seed, "quantization-aware training")

@@ -39,9 +39,12 @@ def main(job_file: str) -> int:
 
 
 def _commands(job: dict, folder: pathlib.Path) -> dict[str, Callable]:
+    import tf_keras
+
     from scarlet_tf.optimization.tasks import Pruning, QuantizationAware
     from scarlet_tf.optimization.trainer import Trainer
 
+    tf_keras.utils.set_random_seed(job["settings"]["seed"])  # dropout's
     with np.load(folder / "weights.npz") as archive:
         arrays = dict(archive)
     task_type = {"quantization_aware": QuantizationAware, "pruning": Pruning}[job["task"]]
