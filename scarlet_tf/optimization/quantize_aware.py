@@ -40,7 +40,7 @@ def quantize_aware(
     """Writes an int8 `.tflite` file of `model`, trained on with fake quantisation; `model` itself stays as it is.
 
     Args:
-        model: a Network without LETs, from `fold` or `retrain`, that answers logits.
+        model: a Network that answers logits, from `fold` or `retrain`.
         train_data: a Split, a batched tf.data.Dataset or (images, labels), normalised.
         path: the file; its sidecars are those of `export_tflite`, whose other arguments are the same here.
         config: a QuantizationAwareConfig or its fields.

@@ -34,10 +34,12 @@ class PerChannelQuantizer(_quantization.quantizers.LastValueQuantizer):
     """Weights symmetrically in 8 bits, with a range for each output channel.
 
     tfmot's own takes the last axis, which in a depthwise kernel [k, k, C, 1] has one entry: one range for all channels.
+    `axis`: of the output channels, -2 in such a kernel, else -1.
     """
 
-    def __init__(self):
+    def __init__(self, axis: int):
         super().__init__(num_bits=8, per_axis=True, symmetric=True, narrow_range=True)
+        self.axis = axis
 
     def build(self, tensor_shape, name, layer):
         return super().build(self._matrix(tensor_shape), name, layer)
@@ -47,13 +49,11 @@ class PerChannelQuantizer(_quantization.quantizers.LastValueQuantizer):
         return tf.reshape(super().__call__(matrix, training, weights, **kwargs), inputs.shape)
 
     def get_config(self):
-        return {}
+        return {"axis": self.axis}
 
-    @staticmethod
-    def _matrix(shape) -> tuple[int, int]:
+    def _matrix(self, shape) -> tuple[int, int]:
         """[k, k, C, D] as [k * k * C, D], and [k, k, C, 1] as [k * k, C]."""
-        channels = shape[-1] if shape[-1] > 1 else shape[-2]
-        return math.prod(shape) // channels, channels
+        return math.prod(shape) // shape[self.axis], shape[self.axis]
 
 
 @tf_keras.utils.register_keras_serializable("scarlet_tf")
@@ -64,7 +64,8 @@ class LayerQuantization(_quantization.QuantizeConfig):
         self.weight, self.output = weight, output
 
     def get_weights_and_quantizers(self, layer):
-        return [(getattr(layer, self.weight), PerChannelQuantizer())] if self.weight else []
+        axis = -2 if isinstance(layer, tf_keras.layers.DepthwiseConv2D) else -1
+        return [(getattr(layer, self.weight), PerChannelQuantizer(axis))] if self.weight else []
 
     def set_quantize_weights(self, layer, quantize_weights):
         for weight in quantize_weights:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from scarlet_tf.errors import InputError
 from scarlet_tf.training.checkpoints import Checkpoints
 
 
@@ -26,7 +29,7 @@ class Trainer:
         self._optimizer.build(task.model.trainable_variables)
         self._loss = tf_keras.losses.CategoricalCrossentropy(True, settings["label_smoothing"])
         self._step = tf.function(self._train, reduce_retracing=True)
-        self._checkpoints, self._identity = Checkpoints(folder, keep=1), identity
+        self._checkpoints, self._identity = Checkpoints(folder), identity
         self._history: list[dict] = []
         self._begin_epoch()
 
@@ -40,6 +43,8 @@ class Trainer:
         """One update; labels int [B] or shares float [B, num_classes]."""
         targets = labels if labels.ndim == 2 else np.eye(self.task.model.output_shape[-1], dtype=np.float32)[labels]
         loss, accuracy = (float(value) for value in self._step(tf.constant(images), tf.constant(targets)))
+        if not math.isfinite(loss):
+            raise InputError(f"the loss became {loss}: try a smaller learning_rate")
         self._sums += (loss, accuracy, 1)
         return {"loss": loss, "accuracy": accuracy}
 
@@ -48,15 +53,10 @@ class Trainer:
         self.task.end_epoch()
         loss, accuracy = self._sums[:2] / max(1, self._sums[2])
         self._history.append({"loss": float(loss), "accuracy": float(accuracy)})
-        self.save()
+        meta = {"identity": self._identity, "history": self._history}
+        self._checkpoints.save(len(self._history), self._variables(), meta)
         self._begin_epoch()
         return self._history[-1]
-
-    def save(self) -> None:
-        """A checkpoint of the epochs so far."""
-        self._checkpoints.save(
-            len(self._history), self._variables(), {"identity": self._identity, "history": self._history}
-        )
 
     def _train(self, images, targets):
         model = self.task.model
