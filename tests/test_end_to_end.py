@@ -169,7 +169,7 @@ def test_a_finished_run_can_be_optimised(config_file, straight, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=chatty())
     assert done.returncode == 0, done.stderr
     files = {row["file"]: row for row in json.loads(done.stdout)["files"]}
-    assert files["model_int8_qat.tflite"]["partitions"] == 1
+    assert files["model_int8_qat.tflite"]["partitions"] == files["model_float32.tflite"]["partitions"]
     assert abs(files["model_int8_qat.tflite"]["top1"] - files["model_float32.tflite"]["top1"]) <= 0.15
     assert files["model_pruned.tflite"]["max_logit_difference"] < 1e-4  # of the pruned Keras network
     assert "quantization-aware training 10/10" in done.stderr and "pruning 10/10" in done.stderr

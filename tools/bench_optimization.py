@@ -20,7 +20,6 @@ import pathlib
 import tempfile
 
 import keras
-import tensorflow as tf
 
 import scarlet_tf as st
 from scarlet_tf import logs
@@ -28,9 +27,8 @@ from scarlet_tf.config import load_config
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.export.folding import MAX_CONDITION_INT8
-from scarlet_tf.export.quiet import quiet
 from scarlet_tf.export.timing import new_interpreter, time_interpreters
-from scarlet_tf.files import atomic_writer, read_json, write_json
+from scarlet_tf.files import read_json, write_json
 from scarlet_tf.models.network import Network
 from scarlet_tf.space import Stage
 from scarlet_tf.training.inputs import plain
@@ -102,19 +100,8 @@ def make_files(network: Network, data: ImageData, out: pathlib.Path, arguments) 
         if not files[f"{name}_int8"].exists():
             st.export_tflite(pruned, files[f"{name}_int8"], "int8", data.train)
         if not files[f"{name}_sparse_storage"].exists():
-            with atomic_writer(files[f"{name}_sparse_storage"]) as file:
-                file.write(sparse_storage(pruned))
+            st.export_tflite(pruned, files[f"{name}_sparse_storage"], sparse_storage=True)
     return files
-
-
-def sparse_storage(model: keras.Model) -> bytes:
-    """A float32 file whose converter looks for tensors that take less room in the format's sparse storage."""
-    signature = [keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32", name="image")]
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        model.export(folder, format="tf_saved_model", input_signature=signature, verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
-        return converter.convert()
 
 
 def measure(files: dict[str, pathlib.Path], data: ImageData, out: pathlib.Path, rounds: int) -> list[dict]:

@@ -42,6 +42,7 @@ def export_tflite(
     num_calibration_images: int = CALIBRATION_IMAGES,
     float_operations: Iterable[str] = FLOAT_OPERATIONS,
     float_ends: bool = True,
+    sparse_storage: bool = False,
 ) -> dict:
     """Writes `path`, `path` with suffix .json, and labels.txt beside it; returns `describe_tflite(path)`.
 
@@ -53,6 +54,7 @@ def export_tflite(
         num_calibration_images: how many images of `representative_data` are used at most.
         float_operations: for int8: operations that stay in float.
         float_ends: False gives an int8 file int8 input and output.
+        sparse_storage: zeros of a pruned network take no room in the float32 file.
 
     The file's input is called "image", its output "logits". InputError names what does not fit.
     """
@@ -74,6 +76,7 @@ def export_tflite(
             calibration,
             float_operations,
             float_ends,
+            sparse_storage,
         )
     return write_tflite(path, content, metadata)
 

@@ -21,7 +21,7 @@ class QuantizationAwareConfig:
     int8_ends: int8 input and output instead of float32.
     """
 
-    epochs: int = 3
+    epochs: int = 2
     learning_rate: float = 3e-4
     batch_size: int = 128
     label_smoothing: float = 0.1
@@ -46,16 +46,19 @@ class PruningConfig:
     learning_rate: of Adam at the start; it falls to 0 along a cosine.
     batch_size, label_smoothing: as in `retrain`.
     recalibration_batches: training batches from which BN statistics are measured anew at the end, 0 for none.
+    sparse_storage: whether model_pruned.tflite stores no zeros, which makes it smaller before compression; interpreters
+        must know DENSIFY.
     int8: export the pruned network in int8, too, by calibration.
     """
 
     sparsity: float = 0.5
     ramp: float = 0.5
-    epochs: int = 5
+    epochs: int = 3
     learning_rate: float = 1e-3
     batch_size: int = 128
     label_smoothing: float = 0.1
     recalibration_batches: int = 20
+    sparse_storage: bool = False
     int8: bool = False
 
     __pydantic_config__: ClassVar[dict] = _FORBID_EXTRA

@@ -34,7 +34,9 @@ def prune(
     total = config.epochs * split.steps_per_epoch(config.batch_size)
     ramp = max(1, round(config.ramp * total))
     settings = {**dataclasses.asdict(config), "seed": seed, "total_steps": total, "ramp_steps": ramp}
-    identity = {key: value for key, value in settings.items() if key not in ("int8", "recalibration_batches")}
+    identity = {
+        key: value for key, value in settings.items() if key not in ("int8", "sparse_storage", "recalibration_batches")
+    }
     checkpoints = None if run_dir is None else pathlib.Path(run_dir) / "optimize" / "pruning"
     with new_worker("pruning", model, settings, identity, checkpoints) as process:
         history = train(process, split, config, seed, "pruning")

@@ -90,6 +90,7 @@ def _write_optimized(run: Run, about: dict) -> list[pathlib.Path]:
                 quantization=quantization,
                 representative_data=run.data.train if quantization == "int8" else None,
                 num_calibration_images=run.config.export.calibration_examples,
+                sparse_storage=wanted.pruning.sparse_storage and quantization == "none",
                 **about,
             )
     return paths
