@@ -1,68 +1,203 @@
 """Classifies images with an exported .tflite file; needs ai-edge-litert, numpy and pillow, but not this package.
 
     python export/classify.py runs/digits/export/model_float32.tflite photo.jpg [more images]
+    python export/classify.py runs/digits/export/model_int8.tflite --evaluate held_out      # one folder a class
 
-Everything that it must know about the network (size, crop, normalisation, labels) is read from the JSON file beside the
-network, so it is also a template for programs in other languages. Resizing is Pillow's; its antialiased bilinear filter
-is not TensorFlow's to the last bit.
+Everything that it must know about the network (size, crop, normalisation, labels) is read from the .tflite file itself, so
+it is also a template for programs in other languages: export/CONTRACT.md says in words what is done here.
 """
 
 from __future__ import annotations
 
+import argparse
+import importlib.metadata
 import json
 import pathlib
+import platform
 import sys
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image, ImageOps
 
+METADATA_NAME, METADATA_VERSION = b"scarlet_tf", 1
+# A JPEG file with further pictures behind the first is called MPO by Pillow.
+_JPEG = ("JPEG", "MPO")
 
-def main(arguments: list[str]) -> int:
-    """Prints one line an image: file, most likely class, probability."""
-    if len(arguments) < 2:
-        print(__doc__, file=sys.stderr)
-        return 2
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints one line an image: file, most likely class, probability; or with --evaluate the share of right answers."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=pathlib.Path, help="an exported .tflite file")
+    parser.add_argument("images", type=pathlib.Path, nargs="*", help="JPEG or PNG files")
+    parser.add_argument("--evaluate", type=pathlib.Path, metavar="DIR", help="classify DIR/<label>/* and state top-1")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, logits included")
+    options = parser.parse_args(arguments)
+    if bool(options.images) == bool(options.evaluate):
+        parser.error("expected either images or --evaluate DIR")
     try:
-        path = arguments[0]
-        classify = Classifier(path)
-        for path in arguments[1:]:
-            label, probability = classify(Image.open(path))
-            print(f"{path}\t{label}\t{probability:.3f}")
-    except (OSError, ValueError) as error:
-        print(f"classify: {path}: {error}", file=sys.stderr)
+        result = _run(options)
+    except (OSError, ValueError, RuntimeError, SyntaxError) as error:  # Pillow says SyntaxError of some torn PNG files
+        print(f"classify: {error}", file=sys.stderr)
         return 2
+    if options.json:
+        print(json.dumps(result))
+    elif options.evaluate:
+        print(f"top-1 {result['top1']:.2%} of {result['num_images']} images")
+    else:
+        for row in result["images"]:
+            print(f"{row['file']}\t{row['label']}\t{row['probability']:.3f}")
     return 0
 
 
+def _run(options: argparse.Namespace) -> dict:
+    classifier = Classifier(options.model)
+    about = {
+        "model": str(options.model),
+        "quantization": classifier.metadata["quantization"],
+        "runtime": f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')} on {platform.machine()}",
+    }
+    if options.evaluate is None:
+        return about | {"images": [_row(classifier, path) for path in options.images]}
+    files = labelled_files(options.evaluate, classifier.labels)
+    rows = [_row(classifier, path) | {"expected": expected} for path, expected in files]
+    correct = sum(row["class"] == row["expected"] for row in rows)
+    return about | {"top1": correct / len(rows), "num_images": len(rows), "images": rows}
+
+
+def _row(classifier: Classifier, path: pathlib.Path) -> dict:
+    try:
+        with Image.open(path) as image:
+            scores, probabilities = classifier(image)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ValueError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    best = int(scores.argmax())
+    return {
+        "file": str(path),
+        "class": best,
+        "label": classifier.labels[best],
+        "probability": float(probabilities[best]),
+        "logits": [float(score) for score in scores],
+    }
+
+
+def labelled_files(folder: pathlib.Path, labels: list[str]) -> list[tuple[pathlib.Path, int]]:
+    """(file, class number) of every file in `folder`/<label>/, sorted; ValueError for a folder that is no label."""
+    files = []
+    for path in sorted(part for part in folder.iterdir() if not part.name.startswith(".")):
+        if path.name not in labels:
+            raise ValueError(f"{path}: expected a folder named like one of the labels {labels}")
+        files += [(file, labels.index(path.name)) for file in sorted(path.iterdir()) if not file.name.startswith(".")]
+    if not files:
+        raise ValueError(f"{folder}: expected <label>/<image> files, found none")
+    return files
+
+
 class Classifier:
-    """A .tflite file with the JSON beside it."""
+    """A .tflite file, with what its metadata say about images and labels."""
 
-    def __init__(self, path: str):
-        self.metadata = json.loads(pathlib.Path(path).with_suffix(".json").read_text(encoding="utf-8"))
-        self.interpreter = Interpreter(model_path=path)
+    def __init__(self, path: pathlib.Path):
+        content = path.read_bytes()
+        if content[4:8] != b"TFL3":
+            raise ValueError(f"{path}: expected a .tflite file")
+        self.metadata = read_metadata(content)
+        if self.metadata is None or self.metadata["metadata_version"] != METADATA_VERSION:
+            raise ValueError(f"{path}: expected metadata named scarlet_tf of version {METADATA_VERSION}")
+        if self.metadata["preprocessing"] is None:
+            raise ValueError(f"{path}: its metadata do not say how images are prepared")
+        self.labels = self.metadata["labels"]
+        if self.labels is None:
+            self.labels = [str(number) for number in range(self.metadata["output"]["shape"][-1])]
+        self.interpreter = Interpreter(model_content=content)
         self.interpreter.allocate_tensors()
+        self.input, self.output = self.interpreter.get_input_details()[0], self.interpreter.get_output_details()[0]
 
-    def __call__(self, image: Image.Image) -> tuple[str, float]:
-        """(label, probability) of the most likely class."""
-        self.interpreter.set_tensor(self.interpreter.get_input_details()[0]["index"], self.pixels(image)[None])
+    def __call__(self, image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
+        """(outputs, probabilities), each float32 [classes]."""
+        pixels = prepare(image, self.metadata["preprocessing"])
+        self.interpreter.set_tensor(self.input["index"], quantize(pixels[np.newaxis], self.input))
         self.interpreter.invoke()
-        logits = self.interpreter.get_tensor(self.interpreter.get_output_details()[0]["index"])[0].astype(np.float64)
-        probabilities = np.exp(logits - logits.max())
-        probabilities /= probabilities.sum()
-        best = int(probabilities.argmax())
-        return self.metadata["labels"][best], float(probabilities[best])
+        scores = dequantize(self.interpreter.get_tensor(self.output["index"])[0], self.output)
+        return scores, scores if self.metadata["output"]["name"] == "probabilities" else softmax(scores)
 
-    def pixels(self, image: Image.Image) -> np.ndarray:
-        """float32 [S, S, 3]: central square, resized, (pixel - mean) / std."""
-        how = self.metadata["preprocessing"]
-        image = ImageOps.exif_transpose(image).convert("RGB")
-        side = max(1, round(how["crop_fraction"] * min(image.size)))
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        square = image.crop((left, top, left + side, top + side))
-        resized = square.resize((how["image_size"],) * 2, Image.Resampling.BILINEAR)
-        return ((np.asarray(resized, np.float32) - how["mean"]) / how["std"]).astype(np.float32)
+
+def read_metadata(content: bytes) -> dict | None:
+    """The JSON object in the metadata buffer called scarlet_tf of a .tflite file; None without one."""
+    model = schema.Model.GetRootAs(content, 0)
+    for index in range(model.MetadataLength()):
+        entry = model.Metadata(index)
+        if entry.Name() == METADATA_NAME:
+            return json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
+    return None
+
+
+def prepare(image: Image.Image, how: dict) -> np.ndarray:
+    """float32 [S, S, 3] for the network: upright, RGB, central square, resized, (pixel - mean) / std."""
+    square = central_square(rgb(image), how["crop_fraction"])
+    pixels = resize(square, how["image_size"])
+    return (pixels - np.float32(how["mean"])) * np.float32(1 / np.float64(how["std"]))
+
+
+def rgb(image: Image.Image) -> np.ndarray:
+    """uint8 [H, W, 3]: a JPEG file turned as its EXIF orientation says, grey repeated, alpha dropped, 16 bits cut to 8."""
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.format in _JPEG:
+        image = ImageOps.exif_transpose(image)
+    return np.asarray(image.convert("RGB"))
+
+
+def central_square(pixels: np.ndarray, crop_fraction: float) -> np.ndarray:
+    """The middle of [H, W, 3]; its side is computed in float32 and rounded half to even."""
+    height, width = pixels.shape[:2]
+    side = max(1, int(np.rint(np.float32(crop_fraction) * np.float32(min(height, width)))))
+    top, left = (height - side) // 2, (width - side) // 2
+    return pixels[top : top + side, left : left + side]
+
+
+def resize(square: np.ndarray, size: int) -> np.ndarray:
+    """[N, N, 3] to float32 [size, size, 3] in 0..255, rows first, by `triangle_weights`; nothing is rounded."""
+    weights = triangle_weights(len(square), size)
+    rows = np.tensordot(weights, square.astype(np.float32), axes=(1, 0))
+    return np.tensordot(rows, weights, axes=(1, 1)).transpose(0, 2, 1)
+
+
+def triangle_weights(source: int, target: int) -> np.ndarray:
+    """float32 [target, source]: what each source pixel gives to each target pixel; rows sum to 1.
+
+    A triangle around the target pixel's centre, two source pixels wide, or two target pixels where that is more.
+    """
+    one, half = np.float32(1), np.float32(0.5)
+    shrink = one / (np.float32(target) / np.float32(source))
+    centers = (np.arange(target, dtype=np.float32) + half) * shrink
+    distances = np.abs(np.arange(source, dtype=np.float32) + half - centers[:, np.newaxis])
+    weights = np.maximum(np.float32(0), one - distances / max(shrink, one))
+    return weights * (one / weights.sum(axis=1, keepdims=True))
+
+
+def quantize(values: np.ndarray, tensor: dict) -> np.ndarray:
+    """float32 as the tensor wants it: unchanged, or rounded (half to even) to its scale and zero point."""
+    if tensor["dtype"] is np.float32:
+        return values
+    scale, zero_point = tensor["quantization"]
+    limits = np.iinfo(tensor["dtype"])
+    return np.clip(np.rint(values / np.float32(scale) + zero_point), limits.min, limits.max).astype(tensor["dtype"])
+
+
+def dequantize(values: np.ndarray, tensor: dict) -> np.ndarray:
+    """What the tensor's values mean, in float32."""
+    if tensor["dtype"] is np.float32:
+        return values
+    scale, zero_point = tensor["quantization"]
+    return (values.astype(np.float32) - zero_point) * np.float32(scale)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of [classes] logits."""
+    powers = np.exp(logits.astype(np.float64) - logits.max())
+    return (powers / powers.sum()).astype(np.float32)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -24,6 +24,7 @@ _LAZY = {
     "ScarletC": "scarlet_tf.models.zoo",
     "Network": "scarlet_tf.models.network",
     "build_network": "scarlet_tf.models.network",
+    "load_network": "scarlet_tf.models.network",
     "Supernet": "scarlet_tf.models.supernet",
     "extract": "scarlet_tf.models.extract",
     "FairLanes": "scarlet_tf.models.fair_lanes",

@@ -22,9 +22,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from scarlet_tf import logs
 from scarlet_tf.cluster import is_writer
-from scarlet_tf.errors import InputError
+from scarlet_tf.errors import ChecksFailedError, InputError
 from scarlet_tf.report.comparison import print_comparison
-from scarlet_tf.report.summary import print_figures, print_summary, print_verification
+from scarlet_tf.report.summary import all_checks, print_benchmark, print_figures, print_summary, print_verification
 
 _STAGE_HELP = {
     "train-supernet": "train the supernet fairly (stage 1 of 4)",
@@ -48,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         _complain(f"error: {error}")
         return 2
+    except ChecksFailedError as error:
+        _complain(str(error))
+        return 1
     except KeyboardInterrupt:
         resume = f"; the same command resumes: {shlex.join(['scarlet', *argv])}" if arguments.log else ""
         _complain(f"interrupted{resume}")
@@ -86,6 +89,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_rank(commands)
     _add_cost(commands)
     _add_verify(commands)
+    _add_benchmark(commands)
     _add_latency(commands)
     return parser
 
@@ -189,11 +193,33 @@ def _add_cost(commands) -> None:
 
 
 def _add_verify(commands) -> None:
-    example = "scarlet verify runs/digits/export/model_int8.tflite"
-    text = "compare exported files with the Keras network they came from, on the run's test images"
+    example = "scarlet verify runs/digits; scarlet verify runs/digits/export/model_int8.tflite"
+    text = (
+        "compute a run's figures again and compare them with its certificate, or compare single files with the Keras network"
+        " they came from, on the run's test images; exit code 1 where a check fails"
+    )
     command = _add_command(commands, "verify", text, example, _verify)
-    command.add_argument("files", metavar="FILE", nargs="+", help="a .tflite file or SavedModel folder of a run")
-    command.add_argument("--run-dir", metavar="DIR", help="the run they belong to (default: the folder they lie in)")
+    command.add_argument(
+        "files", metavar="RUN|FILE", nargs="+", help="a run folder, or .tflite files and SavedModels of one"
+    )
+    command.add_argument(
+        "--run-dir", metavar="DIR", help="the run that files belong to (default: the folder they lie in)"
+    )
+    command.add_argument(
+        "--digests-only", action="store_true", help="of a run: compare the files' SHA-256 alone, which needs no dataset"
+    )
+
+
+def _add_benchmark(commands) -> None:
+    example = "scarlet benchmark runs/digits/export/model_*.tflite"
+    text = "time .tflite files side by side with LiteRT on this host, taking turns"
+    command = _add_command(commands, "benchmark", text, example, _benchmark)
+    command.add_argument("files", metavar="FILE", nargs="+", help="a .tflite file; ratios are over the first one")
+    command.add_argument("--threads", type=int, default=1, help="of LiteRT (default: 1)")
+    command.add_argument("--rounds", type=int, default=10, help="turns of each file (default: 10)")
+    command.add_argument(
+        "--seconds", type=float, default=0.1, metavar="S", help="that a file runs in each turn (default: 0.1)"
+    )
 
 
 def _add_latency(commands) -> None:
@@ -298,8 +324,32 @@ def _verify(arguments: argparse.Namespace) -> None:
     with logs.NativeLines(), contextlib.redirect_stdout(io.StringIO()):
         from scarlet_tf import pipeline
 
-        results = pipeline.verify_files(arguments.files, arguments.run_dir)
+        if any(map(pipeline.is_run, arguments.files)):
+            results = _verify_run(arguments)
+        else:
+            if arguments.digests_only:
+                raise InputError("--digests-only: expected a run folder with it")
+            results = pipeline.verify_files(arguments.files, arguments.run_dir)
     _show(arguments, results, print_verification)
+    failed = [check for check in all_checks(results) if not check["passed"]]
+    if failed:
+        raise ChecksFailedError(f"{len(failed)} of {len(all_checks(results))} checks failed")
+
+
+def _verify_run(arguments: argparse.Namespace) -> dict:
+    from scarlet_tf import pipeline
+
+    if len(arguments.files) > 1 or arguments.run_dir:
+        raise InputError("verify: expected one run folder, or files of one, not both")
+    return pipeline.verify_run(arguments.files[0], arguments.digests_only)
+
+
+def _benchmark(arguments: argparse.Namespace) -> None:
+    with logs.NativeLines(), contextlib.redirect_stdout(io.StringIO()):
+        from scarlet_tf.export.benchmark import benchmark
+
+        rows = benchmark(arguments.files, arguments.threads, arguments.rounds, arguments.seconds)
+    _show(arguments, rows, print_benchmark)
 
 
 def _space(arguments: argparse.Namespace):

@@ -59,7 +59,9 @@ def fake_pipeline(monkeypatch):
 # -- help ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["run", "train-supernet", "search", "retrain", "export", "cost", "verify"])
+@pytest.mark.parametrize(
+    "command", ["run", "train-supernet", "search", "retrain", "export", "cost", "verify", "benchmark"]
+)
 def test_every_command_has_help_with_an_example(command, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main([command, "--help"])
@@ -327,6 +329,24 @@ def test_log_that_cannot_be_written_is_bad_input(config, fake_pipeline, capsys):
     assert "could not be opened for the log" in capsys.readouterr().err
 
 
+def _verify_and_tamper(capfd):
+    """The run holds what its certificate states; one changed byte, which leaves the file working, is found."""
+    assert cli.main(["verify", "runs/my", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["passed"]
+    labels = pathlib.Path("runs/my/export/labels.txt")
+    known = labels.read_text()
+    labels.write_text(known.replace("0", "O"))
+    assert cli.main(["verify", "runs/my"]) == 1
+    out, err = capfd.readouterr()
+    assert "FAILED labels.txt SHA-256" in out and "1 of" in err and "Traceback" not in err
+    labels.write_text(known)
+    assert cli.main(["verify", "runs/my", "--digests-only"]) == 0
+    files = [f"runs/my/export/model_{name}.tflite" for name in ("float32", "int8")]
+    assert cli.main(["benchmark", *files, "--rounds", "2", "--seconds", "0.01", "--json"]) == 0
+    rows = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert [row["ratio"] == 1 for row in rows] == [True, False] and all(row["milliseconds"] > 0 for row in rows)
+
+
 def test_a_whole_run_is_quiet_complete_and_not_repeated(config, capfd):
     """Every real stage at the smallest size, as a user starts it; then, in this process, once more."""
     command = [sys.executable, "-m", "scarlet_tf.cli", "run", config, "--json"]
@@ -339,7 +359,7 @@ def test_a_whole_run_is_quiet_complete_and_not_repeated(config, capfd):
     assert summary["files"][0]["max_logit_difference"] <= 1e-4
     assert summary["files"][-1]["max_logit_difference"] <= 1e-4
     # Only the package's own lines: none of TensorFlow's, nothing of the converter's.
-    own = ("[", "supernet", "search", "retrain", "writing", "verifying", "runs/my/export")
+    own = ("[", "supernet", "search", "retrain", "writing", "verifying", "benchmark", "runs/my/export")
     assert all(line.startswith(own) for line in first.stderr.splitlines()), first.stderr
 
     assert cli.main(["run", config, "--json"]) == 0
@@ -352,6 +372,7 @@ def test_a_whole_run_is_quiet_complete_and_not_repeated(config, capfd):
     assert cli.main(["verify", "runs/my/export/model_float32.tflite", "--json"]) == 0
     verified = json.loads(capfd.readouterr().out)
     assert verified[0]["max_logit_difference"] == summary["files"][0]["max_logit_difference"]
+    _verify_and_tamper(capfd)
     assert cli.main(["run", config]) == 0
     assert "retrained top-1" in capfd.readouterr().out
     compare = ["search", config, "--run-dir", "runs/my", "--compare", "--algorithms", "random", "nsga2", "--seeds", "0"]

@@ -13,6 +13,7 @@ from scarlet_tf import pipeline
 from scarlet_tf.config import parse_config
 from scarlet_tf.cost import Cost
 from scarlet_tf.errors import InputError
+from scarlet_tf.export import warm_up
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.pipeline import exporting, picking, run, stages
 from scarlet_tf.pipeline.claim import alone_in
@@ -48,6 +49,9 @@ FRONT = {
     "hypervolume": [0.25, 0.5],
 }
 
+LATENCY = {"milliseconds": 0.25, "deviation": 0.01, "runs": 40, "ratio": 1.0}
+CHECK = {"name": "top-1", "expected": "a drop of at most 2 points", "found": "0.00 points", "passed": True}
+FIGURES = {"checks": [CHECK], "passed": True, "agreement": 1.0, "operations": {}, "inputs": [], "outputs": []}
 VERIFIED = {"max_logit_difference": 1e-6, "top1": 0.9, "model_top1": 0.9, "num_images": 30, "partitions": 1}
 
 
@@ -106,11 +110,15 @@ def calls(monkeypatch):
 
     def retrain(network, *args, run_dir, **kwargs):
         model = types.SimpleNamespace(spec=network.lower((8, 8, 3), 2))
+        (run_dir / "retrain").mkdir(exist_ok=True)
+        (run_dir / "retrain" / "model.keras").write_bytes(b"weights")
         return model, {"history": [{"loss": float("nan")}], "validation": {"accuracy": 0.875}, "steps": 3}
 
     def write(model, path, quantization="none", **kwargs):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(1000))
+        path.with_suffix(".json").write_text("{}")
+        (path.parent / "labels.txt").write_text("a\nb\n")
 
     record(run, "load_dataset", lambda config: fake_data())
     record(run, "train_supernet", lambda *args, **kwargs: {"history": [], "steps": np.int64(3)})
@@ -123,7 +131,10 @@ def calls(monkeypatch):
     monkeypatch.setattr(exporting, "fold", lambda network, limit: (network, []))
     record(exporting, "export_tflite", write)
     record(exporting, "export_saved_model", write)
-    record(exporting, "verify", lambda path, model, data: VERIFIED)
+    record(exporting, "verify", lambda path, model, data, limits: {**FIGURES, **VERIFIED})
+    monkeypatch.setattr(
+        exporting, "benchmark", lambda files, threads: [LATENCY | {"file": str(file)} for file in files]
+    )
     return called
 
 
@@ -347,6 +358,12 @@ def test_batch_beyond_the_training_images_is_refused(calls, tmp_path, section):
     assert message == f"{section}.batch_size: expected at most the 100 training images, got 101"
 
 
+def test_warm_up_without_its_package_is_refused(calls, tmp_path, monkeypatch):
+    monkeypatch.setattr(warm_up.importlib.util, "find_spec", lambda name: None)
+    message = refusal(calls, tmp_path, export={"warm_up": True})
+    assert message.startswith("export.warm_up: needs the package tensorflow-serving-api; install scarlet_tf[serving]")
+
+
 def test_dataset_error_comes_before_the_folder_is_claimed(tmp_path):
     with pytest.raises(InputError, match=r"data\.directory"):
         pipeline.run_all(config(data={"source": "folder", "directory": str(tmp_path / "none")}), tmp_path)
@@ -425,6 +442,76 @@ def test_verify_finds_the_run_of_a_file(calls, tmp_path):
     pipeline.run_all(config(), tmp_path)
     rows = pipeline.verify_files([tmp_path / "export" / "model_int8.tflite"])
     assert [row["top1"] for row in rows] == [0.9]
+
+
+def failed(folder, **options):
+    result = pipeline.verify_run(folder, **options)
+    names = [check["name"] for check in result["checks"] if not check["passed"]]
+    assert result["passed"] is (not names)
+    return names
+
+
+def test_a_run_that_nobody_touched_keeps_its_certificate(calls, tmp_path):
+    pipeline.run_all(config(), tmp_path)
+    assert failed(tmp_path) == [] and failed(tmp_path, digests_only=True) == []
+
+
+@pytest.mark.parametrize(
+    "file", ["export/model_int8.tflite", "export/labels.txt", "export/model_dynamic.json", "retrain/model.keras"]
+)
+def test_a_changed_or_missing_file_is_found_by_its_sha256(calls, tmp_path, file):
+    pipeline.run_all(config(), tmp_path)
+    content = (tmp_path / file).read_bytes()
+    (tmp_path / file).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    stated = file.removeprefix("export/").replace("retrain", "../retrain")
+    assert failed(tmp_path, digests_only=True) == [f"{stated} SHA-256"]
+    (tmp_path / file).unlink()
+    assert f"{stated} SHA-256" in failed(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "key, value, name",
+    [
+        (("multiply_adds",), 1, "multiply-adds"),
+        (("params",), 1, "params"),
+        (("architecture", "string"), "0,0,0", "architecture"),
+        (("dataset", "fingerprint"), "0", "data fingerprint"),
+        (("files", 0, "verification", "top1"), 0.95, "model_float32.tflite top1"),
+        (("files", 0, "verification", "partitions"), 2, "model_float32.tflite partitions"),
+        (("files", 0, "verification", "operations"), {"ADD": 1}, "model_float32.tflite operations"),
+    ],
+)
+def test_a_certificate_that_states_another_figure_is_found_out(calls, tmp_path, key, value, name):
+    pipeline.run_all(config(), tmp_path)
+    path = tmp_path / "export" / "certificate.json"
+    certificate = read_json(path)
+    inner = certificate
+    for step in key[:-1]:
+        inner = inner[step]
+    inner[key[-1]] = value
+    write_json(path, certificate)
+    assert name in failed(tmp_path)
+
+
+def test_the_certificate_for_people_is_compared_with_the_other(calls, tmp_path):
+    pipeline.run_all(config(), tmp_path)
+    text = tmp_path / "export" / "certificate.md"
+    text.write_text(text.read_text().replace("90.00 %", "99.00 %"))
+    assert failed(tmp_path, digests_only=True) == ["certificate.md"]
+
+
+def test_a_run_without_a_certificate_of_this_version_is_refused(calls, tmp_path):
+    pipeline.run_all(config(), tmp_path)
+    path = tmp_path / "export" / "certificate.json"
+    write_json(path, read_json(path) | {"certificate_version": 1})
+    with pytest.raises(InputError, match="certificate_version: expected 2, got 1"):
+        pipeline.verify_run(tmp_path)
+    write_json(path, {"certificate_version": 2})
+    with pytest.raises(InputError, match="expected a certificate"):
+        pipeline.verify_run(tmp_path)
+    path.unlink()
+    with pytest.raises(InputError, match=r"certificate\.json"):
+        pipeline.verify_run(tmp_path)
 
 
 def test_verify_refuses_missing_files_and_folders_without_a_run(tmp_path):

@@ -19,8 +19,6 @@ import logging
 import pathlib
 import tempfile
 
-import keras
-
 import scarlet_tf as st
 from scarlet_tf import logs
 from scarlet_tf.config import load_config
@@ -59,7 +57,7 @@ def main() -> None:
 
 def from_run(folder: pathlib.Path) -> tuple[Network, ImageData]:
     """The folded network of a run, and its dataset."""
-    network = keras.saving.load_model(folder / "retrain" / "model.keras", compile=False)
+    network = st.load_network(folder / "retrain" / "model.keras")
     return st.fold(network, MAX_CONDITION_INT8)[0], load_dataset(load_config(folder / "config.yaml").data)
 
 
@@ -78,13 +76,15 @@ def digits(out: pathlib.Path) -> tuple[Network, ImageData]:
 def make_files(network: Network, data: ImageData, out: pathlib.Path, arguments) -> dict[str, pathlib.Path]:
     """Every variant's file by name; those that exist stay."""
     train = plain(data.train)
-    names = ["float32", "int8", "int8_qat"]
+    names = ["float32", "int8", "int8_whole", "int8_qat"]
     names += [f"pruned_{s:g}{kind}" for s in arguments.sparsities for kind in ("", "_sparse_storage", "_int8")]
     files = {name: out / f"{name}.tflite" for name in names}
     if not files["float32"].exists():
         st.export_tflite(network, files["float32"])
     if not files["int8"].exists():
         st.export_tflite(network, files["int8"], "int8", data.train)
+    if not files["int8_whole"].exists():  # without what is rewritten for XNNPACK, as the graph of int8_qat
+        st.export_tflite(network, files["int8_whole"], "int8", data.train, for_xnnpack=False)
     if not files["int8_qat"].exists():
         st.quantize_aware(network, train, files["int8_qat"], arguments.qat, out)
     for sparsity in arguments.sparsities:
@@ -94,7 +94,7 @@ def make_files(network: Network, data: ImageData, out: pathlib.Path, arguments) 
             pruned, figures = st.prune(network, train, {**arguments.pruning, "sparsity": sparsity}, out / name)
             write_json(out / f"{name}.figures.json", figures)
             save_model(pruned, model)
-        pruned = keras.saving.load_model(model, compile=False)
+        pruned = st.load_network(model)
         if not files[name].exists():
             st.export_tflite(pruned, files[name])
         if not files[f"{name}_int8"].exists():

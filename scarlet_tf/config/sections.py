@@ -12,28 +12,51 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.space import SearchSpace
 
 FORMATS = ("float32", "float16", "dynamic", "int8")
+ALL_FORMATS = (*FORMATS, "full_int8")
 SECTIONS = ("data", "space", "supernet", "search", "retrain", "optimization", "export", "ranking")
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig:
-    """Which files are written, and on how many images they are calibrated (int8, training split) and verified (test)."""
+    """Which files are written, how they are calibrated, and what they have to fulfil.
+
+    Args:
+        formats: of float32, float16, dynamic, int8 and full_int8; see export_tflite.
+        saved_model: whether a SavedModel is written, too.
+        warm_up: whether the SavedModel gets requests that a model server runs when it loads it; needs the extra [serving].
+        dynamic_batch: whether the .tflite files' batch size may be changed; LiteRT.js and some delegates need it fixed.
+        calibration_examples: training images for the ranges of int8 files.
+        verification_examples: test images on which each file is compared with the network.
+        max_logit_difference, max_top1_drop: see export.checks.Limits; a file beyond them is reported, and `scarlet
+            verify` fails.
+        benchmark_threads: of LiteRT, for the latencies in the certificate; 0 measures none.
+    """
 
     formats: tuple[str, ...] = FORMATS
     saved_model: bool = True
+    warm_up: bool = False
+    dynamic_batch: bool = False
     calibration_examples: int = 200
     verification_examples: int = 1000
+    max_logit_difference: float = 1e-3
+    max_top1_drop: float = 0.02
+    benchmark_threads: int = 1
     __pydantic_config__: typing.ClassVar = {"extra": "forbid"}
 
     def __post_init__(self):
         for name in self.formats:
-            if name not in FORMATS:
-                raise InputError(f"export.formats: expected some of {', '.join(FORMATS)}, got {name!r}")
+            if name not in ALL_FORMATS:
+                raise InputError(f"export.formats: expected some of {', '.join(ALL_FORMATS)}, got {name!r}")
         if not self.formats or len(set(self.formats)) != len(self.formats):
             raise InputError(f"export.formats: expected at least one format and no repeats, got {list(self.formats)}")
+        if self.warm_up and not self.saved_model:
+            raise InputError("export.warm_up: expected export.saved_model with it, got saved_model: false")
         for key in ("calibration_examples", "verification_examples"):
             if getattr(self, key) < 1:
                 raise InputError(f"export.{key}: expected an integer >= 1, got {getattr(self, key)}")
+        for key in ("max_logit_difference", "max_top1_drop", "benchmark_threads"):
+            if not getattr(self, key) >= 0:
+                raise InputError(f"export.{key}: expected a number >= 0, got {getattr(self, key)}")
 
 
 @functools.cache

@@ -1,19 +1,20 @@
-"""export/certificate.json: the evidence for the exported files in one place."""
+"""The certificate: the evidence for the exported files in one place."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import pathlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from scarlet_tf.cost import Cost
 from scarlet_tf.errors import InputError
-from scarlet_tf.files import write_json
+from scarlet_tf.export.checks import Check
 from scarlet_tf.space import Architecture
 
-CERTIFICATE_VERSION = 1
+CERTIFICATE_VERSION = 2
 _PACKAGES = (
     "scarlet_tf",
     "tensorflow",
@@ -26,41 +27,55 @@ _PACKAGES = (
 )
 
 
-def write_certificate(
-    path,
+def make_certificate(
+    folder,
     *,
     architecture: Architecture,
     cost: Cost,
     files: Mapping[str, Mapping | None],
     seeds: Mapping[str, int],
     dataset: Mapping,
+    others: Iterable = (),
+    latencies: Mapping[str, Mapping] | None = None,
+    host: Mapping | None = None,
     details: Mapping | None = None,
 ) -> dict:
-    """Writes the certificate and returns it.
+    """What certificate.json in `folder` is to hold, in plain JSON types.
 
     Args:
         cost: multiply-adds and parameters of the exported network.
         files: path of each exported file or folder, with what `verify` said of it (None where it was not run). Paths
-            are stated relative to the certificate.
+            are stated relative to `folder`.
         seeds: by stage.
         dataset: name, fingerprint and what else identifies the data.
+        others: further files whose SHA-256 is stated: the network, labels and metadata.
+        latencies: what `benchmark` said of a file, by its path; `host` is what they were measured on.
         details: anything further, in plain JSON types.
     """
-    path = pathlib.Path(path)
-    certificate = {
+    folder, latencies = pathlib.Path(folder), {pathlib.Path(file): row for file, row in (latencies or {}).items()}
+    rows = [
+        {
+            **_describe(pathlib.Path(file), folder),
+            "verification": None if result is None else {k: v for k, v in result.items() if k != "artifact"},
+            "latency": _latency(latencies.get(pathlib.Path(file))),
+        }
+        for file, result in files.items()
+    ]
+    return {
         "certificate_version": CERTIFICATE_VERSION,
         "architecture": {"string": architecture.to_string(), **architecture.to_dict()},
         "space_fingerprint": architecture.space.fingerprint,
         "multiply_adds": cost.multiply_adds,
         "params": cost.params,
-        "files": [_describe(pathlib.Path(file), path.parent, result) for file, result in files.items()],
+        "passed": all(row["verification"]["passed"] for row in rows if row["verification"]),
+        "files": rows,
+        "other_files": [_describe(pathlib.Path(file), folder) for file in others],
+        "host": None if host is None else dict(host),
         "seeds": dict(seeds),
         "dataset": dict(dataset),
         "versions": versions(),
         "details": dict(details or {}),
     }
-    write_json(path, certificate)
-    return certificate
 
 
 def versions() -> dict[str, str]:
@@ -86,11 +101,27 @@ def digest(path) -> tuple[int, str]:
     return sum(file.stat().st_size for _, file in parts), whole.hexdigest()
 
 
-def _describe(file: pathlib.Path, root: pathlib.Path, result: Mapping | None) -> dict:
+def check_digests(certificate: Mapping, folder) -> list[Check]:
+    """Whether each file that the certificate in `folder` names is there as it was, one Check a file."""
+    return [_check_digest(row, pathlib.Path(folder)) for row in (*certificate["files"], *certificate["other_files"])]
+
+
+def _check_digest(row: Mapping, folder: pathlib.Path) -> Check:
+    path, stated = folder / row["file"], f"{row['sha256'][:16]}..., {row['bytes']} bytes"
+    if not path.exists():
+        return Check(f"{row['file']} SHA-256", stated, "no such file", False)
+    size, sha256 = digest(path)
+    return Check(f"{row['file']} SHA-256", stated, f"{sha256[:16]}..., {size} bytes", sha256 == row["sha256"])
+
+
+def _describe(file: pathlib.Path, root: pathlib.Path) -> dict:
     size, sha256 = digest(file)
-    name = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
-    verification = None if result is None else {key: value for key, value in result.items() if key != "artifact"}
-    return {"file": name, "bytes": size, "sha256": sha256, "verification": verification}
+    return {"file": pathlib.Path(os.path.relpath(file, root)).as_posix(), "bytes": size, "sha256": sha256}
+
+
+def _latency(row: Mapping | None) -> dict | None:
+    keys = ("milliseconds", "deviation", "runs", "ratio")
+    return None if row is None else {key: row[key] for key in keys}
 
 
 def _sha256(path: pathlib.Path) -> str:

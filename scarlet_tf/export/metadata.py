@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import json
 import pathlib
@@ -9,9 +10,11 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
+from scarlet_tf.cost import count_spec
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import write_json, write_text
+from scarlet_tf.models.network import Network
 
 METADATA_VERSION = 1
 METADATA_NAME = "scarlet_tf"
@@ -26,8 +29,11 @@ def build_metadata(
     preprocessing: Preprocessing | None = None,
     architecture=None,
     provenance: Mapping | None = None,
+    batch_size: int | None = 1,
 ) -> dict:
     """Plain JSON types. `architecture` is an Architecture; `provenance` anything about the network's origin.
+
+    `batch_size`: of the file's input; None where it takes any.
 
     InputError when labels or preprocessing do not fit the model.
     """
@@ -41,11 +47,17 @@ def build_metadata(
         "metadata_version": METADATA_VERSION,
         "package": f"scarlet_tf {importlib.metadata.version('scarlet_tf')}",
         "quantization": quantization,
-        "input": {"name": INPUT_NAME, "layout": "NHWC", "colors": "RGB", "shape": [1, height, width, channels]},
-        "output": {"name": output_name(model), "shape": [1, num_outputs]},
+        "input": {
+            "name": INPUT_NAME,
+            "layout": "NHWC",
+            "colors": "RGB",
+            "shape": [batch_size, height, width, channels],
+        },
+        "output": {"name": output_name(model), "shape": [batch_size, num_outputs]},
         "preprocessing": None if preprocessing is None else _describe(preprocessing),
         "labels": None if labels is None else [str(label) for label in labels],
         "architecture": None if architecture is None else architecture.to_dict(),
+        **_costs(model),
         "provenance": dict(provenance or {}),
     }
     try:
@@ -84,6 +96,13 @@ def write_labels(folder: pathlib.Path, metadata: Mapping) -> None:
     """`folder`/labels.txt, where there are labels."""
     if metadata["labels"] is not None:
         write_text(folder / LABELS_FILE, "".join(f"{label}\n" for label in metadata["labels"]))
+
+
+def _costs(model: keras.Model) -> dict[str, int | None]:
+    """What one image takes; None for models that are no Network."""
+    if not isinstance(model, Network):
+        return {"multiply_adds": None, "params": None}
+    return dataclasses.asdict(count_spec(model.spec))
 
 
 def _describe(preprocessing: Preprocessing) -> dict:

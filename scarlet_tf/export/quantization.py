@@ -12,7 +12,8 @@ from scarlet_tf.data.splits import Split
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.held_out import image_batches
 
-QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
+QUANTIZATIONS = ("none", "float16", "dynamic", "int8", "full_int8")
+CALIBRATED = ("int8", "full_int8")
 # In int8 this operation runs outside XNNPACK and cuts the graph into dozens of partitions, which costs more time than
 # int8 saves; in float, between a DEQUANTIZE and a QUANTIZE, everything stays in one partition.
 FLOAT_OPERATIONS = ("HARD_SWISH",)
@@ -31,12 +32,15 @@ def convert(
 
     "none": float32. "float16": weights in float16. "dynamic": weights in int8, activations quantised while running.
     "int8": weights (per channel) and activations in int8, with ranges from `calibration` [N, H, W, C];
-    `float_operations` stay in float. `float_ends=False` makes input and output int8, too. `sparse_storage`, with "none":
-    weights of many zeros are stored without them, and filled up again by DENSIFY.
+    `float_operations` stay in float. `float_ends=False` makes input and output int8, too. "full_int8": int8 alone, with
+    int8 ends, for hardware that knows no floating point; elsewhere an h-swish in int8 makes it slow. `sparse_storage`,
+    with "none": weights of many zeros are stored without them, and filled up again by DENSIFY.
     """
     if sparse_storage and quantization != "none":
         raise InputError(f"sparse_storage: expected quantization 'none' with it, got {quantization!r}")
     converter = new_converter()
+    if quantization == "full_int8":
+        return _convert_int8(converter, calibration, [], float_ends=False)
     if quantization == "int8":
         return _convert_int8(converter, calibration, list(float_operations), float_ends)
     if quantization != "none":

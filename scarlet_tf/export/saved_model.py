@@ -16,12 +16,15 @@ from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.metadata import INPUT_NAME, build_metadata, image_shape, output_name, write_labels
 from scarlet_tf.export.quiet import quiet
+from scarlet_tf.export.warm_up import FILE_NAME, check_warm_up, encoded_requests, image_requests, write_warm_up
 from scarlet_tf.files import TEMPORARY, write_json
 
 # Servers leave this folder of a SavedModel alone.
 EXTRA_FOLDER = "assets.extra"
 METADATA_FILE = "metadata.json"
 ENCODED_NAME = "encoded"
+# How files begin. Training takes further formats; a server's doors are narrower.
+_FORMATS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
 
 
 def export_saved_model(
@@ -32,20 +35,31 @@ def export_saved_model(
     *,
     architecture=None,
     provenance: Mapping | None = None,
+    warm_up: bool = False,
 ) -> pathlib.Path:
     """Writes a SavedModel folder, such as export/saved_model/1, whole or not at all; returns its path.
 
     Signatures: "serving_default" from normalised float32 "image" [B, S, S, C]; with `preprocessing` also
-    "serving_bytes" from "encoded" [B], strings of JPEG or PNG files of any size. Both give "logits" [B, classes].
-    Metadata and labels lie in assets.extra/. An older SavedModel at `path` is replaced.
+    "serving_bytes" from "encoded" [B], strings of JPEG or PNG files of any size. Both give "logits" [B, classes]. A
+    file that cannot be decoded, or of another format, fails its whole batch with INVALID_ARGUMENT.
+
+    Metadata and labels lie in assets.extra/. `warm_up` puts requests there that TensorFlow Serving runs when it loads
+    the model; InputError without the extra [serving]. An older SavedModel at `path` is replaced.
     """
     path = pathlib.Path(path)
-    metadata = build_metadata(model, "none", labels, preprocessing, architecture, provenance)
+    if warm_up:
+        check_warm_up("warm_up")
+    metadata = build_metadata(model, "none", labels, preprocessing, architecture, provenance, batch_size=None)
     with _replacing(path) as folder:
         with quiet():
             _archive(model, preprocessing).write_out(str(folder), verbose=False)
         write_json(folder / EXTRA_FOLDER / METADATA_FILE, metadata)
         write_labels(folder / EXTRA_FOLDER, metadata)
+        if warm_up:
+            requests = {"serving_default": (INPUT_NAME, image_requests(image_shape(model)))}
+            if preprocessing is not None:
+                requests["serving_bytes"] = (ENCODED_NAME, encoded_requests())
+            write_warm_up(folder / EXTRA_FOLDER / FILE_NAME, requests)
     return path
 
 
@@ -79,13 +93,26 @@ def _archive(model: keras.Model, preprocessing: Preprocessing | None) -> keras.e
         def serve_bytes(encoded):
             images = tf.map_fn(
                 preprocessing.decode_and_prepare,
-                encoded,
+                _checked(encoded),
                 fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32),
             )
             return {name: model(images, training=False)}
 
         archive.add_endpoint("serving_bytes", serve_bytes, [tf.TensorSpec([None], tf.string, ENCODED_NAME)])
     return archive
+
+
+def _checked(encoded: tf.Tensor) -> tf.Tensor:
+    """The strings [B]; at run time InvalidArgumentError says which of them are neither JPEG nor PNG files."""
+    begins = [tf.strings.substr(encoded, 0, len(mark)) == mark for mark in _FORMATS.values()]
+    wrong = tf.where(~tf.reduce_any(begins, axis=0))[:, 0]
+    expected = f"{ENCODED_NAME}: expected {' or '.join(_FORMATS)} files, got something else at the positions"
+    checks = [
+        tf.debugging.assert_positive(tf.size(encoded), f"{ENCODED_NAME}: expected at least one file, got none"),
+        tf.debugging.Assert(tf.equal(tf.size(wrong), 0), [expected, wrong], summarize=8),
+    ]
+    with tf.control_dependencies(checks):
+        return tf.identity(encoded)
 
 
 def _reason(error: Exception) -> str:

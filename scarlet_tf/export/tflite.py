@@ -17,6 +17,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.export import flatbuffer
 from scarlet_tf.export.metadata import INPUT_NAME, METADATA_NAME, build_metadata, image_shape, write_sidecars
 from scarlet_tf.export.quantization import (
+    CALIBRATED,
     CALIBRATION_IMAGES,
     FLOAT_OPERATIONS,
     QUANTIZATIONS,
@@ -24,9 +25,13 @@ from scarlet_tf.export.quantization import (
     convert,
 )
 from scarlet_tf.export.quiet import quiet
+from scarlet_tf.export.xnnpack import rewrite_for_xnnpack
 from scarlet_tf.files import atomic_writer
 
 logger = logging.getLogger("scarlet_tf")
+
+ONE_PARTITION = ("none", "float16", "int8", "int8_qat")
+"""Quantizations whose graphs XNNPACK takes whole; in more parts they are slow, and something went wrong."""
 
 
 def export_tflite(
@@ -43,31 +48,38 @@ def export_tflite(
     float_operations: Iterable[str] = FLOAT_OPERATIONS,
     float_ends: bool = True,
     sparse_storage: bool = False,
+    dynamic_batch: bool = False,
+    for_xnnpack: bool = True,
 ) -> dict:
     """Writes `path`, `path` with suffix .json, and labels.txt beside it; returns `describe_tflite(path)`.
 
     Args:
         model: a functional model from float32 images [B, S, S, C], normalised, to logits [B, classes].
-        quantization: "none", "float16", "dynamic" or "int8"; see quantization.convert.
-        representative_data: for int8: normalised training images; a Split, arrays or batches, with labels or without.
+        quantization: "none", "float16", "dynamic", "int8" or "full_int8"; see quantization.convert.
+        representative_data: for both int8 kinds: normalised training images; a Split, arrays or batches, with labels or without.
         labels, preprocessing, architecture, provenance: go into the metadata.
         num_calibration_images: how many images of `representative_data` are used at most.
         float_operations: for int8: operations that stay in float.
         float_ends: False gives an int8 file int8 input and output.
         sparse_storage: zeros of a pruned network take no room in the float32 file.
+        dynamic_batch: the file's input may be resized to [B, S, S, C]; without it, B is 1 for ever, which every
+            runtime takes.
+        for_xnnpack: see `rewrite_for_xnnpack`; right for CPUs, not measured for GPU and NPU delegates.
 
     The file's input is called "image", its output "logits". InputError names what does not fit.
     """
     path = pathlib.Path(path)
     if quantization not in QUANTIZATIONS:
         raise InputError(f"quantization: expected one of {list(QUANTIZATIONS)}, got {quantization!r}")
-    metadata = build_metadata(model, quantization, labels, preprocessing, architecture, provenance)
+    batch_size = None if dynamic_batch else 1
+    metadata = build_metadata(model, quantization, labels, preprocessing, architecture, provenance, batch_size)
     calibration = None
-    if quantization == "int8":
+    if quantization in CALIBRATED:
         calibration = calibration_images(representative_data, image_shape(model), num_calibration_images)
+    model = rewrite_for_xnnpack(model) if for_xnnpack else model
     with tempfile.TemporaryDirectory() as folder, quiet():
         try:
-            _write_static_graph(model, folder)
+            _write_graph(model, folder, batch_size)
         except (OSError, tf.errors.OpError) as error:
             raise InputError(f"{path}: could not be converted, for {folder} could not be written: {error}") from error
         content = convert(
@@ -90,7 +102,7 @@ def write_tflite(path, content: bytes, metadata: Mapping) -> dict:
         file.write(content)
     write_sidecars(path, metadata)
     description = describe_tflite(path)
-    if description["partitions"] > 1 and metadata["quantization"] != "dynamic":
+    if description["partitions"] > 1 and metadata["quantization"] in ONE_PARTITION:
         logger.warning("%s: falls into %d partitions and may be slow", path, description["partitions"])
     return description
 
@@ -129,11 +141,12 @@ def describe_tflite(path) -> dict:
     }
 
 
-def _write_static_graph(model: keras.Model, folder: str) -> None:
-    """A SavedModel with batch 1. From concrete functions of a Keras 3 model the converter would silently make NaN."""
-    signature = [keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32", name=INPUT_NAME)]
+def _write_graph(model: keras.Model, folder: str, batch_size: int | None) -> None:
+    """A SavedModel. From concrete functions of a Keras 3 model the converter would silently make NaN."""
+    signature = [keras.InputSpec(shape=(batch_size, *model.input_shape[1:]), dtype="float32", name=INPUT_NAME)]
     model.export(folder, format="tf_saved_model", input_signature=signature, verbose=False)
 
 
 def _tensor(detail: Mapping) -> dict:
-    return {"name": detail["name"], "shape": detail["shape"].tolist(), "dtype": detail["dtype"].__name__}
+    shape = [None if side < 0 else side for side in detail["shape_signature"].tolist()]
+    return {"name": detail["name"], "shape": shape, "dtype": detail["dtype"].__name__}

@@ -10,22 +10,26 @@ import numpy as np
 import tensorflow as tf
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.export.checks import Limits, check_file
 from scarlet_tf.export.held_out import image_batches
 from scarlet_tf.export.saved_model import load_saved_model
 from scarlet_tf.export.tflite import describe_tflite, load_tflite
 
+DEFAULT_LIMITS = Limits()
+
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
-def verify(artifact, model: keras.Model | None, data) -> dict:
+def verify(artifact, model: keras.Model | None, data, limits: Limits = DEFAULT_LIMITS) -> dict:
     """Compares a .tflite file or SavedModel folder with the model it was made from.
 
     `data`: normalised images as a Split, a tuple (images, labels) of arrays or batches of such; without labels the
     accuracies are None, and without a `model` everything that compares is. Keys of the result, in plain JSON types:
 
-    artifact, format, bytes, num_images; max_logit_difference and mean_logit_difference (absolute); top1 of the file,
-    model_top1, top1_delta (file minus model), agreement (share of images with the same first class); inputs,
-    outputs, operations, builtins_only, partitions (None for a SavedModel).
+    artifact, format, quantization, bytes, num_images; max_logit_difference and mean_logit_difference (absolute),
+    max_model_logit; top1 of the file, model_top1, top1_delta (file minus model), agreement (share of images with the
+    same first class); inputs, outputs, operations, builtins_only, partitions (None for a SavedModel); checks, a list of
+    {name, expected, found, passed}, and passed, whether all are. A check that fails raises nothing.
     """
     path = pathlib.Path(artifact)
     predict, description = _open_saved_model(path) if path.is_dir() else _open_tflite(path)
@@ -41,7 +45,9 @@ def verify(artifact, model: keras.Model | None, data) -> dict:
         statistics.add(logits, reference, labels)
     if not statistics.num_images:
         raise InputError(f"data for {path}: expected at least one image, got none")
-    return {"artifact": str(path), **description, **statistics.result()}
+    result = {"artifact": str(path), **description, **statistics.result()}
+    checks = check_file(result, result["quantization"], limits)
+    return {**result, "checks": [check.to_dict() for check in checks], "passed": all(check.passed for check in checks)}
 
 
 class _Statistics:
@@ -50,7 +56,7 @@ class _Statistics:
     def __init__(self):
         self.num_images = self.num_labels = self.num_compared = 0
         self.correct = self.model_correct = self.agreeing = 0
-        self.greatest = self.total = 0.0
+        self.greatest = self.total = self.greatest_logit = 0.0
         self.num_logits = 0
 
     def add(self, logits: np.ndarray, reference: np.ndarray | None, labels: np.ndarray | None) -> None:
@@ -64,6 +70,7 @@ class _Statistics:
             raise InputError(f"the file gives logits {list(logits.shape)}, the model {list(reference.shape)}")
         difference = np.abs(logits.astype(np.float64) - reference)
         self.greatest = max(self.greatest, float(difference.max()))
+        self.greatest_logit = max(self.greatest_logit, float(np.abs(reference).max()))
         self.total += float(difference.sum())
         self.num_logits += difference.size
         self.num_compared += len(logits)
@@ -78,6 +85,7 @@ class _Statistics:
             "num_images": self.num_images,
             "max_logit_difference": self.greatest if compared else None,
             "mean_logit_difference": self.total / self.num_logits if compared else None,
+            "max_model_logit": self.greatest_logit if compared else None,
             "top1": self.correct / self.num_labels if labelled else None,
             "model_top1": self.model_correct / self.num_labels if both else None,
             "top1_delta": (self.correct - self.model_correct) / self.num_labels if both else None,
@@ -88,7 +96,7 @@ class _Statistics:
 def _open_tflite(path: pathlib.Path) -> tuple[Predict, dict]:
     interpreter, _ = load_tflite(path)
     description = describe_tflite(path)
-    description.pop("metadata")
+    metadata = description.pop("metadata") or {}
     source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     if len(source["shape"]) != 4:
         raise InputError(f"{path}: expected an input [1, H, W, C], got {source['shape'].tolist()}")
@@ -101,7 +109,7 @@ def _open_tflite(path: pathlib.Path) -> tuple[Predict, dict]:
             logits.append(_dequantize(interpreter.get_tensor(target["index"])[0], target))
         return np.stack(logits)
 
-    return predict, {"format": "tflite", **description}
+    return predict, {"format": "tflite", "quantization": metadata.get("quantization"), **description}
 
 
 def _open_saved_model(path: pathlib.Path) -> tuple[Predict, dict]:
@@ -117,6 +125,7 @@ def _open_saved_model(path: pathlib.Path) -> tuple[Predict, dict]:
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     description = {
         "format": "saved_model",
+        "quantization": "none",
         "bytes": size,
         "operations": None,
         "builtins_only": None,

@@ -12,6 +12,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.layers.batch_norm import BatchNormalization
 from scarlet_tf.layers.convolution import Conv2D, DepthwiseConv2D
 from scarlet_tf.layers.initialization import classifier_initializer, conv_initializer, derived_seed
+from scarlet_tf.layers.subsample import Subsample
 
 DATA_FORMAT = "channels_last"  # whatever Keras' configuration says: shapes here are [B, H, W, C]
 BN_EPSILON = 1e-5
@@ -121,6 +122,11 @@ def classifier(num_classes: int, in_channels: int, name: str, seed: int | None, 
 def subsample(x, stride: int):
     """Every `stride`-th pixel of x [B, H, W, C], the first one included."""
     return x if stride == 1 else x[:, ::stride, ::stride, :]
+
+
+def subsampling(stride: int, name: str):
+    """`subsample` as a layer."""
+    return Subsample(stride, name=name)
 
 
 def pad_channels(x, extra: int):

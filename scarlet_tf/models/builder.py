@@ -29,7 +29,8 @@ def connect_block(block: BlockSpec, x, parts, seed: int | None = None, stride: i
     if isinstance(block, InvertedResidualSpec):
         return _inverted_residual(block, x, parts, seed, stride)
     if isinstance(block, IdentitySpec):
-        return parts.pad_channels(parts.subsample(x, block.stride), block.out_channels - block.in_channels)
+        x = parts.subsampling(block.stride, f"{block.name}_subsample")(x) if block.stride > 1 else x
+        return parts.pad_channels(x, block.out_channels - block.in_channels)
     x = parts.conv(block.out_channels, 1, f"{block.name}_let", seed, block.stride * stride)(x)
     return parts.activation(block.activation, f"{block.name}_let_act")(x) if block.activation else x
 

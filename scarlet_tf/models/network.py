@@ -62,6 +62,21 @@ def build_network(
     return Network(architecture.lower(input_shape, num_classes, dropout=dropout), seed=seed, name=name)
 
 
+def load_network(path) -> Network:
+    """The Network in a `.keras` file, such as retrain/model.keras of a run; InputError when it is missing or torn.
+
+    keras.saving.load_model reads it, too, once this module is imported: Keras then knows the class.
+    """
+    try:
+        network = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # whatever Keras, ZIP and HDF5 make of a missing, torn or foreign file
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: expected a network's .keras file: {reason}") from error
+    if not isinstance(network, Network):
+        raise InputError(f"{path}: expected a network of this package, got a {type(network).__name__}")
+    return network
+
+
 def get_arrays(model: keras.Model) -> Arrays:
     """All weights of a model from the builder as {"<layer>/<weight>": array}, moving statistics included."""
     return {f"{layer.name}/{w.name}": keras.ops.convert_to_numpy(w) for layer in model.layers for w in layer.weights}

@@ -38,14 +38,15 @@ class Sixth(tf_keras.layers.Layer):
 
 @tf_keras.utils.register_keras_serializable("scarlet_tf")
 class Subsample(tf_keras.layers.Layer):
-    """Every `stride`-th pixel of [B, H, W, C], the first one included."""
+    """Every `stride`-th pixel of [B, H, W, C], the first one included, by a convolution: XNNPACK has no strided slice."""
 
     def __init__(self, stride: int, **kwargs):
         super().__init__(**kwargs)
         self.stride = stride
 
     def call(self, inputs):
-        return inputs[:, :: self.stride, :: self.stride, :]
+        one = tf.ones((1, 1, inputs.shape[-1], 1), inputs.dtype)
+        return tf.nn.depthwise_conv2d(inputs, one, [1, self.stride, self.stride, 1], "VALID")
 
     def get_config(self):
         return {**super().get_config(), "stride": self.stride}
@@ -135,9 +136,9 @@ def dropout(rate, name, seed):
     return tf_keras.layers.Dropout(rate, name=name)
 
 
-def subsample(x, stride):
+def subsampling(stride, name):
     """Every `stride`-th pixel."""
-    return x if stride == 1 else Subsample(stride)(x)
+    return Subsample(stride, name=name)
 
 
 def pad_channels(x, extra):

@@ -22,7 +22,7 @@ _WEIGHTS = {
     tf_keras.layers.Dense: "kernel",
 }
 # The output has the values of the input, so the converter gives it the same scale.
-_PASSING = (tf_keras.layers.ZeroPadding2D, tf_keras.layers.Dropout, parts.Subsample, parts.PadChannels)
+_PASSING = (tf_keras.layers.ZeroPadding2D, tf_keras.layers.Dropout, parts.PadChannels)
 # Merged into the operation in front.
 _MERGED = (tf_keras.layers.BatchNormalization, tf_keras.layers.ReLU, parts.ShiftedReLU6)
 _LEAST, _GREATEST = "/output_min:0", "/output_max:0"

@@ -1,15 +1,23 @@
-"""Verifies exported files again, on the machine and with the libraries of today."""
+"""Verifies exported files, or a whole run against its certificate, on the machine and with the libraries of today."""
 
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from scarlet_tf.config import load_config
+from scarlet_tf.cost import count_spec
 from scarlet_tf.errors import InputError
-from scarlet_tf.pipeline.exporting import verification
+from scarlet_tf.export.certificate import CERTIFICATE_VERSION, check_digests
+from scarlet_tf.export.checks import Check
+from scarlet_tf.files import read_json
+from scarlet_tf.pipeline.exporting import folded_network, verification
 from scarlet_tf.pipeline.run import Run
+from scarlet_tf.report.certificate import certificate_text
+
+TOP1_TOLERANCE = 0.005
+"""By how much a top-1 may differ from the certificate's: other processors round differently, and a few images flip."""
 
 
 def verify_files(files: Sequence, run_dir=None) -> list[dict[str, Any]]:
@@ -19,15 +27,94 @@ def verify_files(files: Sequence, run_dir=None) -> list[dict[str, Any]]:
         if not path.exists():
             raise InputError(f"{path}: expected a .tflite file or a SavedModel folder, found nothing")
     folder = pathlib.Path(run_dir) if run_dir else find_run_dir(paths[0])
-    if not (folder / "config.yaml").exists():
-        raise InputError(f"{folder}: expected a run folder with config.yaml")
-    run = Run(load_config(folder / "config.yaml"), folder)
+    run = _open(folder)
     return [{"file": str(path), **verification(run, path)} for path in paths]
+
+
+def verify_run(folder, digests_only: bool = False) -> dict[str, Any]:
+    """Compares a run's files and figures with its certificate: {"run", "passed", "checks", "files"}.
+
+    The SHA-256 of every file; then, from the files themselves, everything that can be computed again: the network's
+    costs, the data's fingerprint, and each file's operations, partitions, parity and top-1. Latencies are not compared,
+    for they are another host's.
+    """
+    run = _open(pathlib.Path(folder))
+    certificate = read_json(run.certificate)
+    version = certificate.get("certificate_version") if isinstance(certificate, Mapping) else None
+    if version != CERTIFICATE_VERSION:
+        raise InputError(f"{run.certificate}: certificate_version: expected {CERTIFICATE_VERSION}, got {version!r}")
+    try:
+        checks = [*check_digests(certificate, run.export_folder), _check_text(run, certificate)]
+        rows = []
+        if not digests_only:
+            checks += _check_figures(run, certificate)
+            for row in certificate["files"]:
+                found, failed = _verify_again(run, row)
+                rows += found
+                checks += failed
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{run.certificate}: expected a certificate, {type(error).__name__}: {error}") from error
+    return {
+        "run": str(folder),
+        "passed": all(check.passed for check in checks),
+        "checks": [check.to_dict() for check in checks],
+        "files": rows,
+    }
+
+
+def is_run(path) -> bool:
+    """Whether `path` is a run's folder."""
+    return (pathlib.Path(path) / "config.yaml").exists()
 
 
 def find_run_dir(path: pathlib.Path) -> pathlib.Path:
     """The nearest folder above `path` that holds a config.yaml."""
     for folder in path.resolve().parents:
-        if (folder / "config.yaml").exists():
+        if is_run(folder):
             return folder
     raise InputError(f"{path}: it lies in no run folder; name the run it belongs to with --run-dir")
+
+
+def _open(folder: pathlib.Path) -> Run:
+    if not is_run(folder):
+        raise InputError(f"{folder}: expected a run folder with config.yaml")
+    return Run(load_config(folder / "config.yaml"), folder)
+
+
+def _check_text(run: Run, certificate: Mapping) -> Check:
+    path = run.export_folder / "certificate.md"
+    try:
+        same = path.read_text(encoding="utf-8") == certificate_text(certificate)
+    except (OSError, UnicodeDecodeError):
+        return Check(path.name, "the text of certificate.json", "no readable file", False)
+    return Check(path.name, "the text of certificate.json", "the same" if same else "another text", same)
+
+
+def _check_figures(run: Run, certificate: Mapping) -> Iterator[Check]:
+    yield _equal("data fingerprint", certificate["dataset"]["fingerprint"], run.data.fingerprint)
+    stated = read_json(run.retrain_result)["architecture"]["choices"]
+    yield _equal("architecture", certificate["architecture"]["string"], ",".join(map(str, stated)))
+    cost = count_spec(folded_network(run)[0].spec)
+    yield _equal("multiply-adds", certificate["multiply_adds"], cost.multiply_adds)
+    yield _equal("params", certificate["params"], cost.params)
+
+
+def _verify_again(run: Run, row: Mapping) -> tuple[list[dict], list[Check]]:
+    """A file's figures, none where it does not run, and how they compare with those of its row in the certificate."""
+    name, stated = row["file"], row["verification"]
+    path = run.export_folder / name
+    try:
+        found = verification(run, path)
+    except InputError as error:
+        return [], [Check(name, "a file that runs", str(error), False)]
+    checks = [Check(**{**check, "name": f"{name} {check['name']}"}) for check in found["checks"]]
+    for key in ("operations", "partitions", "inputs", "outputs", "num_images"):
+        checks.append(_equal(f"{name} {key}", stated[key], found[key]))
+    for key in ("top1", "model_top1"):
+        near = abs(stated[key] - found[key]) <= max(TOP1_TOLERANCE, 1 / found["num_images"])
+        checks.append(Check(f"{name} {key}", f"{stated[key]:.4f}", f"{found[key]:.4f}", near))
+    return [{**found, "file": str(path)}], checks
+
+
+def _equal(name: str, stated, found) -> Check:
+    return Check(name, str(stated), str(found), stated == found)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import logging
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scarlet_tf.cost import count_spec
-from scarlet_tf.export.certificate import write_certificate
+from scarlet_tf.export.benchmark import benchmark
+from scarlet_tf.export.certificate import make_certificate
+from scarlet_tf.export.checks import Limits
 from scarlet_tf.export.folding import fold
+from scarlet_tf.export.latency import describe_host
+from scarlet_tf.export.metadata import LABELS_FILE
 from scarlet_tf.export.saved_model import export_saved_model
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import verify
-from scarlet_tf.files import atomic_writer, read_json
+from scarlet_tf.files import atomic_writer, read_json, write_json, write_text
 from scarlet_tf.pipeline.picking import folding_limit
 from scarlet_tf.pipeline.run import Run, dataset_figures, plain
+from scarlet_tf.report.certificate import certificate_text
 from scarlet_tf.space import Architecture
 
 logger = logging.getLogger("scarlet_tf")
@@ -23,16 +29,26 @@ logger = logging.getLogger("scarlet_tf")
 def export(run: Run) -> None:
     """Writes `<run>/export`; certificate.json comes last and marks the stage as done."""
     retrained = read_json(run.retrain_result)
-    folded, rows = fold(run.network, folding_limit(run))
+    folded, rows = folded_network(run)
     about = file_metadata(run)
-    files = [*_write_tflite(run, folded, about), *_write_optimized(run, about), *_write_saved_model(run, folded, about)]
-    write_certificate(
-        run.certificate,
+    tflite_files = [*_write_tflite(run, folded, about), *_write_optimized(run, about)]
+    files = [*tflite_files, *_write_saved_model(run, folded, about)]
+    results = {path: verification(run, path) for path in files}
+    threads = run.config.export.benchmark_threads
+    certificate = make_certificate(
+        run.export_folder,
         architecture=about["architecture"],
         cost=count_spec(folded.spec),
-        files={path: verification(run, path) for path in files},
+        files=results,
         seeds=_seeds(run),
         dataset=dataset_figures(run.data),
+        others=[
+            run.network_file,
+            run.export_folder / LABELS_FILE,
+            *(path.with_suffix(".json") for path in tflite_files),
+        ],
+        latencies=_latencies(tflite_files, threads),
+        host=describe_host(threads) if threads else None,
         details={
             "init": retrained["init"],
             "test": retrained["test"],
@@ -40,6 +56,27 @@ def export(run: Run) -> None:
             **({"optimization": read_json(run.optimize_result)} if run.config.optimization.is_wanted else {}),
         },
     )
+    _warn_of_failed_checks(results)
+    write_text(run.export_folder / "certificate.md", certificate_text(certificate))
+    write_json(run.certificate, certificate)
+
+
+def folded_network(run: Run):
+    """(the retrained network without its LETs, one row a LET), as `fold` gives them."""
+    return fold(run.network, folding_limit(run))
+
+
+def verification(run: Run, path: pathlib.Path) -> dict[str, Any]:
+    """How far a file's answers are from those of the retrained network, on test images.
+
+    The network is the one before folding, so that the comparison covers folding and conversion together. Files of the
+    pruned network are compared with that.
+    """
+    network = run.pruned_network if path.name.startswith(run.pruned_file.stem) else run.network
+    logger.info("verifying %s", path)
+    config = run.config.export
+    images = run.data.test.take(min(config.verification_examples, run.data.test.num_examples))
+    return plain(verify(path, network, images, Limits(config.max_logit_difference, config.max_top1_drop)))
 
 
 def file_metadata(run: Run) -> dict[str, Any]:
@@ -63,8 +100,9 @@ def _write_tflite(run: Run, model, about: dict) -> list[pathlib.Path]:
             path,
             quantization="none" if name == "float32" else name,
             # Training images: ranges that were fitted to test images would flatter the file's accuracy.
-            representative_data=run.data.train if name == "int8" else None,
+            representative_data=run.data.train if name in ("int8", "full_int8") else None,
             num_calibration_images=run.config.export.calibration_examples,
+            dynamic_batch=run.config.export.dynamic_batch,
             **about,
         )
         paths.append(path)
@@ -101,20 +139,23 @@ def _write_saved_model(run: Run, model, about: dict) -> list[pathlib.Path]:
         return []
     path = run.export_folder / "saved_model" / "1"
     logger.info("writing %s", path)
-    export_saved_model(model, path, **about)
+    export_saved_model(model, path, warm_up=run.config.export.warm_up, **about)
     return [path]
 
 
-def verification(run: Run, path: pathlib.Path) -> dict[str, Any]:
-    """How far a file's answers are from those of the retrained network, on test images.
+def _latencies(files: Sequence[pathlib.Path], threads: int) -> dict[str, Mapping]:
+    if not threads:
+        return {}
+    return {row["file"]: row for row in benchmark(files, threads)}
 
-    The network is the one before folding, so that the comparison covers folding and conversion together. Files of the
-    pruned network are compared with that.
-    """
-    network = run.pruned_network if path.name.startswith(run.pruned_file.stem) else run.network
-    logger.info("verifying %s", path)
-    wanted = min(run.config.export.verification_examples, run.data.test.num_examples)
-    return plain(verify(path, network, run.data.test.take(wanted)))
+
+def _warn_of_failed_checks(results: Mapping[pathlib.Path, Mapping]) -> None:
+    for path, result in results.items():
+        for check in result["checks"]:
+            if not check["passed"]:
+                logger.warning(
+                    "%s: %s: expected %s, found %s", path, *(check[k] for k in ("name", "expected", "found"))
+                )
 
 
 def _seeds(run: Run) -> dict[str, int]:

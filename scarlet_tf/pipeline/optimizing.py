@@ -7,12 +7,11 @@ import logging
 import shutil
 from typing import Any
 
-from scarlet_tf.export.folding import fold
+from scarlet_tf.export.folding import MAX_CONDITION_INT8, fold
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.optimization.prune import prune
 from scarlet_tf.optimization.quantize_aware import quantize_aware
 from scarlet_tf.pipeline.exporting import file_metadata
-from scarlet_tf.pipeline.picking import folding_limit
 from scarlet_tf.pipeline.run import Run, plain
 from scarlet_tf.training.network import save_model
 
@@ -24,7 +23,7 @@ def optimize(run: Run) -> None:
     wanted = run.config.optimization
     run.certificate.unlink(missing_ok=True)
     _begin(run)
-    folded, _ = fold(run.network, folding_limit(run))
+    folded, _ = fold(run.network, MAX_CONDITION_INT8)
     data, options, figures = run.plain_train, {"run_dir": run.folder, "seed": wanted.seed}, {}
     if wanted.quantization_aware:
         settings, about = wanted.quantization_aware, file_metadata(run)

@@ -109,6 +109,4 @@ def _architecture(run: Run, candidate: dict) -> Architecture:
 
 def folding_limit(run: Run) -> float:
     """How far folding may amplify rounding errors: less where a file is quantised to 8 bits."""
-    wanted = run.config.optimization
-    int8 = "int8" in run.config.export.formats or wanted.quantization_aware or (wanted.pruning and wanted.pruning.int8)
-    return MAX_CONDITION_INT8 if int8 else MAX_CONDITION
+    return MAX_CONDITION_INT8 if {"int8", "full_int8"} & set(run.config.export.formats) else MAX_CONDITION

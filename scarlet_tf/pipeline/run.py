@@ -8,7 +8,6 @@ import math
 import pathlib
 from typing import Any
 
-import keras
 import numpy as np
 
 from scarlet_tf.cluster import read_tf_config
@@ -16,7 +15,9 @@ from scarlet_tf.config import MAY_DIFFER, Config, check_run_dir, claim_run_dir
 from scarlet_tf.cost import cost_table
 from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.errors import InputError
+from scarlet_tf.export.warm_up import check_warm_up
 from scarlet_tf.files import read_json, write_json
+from scarlet_tf.models.network import Network, load_network
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.optimization.extra import check_extra
 from scarlet_tf.search.objectives import check_known, figures_and_goals
@@ -96,20 +97,20 @@ class Run:
         return {"dataset": self.data.fingerprint, "supernet": decisive}
 
     @functools.cached_property
-    def network(self) -> keras.Model:
+    def network(self) -> Network:
         """The retrained network."""
-        return _load_network(self.network_file, self.retrain_result)
+        return _load(self.network_file, self.retrain_result)
 
     @functools.cached_property
-    def pruned_network(self) -> keras.Model:
+    def pruned_network(self) -> Network:
         """The folded network after pruning."""
-        return _load_network(self.pruned_file, self.optimize_result)
+        return _load(self.pruned_file, self.optimize_result)
 
 
-def _load_network(path: pathlib.Path, mark: pathlib.Path) -> keras.Model:
+def _load(path: pathlib.Path, mark: pathlib.Path) -> Network:
     try:
-        return keras.saving.load_model(path, compile=False)
-    except Exception as error:  # whatever Keras, ZIP and HDF5 make of a missing or torn file
+        return load_network(path)
+    except InputError as error:
         raise InputError(
             f"{path}: missing or torn; remove {mark} and start again: the network comes back from its last checkpoint"
         ) from error
@@ -152,6 +153,8 @@ def _check_later_stages(run: Run) -> None:
         raise InputError(f"retrain.pick: expected best or one of search.picks, {', '.join(names)}, got {pick!r}")
     if run.config.retrain.teacher is not None:
         load_teacher(run.config.retrain.teacher, run.input_shape, run.data.num_classes)
+    if run.config.export.warm_up:
+        check_warm_up("export.warm_up")
     wanted = run.config.optimization
     if wanted.is_wanted:
         check_extra()

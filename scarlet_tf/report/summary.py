@@ -90,9 +90,47 @@ def flat(figures: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     return rows
 
 
-def print_verification(results: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
-    """One line a verified file."""
-    (console or PlainConsole()).print(_files_table(results))
+def print_verification(
+    results: Mapping[str, Any] | Sequence[Mapping[str, Any]], console: Console | None = None
+) -> None:
+    """One line a verified file, then one a check that failed. `results`: of `verify_run` or `verify_files`."""
+    console, checks = console or PlainConsole(), all_checks(results)
+    files = results["files"] if isinstance(results, Mapping) else results
+    if files:
+        console.print(_files_table(files))
+    for check in checks:
+        if not check["passed"]:
+            console.print(
+                f"FAILED {check['name']}: expected {check['expected']}, found {check['found']}", highlight=False
+            )
+    passed = sum(check["passed"] for check in checks)
+    console.print(f"{passed} of {len(checks)} checks passed", highlight=False)
+
+
+def all_checks(results: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The checks of a whole run, or of single files with the files' names."""
+    if isinstance(results, Mapping):
+        return results["checks"]
+    return [{**check, "name": f"{row['file']} {check['name']}"} for row in results for check in row["checks"]]
+
+
+def print_benchmark(rows: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+    """One line a file that was timed."""
+    table = Table()
+    for heading in ("file", "median", "deviation", "ratio", "per 100 M multiply-adds", "size", "partitions"):
+        table.add_column(heading, justify="left" if heading == "file" else "right", overflow="fold")
+    for row in rows:
+        per_100m = row["milliseconds_per_100m"]
+        table.add_row(
+            row["file"],
+            f"{row['milliseconds']:.4g} ms",
+            f"{row['deviation']:.2g} ms",
+            f"{row['ratio']:.3f}",
+            "-" if per_100m is None else f"{per_100m:.3g} ms",
+            f"{row['bytes'] / 1024:.1f} KiB",
+            str(row["partitions"]),
+        )
+    (console or PlainConsole()).print(table)
 
 
 def percent(value: float | None) -> str:

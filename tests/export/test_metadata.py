@@ -3,6 +3,7 @@ import sys
 
 import keras
 
+from scarlet_tf.cost import count
 from scarlet_tf.export.metadata import build_metadata
 from scarlet_tf.export.tflite import describe_tflite
 from scarlet_tf.files import read_json
@@ -16,6 +17,8 @@ def test_metadata_is_embedded_and_lies_beside_the_file(float_file, architecture)
     assert embedded["labels"] == LABELS and embedded["provenance"] == {"seed": 3}
     assert embedded["preprocessing"]["mean"] == [127.5] * 3 and embedded["preprocessing"]["crop_fraction"] == 0.875
     assert embedded["architecture"] == architecture.to_dict()
+    cost = count(architecture, 16, len(LABELS))
+    assert (embedded["multiply_adds"], embedded["params"]) == (cost.multiply_adds, cost.params)
     assert float_file.with_name("labels.txt").read_text() == "ant\nbee\ncat\ndog\n"
 
 
@@ -23,6 +26,7 @@ def test_output_is_named_probabilities_after_softmax():
     image = keras.Input([4, 4, 3])
     answer = keras.layers.Dense(2, activation="softmax")(keras.layers.GlobalAveragePooling2D()(image))
     assert build_metadata(keras.Model(image, answer))["output"]["name"] == "probabilities"
+    assert build_metadata(keras.Model(image, answer))["multiply_adds"] is None
 
 
 def test_the_tflite_reader_needs_no_keras(float_file):

@@ -46,6 +46,17 @@ def test_int8_with_int8_ends_is_verified_in_its_own_units(data, tmp_path, capfd,
     assert result["partitions"] == 1 and result["top1"] is None and result["agreement"] >= 0.9
 
 
+def test_full_int8_knows_no_floating_point(data, tmp_path, model, relu6_model):
+    """ReLU6 networks stay whole then; an h-swish in int8 cuts the graph."""
+    for network, whole in ((relu6_model, True), (model, False)):
+        export_tflite(network, tmp_path / "m.tflite", "full_int8", data[0])
+        content = flatbuffer.schema.ModelT.InitFromPackedBuf((tmp_path / "m.tflite").read_bytes(), 0)
+        floats = [t.name for t in content.subgraphs[0].tensors if t.type == flatbuffer.schema.TensorType.FLOAT32]
+        result = verify(tmp_path / "m.tflite", network, data[0])
+        assert floats == [] and result["quantization"] == "full_int8"
+        assert (result["partitions"] == 1) is whole and result["agreement"] >= 0.85
+
+
 @pytest.mark.parametrize(("quantization", "share", "tolerance"), [("float16", 0.75, 0.02), ("dynamic", 0.7, 0.1)])
 def test_smaller_weights_stay_near(quantization, share, tolerance, model, data, float_file, tmp_path):
     description = export_tflite(model, tmp_path / "m.tflite", quantization)

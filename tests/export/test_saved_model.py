@@ -1,3 +1,5 @@
+import importlib.util
+import io
 import json
 import subprocess
 import sys
@@ -5,12 +7,14 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.saved_model import export_saved_model
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import verify
+from scarlet_tf.export.warm_up import FILE_NAME
 from scarlet_tf.files import read_json
 from scarlet_tf.models.network import build_network
 from scarlet_tf.space import Architecture, SearchSpace, Stage
@@ -51,7 +55,11 @@ def model():
 
 @pytest.fixture(scope="module")
 def exported(model, tmp_path_factory):
-    return export_saved_model(model, tmp_path_factory.mktemp("served") / "1", PREPROCESSING, ["a", "b", "c", "d"])
+    path, has_extra = (
+        tmp_path_factory.mktemp("served") / "1",
+        importlib.util.find_spec("tensorflow_serving") is not None,
+    )
+    return export_saved_model(model, path, PREPROCESSING, ["a", "b", "c", "d"], warm_up=has_extra)
 
 
 def test_it_runs_without_keras_and_without_this_package(exported, model):
@@ -108,7 +116,7 @@ def test_disk_that_fills_up_in_tensorflow_is_bad_input_too(model, tmp_path, monk
     monkeypatch.setattr("scarlet_tf.export.saved_model._archive", fail)
     with pytest.raises(InputError, match=r"1: could not be written: No space left on device$"):
         export_saved_model(model, tmp_path / "1")
-    monkeypatch.setattr("scarlet_tf.export.tflite._write_static_graph", fail)
+    monkeypatch.setattr("scarlet_tf.export.tflite._write_graph", fail)
     with pytest.raises(InputError, match=r"m\.tflite: could not be converted, .* No space left on device"):
         export_tflite(model, tmp_path / "m.tflite")
     assert list(tmp_path.iterdir()) == []
@@ -120,3 +128,129 @@ def test_torn_exports_are_refused(tmp_path, model):
     (tmp_path / "saved_model.pb").write_bytes(b"torn")
     with pytest.raises(InputError, match="torn"):
         verify(tmp_path, model, [])
+
+
+def encode(image, form, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def photograph(seed=0, height=23, width=31):
+    pixels = np.random.default_rng(seed).integers(0, 256, [height, width, 3], dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture(scope="module")
+def served(exported):
+    """The loaded model and a call of each signature."""
+    loaded = tf.saved_model.load(str(exported))
+
+    def call(name, **inputs):
+        return loaded.signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})["logits"].numpy()
+
+    return call
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_bytes_images_and_the_network_give_the_same_logits(served, model, count):
+    """One image or several of different sizes and formats; `prepare` gets the pixels that Pillow decodes."""
+    sources = [photograph(i, 20 + 7 * i, 40) for i in range(count)]
+    encoded = [encode(image, form) for image, form in zip(sources, ["PNG", "JPEG", "PNG"], strict=False)]
+    decoded = [np.asarray(Image.open(io.BytesIO(content))) for content in encoded]
+    images = np.stack([PREPROCESSING.prepare(pixels) for pixels in decoded])
+    answer = served("serving_bytes", encoded=encoded)
+    assert answer.shape == (count, 4)
+    # The same operations in a graph; grappler may fuse some, which moves the last digits.
+    np.testing.assert_allclose(answer, served("serving_default", image=images), atol=1e-5)
+    np.testing.assert_allclose(answer, model(images, training=False), atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P"])
+def test_grey_and_transparent_images_are_served_as_rgb(served, mode):
+    image = photograph().convert(mode)
+    expected = served("serving_bytes", encoded=[encode(image.convert("RGB"), "PNG")])
+    np.testing.assert_allclose(served("serving_bytes", encoded=[encode(image, "PNG")]), expected, atol=1e-5)
+
+
+def test_sixteen_bits_are_cut_to_eight_and_cmyk_is_served(served):
+    samples = np.random.default_rng(0).integers(0, 2**16, (20, 20, 3), np.uint16)
+    expected = served("serving_bytes", encoded=[tf.io.encode_png((samples >> 8).astype(np.uint8)).numpy()])
+    answer = served("serving_bytes", encoded=[tf.io.encode_png(samples).numpy()])
+    np.testing.assert_allclose(answer, expected, atol=1e-5)
+    assert np.isfinite(served("serving_bytes", encoded=[encode(photograph().convert("CMYK"), "JPEG")])).all()
+
+
+def test_photographs_are_turned_upright(served):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn clockwise
+    turned = encode(photograph(), "JPEG", quality=95, exif=exif)
+    upright = encode(Image.open(io.BytesIO(turned)).transpose(Image.Transpose.ROTATE_270), "PNG")
+    answer = served("serving_bytes", encoded=[turned])
+    np.testing.assert_allclose(answer, served("serving_bytes", encoded=[upright]), atol=1e-5)
+
+
+PNG, JPEG = encode(photograph(), "PNG"), encode(photograph(), "JPEG")
+BAD_FILES = {
+    "nothing": (b"", "expected JPEG or PNG files"),
+    "text": (b"no image", "expected JPEG or PNG files"),
+    "animation": (
+        encode(photograph(), "GIF", save_all=True, append_images=[photograph(1)]),
+        "expected JPEG or PNG files",
+    ),
+    "bitmap": (encode(photograph(), "BMP"), "expected JPEG or PNG files"),
+    "webp": (encode(photograph(), "WEBP"), "expected JPEG or PNG files"),
+    "half a PNG": (PNG[: len(PNG) // 2], "Invalid PNG data"),
+    "half a JPEG": (JPEG[: len(JPEG) // 2], "Invalid JPEG data"),
+    "a JPEG's beginning": (JPEG[:3], "Invalid JPEG data"),
+    "a PNG's beginning": (PNG[:8], "Invalid PNG"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_what_cannot_be_decoded_is_an_invalid_argument(served, kind):
+    content, message = BAD_FILES[kind]
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        served("serving_bytes", encoded=[content])
+
+
+def test_one_bad_file_fails_its_batch_and_is_told_by_its_position(served):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"at the positions.*\[1 3\]"):
+        served("serving_bytes", encoded=[PNG, b"text", JPEG, b"GIF89a"])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at least one file"):
+        served("serving_bytes", encoded=np.array([], "S1"))
+    assert np.isfinite(served("serving_bytes", encoded=[PNG, JPEG])).all()
+
+
+@pytest.mark.parametrize("content", [PNG, JPEG], ids=["PNG", "JPEG"])
+def test_corrupt_bytes_are_answered_or_refused_but_never_crash(served, content):
+    rng, refused = np.random.default_rng(0), 0
+    for _ in range(60):
+        torn = bytearray(content[: rng.integers(1, len(content) + 1)] if rng.random() < 0.3 else content)
+        for position in rng.integers(0, len(torn), rng.integers(1, 6)):
+            torn[position] = rng.integers(0, 256)
+        try:
+            assert np.isfinite(served("serving_bytes", encoded=[bytes(torn)])).all()
+        except tf.errors.InvalidArgumentError:
+            refused += 1
+    assert refused > 10
+
+
+def test_warm_up_records_are_requests_that_the_signatures_answer(exported):
+    prediction_log_pb2 = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
+    loaded, batches = tf.saved_model.load(str(exported)), []
+    for record in tf.data.TFRecordDataset(str(exported / "assets.extra" / FILE_NAME)).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        signature = request.model_spec.signature_name
+        inputs = {name: tf.constant(tf.make_ndarray(tensor)) for name, tensor in request.inputs.items()}
+        logits = loaded.signatures[signature](**inputs)["logits"].numpy()
+        assert np.isfinite(logits).all() and logits.shape[1] == 4
+        batches.append((signature, len(logits)))
+    assert batches == [("serving_default", 1), ("serving_default", 8), ("serving_bytes", 1), ("serving_bytes", 8)]
+
+
+def test_warm_up_without_its_package_is_refused_before_anything_is_written(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("scarlet_tf.export.warm_up.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"warm_up: needs .* scarlet_tf\[serving\]"):
+        export_saved_model(model, tmp_path / "1", warm_up=True)
+    assert list(tmp_path.iterdir()) == []

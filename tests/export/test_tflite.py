@@ -7,7 +7,7 @@ import pytest
 
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.errors import InputError
-from scarlet_tf.export.tflite import export_tflite
+from scarlet_tf.export.tflite import export_tflite, load_tflite
 from scarlet_tf.export.verification import verify
 
 SIZE = 16
@@ -60,3 +60,18 @@ def test_bad_arguments_are_refused_before_anything_is_written(model, data, tmp_p
     image = keras.Input([4, 4, 3])
     pooled = keras.layers.GlobalAveragePooling2D(dtype="mixed_float16")(image)
     refuse("compute in float32", model=keras.Model(image, pooled))
+
+
+def test_a_dynamic_batch_gives_the_same_logits_for_many_images_at_once(model, data, tmp_path):
+    path = tmp_path / "m.tflite"
+    description = export_tflite(model, path, dynamic_batch=True)
+    assert description["inputs"][0]["shape"] == [None, SIZE, SIZE, 3] == description["metadata"]["input"]["shape"]
+    assert verify(path, model, data)["passed"]
+    interpreter, _ = load_tflite(path)
+    source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    interpreter.resize_tensor_input(source, [5, SIZE, SIZE, 3])
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(source, data[0][:5])
+    interpreter.invoke()
+    # The tolerance of the file with batch 1, see above.
+    np.testing.assert_allclose(interpreter.get_tensor(target), model.predict(data[0][:5], verbose=0), atol=1e-4)

@@ -5,7 +5,7 @@ from tiny import tiny_space
 
 from scarlet_tf.cost import count, count_spec
 from scarlet_tf.errors import InputError
-from scarlet_tf.models.network import Network, build_network, get_arrays, set_arrays
+from scarlet_tf.models.network import Network, build_network, get_arrays, load_network, set_arrays
 from scarlet_tf.space import Architecture, SearchSpace
 
 
@@ -110,6 +110,18 @@ def test_network_saves_and_loads(rng, tmp_path):
     x = rng.normal(size=(2, 8, 8, 3)).astype(np.float32)
     np.testing.assert_array_equal(loaded(x), network(x))
     assert loaded.spec == network.spec
+    np.testing.assert_array_equal(load_network(tmp_path / "network.keras")(x), network(x))
+
+
+def test_load_network_names_files_that_are_none(tmp_path):
+    with pytest.raises(InputError, match=r"missing\.keras: expected a network's \.keras file"):
+        load_network(tmp_path / "missing.keras")
+    (tmp_path / "torn.keras").write_bytes(b"PK\x03\x04")
+    with pytest.raises(InputError, match=r"torn\.keras: expected a network's \.keras file"):
+        load_network(tmp_path / "torn.keras")
+    keras.Sequential([keras.Input([2]), keras.layers.Dense(1)]).save(tmp_path / "other.keras")
+    with pytest.raises(InputError, match=r"other\.keras: expected a network of this package, got a Sequential"):
+        load_network(tmp_path / "other.keras")
 
 
 def test_network_trains_under_stock_fit(rng):

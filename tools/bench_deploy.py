@@ -1,0 +1,191 @@
+"""Times the published networks as .tflite files beside keras.applications' networks of the same class.
+
+    python tools/bench_deploy.py
+
+ScarletA, B and C, MobileNetV2, MobileNetV3Large and EfficientNetB0, random weights, BN statistics of random images, 1000
+classes, 224 pixels, batch 1, one thread of LiteRT on this host; float32, dynamic and int8 with h-swish in float, all by this
+package's converter. ScarletA also as full_int8, and with ReLU6 in place of h-swish. All files take turns in one process.
+Then paths of S2 with their LETs against the same folded: 3x3 and expansion 3 in every second layer, or in the first of each
+stage, and random ones with 5, 7, 9 skips.
+
+Prints one JSON object. models: name, variant, ms (median), deviation (median absolute deviation), ms_per_100m (multiply-adds as
+counted in the Keras model), mb (10^6 bytes), ratio to the same network's float32 (median of the rounds' ratios), partitions.
+int8_ratio: by network. ms_per_100m_ratio: ours over MobileNetV3Large's, float32. fold_ratio: folded over unfolded time on the
+first path, which has ten LETs; folds has each path.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+
+from scarlet_tf import logs
+
+logs.quiet_frameworks()
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+import scarlet_tf as st  # noqa: E402
+from scarlet_tf.export import flatbuffer  # noqa: E402
+from scarlet_tf.export.quantization import convert  # noqa: E402
+from scarlet_tf.export.quiet import quiet  # noqa: E402
+from scarlet_tf.export.timing import new_interpreter, time_interpreters  # noqa: E402
+from scarlet_tf.export.xnnpack import rewrite_for_xnnpack  # noqa: E402
+from scarlet_tf.models.network import Network  # noqa: E402
+from scarlet_tf.models.zoo_data import ZOO  # noqa: E402
+from scarlet_tf.progress import progress_bar  # noqa: E402
+
+VARIANTS = {"float32": "none", "dynamic": "dynamic", "int8": "int8"}
+CALIBRATION_IMAGES = 4
+FOLDED_PATH = "every second layer"
+
+
+def main() -> None:
+    """Converts, times, prints."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--pixels", type=int, default=224)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--random-paths", type=int, default=3, help="of S2, beside the two lean ones (default: 3)")
+    options = parser.parse_args()
+    images = np.random.default_rng(0).uniform(-1, 1, (8, options.pixels, options.pixels, 3)).astype(np.float32)
+    rows = time_networks(options, images)
+    folds = time_folding(options, images)
+    base = {row["name"]: row for row in rows if row["variant"] == "float32"}
+    result = {
+        "benchmark": "deploy",
+        "pixels": options.pixels,
+        "threads": options.threads,
+        "models": rows,
+        "int8_ratio": {row["name"]: row["ratio"] for row in rows if row["variant"] == "int8"},
+        "ms_per_100m_ratio": {
+            name: round(row["ms_per_100m"] / base["MobileNetV3Large"]["ms_per_100m"], 3) for name, row in base.items()
+        },
+        "fold_ratio": next(fold["ratio"] for fold in folds if fold["path"] == FOLDED_PATH),
+        "folds": folds,
+    }
+    print(json.dumps(result))
+
+
+def networks(pixels: int):
+    """(name, Keras model, variants) of everything that is timed."""
+    shape, more = (pixels, pixels, 3), {**VARIANTS, "full_int8": "full_int8"}
+    yield "ScarletA", st.ScarletA(input_shape=shape), more
+    yield "ScarletB", st.ScarletB(input_shape=shape), VARIANTS
+    yield "ScarletC", st.ScarletC(input_shape=shape), VARIANTS
+    relu6 = st.SearchSpace.from_name("s2", activation="relu6")
+    choices = ZOO["scarlet_a"].architecture.choices
+    yield "ScarletA, ReLU6", st.build_network(st.Architecture(choices, relu6), shape), more
+    for name in ("MobileNetV2", "MobileNetV3Large", "EfficientNetB0"):
+        yield name, getattr(keras.applications, name)(weights=None, input_shape=shape), VARIANTS
+
+
+def time_networks(options, images: np.ndarray) -> list[dict]:
+    """One row a network and variant."""
+    files = []
+    with progress_bar("converting", 7) as bar:
+        for name, model, variants in networks(options.pixels):
+            measure_statistics(model, images)
+            for variant, quantization in variants.items():
+                files.append((name, variant, multiply_adds(model), to_tflite(model, quantization, images)))
+            bar.advance()
+    interpreters = [new_interpreter(content, options.threads) for *_, content in files]
+    with progress_bar("timing", options.rounds * len(files)) as bar:
+        timings = time_interpreters(interpreters, options.rounds, 0.2, bar.advance)
+    base = {file[0]: timing for file, timing in zip(files, timings, strict=True) if file[1] == "float32"}
+    return [
+        {
+            "name": name,
+            "variant": variant,
+            "ms": round(timing.milliseconds, 3),
+            "deviation": round(timing.deviation, 3),
+            "ms_per_100m": round(1e8 * timing.milliseconds / count, 3),
+            "mb": round(len(content) / 1e6, 2),
+            "ratio": round(timing.ratio(base[name]), 3),
+            "multiply_adds": count,
+            "partitions": flatbuffer.count_partitions(interpreter),
+        }
+        for (name, variant, count, content), timing, interpreter in zip(files, timings, interpreters, strict=True)
+    ]
+
+
+def time_folding(options, images: np.ndarray) -> list[dict]:
+    """Paths of S2, each with its LETs beside its folded form."""
+    space, folds = st.SearchSpace.from_name("s2"), []
+    drawn = paths(space, options.random_paths)
+    with progress_bar("folding", len(drawn)) as bar:
+        for name, choices in drawn.items():
+            architecture = st.Architecture(choices, space)
+            spec = architecture.lower((options.pixels, options.pixels, 3), 1000, skip="let")
+            model = Network(spec, seed=0)
+            measure_statistics(model, images)
+            folded, report = st.fold(model)
+            contents = [to_tflite(each, "none", images) for each in (model, folded)]
+            unfolded_time, folded_time = time_interpreters(
+                [new_interpreter(content, options.threads) for content in contents], options.rounds, 0.2
+            )
+            difference = np.abs(model.predict(images, verbose=0) - folded.predict(images, verbose=0)).max()
+            folds.append(
+                {
+                    "path": name,
+                    "choices": architecture.to_string(),
+                    "lets": len(report),
+                    "lets_left": sum(row.rule == 5 for row in report),
+                    "ms": round(folded_time.milliseconds, 3),
+                    "ratio": round(folded_time.ratio(unfolded_time), 3),
+                    "multiply_adds_ratio": round(multiply_adds(folded) / multiply_adds(model), 3),
+                    "max_logit_difference": float(difference),
+                }
+            )
+            bar.advance()
+    return folds
+
+
+def paths(space, random_paths: int) -> dict[str, tuple[int, ...]]:
+    """Two lean paths, in which LETs are much of the work, and random ones with 5, 7, 9 ... skips."""
+    skip, lean, layers = space.num_choices - 1, 0, range(space.num_layers)
+    firsts = {sum(stage.depth for stage in space.stages[:number]) for number in range(len(space.stages))}
+    found = {
+        "every second layer": tuple(lean if layer % 2 else skip for layer in layers),
+        "first of each stage": tuple(lean if layer in firsts else skip for layer in layers),
+    }
+    rng = np.random.default_rng(0)
+    for number in range(random_paths):
+        choices = rng.integers(skip, size=space.num_layers)
+        choices[rng.choice(space.num_layers, 5 + 2 * number, replace=False)] = skip
+        found[f"random {number}"] = tuple(map(int, choices))
+    return found
+
+
+def measure_statistics(model: keras.Model, images: np.ndarray) -> None:
+    """BN statistics of these images, so that activations are of a trained network's order of magnitude."""
+    for layer in model.layers:
+        if hasattr(layer, "moving_variance"):
+            layer.momentum = 0.0
+    model(images, training=True)
+
+
+def multiply_adds(model: keras.Model) -> int:
+    """Of all convolutions and dense layers, from their weights and outputs; a batch of one."""
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)):
+            _, *pixels, _ = layer.output.shape
+            total += int(np.prod(pixels, dtype=np.int64)) * int(np.prod(layer.kernel.shape, dtype=np.int64))
+    return total
+
+
+def to_tflite(model: keras.Model, quantization: str, images: np.ndarray) -> bytes:
+    """Batch 1, by the package's converter."""
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        signature = [keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32", name="image")]
+        rewrite_for_xnnpack(model).export(folder, format="tf_saved_model", input_signature=signature, verbose=False)
+        calibration = images[:CALIBRATION_IMAGES]
+        return convert(lambda: tf.lite.TFLiteConverter.from_saved_model(folder), quantization, calibration)
+
+
+if __name__ == "__main__":
+    main()
