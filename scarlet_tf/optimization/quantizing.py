@@ -14,6 +14,7 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 
 from scarlet_tf.optimization import parts
+from scarlet_tf.optimization.strips import Rows
 
 _quantization = tfmot.quantization.keras
 _WEIGHTS = {
@@ -22,7 +23,7 @@ _WEIGHTS = {
     tf_keras.layers.Dense: "kernel",
 }
 # The output has the values of the input, so the converter gives it the same scale.
-_PASSING = (tf_keras.layers.ZeroPadding2D, tf_keras.layers.Dropout, parts.PadChannels)
+_PASSING = (tf_keras.layers.ZeroPadding2D, tf_keras.layers.Dropout, parts.PadChannels, Rows)
 # Merged into the operation in front.
 _MERGED = (tf_keras.layers.BatchNormalization, tf_keras.layers.ReLU, parts.ShiftedReLU6)
 _LEAST, _GREATEST = "/output_min:0", "/output_max:0"

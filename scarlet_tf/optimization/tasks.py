@@ -23,7 +23,7 @@ class QuantizationAware:
     SUFFIX = ".tflite"
 
     def __init__(self, spec: NetworkSpec, arrays, settings: dict):
-        self.twin = build_twin(spec, arrays)
+        self.twin = build_twin(spec, arrays, for_xnnpack=True)
         self.model = quantized(self.twin)
         self.int8_ends = settings["int8_ends"]
         self._observe = tf.function(lambda images: self.model(images, training=True), reduce_retracing=True)

@@ -10,6 +10,7 @@ import tf_keras
 
 from scarlet_tf.models.builder import connect
 from scarlet_tf.optimization import parts
+from scarlet_tf.optimization.strips import split_arrays, split_parts
 from scarlet_tf.spec import NetworkSpec
 
 Arrays = dict[str, np.ndarray]
@@ -17,11 +18,14 @@ Arrays = dict[str, np.ndarray]
 _KERAS_3_NAMES = {"depthwise_kernel": "kernel"}
 
 
-def build_twin(spec: NetworkSpec, arrays: Arrays) -> tf_keras.Model:
-    """The network of `spec` with the weights {"<layer>/<weight>": array} of its Keras 3 form; each is used once."""
+def build_twin(spec: NetworkSpec, arrays: Arrays, for_xnnpack: bool = False) -> tf_keras.Model:
+    """The network of `spec` with the weights {"<layer>/<weight>": array} of its Keras 3 form; each is used once.
+
+    for_xnnpack: with large depthwise convolutions in strips, whose weights have other names; see `strips`.
+    """
     image = tf_keras.Input(spec.input_shape, name="image")
-    model = tf_keras.Model(image, connect(spec, image, parts))
-    set_twin_arrays(model, arrays)
+    model = tf_keras.Model(image, connect(spec, image, split_parts() if for_xnnpack else parts))
+    set_twin_arrays(model, split_arrays(arrays, {layer.name for layer in model.layers}) if for_xnnpack else arrays)
     return model
 
 

@@ -26,6 +26,12 @@ def test_twin_answers_what_the_keras_3_network_answers(rows):
         assert row["difference"] <= 1e-5 * max(1, row["spread"]), row
 
 
+def test_large_filters_in_strips_are_the_same_function(rows):
+    assert sum(row["strips"] for row in rows.values()) >= 8
+    for row in rows.values():
+        assert row["split_difference"] <= 1e-5 * max(1, row["spread"]), row
+
+
 def test_weights_come_back_from_the_twin_unchanged(rows):
     assert all(row["same_weights"] for row in rows.values())
 

@@ -38,12 +38,15 @@ def main() -> None:
         twin = build_twin(spec, arrays)
         images = rng.normal(size=(4, *spec.input_shape)).astype(np.float32)
         logits, answer = np.asarray(network(images, training=False)), twin(images, training=False).numpy()
+        split = build_twin(spec, arrays, for_xnnpack=True)
         back = get_twin_arrays(twin)
         print(
             json.dumps(
                 {
                     "name": name,
                     "difference": float(np.abs(logits - answer).max()),
+                    "split_difference": float(np.abs(logits - split(images, training=False).numpy()).max()),
+                    "strips": sum("_strip_" in layer.name for layer in split.layers),
                     "spread": float(logits.std()),
                     "kinds": sorted({type(layer).__name__ for layer in twin.layers}),
                     "same_weights": all(np.array_equal(back[k], arrays[k].astype(np.float32)) for k in arrays),
