@@ -76,15 +76,13 @@ def digits(out: pathlib.Path) -> tuple[Network, ImageData]:
 def make_files(network: Network, data: ImageData, out: pathlib.Path, arguments) -> dict[str, pathlib.Path]:
     """Every variant's file by name; those that exist stay."""
     train = plain(data.train)
-    names = ["float32", "int8", "int8_whole", "int8_qat"]
+    names = ["float32", "int8", "int8_qat"]
     names += [f"pruned_{s:g}{kind}" for s in arguments.sparsities for kind in ("", "_sparse_storage", "_int8")]
     files = {name: out / f"{name}.tflite" for name in names}
     if not files["float32"].exists():
         st.export_tflite(network, files["float32"])
     if not files["int8"].exists():
         st.export_tflite(network, files["int8"], "int8", data.train)
-    if not files["int8_whole"].exists():  # without what is rewritten for XNNPACK, as the graph of int8_qat
-        st.export_tflite(network, files["int8_whole"], "int8", data.train, for_xnnpack=False)
     if not files["int8_qat"].exists():
         st.quantize_aware(network, train, files["int8_qat"], arguments.qat, out)
     for sparsity in arguments.sparsities:
