@@ -7,6 +7,7 @@ import yaml
 
 from scarlet_tf.config import ExportConfig, claim_run_dir, differing_keys, load_config, parse_config, sections
 from scarlet_tf.errors import InputError
+from scarlet_tf.optimization.config import OptimizationConfig
 from scarlet_tf.ranking.config import RankingConfig
 from scarlet_tf.space import SearchSpace
 
@@ -56,7 +57,7 @@ def few_sections(request, monkeypatch):
     if "real_sections" in request.keywords:
         return
     stand_ins = {"data": Data, "supernet": Training, "search": Search, "retrain": Training, "export": ExportConfig}
-    stand_ins["ranking"] = RankingConfig
+    stand_ins |= {"ranking": RankingConfig, "optimization": OptimizationConfig}
     monkeypatch.setattr(sections, "section_types", lambda: stand_ins)
 
 
@@ -260,7 +261,9 @@ def test_run_folder_of_another_user_space_names_the_field(tmp_path):
 def test_keys_may_be_allowed_to_differ(tmp_path):
     claim_run_dir(tmp_path, parse_config(values()))
     claim_run_dir(
-        tmp_path, parse_config(values(seed=1)), frozenset({"seed", "data.seed", "search.seed", "ranking.seed"})
+        tmp_path,
+        parse_config(values(seed=1)),
+        frozenset({"seed", "data.seed", "search.seed", "ranking.seed", "optimization.seed"}),
     )
 
 

@@ -1,6 +1,7 @@
 """The command line on real images: every stage, killed and resumed, down to verified files."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -156,3 +157,21 @@ def test_retraining_can_start_from_the_supernet(config_file, straight, tmp_path)
     assert summary["retrained"]["test_accuracy"] > summary["pick"]["one_shot_accuracy"] - 0.15
     certificate = json.loads((tmp_path / "export/certificate.json").read_text())
     assert certificate["multiply_adds"] < 80_000
+
+
+@pytest.mark.slow
+def test_a_finished_run_can_be_optimised(config_file, straight, tmp_path):
+    """The files come beside the others, verified; only the package's own lines are on the terminal."""
+    folder = shutil.copytree(straight[0], tmp_path / "run")
+    changes = ["--set", "optimization.quantization_aware={epochs: 1, batch_size: 40}"]
+    changes += ["--set", "optimization.pruning={epochs: 1, batch_size: 40, sparsity: 0.5}"]
+    command = scarlet("run", config_file, "--run-dir", folder, "--json", *changes)
+    done = subprocess.run(command, capture_output=True, text=True, env=chatty())
+    assert done.returncode == 0, done.stderr
+    files = {row["file"]: row for row in json.loads(done.stdout)["files"]}
+    assert files["model_int8_qat.tflite"]["partitions"] == files["model_float32.tflite"]["partitions"]
+    assert abs(files["model_int8_qat.tflite"]["top1"] - files["model_float32.tflite"]["top1"]) <= 0.15
+    assert files["model_pruned.tflite"]["max_logit_difference"] < 1e-4  # of the pruned Keras network
+    assert "quantization-aware training 10/10" in done.stderr and "pruning 10/10" in done.stderr
+    for noise in ("oneDNN", "cuda", "absl::", "WARNING:", "I0000", "W0000", "Traceback"):
+        assert noise not in done.stderr

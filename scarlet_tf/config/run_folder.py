@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -10,13 +9,16 @@ from typing import Any
 import yaml
 
 from scarlet_tf.config.schema import Config, load_config
+from scarlet_tf.config.sections import keys_of
 from scarlet_tf.config.validation import show
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import write_text
+from scarlet_tf.optimization.config import OptimizationConfig
 from scarlet_tf.ranking.config import RankingConfig
 
 # Keys that may differ when a run folder is used again, since nothing that is computed depends on them: `lanes` that ran
-# out of memory may go on as `sequential`. A ranking leads to no other stage and keeps its results by their settings.
+# out of memory may go on as `sequential`. A ranking leads to no other stage and keeps its results by their settings;
+# an optimisation knows its settings, and with other ones it and the export are done again.
 # Whatever else changed would mix two experiments.
 MAY_DIFFER = frozenset(
     {
@@ -32,7 +34,7 @@ MAY_DIFFER = frozenset(
         "supernet.monitor_paths",
         "supernet.tensorboard",
     }
-    | {f"ranking.{field.name}" for field in dataclasses.fields(RankingConfig)}
+    | {*keys_of(RankingConfig, "ranking"), *keys_of(OptimizationConfig, "optimization")}
 )
 
 

@@ -17,6 +17,7 @@ from scarlet_tf.space import SearchSpace
 
 if TYPE_CHECKING:
     from scarlet_tf.data.datasets import DataConfig
+    from scarlet_tf.optimization.config import OptimizationConfig
     from scarlet_tf.ranking.config import RankingConfig
     from scarlet_tf.search.run import SearchConfig
     from scarlet_tf.training.network import RetrainConfig
@@ -34,6 +35,7 @@ class Config:
     supernet: SupernetConfig
     search: SearchConfig
     retrain: RetrainConfig
+    optimization: OptimizationConfig
     export: ExportConfig
     ranking: RankingConfig
 

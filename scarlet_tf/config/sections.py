@@ -13,7 +13,7 @@ from scarlet_tf.space import SearchSpace
 
 FORMATS = ("float32", "float16", "dynamic", "int8")
 ALL_FORMATS = (*FORMATS, "full_int8")
-SECTIONS = ("data", "space", "supernet", "search", "retrain", "export", "ranking")
+SECTIONS = ("data", "space", "supernet", "search", "retrain", "optimization", "export", "ranking")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +63,7 @@ class ExportConfig:
 def section_types() -> dict[str, type]:
     """The dataclass of each section except `space`; imported late, because some of their modules import TensorFlow."""
     from scarlet_tf.data.datasets import DataConfig
+    from scarlet_tf.optimization.config import OptimizationConfig
     from scarlet_tf.ranking.config import RankingConfig
     from scarlet_tf.search.run import SearchConfig
     from scarlet_tf.training.network import RetrainConfig
@@ -73,6 +74,7 @@ def section_types() -> dict[str, type]:
         "supernet": SupernetConfig,
         "search": SearchConfig,
         "retrain": RetrainConfig,
+        "optimization": OptimizationConfig,
         "export": ExportConfig,
         "ranking": RankingConfig,
     }
@@ -84,10 +86,11 @@ def known_keys() -> Iterator[str]:
     yield from (f"space.{field.name}" for field in dataclasses.fields(SearchSpace))
     yield from ("supernet.recipe", "retrain.recipe")
     for name, section in section_types().items():
-        yield from _keys_of(section, name)
+        yield from keys_of(section, name)
 
 
-def _keys_of(section: type, prefix: str) -> Iterator[str]:
+def keys_of(section: type, prefix: str) -> Iterator[str]:
+    """The dotted keys of a section's dataclass, and of those nested in it, behind `prefix`."""
     hints = typing.get_type_hints(section)
     for field in dataclasses.fields(section):
         yield f"{prefix}.{field.name}"
@@ -95,4 +98,4 @@ def _keys_of(section: type, prefix: str) -> Iterator[str]:
         options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
         for option in options:
             if dataclasses.is_dataclass(option):
-                yield from _keys_of(option, f"{prefix}.{field.name}")
+                yield from keys_of(option, f"{prefix}.{field.name}")

@@ -16,19 +16,29 @@ _OPERATION_NAMES = {code: name for name, code in vars(schema.BuiltinOperator).it
 
 def rewrite(content: bytes, input_name: str, output_name: str, metadata: dict[str, bytes]) -> bytes:
     """The same graph with its one input and output renamed, in the signature too, and metadata buffers added."""
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    model = unpack(content)
     graph = model.subgraphs[0]
     graph.tensors[graph.inputs[0]].name = input_name
     graph.tensors[graph.outputs[0]].name = output_name
     for signature in model.signatureDefs or ():
         signature.inputs[0].name, signature.outputs[0].name = input_name, output_name
-    model.metadata = [entry for entry in model.metadata or () if _text(entry.name) not in metadata]
+    model.metadata = [entry for entry in model.metadata or () if text(entry.name) not in metadata]
     for name, value in metadata.items():
         entry = schema.MetadataT(name=name, buffer=len(model.buffers))
         model.buffers.append(schema.BufferT(data=np.frombuffer(value, np.uint8)))
         model.metadata.append(entry)
+    return pack(model)
+
+
+def unpack(content: bytes) -> schema.ModelT:
+    """The graph as objects that can be changed."""
+    return schema.ModelT.InitFromPackedBuf(content, 0)
+
+
+def pack(model: schema.ModelT) -> bytes:
+    """The inverse of `unpack`."""
     model.buffers = [_AlignedBuffer(buffer.data, buffer.offset, buffer.size) for buffer in model.buffers]
-    builder = flatbuffers.Builder(len(content) + 2**16)
+    builder = flatbuffers.Builder(2**20)
     builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
     return bytes(builder.Output())
 
@@ -38,14 +48,14 @@ def read_metadata(content: bytes, name: str) -> bytes | None:
     model = schema.Model.GetRootAs(content, 0)
     for index in range(model.MetadataLength()):
         entry = model.Metadata(index)
-        if _text(entry.Name()) == name:
+        if text(entry.Name()) == name:
             return model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
     return None
 
 
 def count_operations(content: bytes) -> dict[str, int]:
     """Operation names with their numbers, most frequent first; a custom or Flex operation as "CUSTOM:<name>"."""
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    model = unpack(content)
     names = [_operation_name(code) for code in model.operatorCodes]
     counts = collections.Counter(
         names[operator.opcodeIndex] for graph in model.subgraphs for operator in graph.operators
@@ -88,10 +98,11 @@ class _AlignedBuffer(schema.BufferT):
 
 def _operation_name(code: schema.OperatorCodeT) -> str:
     if code.customCode is not None:
-        return f"CUSTOM:{_text(code.customCode)}"
+        return f"CUSTOM:{text(code.customCode)}"
     # Codes beyond 127 stand in the newer field alone, older files have only the other.
     return _OPERATION_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
 
 
-def _text(value: bytes | str) -> str:
+def text(value: bytes | str) -> str:
+    """A name of the schema, which is bytes where it was read from a file."""
     return value.decode() if isinstance(value, bytes) else value

@@ -9,8 +9,10 @@ import tensorflow as tf
 from scarlet_tf.export.quantization import convert
 from scarlet_tf.export.quiet import quiet
 from scarlet_tf.export.xnnpack import rewrite_for_xnnpack
+from scarlet_tf.layers import primitives
 from scarlet_tf.layers.convolution import without_kernels
-from scarlet_tf.models.network import build_network, connect_block, connect_stem, connect_tail
+from scarlet_tf.models.builder import connect_block, connect_stem, connect_tail
+from scarlet_tf.models.network import build_network
 from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.spec import IdentitySpec, NetworkSpec
 from scarlet_tf.tables import Size
@@ -64,13 +66,13 @@ def part_model(space: SearchSpace, about, size: Size, num_classes: int | None) -
     if about == "stem":
         spec = NetworkSpec((*size, 3), num_classes, stem, space.stem_stride, first, (), tail)
         image = keras.Input((*size, 3))
-        return keras.Model(image, connect_stem(spec, image, seed=0))
+        return keras.Model(image, connect_stem(spec, image, primitives, seed=0))
     if isinstance(about, int):
         spec = NetworkSpec((*size, 3), num_classes, stem, 1, about, (), tail)
         features = keras.Input((*size, about))
-        return keras.Model(features, connect_tail(spec, features, seed=0))
+        return keras.Model(features, connect_tail(spec, features, primitives, seed=0))
     features = keras.Input((*size, about.in_channels))
-    return keras.Model(features, connect_block(about, features, seed=0))
+    return keras.Model(features, connect_block(about, features, primitives, seed=0))
 
 
 def takes_nothing(space: SearchSpace, about) -> bool:

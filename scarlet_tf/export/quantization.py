@@ -26,14 +26,18 @@ def convert(
     calibration: np.ndarray | None = None,
     float_operations: Iterable[str] = FLOAT_OPERATIONS,
     float_ends: bool = True,
+    sparse_storage: bool = False,
 ) -> bytes:
     """A TFLite flatbuffer.
 
     "none": float32. "float16": weights in float16. "dynamic": weights in int8, activations quantised while running.
     "int8": weights (per channel) and activations in int8, with ranges from `calibration` [N, H, W, C];
     `float_operations` stay in float. `float_ends=False` makes input and output int8, too. "full_int8": int8 alone, with
-    int8 ends, for hardware that knows no floating point; elsewhere an h-swish in int8 makes it slow.
+    int8 ends, for hardware that knows no floating point; elsewhere an h-swish in int8 makes it slow. `sparse_storage`,
+    with "none": weights of many zeros are stored without them, and filled up again by DENSIFY.
     """
+    if sparse_storage and quantization != "none":
+        raise InputError(f"sparse_storage: expected quantization 'none' with it, got {quantization!r}")
     converter = new_converter()
     if quantization == "full_int8":
         return _convert_int8(converter, calibration, [], float_ends=False)
@@ -41,6 +45,8 @@ def convert(
         return _convert_int8(converter, calibration, list(float_operations), float_ends)
     if quantization != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if sparse_storage:
+        converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
     if quantization == "float16":
         converter.target_spec.supported_types = [tf.float16]
     return converter.convert()

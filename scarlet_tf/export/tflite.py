@@ -31,7 +31,7 @@ from scarlet_tf.layers.convolution import without_kernels
 
 logger = logging.getLogger("scarlet_tf")
 
-ONE_PARTITION = ("none", "float16", "int8")
+ONE_PARTITION = ("none", "float16", "int8", "int8_qat")
 """Quantizations whose graphs XNNPACK takes whole; in more parts they are slow, and something went wrong."""
 
 
@@ -48,6 +48,7 @@ def export_tflite(
     num_calibration_images: int = CALIBRATION_IMAGES,
     float_operations: Iterable[str] = FLOAT_OPERATIONS,
     float_ends: bool = True,
+    sparse_storage: bool = False,
     dynamic_batch: bool = False,
     for_xnnpack: bool = True,
 ) -> dict:
@@ -61,6 +62,7 @@ def export_tflite(
         num_calibration_images: how many images of `representative_data` are used at most.
         float_operations: for int8: operations that stay in float.
         float_ends: False gives an int8 file int8 input and output.
+        sparse_storage: zeros of a pruned network take no room in the float32 file.
         dynamic_batch: the file's input may be resized to [B, S, S, C]; without it, B is 1 for ever, which every
             runtime takes.
         for_xnnpack: see `rewrite_for_xnnpack`; right for CPUs, not measured for GPU and NPU delegates.
@@ -87,14 +89,21 @@ def export_tflite(
             calibration,
             float_operations,
             float_ends,
+            sparse_storage,
         )
+    return write_tflite(path, content, metadata)
+
+
+def write_tflite(path, content: bytes, metadata: Mapping) -> dict:
+    """Writes a converted graph to `path` with its ends named and its metadata inside, and the sidecars; describes it."""
+    path = pathlib.Path(path)
     embedded = {METADATA_NAME: json.dumps(metadata, allow_nan=False).encode()}
     content = flatbuffer.rewrite(content, INPUT_NAME, metadata["output"]["name"], embedded)
     with atomic_writer(path) as file:
         file.write(content)
     write_sidecars(path, metadata)
     description = describe_tflite(path)
-    if description["partitions"] > 1 and quantization in ONE_PARTITION:
+    if description["partitions"] > 1 and metadata["quantization"] in ONE_PARTITION:
         logger.warning("%s: falls into %d partitions and may be slow", path, description["partitions"])
     return description
 

@@ -11,7 +11,8 @@ import keras
 from scarlet_tf.errors import InputError
 from scarlet_tf.layers.batch_norm import BatchNormalization
 from scarlet_tf.layers.convolution import Conv2D, DepthwiseConv2D
-from scarlet_tf.layers.initialization import classifier_initializer, conv_initializer
+from scarlet_tf.layers.initialization import classifier_initializer, conv_initializer, derived_seed
+from scarlet_tf.layers.subsample import Subsample
 
 DATA_FORMAT = "channels_last"  # whatever Keras' configuration says: shapes here are [B, H, W, C]
 BN_EPSILON = 1e-5
@@ -91,6 +92,21 @@ def activation(kind: str, name: str, dtype=None):
     raise InputError(f"activation: expected hard_swish, relu6 or relu, got {kind!r}")
 
 
+def add(name: str):
+    """The sum of two tensors: the shortcut."""
+    return keras.layers.Add(name=name)
+
+
+def multiply(name: str):
+    """The product of a tensor and its gate."""
+    return keras.layers.Multiply(name=name)
+
+
+def dropout(rate: float, name: str, seed: int | None):
+    """Dropout, whose draws follow from `seed` and the name."""
+    return keras.layers.Dropout(rate, seed=derived_seed(seed, name), name=name)
+
+
 def classifier(num_classes: int, in_channels: int, name: str, seed: int | None, activation=None, dtype=None):
     """The dense layer at the end."""
     return keras.layers.Dense(
@@ -106,6 +122,11 @@ def classifier(num_classes: int, in_channels: int, name: str, seed: int | None, 
 def subsample(x, stride: int):
     """Every `stride`-th pixel of x [B, H, W, C], the first one included."""
     return x if stride == 1 else x[:, ::stride, ::stride, :]
+
+
+def subsampling(stride: int, name: str):
+    """`subsample` as a layer."""
+    return Subsample(stride, name=name)
 
 
 def pad_channels(x, extra: int):

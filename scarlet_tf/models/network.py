@@ -11,10 +11,9 @@ import numpy as np
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.layers import primitives
-from scarlet_tf.layers.initialization import derived_seed
-from scarlet_tf.layers.subsample import Subsample
+from scarlet_tf.models.builder import connect
 from scarlet_tf.space import Architecture
-from scarlet_tf.spec import BlockSpec, IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
+from scarlet_tf.spec import NetworkSpec
 
 Arrays = dict[str, np.ndarray]
 
@@ -34,7 +33,7 @@ class Network(keras.Model):
     def __init__(self, spec: NetworkSpec | dict, seed: int | None = None, **kwargs):
         spec = spec if isinstance(spec, NetworkSpec) else NetworkSpec.from_dict(spec)
         image = keras.Input(spec.input_shape, name="image")
-        super().__init__(inputs=image, outputs=connect(spec, image, seed), **kwargs)
+        super().__init__(inputs=image, outputs=connect(spec, image, primitives, seed), **kwargs)
         self.spec = spec
         self.seed = seed
 
@@ -78,34 +77,8 @@ def load_network(path) -> Network:
     return network
 
 
-def connect(spec: NetworkSpec, image, seed: int | None = None):
-    """Applies the layers of `spec` to the symbolic tensor `image` [B, H, W, C] and returns the output."""
-    x = connect_stem(spec, image, seed)
-    # Pixels that a skipped layer drops are dropped by the 1x1 convolution behind it where there is one without a
-    # shortcut: the same result, and phones run a strided convolution where they have no strided slice.
-    stride = 1
-    for block, follower in zip(spec.blocks, (*spec.blocks[1:], None), strict=True):
-        if isinstance(block, IdentitySpec) and _begins_with_conv(follower) and block.in_channels == block.out_channels:
-            stride *= block.stride
-            continue
-        x = connect_block(block, x, seed, stride)
-        stride = 1
-    return connect_tail(spec, x, seed, stride)
-
-
-def connect_block(block: BlockSpec, x, seed: int | None = None, stride: int = 1):
-    """Applies one block to x [B, H, W, C]; `stride` is further pixels that its first 1x1 convolution drops."""
-    if isinstance(block, InvertedResidualSpec):
-        return _inverted_residual(block, x, seed, stride)
-    if isinstance(block, IdentitySpec):
-        x = Subsample(block.stride, name=f"{block.name}_subsample")(x) if block.stride > 1 else x
-        return primitives.pad_channels(x, block.out_channels - block.in_channels)
-    x = primitives.conv(block.out_channels, 1, f"{block.name}_let", seed, block.stride * stride)(x)
-    return primitives.activation(block.activation, f"{block.name}_let_act")(x) if block.activation else x
-
-
 def get_arrays(model: keras.Model) -> Arrays:
-    """All weights of a model from `connect` as {"<layer>/<weight>": array}, moving statistics included."""
+    """All weights of a model from the builder as {"<layer>/<weight>": array}, moving statistics included."""
     return {f"{layer.name}/{w.name}": keras.ops.convert_to_numpy(w) for layer in model.layers for w in layer.weights}
 
 
@@ -121,61 +94,3 @@ def set_arrays(model: keras.Model, arrays: Arrays) -> None:
                 f"weights of {model.name}: {key}: expected {tuple(weight.shape)}, got {np.shape(arrays[key])}"
             )
         weight.assign(arrays[key])
-
-
-def _begins_with_conv(block: BlockSpec | None) -> bool:
-    """Whether nothing but a 1x1 convolution reads the block's input; None is the tail."""
-    return (
-        block is None
-        or isinstance(block, LinearSpec)
-        or (isinstance(block, InvertedResidualSpec) and not block.residual)
-    )
-
-
-def _conv_bn(x, layer, activation: str | None = None):
-    x = primitives.batch_norm(f"{layer.name}_bn")(layer(x))
-    return primitives.activation(activation, f"{layer.name}_act")(x) if activation else x
-
-
-def connect_stem(spec: NetworkSpec, x, seed: int | None = None):
-    """Applies the stem of `spec` to images [B, H, W, C]."""
-    if spec.stem_stride > 1:
-        x = primitives.symmetric_padding(3, "stem_pad")(x)
-    x = _conv_bn(x, primitives.conv(spec.stem_channels, 3, "stem_conv", seed, spec.stem_stride), "relu6")
-    x = _conv_bn(x, primitives.depthwise_conv(spec.stem_channels, 3, "stem_depthwise", seed), "relu6")
-    return _conv_bn(x, primitives.conv(spec.first_channels, 1, "stem_project", seed))
-
-
-def _inverted_residual(block: InvertedResidualSpec, x, seed, expand_stride: int):
-    name, shortcut = block.name, x
-    x = _conv_bn(x, primitives.conv(block.hidden_channels, 1, f"{name}_expand", seed, expand_stride), block.activation)
-    if block.stride > 1:
-        x = primitives.symmetric_padding(block.kernel_size, f"{name}_pad")(x)
-    depthwise = primitives.depthwise_conv(
-        block.hidden_channels, block.kernel_size, f"{name}_depthwise", seed, block.stride
-    )
-    x = _conv_bn(x, depthwise, block.activation)
-    if block.se_channels:
-        gate = primitives.mean_pool(f"{name}_se_pool", keepdims=True)(x)
-        gate = primitives.gate_conv(block.se_channels, "relu", f"{name}_se_squeeze", seed)(gate)
-        gate = primitives.gate_conv(block.hidden_channels, "hard_sigmoid", f"{name}_se_excite", seed)(gate)
-        x = keras.layers.Multiply(name=f"{name}_se_scale")([x, gate])
-    x = _conv_bn(x, primitives.conv(block.out_channels, 1, f"{name}_project", seed))
-    return keras.layers.Add(name=f"{name}_add")([shortcut, x]) if block.residual else x
-
-
-def connect_tail(spec: NetworkSpec, x, seed: int | None = None, stride: int = 1):
-    """Applies tail and classifier of `spec` to features [B, H, W, C]."""
-    x = _conv_bn(x, primitives.conv(spec.tail_channels, 1, "tail_conv", seed, stride), "relu6")
-    if spec.num_classes is None and spec.pooling is None:
-        return x
-    if spec.num_classes is None and spec.pooling == "max":
-        return primitives.max_pool("tail_pool")(x)
-    x = primitives.mean_pool("tail_pool")(x)
-    if spec.num_classes is None:
-        return x
-    if spec.dropout:
-        x = keras.layers.Dropout(spec.dropout, seed=derived_seed(seed, "tail_dropout"), name="tail_dropout")(x)
-    # Logits are float32 under every precision, so that the loss is.
-    activation = spec.classifier_activation
-    return primitives.classifier(spec.num_classes, spec.tail_channels, "classifier", seed, activation, "float32")(x)

@@ -7,7 +7,9 @@ import pathlib
 import keras
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.models.network import Network, connect
+from scarlet_tf.layers import primitives
+from scarlet_tf.models.builder import connect
+from scarlet_tf.models.network import Network
 from scarlet_tf.models.zoo_data import ZOO
 
 _DOC = """{title} as a Keras model.
@@ -59,7 +61,7 @@ def build_zoo_network(
         model = Network(spec, name=name)
     else:
         sources = keras.utils.get_source_inputs(input_tensor)
-        model = keras.Model(sources, connect(spec, input_tensor), name=name)
+        model = keras.Model(sources, connect(spec, input_tensor, primitives), name=name)
     if weights is not None:
         _load_weights(model, weights)
     return model

@@ -18,7 +18,7 @@ except ImportError:  # Windows: two processes on one run folder are then not not
 
 logger = logging.getLogger("scarlet_tf")
 # Where a run writes; nothing else is touched, for a user may have named a folder that holds other files, too.
-_PLACES = ("", "supernet", "search", "retrain", "export", "export/saved_model")
+_PLACES = ("", "supernet", "search", "retrain", "optimize", "optimize/*", "export", "export/saved_model")
 _PLACES += ("ranking", "ranking/*", "ranking/*/*/retrain", "compare", "compare/searches/*")
 
 

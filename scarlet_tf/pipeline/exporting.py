@@ -17,7 +17,7 @@ from scarlet_tf.export.runners import describe_host
 from scarlet_tf.export.saved_model import export_saved_model
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import verify
-from scarlet_tf.files import read_json, write_json, write_text
+from scarlet_tf.files import atomic_writer, read_json, write_json, write_text
 from scarlet_tf.pipeline.latency import latency_details
 from scarlet_tf.pipeline.picking import folding_limit
 from scarlet_tf.pipeline.run import Run, dataset_figures, plain
@@ -30,22 +30,15 @@ logger = logging.getLogger("scarlet_tf")
 def export(run: Run) -> None:
     """Writes `<run>/export`; certificate.json comes last and marks the stage as done."""
     retrained = read_json(run.retrain_result)
-    architecture = Architecture.from_dict(retrained["architecture"], run.config.space)
     folded, rows = folded_network(run)
-    origin = {"run": run.config.name, "init": retrained["init"], "dataset": run.data.fingerprint}
-    about = {
-        "labels": run.data.class_names,
-        "preprocessing": run.data.preprocessing,
-        "architecture": architecture,
-        "provenance": origin,
-    }
-    tflite_files = _write_tflite(run, folded, about)
+    about = file_metadata(run)
+    tflite_files = [*_write_tflite(run, folded, about), *_write_optimized(run, about)]
     files = [*tflite_files, *_write_saved_model(run, folded, about)]
     results = {path: verification(run, path) for path in files}
     threads = run.config.export.benchmark_threads
     certificate = make_certificate(
         run.export_folder,
-        architecture=architecture,
+        architecture=about["architecture"],
         cost=count_spec(folded.spec),
         files=results,
         seeds=_seeds(run),
@@ -61,7 +54,8 @@ def export(run: Run) -> None:
             "init": retrained["init"],
             "test": retrained["test"],
             "folding": retrained["folding"] + [plain(row.to_dict()) for row in rows],
-            **latency_details(run, architecture),
+            **latency_details(run, about["architecture"]),
+            **({"optimization": read_json(run.optimize_result)} if run.config.optimization.is_wanted else {}),
         },
     )
     _warn_of_failed_checks(results)
@@ -77,12 +71,25 @@ def folded_network(run: Run):
 def verification(run: Run, path: pathlib.Path) -> dict[str, Any]:
     """How far a file's answers are from those of the retrained network, on test images.
 
-    The network is the one before folding, so that the comparison covers folding and conversion together.
+    The network is the one before folding, so that the comparison covers folding and conversion together. Files of the
+    pruned network are compared with that.
     """
+    network = run.pruned_network if path.name.startswith(run.pruned_file.stem) else run.network
     logger.info("verifying %s", path)
     config = run.config.export
     images = run.data.test.take(min(config.verification_examples, run.data.test.num_examples))
-    return plain(verify(path, run.network, images, Limits(config.max_logit_difference, config.max_top1_drop)))
+    return plain(verify(path, network, images, Limits(config.max_logit_difference, config.max_top1_drop)))
+
+
+def file_metadata(run: Run) -> dict[str, Any]:
+    """What exported files say about the network and its images."""
+    retrained = read_json(run.retrain_result)
+    return {
+        "labels": run.data.class_names,
+        "preprocessing": run.data.preprocessing,
+        "architecture": Architecture.from_dict(retrained["architecture"], run.config.space),
+        "provenance": {"run": run.config.name, "init": retrained["init"], "dataset": run.data.fingerprint},
+    }
 
 
 def _write_tflite(run: Run, model, about: dict) -> list[pathlib.Path]:
@@ -101,6 +108,31 @@ def _write_tflite(run: Run, model, about: dict) -> list[pathlib.Path]:
             **about,
         )
         paths.append(path)
+    return paths
+
+
+def _write_optimized(run: Run, about: dict) -> list[pathlib.Path]:
+    """What the optimize stage made: the file of quantisation-aware training as it is, the pruned network converted."""
+    wanted, paths = run.config.optimization, []
+    if wanted.quantization_aware:
+        for source in (run.quantized_file, run.quantized_file.with_suffix(".json")):
+            with atomic_writer(run.export_folder / source.name) as file:
+                file.write(source.read_bytes())
+        paths.append(run.export_folder / run.quantized_file.name)
+    if wanted.pruning:
+        variants = {"model_pruned": "none"} | ({"model_pruned_int8": "int8"} if wanted.pruning.int8 else {})
+        for name, quantization in variants.items():
+            paths.append(run.export_folder / f"{name}.tflite")
+            logger.info("writing %s", paths[-1])
+            export_tflite(
+                run.pruned_network,
+                paths[-1],
+                quantization=quantization,
+                representative_data=run.data.train if quantization == "int8" else None,
+                num_calibration_images=run.config.export.calibration_examples,
+                sparse_storage=wanted.pruning.sparse_storage and quantization == "none",
+                **about,
+            )
     return paths
 
 

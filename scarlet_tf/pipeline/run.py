@@ -20,6 +20,7 @@ from scarlet_tf.export.warm_up import check_warm_up
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.models.network import Network, load_network
 from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.optimization.extra import check_extra
 from scarlet_tf.search.objectives import check_known, figures_and_goals
 from scarlet_tf.search.picks import check_picks_of
 from scarlet_tf.training.distillation import load_teacher
@@ -50,6 +51,10 @@ class Run:
         self.front = self.folder / "pareto.json"
         self.network_file = self.folder / "retrain" / "model.keras"
         self.retrain_result = self.folder / "retrain" / "result.json"
+        self.optimize_folder = self.folder / "optimize"
+        self.optimize_result = self.optimize_folder / "result.json"
+        self.quantized_file = self.optimize_folder / "model_int8_qat.tflite"
+        self.pruned_file = self.optimize_folder / "model_pruned.keras"
         self.export_folder = self.folder / "export"
         self.certificate = self.export_folder / "certificate.json"
         self.timing = self.folder / "timing.json"
@@ -99,13 +104,21 @@ class Run:
     @functools.cached_property
     def network(self) -> Network:
         """The retrained network."""
-        try:
-            return load_network(self.network_file)
-        except InputError as error:
-            raise InputError(
-                f"{self.network_file}: missing or torn; remove {self.retrain_result} and start again:"
-                " the network comes back from its last checkpoint"
-            ) from error
+        return _load(self.network_file, self.retrain_result)
+
+    @functools.cached_property
+    def pruned_network(self) -> Network:
+        """The folded network after pruning."""
+        return _load(self.pruned_file, self.optimize_result)
+
+
+def _load(path: pathlib.Path, mark: pathlib.Path) -> Network:
+    try:
+        return load_network(path)
+    except InputError as error:
+        raise InputError(
+            f"{path}: missing or torn; remove {mark} and start again: the network comes back from its last checkpoint"
+        ) from error
 
 
 def open_run(config: Config, folder, strategy=None, max_hours: float | None = None, adb: Mapping | None = None) -> Run:
@@ -147,12 +160,16 @@ def _check_later_stages(run: Run) -> None:
         load_teacher(run.config.retrain.teacher, run.input_shape, run.data.num_classes)
     if run.config.export.warm_up:
         check_warm_up("export.warm_up")
+    wanted = run.config.optimization
+    if wanted.is_wanted:
+        check_extra()
+    sections = {"supernet": run.config.supernet, "retrain": run.config.retrain}
+    sections |= {"optimization.quantization_aware": wanted.quantization_aware, "optimization.pruning": wanted.pruning}
     available = run.data.train.num_examples
-    for section in ("supernet", "retrain"):
-        batch_size = getattr(run.config, section).batch_size
-        if batch_size > available:
+    for section, settings in sections.items():
+        if settings and settings.batch_size > available:
             raise InputError(
-                f"{section}.batch_size: expected at most the {available} training images, got {batch_size}"
+                f"{section}.batch_size: expected at most the {available} training images, got {settings.batch_size}"
             )
 
 

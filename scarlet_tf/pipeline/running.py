@@ -45,7 +45,7 @@ def run_all(config: Config, folder, max_hours: float | None = None, adb: Mapping
     with alone_in(folder):
         run = open_run(config, folder, strategy_from_environment(), max_hours, adb)
         check_adb(run)
-        for stage in STAGES.values():
+        for stage in _wanted(run):
             _do(run, stage)
         summary = summarize(run)
         write_json(run.folder / "summary.json", summary)
@@ -69,6 +69,10 @@ def run_stage(
     with alone_in(folder) if writes else contextlib.nullcontext():
         check_run_dir(folder, config)
         _check_predecessors(name, Run(config, folder), config_path)
+        if not STAGES[name].is_wanted(Run(config, folder)):
+            raise InputError(
+                f"{name}: nothing to do; set optimization.quantization_aware or optimization.pruning to true"
+            )
         run = open_run(config, folder, strategy, max_hours, adb)
         check_adb(run)
         _do(run, STAGES[name], go_on=True)
@@ -109,7 +113,7 @@ def run_comparison(
 
 def _check_predecessors(name: str, run: Run, config_path) -> None:
     """Looks at files only, so that a stage out of order is refused before the dataset is loaded."""
-    for before in itertools.takewhile(lambda stage: stage.name != name, STAGES.values()):
+    for before in itertools.takewhile(lambda stage: stage.name != name, _wanted(run)):
         if not before.result(run).exists():
             raise InputError(
                 f"{run.folder}: {name} needs {before.product}, which is not there yet; first run: "
@@ -117,9 +121,14 @@ def _check_predecessors(name: str, run: Run, config_path) -> None:
             )
 
 
+def _wanted(run: Run) -> list[Stage]:
+    return [stage for stage in STAGES.values() if stage.is_wanted(run)]
+
+
 def _do(run: Run, stage: Stage, go_on: bool = False) -> None:
     """Does a stage that is not done; with `go_on` also a search that was stopped before its end."""
-    number = f"[{list(STAGES).index(stage.name) + 1}/{len(STAGES)}]"
+    stages = _wanted(run)
+    number = f"[{stages.index(stage) + 1}/{len(stages)}]"
     if _is_done(run, stage):
         stopped = stage.name == "search" and read_json(run.front).get("stopped")
         if not (go_on and stopped):
@@ -136,7 +145,10 @@ def _do(run: Run, stage: Stage, go_on: bool = False) -> None:
 
 
 def _is_done(run: Run, stage: Stage) -> bool:
-    """Whether its mark is there and whole. Repeating a stage costs little: its checkpoints or journal are there."""
+    """Whether its mark is there, whole and of this configuration.
+
+    Repeating a stage costs little: its checkpoints or journal are there.
+    """
     if not stage.result(run).exists():
         return False
     try:
@@ -144,7 +156,7 @@ def _is_done(run: Run, stage: Stage) -> bool:
     except InputError as error:
         logger.warning("%s; %s is done again", error, stage.name)
         return False
-    return True
+    return stage.is_current(run)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The four stages: what each calls and the file that marks it as done."""
+"""The stages: what each calls and the file that marks it as done."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scarlet_tf.cost import count_spec
 from scarlet_tf.files import write_json
 from scarlet_tf.pipeline.exporting import export
 from scarlet_tf.pipeline.finalists import measure_finalists
+from scarlet_tf.pipeline.optimizing import is_current, optimize
 from scarlet_tf.pipeline.picking import choose
 from scarlet_tf.pipeline.run import Run, plain
 from scarlet_tf.search.run import search
@@ -21,12 +22,17 @@ from scarlet_tf.training.network import retrain
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """A command's name, what it produces in words, the call, and the file that it writes last."""
+    """A command's name, what it produces in words, the call, the file that it writes last.
+
+    is_wanted: whether a run has the stage; is_current: whether a file that is there belongs to the run's configuration.
+    """
 
     name: str
     product: str
     run: Callable[[Run], None]
     result: Callable[[Run], pathlib.Path]
+    is_wanted: Callable[[Run], bool] = lambda run: True
+    is_current: Callable[[Run], bool] = lambda run: True
 
 
 def _train_supernet(run: Run) -> None:
@@ -86,6 +92,14 @@ STAGES = {
         Stage("train-supernet", "a trained supernet", _train_supernet, lambda run: run.supernet_result),
         Stage("search", "a searched front", _search, lambda run: run.front),
         Stage("retrain", "a retrained network", _retrain, lambda run: run.retrain_result),
+        Stage(
+            "optimize",
+            "an optimised network",
+            optimize,
+            lambda run: run.optimize_result,
+            lambda run: run.config.optimization.is_wanted,
+            is_current,
+        ),
         Stage("export", "exported files", export, lambda run: run.certificate),
     )
 }

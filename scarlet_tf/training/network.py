@@ -177,7 +177,7 @@ def retrain(
         history = train(run)
     optimizer.finalize_variable_values(model.trainable_variables)  # the averaged weights
     sync()
-    _recalibrate(twin, data, config)
+    recalibrate_network(twin, data, config.batch_size, config.recalibration_batches, config.seed, config.epochs)
     figures = evaluate(twin, validation.batches(config.batch_size), forward)
     if run_dir is not None and is_chief(strategy):
         save_model(twin, f"{run_dir}/retrain/model.keras")
@@ -249,13 +249,13 @@ def _optimizer(config: RetrainConfig, steps_per_epoch: int):
     return keras.optimizers.RMSprop(schedule, rho=0.9, momentum=float(config.momentum), epsilon=1e-3, **ema)
 
 
-def _recalibrate(model, data, config: RetrainConfig) -> None:
-    """Measures BN statistics for the weights as they are, on images without strong distortions."""
-    if not config.recalibration_batches:
+def recalibrate_network(model: keras.Model, data, batch_size: int, num_batches: int, seed: int, epoch: int) -> None:
+    """Measures BN statistics for the weights as they are, on images without strong distortions; 0 batches change nothing."""
+    if not num_batches:
         return
     forward = tf.function(lambda images: model(images, training=True), reduce_retracing=True)
-    batches = plain(data).batches(config.batch_size, training=True, seed=config.seed, epoch=config.epochs)
-    recalibrate(forward, batches.take(config.recalibration_batches), moving_statistics(model))
+    batches = plain(data).batches(batch_size, training=True, seed=seed, epoch=epoch)
+    recalibrate(forward, batches.take(num_batches), moving_statistics(model))
 
 
 def _settings(config: RetrainConfig, model: Network, initial: Arrays | None) -> dict:

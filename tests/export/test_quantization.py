@@ -1,10 +1,12 @@
 import os
 
 import keras
+import numpy as np
 import pytest
 
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.datasets import load_dataset
+from scarlet_tf.errors import InputError
 from scarlet_tf.export import flatbuffer
 from scarlet_tf.export.held_out import image_batches
 from scarlet_tf.export.quantization import calibration_images
@@ -60,6 +62,20 @@ def test_smaller_weights_stay_near(quantization, share, tolerance, model, data, 
     description = export_tflite(model, tmp_path / "m.tflite", quantization)
     assert description["bytes"] < share * os.path.getsize(float_file)
     assert verify(tmp_path / "m.tflite", model, data)["mean_logit_difference"] < tolerance
+
+
+def test_sparse_storage_leaves_out_zeros_and_answers_the_same(model, data, tmp_path):
+    pruned = keras.models.clone_model(model)
+    pruned.set_weights(
+        [np.where(np.abs(w) < np.quantile(np.abs(w), 0.8), 0, w) if w.ndim == 4 else w for w in model.get_weights()]
+    )
+    dense = export_tflite(pruned, tmp_path / "dense.tflite")
+    sparse = export_tflite(pruned, tmp_path / "sparse.tflite", sparse_storage=True)
+    assert sparse["bytes"] < 0.8 * dense["bytes"] and sparse["operations"]["DENSIFY"] and sparse["partitions"] == 1
+    # The weights are the same numbers; their convolutions may sum in another order.
+    assert verify(tmp_path / "sparse.tflite", pruned, data)["max_logit_difference"] <= 1e-4
+    with pytest.raises(InputError, match="sparse_storage: expected quantization 'none' with it, got 'int8'"):
+        export_tflite(pruned, tmp_path / "m.tflite", "int8", data, sparse_storage=True)
 
 
 def test_calibration_takes_a_split_from_all_classes():

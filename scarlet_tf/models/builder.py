@@ -1,0 +1,93 @@
+"""Builds what a NetworkSpec describes out of any Keras' layers.
+
+`parts` is where the layers come from: a module with the functions of `scarlet_tf.layers.primitives`. One builder serves
+Keras 3 and the twin in tf_keras, so the two cannot differ in structure or names.
+"""
+
+from __future__ import annotations
+
+from scarlet_tf.spec import BlockSpec, IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
+
+
+def connect(spec: NetworkSpec, image, parts, seed: int | None = None):
+    """Applies the layers of `spec` to the symbolic tensor `image` [B, H, W, C] and returns the output."""
+    x = connect_stem(spec, image, parts, seed)
+    # Pixels that a skipped layer drops are dropped by the 1x1 convolution behind it where there is one without a
+    # shortcut: the same result, and phones run a strided convolution where they have no strided slice.
+    stride = 1
+    for block, follower in zip(spec.blocks, (*spec.blocks[1:], None), strict=True):
+        if isinstance(block, IdentitySpec) and _begins_with_conv(follower) and block.in_channels == block.out_channels:
+            stride *= block.stride
+            continue
+        x = connect_block(block, x, parts, seed, stride)
+        stride = 1
+    return connect_tail(spec, x, parts, seed, stride)
+
+
+def connect_block(block: BlockSpec, x, parts, seed: int | None = None, stride: int = 1):
+    """Applies one block to x [B, H, W, C]; `stride` is further pixels that its first 1x1 convolution drops."""
+    if isinstance(block, InvertedResidualSpec):
+        return _inverted_residual(block, x, parts, seed, stride)
+    if isinstance(block, IdentitySpec):
+        x = parts.subsampling(block.stride, f"{block.name}_subsample")(x) if block.stride > 1 else x
+        return parts.pad_channels(x, block.out_channels - block.in_channels)
+    x = parts.conv(block.out_channels, 1, f"{block.name}_let", seed, block.stride * stride)(x)
+    return parts.activation(block.activation, f"{block.name}_let_act")(x) if block.activation else x
+
+
+def _begins_with_conv(block: BlockSpec | None) -> bool:
+    """Whether nothing but a 1x1 convolution reads the block's input; None is the tail."""
+    return (
+        block is None
+        or isinstance(block, LinearSpec)
+        or (isinstance(block, InvertedResidualSpec) and not block.residual)
+    )
+
+
+def _conv_bn(x, layer, parts, activation: str | None = None):
+    x = parts.batch_norm(f"{layer.name}_bn")(layer(x))
+    return parts.activation(activation, f"{layer.name}_act")(x) if activation else x
+
+
+def connect_stem(spec: NetworkSpec, x, parts, seed: int | None = None):
+    """Applies the stem of `spec` to images [B, H, W, C]."""
+    if spec.stem_stride > 1:
+        x = parts.symmetric_padding(3, "stem_pad")(x)
+    x = _conv_bn(x, parts.conv(spec.stem_channels, 3, "stem_conv", seed, spec.stem_stride), parts, "relu6")
+    x = _conv_bn(x, parts.depthwise_conv(spec.stem_channels, 3, "stem_depthwise", seed), parts, "relu6")
+    return _conv_bn(x, parts.conv(spec.first_channels, 1, "stem_project", seed), parts)
+
+
+def _inverted_residual(block: InvertedResidualSpec, x, parts, seed, expand_stride: int):
+    name, shortcut = block.name, x
+    x = _conv_bn(
+        x, parts.conv(block.hidden_channels, 1, f"{name}_expand", seed, expand_stride), parts, block.activation
+    )
+    if block.stride > 1:
+        x = parts.symmetric_padding(block.kernel_size, f"{name}_pad")(x)
+    depthwise = parts.depthwise_conv(block.hidden_channels, block.kernel_size, f"{name}_depthwise", seed, block.stride)
+    x = _conv_bn(x, depthwise, parts, block.activation)
+    if block.se_channels:
+        gate = parts.mean_pool(f"{name}_se_pool", keepdims=True)(x)
+        gate = parts.gate_conv(block.se_channels, "relu", f"{name}_se_squeeze", seed)(gate)
+        gate = parts.gate_conv(block.hidden_channels, "hard_sigmoid", f"{name}_se_excite", seed)(gate)
+        x = parts.multiply(f"{name}_se_scale")([x, gate])
+    x = _conv_bn(x, parts.conv(block.out_channels, 1, f"{name}_project", seed), parts)
+    return parts.add(f"{name}_add")([shortcut, x]) if block.residual else x
+
+
+def connect_tail(spec: NetworkSpec, x, parts, seed: int | None = None, stride: int = 1):
+    """Applies tail and classifier of `spec` to features [B, H, W, C]."""
+    x = _conv_bn(x, parts.conv(spec.tail_channels, 1, "tail_conv", seed, stride), parts, "relu6")
+    if spec.num_classes is None and spec.pooling is None:
+        return x
+    if spec.num_classes is None and spec.pooling == "max":
+        return parts.max_pool("tail_pool")(x)
+    x = parts.mean_pool("tail_pool")(x)
+    if spec.num_classes is None:
+        return x
+    if spec.dropout:
+        x = parts.dropout(spec.dropout, "tail_dropout", seed)(x)
+    # Logits are float32 under every precision, so that the loss is.
+    activation = spec.classifier_activation
+    return parts.classifier(spec.num_classes, spec.tail_channels, "classifier", seed, activation, "float32")(x)

@@ -1,0 +1,79 @@
+"""quantize_aware: trains a network on with 8-bit rounding in its forward pass and writes the int8 file."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+import pathlib
+from collections.abc import Mapping, Sequence
+
+from scarlet_tf.data.preprocessing import Preprocessing
+from scarlet_tf.export.float_operations import in_float
+from scarlet_tf.export.metadata import build_metadata
+from scarlet_tf.export.quantization import FLOAT_OPERATIONS
+from scarlet_tf.export.tflite import write_tflite
+from scarlet_tf.models.network import Network
+from scarlet_tf.optimization.config import QuantizationAwareConfig
+from scarlet_tf.optimization.host import Worker, new_worker, train, training_split
+from scarlet_tf.training.inputs import training_batches
+from scarlet_tf.training.settings import from_mapping
+
+logger = logging.getLogger("scarlet_tf")
+ROUNDS = 3
+"""Of measuring ranges: in the first, tfmot's initial ranges still cut activations off."""
+
+
+def quantize_aware(
+    model: Network,
+    train_data,
+    path,
+    config: QuantizationAwareConfig | dict | None = None,
+    run_dir=None,
+    seed: int = 0,
+    labels: Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+    *,
+    architecture=None,
+    provenance: Mapping | None = None,
+) -> dict:
+    """Writes an int8 `.tflite` file of `model`, trained on with fake quantisation; `model` itself stays as it is.
+
+    Args:
+        model: a Network that answers logits, from `fold` or `retrain`.
+        train_data: a Split, a batched tf.data.Dataset or (images, labels), normalised.
+        path: the file; its sidecars are those of `export_tflite`, whose other arguments are the same here.
+        config: a QuantizationAwareConfig or its fields.
+        run_dir: checkpoints go to `<run_dir>/optimize/quantization_aware`; called again, training continues with the epoch
+            it was in.
+        seed: of the order and the augmentation of the images.
+
+    Hard-swish is trained and run in float between int8 tensors; see export.quantization. Returns `describe_tflite(path)`
+    with "history", the figures of each epoch. InputError for bad input, and where the extra `optimization` is not installed.
+    """
+    config = from_mapping(QuantizationAwareConfig, config)
+    split = training_split(model, train_data, config.batch_size, "optimization.quantization_aware")
+    metadata = build_metadata(model, "int8_qat", labels, preprocessing, architecture, provenance)
+    settings = {
+        **dataclasses.asdict(config),
+        "seed": seed,
+        "total_steps": config.epochs * split.steps_per_epoch(config.batch_size),
+    }
+    checkpoints = None if run_dir is None else pathlib.Path(run_dir) / "optimize" / "quantization_aware"
+    identity = {key: value for key, value in settings.items() if key != "int8_ends"}
+    with new_worker("quantization_aware", model, settings, identity, checkpoints) as process:
+        if not process.call("restore")["history"]:
+            _measure_ranges(process, split, config, seed)
+        history = train(process, split, config, seed, "quantization-aware training")
+        content = pathlib.Path(process.call("write")["path"]).read_bytes()
+    content = in_float(content, FLOAT_OPERATIONS)
+    return {**write_tflite(path, content, metadata), "history": history}
+
+
+def _measure_ranges(process: Worker, split, config: QuantizationAwareConfig, seed: int) -> None:
+    logger.info("measuring the ranges of activations")
+    for epoch in range(ROUNDS):
+        batches = training_batches(split, config.batch_size, seed, epoch, 0, (0, 1))
+        for images, _ in itertools.islice(batches, config.range_batches):
+            process.call("measure", images.numpy())
+        process.call("end_round")

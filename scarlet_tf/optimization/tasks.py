@@ -1,0 +1,97 @@
+"""The worker's two tasks: a model to train, and what it becomes. Only the worker process imports this module."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_model_optimization as tfmot
+import tf_keras
+
+from scarlet_tf.optimization.quantizing import convert, output_ranges, quantized
+from scarlet_tf.optimization.ranges import clamped, debiased
+from scarlet_tf.optimization.twin import build_twin, get_twin_arrays
+from scarlet_tf.spec import InvertedResidualSpec, LinearSpec, NetworkSpec
+
+MASK_CHANGES = 100
+
+
+class QuantizationAware:
+    """Trains with fake quantisation; the result is a .tflite file."""
+
+    SUFFIX = ".tflite"
+
+    def __init__(self, spec: NetworkSpec, arrays, settings: dict):
+        self.twin = build_twin(spec, arrays, for_xnnpack=True)
+        self.model = quantized(self.twin)
+        self.int8_ends = settings["int8_ends"]
+        self._observe = tf.function(lambda images: self.model(images, training=True), reduce_retracing=True)
+        self._begin_round()
+
+    def measure(self, images: np.ndarray) -> dict:
+        """Moves the ranges by one batch."""
+        self._observe(tf.constant(images))
+        self._batches += 1
+        return {}
+
+    def end_round(self) -> dict:
+        """Makes the ranges the means over this round's batches; the next one then sees activations that are not cut off."""
+        for pair, starts in zip(output_ranges(self.model), self._starts, strict=True):
+            means = [debiased(float(v), start, self._batches) for v, start in zip(pair, starts, strict=True)]
+            for variable, value in zip(pair, clamped(*means), strict=True):
+                variable.assign(value)
+        self._begin_round()
+        return {}
+
+    def end_epoch(self) -> None:
+        """Nothing."""
+
+    def write(self, path: pathlib.Path) -> None:
+        path.write_bytes(convert(self.model, self.twin, self.int8_ends))
+
+    def _begin_round(self) -> None:
+        self._batches = 0
+        self._starts = [tuple(float(v) for v in pair) for pair in output_ranges(self.model)]
+
+
+class Pruning:
+    """Trains while the least weights of the pointwise convolutions go to zero; the result is the weights."""
+
+    SUFFIX = ".npz"
+
+    def __init__(self, spec: NetworkSpec, arrays, settings: dict):
+        twin = build_twin(spec, arrays)
+        frequency = max(1, settings["ramp_steps"] // MASK_CHANGES)
+        # The mask changes every `frequency` steps, and the step that reaches the sparsity has to be one of those.
+        end = settings["ramp_steps"] // frequency * frequency
+        names = pointwise_layers(spec)
+
+        def wrap(layer):
+            if layer.name not in names:
+                return layer
+            schedule = tfmot.sparsity.keras.PolynomialDecay(0.0, settings["sparsity"], 0, end, frequency=frequency)
+            return tfmot.sparsity.keras.prune_low_magnitude(layer, schedule)
+
+        self.model = tf_keras.models.clone_model(twin, clone_function=wrap)
+        self._masks = tfmot.sparsity.keras.UpdatePruningStep()
+        self._masks.set_model(self.model)
+        self._masks.on_train_begin()
+
+    def end_epoch(self) -> None:
+        """Takes away what the last update gave to masked weights."""
+        self._masks.on_epoch_end(batch=-1)
+
+    def write(self, path: pathlib.Path) -> None:
+        np.savez(path, **get_twin_arrays(tfmot.sparsity.keras.strip_pruning(self.model)))
+
+
+def pointwise_layers(spec: NetworkSpec) -> set[str]:
+    """Names of the 1x1 convolutions, those of squeeze-and-excitation excepted."""
+    names = {"stem_project", "tail_conv"}
+    for block in spec.blocks:
+        if isinstance(block, InvertedResidualSpec):
+            names |= {f"{block.name}_expand", f"{block.name}_project"}
+        elif isinstance(block, LinearSpec):
+            names.add(f"{block.name}_let")
+    return names

@@ -1,0 +1,52 @@
+"""A NetworkSpec in tf_keras, which is what tensorflow-model-optimization works on; weights travel by name.
+
+Only the worker process imports this module.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tf_keras
+
+from scarlet_tf.models.builder import connect
+from scarlet_tf.optimization import parts
+from scarlet_tf.optimization.strips import split_arrays, split_parts
+from scarlet_tf.spec import NetworkSpec
+
+Arrays = dict[str, np.ndarray]
+# The names of Keras 3 where tf_keras has others.
+_KERAS_3_NAMES = {"depthwise_kernel": "kernel"}
+
+
+def build_twin(spec: NetworkSpec, arrays: Arrays, for_xnnpack: bool = False) -> tf_keras.Model:
+    """The network of `spec` with the weights {"<layer>/<weight>": array} of its Keras 3 form; each is used once.
+
+    for_xnnpack: with large depthwise convolutions in strips, whose weights have other names; see `strips`.
+    """
+    image = tf_keras.Input(spec.input_shape, name="image")
+    model = tf_keras.Model(image, connect(spec, image, split_parts() if for_xnnpack else parts))
+    set_twin_arrays(model, split_arrays(arrays, {layer.name for layer in model.layers}) if for_xnnpack else arrays)
+    return model
+
+
+def set_twin_arrays(model: tf_keras.Model, arrays: Arrays) -> None:
+    """Puts in weights under the names of Keras 3; ValueError when one is missing or left over."""
+    weights = _by_name(model)
+    if weights.keys() != arrays.keys():
+        raise ValueError(f"weights: only one side has {sorted(weights.keys() ^ arrays.keys())}")
+    for name, weight in weights.items():
+        weight.assign(arrays[name])
+
+
+def get_twin_arrays(model: tf_keras.Model) -> Arrays:
+    """The weights under the names of Keras 3."""
+    return {name: weight.numpy() for name, weight in _by_name(model).items()}
+
+
+def _by_name(model: tf_keras.Model) -> dict:
+    return {f"{layer.name}/{_keras_3_name(w)}": w for layer in model.layers for w in layer.weights}
+
+
+def _keras_3_name(weight) -> str:
+    name = weight.name.rpartition("/")[2].removesuffix(":0")
+    return _KERAS_3_NAMES.get(name, name)

@@ -1,0 +1,71 @@
+"""The process in which tf_keras and tfmot live: python -m scarlet_tf.optimization.worker JOB.json
+
+It reads messages from stdin, answers each with one on stdout, and ends when stdin does, so it outlives nobody. What
+libraries print goes to stderr. TF_USE_LEGACY_KERAS=1 has to be in its environment.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+import traceback
+from collections.abc import Callable
+
+import numpy as np
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.files import read_json
+from scarlet_tf.optimization.messages import read_message, write_message
+from scarlet_tf.spec import NetworkSpec
+
+
+def main(job_file: str) -> int:
+    """Serves one parent; returns the exit code."""
+    messages, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    try:
+        commands = _commands(read_json(job_file), pathlib.Path(job_file).parent)
+        while (message := read_message(messages)) is not None:
+            request, arrays = message
+            write_message(answers, commands[request["command"]](*arrays))
+    except BrokenPipeError:
+        return 0  # nobody listens any more
+    except Exception as error:
+        traceback.print_exc()
+        write_message(answers, {"error": str(error), "input": isinstance(error, InputError)})
+        return 1
+    return 0
+
+
+def _commands(job: dict, folder: pathlib.Path) -> dict[str, Callable]:
+    import tf_keras
+
+    from scarlet_tf.optimization.tasks import Pruning, QuantizationAware
+    from scarlet_tf.optimization.trainer import Trainer
+
+    tf_keras.utils.set_random_seed(job["settings"]["seed"])  # dropout's
+    with np.load(folder / "weights.npz") as archive:
+        arrays = dict(archive)
+    task_type = {"quantization_aware": QuantizationAware, "pruning": Pruning}[job["task"]]
+    task = task_type(NetworkSpec.from_dict(job["spec"]), arrays, job["settings"])
+    trainer = Trainer(task, job["settings"], job["checkpoints"], job["identity"])
+
+    def write() -> dict:
+        path = folder / f"result{task.SUFFIX}"
+        task.write(path)
+        return {"path": str(path)}
+
+    commands = {
+        "restore": lambda: {"history": trainer.restore()},
+        "step": trainer.step,
+        "end_epoch": trainer.end_epoch,
+        "write": write,
+    }
+    if isinstance(task, QuantizationAware):
+        commands |= {"measure": task.measure, "end_round": task.end_round}
+    return commands
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

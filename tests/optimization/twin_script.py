@@ -1,0 +1,59 @@
+"""Run in a process of its own: networks of Keras 3 against their tf_keras twins. Prints one JSON object a network."""
+
+import json
+
+import numpy as np
+from tiny import randomised, tiny_space
+
+from scarlet_tf.models.network import Network, get_arrays, set_arrays
+from scarlet_tf.optimization.twin import build_twin, get_twin_arrays
+from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.spec import NetworkSpec
+
+SKIP = 3
+
+
+def specs() -> dict[str, NetworkSpec]:
+    """Paths with squeeze-and-excitation, 7x7, LETs, identities with a stride and with padded channels, other activations."""
+    rng = np.random.default_rng(0)
+    found = {}
+    for name in ("s1", "s2"):
+        space = SearchSpace.from_name(name, width_multiplier=0.25, input_size=32)
+        found[name] = space.sample(rng).lower((32, 32, 3), 5, dropout=0.2)
+    space = tiny_space()
+    found["lets"] = Architecture((SKIP, 1, SKIP, 1), space).lower((8, 8, 3), 5, skip="let")
+    found["relu"] = Architecture((2, SKIP, SKIP, 0), space).lower((8, 8, 3), 5, skip="relu")
+    # Identities before a shortcut: pixels are dropped and channels padded by operations of their own.
+    found["identities"] = Architecture((SKIP, 1, SKIP, 2), space).lower((8, 8, 3), 5, skip="identity")
+    found["relu6"] = Architecture((0, 1, 2, 1), tiny_space(activation="relu6")).lower((8, 8, 3), 5)
+    return found
+
+
+def main() -> None:
+    rng = np.random.default_rng(1)
+    for name, spec in specs().items():
+        network = Network(spec, seed=0)
+        arrays = randomised(get_arrays(network), rng)
+        set_arrays(network, arrays)
+        twin = build_twin(spec, arrays)
+        images = rng.normal(size=(4, *spec.input_shape)).astype(np.float32)
+        logits, answer = np.asarray(network(images, training=False)), twin(images, training=False).numpy()
+        split = build_twin(spec, arrays, for_xnnpack=True)
+        back = get_twin_arrays(twin)
+        print(
+            json.dumps(
+                {
+                    "name": name,
+                    "difference": float(np.abs(logits - answer).max()),
+                    "split_difference": float(np.abs(logits - split(images, training=False).numpy()).max()),
+                    "strips": sum("_strip_" in layer.name for layer in split.layers),
+                    "spread": float(logits.std()),
+                    "kinds": sorted({type(layer).__name__ for layer in twin.layers}),
+                    "same_weights": all(np.array_equal(back[k], arrays[k].astype(np.float32)) for k in arrays),
+                }
+            )
+        )
+
+
+if __name__ == "__main__":
+    main()
