@@ -61,7 +61,6 @@ def _complain(text: str) -> None:
         print(f"scarlet: {text}", file=sys.stderr, flush=True)
 
 
-
 @contextlib.contextmanager
 def _run_folder(arguments: argparse.Namespace) -> Iterator[tuple]:
     """(config, run folder) once every mistake in the config, or in the choice of the folder, has been found.
