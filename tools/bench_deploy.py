@@ -10,9 +10,8 @@ stage, and random ones with 5, 7, 9 skips.
 
 Prints one JSON object. models: name, variant, ms (median), deviation (median absolute deviation), ms_per_100m (multiply-adds as
 counted in the Keras model), mb (10^6 bytes), ratio to the same network's float32 (median of the rounds' ratios), partitions.
-int8_ratio: the greatest of ScarletA, B
-and C. ms_per_100m_ratio: ours over MobileNetV3Large's, float32. fold_ratio: folded over unfolded time on the
-first path, which has ten LETs; folds has each path.
+int8_ratio: the greatest of ScarletA, B and C. ms_per_100m_ratio: over MobileNetV3Large's, float32. fold_ratio: folded over
+unfolded time on the first path, which has ten LETs; folds has each path.
 """
 
 from __future__ import annotations
