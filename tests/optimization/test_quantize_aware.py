@@ -102,9 +102,8 @@ def test_training_that_was_killed_continues_where_it_was(quantised, tmp_path, mo
 
 @pytest.mark.slow
 def test_the_worker_ends_with_its_parents_pipe():
-    with host.new_worker(
-        "quantization_aware", make_network(), {**SETTINGS, "int8_ends": False, "seed": 0}, {}
-    ) as process:
+    settings = {**SETTINGS, "int8_ends": False, "label_smoothing": 0.0, "seed": 0, "total_steps": 1}
+    with host.new_worker("quantization_aware", make_network(), settings, {}) as process:
         process._process.stdin.close()
         assert process._process.wait(timeout=120) == 0
 
