@@ -40,7 +40,9 @@ def test_optimised_files_are_exported_verified_and_certified(optimizers, tmp_pat
     assert optimizers == WITH_BOTH
     names = ["model_int8_qat.tflite", "model_pruned.tflite", "model_pruned_int8.tflite"]
     assert [row["file"] for row in summary["files"]][4:7] == names
-    details = read_json(tmp_path / "export" / "certificate.json")["details"]["optimization"]
+    certificate = read_json(tmp_path / "export" / "certificate.json")
+    assert "../optimize/model_pruned.keras" in [row["file"] for row in certificate["other_files"]]
+    details = certificate["details"]["optimization"]
     assert details["pruning"]["sparsity"] == details["settings"]["pruning"]["sparsity"] == 0.75
     optimizers.clear()
     pipeline.run_all(config(**BOTH), tmp_path)

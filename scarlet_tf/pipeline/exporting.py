@@ -45,6 +45,7 @@ def export(run: Run) -> None:
         dataset=dataset_figures(run.data),
         others=[
             run.network_file,
+            *([run.pruned_file] if run.config.optimization.pruning else []),
             run.export_folder / LABELS_FILE,
             *(path.with_suffix(".json") for path in tflite_files),
         ],
