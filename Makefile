@@ -13,7 +13,7 @@ run: $(STAMP)
 	@$(BIN)/scarlet run $(CONFIG)
 
 test: check
-	@$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest -q -n 2 --dist loadfile
 
 check: $(STAMP)
 	@$(BIN)/ruff check --quiet .
