@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import keras
 
+from scarlet_tf.layers import primitives
+
 
 @keras.saving.register_keras_serializable(package="scarlet_tf")
 class Subsample(keras.layers.Layer):
@@ -26,7 +28,7 @@ class Subsample(keras.layers.Layer):
 
     def call(self, x):
         if not self.by_convolution:
-            return x[:, :: self.stride, :: self.stride, :]
+            return primitives.subsample(x, self.stride)
         one = keras.ops.ones((1, 1, x.shape[-1], 1), x.dtype)
         return keras.ops.depthwise_conv(x, one, self.stride, "valid", "channels_last")
 
