@@ -88,6 +88,53 @@ class SumTable:
             row = self._next_array[index]
         return {name: total + array[row] for name, total, array in zip(self.names, totals, self._arrays, strict=True)}
 
+    def expected(self, probabilities) -> dict[str, tuple[float, np.ndarray]]:
+        """{name: (mean, gradient)} of networks whose layers draw their choices independently.
+
+        probabilities: [num_layers, num_choices]. The mean is the sum over all networks of the product of their choices'
+        probabilities times their figure; gradient [num_layers, num_choices]: its derivatives by the probabilities.
+        """
+        probabilities = np.asarray(probabilities, float)
+        expected = (self.space.num_layers, self.space.num_choices)
+        if probabilities.shape != expected:
+            raise InputError(f"probabilities: expected shape {list(expected)}, got {list(probabilities.shape)}")
+        return {
+            name: self._expected(probabilities, array) for name, array in zip(self.names, self._arrays, strict=True)
+        }
+
+    def _expected(self, probabilities: np.ndarray, array: np.ndarray) -> tuple[float, np.ndarray]:
+        m, tail = self.space.num_choices, np.asarray(self._tail_rows)
+        table, following = array.reshape(-1, m).astype(float), self._next_array.reshape(-1, m) // m
+        onwards = np.zeros(len(table))  # the mean of what comes from a row on
+        onwards[tail] = table[tail, 0]
+        sums = []  # for each layer, last first: its own figure and what comes behind it [rows, m]
+        for layer, rows in reversed(list(enumerate(self._layer_rows))):
+            sums.append(table[rows] + onwards[following[rows]])
+            onwards[rows] = sums[-1] @ probabilities[layer]
+        reached, gradient = np.zeros(len(table)), np.empty_like(probabilities)
+        reached[0] = 1.0
+        for layer, rows in enumerate(self._layer_rows):
+            gradient[layer] = reached[rows] @ sums[-1 - layer]
+            np.add.at(reached, following[rows], reached[rows][:, None] * probabilities[layer])
+        return float(onwards[0]), gradient
+
+    def steps(self) -> list[tuple[int, int, int, int]]:
+        """(layer, row, choice, row that follows) of everything that a walk can do; it begins in row 0."""
+        m = self.space.num_choices
+        return [
+            (layer, row, choice, self._next[row * m + choice] // m)
+            for layer, rows in enumerate(self._layer_rows)
+            for row in rows
+            for choice in range(m)
+        ]
+
+    def figure(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """(what each choice adds in each row [rows, num_choices], what the end adds behind each row [rows])."""
+        table = self._arrays[self.names.index(name)].reshape(-1, self.space.num_choices).astype(float)
+        ends = np.zeros(len(table))
+        ends[np.asarray(self._tail_rows)] = table[np.asarray(self._tail_rows), 0]
+        return table, ends
+
     @functools.cached_property
     def bounds(self) -> dict[str, tuple]:
         """Smallest and largest value that the space can reach: {name: (low, high)}."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -31,11 +31,14 @@ logger = logging.getLogger("scarlet_tf")
 ROUNDS = 3  # correction may bring forward networks that were not measured yet; they are measured in the next round
 
 
-def measure_finalists(run: Run, result: SearchResult) -> SearchResult:
+def measure_finalists(
+    run: Run, result: SearchResult, decide: Callable[[MetricTable], SearchResult] | None = None
+) -> SearchResult:
     """`result` with latencies corrected by finalists measured whole, ranked and picked again; else as it is.
 
     Finalists are the picks and further networks along the front, `search.finalists` in all at least. What was measured is
-    in finalists.json of the run folder, which an interrupted call goes on with.
+    in finalists.json of the run folder, which an interrupted call goes on with. `decide`: answers the result by a corrected
+    table; else what was evaluated is ranked again.
     """
     settings, table = run.config.search, latency_table(run)
     runner = latency_runner(run, table) if table is not None and settings.finalists > 0 else None
@@ -47,7 +50,7 @@ def measure_finalists(run: Run, result: SearchResult) -> SearchResult:
         if not known.measure(choose_finalists(found.pareto, found.picks, goals, settings.finalists)):
             break
         corrected, report = calibrate(table, known.measured)
-        found = rerank(result, corrected, goals, settings.picks)
+        found = decide(corrected) if decide else rerank(result, corrected, goals, settings.picks)
     logger.info("latencies corrected by %d networks measured whole: %s", len(known.measured), _in_words(report))
     return dataclasses.replace(found, details={**result.details, "measured": _described(report, table, runner)})
 

@@ -21,6 +21,7 @@ from scarlet_tf.files import read_json, write_json
 from scarlet_tf.models.network import Network, load_network
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.optimization.extra import check_extra
+from scarlet_tf.search.betanas.training import check_betanas, train_betanas
 from scarlet_tf.search.objectives import check_known, figures_and_goals
 from scarlet_tf.search.picks import check_picks_of
 from scarlet_tf.training.distillation import load_teacher
@@ -76,16 +77,30 @@ class Run:
     @functools.cached_property
     def supernet_and_figures(self) -> tuple[Supernet, dict]:
         """The trained supernet; a later process gets it back from its last checkpoint."""
-        settings, strategy = self.config.supernet, self.strategy
-        options = {"run_dir": self.folder, "validation_data": self.data.validation, "max_hours": self.max_hours}
-        supernet = self._new_supernet()
+        supernet, strategy = self._new_supernet(), self.strategy
         if strategy is None:
-            return supernet, train_supernet(supernet, self.plain_train, settings, **options)
+            return supernet, self._train(supernet)
         with strategy.scope():
             distributed = self._new_supernet()
-        figures = train_supernet(distributed, self.plain_train, settings, strategy, **options)
+        figures = self._train(distributed)
         copy_variables(distributed, supernet, strategy)
         return supernet, figures
+
+    def _train(self, supernet: Supernet) -> dict:
+        """By BetaNAS with the importances of its choices, else alone."""
+        train, search = train_supernet, {}
+        if self.config.search.is_betanas:
+            train, search = train_betanas, {"search": self.config.search}
+        return train(
+            supernet,
+            self.plain_train,
+            validation_data=self.data.validation,
+            config=self.config.supernet,
+            strategy=self.strategy,
+            run_dir=self.folder,
+            max_hours=self.max_hours,
+            **search,
+        )
 
     def _new_supernet(self) -> Supernet:
         return new_supernet(self.config.supernet, self.config.space, self.input_shape, self.data.num_classes)
@@ -99,6 +114,8 @@ class Run:
         """What decides a path's accuracy, the dataset and the training settings: measurements belong to it."""
         resolved = self.config.to_dict()["supernet"]
         decisive = {key: value for key, value in resolved.items() if f"supernet.{key}" not in MAY_DIFFER}
+        if self.config.search.is_betanas:
+            decisive["betanas"] = self.config.to_dict()["search"]["betanas"]
         return {"dataset": self.data.fingerprint, "supernet": decisive}
 
     @functools.cached_property
@@ -139,6 +156,8 @@ def _check_search(run: Run) -> None:
     costs = cost_table(run.config.space, run.config.data.image_size, run.data.num_classes)
     figures, goals = figures_and_goals(costs, **search.objective_settings(costs))
     check_known(figures, goals)
+    if search.is_betanas:
+        check_betanas(figures, search.betanas, run.config.supernet)
     check_picks_of(search.picks, run.config.space, ("accuracy", *figures.names))
     budget, greatest = search.max_multiply_adds, figures.bounds["multiply_adds"][1]
     begins = not (run.folder / "config.yaml").exists()  # said once

@@ -15,6 +15,7 @@ from scarlet_tf.pipeline.finalists import measure_finalists
 from scarlet_tf.pipeline.optimizing import is_current, optimize
 from scarlet_tf.pipeline.picking import choose
 from scarlet_tf.pipeline.run import Run, plain
+from scarlet_tf.search.betanas.derive import derive
 from scarlet_tf.search.run import search
 from scarlet_tf.training.evaluation import evaluate
 from scarlet_tf.training.network import retrain
@@ -42,6 +43,9 @@ def _train_supernet(run: Run) -> None:
 
 
 def _search(run: Run) -> None:
+    if run.config.search.is_betanas:
+        _derive(run)
+        return
     search(
         run.supernet,
         run.data.validation,
@@ -50,6 +54,19 @@ def _search(run: Run) -> None:
         recalibration_data=run.plain_train,
         context=run.context,
         max_hours=run.max_hours,
+        finish=functools.partial(measure_finalists, run),
+    )
+
+
+def _derive(run: Run) -> None:
+    supernet, figures = run.supernet_and_figures
+    derive(
+        supernet,
+        figures["importances"],
+        run.data.validation,
+        run.config.search,
+        run.folder,
+        recalibration_data=run.plain_train,
         finish=functools.partial(measure_finalists, run),
     )
 

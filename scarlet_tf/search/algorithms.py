@@ -18,14 +18,19 @@ KERAS_TUNER = {
     "keras_tuner_random": "RandomSearchOracle",
     "keras_tuner_bayesian": "BayesianOptimizationOracle",
 }
-ALGORITHMS = ("nsga2", "random", *KERAS_TUNER)
+ALGORITHMS = ("nsga2", "random", *KERAS_TUNER, "betanas")
 
 
 def new_algorithm(config: SearchConfig, costs: CostTable, mutation: Mutation | None = None) -> Algorithm:
     """The algorithm that `config` describes, at its start; `mutation` stands in for the one that it describes.
 
-    Raises InputError for a budget that no network of the space meets.
+    Raises InputError for a budget that no network of the space meets, and for betanas, which does not search.
     """
+    if config.is_betanas:
+        raise InputError(
+            "search.algorithm: expected one that searches a trained supernet, got 'betanas', which decides while the supernet is"
+            " trained; see train_betanas, or scarlet run"
+        )
     if config.algorithm == "nsga2":
         mutation = config.mutation.build(costs.space, config.seed) if mutation is None else mutation
         return WeightedNSGA2(costs, mutation=mutation, **_common(config), **config.objective_settings(costs))

@@ -120,6 +120,16 @@ class Objectives:
             found[name] = float(value)
         return found
 
+    def tightened(self, bounds: Mapping[str, float]) -> Objectives:
+        """With further bounds {metric: value}, each on its metric's better side; the tighter of two counts."""
+        limits, floors = dict(self.limits), dict(self.floors)
+        for name, value in bounds.items():
+            if self.direction(name) == "min":
+                limits[name] = min(value, limits.get(name, math.inf))
+            else:
+                floors[name] = max(value, floors.get(name, -math.inf))
+        return Objectives(self.weights, limits, floors, {n: self.direction(n) for n in (*self.metrics, *bounds)})
+
     def get_config(self) -> dict:
         """Plain JSON, by the configuration's keys, that tells one set of objectives from another."""
         limits, floors = dict(self.limits), dict(self.floors)
@@ -163,6 +173,17 @@ class Figures:
         if self.table is None:
             return dict(zip(self.costs.names, self.costs.count_one(genome), strict=True))
         return {name: values[0].item() for name, values in self.of(np.array([genome])).items()}
+
+    def expected(self, name: str, probabilities) -> tuple[float, np.ndarray]:
+        """(mean, gradient) of one figure where layers draw choices independently, see SumTable.expected."""
+        return self._table_of(name).expected(probabilities)[name]
+
+    def parts(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """What choices and ends add to one figure, see SumTable.figure; the rows are those of `costs`."""
+        return self._table_of(name).figure(name)
+
+    def _table_of(self, name: str) -> CostTable | MetricTable:
+        return self.costs if name in self.costs.names else self.table
 
     def complete(self, genomes, evaluated: Sequence[Mapping | None]) -> list[dict | None]:
         """All metrics of genomes [N, num_layers], those that took an evaluation and those that did not; None: it failed."""

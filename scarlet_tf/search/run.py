@@ -17,6 +17,7 @@ from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.search.algorithms import check_algorithm, new_algorithm
+from scarlet_tf.search.betanas_config import BetaNASConfig
 from scarlet_tf.search.checks import check_settings
 from scarlet_tf.search.front import Candidate
 from scarlet_tf.search.mutation import Mutation
@@ -35,7 +36,8 @@ PARETO_VERSION = 1
 class SearchConfig:
     """Settings of the search; the defaults are the published ones where there are any.
 
-    algorithm: nsga2; or a baseline: random (uniform draws), keras_tuner_random or keras_tuner_bayesian (KerasTuner's
+    algorithm: nsga2; or betanas, which trains importances beside the supernet's weights instead of searching afterwards, see
+        BetaNASConfig; or a baseline: random (uniform draws), keras_tuner_random or keras_tuner_bayesian (KerasTuner's
         oracles for accuracy alone, see KerasTunerSearch; the latter takes longer the more trials there were).
     population_size, generations: N and the number of generations; N * generations evaluations in all.
     weights: in the crowding distance, {metric: weight} or three numbers for accuracy, multiply-adds and params; the metrics
@@ -47,6 +49,7 @@ class SearchConfig:
     table: JSON file with further metrics of the space's blocks, such as latency, see MetricTable; in a configuration
         relative to its file.
     mutation: how children of crossover are changed; see MutationConfig.
+    betanas: how importances are trained where the algorithm is betanas; see BetaNASConfig.
     finalists: how many models of the front `scarlet search` measures whole where `table` predicts latency; the predictions of
         all are corrected by them before the front is written. 0: none.
     picks: how many models are picked from the front, equispaced along it; or {name: {metric: bound}} and {name: "choices"},
@@ -71,6 +74,7 @@ class SearchConfig:
     table: str | None = None
     finalists: int = 8
     mutation: MutationConfig = dataclasses.field(default_factory=MutationConfig)
+    betanas: BetaNASConfig = dataclasses.field(default_factory=BetaNASConfig)
     picks: int | dict[str, str | dict[str, float]] = 3
     seed: int = 0
     recalibration_batches: int = 20
@@ -88,7 +92,9 @@ class SearchConfig:
         check_settings(self.population_size, self.generations, self.max_multiply_adds, self.min_accuracy, self.seed)
         self.objectives()
         check_picks(self.picks)
+        self._check_betanas()
         object.__setattr__(self, "mutation", as_config(MutationConfig, "search.mutation", self.mutation))
+        object.__setattr__(self, "betanas", as_config(BetaNASConfig, "search.betanas", self.betanas))
         stale = self.stale_trial_minutes
         number = isinstance(stale, (int, float)) and not isinstance(stale, bool)
         if stale is not None and not (number and 0 < stale < math.inf):
@@ -103,6 +109,27 @@ class SearchConfig:
             value = getattr(self, key)
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
                 raise InputError(f"search.{key}: expected an integer >= {low}, got {value!r}")
+
+    @property
+    def is_betanas(self) -> bool:
+        """Whether the networks come out of the supernet's training."""
+        return self.algorithm == "betanas"
+
+    def _check_betanas(self) -> None:
+        """Accuracies are not known where BetaNAS decides."""
+        if not self.is_betanas:
+            return
+        bounds = {"min_accuracy": self.min_accuracy, "floors.accuracy": self.floors.get("accuracy")}
+        bounds |= {"limits.accuracy": self.limits.get("accuracy")}
+        if isinstance(self.picks, Mapping):
+            bounds |= {
+                f"picks.{k}.accuracy": v.get("accuracy") for k, v in self.picks.items() if isinstance(v, Mapping)
+            }
+        for key, value in bounds.items():
+            if value is not None:
+                raise InputError(
+                    f"search.{key}: expected none with betanas, which decides by importances, got {value!r}"
+                )
 
     def objectives(self) -> Objectives:
         """What the search optimises, and its bounds."""
@@ -186,7 +213,7 @@ def search(
     from scarlet_tf.search.oracle import ArchitectureOracle  # imports TensorFlow, which configs do without
     from scarlet_tf.search.tuner import SupernetTuner
 
-    config = _as_config(config)
+    config = as_search_config(config)
     # What a model scores depends on these too, so a journal belongs to them.
     options = evaluator_options(config)
     costs = cost_table(supernet.space, input_size or side_of(supernet), num_classes or supernet.num_classes)
@@ -211,11 +238,13 @@ def search(
     result = _result(oracle, config.picks)
     if finish is not None:
         result = finish(result)
-    files.write_text(pathlib.Path(run_dir) / "pareto.json", _to_json(oracle, result))
+    head = front_head(oracle.costs, oracle.fingerprint(), oracle.operator_statistics())
+    files.write_text(pathlib.Path(run_dir) / "pareto.json", front_text(head, result))
     return result
 
 
-def _as_config(config) -> SearchConfig:
+def as_search_config(config) -> SearchConfig:
+    """`config` as a SearchConfig: itself, a mapping of its keys, or None for the defaults."""
     if config is None:
         return SearchConfig()
     if isinstance(config, SearchConfig):
@@ -261,23 +290,28 @@ def _result(oracle: ArchitectureOracle, picks: Picks) -> SearchResult:
     return SearchResult(front, list(picked.values()), list(picked), *found)
 
 
-def _to_json(oracle: ArchitectureOracle, result: SearchResult) -> str:
-    """One line a model, for people who read it and tools that compare it."""
-    head = {
+def front_head(costs: CostTable, search: Mapping, operators: Mapping) -> dict:
+    """What pareto.json says before the models: where they come from and by which settings they were found."""
+    return {
         "version": PARETO_VERSION,
-        "space": oracle.space.name,
-        "space_fingerprint": oracle.space.fingerprint,
-        "input_size": oracle.costs.input_size,
-        "num_classes": oracle.costs.num_classes,
+        "space": costs.space.name,
+        "space_fingerprint": costs.space.fingerprint,
+        "input_size": costs.input_size,
+        "num_classes": costs.num_classes,
+        "operators": dict(operators),
+        "search": dict(search),
+        "versions": {name: importlib.metadata.version(name) for name in ("scarlet_tf", "tensorflow", "keras", "pymoo")},
+    }
+
+
+def front_text(head: Mapping, result: SearchResult) -> str:
+    """pareto.json: one line a model, for people who read it and tools that compare it."""
+    found = {
         "evaluations": result.evaluations,
         "stopped": result.stopped,
         "hypervolume": result.hypervolume,
-        "operators": oracle.operator_statistics(),
-        "search": oracle.fingerprint(),
-        "versions": {name: importlib.metadata.version(name) for name in ("scarlet_tf", "tensorflow", "keras", "pymoo")},
-        **result.details,
     }
-    parts = [f'"{key}": {json.dumps(value)}' for key, value in head.items()]
+    parts = [f'"{key}": {json.dumps(value)}' for key, value in {**head, **found, **result.details}.items()]
     picks = [{"name": name, **c.to_dict()} for name, c in zip(result.names, result.picks, strict=True)]
     for key, rows in (("picks", picks), ("pareto", [candidate.to_dict() for candidate in result.pareto])):
         lines = ",\n  ".join(json.dumps(row) for row in rows)

@@ -59,6 +59,12 @@ class Run:
         on_epoch_end: `on_epoch_end(epoch) -> {name: figure}`, added to the epoch's logs, such as validation; not called for
             an epoch that a callback ended before its last step (`model.stop_training`), whose row says its "steps".
         on_stop: `on_stop() -> {name: value}`, added to the last row of the history when callbacks ended the training.
+        after_step: `after_step(step, found) -> {name: figure}`: what becomes of the step's sums over the replicas, tensors;
+            for whatever else is trained, on the host, by what a step finds. Figures are averaged over the steps that have
+            them.
+        state: what `after_step` changes, if anything: `get_state()` answers plain JSON, which checkpoints hold, and
+            `set_state` takes it back.
+        details: `details(epoch) -> plain JSON` that goes into the epoch's row of the history, and nowhere else.
     """
 
     name: str
@@ -76,6 +82,9 @@ class Run:
     callbacks: tuple = ()
     on_epoch_end: Callable = lambda epoch: {}
     on_stop: Callable = dict
+    after_step: Callable = lambda step, found: {name: float(value) for name, value in found.items()}
+    state: object = None
+    details: Callable = lambda epoch: {}
     strategy: tf.distribute.Strategy | None = None
     compiled: bool = True
 
@@ -105,6 +114,7 @@ class _Trainer:
         self.settings = {**run.settings, "steps_per_epoch": run.steps_per_epoch, "epochs": run.epochs}
         self.history: list[dict] = []
         self.sums: dict[str, float] = {}
+        self.counts: dict[str, int] = {}
         self.step = 0
         self.stopped = False
         self._saved_at = time.monotonic()
@@ -160,7 +170,7 @@ class _Trainer:
         run = self.run
         first = self.step - epoch * run.steps_per_epoch
         if first == 0:
-            self.sums = {}
+            self.sums, self.counts = {}, {}
         callbacks.on_epoch_begin(epoch)
         batches = functools.partial(run.batches, epoch, first)
         left = run.steps_per_epoch - first
@@ -178,9 +188,9 @@ class _Trainer:
             )
         # Known before its row is in the history: a checkpoint that Ctrl-C causes between the two must not be continued.
         self.stopped = not whole
-        logs = {name: value / done for name, value in self.sums.items()}
+        logs = {name: value / self.counts[name] for name, value in self.sums.items()}
         logs |= run.on_epoch_end(epoch) if whole else {}
-        self.history.append({"epoch": epoch, **({} if whole else {"steps": done}), **logs})
+        self.history.append({"epoch": epoch, **({} if whole else {"steps": done}), **logs, **run.details(epoch)})
         logger.info("%s epoch %d/%d %s", run.name, epoch + 1, run.epochs, _text(logs))
         callbacks.on_epoch_end(epoch, logs)
 
@@ -192,15 +202,13 @@ class _Trainer:
         with _interrupt_afterwards():
             self._whole = False
             due = tf.constant(float(self._is_due and self.writes))
-            logs = {k: float(v) for k, v in self._one(images, labels, extra, due).items()}
-            due = logs.pop("due") > 0  # the chief's clock decides for all: reading the variables takes every worker
-            if not np.isfinite(logs["loss"]):
-                raise InputError(
-                    f"{self.run.name}: the loss became {logs['loss']} at step {self.step}: lower the learning rate "
-                    f"(or lengthen the warm-up); the last checkpoint is kept"
-                )
+            found = self._one(images, labels, extra, due)
+            due = float(found.pop("due")) > 0  # the chief's clock decides: reading the variables takes every worker
+            logs = self.run.after_step(self.step, found)
+            self._check_losses(logs)
             for name, value in logs.items():
                 self.sums[name] = self.sums.get(name, 0.0) + value
+                self.counts[name] = self.counts.get(name, 0) + 1
             self.step += 1
             self._whole = True
         callbacks.on_train_batch_end(in_epoch, logs)
@@ -208,6 +216,14 @@ class _Trainer:
         self._due = due
         if self.step % self.run.steps_per_epoch:  # the last step of an epoch is saved with the epoch's figures
             self._save_if_due()
+
+    def _check_losses(self, logs: dict) -> None:
+        for name, value in logs.items():
+            if name.endswith("loss") and not np.isfinite(value):
+                raise InputError(
+                    f"{self.run.name}: the {name.replace('_', ' ')} became {value} at step {self.step}: lower the learning"
+                    " rate (or lengthen the warm-up); the last checkpoint is kept"
+                )
 
     @property
     def _is_due(self) -> bool:
@@ -221,7 +237,8 @@ class _Trainer:
         state = (self.step, len(self.history), self.stopped)
         if self.checkpoints is None or self._saved_state == state:
             return
-        meta = {"settings": self.settings, "history": self.history, "sums": self.sums, "stopped": self.stopped}
+        meta = {"settings": self.settings, "history": self.history, "sums": self.sums, "counts": self.counts}
+        meta |= {"stopped": self.stopped, "state": self.run.state.get_state() if self.run.state else None}
         values = [*read_variables(self.run.model, self.strategy), *self.run.optimizer.variables]
         if self.writes:
             self.checkpoints.save(self.step, dict(zip(self.variables, values, strict=True)), meta)
@@ -234,6 +251,10 @@ class _Trainer:
         if meta:
             self.step, self.history, self.sums = meta["step"], meta["history"], meta["sums"]
             self.stopped = meta["stopped"]
+            in_epoch = self.step - len(self.history) * self.run.steps_per_epoch
+            self.counts = meta.get("counts", dict.fromkeys(self.sums, in_epoch))  # older checkpoints have none
+            if self.run.state:
+                self.run.state.set_state(meta["state"])
             self._saved_state = (self.step, len(self.history), self.stopped)
             logger.info("%s continues after step %d", self.run.name, self.step)
         self._check_agreement()

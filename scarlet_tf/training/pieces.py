@@ -31,11 +31,13 @@ class Rule:
     decay: L2, `decay * weight` is added to the gradients of kernels.
     momentum: of SGD, which moves the weight; 0 makes no use of momentum; None: gradients are answered, nothing moves.
     scale: by how much gradients are larger on their way back; those of weights are divided by it.
+    frozen: weights have no gradients at all, and BN's statistics stay; it still normalises by the batch in training.
     """
 
     decay: float = 0.0
     momentum: float | None = None
     scale: float = 1.0
+    frozen: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +61,9 @@ def make_piece(layer: keras.layers.Layer, x: tf.TensorSpec, training: bool, rule
 
     def trace(x, dy, variables):
         y, moves = call_layer(layer, variables, lambda: layer(x, training=training))
-        gradients = tf.gradients(y, [x, *variables.weights], dy, unconnected_gradients=ZERO)
-        return y, moves, [tf.convert_to_tensor(g) for g in gradients]
+        moved = [] if rule.frozen else variables.weights
+        gradients = tf.gradients(y, [x, *moved], dy, unconnected_gradients=ZERO)
+        return y, [] if rule.frozen else moves, [tf.convert_to_tensor(g) for g in gradients]
 
     graph = Graph(trace, [x, output], layer, rule)
     (x, dy), (y, moves, gradients) = graph.inputs, graph.results
@@ -70,6 +73,8 @@ def make_piece(layer: keras.layers.Layer, x: tf.TensorSpec, training: bool, rule
     given = [x, *graph.handles, *residuals, dy]
     with graph.function.graph.as_default():
         dx, *gradients = gradients
+        if rule.frozen:
+            return Piece(forward, graph.pruned(given, [dx]))
         gradients = decayed(unscaled(gradients, rule.scale), weights, rule.decay)
         if rule.momentum is None:
             return Piece(forward, graph.pruned(given, [dx, *gradients]))

@@ -29,6 +29,15 @@ def uniform_paths(space: SearchSpace, seed: int, step: int) -> np.ndarray:
     return rng.integers(space.num_choices, size=(1, space.num_layers), dtype=np.int32)
 
 
+def drawn_path(weights: np.ndarray, seed: int, step: int) -> np.ndarray:
+    """int32 [num_layers]: each layer's choice drawn in proportion to `weights` [num_layers, num_choices], all >= 0."""
+    rng = np.random.default_rng((seed, step))
+    cumulated = np.cumsum(weights, axis=1)
+    whole = cumulated[:, -1]
+    points = np.minimum(rng.random(len(weights)) * whole, np.nextafter(whole, 0))
+    return (cumulated <= points[:, None]).sum(axis=1).astype(np.int32)
+
+
 def sample_paths(sampling: str, space: SearchSpace, seed: int, step: int) -> np.ndarray:
     """The paths [num_paths, num_layers] of one step under the named sampling."""
     if sampling == "strict_fair":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Literal
 
 import tensorflow as tf
@@ -18,6 +19,7 @@ from scarlet_tf.training.inputs import as_split, training_batches
 from scarlet_tf.training.loop import Run, train
 from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.memory import out_of_memory_explained
+from scarlet_tf.training.monitor import Monitor
 from scarlet_tf.training.optimizers import MomentumSGD, make_schedule
 from scarlet_tf.training.sampling import sample_paths
 from scarlet_tf.training.settings import check_names, check_ranges, from_mapping
@@ -112,15 +114,42 @@ def train_supernet(
     Raises InputError for bad values, when the folder holds another run's checkpoints, and, after a few steps, when the
     machine's memory will not suffice.
     """
-    config = from_mapping(SupernetConfig, config)
-    data = as_split(train_data, supernet.num_classes)
-    steps = data.steps_per_epoch(config.batch_size)
+    config = resolved(supernet, config)
     strategy = strategy or tf.distribute.get_strategy()
-    replicas, folder = strategy.num_replicas_in_sync, None if run_dir is None else f"{run_dir}/supernet"
-    config = dataclasses.replace(config, execution=choose_execution(supernet, config))
+    data = as_split(train_data, supernet.num_classes)
+    run = new_run(supernet, data, config, strategy, run_dir, callbacks, max_hours)
+    replicas, writes = strategy.num_replicas_in_sync, is_chief(strategy)
+    monitor = make_monitor(supernet, run.optimizer, config, data, validation_data, run.folder, replicas, writes)
+    run = with_watchers(run, config, max_hours, monitor)
+    if monitor:
+        run = dataclasses.replace(run, on_epoch_end=monitor.on_epoch_end)
+    return {**carry_out(run, config), **close(monitor)}
+
+
+def resolved(supernet: Supernet, config: SupernetConfig | Mapping | None) -> SupernetConfig:
+    """The configuration with the execution that it leaves open chosen."""
+    config = from_mapping(SupernetConfig, config)
+    return dataclasses.replace(config, execution=choose_execution(supernet, config))
+
+
+def new_run(
+    supernet: Supernet,
+    data,
+    config: SupernetConfig,
+    strategy: tf.distribute.Strategy,
+    run_dir=None,
+    callbacks=(),
+    max_hours: float | None = None,
+    update_steps: int | None = None,
+) -> Run:
+    """A supernet's training, not begun; see `train_supernet`.
+
+    `update_steps`: how many of all steps move weights, where not all do; the learning rate's schedule counts these.
+    """
+    steps = data.steps_per_epoch(config.batch_size)
     deadline = Deadline("supernet", max_hours, steps, config.epochs, strategy)
     with strategy.scope():
-        optimizer = _optimizer(config, steps)
+        optimizer = _optimizer(config, steps, config.epochs * steps if update_steps is None else update_steps)
         optimizer.build(supernet.trainable_variables)
         step = SupernetStep(
             supernet,
@@ -128,13 +157,10 @@ def train_supernet(
             Loss(supernet.num_classes, config.batch_size, config.label_smoothing),
             config.execution,
             config.weight_decay,
-            num_replicas=replicas,
+            num_replicas=strategy.num_replicas_in_sync,
             jit_compile=config.jit_compile,
         )
-    writes = is_chief(strategy)
-    monitor = make_monitor(supernet, optimizer, config, data, validation_data, folder, replicas, writes)
-    watching = watchers(supernet, optimizer, config, monitor, steps, folder, replicas, max_hours, writes)
-    run = Run(
+    return Run(
         name="supernet",
         model=supernet,
         optimizer=optimizer,
@@ -145,24 +171,37 @@ def train_supernet(
         epochs=config.epochs,
         extra=lambda step: sample_paths(config.sampling, supernet.space, config.seed, step),
         settings=_settings(config, supernet),
-        folder=folder,
+        folder=None if run_dir is None else f"{run_dir}/supernet",
         checkpoint_seconds=config.checkpoint_seconds,
-        callbacks=(*callbacks, *watching, deadline),
-        on_epoch_end=monitor.on_epoch_end if monitor else lambda epoch: {},
+        callbacks=(*callbacks, deadline),
         on_stop=deadline.reason,
         strategy=strategy,
         compiled=step.compiled,
     )
+
+
+def with_watchers(run: Run, config: SupernetConfig, max_hours: float | None, monitor: Monitor | None = None) -> Run:
+    """The training with its log files and its forecast."""
+    replicas, writes = run.strategy.num_replicas_in_sync, is_chief(run.strategy)
+    watching = watchers(
+        run.model, run.optimizer, config, monitor, run.steps_per_epoch, run.folder, replicas, max_hours, writes
+    )
+    *callbacks, deadline = run.callbacks
+    return dataclasses.replace(run, callbacks=(*callbacks, *watching, deadline))
+
+
+def carry_out(run: Run, config: SupernetConfig) -> dict:
+    """Trains; {"history", "steps"} and, where the training was ended, "stopped"."""
     with out_of_memory_explained("supernet", memory_advice(config)):
         history = train(run)
-    return {"history": history, **closing_figures(history, steps), **close(monitor)}
+    return {"history": history, **closing_figures(history, run.steps_per_epoch)}
 
 
-def _optimizer(config: SupernetConfig, steps_per_epoch: int) -> MomentumSGD:
+def _optimizer(config: SupernetConfig, steps_per_epoch: int, total_steps: int) -> MomentumSGD:
     schedule = make_schedule(
         config.schedule,
         config.learning_rate,
-        config.epochs * steps_per_epoch,
+        total_steps,
         round(config.warmup_epochs * steps_per_epoch),
         decay_steps=steps_per_epoch,
     )

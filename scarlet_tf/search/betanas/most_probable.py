@@ -1,0 +1,76 @@
+"""The most probable network within bounds, as an integer program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+from scarlet_tf.search.objectives import Figures, Objectives
+
+
+class MostProbable:
+    """Finds the network with the greatest sum of scores among those that keep bounds on computed figures.
+
+    A network is a path through the rows of the cost table (see SumTable), one step a layer, each with its score and its share
+    of every figure; that path is found exactly by HiGHS. Where nothing is bounded, it is the best choice of each layer.
+    """
+
+    def __init__(self, figures: Figures):
+        self.figures = figures
+        self.steps = np.array(figures.costs.steps())  # layer, row, choice, row behind it
+        self._flow = _flow(self.steps)
+
+    def find(self, scores: np.ndarray, allowed: np.ndarray, goals: Objectives) -> tuple[int, ...] | None:
+        """Choice indices of the best network made of `allowed` choices, or None where none keeps the bounds.
+
+        scores, allowed: [num_layers, num_choices]; scores of allowed choices are finite.
+        """
+        best = tuple(int(choice) for choice in np.where(allowed, scores, -np.inf).argmax(axis=1))
+        if self._keeps(best, goals):
+            return best
+        layers, choices = self.steps[:, 0], self.steps[:, 2]
+        gains = np.where(allowed, scores, 0.0)[layers, choices]
+        constraints = [self._flow, *self._bounds(goals)]
+        while True:
+            found = milp(
+                -gains,
+                integrality=np.ones(len(gains)),
+                bounds=Bounds(0, allowed[layers, choices].astype(float)),
+                constraints=constraints,
+                options={"mip_rel_gap": 0.0},
+            )
+            if found.x is None:
+                return None
+            taken = found.x > 0.5
+            network = tuple(int(choice) for choice in choices[taken][np.argsort(layers[taken])])
+            if self._keeps(network, goals):
+                return network
+            # The solver's tolerance lets a bound be missed by a hair; the network is excluded and the next best sought.
+            constraints.append(LinearConstraint(taken.astype(float), ub=taken.sum() - 1))
+
+    def _keeps(self, network: Sequence[int], goals: Objectives) -> bool:
+        return bool(goals.meets({name: np.array([v]) for name, v in self.figures.of_one(network).items()})[0])
+
+    def _bounds(self, goals: Objectives) -> list[LinearConstraint]:
+        """Scaled to 1, since figures reach from milliseconds to 10^9 multiply-adds."""
+        found = []
+        for name in self.figures.names:
+            table, ends = self.figures.parts(name)
+            _, rows, choices, behind = self.steps.T
+            shares = table[rows, choices] + ends[behind]
+            if name in goals.limits:
+                found.append(LinearConstraint(shares / goals.limits[name], ub=1.0))
+            if name in goals.floors and goals.floors[name] > 0:
+                found.append(LinearConstraint(shares / goals.floors[name], lb=1.0))
+        return found
+
+
+def _flow(steps: np.ndarray) -> LinearConstraint:
+    """One step leaves row 0, and one leaves every other row that is entered, save the last ones."""
+    _, rows, _, behind = steps.T
+    sources = np.unique(rows)
+    matrix = (rows == sources[:, None]).astype(float) - (behind == sources[:, None])
+    wanted = (sources == 0).astype(float)
+    return LinearConstraint(matrix, wanted, wanted)
