@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -163,7 +164,6 @@ class Gates:
     def __init__(self, supernet: Supernet, loss: Loss, scale: float = 1.0, training: bool = True):
         self.supernet, self.scale = supernet, scale
         self._pieces = Pieces(supernet, loss, Rule(scale=scale, frozen=True), training=training)
-        self._weigh = tf.function(_inner_products, autograph=False, reduce_retracing=False)
 
     def __call__(self, images, labels, path, choices):
         """(loss, accuracy, dO/dg float32 [num_layers, num_choices]) of one path, int [num_layers].
@@ -193,14 +193,14 @@ class Gates:
         del residuals, kept, outputs
         while passed:
             x, piece, residuals, outputs = passed.pop()
-            products = self._weigh(dy, list(outputs.values())) / self.scale
+            products = _inner_products(dy, outputs.values()) / self.scale
             gates.append(tf.scatter_nd(np.array(list(outputs))[:, None], products, [choices.shape[1]]))
             if passed:  # nothing reads the gradient of the stem's output
                 (dy,) = piece.backward([x, *piece.handles, *residuals, dy])
         return loss, accuracy, tf.stack(gates[::-1])
 
 
-def _inner_products(dy, outputs: list):
+def _inner_products(dy, outputs: Iterable):
     dy = tf.cast(dy, tf.float32)
     return tf.stack([tf.reduce_sum(dy * tf.cast(y, tf.float32)) for y in outputs])
 

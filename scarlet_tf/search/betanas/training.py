@@ -26,7 +26,7 @@ from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.sampling import drawn_path
 from scarlet_tf.training.sequential import Gates
 from scarlet_tf.training.settings import from_mapping
-from scarlet_tf.training.supernet import SupernetConfig, carry_out, new_run, resolved, with_watchers
+from scarlet_tf.training.supernet import SupernetConfig, carry_out, new_run, with_watchers
 
 logger = logging.getLogger("scarlet_tf")
 
@@ -55,7 +55,7 @@ def train_betanas(
         supernet: not trained; made in the scope of `strategy`.
         train_data, validation_data: as for `train_supernet`; the latter are the held-out images of the importances.
         config: of the weights. An epoch is as many steps, of either kind, as the training images have batches; the learning
-            rate's schedule runs over the weight steps. `sampling` does not count here, and the execution is sequential.
+            rate's schedule runs over the weight steps. `sampling` and `execution` do not count here: a step is of one path.
         search: its section betanas, its bounds and its table.
         strategy, run_dir, callbacks, max_hours: as for `train_supernet`.
         input_size, num_classes: what costs are counted at; the supernet's own by default.
@@ -67,7 +67,7 @@ def train_betanas(
     costs = cost_table(supernet.space, input_size or side_of(supernet), num_classes or supernet.num_classes)
     figures, goals = figures_and_goals(costs, **search.objective_settings(costs))
     check_betanas(figures, search.betanas, config)
-    config = resolved(supernet, dataclasses.replace(config, sampling="uniform"))
+    config = _of_single_paths(config)
     train, held_out = as_split(train_data, supernet.num_classes), as_split(validation_data, supernet.num_classes)
     strategy = strategy or tf.distribute.get_strategy()
     phases = Phases(config.epochs * train.steps_per_epoch(config.batch_size), search.betanas)
@@ -83,7 +83,7 @@ def train_betanas(
         after_step=trainer.after_step,
         state=trainer.importances,
         details=trainer.details,
-        settings={**run.settings, "betanas": dataclasses.asdict(search.betanas), "goals": trainer.goals.get_config()},
+        settings={**run.settings, **_settings(search.betanas, figures, goals)},
     )
     found = carry_out(with_watchers(run, config, max_hours), config)
     return {**found, "importances": summary(trainer.importances)}
@@ -95,12 +95,23 @@ def summary(importances: Importances) -> dict:
     return {name: getattr(importances, name).tolist() for name in names}
 
 
+def _settings(betanas: BetaNASConfig, figures: Figures, goals: Objectives) -> dict:
+    """What a checkpoint must agree with besides the weights' settings."""
+    return {"betanas": dataclasses.asdict(betanas), "goals": goals.get_config(), "table": figures.fingerprint}
+
+
+def _of_single_paths(config: SupernetConfig) -> SupernetConfig:
+    """The configuration with what a step of one path leaves no choice about."""
+    if config.execution == "lanes" or config.jit_compile:
+        logger.warning(
+            "supernet.execution: sequential, and nothing compiled by XLA, since a step of betanas is of one path"
+        )
+    return dataclasses.replace(config, sampling="uniform", execution="sequential", jit_compile=False)
+
+
 def check_betanas(figures: Figures, betanas: BetaNASConfig, supernet: SupernetConfig) -> None:
-    """InputError for a cost that nothing gives, and for settings of the supernet's training that BetaNAS cannot have."""
+    """InputError for a cost that nothing gives, and for a monitor, whose paths would go through dropped choices."""
     JointCost(figures, betanas)
-    if supernet.execution == "lanes" or supernet.jit_compile:
-        key, value = ("execution", "lanes") if supernet.execution == "lanes" else ("jit_compile", True)
-        raise InputError(f"supernet.{key}: expected none but of one path at a time with betanas, got {value!r}")
     if supernet.monitor_paths:
         raise InputError(
             f"supernet.monitor_paths: expected 0 with betanas, which drops choices, got {supernet.monitor_paths}"

@@ -1,0 +1,103 @@
+"""A run whose algorithm is betanas, on real digits, from the configuration to the files."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from scarlet_tf.config import parse_config
+from scarlet_tf.cost import count
+from scarlet_tf.errors import InputError
+from scarlet_tf.files import read_json
+from scarlet_tf.pipeline.running import run_all, run_stage
+from scarlet_tf.space import Architecture
+
+VALUES = {
+    "name": "betanas",
+    "data": {"source": "digits", "image_size": 8},
+    "space": {
+        "name": "small",
+        "stages": [{"channels": 8, "depth": 2, "stride": 2}],
+        "choices": [{"expansion": 2, "kernel_size": 3}, {"expansion": 4, "kernel_size": 3}, {"skip": True}],
+        "stem_stride": 1,
+        "stem_channels": 8,
+        "first_channels": 8,
+        "tail_channels": 16,
+    },
+    "supernet": {"epochs": 3, "batch_size": 64},
+    "search": {
+        "algorithm": "betanas",
+        "max_multiply_adds": "70k",
+        "recalibration_batches": 2,
+        "betanas": {"learning_rate": 0.05, "drop_margin": 0.02},
+    },
+    "retrain": {"epochs": 1, "batch_size": 64, "optimizer": "sgd", "learning_rate": 0.05},
+    "export": {"formats": ["float32"], "saved_model": False, "benchmark_threads": 0, "verification_examples": 50},
+}
+
+
+def config(**search):
+    return parse_config({**VALUES, "search": {**VALUES["search"], **search}})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("betanas")
+    return run_all(config(), folder), folder
+
+
+def test_a_run_ends_with_verified_files_of_the_network_that_the_importances_say(run):
+    summary, folder = run
+    importances = read_json(folder / "supernet" / "result.json")["importances"]
+    assert (np.array(importances["dropped_at"]) >= 0).any()
+    pick = read_json(folder / "pareto.json")["picks"][0]
+    architecture = Architecture.parse(pick["architecture"], config().space)
+    assert pick["multiply_adds"] == count(architecture, 8, 10).multiply_adds < 70_000
+    assert summary["pick"]["architecture"] == pick["architecture"]
+    assert summary["supernet"]["evaluated"] == 1
+    assert summary["files"][0]["max_logit_difference"] < 1e-4
+    assert (folder / "export" / "certificate.json").exists()
+
+
+def test_a_later_process_derives_the_same_from_the_last_checkpoint(run):
+    _, folder = run
+    before = read_json(folder / "pareto.json")
+    (folder / "pareto.json").unlink()
+    run_stage("search", config(), folder)
+    assert read_json(folder / "pareto.json") == before
+
+
+def test_importances_of_other_settings_do_not_go_on_in_the_folder(run):
+    _, folder = run
+    with pytest.raises(InputError, match=r"search\.betanas\.cost_weight"):
+        run_stage("search", config(betanas={"learning_rate": 0.05, "cost_weight": 0.7}), folder)
+
+
+@pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        ({"min_accuracy": 0.5}, r"search\.min_accuracy: expected none with betanas"),
+        ({"picks": {"good": {"accuracy": 0.5}}}, r"search\.picks\.good\.accuracy: expected none with betanas"),
+        ({"betanas": {"cost": "latency_ms"}}, r"search\.betanas\.cost: expected one of multiply_adds, params"),
+        ({"max_multiply_adds": "1k"}, r"search\.max_multiply_adds: no network of the space has less"),
+    ],
+)
+def test_what_betanas_cannot_do_is_refused_before_training(search, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        run_all(config(**search), tmp_path)
+    assert not (tmp_path / "supernet").exists()
+
+
+def test_a_search_of_a_trained_supernet_cannot_be_by_betanas():
+    from scarlet_tf.cost import CostTable
+    from scarlet_tf.search.algorithms import new_algorithm
+    from scarlet_tf.search.run import SearchConfig
+
+    with pytest.raises(InputError, match=r"search\.algorithm: expected one that searches a trained supernet"):
+        new_algorithm(SearchConfig(algorithm="betanas"), CostTable(config().space, 8, 10))
+
+
+def test_dropped_choices_are_told(run, tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "scarlet_tf"):
+        run_all(config(seed=1), tmp_path)
+    assert "supernet: dropped" in caplog.text
