@@ -21,6 +21,7 @@ from scarlet_tf.files import atomic_writer, read_json, write_json, write_text
 from scarlet_tf.pipeline.latency import latency_details
 from scarlet_tf.pipeline.picking import folding_limit
 from scarlet_tf.pipeline.run import Run, dataset_figures, plain
+from scarlet_tf.pipeline.scaling import SCALING_KEYS
 from scarlet_tf.report.certificate import certificate_text
 from scarlet_tf.space import Architecture
 
@@ -53,9 +54,10 @@ def export(run: Run) -> None:
         host=describe_host(threads) if threads else None,
         details={
             "init": retrained["init"],
+            **{key: retrained[key] for key in SCALING_KEYS if key in retrained},
             "test": retrained["test"],
             "folding": retrained["folding"] + [plain(row.to_dict()) for row in rows],
-            **latency_details(run, about["architecture"]),
+            **latency_details(run, None if "scaling" in retrained else about["architecture"]),
             **({"optimization": read_json(run.optimize_result)} if run.config.optimization.is_wanted else {}),
         },
     )
@@ -89,7 +91,12 @@ def file_metadata(run: Run) -> dict[str, Any]:
         "labels": run.data.class_names,
         "preprocessing": run.data.preprocessing,
         "architecture": Architecture.from_dict(retrained["architecture"], run.config.space),
-        "provenance": {"run": run.config.name, "init": retrained["init"], "dataset": run.data.fingerprint},
+        "provenance": {
+            "run": run.config.name,
+            "init": retrained["init"],
+            **({"scaling": retrained["scaling"]} if "scaling" in retrained else {}),
+            "dataset": run.data.fingerprint,
+        },
     }
 
 

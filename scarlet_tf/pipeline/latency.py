@@ -60,10 +60,11 @@ def latency_runner(run: Run, table: MetricTable) -> Runner | None:
     return runner
 
 
-def latency_details(run: Run, architecture: Architecture) -> dict:
+def latency_details(run: Run, architecture: Architecture | None) -> dict:
     """{"latency": ...} for the certificate: the exported file of the table's quantization, predicted and measured; or {}.
 
-    `corrected_ms` is there if finalists corrected the table.
+    `corrected_ms` is there if finalists corrected the table. None for a network that the table does not know, because it
+    was scaled after the search: it is measured alone.
     """
     table = latency_table(run)
     if table is None:
@@ -75,20 +76,26 @@ def latency_details(run: Run, architecture: Architecture) -> dict:
         return {}
     content = file.read_bytes()
     measured = min((runner.measure([content])[0] for _ in range(PASSES)), key=lambda found: found.milliseconds)
+    found = {
+        "file": file.name,
+        "device": runner.device,
+        "measured_ms": round(measured.milliseconds, 6),
+        "deviation_ms": round(measured.deviation, 6),
+        "runs": measured.num_runs,
+    }
+    predicted = {} if architecture is None else _predicted(run, table, architecture, measured.milliseconds)
+    return {"latency": {**found, **predicted}}
+
+
+def _predicted(run: Run, table: MetricTable, architecture: Architecture, measured: float) -> dict:
+    """What the table says of a network, and how far that is from what was measured, as a share of it."""
     predicted = table.sums(np.array([architecture.choices]))[LATENCY][0].item()
     corrected = _corrected(run, architecture)
     return {
-        "latency": {
-            "file": file.name,
-            "device": runner.device,
-            "table": table.fingerprint,
-            "predicted_ms": round(predicted, 6),
-            **({} if corrected is None else {"corrected_ms": round(corrected, 6)}),
-            "measured_ms": round(measured.milliseconds, 6),
-            "deviation_ms": round(measured.deviation, 6),
-            "runs": measured.num_runs,
-            "error": round((predicted if corrected is None else corrected) / measured.milliseconds - 1, 5),
-        }
+        "table": table.fingerprint,
+        "predicted_ms": round(predicted, 6),
+        **({} if corrected is None else {"corrected_ms": round(corrected, 6)}),
+        "error": round((predicted if corrected is None else corrected) / measured - 1, 5),
     }
 
 

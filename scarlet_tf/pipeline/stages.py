@@ -15,6 +15,7 @@ from scarlet_tf.pipeline.finalists import measure_finalists
 from scarlet_tf.pipeline.optimizing import is_current, optimize
 from scarlet_tf.pipeline.picking import choose
 from scarlet_tf.pipeline.run import Run, plain
+from scarlet_tf.pipeline.scaling import scaling_figures
 from scarlet_tf.search.betanas.derive import derive
 from scarlet_tf.search.run import search
 from scarlet_tf.training.evaluation import evaluate
@@ -73,6 +74,7 @@ def _derive(run: Run) -> None:
 
 def _retrain(run: Run) -> None:
     start, config, data = choose(run), run.config.retrain, run.data
+    scaling = scaling_figures(run, start.architecture)
     model, figures = retrain(
         start.network,
         data.train,
@@ -97,6 +99,7 @@ def _retrain(run: Run) -> None:
         "folding": start.folding,
         "multiply_adds": cost.multiply_adds,
         "params": cost.params,
+        **scaling,
         "test": evaluate(model, data.test.batches(config.batch_size)),
         **figures,
     }

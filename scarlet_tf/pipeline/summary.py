@@ -10,6 +10,7 @@ from typing import Any
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json
 from scarlet_tf.pipeline.run import Run, dataset_figures
+from scarlet_tf.pipeline.scaling import SCALING_KEYS
 
 
 def summarize(run: Run) -> dict[str, Any]:
@@ -31,6 +32,7 @@ def summarize(run: Run) -> dict[str, Any]:
             "architecture": ",".join(map(str, retrained["architecture"]["choices"])),
             "space": retrained["architecture"]["space"],
             **{key: retrained[key] for key in ("init", "one_shot_accuracy", "multiply_adds", "params")},
+            **{key: retrained[key] for key in SCALING_KEYS if key in retrained},
         },
         "retrained": {
             "test_accuracy": retrained["test"]["accuracy"],

@@ -57,14 +57,15 @@ class RankingConfig:
             )
 
     def training(self, retrain: RetrainConfig) -> RetrainConfig:
-        """How each network is trained on its own: `retrain` with this section's values, always from scratch.
+        """How each network is trained on its own: `retrain` with this section's values, from scratch and not scaled.
 
         Raises InputError when the warm-up would not end before the training does.
         """
         given = {
             key: getattr(self, key) for key in self._given("epochs", "batch_size", "learning_rate", "warmup_epochs")
         }
-        settings = dataclasses.replace(retrain, **given, pick="best", init="scratch")
+        as_searched = {"init": "scratch", "se_ratio": 0.0, "width_multiplier": 1.0}
+        settings = dataclasses.replace(retrain, **given, **as_searched, pick="best")
         if settings.warmup_epochs >= settings.epochs:
             raise InputError(
                 f"ranking.warmup_epochs: expected less than the {settings.epochs} epochs of each network,"

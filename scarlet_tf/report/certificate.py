@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from scarlet_tf.report.summary import flat, millions, percent
+from scarlet_tf.report.summary import before_scaling, flat, millions, percent
 
 
 def certificate_text(certificate: Mapping[str, Any]) -> str:
@@ -21,6 +21,8 @@ def _lines(certificate: Mapping[str, Any]) -> Iterator[str]:
         f"{millions(certificate['multiply_adds'])} multiply-adds, {millions(certificate['params'])} params. All figures are"
         f" in certificate.json, too; `scarlet verify` on the run's folder computes them again and compares."
     )
+    if "scaling" in certificate["details"]:
+        yield f"As it was searched: {before_scaling(certificate['details'])}."
     yield from _checks(certificate)
     yield from _section("Files", _files_table(certificate))
     yield from _section("Latency", _latency_table(certificate))

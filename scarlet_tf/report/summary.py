@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from scarlet_tf.scaling import Scaling
+
 
 class PlainConsole(Console):
     """Takes text as it is, for a name may hold brackets or colons; a reader that went away is the caller's to handle."""
@@ -42,10 +44,17 @@ def _rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("front", f"{front['size']} networks, {front['picks']} picked"),
         ("pick", f"{pick['space']}:{pick['architecture']}"),
         ("cost", f"{millions(pick['multiply_adds'])} multiply-adds, {millions(pick['params'])} params"),
+        *([("before scaling", before_scaling(pick))] if "scaling" in pick else []),
         ("bounds", ", ".join(summary["bounds"]) or "none"),
         ("retrained top-1", f"{percent(retrained['test_accuracy'])} on {retrained['test_examples']} test images"),
         ("time", ", ".join(f"{name} {seconds:.0f} s" for name, seconds in summary["seconds"].items())),
     ]
+
+
+def before_scaling(figures: Mapping[str, Any]) -> str:
+    """What a scaled network cost as it was searched, which the search's bounds are about, and how it was scaled."""
+    multiply_adds, params = (millions(figures[f"searched_{name}"]) for name in ("multiply_adds", "params"))
+    return f"{multiply_adds} multiply-adds, {params} params; retrained with {Scaling(**figures['scaling'])}"
 
 
 def _files_table(files: Sequence[Mapping[str, Any]]) -> Table:

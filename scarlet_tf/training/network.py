@@ -16,6 +16,7 @@ import tensorflow as tf
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import atomic_writer
 from scarlet_tf.models.network import Arrays, Network, build_network, set_arrays
+from scarlet_tf.scaling import Scaling
 from scarlet_tf.space import Architecture
 from scarlet_tf.spec import NetworkSpec
 from scarlet_tf.training.batch_norm import moving_statistics, recalibrate
@@ -44,10 +45,17 @@ class RetrainConfig:
     the loss is (1 - w) * cross-entropy + w * T^2 * KL(teacher || student), both at T in the second term; ema:
     decay of the weights' moving average, 0 for none; recalibration_batches: training batches from which BN statistics
     are measured anew at the end, 0 for none.
+
+    The network is trained as it was found unless one of these says otherwise (BetaNAS: 0.0625 and 1.4); it may then cost more
+    than `search` allows. se_ratio: squeeze-and-excitation in every block that has none, this share of its hidden channels
+    wide, 0 for none; width_multiplier: of all widths, rounded to multiples of 8. See scarlet_tf.scaling; init has to be
+    "scratch", for the supernet has no weights for such a network.
     """
 
     pick: int | str = "best"
     init: Literal["scratch", "supernet"] = "scratch"
+    se_ratio: float = 0.0
+    width_multiplier: float = 1.0
     epochs: int = 350
     batch_size: int = 4096
     optimizer: Literal["rmsprop", "sgd", "adamw"] = "rmsprop"
@@ -76,6 +84,7 @@ class RetrainConfig:
         check_ranges("retrain", self, at_least_0=("weight_decay", "warmup_epochs", "checkpoint_seconds"))
         check_ranges("retrain", self, whole=("seed", "recalibration_batches"))
         check_ranges("retrain", self, positive=("learning_rate", "decay_rate", "decay_epochs", "teacher_temperature"))
+        check_ranges("retrain", self, share=("se_ratio",), positive=("width_multiplier",))
         check_ranges("retrain", self, below_1=("momentum", "label_smoothing", "dropout", "ema"))
         if not isinstance(self.pick, str):
             check_ranges("retrain", self, whole=("pick",))
@@ -84,6 +93,17 @@ class RetrainConfig:
             raise InputError(f"retrain.teacher_weight: expected a number from 0 to 1, got {self.teacher_weight!r}")
         if self.teacher is not None and (not isinstance(self.teacher, str) or not self.teacher):
             raise InputError(f"retrain.teacher: expected a path or null, got {self.teacher!r}")
+        for key, neutral in (("se_ratio", 0), ("width_multiplier", 1)):
+            if self.init == "supernet" and getattr(self, key) != neutral:
+                raise InputError(
+                    f"retrain.{key}: expected {neutral} with retrain.init: supernet, whose weights fit the network as it was"
+                    f" searched, got {getattr(self, key)!r}; use init: scratch"
+                )
+
+    @property
+    def scaling(self) -> Scaling:
+        """How the network is scaled before it is trained."""
+        return Scaling(self.width_multiplier, self.se_ratio)
 
 
 def retrain(
@@ -102,7 +122,7 @@ def retrain(
     """Trains the network of `architecture` and returns (model answering logits, figures).
 
     Args:
-        architecture: an Architecture (its stand-alone network is built), or a NetworkSpec.
+        architecture: an Architecture (its stand-alone network is built), or a NetworkSpec; scaled as `config` says.
         train_data, validation_data: splits, batched tf.data.Datasets or (images, labels); the validation images
             only measure, nothing is chosen by them.
         config: a RetrainConfig or its fields.
@@ -120,7 +140,8 @@ def retrain(
     if isinstance(architecture, Architecture):
         data, validation = as_split(train_data), as_split(validation_data)
         classes = count_classes(data, validation) if num_classes is None else num_classes
-        architecture = architecture.lower(input_shape or image_shape(data), classes)
+        input_shape, num_classes = input_shape or image_shape(data), classes
+    architecture = config.scaling.apply(architecture, input_shape, num_classes)
     if architecture.num_classes is None or architecture.classifier_activation is not None:
         raise InputError("network: expected one that answers logits: with a classifier, without an activation")
     data, validation = (as_split(part, architecture.num_classes) for part in (train_data, validation_data))
@@ -261,8 +282,8 @@ def recalibrate_network(model: keras.Model, data, batch_size: int, num_batches: 
 def _settings(config: RetrainConfig, model: Network, initial: Arrays | None) -> dict:
     """What a checkpoint must agree with for training to continue from it."""
     settings = dataclasses.asdict(config)
-    for key in ("checkpoint_seconds", "recalibration_batches", "pick"):
-        del settings[key]  # none changes what a step computes; the picked network itself is compared
+    for key in ("checkpoint_seconds", "recalibration_batches", "pick", "se_ratio", "width_multiplier"):
+        del settings[key]  # none changes what a step computes; the picked and scaled network itself is compared
     start = 0
     for name in sorted(initial or {}):
         start = zlib.crc32(initial[name].tobytes(), start)

@@ -1,0 +1,47 @@
+"""What scaling does to the costs of the network that is retrained, told before its training."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import numpy as np
+
+from scarlet_tf.cost import count, count_spec
+from scarlet_tf.pipeline.run import Run
+from scarlet_tf.report.summary import millions
+from scarlet_tf.space import Architecture
+
+logger = logging.getLogger("scarlet_tf")
+SCALING_KEYS = ("scaling", "searched_multiply_adds", "searched_params")
+"""What retrain/result.json says beside the retrained network's own costs, where that network was scaled."""
+
+
+def scaling_figures(run: Run, architecture: Architecture) -> dict:
+    """The SCALING_KEYS of retrain/result.json: how the network is scaled and what it cost before; {} where it is not.
+
+    The search's bounds, `search.max_multiply_adds` among them, are about the network as it was searched. The scaled one may
+    be beyond them, and a warning says so; what a table predicts of it, such as its latency, is not known.
+    """
+    scaling, classes = run.config.retrain.scaling, run.data.num_classes
+    if scaling.is_none:
+        return {}
+    searched = count(architecture, run.config.data.image_size, classes)
+    scaled = count_spec(scaling.apply(architecture, run.input_shape, classes))
+    logger.info(
+        "retrain: %s: %s -> %s multiply-adds, %s -> %s params",
+        scaling,
+        *(millions(cost.multiply_adds) for cost in (searched, scaled)),
+        *(millions(cost.params) for cost in (searched, scaled)),
+    )
+    goals = run.config.search.objectives()
+    if not goals.meets({name: np.array([value]) for name, value in dataclasses.asdict(scaled).items()})[0]:
+        logger.warning(
+            "retrain: the scaled network does not keep %s: the search's bounds are about the network as searched",
+            ", ".join(goals.bounds_in_words()),
+        )
+    return {
+        "scaling": dataclasses.asdict(scaling),
+        "searched_multiply_adds": searched.multiply_adds,
+        "searched_params": searched.params,
+    }
