@@ -283,6 +283,30 @@ def test_keys_that_change_no_result_may_differ(tmp_path):
 
 
 @pytest.mark.real_sections
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{se_ratio: -0.1}", "retrain.se_ratio: expected a number from 0 to 1, got -0.1"),
+        ("{se_ratio: .nan}", "retrain.se_ratio: expected a number from 0 to 1, got nan"),
+        ("{width_multiplier: 0}", "retrain.width_multiplier: expected a number > 0, got 0.0"),
+        ("{width_multiplier: .inf}", "retrain.width_multiplier: expected a number > 0, got inf"),
+        ("{width_multiplier: wide}", 'retrain.width_multiplier: expected a number, got "wide"'),
+        (
+            "{init: supernet, width_multiplier: 1.4}",
+            "retrain.width_multiplier: expected 1 with retrain.init: supernet, whose weights fit the network as it was"
+            " searched, got 1.4; use init: scratch",
+        ),
+    ],
+)
+def test_bad_scaling_of_the_retrained_network_is_refused(tmp_path, text, message):
+    path = tmp_path / "my.yaml"
+    path.write_text(f"data: {{source: digits}}\nspace: s1\nretrain: {text}\n")
+    with pytest.raises(InputError) as caught:
+        load_config(path)
+    assert str(caught.value) == f"{path}: {message}"
+
+
+@pytest.mark.real_sections
 def test_a_run_can_be_ranked_with_other_settings(tmp_path):
     """Nothing in the run depends on them, and a ranking keeps its results by settings."""
     values = {"data": {"source": "digits"}, "space": "s1"}

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from scarlet_tf.report.summary import PlainConsole, print_figures, print_summary
+from scarlet_tf.report.summary import PlainConsole, before_scaling, print_figures, print_summary
 
 SUMMARY = {
     "name": "[/b] :smile:",
@@ -29,6 +29,15 @@ def test_summary_shows_figures_and_names_as_they_are(capsys):
         assert text in out
     assert "mean -, best - on validation images" in out
     assert "2.0 KiB" in out
+
+
+def test_summary_shows_what_a_scaled_network_cost_before(capsys):
+    scaling = {"scaling": {"se_ratio": 0.0625, "width_multiplier": 1.4}}
+    scaling |= {"searched_multiply_adds": 600_000, "searched_params": 3_000}
+    print_summary(SUMMARY | {"pick": SUMMARY["pick"] | scaling})
+    out = capsys.readouterr().out
+    assert "before scaling" in out and "0.600 M multiply-adds, 0.003 M params" in out
+    assert before_scaling(scaling).endswith("0.003 M params; retrained with SE at 0.0625 and 1.4 x the width")
 
 
 def test_figures_show_lists_by_their_length_and_markup_as_text(capsys):

@@ -97,3 +97,15 @@ def test_the_certificate_has_predicted_corrected_and_measured(run, monkeypatch):
     runner.seen.clear()
     found = latency_details(run, architecture)["latency"]
     assert (found["corrected_ms"], found["error"]) == (5.5, 0.1)
+
+
+def test_a_network_that_was_scaled_is_measured_and_compared_with_no_prediction(run, monkeypatch):
+    monkeypatch.setattr(latency, "latency_runner", lambda run, table: FakeRunner(slow=1.0))
+    (run.export_folder / "model_int8.tflite").write_bytes(content(5.0))
+    assert latency_details(run, None)["latency"] == {
+        "file": "model_int8.tflite",
+        "device": {"runtime": "fake"},
+        "measured_ms": 5.0,
+        "deviation_ms": 0.01,
+        "runs": 7,
+    }

@@ -12,6 +12,11 @@ def test_training_is_retraining_with_the_values_given():
     assert (training.pick, training.init, training.dropout, training.warmup_epochs) == ("best", "scratch", 0.3, 5.0)
 
 
+def test_networks_are_ranked_as_they_were_searched():
+    retrain = RetrainConfig(se_ratio=0.0625, width_multiplier=1.4, warmup_epochs=0.0)
+    assert RankingConfig().training(retrain).scaling.is_none
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

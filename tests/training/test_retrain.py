@@ -13,8 +13,9 @@ from scarlet_tf.export.folding import fold
 from scarlet_tf.models.extract import extract
 from scarlet_tf.models.network import build_network, get_arrays
 from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.scaling import Scaling
 from scarlet_tf.space import Architecture
-from scarlet_tf.training.network import retrain, save_model
+from scarlet_tf.training.network import RetrainConfig, retrain, save_model
 
 SPACE = tiny_space()
 ARCHITECTURE = Architecture((0, 3, 1, 3), SPACE)
@@ -142,6 +143,36 @@ def test_shape_and_classes_come_from_the_images():
 def test_a_network_that_does_not_answer_logits_is_refused(options):
     with pytest.raises(InputError, match="answers logits"):
         retrain(ARCHITECTURE.lower((8, 8, 3), 5).replace(**options), *data(), CONFIG)
+
+
+def test_a_scaled_network_is_trained_and_its_folder_serves_no_other(tmp_path):
+    config = {**CONFIG, "epochs": 1, "recalibration_batches": 0}
+    scaled = {**config, "se_ratio": 0.125, "width_multiplier": 1.4}
+    model, _ = retrain(ARCHITECTURE, *data(), scaled, tmp_path)
+    expected = Scaling(se_ratio=0.125, width_multiplier=1.4).apply(ARCHITECTURE, (8, 8, 3), 5)
+    assert model.spec == expected.replace(dropout=0.2)
+    with pytest.raises(InputError, match="it belongs to another run"):
+        retrain(ARCHITECTURE, *data(), {**scaled, "se_ratio": 0.25}, tmp_path)
+    with pytest.raises(InputError, match="it belongs to another run"):
+        retrain(ARCHITECTURE, *data(), {**scaled, "width_multiplier": 1.0}, tmp_path)
+    with pytest.raises(InputError, match="width_multiplier: expected 1 for a NetworkSpec"):
+        retrain(expected, *data(), scaled)
+
+
+@pytest.mark.parametrize("key", ["se_ratio", "width_multiplier"])
+@pytest.mark.parametrize("value", [-0.5, float("nan"), float("inf"), "1", True])
+def test_bad_scaling_is_named(key, value):
+    with pytest.raises(InputError, match=rf"retrain\.{key}: expected a number .*, got"):
+        RetrainConfig(**{key: value})
+
+
+@pytest.mark.parametrize(("key", "value", "neutral"), [("se_ratio", 0.0625, 0), ("width_multiplier", 1.4, 1)])
+def test_the_supernets_weights_fit_no_scaled_network(key, value, neutral):
+    with pytest.raises(
+        InputError, match=rf"retrain\.{key}: expected {neutral} with retrain\.init: supernet, .*{value}"
+    ):
+        RetrainConfig(init="supernet", **{key: value})
+    assert RetrainConfig(init="supernet", **{key: neutral}).scaling.is_none
 
 
 def test_a_model_file_that_cannot_be_written_is_named(tmp_path):
