@@ -47,7 +47,8 @@ class Scaling:
             network = scale_width(network, self.width_multiplier).lower(input_shape, num_classes)
         elif self.width_multiplier != 1:
             raise InputError(
-                f"width_multiplier: expected 1 for a NetworkSpec, an Architecture can be widened, got {self.width_multiplier!r}"
+                "width_multiplier: expected 1 for a NetworkSpec, an Architecture can be widened,"
+                f" got {self.width_multiplier!r}"
             )
         return add_squeeze_excite(network, self.se_ratio)
 
@@ -55,8 +56,8 @@ class Scaling:
 def scale_width(architecture: Architecture, multiplier: float) -> Architecture:
     """The same choices where all widths are `multiplier` times what they were, by the rule of `SearchSpace`.
 
-    That is its `width_multiplier`, multiplied: widths are multiples of 8 and the tail is never narrowed. Expansions stay, so
-    hidden channels grow with the widths. InputError unless `multiplier` is finite and > 0.
+    That is its `width_multiplier`, multiplied: widths are multiples of 8 and the tail is never narrowed. Expansions stay,
+    so hidden channels grow with the widths. InputError unless `multiplier` is finite and > 0.
     """
     space = architecture.space
     return architecture.within(dataclasses.replace(space, width_multiplier=space.width_multiplier * multiplier))

@@ -20,8 +20,8 @@ SCALING_KEYS = ("scaling", "searched_multiply_adds", "searched_params")
 def scaling_figures(run: Run, architecture: Architecture) -> dict:
     """The SCALING_KEYS of retrain/result.json: how the network is scaled and what it cost before; {} where it is not.
 
-    The search's bounds, `search.max_multiply_adds` among them, are about the network as it was searched. The scaled one may
-    be beyond them, and a warning says so; what a table predicts of it, such as its latency, is not known.
+    The search's bounds, `search.max_multiply_adds` among them, are about the network as it was searched. The scaled one
+    may be beyond them, and a warning says so; bounds on what a table predicts, such as latency, cannot be checked for it.
     """
     scaling, classes = run.config.retrain.scaling, run.data.num_classes
     if scaling.is_none:

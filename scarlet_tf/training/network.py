@@ -46,10 +46,10 @@ class RetrainConfig:
     decay of the weights' moving average, 0 for none; recalibration_batches: training batches from which BN statistics
     are measured anew at the end, 0 for none.
 
-    The network is trained as it was found unless one of these says otherwise (BetaNAS: 0.0625 and 1.4); it may then cost more
-    than `search` allows. se_ratio: squeeze-and-excitation in every block that has none, this share of its hidden channels
-    wide, 0 for none; width_multiplier: of all widths, rounded to multiples of 8. See scarlet_tf.scaling; init has to be
-    "scratch", for the supernet has no weights for such a network.
+    The network is trained as it was found unless one of these says otherwise (BetaNAS: 0.0625 and 1.4); it may then
+    cost more than `search` allows. se_ratio: squeeze-and-excitation in every block that has none, this share of its
+    hidden channels wide, 0 for none; width_multiplier: of all widths, rounded to multiples of 8. See
+    scarlet_tf.scaling; init has to be "scratch", for the supernet has no weights for such a network.
     """
 
     pick: int | str = "best"
@@ -96,8 +96,8 @@ class RetrainConfig:
         for key, neutral in (("se_ratio", 0), ("width_multiplier", 1)):
             if self.init == "supernet" and getattr(self, key) != neutral:
                 raise InputError(
-                    f"retrain.{key}: expected {neutral} with retrain.init: supernet, whose weights fit the network as it was"
-                    f" searched, got {getattr(self, key)!r}; use init: scratch"
+                    f"retrain.{key}: expected {neutral} with retrain.init: supernet, whose weights fit the network as it"
+                    f" was searched, got {getattr(self, key)!r}; use init: scratch"
                 )
 
     @property
