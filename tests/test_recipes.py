@@ -83,7 +83,7 @@ def test_an_unknown_recipe_is_answered_with_the_names(section, name):
 
 
 def test_a_recipe_of_another_section_is_refused():
-    assert "supernet.recipe: expected one of paper_supernet, got" in mistake(supernet={"recipe": "modern"})
+    assert "supernet.recipe: expected one of betanas, paper_supernet, got" in mistake(supernet={"recipe": "modern"})
 
 
 def test_other_sections_have_no_recipes():
