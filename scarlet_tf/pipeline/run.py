@@ -172,6 +172,7 @@ def _check_search(run: Run) -> None:
 def _check_later_stages(run: Run) -> None:
     """Finds now what the last stages would trip over after hours of training."""
     pick, picks = run.config.retrain.pick, run.config.search.picks
+    picks = 1 if run.config.search.is_betanas and not isinstance(picks, dict) else picks
     names = list(picks) if isinstance(picks, dict) else [str(i) for i in range(picks)]
     if pick != "best" and str(pick) not in names:
         raise InputError(f"retrain.pick: expected best or one of search.picks, {', '.join(names)}, got {pick!r}")

@@ -7,8 +7,9 @@ import functools
 import pathlib
 from collections.abc import Callable
 
-from scarlet_tf.cluster import read_tf_config
+from scarlet_tf.cluster import read_tf_config, search_role
 from scarlet_tf.cost import count_spec
+from scarlet_tf.errors import InputError
 from scarlet_tf.files import write_json
 from scarlet_tf.pipeline.exporting import export
 from scarlet_tf.pipeline.finalists import measure_finalists
@@ -60,6 +61,8 @@ def _search(run: Run) -> None:
 
 
 def _derive(run: Run) -> None:
+    if search_role() != "alone":
+        raise InputError("KERASTUNER_ORACLE_IP: betanas has nothing to evaluate in several processes; unset it")
     supernet, figures = run.supernet_and_figures
     derive(
         supernet,

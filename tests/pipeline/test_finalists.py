@@ -8,10 +8,12 @@ import pytest
 from fake_runner import FakeRunner, content
 from tiny import tiny_space
 
+from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
 from scarlet_tf.metric_table import MetricTable, parts
 from scarlet_tf.pipeline import finalists
 from scarlet_tf.pipeline.finalists import choose_finalists, measure_finalists, rerank
+from scarlet_tf.search.betanas.derive import derive
 from scarlet_tf.search.front import Candidate, front_of
 from scarlet_tf.search.picks import pick_models
 from scarlet_tf.search.run import SearchConfig, SearchResult
@@ -159,3 +161,29 @@ def test_bounds_that_no_corrected_network_keeps_are_an_error(run, tmp_path):
         InputError, match=r"search\.limits: expected some model that keeps latency_ms < 6\.5 ms .* is 27 ms"
     ):
         rerank(search_result(run), everything_slow, run.config.search.objectives(), run.config.search.picks)
+
+
+def test_betanas_decides_again_by_corrected_latencies(run, runner, tmp_path):
+    """Importances prefer the 5x5 filter everywhere; within the limit that holds by the table, but not on the device."""
+    costs = CostTable(SPACE, 32, 10)
+    importances = {"alpha": [[1.0, 2.0, 0.0, -1.0]] * 4, "dropped_at": [[-1, -1, 3, -1]] * 4}
+    evaluator = types.SimpleNamespace(begin_generation=lambda _: None, evaluate=lambda _: {"accuracy": 0.5})
+    settings = dataclasses.replace(run.config.search, algorithm="betanas", picks=3)
+    run.config.search = settings
+    asked = []
+
+    def finish(result, decide):
+        asked.append(result.picks[0].architecture.choices)
+        return measure_finalists(run, result, decide)
+
+    supernet = types.SimpleNamespace(space=SPACE, image_shape=(32, 32, 3), num_classes=10)
+    result = derive(supernet, importances, None, settings, tmp_path / "out", evaluator=evaluator, finish=finish)
+    assert asked == [(1, 1, 1, 1)]
+    chosen = result.picks[0]
+    # On the device (1, 1, 1, 1) takes 10.2 ms and each 5x5 filter less saves 1.02; a skip saves 2.04, or 1.02 of a 3x3.
+    assert chosen.others["latency_ms"] < 6.5 and chosen.architecture.choices.count(1) < 4
+    assert costs.count_one(chosen.architecture.choices)[0] == chosen.multiply_adds
+    assert {row["architecture"] for row in result.details["measured"]["networks"]} >= {
+        "1,1,1,1",
+        chosen.architecture.to_string(),
+    }

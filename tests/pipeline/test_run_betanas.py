@@ -88,6 +88,23 @@ def test_what_betanas_cannot_do_is_refused_before_training(search, message, tmp_
     assert not (tmp_path / "supernet").exists()
 
 
+def test_a_pick_that_betanas_does_not_make_is_refused_before_training(tmp_path):
+    values = {**VALUES, "retrain": {**VALUES["retrain"], "pick": "1"}}
+    with pytest.raises(InputError, match=r"retrain\.pick: expected best or one of search\.picks, 0, got '1'"):
+        run_all(parse_config(values), tmp_path)
+
+
+def test_workers_of_a_search_have_nothing_to_do(run, monkeypatch):
+    _, folder = run
+    for name, value in (("ORACLE_IP", "127.0.0.1"), ("ORACLE_PORT", "1"), ("TUNER_ID", "tuner0")):
+        monkeypatch.setenv(f"KERASTUNER_{name}", value)
+    before = (folder / "pareto.json").read_text()
+    (folder / "pareto.json").unlink()
+    with pytest.raises(InputError, match="KERASTUNER_ORACLE_IP: betanas has nothing to evaluate"):
+        run_stage("search", config(), folder)
+    (folder / "pareto.json").write_text(before)
+
+
 def test_a_search_of_a_trained_supernet_cannot_be_by_betanas():
     from scarlet_tf.cost import CostTable
     from scarlet_tf.search.algorithms import new_algorithm

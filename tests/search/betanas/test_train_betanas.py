@@ -9,6 +9,7 @@ import pytest
 from tiny import images_and_labels, tiny_space
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.metric_table import MetricTable, parts
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search.betanas.derive import derive
 from scarlet_tf.search.betanas.training import train_betanas
@@ -249,6 +250,17 @@ def test_named_picks_are_the_most_probable_within_their_bounds(watched, tmp_path
 def test_bad_settings_are_named(config, betanas, message):
     with pytest.raises(InputError, match=message):
         train(settings=search(**betanas), config=config)
+
+
+def test_the_cost_may_be_a_measured_latency(tmp_path):
+    """The first choice of each layer takes a hundred times as long, which the cross-entropy does not know."""
+    entries = {key: [100.0 if " k3 " in key else 1.0] for key, _, _ in parts(SPACE, 8, 5)}
+    MetricTable(SPACE, 8, 5, ["latency_ms"], entries).save(tmp_path / "table.json")
+    settings = search(cost="latency_ms", cost_weight=50.0, warmup=0, drop=False)
+    _, figures = train(settings={**settings, "table": str(tmp_path / "table.json")}, config={"epochs": 2})
+    alpha = np.array(figures["importances"]["alpha"])
+    assert (alpha.argmin(axis=1) == 0).all()
+    assert figures["history"][-1]["mean_cost"] < figures["history"][0]["mean_cost"]
 
 
 def test_lanes_give_way_to_single_paths_and_are_told(watched, caplog):
