@@ -17,6 +17,7 @@ from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.training.network import RetrainConfig
 from scarlet_tf.training.settings import check_ranges
 from scarlet_tf.training.supernet import SupernetConfig
+from studies.betanas_settings import FindingConfig, ImportancesConfig, misfits_of_finding, misfits_of_importances
 
 _FORBID = {"extra": "forbid"}
 MAX_TABLE = 20_000  # networks that are measured one by one
@@ -117,6 +118,8 @@ KINDS: dict[str, dict[str, type]] = {
     "similarity": {"similarity": SimilarityConfig},
     "ranking": {"ranking": RankingConfig, "retrain": RetrainConfig},
     "search": {"table": TableConfig, "search": SearchConfig, "comparison": ComparisonConfig},
+    "importances": {"search": SearchConfig, "importances": ImportancesConfig},
+    "finding": {"search": SearchConfig, "finding": FindingConfig, "retrain": RetrainConfig},
 }
 _COMMON = ("study", "base", "seeds", "data", "space", "supernet", "supernets")
 
@@ -241,6 +244,10 @@ def _misfits(study: Study) -> list[str]:
             return [f"similarity.layers: expected layers from 0 to {last} with at least 2 choices, got {list(layers)}"]
     if study.kind == "search":
         return _misfits_of_searches(study)
+    if study.kind == "importances":
+        return misfits_of_importances(study)
+    if study.kind == "finding":
+        return misfits_of_finding(study)
     if study.kind == "ranking":
         try:
             study.sections["ranking"].training(study.sections["retrain"])

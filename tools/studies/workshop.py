@@ -17,6 +17,7 @@ from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.pipeline.run import plain
 from scarlet_tf.ranking.store import digest
 from scarlet_tf.training.supernet import IMMATERIAL, SupernetConfig, new_supernet, train_supernet
+from studies.clock import CPU_FILE, CpuClock
 from studies.settings import Study
 
 logger = logging.getLogger("scarlet_tf")
@@ -64,17 +65,26 @@ class Workshop:
             for name, config in self.study.supernets.items():
                 config = dataclasses.replace(config, seed=seed)
                 logger.info("%s: supernet %s, seed %d", self.study.name, name, seed)
-                yield name, seed, config, self._trained(config)
+                yield name, seed, config, self.trained(config)
                 gc.collect()  # graphs of a supernet that is done with refer to one another
 
-    def _trained(self, config: SupernetConfig) -> Supernet:
-        context = self.context(config)
-        folder = self.cache / f"supernet-{digest(context)}"
+    def trained(self, config: SupernetConfig) -> Supernet:
+        """The supernet of these settings, trained now or taken from the cache."""
+        folder = self._folder(config)
         if not (folder / "settings.json").exists():
-            write_json(folder / "settings.json", context)
+            write_json(folder / "settings.json", self.context(config))
         supernet = new_supernet(config, self.study.space, self.input_shape, self.data.num_classes)
-        train_supernet(supernet, self.data.train, config, run_dir=folder)
+        clock = CpuClock(folder / CPU_FILE)
+        train_supernet(supernet, self.data.train, config, run_dir=folder, callbacks=(clock,))
         return supernet
+
+    def cpu_seconds(self, config: SupernetConfig) -> float | None:
+        """What training a supernet took; None where that was not counted."""
+        steps = config.epochs * self.data.train.steps_per_epoch(config.batch_size)
+        return CpuClock(self._folder(config) / CPU_FILE).cpu_seconds(steps)
+
+    def _folder(self, config: SupernetConfig) -> pathlib.Path:
+        return self.cache / f"supernet-{digest(self.context(config))}"
 
     def save(self, rows: list[dict], summary: list[dict], complete: bool, **details) -> dict:
         """Writes result.json, also while the study is not complete; returns it without details, which may be long."""

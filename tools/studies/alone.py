@@ -1,0 +1,36 @@
+"""Networks trained on their own and scored on two splits, each once for all studies."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import shutil
+
+from scarlet_tf.data.splits import Split
+from scarlet_tf.ranking.store import Store, name_of
+from scarlet_tf.space import Architecture
+from scarlet_tf.training.evaluation import evaluate
+from scarlet_tf.training.network import RetrainConfig, retrain
+from studies.workshop import Workshop
+
+
+def trained_alone(shop: Workshop, architecture: Architecture, settings: RetrainConfig, test: Split) -> dict:
+    """{"validation", "test"}: accuracies of the network behind its training; a killed one goes on where it was.
+
+    Nothing is chosen by either; `test` are images that nothing else reads, the same ones in every call.
+    """
+    known = {key: value for key, value in dataclasses.asdict(settings).items() if key != "checkpoint_seconds"}
+    known |= {"space": shop.study.space.fingerprint, "test_images": test.num_examples, **shop.data_context}
+    store = Store(shop.cache, "alone", known)
+    work = store.folder / name_of(architecture)
+
+    def train() -> dict:
+        spec = architecture.lower(shop.input_shape, shop.data.num_classes)
+        model, figures = retrain(spec, shop.data.train, shop.data.validation, settings, run_dir=work)
+        tested = evaluate(model, test.batches(settings.batch_size))
+        gc.collect()  # the network's traced graphs refer to one another
+        return {"validation": figures["validation"]["accuracy"], "test": tested["accuracy"]}
+
+    found = store.get(name_of(architecture), train)
+    shutil.rmtree(work, ignore_errors=True)  # checkpoints; the figures are kept
+    return found

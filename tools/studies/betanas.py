@@ -1,0 +1,62 @@
+"""BetaNAS' trainings and the networks that they come to, kept in the studies' cache."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+
+from scarlet_tf.files import write_json
+from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.ranking.store import Store, digest
+from scarlet_tf.search.betanas.derive import derive
+from scarlet_tf.search.betanas.phases import Phases
+from scarlet_tf.search.betanas.training import train_betanas
+from scarlet_tf.search.run import SearchConfig, evaluator_options
+from scarlet_tf.training.supernet import SupernetConfig, new_supernet
+from studies.clock import CPU_FILE, CpuClock
+from studies.workshop import Workshop
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What a training found.
+
+    history: a row an epoch with alpha, trained and dropped_at [num_layers][num_choices]; phases: of its steps; network: the
+    derived one, with its one-shot accuracy; cpu_seconds: of the training, None where they are not known.
+    """
+
+    history: list[dict]
+    phases: Phases
+    network: dict
+    cpu_seconds: float | None
+
+
+def find(shop: Workshop, config: SupernetConfig, search: SearchConfig) -> Found:
+    """Trains by BetaNAS, or goes on, or reads what is there, and derives the network."""
+    context = training_context(shop, config, search)
+    folder = shop.cache / f"betanas-{digest(context)}"
+    if not (folder / "settings.json").exists():
+        write_json(folder / "settings.json", context)
+    supernet = new_supernet(config, shop.study.space, shop.input_shape, shop.data.num_classes)
+    clock = CpuClock(folder / CPU_FILE)
+    trained = train_betanas(
+        supernet, shop.data.train, shop.data.validation, config, search, run_dir=folder, callbacks=(clock,)
+    )
+    store = Store(shop.cache, "derived", {**context, **evaluator_options(search)})
+    network = store.get("network", lambda: _network(shop, supernet, trained["importances"], search, store.folder))
+    phases = Phases(trained["steps"], search.betanas)
+    return Found(trained["history"], phases, network, clock.cpu_seconds(trained["steps"]))
+
+
+def training_context(shop: Workshop, config: SupernetConfig, search: SearchConfig) -> dict:
+    """Plain JSON that names a training: what its weights and importances depend on."""
+    goals = search.objectives().get_config()
+    return {**shop.context(config), "betanas": dataclasses.asdict(search.betanas), "goals": goals}
+
+
+def _network(
+    shop: Workshop, supernet: Supernet, importances: Mapping, search: SearchConfig, folder: pathlib.Path
+) -> dict:
+    found = derive(supernet, importances, shop.data.validation, search, folder, recalibration_data=shop.data.train)
+    return found.picks[0].to_dict()

@@ -1,0 +1,101 @@
+"""Sections of the studies of BetaNAS, and what can be wrong between them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.search.betanas_config import BetaNASConfig
+from scarlet_tf.search.mutation_config import as_config
+from scarlet_tf.search.run import SearchConfig
+from scarlet_tf.space import Architecture
+from scarlet_tf.training.settings import check_ranges
+
+if TYPE_CHECKING:
+    from studies.settings import Study
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportancesConfig:
+    """Trainings of one supernet that differ in how its weights and importances are trained.
+
+    variants: by name, what each changes in search.betanas. layer: the one that is drawn, 0 is the first. early: the share of
+    the epochs behind the warm-up after which the importances are compared with those at the end.
+    """
+
+    variants: dict[str, dict[str, Any]]
+    layer: int = 0
+    early: float = 0.25
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+
+    def __post_init__(self):
+        check_ranges("importances", self, whole=("layer",), share=("early",))
+        if not self.variants:
+            raise InputError("importances.variants: expected at least one, got none")
+
+    def variant(self, name: str, search: SearchConfig) -> SearchConfig:
+        """The settings of one training; InputError for keys and values that BetaNAS does not have."""
+        try:
+            changed = as_config(BetaNASConfig, "search.betanas", {**vars(search.betanas), **self.variants[name]})
+        except InputError as error:
+            raise InputError(f"importances.variants.{name}: {error}") from error
+        return dataclasses.replace(search, betanas=changed)
+
+
+@dataclasses.dataclass(frozen=True)
+class FindingConfig:
+    """Networks that are found within search.max_multiply_adds, and others that they are measured against.
+
+    evaluations: different networks that the search may evaluate. random: how many networks are drawn for each seed, with at
+    least the share `floor` of the budget. reference: a network given by its choices. test_images: on which all are scored.
+    """
+
+    reference: str
+    evaluations: int = 60
+    random: int = 3
+    floor: float = 0.85
+    test_images: int = 5000
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+
+    def __post_init__(self):
+        check_ranges("finding", self, at_least_1=("evaluations", "random", "test_images"), below_1=("floor",))
+
+
+def misfits_of_importances(study: Study) -> list[str]:
+    """What is wrong between the sections of a study of this kind."""
+    settings, search = study.sections["importances"], study.sections["search"]
+    mistakes = _misfits_of_supernets(study, "betanas")
+    if settings.layer >= study.space.num_layers:
+        mistakes.append(f"importances.layer: expected at most {study.space.num_layers - 1}, got {settings.layer}")
+    for name in settings.variants:
+        try:
+            settings.variant(name, search)
+        except InputError as error:
+            mistakes.append(str(error))
+    return mistakes
+
+
+def misfits_of_finding(study: Study) -> list[str]:
+    """What is wrong between the sections of a study of this kind."""
+    settings, search = study.sections["finding"], study.sections["search"]
+    mistakes = _misfits_of_supernets(study, "betanas", "scarlet")
+    if search.algorithm != "nsga2":
+        mistakes.append(f"search.algorithm: expected nsga2, got {search.algorithm}")
+    if search.max_multiply_adds is None:
+        mistakes.append("search.max_multiply_adds: expected a budget, got null")
+    if settings.evaluations < search.population_size:
+        mistakes.append(f"finding.evaluations: expected at least search.population_size, {search.population_size}")
+    try:
+        Architecture.parse(settings.reference, study.space)
+    except InputError as error:
+        mistakes.append(f"finding.reference: {error}")
+    return mistakes
+
+
+def _misfits_of_supernets(study: Study, *names: str) -> list[str]:
+    if sorted(study.supernets) != sorted(names):
+        return [f"supernets: expected {' and '.join(names)}, got {', '.join(study.supernets)}"]
+    if study.supernets["betanas"].execution == "lanes":
+        return ["supernets.betanas.execution: expected none but of one path at a time, got 'lanes'"]
+    return []
