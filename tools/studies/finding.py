@@ -34,7 +34,8 @@ def run(shop: Workshop) -> dict:
     """The table: a row for each network and seed, then means over seeds."""
     study, settings = shop.study, shop.study.sections["finding"]
     if settings.test_images > shop.data.test.num_examples:
-        raise InputError(f"finding.test_images: expected at most {shop.data.test.num_examples}")
+        there = shop.data.test.num_examples
+        raise InputError(f"finding.test_images: expected at most {there}, got {settings.test_images}")
     test = shop.data.test.take(settings.test_images)
     costs = cost_table(study.space, study.data.image_size, shop.data.num_classes)
     rows = []
@@ -134,10 +135,13 @@ def random_networks(costs: CostTable, search: SearchConfig, count: int, floor: f
     """Different networks within the search's bounds and with at least `floor` of its budget of multiply-adds."""
     floors = {**search.floors, "multiply_adds": floor * search.max_multiply_adds}
     draws = {"algorithm": "random", "population_size": max(2, count), "seed": seed, "floors": floors}
-    genomes = new_algorithm(dataclasses.replace(search, **draws), costs).ask()[:count]
-    if len(genomes) < count:
-        raise InputError(f"finding.random: expected at most the {len(genomes)} networks that finding.floor leaves")
-    return [Architecture(tuple(genome), costs.space) for genome in genomes.tolist()]
+    genomes = new_algorithm(dataclasses.replace(search, **draws), costs).ask()
+    networks = [Architecture(genome, costs.space) for genome in dict.fromkeys(map(tuple, genomes.tolist()))][:count]
+    if len(networks) < count:
+        raise InputError(
+            f"finding.random: expected at most the {len(networks)} networks that were found above the floor"
+        )
+    return networks
 
 
 def _check_reference(reference: Architecture, costs: CostTable, search: SearchConfig) -> None:
