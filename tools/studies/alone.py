@@ -19,14 +19,22 @@ def trained_alone(shop: Workshop, architecture: Architecture, settings: RetrainC
 
     Nothing is chosen by either; `test` are images that nothing else reads, the same ones in every call.
     """
+    settings = dataclasses.replace(settings, validate_every_epochs=settings.epochs + 1)  # it is measured at the end
     known = {key: value for key, value in dataclasses.asdict(settings).items() if key != "checkpoint_seconds"}
     known |= {"space": shop.study.space.fingerprint, "test_images": test.num_examples, **shop.data_context}
     store = Store(shop.cache, "alone", known)
     work = store.folder / name_of(architecture)
 
     def train() -> dict:
-        spec = architecture.lower(shop.input_shape, shop.data.num_classes)
-        model, figures = retrain(spec, shop.data.train, shop.data.validation, settings, run_dir=work)
+        model, figures = retrain(
+            architecture,
+            shop.data.train,
+            shop.data.validation,
+            settings,
+            run_dir=work,
+            input_shape=shop.input_shape,
+            num_classes=shop.data.num_classes,
+        )
         tested = evaluate(model, test.batches(settings.batch_size))
         gc.collect()  # the network's traced graphs refer to one another
         return {"validation": figures["validation"]["accuracy"], "test": tested["accuracy"]}
