@@ -17,7 +17,7 @@ from studies.workshop import Workshop
 def trained_alone(shop: Workshop, architecture: Architecture, settings: RetrainConfig, test: Split) -> dict:
     """{"validation", "test"}: accuracies of the network behind its training; a killed one goes on where it was.
 
-    Nothing is chosen by either; `test` are images that nothing else reads, the same ones in every call.
+    `test` are images by which nothing is chosen, the same ones in every call.
     """
     settings = dataclasses.replace(settings, validate_every_epochs=settings.epochs + 1)  # it is measured at the end
     known = {key: value for key, value in dataclasses.asdict(settings).items() if key != "checkpoint_seconds"}
