@@ -20,7 +20,7 @@ logs.quiet_frameworks()  # before anything imports TensorFlow
 
 from scarlet_tf.errors import InputError  # noqa: E402
 from scarlet_tf.pipeline.claim import alone_in  # noqa: E402
-from studies import curves, one_shot, ranking, searching, similarity  # noqa: E402
+from studies import curves, one_shot, ranking, searching, sharing, similarity  # noqa: E402
 from studies.settings import load_study  # noqa: E402
 from studies.workshop import Workshop  # noqa: E402
 
@@ -30,6 +30,7 @@ RUN = {
     "similarity": similarity.run,
     "ranking": ranking.run,
     "search": searching.run,
+    "sharing": sharing.run,
 }
 
 

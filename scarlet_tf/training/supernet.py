@@ -120,7 +120,7 @@ def train_supernet(
     config = dataclasses.replace(config, execution=choose_execution(supernet, config))
     deadline = Deadline("supernet", max_hours, steps, config.epochs, strategy)
     with strategy.scope():
-        optimizer = _optimizer(config, steps)
+        optimizer = supernet_optimizer(config, steps)
         optimizer.build(supernet.trainable_variables)
         step = SupernetStep(
             supernet,
@@ -158,7 +158,8 @@ def train_supernet(
     return {"history": history, **closing_figures(history, steps), **close(monitor)}
 
 
-def _optimizer(config: SupernetConfig, steps_per_epoch: int) -> MomentumSGD:
+def supernet_optimizer(config: SupernetConfig, steps_per_epoch: int) -> MomentumSGD:
+    """SGD with the learning rate's schedule over all of the training's steps, not yet built."""
     schedule = make_schedule(
         config.schedule,
         config.learning_rate,

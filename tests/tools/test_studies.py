@@ -64,6 +64,12 @@ STUDIES = {
             },
         },
     },
+    "shared": {
+        "study": "sharing",
+        "supernet": {"epochs": 2, "batch_size": 50, "learning_rate": 0.05, "sampling": "uniform"},
+        "sharing": {"quadruples": 1, "recalibration_batches": 1, "batch_size": 100, "references": 2},
+        "retrain": RETRAIN,
+    },
     "tau": {
         "study": "ranking",
         "supernets": SUPERNETS,
