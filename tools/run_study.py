@@ -20,7 +20,7 @@ logs.quiet_frameworks()  # before anything imports TensorFlow
 
 from scarlet_tf.errors import InputError  # noqa: E402
 from scarlet_tf.pipeline.claim import alone_in  # noqa: E402
-from studies import curves, finding, importances, one_shot, ranking, searching, similarity  # noqa: E402
+from studies import curves, finding, importances, one_shot, ranking, searching, sharing, similarity  # noqa: E402
 from studies.settings import load_study  # noqa: E402
 from studies.workshop import Workshop  # noqa: E402
 
@@ -32,6 +32,7 @@ RUN = {
     "search": searching.run,
     "importances": importances.run,
     "finding": finding.run,
+    "sharing": sharing.run,
 }
 
 

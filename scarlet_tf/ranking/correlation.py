@@ -17,15 +17,15 @@ def kendall(one_shot: Sequence[float], stand_alone: Sequence[float], resamples: 
     """{"tau", "low", "high", "p_value", "resamples"} of two accuracies [N] of the same N networks.
 
     tau: tau-b, which allows for ties; p_value: of the hypothesis that the two are independent. low, high: percentile
-    bootstrap, 95 %, over networks drawn with replacement. resamples: those that count; one whose networks all share an
-    accuracy has no tau. Where nothing can be said (one side is constant) the figures are None.
+    bootstrap, 95 %, over networks drawn with replacement, none with 0 `resamples`. resamples: those that count; one whose
+    networks all share an accuracy has no tau. Where nothing can be said (one side is constant) the figures are None.
     """
     pairs = np.asarray([one_shot, stand_alone], np.float64)
     if pairs.ndim != 2 or pairs.shape[1] < 2 or not np.isfinite(pairs).all():
         raise InputError(f"kendall: expected two lists of the same N >= 2 finite accuracies, got {pairs.tolist()}")
     tau, p_value = _tau(*pairs)
     figures = {"tau": tau, "low": None, "high": None, "p_value": p_value, "resamples": 0}
-    if tau is None:
+    if tau is None or not resamples:
         return figures
     values = _resampled(pairs, resamples, seed)
     if len(values):

@@ -149,7 +149,7 @@ def new_run(
     steps = data.steps_per_epoch(config.batch_size)
     deadline = Deadline("supernet", max_hours, steps, config.epochs, strategy)
     with strategy.scope():
-        optimizer = _optimizer(config, steps, config.epochs * steps if update_steps is None else update_steps)
+        optimizer = supernet_optimizer(config, steps, config.epochs * steps if update_steps is None else update_steps)
         optimizer.build(supernet.trainable_variables)
         step = SupernetStep(
             supernet,
@@ -197,7 +197,8 @@ def carry_out(run: Run, config: SupernetConfig) -> dict:
     return {"history": history, **closing_figures(history, run.steps_per_epoch)}
 
 
-def _optimizer(config: SupernetConfig, steps_per_epoch: int, total_steps: int) -> MomentumSGD:
+def supernet_optimizer(config: SupernetConfig, steps_per_epoch: int, total_steps: int) -> MomentumSGD:
+    """SGD with the learning rate's schedule over `total_steps` steps, not yet built."""
     schedule = make_schedule(
         config.schedule,
         config.learning_rate,

@@ -47,6 +47,12 @@ def test_seed_decides_the_interval():
     assert kendall(x, y, 200, seed=5)["low"] != kendall(x, y, 200, seed=6)["low"]
 
 
+def test_no_interval_without_resamples():
+    figures = kendall([1, 2, 3, 4], [1, 3, 2, 4], resamples=0)
+    assert figures["tau"] == pytest.approx(4 / 6) and figures["p_value"] is not None
+    assert (figures["low"], figures["high"], figures["resamples"]) == (None, None, 0)
+
+
 def test_resamples_of_one_network_alone_are_left_out():
     """Of three networks, one resample in nine repeats a single one."""
     figures = kendall([1, 2, 3], [1, 2, 3], resamples=900)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from scarlet_tf.ranking.plot import save_figure
 
 _TITLES = {"recalibrated": "BN recalibrated", "running": "running BN statistics"}
+_SHARING = {"none": "none", "two_way": "two-way", "four_way": "four-way"}
 
 
 def histograms(path, accuracies: Sequence[Mapping], measurements: Sequence[str]) -> None:
@@ -84,6 +85,59 @@ def taus(path, rows: Sequence[Mapping], series: Mapping) -> None:
         lines.set_color(f"C{number}")
     axes.set_xticks(range(len(rows)), [f"{row['supernet']}\nseed {row['seed']}" for row in rows])
     axes.set_ylabel("Kendall's tau, 95 % bootstrap interval")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    save_figure(figure, path)
+
+
+def sharing_curves(path, histories: Sequence[Mapping], references: Sequence[Mapping]) -> None:
+    """Accuracy against each network's own steps: a row for each quadruple, a column for each kind of sharing.
+
+    A colour for each network: seeds thin, their mean thick; the legend has the accuracies after stand-alone training.
+    """
+    kinds = list(dict.fromkeys(row["sharing"] for row in histories))
+    figure = Figure(figsize=(1 + 4 * len(kinds), 3.6 * len(references)), layout="constrained")
+    grid = figure.subplots(len(references), len(kinds), squeeze=False, sharex=True, sharey="row")
+    for number, (reference, line) in enumerate(zip(references, grid, strict=True)):
+        for kind, axes in zip(kinds, line, strict=True):
+            found = [row for row in histories if (row["quadruple"], row["sharing"]) == (number, kind)]
+            _networks_curves(axes, found, reference)
+            axes.set_title(f"quadruple {number}, sharing {_SHARING[kind]}")
+            axes.set_xlabel("steps of each network's own")
+        line[0].set_ylabel("validation accuracy (%)")
+        line[0].legend(fontsize="small")
+    save_figure(figure, path)
+
+
+def _networks_curves(axes, found: Sequence[Mapping], reference: Mapping) -> None:
+    for member, (network, alone) in enumerate(zip(reference["networks"], reference["mean"], strict=True)):
+        lines = [100 * np.array(row["accuracies"])[:, member] for row in found]
+        for row, line in zip(found, lines, strict=True):
+            axes.plot(row["steps"], line, color=f"C{member}", alpha=0.3, linewidth=0.8)
+        if lines:
+            label = f"{network}: {100 * alone:.1f} % alone"
+            axes.plot(found[0]["steps"], np.mean(lines, axis=0), color=f"C{member}", marker=".", label=label)
+    axes.grid(alpha=0.3)
+
+
+def sharing_taus(path, rows: Sequence[Mapping]) -> None:
+    """Kendall's tau of each quadruple (a colour) and seed, beside one another for each kind of sharing; a bar is the mean."""
+    kinds = list(dict.fromkeys(row["sharing"] for row in rows))
+    quadruples = list(dict.fromkeys(row["quadruple"] for row in rows))
+    figure = Figure(figsize=(2 + 1.8 * len(kinds), 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    for place, kind in enumerate(kinds):
+        some = [row for row in rows if row["sharing"] == kind and row["tau"] is not None]
+        shifts = np.linspace(-0.25, 0.25, len(some)) if len(some) > 1 else [0]
+        for shift, row in zip(shifts, sorted(some, key=lambda row: row["quadruple"]), strict=True):
+            axes.scatter(place + shift, row["tau"], color=f"C{quadruples.index(row['quadruple'])}")
+        if some:
+            axes.hlines(np.mean([row["tau"] for row in some]), place - 0.35, place + 0.35, color="black")
+    for number, quadruple in enumerate(quadruples):
+        axes.scatter([], [], color=f"C{number}", label=f"quadruple {quadruple}")
+    axes.set_xticks(range(len(kinds)), [f"sharing {_SHARING[kind]}" for kind in kinds])
+    axes.set_ylabel("Kendall's tau with stand-alone training")
+    axes.set_ylim(-1.08, 1.08)
     axes.grid(alpha=0.3)
     axes.legend()
     save_figure(figure, path)

@@ -18,6 +18,7 @@ from scarlet_tf.training.network import RetrainConfig
 from scarlet_tf.training.settings import check_ranges
 from scarlet_tf.training.supernet import SupernetConfig
 from studies.betanas_settings import FindingConfig, ImportancesConfig, misfits_of_finding, misfits_of_importances
+from studies.quadruples import count_quadruples
 
 _FORBID = {"extra": "forbid"}
 MAX_TABLE = 20_000  # networks that are measured one by one
@@ -112,6 +113,28 @@ class ComparisonConfig:
             raise InputError(f"comparison.algorithms.{name}: {error}") from error
 
 
+@dataclasses.dataclass(frozen=True)
+class SharingConfig:
+    """So many quadruples of networks, drawn with `seed`; each network has `supernet.epochs` epochs of steps of its own.
+
+    measure_every: so many such epochs lie between two measurements, each with BN recalibrated over so many batches of
+    images. references: stand-alone trainings of each network, with seeds from `retrain.seed` on, whose mean accuracy
+    is what the orders are compared with.
+    """
+
+    quadruples: int = 3
+    seed: int = 0
+    measure_every: int = 1
+    recalibration_batches: int = 10
+    batch_size: int = 250
+    references: int = 1
+    __pydantic_config__: ClassVar[dict] = _FORBID
+
+    def __post_init__(self):
+        counts = ("quadruples", "measure_every", "recalibration_batches", "batch_size", "references")
+        check_ranges("sharing", self, at_least_1=counts, whole=("seed",))
+
+
 KINDS: dict[str, dict[str, type]] = {
     "one_shot": {"panel": PanelConfig},
     "curves": {"curves": CurvesConfig, "retrain": RetrainConfig},
@@ -120,13 +143,14 @@ KINDS: dict[str, dict[str, type]] = {
     "search": {"table": TableConfig, "search": SearchConfig, "comparison": ComparisonConfig},
     "importances": {"search": SearchConfig, "importances": ImportancesConfig},
     "finding": {"search": SearchConfig, "finding": FindingConfig, "retrain": RetrainConfig},
+    "sharing": {"sharing": SharingConfig, "supernet": SupernetConfig, "retrain": RetrainConfig},
 }
 _COMMON = ("study", "base", "seeds", "data", "space", "supernet", "supernets")
 
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """One study: `supernets` by name (none for curves), and the sections of its kind by theirs."""
+    """One study: `supernets` by name (none for curves and sharing), and the sections of its kind by theirs."""
 
     name: str
     kind: str
@@ -164,7 +188,7 @@ def load_study(path, overrides: Sequence[str] = ()) -> Study:
     kind = values.get("study")
     if kind not in KINDS:
         raise InputError(f"{path}: study: expected one of {', '.join(KINDS)}, got {show(kind)}")
-    known = (*_COMMON, *KINDS[kind])
+    known = dict.fromkeys((*_COMMON, *KINDS[kind]))
     mistakes += [f"{key}: unknown key; expected one of {', '.join(known)}" for key in values if key not in known]
     study = Study(
         name=path.stem,
@@ -214,7 +238,7 @@ def _space(raw: Any, mistakes: list[str]) -> SearchSpace | None:
 
 
 def _supernets(values: Mapping, kind: str, mistakes: list[str]) -> dict[str, SupernetConfig]:
-    if kind == "curves":
+    if kind in ("curves", "sharing"):
         return {}
     shared, variants = values.get("supernet") or {}, values.get("supernets")
     if not isinstance(shared, Mapping) or not isinstance(variants, Mapping) or not variants:
@@ -248,6 +272,8 @@ def _misfits(study: Study) -> list[str]:
         return misfits_of_importances(study)
     if study.kind == "finding":
         return misfits_of_finding(study)
+    if study.kind == "sharing":
+        return _misfits_of_sharing(study)
     if study.kind == "ranking":
         try:
             study.sections["ranking"].training(study.sections["retrain"])
@@ -268,4 +294,20 @@ def _misfits_of_searches(study: Study) -> list[str]:
             comparison.variant(name, search, 0)
         except InputError as error:
             mistakes.append(str(error))
+    return mistakes
+
+
+def _misfits_of_sharing(study: Study) -> list[str]:
+    sharing, supernet, retrain = (study.sections[name] for name in ("sharing", "supernet", "retrain"))
+    most, mistakes = count_quadruples(study.space), []
+    if sharing.quadruples > most:
+        mistakes.append(f"sharing.quadruples: expected at most the space's {most}, got {sharing.quadruples}")
+    if supernet.epochs % sharing.measure_every:
+        mistakes.append(
+            f"sharing.measure_every: expected a divisor of supernet.epochs, {supernet.epochs}, got {sharing.measure_every}"
+        )
+    if supernet.sampling != "uniform":
+        mistakes.append(f"supernet.sampling: expected uniform, a step for one path, got {supernet.sampling}")
+    if retrain.warmup_epochs >= retrain.epochs:
+        mistakes.append(f"retrain.warmup_epochs: expected less than retrain.epochs, {retrain.epochs}")
     return mistakes
