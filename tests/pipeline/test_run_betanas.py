@@ -40,10 +40,30 @@ def config(**search):
     return parse_config({**VALUES, "search": {**VALUES["search"], **search}})
 
 
+class Lines(logging.Handler):
+    """Keeps what is logged; `caplog` lives no longer than a test."""
+
+    def __init__(self):
+        super().__init__(logging.INFO)
+        self.text = ""
+
+    def emit(self, record):
+        self.text += record.getMessage() + "\n"
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("betanas")
-    return run_all(config(), folder), folder
+    folder, logger, lines = tmp_path_factory.mktemp("betanas"), logging.getLogger("scarlet_tf"), Lines()
+    level = logger.level
+    logger.addHandler(lines)
+    logger.setLevel(logging.INFO)
+    try:
+        summary = run_all(config(), folder)
+    finally:
+        logger.removeHandler(lines)
+        logger.setLevel(level)
+    assert "supernet: dropped" in lines.text and "choices remain" in lines.text
+    return summary, folder
 
 
 def test_a_run_ends_with_verified_files_of_the_network_that_the_importances_say(run):
@@ -112,9 +132,3 @@ def test_a_search_of_a_trained_supernet_cannot_be_by_betanas():
 
     with pytest.raises(InputError, match=r"search\.algorithm: expected one that searches a trained supernet"):
         new_algorithm(SearchConfig(algorithm="betanas"), CostTable(config().space, 8, 10))
-
-
-def test_dropped_choices_are_told(run, tmp_path, caplog):
-    with caplog.at_level(logging.INFO, "scarlet_tf"):
-        run_all(config(seed=1), tmp_path)
-    assert "supernet: dropped" in caplog.text

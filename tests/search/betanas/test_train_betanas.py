@@ -264,8 +264,8 @@ def test_the_cost_may_be_a_measured_latency(tmp_path):
 
 
 def test_lanes_give_way_to_single_paths_and_are_told(watched, caplog):
-    _, figures, _, _ = watched
-    _, found = train(config={"execution": "lanes"})
+    _, figures, _, folder = watched  # a finished training, to which execution is immaterial
+    _, found = train(config={"execution": "lanes"}, run_dir=folder)
     assert found["importances"] == figures["importances"]
     assert "supernet.execution: sequential" in caplog.text
 
