@@ -39,7 +39,10 @@ def main(networks: list[str], sizes: list[int]) -> int:
         for pixels in sizes:
             with tempfile.TemporaryDirectory() as folder:
                 rows.append(compare(name, pixels, pathlib.Path(folder)))
-            print("{network:<10} {pixels:>6} {load:>12.2g} {save:>10.2g} {between_images:>14.2g}".format(**rows[-1]))
+            print(
+                "{network:<10} {pixels:>6} {load:>12.2g} {save:>10.2g} {between_images:>14.2g}".format(**rows[-1]),
+                flush=True,
+            )
     ok = all(max(row["load"], row["save"]) <= TOLERANCE for row in rows)
     print(json.dumps({"ok": ok, "tolerance": TOLERANCE, "images": _IMAGES, "networks": rows}))
     return 0 if ok else 1

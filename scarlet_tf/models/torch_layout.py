@@ -74,11 +74,11 @@ def to_state_dict(arrays: Arrays) -> StateDict:
 def from_state_dict(state: Mapping[str, np.ndarray], arrays: Arrays, what: str) -> Arrays:
     """The arrays of a state dict under the names of `arrays`, with their shapes and types; inverse of `to_state_dict`.
 
-    A prefix "module." that all keys have is dropped. Raises InputError, which begins with `what`, unless every entry
-    is used exactly once; it lists what is missing, unexpected or of the wrong shape.
+    A prefix "module." that all keys have is dropped, and FairNAS' "classifier.1" is the classifier. Raises InputError,
+    which begins with `what`, unless every entry is used exactly once; it lists what is missing, unexpected or of the
+    wrong shape.
     """
-    prefix = "module." if all(key.startswith("module.") for key in state) else ""
-    state = {key.removeprefix(prefix): array for key, array in state.items() if not key.endswith(_COUNTER)}
+    state = {key: array for key, array in _without_prefixes(state).items() if not key.endswith(_COUNTER)}
     names = {torch_key(name): name for name in arrays}
     _check(state, {key: _torch_shape(name, arrays[name]) for key, name in names.items()}, what)
     loaded = {}
@@ -86,6 +86,16 @@ def from_state_dict(state: Mapping[str, np.ndarray], arrays: Arrays, what: str) 
         back = np.argsort(_axes(name, arrays[name].ndim))
         loaded[name] = state[key].transpose(back).astype(arrays[name].dtype)
     return loaded
+
+
+def _without_prefixes(state: Mapping[str, np.ndarray]) -> StateDict:
+    prefix = "module." if all(key.startswith("module.") for key in state) else ""
+    state = {key.removeprefix(prefix): array for key, array in state.items()}
+    for weight in ("weight", "bias"):
+        # FairNAS' classifier follows a dropout layer, and so has the index 1.
+        if f"classifier.1.{weight}" in state and f"classifier.{weight}" not in state:
+            state[f"classifier.{weight}"] = state.pop(f"classifier.1.{weight}")
+    return state
 
 
 def _axes(name: str, ndim: int) -> tuple[int, ...]:

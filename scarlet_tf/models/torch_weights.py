@@ -44,7 +44,7 @@ def save_torch_weights(model: keras.Model, path) -> None:
 
     The ending of `path` says what is written; a `.pth.tar` file holds the state dict under "model_state", where the
     authors' evaluation code looks for it. BN's `num_batches_tracked` are written as 0. Raises InputError for a network
-    that the layout cannot express.
+    that the layout cannot express. FairNAS' own code calls the classifier "classifier.1", which is not written.
     """
     write_state_dict(path, to_state_dict(_arrays(model)))
 

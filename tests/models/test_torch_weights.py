@@ -126,6 +126,15 @@ def test_the_prefix_of_data_parallel_training_is_dropped(rng, tmp_path):
     assert_same(get_arrays(other), get_arrays(model))
 
 
+def test_the_classifier_behind_a_dropout_layer_is_read(rng, tmp_path):
+    model = network(rng)
+    state = saved_state(model, tmp_path)
+    behind = {key.replace("classifier.", "classifier.1."): array for key, array in state.items()}
+    assert_same(from_state_dict(behind, get_arrays(model), "w"), get_arrays(model))
+    with pytest.raises(InputError, match=r"w: 2 unexpected: classifier\.1\.weight, classifier\.1\.bias$"):
+        from_state_dict(behind | state, get_arrays(model), "w")
+
+
 def test_half_and_double_precision_become_the_models_type(rng, tmp_path):
     model = network(rng)
     state = saved_state(model, tmp_path)
