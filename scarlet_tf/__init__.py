@@ -25,6 +25,8 @@ _LAZY = {
     "Network": "scarlet_tf.models.network",
     "build_network": "scarlet_tf.models.network",
     "load_network": "scarlet_tf.models.network",
+    "load_torch_weights": "scarlet_tf.models.torch_weights",
+    "save_torch_weights": "scarlet_tf.models.torch_weights",
     "Supernet": "scarlet_tf.models.supernet",
     "extract": "scarlet_tf.models.extract",
     "FairLanes": "scarlet_tf.models.fair_lanes",

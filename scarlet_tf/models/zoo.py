@@ -18,7 +18,7 @@ _DOC = """{title} as a Keras model.
         include_top: with the pooling and the classifier; without, the output is the tail's feature map
             [B, H / 32, W / 32, 1280], or what `pooling` makes of it.
         weights: None for random ones, or the path of a `.weights.h5` file saved from the same model. The authors
-            published weights for PyTorch only; none are shipped here.
+            published weights for PyTorch only; none are shipped here, `load_torch_weights` reads them.
         input_tensor: a Keras tensor to use as the image.
         input_shape: (height, width, channels); default (224, 224, 3).
         pooling: None, "avg" or "max"; only without the top.
@@ -26,7 +26,8 @@ _DOC = """{title} as a Keras model.
         classifier_activation: "softmax", or None for logits.
         name: of the model.
 
-    Images are to be scaled to -1..1. Published ImageNet figures: {figures}
+    Images are to be scaled to -1..1; for the authors' weights, by ImageNet's mean and deviation.
+    Published ImageNet figures: {figures}
     Raises InputError for values that do not fit.
     """
 

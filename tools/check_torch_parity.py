@@ -1,0 +1,90 @@
+"""Compares the published networks with PyTorch twins that have the same random weights and BN statistics.
+
+    python tools/check_torch_parity.py [--networks scarlet_a ...] [--pixels 224 192]
+
+Needs the extra "torch". Each network takes its twin's checkpoint through `load_torch_weights`; then the twin is emptied
+and takes, with strict=True, what `save_torch_weights` writes. Differences of the logits are relative to the greatest
+absolute logit. Prints a table and one JSON object. Exit code: 0 all are within TOLERANCE, 1 they are not, 2 no PyTorch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import pathlib
+import sys
+import tempfile
+
+import numpy as np
+
+from scarlet_tf.logs import quiet_frameworks
+
+quiet_frameworks()
+
+from scarlet_tf.models.torch_weights import load_torch_weights, save_torch_weights  # noqa: E402
+from scarlet_tf.models.zoo import build_zoo_network  # noqa: E402
+from scarlet_tf.models.zoo_data import ZOO  # noqa: E402
+
+# Both compute in float32, through some sixty convolutions, in different orders.
+TOLERANCE = 1e-4
+_IMAGES = 2
+
+
+def main(networks: list[str], sizes: list[int]) -> int:
+    """Prints the comparison of each network at each size."""
+    rows = []
+    print(f"{'network':<10} {'pixels':>6} {'from PyTorch':>12} {'to PyTorch':>10} {'between images':>14}")
+    for name in networks:
+        for pixels in sizes:
+            with tempfile.TemporaryDirectory() as folder:
+                rows.append(compare(name, pixels, pathlib.Path(folder)))
+            print(
+                "{network:<10} {pixels:>6} {load:>12.2g} {save:>10.2g} {between_images:>14.2g}".format(**rows[-1]),
+                flush=True,
+            )
+    ok = all(max(row["load"], row["save"]) <= TOLERANCE for row in rows)
+    print(json.dumps({"ok": ok, "tolerance": TOLERANCE, "images": _IMAGES, "networks": rows}))
+    return 0 if ok else 1
+
+
+def compare(name: str, pixels: int, folder: pathlib.Path) -> dict:
+    """One row for a network of the zoo: relative differences of the logits after loading and after saving.
+
+    "between_images" is the difference that another image makes, so that agreement means something.
+    """
+    import torch
+    from torch_twin import Twin, published_rows, relative_difference
+
+    entry = ZOO[name]
+    rows = published_rows(entry.encoding, with_se=entry.space_name == "s2")
+    activation = torch.nn.functional.hardswish if entry.activation == "hard_swish" else torch.nn.functional.relu6
+    twin = Twin(rows, 1000, activation=activation).randomise(seed=pixels, pixels=pixels)
+    torch.save({"model_state": twin.state_dict()}, folder / "theirs.pth.tar")
+    network = build_zoo_network(name, input_shape=(pixels, pixels, 3), classifier_activation=None)
+    load_torch_weights(network, folder / "theirs.pth.tar")
+    save_torch_weights(network, folder / "ours.pth")
+
+    images = np.random.default_rng(pixels).normal(size=(_IMAGES, pixels, pixels, 3)).astype(np.float32)
+    theirs, ours = twin.logits(images), np.asarray(network(images, training=False))
+    empty = Twin(rows, 1000, activation=activation).eval()
+    empty.load_state_dict(torch.load(folder / "ours.pth", weights_only=True), strict=True)
+    return {
+        "network": name,
+        "pixels": pixels,
+        "load": relative_difference(theirs, ours),
+        "save": relative_difference(ours, empty.logits(images)),
+        "between_images": relative_difference(theirs, theirs[::-1]),
+    }
+
+
+if __name__ == "__main__":
+    if importlib.util.find_spec("torch") is None:
+        print("check_torch_parity: PyTorch is not installed: pip install -e '.[torch]'", file=sys.stderr)
+        sys.exit(2)
+    sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests" / "models"))  # the twin is the tests'
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", choices=sorted(ZOO), default=["scarlet_a", "scarlet_b", "scarlet_c"])
+    parser.add_argument("--pixels", nargs="+", type=int, default=[224, 192])
+    arguments = parser.parse_args()
+    sys.exit(main(arguments.networks, arguments.pixels))
