@@ -10,6 +10,10 @@ from importlib import metadata
 
 from scarlet_tf.cost import Cost, CostTable, count
 from scarlet_tf.errors import InputError
+from scarlet_tf.foreign.files import network_from_file
+from scarlet_tf.foreign.from_blocks import network_from_blocks
+from scarlet_tf.foreign.from_ofa import network_from_ofa
+from scarlet_tf.foreign.to_space import architecture_from_blocks
 from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
 from scarlet_tf.spec import NetworkSpec
 
@@ -73,7 +77,11 @@ __all__ = [
     "NetworkSpec",
     "SearchSpace",
     "Stage",
+    "architecture_from_blocks",
     "count",
+    "network_from_blocks",
+    "network_from_file",
+    "network_from_ofa",
     *_LAZY,
 ]
 

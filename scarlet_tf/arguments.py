@@ -125,16 +125,18 @@ def _add_max_hours(command: argparse.ArgumentParser, what: str) -> None:
 
 
 def _add_cost(commands) -> None:
-    example = "scarlet cost scarlet_a; scarlet cost 0,1,2,... --space s1 --input-size 192 --classes 10"
+    example = "scarlet cost scarlet_a; scarlet cost 0,1,2,... --space s1 --input-size 192; scarlet cost mnasnet_a1.yaml"
     command = _add_command(commands, "cost", "count multiply-adds and parameters of a network", example, "cost")
     command.add_argument(
-        "network", metavar="ARCH|ZOO_NAME", help="choices such as 4,8,2,..., or a name such as scarlet_a"
+        "network",
+        metavar="ARCH|ZOO_NAME|FILE",
+        help="choices such as 4,8,2,..., a name such as scarlet_a, or the YAML or JSON file of any network (docs/foreign.md)",
     )
     command.add_argument("--space", help="s1, s2 (default), or the YAML file of a space of your own")
     command.add_argument(
-        "--input-size", type=int, metavar="PIXELS", help="side of the image (default: the space's, 224)"
+        "--input-size", type=int, metavar="PIXELS", help="side of the image (default: the space's or the file's, 224)"
     )
-    command.add_argument("--classes", type=int, default=1000, help="classes of the classifier (default: 1000)")
+    command.add_argument("--classes", type=int, help="classes of the classifier (default: 1000, or the file's)")
 
 
 def _add_verify(commands) -> None:

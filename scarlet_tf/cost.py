@@ -46,11 +46,12 @@ def count(network: Architecture | NetworkSpec, input_size: int | None = None, nu
 def count_spec(spec: NetworkSpec) -> Cost:
     """Adds up a NetworkSpec layer by layer; the tables of `CostTable` are tested against it."""
     size = reduced(spec.input_shape[:2], spec.stem_stride)
+    head = (spec.head_channels, spec.head_bias)
     total = stem_cost(size, spec.input_shape[2], spec.stem_channels, spec.first_channels)
     for block in spec.blocks:
         total += block_cost(block, size)
         size = reduced(size, block.stride)
-    return total + tail_cost(size, spec.feature_channels, spec.tail_channels, spec.num_classes)
+    return total + tail_cost(size, spec.feature_channels, spec.tail_channels, spec.num_classes, *head)
 
 
 def block_cost(block: BlockSpec, size: tuple[int, int]) -> Cost:
@@ -68,11 +69,11 @@ def block_cost(block: BlockSpec, size: tuple[int, int]) -> Cost:
 
 def _inverted_residual_cost(block: InvertedResidualSpec, pixels_in: int, pixels_out: int) -> Cost:
     hidden, squeeze = block.hidden_channels, block.se_channels
-    expand = block.in_channels * hidden
+    expand = block.in_channels * hidden if block.expand else 0
     depthwise = block.kernel_size**2 * hidden
     project = hidden * block.out_channels
     excite = 2 * hidden * squeeze
-    batch_norm = 2 * (2 * hidden + block.out_channels)
+    batch_norm = 2 * ((2 if block.expand else 1) * hidden + block.out_channels)
     biases = squeeze + hidden if squeeze else 0
     return Cost(
         expand * pixels_in + (depthwise + project) * pixels_out + excite,
@@ -80,16 +81,37 @@ def _inverted_residual_cost(block: InvertedResidualSpec, pixels_in: int, pixels_
     )
 
 
-def stem_cost(size: tuple[int, int], image_channels: int, stem: int, first: int) -> Cost:
-    """The cost of a stem whose output has `size` = (height, width) pixels; `stem` and `first` are its widths."""
-    weights = 9 * image_channels * stem + 9 * stem + stem * first
+def stem_cost(size: tuple[int, int], image_channels: int, stem: int, first: int | None) -> Cost:
+    """The cost of a stem whose output has `size` = (height, width) pixels; `stem` and `first` are its widths.
+
+    `first=None`: its first convolution alone.
+    """
+    weights = 9 * image_channels * stem
+    if first is None:
+        return Cost(weights * size[0] * size[1], weights + 2 * stem)
+    weights += 9 * stem + stem * first
     return Cost(weights * size[0] * size[1], weights + 2 * (2 * stem + first))
 
 
-def tail_cost(size: tuple[int, int], channels: int, tail: int, num_classes: int | None) -> Cost:
-    """The cost of a tail of width `tail` whose input has `channels` and `size` = (height, width) pixels."""
+def tail_cost(
+    size: tuple[int, int],
+    channels: int,
+    tail: int,
+    num_classes: int | None,
+    head: int | None = None,
+    head_bias: bool = True,
+) -> Cost:
+    """The cost of a tail of width `tail` whose input has `channels` and `size` = (height, width) pixels.
+
+    `head`: width of the dense layer in front of the classifier, None for none.
+    """
     cost = Cost(channels * tail * size[0] * size[1], channels * tail + 2 * tail)
-    return cost if num_classes is None else cost + Cost(tail * num_classes, (tail + 1) * num_classes)
+    if num_classes is None:
+        return cost
+    if head is not None:
+        cost += Cost(tail * head, (tail + head_bias) * head)
+    features = tail if head is None else head
+    return cost + Cost(features * num_classes, (features + 1) * num_classes)
 
 
 @functools.lru_cache(maxsize=64)

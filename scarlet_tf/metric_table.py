@@ -37,8 +37,9 @@ def block_key(block: BlockSpec, size: Size) -> str:
     if isinstance(block, InvertedResidualSpec):
         shortcut = " shortcut" if block.residual else ""
         channels = f"{block.in_channels}>{block.hidden_channels}>{block.out_channels}"
-        shape = f"k{block.kernel_size} s{block.stride} se{block.se_channels}"
-        return f"ir {channels} {shape} {block.activation}{shortcut} {at}"
+        gate = f" {block.se_gate}" if block.se_channels and block.se_gate != "hard_sigmoid" else ""
+        shape = f"k{block.kernel_size} s{block.stride} se{block.se_channels}{gate}"
+        return f"{'ir' if block.expand else 'ds'} {channels} {shape} {block.activation}{shortcut} {at}"
     kind = "linear" if isinstance(block, LinearSpec) else "identity"
     return f"{kind} {block.in_channels}>{block.out_channels} s{block.stride} {at}"
 

@@ -25,6 +25,12 @@ SKIP_MODES = ("let", "identity", "relu")
 SE_RATIO = 4  # squeeze width is hidden // 4
 
 
+def rounded_channels(channels: float) -> int:
+    """The nearest multiple of 8, at least 8, but not less than 90 % of `channels`: MobileNet's rounding of widths."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
+
+
 @dataclasses.dataclass(frozen=True)
 class Choice:
     """One candidate of a layer: an inverted residual block, or (all defaults) the skip."""
@@ -174,11 +180,7 @@ class SearchSpace:
         return tuple(layers)
 
     def _scaled(self, channels: int) -> int:
-        if self.width_multiplier == 1:
-            return channels
-        scaled = channels * self.width_multiplier
-        rounded = max(8, int(scaled + 4) // 8 * 8)
-        return rounded + 8 if rounded < 0.9 * scaled else rounded
+        return channels if self.width_multiplier == 1 else rounded_channels(channels * self.width_multiplier)
 
     # -- architectures --------------------------------------------------------------------------------------
 

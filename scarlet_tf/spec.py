@@ -12,6 +12,7 @@ from typing import Literal
 from scarlet_tf.errors import InputError
 
 ACTIVATIONS = ("hard_swish", "relu6", "relu")
+GATES = ("hard_sigmoid", "sigmoid")
 
 
 def check_num_classes(num_classes: int | None) -> None:
@@ -28,11 +29,18 @@ def check_input_shape(input_shape) -> None:
         raise InputError(f"input_shape: expected (height, width, channels), each >= 1, got {input_shape!r}")
 
 
+def _check_choice(where: str, value, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"{where}: expected one of {allowed}, got {value!r}")
+
+
 @dataclasses.dataclass(frozen=True)
 class InvertedResidualSpec:
     """1x1 expand, BN, act; k x k depthwise with stride, BN, act; optional SE; 1x1 project, BN; optional shortcut.
 
-    `se_channels` is the width of the squeeze-and-excitation (0: none). Padding is k // 2 on every side.
+    `se_channels` is the width of the squeeze-and-excitation (0: none), `se_gate` its last activation; its first is ReLU.
+    Without `expand` the block begins with the depthwise convolution, and `hidden_channels` are the input's: a depthwise
+    separable convolution. Padding is k // 2 on every side.
     """
 
     name: str
@@ -44,11 +52,18 @@ class InvertedResidualSpec:
     se_channels: int = 0
     residual: bool = False
     activation: str = "hard_swish"
+    expand: bool = True
+    se_gate: str = "hard_sigmoid"
     kind: Literal["inverted_residual"] = "inverted_residual"
 
     def __post_init__(self):
-        if self.activation not in ACTIVATIONS:
-            raise InputError(f"{self.name}: activation: expected one of {ACTIVATIONS}, got {self.activation!r}")
+        _check_choice(f"{self.name}: activation", self.activation, ACTIVATIONS)
+        _check_choice(f"{self.name}: se_gate", self.se_gate, GATES)
+        if not self.expand and self.hidden_channels != self.in_channels:
+            raise InputError(
+                f"{self.name}: hidden_channels: expected {self.in_channels} as there is no expansion, got"
+                f" {self.hidden_channels}"
+            )
         if self.kernel_size % 2 == 0:
             raise InputError(f"{self.name}: kernel_size: expected an odd number, got {self.kernel_size}")
         if self.residual and (self.stride != 1 or self.in_channels != self.out_channels):
@@ -82,6 +97,15 @@ class IdentitySpec:
             raise InputError(f"{self.name}: an identity cannot narrow {self.in_channels} to {self.out_channels}")
 
 
+# Fields that are written only where they say something: what was saved before there were any compares equal.
+_LATER = {"expand", "se_gate", "stem_activation", "tail_activation", "head_channels", "head_bias"}
+
+
+def _known_fields(spec) -> dict:
+    fields = {f.name: (getattr(spec, f.name), f.default) for f in dataclasses.fields(spec)}
+    return {name: value for name, (value, default) in fields.items() if name not in _LATER or value != default}
+
+
 BlockSpec = InvertedResidualSpec | LinearSpec | IdentitySpec
 _KINDS = {"inverted_residual": InvertedResidualSpec, "linear": LinearSpec, "identity": IdentitySpec}
 
@@ -90,7 +114,10 @@ _KINDS = {"inverted_residual": InvertedResidualSpec, "linear": LinearSpec, "iden
 class NetworkSpec:
     """A whole network: stem (3x3 conv, 3x3 depthwise, 1x1 conv), blocks, tail (1x1 conv, pool, dense).
 
-    `num_classes=None` leaves out the classifier; `pooling` then says what the output is: the feature map after
+    `first_channels=None` leaves of the stem only its first convolution, with its activation. `head_channels` puts a dense
+    layer with the tail's activation between pool and classifier, as MobileNetV3 has it; `head_bias`: whether that one has
+    a bias.
+    `num_classes=None` leaves out classifier and head; `pooling` then says what the output is: the feature map after
     the tail's convolution (None) or its spatial mean ("avg") or maximum ("max").
     """
 
@@ -98,17 +125,23 @@ class NetworkSpec:
     num_classes: int | None
     stem_channels: int
     stem_stride: int
-    first_channels: int
+    first_channels: int | None
     blocks: tuple[BlockSpec, ...]
     tail_channels: int
     dropout: float = 0.0
     classifier_activation: str | None = None
     pooling: Literal["avg", "max"] | None = None
+    stem_activation: str = "relu6"
+    tail_activation: str = "relu6"
+    head_channels: int | None = None
+    head_bias: bool = True
 
     def __post_init__(self):
         check_input_shape(self.input_shape)
         check_num_classes(self.num_classes)
-        channels = self.first_channels
+        _check_choice("stem_activation", self.stem_activation, ACTIVATIONS)
+        _check_choice("tail_activation", self.tail_activation, ACTIVATIONS)
+        channels = self.block_channels
         for block in self.blocks:
             if block.in_channels != channels:
                 raise InputError(f"{block.name}: in_channels: expected {channels}, got {block.in_channels}")
@@ -118,9 +151,14 @@ class NetworkSpec:
             raise InputError(f"blocks: expected unique names, got {names}")
 
     @property
+    def block_channels(self) -> int:
+        """Channels that the first block reads: the stem's output."""
+        return self.stem_channels if self.first_channels is None else self.first_channels
+
+    @property
     def feature_channels(self) -> int:
         """Channels that the tail's convolution reads."""
-        return self.blocks[-1].out_channels if self.blocks else self.first_channels
+        return self.blocks[-1].out_channels if self.blocks else self.block_channels
 
     def replace(self, **changes) -> NetworkSpec:
         """A copy with the given fields changed."""
@@ -128,9 +166,9 @@ class NetworkSpec:
 
     def to_dict(self) -> dict:
         """Plain JSON types; `NetworkSpec.from_dict` reads them back."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        fields = _known_fields(self)
         fields["input_shape"] = list(self.input_shape)
-        fields["blocks"] = [dataclasses.asdict(block) for block in self.blocks]
+        fields["blocks"] = [_known_fields(block) for block in self.blocks]
         return fields
 
     @classmethod

@@ -90,7 +90,7 @@ def _fold_one(network: _Weighted, name: str, max_condition: float) -> tuple[_Wei
     condition, reason = None, "folding it would not save multiply-adds"
     if not network.reaches_conv(index + 1):
         candidates = [(3, _merge_backward)] if _can_merge_backward(network, index) else []
-        reason = "an identity, not a convolution, reads the stream behind it"
+        reason = "what reads the stream behind it is no 1x1 convolution"
     elif not _has_shortcut(follower):
         candidates = [(1 if _is_let(follower) else 2, _merge_forward)]
     else:
@@ -130,7 +130,10 @@ def _merge_forward(network: _Weighted, index: int) -> _Weighted:
 
 def _can_merge_backward(network: _Weighted, index: int) -> bool:
     previous = network.block(index - 1)
-    projects = previous is None or previous["kind"] == "inverted_residual"  # None: the stem's projection
+    if previous is None:
+        projects = network.fields["first_channels"] is not None  # else the stem has no projection
+    else:
+        projects = previous["kind"] == "inverted_residual"
     return network.block(index)["stride"] == 1 and projects and not _has_shortcut(previous)
 
 
@@ -174,6 +177,11 @@ def _is_let(block: dict | None) -> bool:
     return block is not None and block["kind"] == "linear" and block["activation"] is None
 
 
+def _expands(block: dict) -> bool:
+    """Whether a block does not begin with a depthwise convolution, which reads every channel for itself."""
+    return block.get("expand", True)
+
+
 def _has_shortcut(block: dict | None) -> bool:
     return block is not None and block["kind"] == "inverted_residual" and block["residual"]
 
@@ -207,13 +215,14 @@ class _Weighted:
         return blocks[index] if 0 <= index < len(blocks) else None
 
     def reaches_conv(self, index: int) -> bool:
-        """Whether a convolution ends the stream that begins at `index`, behind blocks with shortcuts at most.
+        """Whether a 1x1 convolution ends the stream that begins at `index`, behind blocks with shortcuts at most.
 
-        An identity may end it, which an earlier folding left of a LET with a stride.
+        An identity may end it, which an earlier folding left of a LET with a stride, or a block without expansion.
         """
-        while _has_shortcut(self.block(index)):
+        while _has_shortcut(self.block(index)) and _expands(self.block(index)):
             index += 1
-        return self.block(index) is None or self.block(index)["kind"] != "identity"
+        block = self.block(index)
+        return block is None or (block["kind"] != "identity" and _expands(block))
 
     def let(self, name: str) -> np.ndarray:
         """A LET as the matrix [c_out, c_in] that it multiplies pixels by."""

@@ -68,7 +68,9 @@ class InvertedResidual(keras.layers.Layer):
 
     @classmethod
     def from_spec(cls, spec: InvertedResidualSpec, **kwargs) -> InvertedResidual:
-        """The block that `spec` describes; `in_channels` follows from the input."""
+        """The block that `spec` describes, which a space's choice does; `in_channels` follows from the input."""
+        if not spec.expand or spec.se_gate != "hard_sigmoid":
+            raise ValueError(f"spec: expected an expansion and a hard-sigmoid gate, got {spec}")
         return cls(
             spec.hidden_channels,
             spec.out_channels,

@@ -107,11 +107,14 @@ def dropout(rate: float, name: str, seed: int | None):
     return keras.layers.Dropout(rate, seed=derived_seed(seed, name), name=name)
 
 
-def classifier(num_classes: int, in_channels: int, name: str, seed: int | None, activation=None, dtype=None):
-    """The dense layer at the end."""
+def dense(
+    units: int, in_channels: int, name: str, seed: int | None, activation=None, dtype=None, use_bias: bool = True
+):
+    """A dense layer: the classifier, or the head in front of it."""
     return keras.layers.Dense(
-        num_classes,
+        units,
         activation=activation,
+        use_bias=use_bias,
         kernel_initializer=classifier_initializer(in_channels, seed, name),
         bias_initializer=classifier_initializer(in_channels, seed, name + "_bias"),
         dtype=dtype,

@@ -22,7 +22,7 @@ class Tail(keras.layers.Layer):
         self.conv_act = primitives.activation("relu6", "conv_act", policy)
         self.pool = primitives.mean_pool(dtype=policy)
         # Logits are float32 under every precision, so that the loss is.
-        self.classifier = primitives.classifier(num_classes, channels, "classifier", seed, dtype="float32")
+        self.classifier = primitives.dense(num_classes, channels, "classifier", seed, dtype="float32")
 
     def build(self, input_shape):
         self.conv.build(input_shape)

@@ -40,7 +40,7 @@ def _begins_with_conv(block: BlockSpec | None) -> bool:
     return (
         block is None
         or isinstance(block, LinearSpec)
-        or (isinstance(block, InvertedResidualSpec) and not block.residual)
+        or (isinstance(block, InvertedResidualSpec) and block.expand and not block.residual)
     )
 
 
@@ -53,16 +53,19 @@ def connect_stem(spec: NetworkSpec, x, parts, seed: int | None = None):
     """Applies the stem of `spec` to images [B, H, W, C]."""
     if spec.stem_stride > 1:
         x = parts.symmetric_padding(3, "stem_pad")(x)
-    x = _conv_bn(x, parts.conv(spec.stem_channels, 3, "stem_conv", seed, spec.stem_stride), parts, "relu6")
-    x = _conv_bn(x, parts.depthwise_conv(spec.stem_channels, 3, "stem_depthwise", seed), parts, "relu6")
+    activation = spec.stem_activation
+    x = _conv_bn(x, parts.conv(spec.stem_channels, 3, "stem_conv", seed, spec.stem_stride), parts, activation)
+    if spec.first_channels is None:
+        return x
+    x = _conv_bn(x, parts.depthwise_conv(spec.stem_channels, 3, "stem_depthwise", seed), parts, activation)
     return _conv_bn(x, parts.conv(spec.first_channels, 1, "stem_project", seed), parts)
 
 
 def _inverted_residual(block: InvertedResidualSpec, x, parts, seed, expand_stride: int):
     name, shortcut = block.name, x
-    x = _conv_bn(
-        x, parts.conv(block.hidden_channels, 1, f"{name}_expand", seed, expand_stride), parts, block.activation
-    )
+    if block.expand:
+        expand = parts.conv(block.hidden_channels, 1, f"{name}_expand", seed, expand_stride)
+        x = _conv_bn(x, expand, parts, block.activation)
     if block.stride > 1:
         x = parts.symmetric_padding(block.kernel_size, f"{name}_pad")(x)
     depthwise = parts.depthwise_conv(block.hidden_channels, block.kernel_size, f"{name}_depthwise", seed, block.stride)
@@ -70,7 +73,7 @@ def _inverted_residual(block: InvertedResidualSpec, x, parts, seed, expand_strid
     if block.se_channels:
         gate = parts.mean_pool(f"{name}_se_pool", keepdims=True)(x)
         gate = parts.gate_conv(block.se_channels, "relu", f"{name}_se_squeeze", seed)(gate)
-        gate = parts.gate_conv(block.hidden_channels, "hard_sigmoid", f"{name}_se_excite", seed)(gate)
+        gate = parts.gate_conv(block.hidden_channels, block.se_gate, f"{name}_se_excite", seed)(gate)
         x = parts.multiply(f"{name}_se_scale")([x, gate])
     x = _conv_bn(x, parts.conv(block.out_channels, 1, f"{name}_project", seed), parts)
     return parts.add(f"{name}_add")([shortcut, x]) if block.residual else x
@@ -78,7 +81,7 @@ def _inverted_residual(block: InvertedResidualSpec, x, parts, seed, expand_strid
 
 def connect_tail(spec: NetworkSpec, x, parts, seed: int | None = None, stride: int = 1):
     """Applies tail and classifier of `spec` to features [B, H, W, C]."""
-    x = _conv_bn(x, parts.conv(spec.tail_channels, 1, "tail_conv", seed, stride), parts, "relu6")
+    x = _conv_bn(x, parts.conv(spec.tail_channels, 1, "tail_conv", seed, stride), parts, spec.tail_activation)
     if spec.num_classes is None and spec.pooling is None:
         return x
     if spec.num_classes is None and spec.pooling == "max":
@@ -86,8 +89,12 @@ def connect_tail(spec: NetworkSpec, x, parts, seed: int | None = None, stride: i
     x = parts.mean_pool("tail_pool")(x)
     if spec.num_classes is None:
         return x
+    features = spec.tail_channels
+    if spec.head_channels is not None:
+        x = parts.dense(spec.head_channels, features, "head", seed, use_bias=spec.head_bias)(x)
+        x, features = parts.activation(spec.tail_activation, "head_act")(x), spec.head_channels
     if spec.dropout:
         x = parts.dropout(spec.dropout, "tail_dropout", seed)(x)
     # Logits are float32 under every precision, so that the loss is.
     activation = spec.classifier_activation
-    return parts.classifier(spec.num_classes, spec.tail_channels, "classifier", seed, activation, "float32")(x)
+    return parts.dense(spec.num_classes, features, "classifier", seed, activation, "float32")(x)

@@ -92,10 +92,10 @@ def gate_conv(out_channels, kind, name, seed):
     return lambda x: _chain(layers, x)
 
 
-def classifier(num_classes, in_channels, name, seed, activation=None, dtype=None):
-    """The dense layer at the end."""
+def dense(units, in_channels, name, seed, activation=None, dtype=None, use_bias=True):
+    """A dense layer: the classifier, or the head in front of it."""
     del in_channels, seed
-    return tf_keras.layers.Dense(num_classes, activation=activation, dtype=dtype, name=name)
+    return tf_keras.layers.Dense(units, activation=activation, use_bias=use_bias, dtype=dtype, name=name)
 
 
 def symmetric_padding(kernel_size, name):
@@ -114,9 +114,11 @@ def batch_norm(name):
 
 
 def activation(kind, name):
-    """`hard_swish`, `relu6` or `relu`."""
+    """`hard_swish`, `sigmoid`, `relu6` or `relu`."""
     if kind == "hard_swish":
         return HardSwish(name=name)
+    if kind == "sigmoid":
+        return tf_keras.layers.Activation("sigmoid", name=name)
     return tf_keras.layers.ReLU(6.0 if kind == "relu6" else None, name=name)
 
 

@@ -88,10 +88,10 @@ class Pruning:
 
 def pointwise_layers(spec: NetworkSpec) -> set[str]:
     """Names of the 1x1 convolutions, those of squeeze-and-excitation excepted."""
-    names = {"stem_project", "tail_conv"}
+    names = {"tail_conv"} if spec.first_channels is None else {"stem_project", "tail_conv"}
     for block in spec.blocks:
         if isinstance(block, InvertedResidualSpec):
-            names |= {f"{block.name}_expand", f"{block.name}_project"}
+            names |= {f"{block.name}_expand", f"{block.name}_project"} if block.expand else {f"{block.name}_project"}
         elif isinstance(block, LinearSpec):
             names.add(f"{block.name}_let")
     return names

@@ -7,14 +7,21 @@ from typing import Any
 
 from scarlet_tf.cost import count
 from scarlet_tf.errors import InputError
+from scarlet_tf.foreign.files import is_network_file, network_from_file
 from scarlet_tf.models.zoo_data import ZOO, ZooEntry
 from scarlet_tf.space import Architecture, SearchSpace
 
 
-def cost_figures(network: str, space: str | None, input_size: int | None, num_classes: int) -> dict[str, Any]:
-    """Costs of an architecture string, or of a network of the zoo, in plain JSON types."""
-    if num_classes < 1:
+def cost_figures(network: str, space: str | None, input_size: int | None, num_classes: int | None) -> dict[str, Any]:
+    """Costs of an architecture string, a network of the zoo, or one in a file, in plain JSON types.
+
+    `num_classes` None: 1000, or what the file says.
+    """
+    if num_classes is not None and num_classes < 1:
         raise InputError(f"--classes: expected an integer >= 1, got {num_classes}")
+    if is_network_file(network):
+        return _file_figures(network, space, input_size, num_classes)
+    num_classes = 1000 if num_classes is None else num_classes
     name = network.strip().lower()
     entry, architecture = ZOO.get(name), find_network(network, space)
     size = architecture.space.input_size if input_size is None else input_size
@@ -33,13 +40,31 @@ def cost_figures(network: str, space: str | None, input_size: int | None, num_cl
     return figures
 
 
+def _file_figures(path: str, space: str | None, input_size: int | None, num_classes: int | None) -> dict[str, Any]:
+    if space is not None:
+        raise InputError(f"--space: expected none, for {path} is a whole network, got {space!r}")
+    spec = network_from_file(path, None if input_size is None else _checked_size(input_size), num_classes)
+    cost = count(spec)
+    return {
+        "name": None,
+        "file": path,
+        "input_size": spec.input_shape[0],
+        "num_classes": spec.num_classes,
+        "multiply_adds": cost.multiply_adds,
+        "params": cost.params,
+    }
+
+
 def cost_lines(figures: Mapping[str, Any]) -> Iterator[str]:
     """The same for people, at the precision of the published tables."""
-    yield f"{figures['name'] or 'architecture'}  {figures['space']}:{figures['architecture']}"
+    if "file" in figures:
+        yield figures["file"]
+    else:
+        yield f"{figures['name'] or 'architecture'}  {figures['space']}:{figures['architecture']}"
     size = figures["input_size"]
     yield (
         f"{figures['multiply_adds'] / 1e6:.1f} M multiply-adds, {figures['params'] / 1e6:.2f} M params"
-        f"  ({size} x {size} x 3, {figures['num_classes']} classes)"
+        f"  ({size} x {size} x 3, {figures['num_classes'] or 'no'} classes)"
     )
     if figures.get("published"):
         yield _published_line(figures["published"])
