@@ -71,6 +71,24 @@ def test_network_cost_equals_a_count_by_hand():
     assert count_spec(spec) == Cost(multiply_adds, params)
 
 
+def test_a_block_without_expansion_equals_a_count_by_hand():
+    # 4 x 4 input, 8 -> 12 channels, 3x3 at stride 2 (2 x 2 output), SE of width 2.
+    block = InvertedResidualSpec("b", 8, 8, 12, 3, stride=2, se_channels=2, expand=False, se_gate="sigmoid")
+    multiply_adds = 4 * (9 * 8) + 2 * (8 * 2) + 4 * (8 * 12)
+    params = (9 * 8 + 2 * 8) + (8 * 2 + 2) + (2 * 8 + 8) + (8 * 12 + 2 * 12)
+    assert block_cost(block, (4, 4)) == Cost(multiply_adds, params)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_plain_stem_and_a_head_equal_a_count_by_hand(bias):
+    # 8 x 8 x 3 -> stem at stride 2: 4 x 4 x 4, tail 6, head 7, 5 classes.
+    spec = NetworkSpec((8, 8, 3), 5, 4, 2, None, (), 6, head_channels=7, head_bias=bias)
+    multiply_adds = 16 * (27 * 4) + 16 * (4 * 6) + 6 * 7 + 7 * 5
+    params = (27 * 4 + 2 * 4) + (4 * 6 + 2 * 6) + (6 * 7 + (7 if bias else 0)) + (7 * 5 + 5)
+    assert count_spec(spec) == Cost(multiply_adds, params)
+    assert count_spec(spec.replace(num_classes=None)) == Cost(16 * (27 * 4 + 4 * 6), 27 * 4 + 2 * 4 + 4 * 6 + 2 * 6)
+
+
 def test_network_without_classifier_costs_less_by_the_classifier():
     arch = SearchSpace.from_name("s1").sample(np.random.default_rng(1))
     whole, headless = count_spec(arch.lower()), count_spec(arch.lower(num_classes=None))

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ from tiny import tiny_space
 from scarlet_tf.errors import InputError
 from scarlet_tf.metric_table import MetricTable, block_key, parts, stem_key, tail_key
 from scarlet_tf.space import Architecture
+from scarlet_tf.spec import InvertedResidualSpec
 
 SPACE = tiny_space()
 
@@ -30,6 +32,15 @@ def test_a_network_is_the_sum_of_its_parts(rng):
         total = total + known[tail_key(SPACE, spec.feature_channels, 10, size)]
         sums = table.sums(np.array([architecture.choices]))
         np.testing.assert_allclose([sums["latency_ms"][0], sums["file_bytes"][0]], total, rtol=1e-12)
+
+
+def test_keys_tell_blocks_apart_that_differ_in_expansion_or_gate():
+    block = InvertedResidualSpec("b", 8, 8, 8, 3, residual=True, se_channels=2)
+    assert block_key(block, (4, 4)) == "ir 8>8>8 k3 s1 se2 hard_swish shortcut @4x4"
+    plain = dataclasses.replace(block, expand=False)
+    assert block_key(plain, (4, 4)) == "ds 8>8>8 k3 s1 se2 hard_swish shortcut @4x4"
+    gated = dataclasses.replace(block, se_gate="sigmoid")
+    assert block_key(gated, (4, 4)) == "ir 8>8>8 k3 s1 se2 sigmoid hard_swish shortcut @4x4"
 
 
 def test_bounds_are_the_extremes_of_all_networks():

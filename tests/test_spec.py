@@ -1,6 +1,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from scarlet_tf.errors import InputError
@@ -42,6 +43,7 @@ def test_tail_reads_the_last_block_or_the_stem():
         ({"residual": True, "out_channels": 24}, "residual: expected stride 1 and equal channels"),
         ({"kernel_size": 4}, "kernel_size: expected an odd number, got 4"),
         ({"activation": "gelu"}, "activation: expected one of"),
+        ({"se_gate": "relu"}, "se_gate: expected one of"),
     ],
 )
 def test_bad_block_is_refused_with_its_name(change, message):
@@ -63,6 +65,65 @@ def test_bad_block_is_refused_with_its_name(change, message):
 def test_bad_images_and_classes_are_refused(change, message):
     with pytest.raises(InputError, match=message):
         network().replace(**change)
+
+
+def extended(**changes) -> NetworkSpec:
+    """Everything that spaces do not use: a plain stem, other activations, a head, a block without expansion, another gate."""
+    blocks = (
+        InvertedResidualSpec("a", 16, 16, 16, 3, residual=True, activation="relu", expand=False),
+        InvertedResidualSpec("b", 16, 40, 24, 5, 2, se_channels=8, se_gate="sigmoid"),
+    )
+    fields = {"stem_activation": "hard_swish", "tail_activation": "relu", "head_channels": 12, "head_bias": False}
+    return NetworkSpec((8, 8, 3), 10, 16, 2, None, blocks, 32, **{**fields, **changes})
+
+
+def test_extended_spec_round_trips_through_json():
+    spec = extended()
+    assert NetworkSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+    assert spec.block_channels == 16 and spec.feature_channels == 24
+    assert extended().replace(blocks=()).feature_channels == 16
+
+
+def test_later_fields_are_written_only_where_they_say_something():
+    """So what was saved before there were any reads back, and digests of it stay what they were."""
+    written = SearchSpace.from_name("s2").sample(np.random.default_rng(0)).lower().to_dict()
+    assert list(written) == [
+        "input_shape",
+        "num_classes",
+        "stem_channels",
+        "stem_stride",
+        "first_channels",
+        "blocks",
+        "tail_channels",
+        "dropout",
+        "classifier_activation",
+        "pooling",
+    ]
+    block = {
+        "name": "block_00",
+        "in_channels": 16,
+        "hidden_channels": 96,
+        "out_channels": 32,
+        "kernel_size": 7,
+        "stride": 2,
+        "se_channels": 24,
+        "residual": False,
+        "activation": "hard_swish",
+        "kind": "inverted_residual",
+    }
+    assert written["blocks"][0] == block
+    assert {"head_channels", "head_bias", "stem_activation", "tail_activation"} <= extended().to_dict().keys()
+
+
+@pytest.mark.parametrize("change", [{"stem_activation": "swish"}, {"tail_activation": None}])
+def test_bad_activations_of_stem_and_tail_are_refused(change):
+    with pytest.raises(InputError, match=f"{next(iter(change))}: expected one of"):
+        extended(**change)
+
+
+def test_a_block_without_expansion_is_as_wide_as_its_input():
+    with pytest.raises(InputError, match="block_07: hidden_channels: expected 16 as there is no expansion, got 48"):
+        InvertedResidualSpec("block_07", 16, 48, 16, 3, expand=False)
 
 
 def test_identity_cannot_narrow():

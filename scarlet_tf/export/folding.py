@@ -90,7 +90,7 @@ def _fold_one(network: _Weighted, name: str, max_condition: float) -> tuple[_Wei
     condition, reason = None, "folding it would not save multiply-adds"
     if not network.reaches_conv(index + 1):
         candidates = [(3, _merge_backward)] if _can_merge_backward(network, index) else []
-        reason = "what reads the stream behind it is no 1x1 convolution"
+        reason = "an identity or a block without expansion, not a 1x1 convolution, ends the stream behind it"
     elif not _has_shortcut(follower):
         candidates = [(1 if _is_let(follower) else 2, _merge_forward)]
     else:

@@ -79,7 +79,7 @@ class BlockString:
             stride=_stride(text, fields),
             channels=_whole(text, "c", fields),
             expansion=_number(text, "e", fields.get("e", "1")),
-            se_ratio=_number(text, "se", fields["se"]) if "se" in fields else 0.0,
+            se_ratio=_number(text, "se", fields.get("se", "0"), zero=True),
             activation=_activation(text, fields["n"]) if "n" in fields else None,
             shortcut=shortcut,
         )
@@ -167,13 +167,13 @@ def _stride(text: str, fields: dict[str, str]) -> int:
     return int(fields["s"])
 
 
-def _number(text: str, name: str, value: str) -> float:
+def _number(text: str, name: str, value: str, zero: bool = False) -> float:
     try:
         number = float(value)
     except ValueError:
         number = math.nan
-    if not 0 < number < math.inf:
-        raise InputError(f"{text}: {name}: expected a number > 0, got {value}")
+    if not (0 < number < math.inf or (zero and number == 0)):
+        raise InputError(f"{text}: {name}: expected a number {'>=' if zero else '>'} 0, got {value}")
     return number
 
 

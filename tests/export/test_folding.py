@@ -150,6 +150,32 @@ def test_a_let_in_front_of_what_an_earlier_folding_left_stays(rng):
     assert relative_error(network, folded, rng) <= 1e-6
 
 
+@pytest.mark.parametrize("residual", [True, False])
+def test_a_let_in_front_of_a_block_without_expansion_stays(residual, rng):
+    """The block's depthwise convolution reads each channel for itself, so it can neither take the LET in nor a new basis."""
+    blocks = (
+        InvertedResidualSpec("block_00", 8, 16, 8, 3, residual=True),
+        LinearSpec("block_01", 8, 8),
+        InvertedResidualSpec("block_02", 8, 8, 8, 3, residual=residual, expand=False),
+        InvertedResidualSpec("block_03", 8, 16, 8, 3, residual=True),
+    )
+    network = Network(NetworkSpec((8, 8, 3), 5, 8, 1, 8, blocks, 16), seed=0)
+    set_arrays(network, randomised(get_arrays(network), rng))
+    folded, rows = fold(network)
+    assert [row.rule for row in rows] == [5] and "block without expansion" in rows[0].reason
+    assert relative_error(network, folded, rng) <= 1e-6
+
+
+def test_a_let_behind_a_stem_without_projection_is_taken_in_by_what_reads_it(rng):
+    blocks = (LinearSpec("block_00", 8, 8), InvertedResidualSpec("block_01", 8, 16, 8, 3, residual=True))
+    spec = NetworkSpec((8, 8, 3), 5, 8, 1, None, blocks, 16, stem_activation="hard_swish", head_channels=8)
+    network = Network(spec, seed=0)
+    set_arrays(network, randomised(get_arrays(network), rng))
+    folded, rows = fold(network)
+    assert [row.rule for row in rows] == [4] and not lets(folded)
+    assert relative_error(network, folded, rng) <= 1e-5
+
+
 def test_a_tighter_limit_keeps_more_lets(rng):
     network = let_network(Architecture((SKIP, BLOCK, BLOCK, BLOCK), tiny_space()), rng, size=8)
     assert [row.rule for row in fold(network, max_condition=1.0)[1]] == [5]

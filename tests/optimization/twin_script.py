@@ -5,6 +5,7 @@ import json
 import numpy as np
 from tiny import randomised, tiny_space
 
+from scarlet_tf.foreign.from_blocks import network_from_blocks
 from scarlet_tf.models.network import Network, get_arrays, set_arrays
 from scarlet_tf.optimization.twin import build_twin, get_twin_arrays
 from scarlet_tf.space import Architecture, SearchSpace
@@ -26,6 +27,15 @@ def specs() -> dict[str, NetworkSpec]:
     # Identities before a shortcut: pixels are dropped and channels padded by operations of their own.
     found["identities"] = Architecture((SKIP, 1, SKIP, 2), space).lower((8, 8, 3), 5, skip="identity")
     found["relu6"] = Architecture((0, 1, 2, 1), tiny_space(activation="relu6")).lower((8, 8, 3), 5)
+    found["foreign"] = network_from_blocks(
+        ["ds_r1_k3_s1_c16_se0.25", "ir_r2_k7_s2_e3_c24_se0.25_nhs", "ds_r1_k5_s2_c24_nr6"],
+        stem_channels=16,
+        tail_channels=32,
+        head_channels=24,
+        activation="relu",
+        input_shape=(16, 16, 3),
+        num_classes=5,
+    )
     return found
 
 

@@ -1,0 +1,129 @@
+"""Foreign networks as Keras models and files: against keras.applications, against their own costs, and as TFLite files."""
+
+import pathlib
+import re
+
+import keras
+import numpy as np
+import pytest
+from tiny import randomised
+
+import scarlet_tf as st
+from scarlet_tf.cost import count_spec
+from scarlet_tf.export.benchmark import benchmark
+from scarlet_tf.layers.primitives import BN_EPSILON
+from scarlet_tf.models.network import Network, get_arrays, set_arrays
+
+ROOT = pathlib.Path(__file__).parents[2]
+NETWORKS = ROOT / "configs" / "networks"
+WITH_KERNEL = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+SMALL = ["ds_r1_k3_s1_c16_nre_se0.25", "ir_r1_k5_s2_e3_c24_se0.25", "ds_r1_k3_s2_c32_nr6"]
+
+
+def small_spec(**changes):
+    """Every extension of the spec in one network: plain stem, no expansions, both ends' activation, gate, head."""
+    options = {"stem_channels": 16, "tail_channels": 40, "head_channels": 24, "activation": "hard_swish"}
+    options |= {"input_shape": (17, 24, 3), "num_classes": 5}
+    return st.network_from_blocks(SMALL, **{**options, **changes})
+
+
+def trainable(model):
+    return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+
+
+def multiply_adds(model):
+    """Counted from the Keras layers themselves: kernel size times output pixels."""
+    total = 0
+    for layer in filter(lambda layer: isinstance(layer, WITH_KERNEL), model.layers):
+        shape = layer.kernel.shape
+        kernel = np.prod(shape[:3]) if isinstance(layer, keras.layers.DepthwiseConv2D) else np.prod(shape)
+        pixels = 1 if isinstance(layer, keras.layers.Dense) else np.prod(layer.output.shape[1:3])
+        total += int(kernel) * int(pixels)
+    return total
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("gate", ["sigmoid", "hard_sigmoid"])
+def test_costs_equal_what_keras_holds(gate, bias):
+    spec = small_spec(se_gate=gate, head_bias=bias)
+    model, cost = Network(spec), count_spec(spec)
+    assert (cost.multiply_adds, cost.params) == (multiply_adds(model), trainable(model))
+    assert model(np.zeros((2, 17, 24, 3), np.float32)).shape == (2, 5)
+
+
+def test_without_classes_the_head_goes_too():
+    model = Network(small_spec(num_classes=None))
+    assert model.output_shape == (None, 3, 3, 40)  # 17 x 24 pixels, halved three times and rounded up
+    assert not any(layer.name.startswith("head") for layer in model.layers)
+
+
+# -- against the same networks in keras.applications --------------------------------------------------------------------
+
+APPLICATIONS = {
+    "mobilenet_v2": lambda **options: keras.applications.MobileNetV2(**options),
+    "mobilenet_v3_large": lambda **options: keras.applications.MobileNetV3Large(include_preprocessing=False, **options),
+    "mobilenet_v3_small": lambda **options: keras.applications.MobileNetV3Small(include_preprocessing=False, **options),
+}
+OTHER_EPSILON = 1e-3  # of batch normalisation in keras.applications
+
+
+@pytest.fixture(scope="module", params=APPLICATIONS)
+def both(request):
+    """(name, the network of keras.applications, ours with its weights) for images whose sides stay odd until they are 3.
+
+    For those Keras puts k // 2 zeros on every side where the stride is 2, as is done here; for even ones it does not.
+    """
+    options = {"weights": None, "input_shape": (33, 33, 3), "classifier_activation": None}
+    theirs = APPLICATIONS[request.param](**options)
+    ours = Network(st.network_from_file(NETWORKS / f"{request.param}.yaml", 33), seed=0)
+    set_arrays(ours, randomised(get_arrays(ours), np.random.default_rng(0)))
+    for source, target in zip(layers_with_weights(ours), layers_with_weights(theirs), strict=True):
+        weights = source.get_weights()
+        if len(weights) == 4:  # gamma, beta, mean, variance: the same function with another epsilon
+            weights[3] = weights[3] + BN_EPSILON - OTHER_EPSILON
+        target.set_weights([w.reshape(v.shape) for w, v in zip(weights, target.weights, strict=True)])
+    return request.param, theirs, ours
+
+
+def layers_with_weights(model):
+    """In the order of computation; MobileNetV3 of Keras has 1x1 convolutions where we have dense layers."""
+    return [layer for layer in model.layers if layer.weights]
+
+
+def test_the_applications_answer_the_same_with_the_same_weights(both, rng):
+    _, theirs, ours = both
+    images = rng.normal(size=(4, 33, 33, 3)).astype(np.float32)
+    expected, found = np.asarray(theirs(images, training=False)), np.asarray(ours(images, training=False))
+    assert expected.std() > 1e-3
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_the_applications_cost_the_same(both):
+    _, theirs, ours = both
+    cost = count_spec(ours.spec)
+    assert cost.params == trainable(theirs)
+    assert cost.multiply_adds == multiply_adds(theirs)
+
+
+# -- as files ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_foreign_file_answers_what_the_network_answers(tmp_path, rng):
+    network = Network(small_spec(), seed=0)
+    set_arrays(network, randomised(get_arrays(network), rng))
+    images = rng.normal(size=(16, 17, 24, 3)).astype(np.float32)
+    described = st.export_tflite(network, tmp_path / "float.tflite")
+    assert described["partitions"] == 1 and described["builtins_only"]
+    result = st.verify(tmp_path / "float.tflite", network, (images, np.arange(16) % 5))
+    spread = float(np.asarray(network(images, training=False)).std())
+    assert result["max_logit_difference"] <= 1e-4 * max(1, spread)
+
+
+def test_the_documented_lines_export_a_network_that_can_be_timed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    document = (ROOT / "docs" / "foreign.md").read_text()
+    (tmp_path / "my.yaml").write_text(re.search(r"```yaml\n(.*?)```", document, re.DOTALL).group(1))
+    exec(re.search(r"```python\n(.*?)```", document, re.DOTALL).group(1), {})
+    rows = benchmark(["my.tflite", "my_int8.tflite"], rounds=1, seconds_per_round=0.01)
+    assert [row["partitions"] for row in rows] == [1, 1]
+    assert rows[0]["multiply_adds"] == count_spec(st.network_from_file("my.yaml")).multiply_adds
