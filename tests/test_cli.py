@@ -166,6 +166,41 @@ def test_bad_cost_arguments_exit_with_2_and_one_message(arguments, message, caps
     assert len(captured.err.splitlines()) == 1
 
 
+@pytest.fixture
+def network_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = "stem_channels: 8\ntail_channels: 8\ninput_size: 32\nnum_classes: 5\n"
+    pathlib.Path("my.yaml").write_text(f"blocks: [ds_r1_k3_s1_c8, ir_r1_k3_s2_e3_c16]\n{options}")
+    return "my.yaml"
+
+
+def test_cost_of_a_network_in_a_file(network_file, capsys):
+    assert cli.main(["cost", network_file]) == 0
+    assert capsys.readouterr().out.startswith("my.yaml\n0.2 M multiply-adds, 0.00 M params  (32 x 32 x 3, 5 classes)")
+    assert cli.main(["cost", network_file, "--json", "--input-size", "16", "--classes", "7"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["file"], figures["input_size"], figures["num_classes"]) == ("my.yaml", 16, 7)
+    multiply_adds = 64 * (27 * 8 + 9 * 8 + 8 * 8 + 8 * 24) + 16 * (9 * 24 + 24 * 16 + 16 * 8) + 8 * 7
+    assert figures["multiply_adds"] == multiply_adds
+    params = (27 * 8 + 16) + (9 * 8 + 16 + 8 * 8 + 16) + (8 * 24 + 48 + 9 * 24 + 48 + 24 * 16 + 32)
+    assert figures["params"] == params + (16 * 8 + 16) + (8 * 7 + 7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["my.yaml", "--space", "s2"], "--space: expected none, for my.yaml is a whole network, got 's2'"),
+        (["my.yaml", "--input-size", "0"], "--input-size: expected an integer >= 1, got 0"),
+        (["other.yaml"], "other.yaml: could not be read: No such file or directory"),
+        (["bad.yaml"], "bad.yaml: ir_r1_k3_s2_e3_c16_nsw: n: expected re, r6, hs; sw cannot be expressed"),
+    ],
+)
+def test_bad_network_files_exit_with_2_and_one_message(network_file, arguments, message, capsys):
+    pathlib.Path("bad.yaml").write_text("blocks: [ir_r1_k3_s2_e3_c16_nsw]")
+    assert cli.main(["cost", *arguments]) == 2
+    assert capsys.readouterr().err == f"scarlet: error: {message}\n"
+
+
 # -- runs ------------------------------------------------------------------------------------------------------
 
 

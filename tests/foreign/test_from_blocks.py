@@ -162,7 +162,7 @@ def test_a_file_holds_the_arguments(tmp_path):
         ("{blocks: [ds_r1_k3_s1_c16], depth: 3}", "depth: unknown key; expected name, input_size, activation, blocks"),
         ("{blocks: [ds_r1_k3_s1_c16], input_size: big}", "input_shape: expected"),
         ("- 3", "expected a mapping, got list"),
-        ("a: [", "expected YAML or JSON"),
+        ("a: [", "expected YAML"),
     ],
 )
 def test_bad_files_are_named(text, message, tmp_path):

@@ -113,7 +113,7 @@ def test_arguments_take_precedence_over_the_file(tmp_path):
     spec = network_from_ofa(mobilenet_v3(), input_shape=(64, 96, 3), num_classes=7)
     assert (spec.input_shape, spec.num_classes) == ((64, 96, 3), 7)
     path = tmp_path / "net.config"
-    path.write_text(json.dumps(mobilenet_v3()))
+    path.write_text(json.dumps(mobilenet_v3(), indent="\t"))
     assert network_from_file(path).input_shape == (32, 32, 3)
     assert network_from_file(path, 48, 3) == spec.replace(input_shape=(48, 48, 3), num_classes=3)
 
@@ -255,6 +255,13 @@ def test_an_expansion_needs_a_number():
     config = changed(proxyless(*BLOCKS), (*CONV, "expand_ratio"), None)
     with pytest.raises(InputError, match=r"expand_ratio: expected a number > 0, got None"):
         network_from_ofa(config)
+
+
+def test_a_torn_file_is_named(tmp_path):
+    path = tmp_path / "net.config"
+    path.write_text('{"name": ')
+    with pytest.raises(InputError, match=r"net\.config: "):
+        network_from_file(path)
 
 
 def test_a_supernet_is_for_paths():

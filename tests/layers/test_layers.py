@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from scarlet_tf.layers import ChoiceBlock, InvertedResidual, Skip, SqueezeExcite, Stem, Tail
+from scarlet_tf.spec import InvertedResidualSpec
 
 X = np.random.default_rng(0).normal(size=(2, 6, 6, 4)).astype(np.float32)
 IMAGE = X[..., :3]
@@ -148,3 +149,9 @@ def test_initial_weights_depend_on_seed_and_name_alone():
         layer(X)
     np.testing.assert_array_equal(first.expand.weights[0], second.expand.weights[0])
     assert not np.array_equal(first.expand.weights[0], other.expand.weights[0])
+
+
+def test_a_block_that_no_space_has_is_refused():
+    spec = InvertedResidualSpec("b", 8, 8, 8, 3, expand=False)
+    with pytest.raises(ValueError, match="spec: expected an expansion and a hard-sigmoid gate"):
+        InvertedResidual.from_spec(spec)

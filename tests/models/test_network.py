@@ -7,6 +7,7 @@ from scarlet_tf.cost import count, count_spec
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.network import Network, build_network, get_arrays, load_network, set_arrays
 from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.spec import IdentitySpec, InvertedResidualSpec, NetworkSpec
 
 
 def params(model):
@@ -72,6 +73,33 @@ def test_a_skip_of_stride_2_before_a_shortcut_keeps_every_second_pixel(rng):
         for name in ("stem_project_bn", "block_01_project_bn", "block_01_add")
     )
     np.testing.assert_allclose(added, np.asarray(stem)[:, ::2, ::2] + block, rtol=1e-5, atol=1e-6)
+
+
+def test_a_skip_of_stride_2_before_a_block_without_expansion_keeps_every_second_pixel(rng):
+    """Its depthwise convolution would see other pixels if it ran with the stride itself."""
+    blocks = (IdentitySpec("a", 8, 8, stride=2), InvertedResidualSpec("b", 8, 8, 8, 3, expand=False))
+    network = Network(NetworkSpec((8, 8, 3), 5, 8, 1, None, blocks, 16), seed=0)
+    x = rng.normal(size=(1, 8, 8, 3)).astype(np.float32)
+    layers = {layer.name: layer for layer in network.layers}
+    stem, found = (
+        np.asarray(keras.Model(network.input, layers[name].output)(x)) for name in ("stem_conv_act", "b_depthwise")
+    )
+    expected = keras.ops.depthwise_conv(stem[:, ::2, ::2], layers["b_depthwise"].kernel, 1, "same")
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_with_everything_that_spaces_lack_saves_and_loads(rng, tmp_path):
+    blocks = (InvertedResidualSpec("a", 8, 8, 8, 3, se_channels=4, se_gate="sigmoid", residual=True, expand=False),)
+    ends = {"stem_activation": "hard_swish", "tail_activation": "relu", "head_channels": 12, "head_bias": False}
+    network = Network(NetworkSpec((8, 8, 3), 5, 8, 2, None, blocks, 16, **ends))
+    network.save(tmp_path / "network.keras")
+    loaded = load_network(tmp_path / "network.keras")
+    x = rng.normal(size=(2, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_array_equal(loaded(x), network(x))
+    assert loaded.spec == network.spec
+    names = {layer.name for layer in network.layers if layer.weights}
+    assert {"stem_conv", "a_depthwise", "a_project", "tail_conv", "head", "classifier"} <= names
+    assert not names & {"stem_depthwise", "stem_project", "a_expand"}
 
 
 def test_layer_names_are_stable_keys():

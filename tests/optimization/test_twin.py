@@ -36,6 +36,10 @@ def test_weights_come_back_from_the_twin_unchanged(rows):
     assert all(row["same_weights"] for row in rows.values())
 
 
+def test_what_is_pruned_is_there(rows):
+    assert all(row["not_there"] == [] for row in rows.values())
+
+
 def test_twins_cover_every_layer_that_networks_have(rows):
     kinds = set().union(*(row["kinds"] for row in rows.values()))
     assert kinds >= {

@@ -7,6 +7,7 @@ from tiny import randomised, tiny_space
 
 from scarlet_tf.foreign.from_blocks import network_from_blocks
 from scarlet_tf.models.network import Network, get_arrays, set_arrays
+from scarlet_tf.optimization.tasks import pointwise_layers
 from scarlet_tf.optimization.twin import build_twin, get_twin_arrays
 from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.spec import NetworkSpec
@@ -59,6 +60,7 @@ def main() -> None:
                     "strips": sum("_strip_" in layer.name for layer in split.layers),
                     "spread": float(logits.std()),
                     "kinds": sorted({type(layer).__name__ for layer in twin.layers}),
+                    "not_there": sorted(pointwise_layers(spec) - {layer.name for layer in twin.layers}),
                     "same_weights": all(np.array_equal(back[k], arrays[k].astype(np.float32)) for k in arrays),
                 }
             )
