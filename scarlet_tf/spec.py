@@ -29,7 +29,8 @@ def check_input_shape(input_shape) -> None:
         raise InputError(f"input_shape: expected (height, width, channels), each >= 1, got {input_shape!r}")
 
 
-def _check_choice(where: str, value, allowed: tuple[str, ...]) -> None:
+def check_choice(where: str, value, allowed: tuple) -> None:
+    """InputError unless `value` is one of `allowed`; `where` names it."""
     if value not in allowed:
         raise InputError(f"{where}: expected one of {allowed}, got {value!r}")
 
@@ -57,8 +58,8 @@ class InvertedResidualSpec:
     kind: Literal["inverted_residual"] = "inverted_residual"
 
     def __post_init__(self):
-        _check_choice(f"{self.name}: activation", self.activation, ACTIVATIONS)
-        _check_choice(f"{self.name}: se_gate", self.se_gate, GATES)
+        check_choice(f"{self.name}: activation", self.activation, ACTIVATIONS)
+        check_choice(f"{self.name}: se_gate", self.se_gate, GATES)
         if not self.expand and self.hidden_channels != self.in_channels:
             raise InputError(
                 f"{self.name}: hidden_channels: expected {self.in_channels} as there is no expansion, got"
@@ -139,8 +140,8 @@ class NetworkSpec:
     def __post_init__(self):
         check_input_shape(self.input_shape)
         check_num_classes(self.num_classes)
-        _check_choice("stem_activation", self.stem_activation, ACTIVATIONS)
-        _check_choice("tail_activation", self.tail_activation, ACTIVATIONS)
+        check_choice("stem_activation", self.stem_activation, ACTIVATIONS)
+        check_choice("tail_activation", self.tail_activation, ACTIVATIONS)
         channels = self.block_channels
         for block in self.blocks:
             if block.in_channels != channels:

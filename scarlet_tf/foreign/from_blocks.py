@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from scarlet_tf.errors import InputError
 from scarlet_tf.foreign.block_string import BlockString, parse_stages
 from scarlet_tf.space import rounded_channels
-from scarlet_tf.spec import ACTIVATIONS, GATES, InvertedResidualSpec, NetworkSpec, check_input_shape
+from scarlet_tf.spec import ACTIVATIONS, GATES, InvertedResidualSpec, NetworkSpec, check_choice, check_input_shape
 
 TAIL_CHANNELS = 1280
 SE_SOURCES = ("input", "expanded")
@@ -17,7 +17,7 @@ SE_DIVISORS = (1, 8)
 
 
 @dataclasses.dataclass(frozen=True)
-class SqueezeExcite:
+class _SqueezeExcite:
     """How block strings mean their `se`: a share of which width, rounded to multiples of what, and the gate."""
 
     se_from: str
@@ -26,7 +26,7 @@ class SqueezeExcite:
 
     def __post_init__(self):
         for name, allowed in (("se_from", SE_SOURCES), ("se_divisor", SE_DIVISORS), ("se_gate", GATES)):
-            _check_choice(name, getattr(self, name), allowed)
+            check_choice(name, getattr(self, name), allowed)
 
     def channels(self, block: BlockString, hidden: int) -> int:
         """Width of the squeeze in a block of `hidden` channels; 0 where there is none."""
@@ -74,11 +74,11 @@ def network_from_blocks(
     _check_channels(stem_channels=stem_channels, tail_channels=tail_channels, head_channels=head_channels)
     if not isinstance(width_multiplier, (int, float)) or not 0 < width_multiplier < math.inf:
         raise InputError(f"width_multiplier: expected a number > 0, got {width_multiplier!r}")
-    _check_choice("stem_stride", stem_stride, (1, 2))
-    _check_choice("activation", activation, ACTIVATIONS)
+    check_choice("stem_stride", stem_stride, (1, 2))
+    check_choice("activation", activation, ACTIVATIONS)
     if strings[-1].kind == "cn":
         tail_channels = _tail_channels(strings.pop(), tail_channels, activation, width_multiplier)
-    squeeze_excite = SqueezeExcite(se_from, se_divisor, se_gate)
+    squeeze_excite = _SqueezeExcite(se_from, se_divisor, se_gate)
     return NetworkSpec(
         input_shape=tuple(input_shape),
         num_classes=num_classes,
@@ -95,7 +95,7 @@ def network_from_blocks(
 
 
 def _block_specs(
-    strings: Iterable[BlockString], channels: int, activation: str, multiplier: float, squeeze_excite: SqueezeExcite
+    strings: Iterable[BlockString], channels: int, activation: str, multiplier: float, squeeze_excite: _SqueezeExcite
 ) -> Iterator[InvertedResidualSpec]:
     index = 0
     for block in strings:
@@ -117,7 +117,7 @@ def _block_specs(
                 residual=block.shortcut and stride == 1 and channels == width,
                 activation=block.activation or activation,
                 expand=block.kind == "ir",
-                **({"se_gate": squeeze_excite.se_gate} if block.se_ratio else {}),
+                se_gate=squeeze_excite.se_gate if block.se_ratio else "hard_sigmoid",
             )
             channels, index = width, index + 1
 
@@ -130,11 +130,6 @@ def _tail_channels(block: BlockString, given: int | None, activation: str, multi
     if block.activation not in (None, activation):
         raise InputError(f"{block.text}: n: expected the network's activation, {activation}, got {block.activation}")
     return rounded_channels(block.channels * multiplier)
-
-
-def _check_choice(name: str, value, allowed: tuple) -> None:
-    if value not in allowed:
-        raise InputError(f"{name}: expected one of {', '.join(map(str, allowed))}, got {value!r}")
 
 
 def _check_channels(**widths: int | None) -> None:

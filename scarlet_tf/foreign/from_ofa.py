@@ -168,7 +168,7 @@ def _layer(config: Mapping, key: str, name: str, inside: str = "", **only) -> Ma
     where, layer = f"{inside}.{key}" if inside else key, config.get(key)
     if not isinstance(layer, Mapping) or layer.get("name") != name:
         got = layer.get("name") if isinstance(layer, Mapping) else layer
-        raise InputError(f"{where}: expected a {name}, which is all that can be expressed there, got {got!r}")
+        raise InputError(f"{where}: expected {name}, which is all that can be expressed there, got {got!r}")
     _only(layer, where, **only)
     return layer
 

@@ -227,10 +227,10 @@ CONV = ("blocks", 1, "mobile_inverted_conv")
         ((*CONV, "act_func"), "swish", r"act_func: expected one of relu, relu6, h_swish, got 'swish'"),
         ((*CONV, "mid_channels"), 0, r"mid_channels: expected an integer >= 1, got 0"),
         (("blocks", 1, "shortcut"), {"name": "IdentityLayer"}, "block_01: residual: expected stride 1"),
-        (("blocks", 0, "shortcut"), {"name": "ConvLayer"}, r"blocks\[0\].shortcut: expected a IdentityLayer"),
+        (("blocks", 0, "shortcut"), {"name": "ConvLayer"}, r"blocks\[0\].shortcut: expected IdentityLayer"),
         (("first_conv", "kernel_size"), 7, "first_conv.kernel_size: expected 3, the only one .*, got 7"),
         (("first_conv", "dilation"), 2, "first_conv.dilation: expected 1"),
-        (("final_expand_layer",), None, "final_expand_layer: expected a ConvLayer, .* got None"),
+        (("final_expand_layer",), None, "final_expand_layer: expected ConvLayer, .* got None"),
         (("final_expand_layer", "bias"), True, "final_expand_layer.bias: expected False"),
         (("feature_mix_layer", "use_bn"), True, "feature_mix_layer.use_bn: expected False"),
         (("feature_mix_layer", "act_func"), "relu", "feature_mix_layer.act_func: expected 'h_swish' as in final_exp"),
@@ -247,7 +247,7 @@ def test_what_cannot_be_expressed_is_named_with_its_key(keys, value, message):
 
 def test_a_proxyless_network_without_its_last_convolution_cannot_be_expressed():
     config = changed(proxyless(*BLOCKS), ("feature_mix_layer",), None)
-    with pytest.raises(InputError, match="feature_mix_layer: expected a ConvLayer, which is all that can be expressed"):
+    with pytest.raises(InputError, match="feature_mix_layer: expected ConvLayer, which is all that can be expressed"):
         network_from_ofa(config)
 
 
