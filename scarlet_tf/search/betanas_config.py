@@ -39,7 +39,7 @@ class BetaNASConfig:
     sampling: Literal["balanced", "importances"] = "balanced"
     learning_rate: float = 1e-3
     cost: str = "multiply_adds"
-    cost_weight: float = 0.1
+    cost_weight: float = 0.02
     cost_reference: float | None = None
     drop: bool = True
     drop_margin: float = 0.2
