@@ -122,7 +122,7 @@ def calls(monkeypatch):
 
     record(run, "load_dataset", lambda config: fake_data())
     record(run, "train_supernet", lambda *args, **kwargs: {"history": [], "steps": np.int64(3)})
-    monkeypatch.setattr(run, "Supernet", lambda *args, **kwargs: types.SimpleNamespace())
+    monkeypatch.setattr(run, "new_supernet", lambda *args: types.SimpleNamespace())
     record(stages, "search", search)
     record(stages, "retrain", retrain)
     monkeypatch.setattr(stages, "evaluate", lambda *args: {"accuracy": 0.9375, "loss": 0.1, "num_examples": 30})

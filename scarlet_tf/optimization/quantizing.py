@@ -125,8 +125,10 @@ def convert(model: tf_keras.Model, twin: tf_keras.Model, int8_ends: bool) -> byt
         target.assign(variable)
     image = tf.TensorSpec((1, *twin.input_shape[1:]), tf.float32, name="image")
     serve = tf.function(lambda image: {"logits": twin(image, training=False)}, input_signature=[image])
+    bare = tf.Module()  # saving `twin` itself would trace every layer's functions for loading it as a Keras model
+    bare.weights = twin.weights
     with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(twin, folder, signatures=serve)
+        tf.saved_model.save(bare, folder, signatures=serve)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if int8_ends:
