@@ -1,6 +1,6 @@
 """One process of a search of a formula: chief, worker or all alone, as its environment says.
 
-    python cluster_member.py FOLDER '{"tuner id": {"n-th evaluation": action}}' [KEY=VALUE of the search...]
+    python -c "$START" FOLDER '{"tuner id": {"n-th evaluation": action}}' [KEY=VALUE of the search...]
 
 The formula and uniform mutation need no TensorFlow: KERAS_BACKEND=numpy has a process start sooner.
 """
@@ -19,6 +19,13 @@ from scarlet_tf import logs
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.run import search
 
+# Keras imports these two where it finds them, which is a third of the time that a process takes to start.
+START = """
+import sys
+sys.modules.update(matplotlib=None, sklearn=None)
+import cluster_member
+sys.exit(cluster_member.main(*sys.argv[1:]))
+"""
 SUPERNET = types.SimpleNamespace(space=BIG, image_shape=(32, 32, 3), num_classes=10, variables=[])
 CONFIG = {"population_size": 4, "generations": 6, "max_multiply_adds": 1e9, "picks": 2, "mutation": {"kind": "uniform"}}
 
@@ -81,7 +88,3 @@ def main(folder, plan="{}", *settings):
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2 if isinstance(error, InputError) else 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

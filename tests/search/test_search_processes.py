@@ -19,7 +19,7 @@ SECONDS = 150  # that a cluster may take, on a busy machine
 
 def command(folder, plan, **settings):
     texts = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-    return [sys.executable, str(HERE / "cluster_member.py"), str(folder), json.dumps(plan), *texts]
+    return [sys.executable, "-c", cluster_member.START, str(folder), json.dumps(plan), *texts]
 
 
 @pytest.fixture

@@ -26,57 +26,62 @@ WORKER = textwrap.dedent("""
 
     class KillOnce(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
-            mark = folder / "killed"
-            if {kill} and index == 1 and batch == 2 and not mark.exists():
+            mark = folder / "mark"
+            if index == 1 and batch == 2 and not mark.exists():
                 mark.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    with strategy.scope():
-        supernet = t.Supernet(t.SPACE, num_classes=5)
-    config = {{**t.CONFIG, "epochs": 2, "checkpoint_seconds": 0, "execution": {execution!r}}}
-    figures = t.train_supernet(supernet, t.data(), config, strategy, folder / "run", [KillOnce()])
-    names = [v.path.partition("/")[2] for v in supernet.variables]
-    arrays = dict(zip(names, read_variables(supernet, strategy)))
-    np.savez(folder / f"worker{{index}}.npz", **arrays)
-    (folder / f"worker{{index}}.json").write_text(json.dumps(figures))
+    def train(name, *callbacks):
+        with strategy.scope():
+            supernet = t.Supernet(t.SPACE, num_classes=5)
+        config = {{**t.CONFIG, "epochs": 2, "checkpoint_seconds": 0}}
+        figures = t.train_supernet(supernet, t.data(), config, strategy, folder / name, callbacks)
+        names = [v.path.partition("/")[2] for v in supernet.variables]
+        np.savez(folder / name / f"worker{{index}}.npz", **dict(zip(names, read_variables(supernet, strategy))))
+        (folder / name / f"worker{{index}}.json").write_text(json.dumps(figures))
+
+    train("killed", KillOnce())
+    train("straight")
 """)
 
 
-def run_workers(folder, kill=False, execution="lanes"):
-    """(the launcher's end, each worker's figures, each worker's variables, the folder)."""
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    """(the launcher's end, folder) of two workers that train twice: one is killed in the first training, none after that."""
+    folder = tmp_path_factory.mktemp("workers")
     paths = [str(HERE.parent), str(HERE), str(HERE.parent.parent)]
     script = folder / "worker.py"
-    script.write_text(WORKER.format(paths=paths, folder=str(folder), kill=kill, execution=execution))
+    script.write_text(WORKER.format(paths=paths, folder=str(folder)))
     command = [sys.executable, str(LAUNCHER), "--workers", "2", "--", sys.executable, str(script)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
+    return done, folder
+
+
+def ends(folder):
+    """(each worker's figures, each worker's variables)."""
     figures = [json.loads((folder / f"worker{i}.json").read_text()) for i in range(2)]
-    arrays = [dict(np.load(folder / f"worker{i}.npz")) for i in range(2)]
-    return done, figures, arrays, folder
+    return figures, [dict(np.load(folder / f"worker{i}.npz")) for i in range(2)]
 
 
-@pytest.fixture(scope="module")
-def straight(tmp_path_factory):
-    return run_workers(tmp_path_factory.mktemp("workers") / "straight")
-
-
-def test_two_workers_end_with_equal_losses_and_weights(straight):
-    _, figures, arrays, folder = straight
+def test_two_workers_end_with_equal_losses_and_weights(job):
+    folder = job[1] / "straight"
+    figures, arrays = ends(folder)
     assert figures[0] == figures[1] and figures[0]["steps"] == 8
     for name, array in arrays[0].items():
         np.testing.assert_array_equal(array, arrays[1][name], err_msg=name)
     # The chief alone wrote, and what it wrote is what both hold.
-    assert {path.name.split("-")[0] for path in (folder / "run" / "supernet").iterdir()} == {"checkpoint"}
+    assert {path.name.split("-")[0] for path in (folder / "supernet").iterdir()} == {"checkpoint"}
 
 
-def test_the_job_ends_the_same_when_a_worker_is_killed(straight, tmp_path):
-    done, figures, arrays, _ = run_workers(tmp_path / "killed", kill=True)
-    assert "starting all again" in done.stderr
-    assert figures[0] == straight[1][0]
-    for name, array in arrays[0].items():
+def test_the_job_ends_the_same_when_a_worker_is_killed(job):
+    done, folder = job
+    assert "starting all again" in done.stderr and (folder / "mark").exists()
+    (killed, killed_arrays), (straight, straight_arrays) = ends(folder / "killed"), ends(folder / "straight")
+    assert killed[0] == straight[0]
+    for name, array in killed_arrays[0].items():
         if name.split("/")[-1].startswith("moving_"):  # each worker's own until they are saved, as a mean
-            np.testing.assert_allclose(array, straight[2][0][name], rtol=1e-5, atol=1e-6, err_msg=name)
+            np.testing.assert_allclose(array, straight_arrays[0][name], rtol=1e-5, atol=1e-6, err_msg=name)
         else:
-            np.testing.assert_array_equal(array, straight[2][0][name], err_msg=name)
+            np.testing.assert_array_equal(array, straight_arrays[0][name], err_msg=name)

@@ -13,11 +13,12 @@ from scarlet_tf.export.folding import fold
 from scarlet_tf.models.extract import extract
 from scarlet_tf.models.network import build_network, get_arrays
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.space import Architecture
+from scarlet_tf.space import Architecture, Stage
 from scarlet_tf.training.network import retrain, save_model
 
 SPACE = tiny_space()
 ARCHITECTURE = Architecture((0, 3, 1, 3), SPACE)
+ONE_BLOCK = Architecture((0,), tiny_space(stages=(Stage(8, 1, 2),)))
 CONFIG = {
     "epochs": 4,
     "batch_size": 10,
@@ -46,24 +47,38 @@ def test_retraining_learns(options):
     assert "validation_accuracy" in figures["history"][0]
 
 
-def test_an_interrupted_run_ends_with_the_same_weights(tmp_path):
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """(network, figures, folder) of a training that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("straight")
+    return *retrain(ARCHITECTURE, *data(), CONFIG, folder, **SHAPE), folder
+
+
+def assert_same_arrays(one, other):
+    for key, array in get_arrays(one).items():
+        np.testing.assert_array_equal(array, get_arrays(other)[key], err_msg=key)
+
+
+class Stop(keras.callbacks.Callback):
+    """Raises KeyboardInterrupt behind so many steps."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.left = steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_ends_with_the_same_weights(straight, tmp_path):
     """Dropout's random state, the averaged weights and the optimizer's slots are all in the checkpoint."""
-
-    class Stop(keras.callbacks.Callback):
-        left = 6
-
-        def on_train_batch_end(self, batch, logs=None):
-            self.left -= 1
-            if self.left == 0:
-                raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        retrain(ARCHITECTURE, *data(), CONFIG, tmp_path, callbacks=[Stop()], **SHAPE)
-    resumed, resumed_figures = retrain(ARCHITECTURE, *data(), CONFIG, tmp_path, **SHAPE)
-    straight, figures = retrain(ARCHITECTURE, *data(), CONFIG, **SHAPE)
-    assert resumed_figures == figures
-    for key, array in get_arrays(straight).items():
-        np.testing.assert_array_equal(array, get_arrays(resumed)[key], err_msg=key)
+        retrain(ARCHITECTURE, *data(), CONFIG, tmp_path, callbacks=[Stop(6)], **SHAPE)
+    resumed, figures = retrain(ARCHITECTURE, *data(), CONFIG, tmp_path, **SHAPE)
+    assert figures == straight[1]
+    assert_same_arrays(resumed, straight[0])
 
 
 def test_retraining_on_mixed_images_learns_and_resumes(tmp_path):
@@ -74,19 +89,12 @@ def test_retraining_on_mixed_images_learns_and_resumes(tmp_path):
     train = split.subset(np.arange(40)).with_policy(Policy(5, random_erasing=0.1, mixup=0.2, cutmix=0.5))
     arguments = (train, split.subset(np.arange(40, 60)))
     config = {**CONFIG, "epochs": 8}
-
-    class Stop(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            if epoch == 1:
-                raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        retrain(ARCHITECTURE, *arguments, config, tmp_path, callbacks=[Stop()], **SHAPE)
+        retrain(ARCHITECTURE, *arguments, config, tmp_path, callbacks=[Stop(6)], **SHAPE)
     resumed, _ = retrain(ARCHITECTURE, *arguments, config, tmp_path, **SHAPE)
     straight, figures = retrain(ARCHITECTURE, *arguments, config, **SHAPE)
     assert figures["validation"]["accuracy"] >= 0.7
-    for key, array in get_arrays(straight).items():
-        np.testing.assert_array_equal(array, get_arrays(resumed)[key], err_msg=key)
+    assert_same_arrays(straight, resumed)
 
 
 def test_adamw_decays_kernels_by_their_share_and_nothing_else():
@@ -96,9 +104,9 @@ def test_adamw_decays_kernels_by_their_share_and_nothing_else():
     def after_one_step(weight_decay):
         config = {"epochs": 1, "batch_size": 40, "optimizer": "adamw", "schedule": "constant", "learning_rate": rate}
         config |= {"warmup_epochs": 0.0, "ema": 0.0, "recalibration_batches": 0, "dropout": 0.0}
-        return get_arrays(retrain(ARCHITECTURE, *data(), {**config, "weight_decay": weight_decay}, **SHAPE)[0])
+        return get_arrays(retrain(ONE_BLOCK, *data(), {**config, "weight_decay": weight_decay}, **SHAPE)[0])
 
-    before = get_arrays(build_network(ARCHITECTURE.lower((8, 8, 3), 5), dropout=0.0, seed=0))
+    before = get_arrays(build_network(ONE_BLOCK.lower((8, 8, 3), 5), dropout=0.0, seed=0))
     without, decayed = after_one_step(0.0), after_one_step(decay)
     for key, array in decayed.items():
         expected = rate * decay * before[key] if before[key].ndim > 1 else np.zeros_like(array)
@@ -106,11 +114,10 @@ def test_adamw_decays_kernels_by_their_share_and_nothing_else():
         np.testing.assert_allclose(without[key] - array, expected, atol=1e-6, err_msg=key)
 
 
-def test_model_file_answers_what_the_model_answers(tmp_path):
-    model, _ = retrain(ARCHITECTURE, *data(), CONFIG, tmp_path, **SHAPE)
-    loaded = keras.models.load_model(tmp_path / "retrain" / "model.keras")
+def test_model_file_answers_what_the_model_answers(straight):
+    loaded = keras.models.load_model(straight[2] / "retrain" / "model.keras")
     x = data()[1][0]
-    np.testing.assert_array_equal(loaded(x), model(x))
+    np.testing.assert_array_equal(loaded(x), straight[0](x))
 
 
 def test_starting_from_a_folded_path():
@@ -123,19 +130,18 @@ def test_starting_from_a_folded_path():
         np.testing.assert_allclose(get_arrays(model)[key], kernel, rtol=1e-5, atol=1e-6, err_msg=key)
 
 
-def test_another_network_in_the_folder_is_refused(tmp_path):
-    retrain(ARCHITECTURE, *data(), {**CONFIG, "epochs": 1}, tmp_path, **SHAPE)
+def test_another_network_in_the_folder_is_refused(straight):
     with pytest.raises(InputError, match="another"):
-        retrain(Architecture((0, 0, 1, 3), SPACE), *data(), {**CONFIG, "epochs": 1}, tmp_path, **SHAPE)
+        retrain(Architecture((0, 0, 1, 3), SPACE), *data(), CONFIG, straight[2], **SHAPE)
 
 
 def test_shape_and_classes_come_from_the_images():
-    config = {**CONFIG, "epochs": 1}
-    assert retrain(ARCHITECTURE, *data(), config)[0].spec == ARCHITECTURE.lower((8, 8, 3), 5, dropout=0.2)
+    config = {**CONFIG, "epochs": 1, "ema": 0.0, "recalibration_batches": 0}
+    assert retrain(ONE_BLOCK, *data(), config)[0].spec == ONE_BLOCK.lower((8, 8, 3), 5, dropout=0.2)
     dataset = tf.data.Dataset.from_tensor_slices(data()[0]).batch(10)
     with pytest.raises(InputError, match="num_classes: needed"):
-        retrain(ARCHITECTURE, dataset, dataset, config)
-    assert retrain(ARCHITECTURE, dataset, dataset, config, num_classes=7)[0].output_shape == (None, 7)
+        retrain(ONE_BLOCK, dataset, dataset, config)
+    assert retrain(ONE_BLOCK, dataset, dataset, config, num_classes=7)[0].output_shape == (None, 7)
 
 
 @pytest.mark.parametrize("options", [{"classifier_activation": "softmax"}, {"num_classes": None}])

@@ -32,6 +32,19 @@ def weights(supernet):
     return [np.array(v) for v in supernet.variables]
 
 
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """(figures, weights, folder) of a training that nothing disturbed."""
+    supernet, folder = Supernet(SPACE, num_classes=5), tmp_path_factory.mktemp("straight")
+    figures = train_supernet(supernet, data(), CONFIG, run_dir=folder)
+    return figures, weights(supernet), folder
+
+
+def assert_same_weights(supernet, expected):
+    for one, other in zip(weights(supernet), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 class Interrupt(keras.callbacks.Callback):
     """Raises in the middle of an epoch."""
 
@@ -60,25 +73,18 @@ def test_training_lowers_the_loss(options):
     assert history[-1]["loss"] < history[0]["loss"] - 0.1
 
 
-def test_an_interrupted_run_ends_with_the_same_weights(tmp_path):
+def test_an_interrupted_run_ends_with_the_same_weights(straight, tmp_path):
     """Interrupted twice, once on a checkpoint and once between two: bit by bit the weights of the run that was not."""
     for batch, error, seconds in ((3, KeyboardInterrupt(), 60), (4, RuntimeError("killed"), 0)):
         with pytest.raises(type(error)):
             config = {**CONFIG, "checkpoint_seconds": seconds}
-            train_supernet(
-                Supernet(SPACE, num_classes=5, seed=9), data(), config, None, tmp_path, [Interrupt(batch, error)]
-            )
-    resumed_net = Supernet(SPACE, num_classes=5, seed=9)  # its own weights are replaced by the checkpoint's
-    # The checkpoint was made by a supernet of seed 9; the reference must start from the same weights.
-    reference = Supernet(SPACE, num_classes=5, seed=9)
-    straight = train_supernet(reference, data(), CONFIG)
-    resumed = train_supernet(resumed_net, data(), CONFIG, run_dir=tmp_path)
-    assert resumed == straight
-    for one, other in zip(weights(reference), weights(resumed_net), strict=True):
-        np.testing.assert_array_equal(one, other)
+            train_supernet(Supernet(SPACE, num_classes=5), data(), config, None, tmp_path, [Interrupt(batch, error)])
+    resumed = Supernet(SPACE, num_classes=5, seed=9)  # its own weights are replaced by the checkpoint's
+    assert train_supernet(resumed, data(), CONFIG, run_dir=tmp_path) == straight[0]
+    assert_same_weights(resumed, straight[1])
 
 
-def test_ctrl_c_within_a_step_leaves_a_whole_checkpoint(tmp_path, monkeypatch, request):
+def test_ctrl_c_within_a_step_leaves_a_whole_checkpoint(straight, tmp_path, monkeypatch, request):
     """The signal comes while TensorFlow computes; Python sees it when the weights have moved already."""
     default = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs may start with it ignored
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, default))
@@ -90,19 +96,20 @@ def test_ctrl_c_within_a_step_leaves_a_whole_checkpoint(tmp_path, monkeypatch, r
         with tf.control_dependencies([kill]):
             return {name: tf.identity(figure) for name, figure in figures.items()}
 
-    with monkeypatch.context() as patched:
-        patched.setattr(SupernetStep, "__call__", interrupted)
-        for _ in range(5):  # each time one step further, over the end of an epoch of four steps
-            with pytest.raises(KeyboardInterrupt):
-                train_supernet(Supernet(SPACE, num_classes=5), data(), CONFIG, run_dir=tmp_path)
-    assert [path.name for path in (tmp_path / "supernet").iterdir() if "5" in path.name]
-    resumed, reference = (Supernet(SPACE, num_classes=5) for _ in range(2))
-    assert train_supernet(resumed, data(), CONFIG, run_dir=tmp_path) == train_supernet(reference, data(), CONFIG)
-    for one, other in zip(weights(reference), weights(resumed), strict=True):
-        np.testing.assert_array_equal(one, other)
+    # By the signal in the first, the fourth and the fifth step: over the end of an epoch, which has four.
+    for steps, by_signal in ((1, True), (3, False), (4, True), (5, True)):
+        callbacks = [] if by_signal else [Interrupt(2, KeyboardInterrupt())]
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            if by_signal:
+                patched.setattr(SupernetStep, "__call__", interrupted)
+            train_supernet(Supernet(SPACE, num_classes=5), data(), CONFIG, run_dir=tmp_path, callbacks=callbacks)
+        assert [path.name for path in (tmp_path / "supernet").iterdir() if str(steps) in path.name]
+    resumed = Supernet(SPACE, num_classes=5)
+    assert train_supernet(resumed, data(), CONFIG, run_dir=tmp_path) == straight[0]
+    assert_same_weights(resumed, straight[1])
 
 
-def test_ctrl_c_behind_the_last_step_of_an_epoch_keeps_its_figures(tmp_path):
+def test_ctrl_c_behind_the_last_step_of_an_epoch_keeps_its_figures(straight, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train_supernet(
             Supernet(SPACE, num_classes=5),
@@ -111,11 +118,10 @@ def test_ctrl_c_behind_the_last_step_of_an_epoch_keeps_its_figures(tmp_path):
             run_dir=tmp_path,
             callbacks=[Interrupt(4, KeyboardInterrupt())],
         )
-    history = train_supernet(Supernet(SPACE, num_classes=5), data(), CONFIG, run_dir=tmp_path)["history"]
-    assert history == train_supernet(Supernet(SPACE, num_classes=5), data(), CONFIG)["history"]
+    assert train_supernet(Supernet(SPACE, num_classes=5), data(), CONFIG, run_dir=tmp_path) == straight[0]
 
 
-def test_a_process_killed_several_times_ends_with_the_same_weights(tmp_path, rng):
+def test_a_process_killed_several_times_ends_with_the_same_weights(straight, tmp_path, rng):
     """`kill -9` at random moments: within a step, while a checkpoint is written, or between."""
     script = textwrap.dedent(f"""
         import sys
@@ -124,7 +130,7 @@ def test_a_process_killed_several_times_ends_with_the_same_weights(tmp_path, rng
         t.train_supernet(t.Supernet(t.SPACE, num_classes=5), t.data(), {{**t.CONFIG, "checkpoint_seconds": 0}},
                          run_dir={str(tmp_path)!r}, callbacks=[t.SlowDown()])
     """)
-    for last_step in (3, 2, 4):  # of 12
+    for last_step in (3, 5):  # of 12: in the first and in the second or third epoch
         process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
         for line in process.stdout:
             if line.startswith(f"step {last_step}"):
@@ -132,11 +138,9 @@ def test_a_process_killed_several_times_ends_with_the_same_weights(tmp_path, rng
                 process.send_signal(signal.SIGKILL)
                 break
         assert process.wait() == -signal.SIGKILL
-    resumed, reference = (Supernet(SPACE, num_classes=5) for _ in range(2))
+    resumed = Supernet(SPACE, num_classes=5)
     train_supernet(resumed, data(), CONFIG, run_dir=tmp_path)
-    train_supernet(reference, data(), CONFIG)
-    for one, other in zip(weights(reference), weights(resumed), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_same_weights(resumed, straight[1])
 
 
 class SlowDown(keras.callbacks.Callback):
@@ -152,20 +156,22 @@ class SlowDown(keras.callbacks.Callback):
         time.sleep(0.2)
 
 
-def test_a_finished_run_is_not_trained_again(tmp_path):
-    first = Supernet(SPACE, num_classes=5)
-    train_supernet(first, data(), CONFIG, run_dir=tmp_path)
+def test_a_finished_run_is_not_trained_again(straight):
     again = Supernet(SPACE, num_classes=5, seed=5)
     stop = Interrupt(1, AssertionError("trained again"))
-    assert len(train_supernet(again, data(), CONFIG, run_dir=tmp_path, callbacks=[stop])["history"]) == 3
-    for one, other in zip(weights(first), weights(again), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert train_supernet(again, data(), CONFIG, run_dir=straight[2], callbacks=[stop]) == straight[0]
+    assert_same_weights(again, straight[1])
 
 
-def test_another_configuration_is_refused(tmp_path):
-    train_supernet(Supernet(SPACE, num_classes=5), data(), CONFIG, run_dir=tmp_path)
+def test_another_configuration_is_refused(straight):
     with pytest.raises(InputError, match="belongs to another run"):
-        train_supernet(Supernet(SPACE, num_classes=5), data(), {**CONFIG, "learning_rate": 0.1}, run_dir=tmp_path)
+        train_supernet(Supernet(SPACE, num_classes=5), data(), {**CONFIG, "learning_rate": 0.1}, run_dir=straight[2])
+
+
+def test_a_supernet_with_another_skip_is_refused(straight):
+    """LET and its ReLU ablation have the same weights by name and shape."""
+    with pytest.raises(InputError, match="belongs to another run"):
+        train_supernet(Supernet(SPACE, num_classes=5, skip="relu"), data(), CONFIG, run_dir=straight[2])
 
 
 def test_keras_callbacks_are_driven(tmp_path):
@@ -189,16 +195,22 @@ def test_callbacks_may_stop_training_and_see_the_optimizer():
     assert train_supernet(supernet, data(), CONFIG)["steps"] == 12  # that stop is over
 
 
+@pytest.fixture(scope="module")
+def in_order():
+    """The history of a training on arrays that are not shuffled."""
+    return train_without_momentum(Ordered(*data()))
+
+
+def train_without_momentum(source):
+    return train_supernet(Supernet(SPACE, num_classes=5), source, {**CONFIG, "momentum": 0.0})["history"]
+
+
 @pytest.mark.parametrize("batch, kind", [(10, np.int64), (4, np.uint8)])
-def test_a_batched_dataset_trains_as_the_same_arrays_do(batch, kind):
+def test_a_batched_dataset_trains_as_the_same_arrays_do(in_order, batch, kind):
     """Whatever its batch size and types: batches of CONFIG's size are made of it."""
     images, labels = data()
     dataset = tf.data.Dataset.from_tensor_slices((images, labels[:, None].astype(kind))).batch(batch)
-    histories = [
-        train_supernet(Supernet(SPACE, num_classes=5), source, {**CONFIG, "momentum": 0.0})["history"]
-        for source in (dataset, Ordered(images, labels))
-    ]
-    assert histories[0] == histories[1]
+    assert train_without_momentum(dataset) == in_order
 
 
 class Ordered(ArraySplit):
@@ -227,13 +239,6 @@ def test_labels_above_the_classes_are_refused():
     dataset = tf.data.Dataset.from_tensor_slices(data()).batch(10)
     with pytest.raises(tf.errors.InvalidArgumentError, match="labels from 0 to 2"):
         train_supernet(Supernet(SPACE, num_classes=3), dataset, CONFIG)
-
-
-def test_a_supernet_with_another_skip_is_refused(tmp_path):
-    """LET and its ReLU ablation have the same weights by name and shape."""
-    train_supernet(Supernet(SPACE, num_classes=5, skip="relu"), data(), CONFIG, run_dir=tmp_path)
-    with pytest.raises(InputError, match="belongs to another run"):
-        train_supernet(Supernet(SPACE, num_classes=5, skip="let"), data(), CONFIG, run_dir=tmp_path)
 
 
 def test_mirrored_training_runs_and_learns(two_replicas):
@@ -280,6 +285,11 @@ def test_a_folder_that_cannot_be_written_shows_before_training(tmp_path):
         train_supernet(Supernet(SPACE, num_classes=5), data(), CONFIG, run_dir=tmp_path, callbacks=[stop])
 
 
+@pytest.fixture(scope="module")
+def untrained():
+    return Supernet(SPACE, num_classes=5)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -296,9 +306,9 @@ def test_a_folder_that_cannot_be_written_shows_before_training(tmp_path):
         ({"batch_size": 41}, "batch_size: it is larger"),
     ],
 )
-def test_bad_settings_are_named(change, message):
+def test_bad_settings_are_named(untrained, change, message):
     with pytest.raises(InputError, match=message):
-        train_supernet(Supernet(SPACE, num_classes=5), data(), {**CONFIG, **change})
+        train_supernet(untrained, data(), {**CONFIG, **change})
 
 
 def test_defaults_are_the_papers():
