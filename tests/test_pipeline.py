@@ -15,7 +15,7 @@ from scarlet_tf.cost import Cost
 from scarlet_tf.errors import InputError
 from scarlet_tf.export import warm_up
 from scarlet_tf.files import read_json, write_json
-from scarlet_tf.pipeline import exporting, picking, run, stages
+from scarlet_tf.pipeline import claim, exporting, picking, run, stages
 from scarlet_tf.pipeline.claim import alone_in
 from scarlet_tf.space import Architecture
 
@@ -273,9 +273,10 @@ def test_torn_network_is_named_with_the_way_out(tmp_path, content):
 
 
 def test_second_process_in_the_folder_is_refused(calls, tmp_path):
+    # Without its package, which imports TensorFlow.
     script = f"""
-from scarlet_tf.pipeline.claim import alone_in
-with alone_in({str(tmp_path)!r}):
+import runpy
+with runpy.run_path({claim.__file__!r})["alone_in"]({str(tmp_path)!r}):
     print("locked", flush=True)
     input()
 """

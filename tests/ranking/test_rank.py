@@ -9,7 +9,8 @@ import sys
 import pytest
 import yaml
 
-from scarlet_tf import cli
+from scarlet_tf import cli, pipeline
+from scarlet_tf.config import load_config
 
 CONFIG = {
     "data": {"source": "digits", "image_size": 8, "max_train_examples": 300},
@@ -65,11 +66,7 @@ def interrupted_then_ended(config_file, tmp_path_factory):
             process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "".join(told)
     before = {path: path.stat().st_mtime_ns for path in (folder / "ranking").glob("standalone-*/*-*.json")}
-    done = subprocess.run(
-        [sys.executable, "-m", "scarlet_tf.cli", *command(config_file, folder)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return folder, json.loads(done.stdout), before
+    return folder, pipeline.run_ranking(load_config(config_file), folder), before
 
 
 def test_every_network_is_measured_three_times(interrupted_then_ended):
@@ -105,6 +102,7 @@ def test_again_with_more_networks_the_known_ones_are_kept(interrupted_then_ended
     times = {path: path.stat().st_mtime_ns for path in (folder / "ranking").glob("standalone-*/*-*.json")}
     assert cli.main([*command(config_file, folder), "--set", "ranking.architectures=4"]) == 0
     more = json.loads(capsys.readouterr().out)
+    assert more == json.loads((folder / "ranking/result.json").read_text())
     assert len(more["networks"]) == 4  # the whole space
     known = {row["architecture"]: row["stand_alone"] for row in more["networks"]}
     assert all(known[row["architecture"]] == row["stand_alone"] for row in figures["networks"])

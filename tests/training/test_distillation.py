@@ -6,12 +6,12 @@ from tiny import images_and_labels, tiny_space
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.network import get_arrays
-from scarlet_tf.space import Architecture
+from scarlet_tf.space import Architecture, Stage
 from scarlet_tf.training.distillation import Distillation, load_teacher
 from scarlet_tf.training.network import RetrainConfig, retrain
 
 SHAPE = (8, 8, 3)
-ARCHITECTURE = Architecture((0, 3, 1, 3), tiny_space())
+ARCHITECTURE = Architecture((0,), tiny_space(stages=(Stage(8, 1, 2),)))
 CONFIG = {"epochs": 2, "batch_size": 10, "learning_rate": 0.02, "warmup_epochs": 0.0, "recalibration_batches": 2}
 
 

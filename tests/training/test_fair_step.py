@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -193,6 +195,7 @@ def test_an_unknown_execution_is_refused():
         SupernetStep(None, None, None, "parallel")
 
 
+@functools.cache
 def after_a_step(execution, precision="float32", **kwargs):
     """(loss, {variable: how far a step moved it}); all from the same start."""
     space = tiny_space(stages=(Stage(8, 2, 1),), choices=(Choice(2, 3), Choice(2, 5, True), Choice()))
