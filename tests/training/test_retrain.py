@@ -13,8 +13,9 @@ from scarlet_tf.export.folding import fold
 from scarlet_tf.models.extract import extract
 from scarlet_tf.models.network import build_network, get_arrays
 from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.scaling import Scaling
 from scarlet_tf.space import Architecture, Stage
-from scarlet_tf.training.network import retrain, save_model
+from scarlet_tf.training.network import RetrainConfig, retrain, save_model
 
 SPACE = tiny_space()
 ARCHITECTURE = Architecture((0, 3, 1, 3), SPACE)
