@@ -78,3 +78,11 @@ def two_cpus():
     import tensorflow as tf
 
     return [device.name for device in tf.config.list_logical_devices("CPU")]
+
+
+@pytest.fixture(scope="session")
+def two_replicas():
+    """A MirroredStrategy over the two logical CPU devices; one a process, as TensorFlow's collective keys want it."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
