@@ -14,6 +14,7 @@ from scarlet_tf.foreign.files import network_from_file
 from scarlet_tf.foreign.from_blocks import network_from_blocks
 from scarlet_tf.foreign.from_ofa import network_from_ofa
 from scarlet_tf.foreign.to_space import architecture_from_blocks
+from scarlet_tf.scaling import scale
 from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
 from scarlet_tf.spec import NetworkSpec
 
@@ -26,6 +27,14 @@ _LAZY = {
     "ScarletA": "scarlet_tf.models.zoo",
     "ScarletB": "scarlet_tf.models.zoo",
     "ScarletC": "scarlet_tf.models.zoo",
+    "ScarletA2": "scarlet_tf.models.zoo",
+    "ScarletA4": "scarlet_tf.models.zoo",
+    "MobileNetV2": "scarlet_tf.models.zoo",
+    "build_zoo_network": "scarlet_tf.models.zoo",
+    "zoo_names": "scarlet_tf.models.zoo_folder",
+    "preprocess_input": "scarlet_tf.models.applications",
+    "decode_predictions": "scarlet_tf.models.applications",
+    "register_network": "scarlet_tf.pipeline.registering",
     "Network": "scarlet_tf.models.network",
     "build_network": "scarlet_tf.models.network",
     "load_network": "scarlet_tf.models.network",
@@ -82,6 +91,7 @@ __all__ = [
     "network_from_blocks",
     "network_from_file",
     "network_from_ofa",
+    "scale",
     *_LAZY,
 ]
 

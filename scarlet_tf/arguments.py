@@ -30,6 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
         _add_stage(commands, name, text)
     _add_rank(commands)
     _add_cost(commands)
+    _add_zoo(commands)
     _add_verify(commands)
     _add_benchmark(commands)
     _add_latency(commands)
@@ -133,10 +134,40 @@ def _add_cost(commands) -> None:
         help="choices such as 4,8,2,..., a name such as scarlet_a, or the YAML or JSON file of any network (docs/foreign.md)",
     )
     command.add_argument("--space", help="s1, s2 (default), or the YAML file of a space of your own")
-    command.add_argument(
+    size = command.add_mutually_exclusive_group()
+    size.add_argument(
         "--input-size", type=int, metavar="PIXELS", help="side of the image (default: the space's or the file's, 224)"
     )
     command.add_argument("--classes", type=int, help="classes of the classifier (default: 1000, or the file's)")
+    for group, what, of in (
+        (command, "width", "of all widths, rounded to multiples of 8"),
+        (command, "depth", "of the blocks in each stage, rounded up"),
+        (size, "resolution", "of the image's side, rounded to a multiple of 8"),
+    ):
+        group.add_argument(f"--{what}-multiplier", type=float, default=1.0, metavar="X", help=f"{of} (default: 1)")
+
+
+def _add_zoo(commands) -> None:
+    example = "scarlet zoo; scarlet zoo scarlet_a4; scarlet zoo scarlet_a --scale; scarlet zoo my_net --add runs/my"
+    text = "list the networks that can be built by name, published ones and your own, with their costs and accuracies"
+    command = _add_command(commands, "zoo", text, example, "zoo")
+    command.add_argument("network", nargs="?", metavar="NAME", help="one of them, in detail")
+    actions = command.add_mutually_exclusive_group()
+    actions.add_argument(
+        "--scale",
+        action="store_true",
+        help="count NAME with EfficientNet's coefficients of width, depth and pixels, B0 to B4",
+    )
+    actions.add_argument(
+        "--add",
+        metavar="RUN",
+        help="add a run's network as NAME: the retrained one with its weights, else the search's best pick; it is copied into"
+        " the folder SCARLET_ZOO_DIR (default: ~/.scarlet/zoo)",
+    )
+    actions.add_argument("--remove", action="store_true", help="delete your own network NAME from that folder")
+    command.add_argument(
+        "--pick", metavar="PICK", help="with --add: this pick of the search, as searched, without weights"
+    )
 
 
 def _add_verify(commands) -> None:

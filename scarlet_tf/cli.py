@@ -221,8 +221,42 @@ def _device_runner(arguments: argparse.Namespace):
 def _cost(arguments: argparse.Namespace) -> None:
     from scarlet_tf.report.costs import cost_figures, cost_lines
 
-    figures = cost_figures(arguments.network, arguments.space, arguments.input_size, arguments.classes)
+    multipliers = (arguments.width_multiplier, arguments.depth_multiplier, arguments.resolution_multiplier)
+    figures = cost_figures(arguments.network, arguments.space, arguments.input_size, arguments.classes, *multipliers)
     _show(arguments, figures, lambda figures: print("\n".join(cost_lines(figures))))
+
+
+def _zoo(arguments: argparse.Namespace) -> None:
+    from scarlet_tf.report import zoo
+
+    if arguments.pick is not None and not arguments.add:
+        raise InputError("--pick: expected --add with it")
+    name = arguments.network
+    for option in ("add", "remove", "scale"):
+        if getattr(arguments, option) and name is None:
+            raise InputError(f"--{option}: expected a network's NAME with it")
+    if arguments.scale:
+        _show(arguments, zoo.scaled_figures(name), zoo.print_scaled)
+        return
+    if arguments.remove:
+        from scarlet_tf.models.zoo_folder import remove_own
+
+        remove_own(name)
+        _show(arguments, {"removed": name}, lambda figures: print(f"removed {name}"))
+        return
+    if arguments.add:
+        _register(arguments)
+    if name is None:
+        _show(arguments, zoo.zoo_figures(), zoo.print_zoo)
+    else:
+        _show(arguments, zoo.network_figures(name), lambda figures: print("\n".join(zoo.network_lines(figures))))
+
+
+def _register(arguments: argparse.Namespace) -> None:
+    with logs.NativeLines(), contextlib.redirect_stdout(io.StringIO()):
+        from scarlet_tf.pipeline.registering import register_network
+
+        register_network(arguments.network, arguments.add, arguments.pick)
 
 
 def _show(arguments: argparse.Namespace, figures, show: Callable) -> None:
@@ -250,6 +284,7 @@ HANDLERS = {
     "search": _search,
     "stage": _stage,
     "verify": _verify,
+    "zoo": _zoo,
 }
 
 if __name__ == "__main__":

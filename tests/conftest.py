@@ -7,6 +7,7 @@ front of the import system makes the second logical device the moment that somet
 import importlib.abc
 import importlib.machinery
 import logging
+import os
 import random
 import sys
 
@@ -16,6 +17,7 @@ import pytest
 from scarlet_tf import logs
 
 logs.quiet_frameworks()
+os.environ["SCARLET_ZOO_DIR"] = os.path.join(os.devnull, "none")  # no test sees the user's own networks
 
 
 def _split_the_cpu(tensorflow) -> None:

@@ -290,6 +290,7 @@ def test_keys_that_change_no_result_may_differ(tmp_path):
         ("{se_ratio: .nan}", "retrain.se_ratio: expected a number from 0 to 1, got nan"),
         ("{width_multiplier: 0}", "retrain.width_multiplier: expected a number > 0, got 0.0"),
         ("{width_multiplier: .inf}", "retrain.width_multiplier: expected a number > 0, got inf"),
+        ("{depth_multiplier: 0}", "retrain.depth_multiplier: expected a number > 0, got 0.0"),
         ("{width_multiplier: wide}", 'retrain.width_multiplier: expected a number, got "wide"'),
         (
             "{init: supernet, width_multiplier: 1.4}",

@@ -4,11 +4,20 @@ import math
 import pytest
 from tiny import tiny_space
 
-from scarlet_tf.cost import Cost, CostTable, count_spec
+import scarlet_tf
+from scarlet_tf.cost import Cost, CostTable, count, count_spec
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.zoo_data import ZOO
-from scarlet_tf.scaling import Scaling, add_squeeze_excite, scale_width
-from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.scaling import (
+    EFFICIENTNET,
+    Scaling,
+    add_squeeze_excite,
+    scale,
+    scale_depth,
+    scale_resolution,
+    scale_width,
+)
+from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
 from scarlet_tf.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 
 BLOCKS = (
@@ -119,7 +128,98 @@ def test_a_spec_can_be_given_squeeze_excite_but_not_be_widened():
         (Scaling(), "no scaling"),
         (Scaling(1.4), "1.4 x the width"),
         (Scaling(1.4, 0.0625), "SE at 0.0625 and 1.4 x the width"),
+        (Scaling(1.4, depth_multiplier=1.8), "1.4 x the width and 1.8 x the depth"),
     ],
 )
 def test_scaling_in_words(scaling, words):
     assert str(scaling) == words
+
+
+# -- depth, resolution, all at once ----------------------------------------------------------------------------------
+
+DEEP = SearchSpace(
+    "deep",
+    (Stage(8, 4, 2), Stage(12, 1, 2), Stage(16, 3)),
+    (Choice(2, 3), Choice(3, 5), Choice(2, 7, use_se=True), Choice(4, 3), Choice()),
+    stem_channels=8,
+    first_channels=8,
+    tail_channels=16,
+    input_size=16,
+)
+
+
+@pytest.mark.parametrize(
+    ("choices", "multiplier", "expected"),
+    [
+        # 4 blocks -> ceil(5.6): those behind the first, again from the front; the only block of a stage is repeated
+        ("0,1,2,3, 0, 1,2,3", 1.4, "0,1,2,3,1,2, 0,0, 1,2,3,2,3"),
+        ("0,1,2,3, 0, 1,2,3", 3, "0,1,2,3,1,2,3,1,2,3,1,2, 0,0,0, 1,2,3,2,3,2,3,2,3"),
+        # skips are no blocks: 2 -> 3; 0 stay 0; 1 -> 2, whose only block is behind the first layer
+        ("4,1,2,4, 4, 4,3,4", 1.5, "4,1,2,4,1, 4, 4,3,4,3"),
+        ("0,4,4,4, 0, 1,4,4", 2, "0,4,4,4,0, 0,0, 1,4,4,1"),
+        # fewer: the last blocks go, skips stay; ceil(0.5 * 3) = 2, and never less than one
+        ("0,1,2,3, 0, 1,4,3", 0.5, "0,1, 0, 1,4"),
+        ("4,1,2,3, 4, 1,2,3", 0.1, "4,1, 4, 1"),
+    ],
+)
+def test_depth_repeats_the_choices_of_each_stage(choices, multiplier, expected):
+    deeper = scale_depth(Architecture.parse(choices, DEEP), multiplier)
+    assert deeper.to_string() == expected.replace(" ", "")
+    assert deeper.space.name == f"deep_depth{multiplier:g}"
+    assert [layer.stride for layer in deeper.space.layers].count(2) == 2
+
+
+def test_a_depth_of_1_is_the_network_itself():
+    architecture = ZOO["scarlet_b"].architecture
+    assert scale_depth(architecture, 1) is architecture
+
+
+def test_ten_blocks_times_1_1_are_eleven():
+    """In floating point 1.1 * 10 is above 11."""
+    space = dataclasses.replace(DEEP, stages=(Stage(8, 10, 2),))
+    assert len(scale_depth(Architecture((1,) * 10, space), 1.1).choices) == 11
+
+
+@pytest.mark.parametrize(
+    ("multiplier", "size"), [(1, 224), (1.07, 240), (0.5, 112), (240 / 224, 240), (1.0179, 232), (0.01, 8)]
+)
+def test_sizes_are_the_nearest_multiples_of_8(multiplier, size):
+    assert scale_resolution(ZOO["scarlet_a"].architecture, multiplier).space.input_size == size
+
+
+def test_a_resolution_of_1_keeps_a_size_that_is_no_multiple_of_8():
+    space = dataclasses.replace(DEEP, input_size=19)
+    assert scale_resolution(Architecture((0,) * 8, space), 1).space.input_size == 19
+
+
+@pytest.mark.parametrize("function", [scale_depth, scale_resolution])
+@pytest.mark.parametrize("multiplier", [0, -1.4, math.nan, math.inf, "2", True])
+def test_bad_depth_or_resolution_is_refused(function, multiplier):
+    name = function.__name__.removeprefix("scale_")
+    with pytest.raises(InputError, match=f"{name}_multiplier: expected a number > 0, got"):
+        function(ZOO["scarlet_a"].architecture, multiplier)
+
+
+@pytest.mark.parametrize("name", sorted(ZOO))
+@pytest.mark.parametrize("coefficients", sorted(EFFICIENTNET))
+def test_compound_scaling_is_counted_alike_by_the_table_and_layer_by_layer(name, coefficients):
+    wanted = EFFICIENTNET[coefficients]
+    scaled = scale(ZOO[name].searched, wanted.width_multiplier, wanted.depth_multiplier, input_size=wanted.input_size)
+    spec = scaled.lower()
+    assert spec.input_shape == (wanted.input_size, wanted.input_size, 3)
+    by_table = CostTable(scaled.space, wanted.input_size, 1000).count_one(scaled.choices)
+    assert Cost(*by_table) == count_spec(spec) == count(scaled)
+
+
+def test_compound_scaling_is_its_three_parts():
+    architecture = ZOO["scarlet_c"].architecture
+    parts = scale_resolution(scale_depth(scale_width(architecture, 1.2), 1.5), 1.07)
+    assert scarlet_tf.scale(architecture, 1.2, 1.5, 1.07) == parts
+    assert Scaling(1.2, depth_multiplier=1.5).apply(architecture, (240, 240, 3)) == parts.lower()
+    with pytest.raises(InputError, match=r"resolution_multiplier: expected none with input_size, got 1.07"):
+        scale(architecture, resolution_multiplier=1.07, input_size=240)
+
+
+def test_a_spec_cannot_be_deepened():
+    with pytest.raises(InputError, match=r"depth_multiplier: expected 1 for a NetworkSpec, .*deepened, got 2"):
+        Scaling(depth_multiplier=2).apply(SPEC)

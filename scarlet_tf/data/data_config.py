@@ -8,7 +8,13 @@ from typing import ClassVar, Literal
 from scarlet_tf.errors import InputError
 
 SOURCES = ("digits", "tfds", "folder")
-NORMALIZATIONS = ("inception", "imagenet", "unit")
+# (mean, standard deviation) of red, green and blue in units of 0..255; what a network reads is (pixel - mean) / std.
+STATISTICS = {
+    "inception": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+    "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "unit": ((0.0, 0.0, 0.0), (255.0, 255.0, 255.0)),
+}
+NORMALIZATIONS = tuple(STATISTICS)
 AUGMENTATIONS = ("none", "shift", "crop_flip", "inception")
 
 

@@ -9,16 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from scarlet_tf.data.augmentation import random_resized_crop, random_resized_crop_of_encoded, random_shift
-from scarlet_tf.data.data_config import AUGMENTATIONS, NORMALIZATIONS
+from scarlet_tf.data.data_config import AUGMENTATIONS, NORMALIZATIONS, STATISTICS
 from scarlet_tf.data.decoding import decode
 from scarlet_tf.errors import InputError
-
-# (mean, standard deviation) of red, green and blue in units of 0..255; what a network reads is (pixel - mean) / std.
-_STATISTICS = {
-    "inception": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
-    "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
-    "unit": ((0.0, 0.0, 0.0), (255.0, 255.0, 255.0)),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,12 +45,12 @@ class Preprocessing:
     @property
     def mean(self) -> tuple[float, float, float]:
         """Per channel, in units of 0..255."""
-        return _STATISTICS[self.normalization][0]
+        return STATISTICS[self.normalization][0]
 
     @property
     def std(self) -> tuple[float, float, float]:
         """Per channel, in units of 0..255."""
-        return _STATISTICS[self.normalization][1]
+        return STATISTICS[self.normalization][1]
 
     @property
     def augments_batches(self) -> bool:

@@ -1,4 +1,4 @@
-"""The published networks with the signature of keras.applications."""
+"""The published networks, and one's own, with the signature of keras.applications."""
 
 from __future__ import annotations
 
@@ -9,26 +9,30 @@ import keras
 from scarlet_tf.errors import InputError
 from scarlet_tf.layers import primitives
 from scarlet_tf.models.builder import connect
-from scarlet_tf.models.network import Network
+from scarlet_tf.models.network import Network, get_arrays, load_network, set_arrays
 from scarlet_tf.models.zoo_data import ZOO
+from scarlet_tf.models.zoo_folder import OwnEntry, find_own, zoo_names
+from scarlet_tf.spec import NetworkSpec
 
 _DOC = """{title} as a Keras model.
 
     Args:
         include_top: with the pooling and the classifier; without, the output is the tail's feature map
-            [B, H / 32, W / 32, 1280], or what `pooling` makes of it.
-        weights: None for random ones, or the path of a `.weights.h5` file saved from the same model. The authors
-            published weights for PyTorch only; none are shipped here, `load_torch_weights` reads them.
+            [B, ceil(H / 32), ceil(W / 32), {features}], or what `pooling` makes of it.
+        weights: None for random ones, or the path of a file of the same network: `.weights.h5`, or `.keras`, whose
+            classifier is left out where this model has none. The authors published weights for PyTorch only; none are
+            shipped here, `load_torch_weights` reads them.
         input_tensor: a Keras tensor to use as the image.
-        input_shape: (height, width, channels); default (224, 224, 3).
+        input_shape: (height, width, channels); default ({size}, {size}, 3). Sides need be no multiples of 32: every stride
+            of 2 halves them and rounds up. Unlike in keras.applications they are numbers, never None.
         pooling: None, "avg" or "max"; only without the top.
         classes: of the classifier.
         classifier_activation: "softmax", or None for logits.
         name: of the model.
 
-    Images are to be scaled to -1..1; for the authors' weights, by ImageNet's mean and deviation.
-    Published ImageNet figures: {figures}
-    Raises InputError for values that do not fit.
+    Images are to be scaled as the weights were trained: `preprocess_input`, with mode="torch" for the authors'.
+    Published for ImageNet: {figures}
+    {remarks}Raises InputError for values that do not fit.
     """
 
 
@@ -39,56 +43,104 @@ def build_zoo_network(
     input_tensor=None,
     input_shape: tuple[int, int, int] | None = None,
     pooling: str | None = None,
-    classes: int = 1000,
+    classes: int | None = None,
     classifier_activation: str | None = "softmax",
     name: str | None = None,
 ) -> keras.Model:
-    """The network `entry_name` of the zoo; see ScarletA for the arguments."""
-    if entry_name not in ZOO:
-        raise InputError(f"zoo: expected one of {sorted(ZOO)}, got {entry_name!r}")
+    """The network `entry_name`, published or registered with `register_network`; see ScarletA for the arguments.
+
+    `weights="run"` takes those of a network of one's own. Input shape and classes are by default those that it was trained
+    with, or 1000 classes for a published one.
+    """
     if pooling not in (None, "avg", "max"):
         raise InputError(f"pooling: expected None, 'avg' or 'max', got {pooling!r}")
-    if weights is not None and not pathlib.Path(weights).is_file():
-        raise InputError(f"weights: expected None or the path of a .weights.h5 file, got {weights!r}")
-    spec = ZOO[entry_name].architecture.lower(
-        _input_shape(input_tensor, input_shape),
-        classes if include_top else None,
-        dropout=0.2,
+    entry = ZOO.get(entry_name) or find_own(entry_name)
+    if entry is None:
+        raise InputError(f"zoo: expected one of {zoo_names()}, got {entry_name!r}")
+    weights = _weights_file(entry, weights)
+    own = isinstance(entry, OwnEntry)
+    base = entry.spec if own else entry.architecture.lower(dropout=entry.scaling.dropout)
+    spec = base.replace(
+        input_shape=_input_shape(input_tensor, input_shape, base.input_shape, least=1 if own else 32),
+        num_classes=(base.num_classes if classes is None else classes) if include_top else None,
         classifier_activation=classifier_activation,
         pooling=None if include_top else pooling,
     )
-    name = name or entry_name
-    if input_tensor is None:
-        model = Network(spec, name=name)
-    else:
-        sources = keras.utils.get_source_inputs(input_tensor)
-        model = keras.Model(sources, connect(spec, input_tensor, primitives), name=name)
+    model = _build(spec, input_tensor, name or entry_name)
     if weights is not None:
-        _load_weights(model, weights)
+        _load_weights(model, spec, weights)
     return model
 
 
-def _load_weights(model: keras.Model, path) -> None:
+def _build(spec: NetworkSpec, input_tensor, name: str) -> keras.Model:
+    if input_tensor is None:
+        return Network(spec, name=name)
+    sources = keras.utils.get_source_inputs(input_tensor)
+    return keras.Model(sources, connect(spec, input_tensor, primitives), name=name)
+
+
+def _weights_file(entry, weights) -> pathlib.Path | None:
+    """The file that `weights` stands for; it exists."""
+    if weights is None:
+        return None
+    own = isinstance(entry, OwnEntry)
+    if own and weights == "run":
+        if not entry.has_weights:
+            raise InputError(f"weights: expected None or a file, {entry.name} was added without weights, got 'run'")
+        weights = entry.weights_file
+    if not pathlib.Path(weights).is_file():
+        also = " 'run'," if own else ""
+        raise InputError(f"weights: expected None,{also} or the path of a .weights.h5 or .keras file, got {weights!r}")
+    return pathlib.Path(weights)
+
+
+def _load_weights(model: keras.Model, spec: NetworkSpec, path: pathlib.Path) -> None:
+    if path.suffix == ".keras":
+        _load_by_name(model, spec, path)
+        return
     try:
         model.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"weights: {path}: expected the .weights.h5 file of this very model: {error}") from error
 
 
-def _input_shape(input_tensor, input_shape) -> tuple[int, int, int]:
+def _load_by_name(model: keras.Model, spec: NetworkSpec, path: pathlib.Path) -> None:
+    """Takes the weights of a whole network; a classifier that the model does not have is left out."""
+    trained = load_network(path)
+    if trained.spec.blocks != spec.blocks:
+        raise InputError(f"weights: {path}: expected a network of the same blocks, got another one")
+    if spec.num_classes not in (None, trained.spec.num_classes):
+        raise InputError(
+            f"classes: expected {trained.spec.num_classes}, those of {path}, or include_top=False, got {spec.num_classes}"
+        )
+    arrays = get_arrays(trained)
+    if spec.num_classes is None:
+        arrays = {key: array for key, array in arrays.items() if not key.startswith("classifier/")}
+    try:
+        set_arrays(model, arrays)
+    except InputError as error:
+        raise InputError(f"weights: {path}: {error}") from error
+
+
+def _input_shape(input_tensor, input_shape, default, least: int) -> tuple[int, int, int]:
+    """(height, width, channels) of the image, with at least `least` pixels a side."""
     if input_tensor is not None:
         shape = tuple(input_tensor.shape[1:])
         if input_shape is not None and tuple(input_shape) != shape:
             raise InputError(f"input_shape: expected {shape}, the shape of input_tensor, got {tuple(input_shape)}")
         input_shape = shape
-    shape = tuple(input_shape or (224, 224, 3))
-    if len(shape) != 3 or any(not isinstance(side, int) or side < 32 for side in shape[:2]) or not shape[2]:
-        raise InputError(f"input_shape: expected (height, width, channels) of at least 32 x 32 pixels, got {shape}")
+    shape = tuple(default if input_shape is None else input_shape)
+    fits = len(shape) == 3 and all(isinstance(side, int) and side >= least for side in shape[:2]) and shape[2]
+    if not fits:
+        raise InputError(
+            f"input_shape: expected (height, width, channels) of at least {least} x {least} pixels, got {shape}"
+        )
     return shape
 
 
-def _constructor(entry_name: str, title: str):
+def _constructor(entry_name: str):
     entry = ZOO[entry_name]
+    space = entry.architecture.space
 
     def constructor(
         include_top=True,
@@ -104,18 +156,33 @@ def _constructor(entry_name: str, title: str):
             entry_name, include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
         )
 
-    accuracy = "" if entry.top1 is None else f", top-1 {entry.top1} %"
-    figures = (
-        f"{entry.published_multiply_adds / 1e6:.0f} M multiply-adds, {entry.published_params / 1e6} M params{accuracy}."
+    constructor.__name__ = constructor.__qualname__ = entry.constructor
+    constructor.__doc__ = _DOC.format(
+        title=entry.title,
+        features=space.widths[2],
+        size=space.input_size,
+        figures=_published(entry),
+        remarks=f"[reading]: {entry.reading}.\n    " if entry.reading else "",
     )
-    constructor.__name__ = constructor.__qualname__ = title.replace("-", "")
-    constructor.__doc__ = _DOC.format(title=title, figures=figures)
     return constructor
 
 
-ScarletA = _constructor("scarlet_a", "Scarlet-A")
-ScarletB = _constructor("scarlet_b", "Scarlet-B")
-ScarletC = _constructor("scarlet_c", "Scarlet-C")
-FairNASA = _constructor("fairnas_a", "FairNAS-A")
-FairNASB = _constructor("fairnas_b", "FairNAS-B")
-FairNASC = _constructor("fairnas_c", "FairNAS-C")
+def _published(entry) -> str:
+    stated = entry.published
+    costs = (
+        []
+        if stated.params is None
+        else [f"{stated.multiply_adds / 1e6:.0f} M multiply-adds, {stated.params / 1e6} M params"]
+    )
+    return ", ".join([*costs, f"top-1 {stated.top1} %"]) + f" [{stated.source}]."
+
+
+ScarletA = _constructor("scarlet_a")
+ScarletB = _constructor("scarlet_b")
+ScarletC = _constructor("scarlet_c")
+ScarletA2 = _constructor("scarlet_a2")
+ScarletA4 = _constructor("scarlet_a4")
+FairNASA = _constructor("fairnas_a")
+FairNASB = _constructor("fairnas_b")
+FairNASC = _constructor("fairnas_c")
+MobileNetV2 = _constructor("mobilenet_v2")

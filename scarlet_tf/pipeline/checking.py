@@ -27,7 +27,7 @@ def verify_files(files: Sequence, run_dir=None) -> list[dict[str, Any]]:
         if not path.exists():
             raise InputError(f"{path}: expected a .tflite file or a SavedModel folder, found nothing")
     folder = pathlib.Path(run_dir) if run_dir else find_run_dir(paths[0])
-    run = _open(folder)
+    run = open_existing(folder)
     return [{"file": str(path), **verification(run, path)} for path in paths]
 
 
@@ -38,7 +38,7 @@ def verify_run(folder, digests_only: bool = False) -> dict[str, Any]:
     costs, the data's fingerprint, and each file's operations, partitions, parity and top-1. Latencies are not compared,
     for they are another host's.
     """
-    run = _open(pathlib.Path(folder))
+    run = open_existing(pathlib.Path(folder))
     certificate = read_json(run.certificate)
     version = certificate.get("certificate_version") if isinstance(certificate, Mapping) else None
     if version != CERTIFICATE_VERSION:
@@ -75,7 +75,8 @@ def find_run_dir(path: pathlib.Path) -> pathlib.Path:
     raise InputError(f"{path}: it lies in no run folder; name the run it belongs to with --run-dir")
 
 
-def _open(folder: pathlib.Path) -> Run:
+def open_existing(folder: pathlib.Path) -> Run:
+    """The run in a folder, whose dataset is not looked at; InputError where it is no run folder."""
     if not is_run(folder):
         raise InputError(f"{folder}: expected a run folder with config.yaml")
     return Run(load_config(folder / "config.yaml"), folder)

@@ -37,7 +37,7 @@ class Start:
 def choose(run: Run) -> Start:
     """The pick that `retrain.pick` names; from the supernet, the first candidate whose folded network fits."""
     found = read_json(run.front)
-    picked = _pick(found["picks"], run.config.retrain.pick)
+    picked = find_pick(found["picks"], run.config.retrain.pick)
     if run.config.retrain.init == "scratch":
         architecture = _architecture(run, picked)
         return Start(architecture, picked["accuracy"], architecture)
@@ -52,7 +52,8 @@ def choose(run: Run) -> Start:
     return _first_that_fits(run, [picked, *(c for c in others if c["architecture"] != picked["architecture"])])
 
 
-def _pick(picks: Sequence[dict], wanted: int | str) -> dict:
+def find_pick(picks: Sequence[dict], wanted: int | str) -> dict:
+    """The pick that `wanted` names: "best", an index or a name; InputError where there is none."""
     if not picks:
         raise InputError(
             "search.picks: no network of the front meets any of them, see pareto.json; change them, and retrain.pick, in a"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,49 +10,75 @@ from scarlet_tf.cost import count
 from scarlet_tf.errors import InputError
 from scarlet_tf.foreign.files import is_network_file, network_from_file
 from scarlet_tf.models.zoo_data import ZOO, ZooEntry
+from scarlet_tf.models.zoo_folder import find_own
+from scarlet_tf.scaling import scale
 from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.spec import NetworkSpec
 
 
-def cost_figures(network: str, space: str | None, input_size: int | None, num_classes: int | None) -> dict[str, Any]:
-    """Costs of an architecture string, a network of the zoo, or one in a file, in plain JSON types.
+def cost_figures(
+    network: str,
+    space: str | None,
+    input_size: int | None,
+    num_classes: int | None,
+    width_multiplier: float = 1.0,
+    depth_multiplier: float = 1.0,
+    resolution_multiplier: float = 1.0,
+) -> dict[str, Any]:
+    """Costs of an architecture string or a zoo network, scaled as `scale` does it, or of a whole network, in JSON types.
 
-    `num_classes` None: 1000, or what the file says.
+    Whole networks are those in a file and one's own; they are not scaled. `num_classes` None: 1000, or what those have.
     """
     if num_classes is not None and num_classes < 1:
         raise InputError(f"--classes: expected an integer >= 1, got {num_classes}")
+    input_size = None if input_size is None else _checked_size(input_size)
+    multipliers = {
+        "width_multiplier": width_multiplier,
+        "depth_multiplier": depth_multiplier,
+        "resolution_multiplier": resolution_multiplier,
+    }
+    scaled = {key: value for key, value in multipliers.items() if value != 1}
     if is_network_file(network):
-        return _file_figures(network, space, input_size, num_classes)
-    num_classes = 1000 if num_classes is None else num_classes
+        _check_whole(network, space, scaled)
+        return {"name": None, "file": network, **_spec_figures(network_from_file(network, input_size, num_classes))}
     name = network.strip().lower()
-    entry, architecture = ZOO.get(name), find_network(network, space)
-    size = architecture.space.input_size if input_size is None else input_size
-    cost = count(architecture, num_classes=num_classes, input_size=_checked_size(size))
+    own = find_own(name)
+    if own is not None:
+        _check_whole(name, space, scaled)
+        about = {"name": name, "space": own.origin["space"], "architecture": own.origin["architecture"]}
+        return about | _spec_figures(own.at(input_size, num_classes))
+    entry = ZOO.get(name)
+    architecture = scale(find_network(network, space), **multipliers, input_size=input_size)
+    num_classes = 1000 if num_classes is None else num_classes
     figures = {
         "name": name if entry else None,
         "space": architecture.space.name,
         "architecture": architecture.to_string(),
-        "input_size": size,
+        "input_size": architecture.space.input_size,
         "num_classes": num_classes,
-        "multiply_adds": cost.multiply_adds,
-        "params": cost.params,
+        **dataclasses.asdict(count(architecture, num_classes=num_classes)),
     }
-    if entry:
-        figures |= {"published": _published(entry), "note": entry.note or None}
+    if scaled:
+        figures["scaling"] = scaled
+    elif entry:
+        figures |= {"published": dataclasses.asdict(entry.published), "note": entry.note or None}
+        figures |= {"reading": entry.reading} if entry.reading else {}
     return figures
 
 
-def _file_figures(path: str, space: str | None, input_size: int | None, num_classes: int | None) -> dict[str, Any]:
-    if space is not None:
-        raise InputError(f"--space: expected none, for {path} is a whole network, got {space!r}")
-    spec = network_from_file(path, None if input_size is None else _checked_size(input_size), num_classes)
-    cost = count(spec)
+def _check_whole(network: str, space: str | None, scaled: Mapping[str, float]) -> None:
+    """A whole network does not say where a stage ends or which of its widths belong together."""
+    for key, value in (("space", space), *scaled.items()):
+        if value is not None:
+            key = key.replace("_", "-")
+            raise InputError(f"--{key}: expected none, for {network} is a whole network, got {value!r}")
+
+
+def _spec_figures(spec: NetworkSpec) -> dict[str, Any]:
     return {
-        "name": None,
-        "file": path,
         "input_size": spec.input_shape[0],
         "num_classes": spec.num_classes,
-        "multiply_adds": cost.multiply_adds,
-        "params": cost.params,
+        **dataclasses.asdict(count(spec)),
     }
 
 
@@ -66,10 +93,13 @@ def cost_lines(figures: Mapping[str, Any]) -> Iterator[str]:
         f"{figures['multiply_adds'] / 1e6:.1f} M multiply-adds, {figures['params'] / 1e6:.2f} M params"
         f"  ({size} x {size} x 3, {figures['num_classes'] or 'no'} classes)"
     )
+    if figures.get("scaling"):
+        yield "scaled: " + ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in figures["scaling"].items())
     if figures.get("published"):
-        yield _published_line(figures["published"])
-    if figures.get("note"):
-        yield f"note: {figures['note']}"
+        yield published_line(figures["published"])
+    for key in ("reading", "note"):
+        if figures.get(key):
+            yield f"{key}: {figures[key]}"
 
 
 def find_network(text: str, space: str | SearchSpace | None = None) -> Architecture:
@@ -81,19 +111,21 @@ def find_network(text: str, space: str | SearchSpace | None = None) -> Architect
     if entry is not None:
         return _zoo_architecture(text, entry, space)
     if not text[:1].isdigit() and ":" not in text:
-        raise InputError(f"{text}: expected choices such as 4,8,2,... or one of {', '.join(sorted(ZOO))}")
+        raise InputError(f"{text}: expected choices such as 4,8,2,... or one of {', '.join(zoo_names())}")
     if not isinstance(space, SearchSpace):
         space = named_space(space or text.strip().rpartition(":")[0] or "s2")
     return Architecture.parse(text, space)
 
 
 def _zoo_architecture(name: str, entry: ZooEntry, space: str | SearchSpace | None) -> Architecture:
-    if isinstance(space, SearchSpace) and space.name == entry.space_name:
-        return entry.architecture.within(space)
-    if space not in (None, entry.space_name):
+    architecture = entry.architecture
+    own_name = architecture.space.name
+    if isinstance(space, SearchSpace) and space.name == own_name:
+        return architecture.within(space)
+    if space not in (None, own_name):
         given = space.name if isinstance(space, SearchSpace) else space
-        raise InputError(f"--space: {name} belongs to space {entry.space_name!r}, got {given!r}")
-    return entry.architecture
+        raise InputError(f"--space: {name} belongs to space {own_name!r}, got {given!r}")
+    return architecture
 
 
 def named_space(name: str) -> SearchSpace:
@@ -101,21 +133,12 @@ def named_space(name: str) -> SearchSpace:
     return SearchSpace.from_yaml(name) if name.endswith((".yaml", ".yml")) else SearchSpace.from_name(name)
 
 
-def _published(entry: ZooEntry) -> dict[str, Any]:
-    """What its authors state, ImageNet accuracies in percent."""
-    return {
-        "multiply_adds": entry.published_multiply_adds,
-        "params": entry.published_params,
-        "top1": entry.top1,
-        "top5": entry.top5,
-        "source": entry.source,
-    }
-
-
-def _published_line(published: Mapping[str, Any]) -> str:
+def published_line(published: Mapping[str, Any]) -> str:
+    """What is stated of a network, and where."""
     accuracies = [f"ImageNet {key[:3]}-{key[3:]} {published[key]} %" for key in ("top1", "top5") if published[key]]
-    cost = f"{published['multiply_adds'] / 1e6:.0f} M multiply-adds, {published['params'] / 1e6:.1f} M params"
-    return f"published: {', '.join([cost, *accuracies])} [{published['source']}]"
+    costs = [("multiply-adds", published["multiply_adds"], 0), ("params", published["params"], 1)]
+    costs = [f"{value / 1e6:.{digits}f} M {name}" for name, value, digits in costs if value is not None]
+    return f"published: {', '.join([*costs, *accuracies])} [{published['source']}]"
 
 
 def _checked_size(size: int) -> int:

@@ -48,14 +48,16 @@ class RetrainConfig:
 
     The network is trained as it was found unless one of these says otherwise (BetaNAS: 0.0625 and 1.4); it may then
     cost more than `search` allows. se_ratio: squeeze-and-excitation in every block that has none, this share of its
-    hidden channels wide, 0 for none; width_multiplier: of all widths, rounded to multiples of 8. See
-    scarlet_tf.scaling; init has to be "scratch", for the supernet has no weights for such a network.
+    hidden channels wide, 0 for none; width_multiplier: of all widths, rounded to multiples of 8; depth_multiplier: of
+    the blocks in each stage, rounded up. See scarlet_tf.scaling; init has to be "scratch", for the supernet has no
+    weights for such a network.
     """
 
     pick: int | str = "best"
     init: Literal["scratch", "supernet"] = "scratch"
     se_ratio: float = 0.0
     width_multiplier: float = 1.0
+    depth_multiplier: float = 1.0
     epochs: int = 350
     batch_size: int = 4096
     optimizer: Literal["rmsprop", "sgd", "adamw"] = "rmsprop"
@@ -84,7 +86,7 @@ class RetrainConfig:
         check_ranges("retrain", self, at_least_0=("weight_decay", "warmup_epochs", "checkpoint_seconds"))
         check_ranges("retrain", self, whole=("seed", "recalibration_batches"))
         check_ranges("retrain", self, positive=("learning_rate", "decay_rate", "decay_epochs", "teacher_temperature"))
-        check_ranges("retrain", self, share=("se_ratio",), positive=("width_multiplier",))
+        check_ranges("retrain", self, share=("se_ratio",), positive=("width_multiplier", "depth_multiplier"))
         check_ranges("retrain", self, below_1=("momentum", "label_smoothing", "dropout", "ema"))
         if not isinstance(self.pick, str):
             check_ranges("retrain", self, whole=("pick",))
@@ -93,7 +95,7 @@ class RetrainConfig:
             raise InputError(f"retrain.teacher_weight: expected a number from 0 to 1, got {self.teacher_weight!r}")
         if self.teacher is not None and (not isinstance(self.teacher, str) or not self.teacher):
             raise InputError(f"retrain.teacher: expected a path or null, got {self.teacher!r}")
-        for key, neutral in (("se_ratio", 0), ("width_multiplier", 1)):
+        for key, neutral in (("se_ratio", 0), ("width_multiplier", 1), ("depth_multiplier", 1)):
             if self.init == "supernet" and getattr(self, key) != neutral:
                 raise InputError(
                     f"retrain.{key}: expected {neutral} with retrain.init: supernet, whose weights fit the network as it"
@@ -103,7 +105,7 @@ class RetrainConfig:
     @property
     def scaling(self) -> Scaling:
         """How the network is scaled before it is trained."""
-        return Scaling(self.width_multiplier, self.se_ratio)
+        return Scaling(self.width_multiplier, self.se_ratio, self.depth_multiplier)
 
 
 def retrain(
@@ -282,7 +284,8 @@ def recalibrate_network(model: keras.Model, data, batch_size: int, num_batches: 
 def _settings(config: RetrainConfig, model: Network, initial: Arrays | None) -> dict:
     """What a checkpoint must agree with for training to continue from it."""
     settings = dataclasses.asdict(config)
-    for key in ("checkpoint_seconds", "recalibration_batches", "pick", "se_ratio", "width_multiplier"):
+    scaling = ("se_ratio", "width_multiplier", "depth_multiplier")
+    for key in ("checkpoint_seconds", "recalibration_batches", "pick", *scaling):
         del settings[key]  # none changes what a step computes; the picked and scaled network itself is compared
     start = 0
     for name in sorted(initial or {}):

@@ -16,6 +16,7 @@ from scarlet_tf.scaling import Scaling
 from scarlet_tf.space import Architecture
 
 SCALED = {"se_ratio": 0.0625, "width_multiplier": 1.4}
+ALL = {**SCALED, "depth_multiplier": 1.0}
 
 
 def test_a_run_trains_states_and_exports_the_scaled_network(tmp_path):
@@ -37,13 +38,13 @@ def test_a_run_trains_states_and_exports_the_scaled_network(tmp_path):
 
     before, cost = count(found, 8, 10), count_spec(network.spec)
     assert before.multiply_adds < cost.multiply_adds
-    stated = {"scaling": SCALED, "searched_multiply_adds": before.multiply_adds, "searched_params": before.params}
+    stated = {"scaling": ALL, "searched_multiply_adds": before.multiply_adds, "searched_params": before.params}
     stated |= {"multiply_adds": cost.multiply_adds, "params": cost.params}
     result, certificate = (read_json(tmp_path / name) for name in ("retrain/result.json", "export/certificate.json"))
     for figures in (result, summary["pick"], {**certificate, **certificate["details"]}):
         assert {key: figures[key] for key in stated} == stated
     assert certificate["files"][0]["verification"]["max_logit_difference"] < 1e-4  # float32 rounding of one file
-    assert read_json(tmp_path / "export" / "model_float32.json")["provenance"]["scaling"] == SCALED
+    assert read_json(tmp_path / "export" / "model_float32.json")["provenance"]["scaling"] == ALL
     assert "retrained with SE at 0.0625 and 1.4 x the width" in (tmp_path / "export" / "certificate.md").read_text()
     assert pipeline.verify_run(tmp_path)["passed"]
 

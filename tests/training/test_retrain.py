@@ -153,9 +153,9 @@ def test_a_network_that_does_not_answer_logits_is_refused(options):
 
 def test_a_scaled_network_is_trained_and_its_folder_serves_no_other(tmp_path):
     config = {**CONFIG, "epochs": 1, "recalibration_batches": 0}
-    scaled = {**config, "se_ratio": 0.125, "width_multiplier": 1.4}
+    scaled = {**config, "se_ratio": 0.125, "width_multiplier": 1.4, "depth_multiplier": 1.5}
     model, _ = retrain(ARCHITECTURE, *data(), scaled, tmp_path)
-    expected = Scaling(se_ratio=0.125, width_multiplier=1.4).apply(ARCHITECTURE, (8, 8, 3), 5)
+    expected = Scaling(1.4, 0.125, 1.5).apply(ARCHITECTURE, (8, 8, 3), 5)
     assert model.spec == expected.replace(dropout=0.2)
     with pytest.raises(InputError, match="it belongs to another run"):
         retrain(ARCHITECTURE, *data(), {**scaled, "se_ratio": 0.25}, tmp_path)
@@ -165,14 +165,16 @@ def test_a_scaled_network_is_trained_and_its_folder_serves_no_other(tmp_path):
         retrain(expected, *data(), scaled)
 
 
-@pytest.mark.parametrize("key", ["se_ratio", "width_multiplier"])
+@pytest.mark.parametrize("key", ["se_ratio", "width_multiplier", "depth_multiplier"])
 @pytest.mark.parametrize("value", [-0.5, float("nan"), float("inf"), "1", True])
 def test_bad_scaling_is_named(key, value):
     with pytest.raises(InputError, match=rf"retrain\.{key}: expected a number .*, got"):
         RetrainConfig(**{key: value})
 
 
-@pytest.mark.parametrize(("key", "value", "neutral"), [("se_ratio", 0.0625, 0), ("width_multiplier", 1.4, 1)])
+@pytest.mark.parametrize(
+    ("key", "value", "neutral"), [("se_ratio", 0.0625, 0), ("width_multiplier", 1.4, 1), ("depth_multiplier", 1.8, 1)]
+)
 def test_the_supernets_weights_fit_no_scaled_network(key, value, neutral):
     with pytest.raises(
         InputError, match=rf"retrain\.{key}: expected {neutral} with retrain\.init: supernet, .*{value}"
