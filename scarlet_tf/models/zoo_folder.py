@@ -76,7 +76,7 @@ def find_own(name: str) -> OwnEntry | None:
         raise InputError(f"{path}: version: expected {ENTRY_VERSION}, got {version!r}")
     try:
         return OwnEntry(name, NetworkSpec.from_dict(found["spec"]), bool(found["has_weights"]), found["origin"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, InputError) as error:
         raise InputError(f"{path}: expected a network's entry: {type(error).__name__}: {error}") from error
 
 
@@ -108,8 +108,8 @@ def check_new_name(name: str) -> None:
 
 
 def remove_own(name: str) -> None:
-    """Deletes one's own network; InputError where there is none of that name."""
-    if find_own(name) is None:
+    """Deletes one's own network, be its file torn; InputError where there is none of that name."""
+    if name not in own_names():
         raise InputError(f"{name}: expected a network of your own, {', '.join(own_names()) or 'there are none'}")
     _path(name, ".json").unlink()
     _path(name, ".keras").unlink(missing_ok=True)

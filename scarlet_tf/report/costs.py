@@ -111,7 +111,7 @@ def find_network(text: str, space: str | SearchSpace | None = None) -> Architect
     if entry is not None:
         return _zoo_architecture(text, entry, space)
     if not text[:1].isdigit() and ":" not in text:
-        raise InputError(f"{text}: expected choices such as 4,8,2,... or one of {', '.join(zoo_names())}")
+        raise InputError(f"{text}: expected choices such as 4,8,2,... or one of {', '.join(ZOO)}")
     if not isinstance(space, SearchSpace):
         space = named_space(space or text.strip().rpartition(":")[0] or "s2")
     return Architecture.parse(text, space)

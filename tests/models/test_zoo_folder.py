@@ -87,6 +87,10 @@ def test_bad_and_taken_names_are_refused(name, message):
         ('{"version": 2}', r"my_net\.json: version: expected 1, got 2"),
         ('{"version": 1}', r"my_net\.json: expected a network's entry: KeyError: 'spec'"),
         (json.dumps({"version": 1, "spec": {"blocks": []}}), r"my_net\.json: expected a network's entry: KeyError"),
+        (
+            json.dumps({"version": 1, "spec": {**SPEC.to_dict(), "num_classes": 0}}),
+            r"my_net\.json: expected a network's entry: InputError: num_classes",
+        ),
     ],
 )
 def test_a_torn_or_foreign_file_is_named(content, message, folder):
@@ -94,6 +98,8 @@ def test_a_torn_or_foreign_file_is_named(content, message, folder):
     (folder / "my_net.json").write_text(content)
     with pytest.raises(InputError, match=message):
         find_own("my_net")
+    remove_own("my_net")
+    assert find_own("my_net") is None
 
 
 def test_other_files_in_the_folder_are_no_networks(folder):
