@@ -3,7 +3,6 @@ import inspect
 import keras
 import numpy as np
 import pytest
-
 from tiny import tiny_space
 
 import scarlet_tf as st
@@ -150,6 +149,7 @@ def test_weights_come_from_a_file_with_or_without_the_top(ending, small, tmp_pat
     np.testing.assert_array_equal(tail(x), features(x))
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
 def test_weights_of_another_network_are_refused(small, tmp_path):
     for ending, save in ((".keras", "save"), (".weights.h5", "save_weights")):
         getattr(st.build_zoo_network(small), save)(tmp_path / f"w{ending}")
