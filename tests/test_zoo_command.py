@@ -203,8 +203,8 @@ def test_cost_scales_any_architecture_and_its_images(capsys):
     [
         (["scarlet_a", "--depth", "0"], "depth_multiplier: expected a number > 0, got 0.0"),
         (["scarlet_a", "--width", "nan"], "width_multiplier: expected a number > 0, got nan"),
-        (["my_net", "--width", "1.4"], "--width-multiplier: expected none with a network of your own, got 1.4"),
-        (["my_net", "--space", "s1"], "--space: expected none with a network of your own, got 's1'"),
+        (["my_net", "--width", "1.4"], "--width-multiplier: expected none, for my_net is a whole network, got 1.4"),
+        (["my_net", "--space", "s1"], "--space: expected none, for my_net is a whole network, got 's1'"),
     ],
 )
 def test_bad_scalings_exit_with_2(arguments, message, capsys):

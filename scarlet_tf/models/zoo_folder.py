@@ -20,7 +20,7 @@ from scarlet_tf.spec import NetworkSpec
 
 FOLDER_VARIABLE = "SCARLET_ZOO_DIR"
 ENTRY_VERSION = 1
-_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +100,7 @@ def add_own(name: str, spec: NetworkSpec, origin: Mapping[str, Any], weights: pa
 def check_new_name(name: str) -> None:
     """InputError unless `name` can be that of a further network."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InputError(f"name: expected small letters, digits and any of _ . - behind a letter, got {name!r}")
+        raise InputError(f"name: expected small letters, digits, _ and - behind a letter, got {name!r}")
     if name in ZOO:
         raise InputError(f"name: {name} is a published network; expected another one")
     if _path(name, ".json").exists():

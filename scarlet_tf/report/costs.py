@@ -31,27 +31,22 @@ def cost_figures(
     """
     if num_classes is not None and num_classes < 1:
         raise InputError(f"--classes: expected an integer >= 1, got {num_classes}")
-    input_size = None if input_size is None else _checked_size(input_size)
+    if input_size is not None and input_size < 1:
+        raise InputError(f"--input-size: expected an integer >= 1, got {input_size}")
     multipliers = {
         "width_multiplier": width_multiplier,
         "depth_multiplier": depth_multiplier,
         "resolution_multiplier": resolution_multiplier,
     }
     scaled = {key: value for key, value in multipliers.items() if value != 1}
-    if is_network_file(network):
+    whole = _whole_network(network, input_size, num_classes)
+    if whole:
         _check_whole(network, space, scaled)
-        return {"name": None, "file": network, **_spec_figures(network_from_file(network, input_size, num_classes))}
-    name = network.strip().lower()
-    own = find_own(name)
-    if own is not None:
-        _check_whole(name, space, scaled)
-        about = {"name": name, "space": own.origin["space"], "architecture": own.origin["architecture"]}
-        return about | _spec_figures(own.at(input_size, num_classes))
-    entry = ZOO.get(name)
+        return whole
+    entry, num_classes = ZOO.get(network.strip().lower()), 1000 if num_classes is None else num_classes
     architecture = scale(find_network(network, space), **multipliers, input_size=input_size)
-    num_classes = 1000 if num_classes is None else num_classes
     figures = {
-        "name": name if entry else None,
+        "name": network.strip().lower() if entry else None,
         "space": architecture.space.name,
         "architecture": architecture.to_string(),
         "input_size": architecture.space.input_size,
@@ -64,6 +59,17 @@ def cost_figures(
         figures |= {"published": dataclasses.asdict(entry.published), "note": entry.note or None}
         figures |= {"reading": entry.reading} if entry.reading else {}
     return figures
+
+
+def _whole_network(network: str, input_size: int | None, num_classes: int | None) -> dict[str, Any]:
+    """Figures of a network in a file or of one's own; {} where `network` is neither."""
+    own = find_own(network.strip().lower())
+    if own is not None:
+        about = {"name": own.name, "space": own.origin["space"], "architecture": own.origin["architecture"]}
+        return about | _spec_figures(own.at(input_size, num_classes))
+    if is_network_file(network):
+        return {"name": None, "file": network, **_spec_figures(network_from_file(network, input_size, num_classes))}
+    return {}
 
 
 def _check_whole(network: str, space: str | None, scaled: Mapping[str, float]) -> None:
@@ -139,9 +145,3 @@ def published_line(published: Mapping[str, Any]) -> str:
     costs = [("multiply-adds", published["multiply_adds"], 0), ("params", published["params"], 1)]
     costs = [f"{value / 1e6:.{digits}f} M {name}" for name, value, digits in costs if value is not None]
     return f"published: {', '.join([*costs, *accuracies])} [{published['source']}]"
-
-
-def _checked_size(size: int) -> int:
-    if size < 1:
-        raise InputError(f"--input-size: expected an integer >= 1, got {size}")
-    return size

@@ -34,10 +34,10 @@ def test_a_network_comes_back_as_it_was_added(folder, tmp_path):
 
 
 def test_names_are_the_published_ones_and_then_ones_own():
-    for name in ("zebra", "a.b-1"):
+    for name in ("zebra", "a_b-1"):
         add_own(name, SPEC, ORIGIN)
-    assert own_names() == ["a.b-1", "zebra"]
-    assert zoo_names() == [*ZOO, "a.b-1", "zebra"]
+    assert own_names() == ["a_b-1", "zebra"]
+    assert zoo_names() == [*ZOO, "a_b-1", "zebra"]
 
 
 def test_size_and_classes_can_be_others():
@@ -70,6 +70,7 @@ def test_without_the_variable_the_folder_is_in_the_users_home(monkeypatch, tmp_p
         ("My Net", "name: expected small letters, digits"),
         ("../escape", "name: expected small letters, digits"),
         ("", "name: expected small letters, digits"),
+        ("net.yaml", "name: expected small letters, digits"),
         ("taken", "name: taken is in .*zoo already; remove it first: scarlet zoo taken --remove"),
     ],
 )
