@@ -76,7 +76,8 @@ def _build(spec: NetworkSpec, input_tensor, name: str) -> keras.Model:
     if input_tensor is None:
         return Network(spec, name=name)
     sources = keras.utils.get_source_inputs(input_tensor)
-    return keras.Model(sources, connect(spec, input_tensor, primitives), name=name)
+    image = sources[0] if len(sources) == 1 else sources
+    return keras.Model(image, connect(spec, input_tensor, primitives), name=name)
 
 
 def _weights_file(entry, weights) -> pathlib.Path | None:
