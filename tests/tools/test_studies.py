@@ -303,7 +303,7 @@ def test_interrupted_training_of_a_group_ends_with_the_same_figures(files, tmp_p
 def test_agreement_with_the_reference():
     """Of six pairs one is turned round."""
     found = sharing.agreement([0.1, 0.3, 0.2, 0.4], [0.5, 0.6, 0.7, 0.8])
-    assert found == {"tau": pytest.approx(4 / 6), "best_found": True, "mean_accuracy": pytest.approx(0.25)}
+    assert found == pytest.approx({"tau": 4 / 6, "best_found": True, "mean_accuracy": 0.25, "spread": 0.3})
     assert sharing.agreement([0.4, 0.3, 0.2, 0.1], [0.5, 0.6, 0.7, 0.8])["best_found"] is False
     assert sharing.agreement([0.1] * 4, [0.5, 0.6, 0.7, 0.8])["tau"] is None
 
@@ -317,6 +317,7 @@ def test_summary_of_sharing_has_the_deviation_between_seeds():
             "tau": tau,
             "best_found": tau > 0,
             "mean_accuracy": 0.5,
+            "spread": 0.1,
         }
         for quadruple, seed, tau in [(0, 0, 1.0), (1, 0, 0.0), (0, 1, -1.0), (1, 1, 0.0)]
     ]
