@@ -252,25 +252,30 @@ def test_networks_of_a_supernet_have_equal_turns():
     assert len(set(map(tuple, cycles))) == 24  # every order comes
 
 
-@pytest.mark.parametrize("group", sharing.GROUPS["none"][:1] + sharing.GROUPS["two_way"][:1], ids=["none", "two_way"])
-def test_a_training_moves_its_own_networks_choices_alone(files, tmp_path, monkeypatch, group):
-    study = load_study(files["shared"])
-    config, settings = study.sections["supernet"], study.sections["sharing"]
-    made = []
+@pytest.fixture(scope="module")
+def trained_pair(tmp_path_factory):
+    """(study, two networks, their figures after training them in one supernet, that supernet)."""
+    folder = tmp_path_factory.mktemp("sharing")
+    (folder / "shared.yaml").write_text(yaml.safe_dump({**COMMON, **STUDIES["shared"]}))
+    study = load_study(folder / "shared.yaml", ["supernet.checkpoint_seconds=0"])
+    networks = draw_quadruples(study.space, 1, 0)[0][:2]
+    new_supernet, made = shared_training.new_supernet, []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shared_training, "new_supernet", lambda *args: made.append(new_supernet(*args)) or made[0])
+        figures = shared_training.train_group(Workshop(study, folder / "out"), networks, *_settings(study))
+    return study, networks, figures, made[0]
 
-    def new_supernet(*args):
-        made.append(shared_training_supernet(*args))
-        return made[0]
 
-    shared_training_supernet = shared_training.new_supernet
-    monkeypatch.setattr(shared_training, "new_supernet", new_supernet)
-    quadruple = draw_quadruples(study.space, 1, 0)[0]
-    networks = [quadruple[member] for member in group]
-    found = shared_training.train_group(Workshop(study, tmp_path / "out"), networks, config, settings)
+def _settings(study):
+    return study.sections["supernet"], study.sections["sharing"]
+
+
+def test_a_training_moves_its_own_networks_choices_alone(trained_pair):
+    study, networks, figures, supernet = trained_pair
     # 200 images in batches of 50, measured after each of 2 epochs of steps of each network's own.
-    assert found["steps"] == [4, 8] and np.shape(found["accuracies"]) == (2, len(networks))
-    fresh = shared_training_supernet(config, study.space, (8, 8, 3), 10)
-    for layer, (trained, untrained) in enumerate(zip(made[0].choice_blocks, fresh.choice_blocks, strict=True)):
+    assert figures["steps"] == [4, 8] and np.shape(figures["accuracies"]) == (2, 2)
+    fresh = shared_training.new_supernet(study.sections["supernet"], study.space, (8, 8, 3), 10)
+    for layer, (trained, untrained) in enumerate(zip(supernet.choice_blocks, fresh.choice_blocks, strict=True)):
         used = {network.choices[layer] for network in networks}
         for choice, pair in enumerate(zip(trained.candidates, untrained.candidates, strict=True)):
             now, before = ([np.array(v) for v in candidate.trainable_variables] for candidate in pair)
@@ -278,11 +283,8 @@ def test_a_training_moves_its_own_networks_choices_alone(files, tmp_path, monkey
             assert not any(same) if choice in used else all(same)
 
 
-def test_interrupted_training_of_a_group_ends_with_the_same_figures(files, tmp_path, monkeypatch):
-    study = load_study(files["shared"], ["supernet.checkpoint_seconds=0"])
-    networks = draw_quadruples(study.space, 1, 0)[0][:2]
-    arguments = (networks, study.sections["supernet"], study.sections["sharing"])
-    expected = shared_training.train_group(Workshop(study, tmp_path / "whole"), *arguments)
+def test_interrupted_training_of_a_group_ends_with_the_same_figures(trained_pair, tmp_path, monkeypatch):
+    study, networks, figures, _ = trained_pair
     turn, asked = shared_training.turn, []
 
     def killed(networks, seed, step):
@@ -293,17 +295,17 @@ def test_interrupted_training_of_a_group_ends_with_the_same_figures(files, tmp_p
 
     monkeypatch.setattr(shared_training, "turn", killed)
     with pytest.raises(MemoryError):
-        shared_training.train_group(Workshop(study, tmp_path / "out"), *arguments)
-    assert shared_training.train_group(Workshop(study, tmp_path / "out"), *arguments) == expected
+        shared_training.train_group(Workshop(study, tmp_path), networks, *_settings(study))
+    assert shared_training.train_group(Workshop(study, tmp_path), networks, *_settings(study)) == figures
     # 2 epochs of 4 steps of 2 networks; step 11 alone is asked for twice.
     assert asked == [*range(12), *range(11, 16)]
-    assert not list((tmp_path / "out").rglob("checkpoint-*"))
+    assert not list(tmp_path.rglob("checkpoint-*"))
 
 
 def test_agreement_with_the_reference():
     """Of six pairs one is turned round."""
     found = sharing.agreement([0.1, 0.3, 0.2, 0.4], [0.5, 0.6, 0.7, 0.8])
-    assert found == {"tau": pytest.approx(4 / 6), "best_found": True, "mean_accuracy": pytest.approx(0.25)}
+    assert found == pytest.approx({"tau": 4 / 6, "best_found": True, "mean_accuracy": 0.25, "spread": 0.3})
     assert sharing.agreement([0.4, 0.3, 0.2, 0.1], [0.5, 0.6, 0.7, 0.8])["best_found"] is False
     assert sharing.agreement([0.1] * 4, [0.5, 0.6, 0.7, 0.8])["tau"] is None
 
@@ -317,6 +319,7 @@ def test_summary_of_sharing_has_the_deviation_between_seeds():
             "tau": tau,
             "best_found": tau > 0,
             "mean_accuracy": 0.5,
+            "spread": 0.1,
         }
         for quadruple, seed, tau in [(0, 0, 1.0), (1, 0, 0.0), (0, 1, -1.0), (1, 1, 0.0)]
     ]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from scarlet_tf.ranking.plot import save_figure
 
 _TITLES = {"recalibrated": "BN recalibrated", "running": "running BN statistics"}
-_SHARING = {"none": "none", "two_way": "two-way", "four_way": "four-way"}
+_SHARING = {"none": "no sharing", "two_way": "two-way sharing", "four_way": "four-way sharing"}
 
 
 def histograms(path, accuracies: Sequence[Mapping], measurements: Sequence[str]) -> None:
@@ -102,7 +102,7 @@ def sharing_curves(path, histories: Sequence[Mapping], references: Sequence[Mapp
         for kind, axes in zip(kinds, line, strict=True):
             found = [row for row in histories if (row["quadruple"], row["sharing"]) == (number, kind)]
             _networks_curves(axes, found, reference)
-            axes.set_title(f"quadruple {number}, sharing {_SHARING[kind]}")
+            axes.set_title(f"quadruple {number}, {_SHARING[kind]}")
             axes.set_xlabel("steps of each network's own")
         line[0].set_ylabel("validation accuracy (%)")
         line[0].legend(fontsize="small")
@@ -122,20 +122,18 @@ def _networks_curves(axes, found: Sequence[Mapping], reference: Mapping) -> None
 
 def sharing_taus(path, rows: Sequence[Mapping]) -> None:
     """Kendall's tau of each quadruple (a colour) and seed, beside one another for each kind of sharing; a bar is the mean."""
-    kinds = list(dict.fromkeys(row["sharing"] for row in rows))
-    quadruples = list(dict.fromkeys(row["quadruple"] for row in rows))
-    figure = Figure(figsize=(2 + 1.8 * len(kinds), 4.2), layout="constrained")
+    rows = sorted((row for row in rows if row["tau"] is not None), key=lambda row: row["quadruple"])
+    kinds = [kind for kind in _SHARING if any(row["sharing"] == kind for row in rows)]
+    figure = Figure(figsize=(2 + 1.6 * len(kinds), 4.2), layout="constrained")
     axes = figure.add_subplot()
     for place, kind in enumerate(kinds):
-        some = [row for row in rows if row["sharing"] == kind and row["tau"] is not None]
-        shifts = np.linspace(-0.25, 0.25, len(some)) if len(some) > 1 else [0]
-        for shift, row in zip(shifts, sorted(some, key=lambda row: row["quadruple"]), strict=True):
-            axes.scatter(place + shift, row["tau"], color=f"C{quadruples.index(row['quadruple'])}")
-        if some:
-            axes.hlines(np.mean([row["tau"] for row in some]), place - 0.35, place + 0.35, color="black")
-    for number, quadruple in enumerate(quadruples):
-        axes.scatter([], [], color=f"C{number}", label=f"quadruple {quadruple}")
-    axes.set_xticks(range(len(kinds)), [f"sharing {_SHARING[kind]}" for kind in kinds])
+        some = [row for row in rows if row["sharing"] == kind]
+        taus, colours = [row["tau"] for row in some], [f"C{row['quadruple']}" for row in some]
+        axes.scatter(place + np.linspace(-0.25, 0.25, len(some)), taus, c=colours)
+        axes.hlines(np.mean(taus), place - 0.35, place + 0.35, color="black")
+    for number in sorted({row["quadruple"] for row in rows}):
+        axes.scatter([], [], color=f"C{number}", label=f"quadruple {number}")
+    axes.set_xticks(range(len(kinds)), [_SHARING[kind] for kind in kinds])
     axes.set_ylabel("Kendall's tau with stand-alone training")
     axes.set_ylim(-1.08, 1.08)
     axes.grid(alpha=0.3)

@@ -22,7 +22,7 @@ logger = logging.getLogger("scarlet_tf")
 # Which of a quadruple's networks are in one supernet. [reading] Two-way: those with the same choice in the earlier of
 # the two layers in which the four differ.
 GROUPS = {"none": ((0,), (1,), (2,), (3,)), "two_way": ((0, 1), (2, 3)), "four_way": ((0, 1, 2, 3),)}
-_FIGURES = ["tau", "best_found", "mean_accuracy"]
+_FIGURES = ["tau", "best_found", "mean_accuracy", "spread"]
 
 
 def run(shop: Workshop) -> dict:
@@ -52,11 +52,12 @@ def run(shop: Workshop) -> dict:
 
 
 def agreement(accuracies: Sequence[float], reference: Sequence[float]) -> dict:
-    """Kendall's tau-b with the reference, whether both have the same best network, and the mean accuracy."""
+    """Kendall's tau-b with the reference, whether both have the same best network; mean accuracy, greatest minus least."""
     return {
         "tau": kendall(accuracies, reference, resamples=0)["tau"],
         "best_found": bool(np.argmax(accuracies) == np.argmax(reference)),
         "mean_accuracy": float(np.mean(accuracies)),
+        "spread": float(np.ptp(accuracies)),
     }
 
 
