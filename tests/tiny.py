@@ -19,6 +19,11 @@ def tiny_space(name="tiny", use_se=True, **overrides):
     return SearchSpace(name, **{**fields, **overrides})
 
 
+def tiniest_space():
+    """One layer of two choices, which takes the least time to trace."""
+    return tiny_space("tiniest", stages=(Stage(8, 1, 1),), choices=(Choice(2, 3), Choice()))
+
+
 def images_and_labels(rng, count=8, size=8, classes=5):
     """Separable images: each class has its own mean colour pattern."""
     labels = (np.arange(count) % classes).astype(np.int32)

@@ -1,7 +1,9 @@
 """A comparison on a formula in place of a supernet's accuracies."""
 
+import copy
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,6 +43,13 @@ class Formula:
         return {"accuracy": accuracy(choices)}
 
 
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """(figures, evaluator, folder) of a comparison that nothing disturbed."""
+    evaluator, folder = Formula(), tmp_path_factory.mktemp("compared")
+    return compare(SUPERNET, CONFIG, evaluator, folder, OWN, (0, 1)), evaluator, folder
+
+
 def files_of(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -65,12 +74,12 @@ def test_searches_share_evaluations_and_have_as_many_each(tmp_path):
     assert result["target"] == rows["random"]["hypervolume"]["median"]
 
 
-def test_a_second_call_asks_for_nothing_and_more_seeds_for_what_is_new(tmp_path):
-    first = compare(SUPERNET, CONFIG, Formula(), tmp_path, OWN, (0, 1))
-    before, evaluator = files_of(tmp_path / "compare/searches"), Formula()
-    assert compare(SUPERNET, CONFIG, evaluator, tmp_path, OWN, (0, 1)) == first and evaluator.seen == []
-    more = compare(SUPERNET, CONFIG, evaluator, tmp_path, OWN, (0, 1, 2))
-    assert before.items() <= files_of(tmp_path / "compare/searches").items()
+def test_a_second_call_asks_for_nothing_and_more_seeds_for_what_is_new(compared, tmp_path):
+    first, folder, evaluator = compared[0], shutil.copytree(compared[2], tmp_path / "again"), Formula()
+    before = files_of(folder / "compare/searches")
+    assert compare(SUPERNET, CONFIG, evaluator, folder, OWN, (0, 1)) == first and evaluator.seen == []
+    more = compare(SUPERNET, CONFIG, evaluator, folder, OWN, (0, 1, 2))
+    assert before.items() <= files_of(folder / "compare/searches").items()
     assert 0 < len(evaluator.seen) <= 90 and more["algorithms"]["random"]["seeds"] == 3
     assert more["algorithms"]["nsga2"]["searches"][:2] == first["algorithms"]["nsga2"]["searches"]
 
@@ -90,18 +99,18 @@ KILLED = """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
-def test_a_killed_comparison_goes_on_without_evaluating_again(tmp_path):
+def test_a_killed_comparison_goes_on_without_evaluating_again(compared, tmp_path):
     here = os.path.dirname(__file__)
     command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path / "cut"), here, f"{here}/../search"]
     killed = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert killed.returncode == 0, killed.stderr
     kept = (tmp_path / "cut/compare/evaluations.jsonl").read_text().splitlines()
     assert len(kept) == 1 + 50
-    evaluator, whole = Formula(), Formula()
-    result = compare(SUPERNET, CONFIG, evaluator, tmp_path / "cut", OWN, (0, 1))
-    assert result == compare(SUPERNET, CONFIG, whole, tmp_path / "whole", OWN, (0, 1))
+    figures, whole, folder = compared
+    evaluator = Formula()
+    assert compare(SUPERNET, CONFIG, evaluator, tmp_path / "cut", OWN, (0, 1)) == figures
     assert evaluator.seen == whole.seen[50:]
-    assert files_of(tmp_path / "cut/compare") == files_of(tmp_path / "whole/compare")
+    assert files_of(tmp_path / "cut/compare") == files_of(folder / "compare")
 
 
 @pytest.mark.parametrize("algorithm", ["nsga2", "random", "keras_tuner_random"])
@@ -122,15 +131,15 @@ def test_a_search_ends_when_the_space_has_no_more():
     assert run_search(config, COSTS, Formula(), 10)["accuracies"] == [accuracy((0,) * 8)]
 
 
-def test_the_table_says_what_was_not_reached(tmp_path):
-    result = compare(SUPERNET, CONFIG, Formula(), tmp_path, OWN, (0, 1, 2))
+def test_the_table_says_what_was_not_reached(compared):
+    result = copy.deepcopy(compared[0])
     row = result["algorithms"]["nsga2"]
     row["evaluations_to_target"] = {"median": 12.0, "low": 9.0, "high": None}
     row["ratio_to_random"] = {"median": None, "low": None, "high": None}
     console = Console(width=120, record=True)
     print_comparison(result, console)
     text = console.export_text()
-    assert "big, multiply_adds < 1.25 M: 30 evaluations a search, 3 seeds" in text
+    assert "big, multiply_adds < 1.25 M: 30 evaluations a search, 2 seeds" in text
     assert "12 [9, more]" in text and "not reached" in text
 
 

@@ -18,6 +18,7 @@ from scarlet_tf.space import Choice, Stage
 from scarlet_tf.training.sampling import strict_fair_paths
 
 SPACE = tiny_space(stages=(Stage(8, 2, 2),), choices=(Choice(2, 3), Choice(2, 5, True), Choice()))
+ONE_LAYER = tiny_space(stages=(Stage(8, 1, 2),), choices=SPACE.choices)  # JAX takes seconds to compile a layer
 BATCH = 32
 
 
@@ -33,7 +34,7 @@ class PrescribedPaths(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         part = slice(index * BATCH, (index + 1) * BATCH)
-        inputs = {"images": self.images[part], "paths": strict_fair_paths(SPACE, 0, index)}
+        inputs = {"images": self.images[part], "paths": strict_fair_paths(ONE_LAYER, 0, index)}
         return inputs, self.labels[part]
 
 
@@ -47,7 +48,7 @@ def digits():
 
 def train(weights_file) -> dict:
     """One epoch from the given weights; the epoch's loss and accuracy, and the loss of the trained net on a fixed batch."""
-    supernet = Supernet(SPACE, num_classes=10)
+    supernet = Supernet(ONE_LAYER, num_classes=10)
     lanes = compiled(supernet)
     with np.load(weights_file) as arrays:
         for index, variable in enumerate(supernet.variables):
@@ -65,7 +66,7 @@ def compiled(supernet):
 @pytest.fixture(scope="module")
 def weights_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "start.npz"
-    supernet = Supernet(SPACE, num_classes=10)
+    supernet = Supernet(ONE_LAYER, num_classes=10)
     np.savez(path, **{str(i): np.asarray(v) for i, v in enumerate(supernet.variables)})
     return path
 
@@ -108,6 +109,7 @@ def test_jax_reaches_tensorflows_loss(weights_file):
     here = pathlib.Path(__file__).parent
     paths = os.pathsep.join([str(here), str(here.parent), str(here.parent.parent)])
     environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": paths, "JAX_PLATFORMS": "cpu"}
+    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # compiling takes longer than all steps
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     under_jax, under_tensorflow = json.loads(done.stdout.splitlines()[-1]), train(weights_file)

@@ -5,12 +5,15 @@ import importlib.util
 
 import pytest
 import tensorflow as tf
-from test_train_supernet import CONFIG, SPACE, Interrupt, data
+from test_train_supernet import Interrupt, data
+from tiny import tiniest_space
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.training.supernet import train_supernet
 
+SPACE = tiniest_space()
+CONFIG = {"epochs": 3, "batch_size": 10, "learning_rate": 0.05, "execution": "sequential"}
 LOGGED = {**CONFIG, "csv": True}
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from test_train_supernet import CONFIG, SPACE, Interrupt, data, weights
-from tiny import tiny_space
+from tiny import tiniest_space, tiny_space
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json
@@ -32,8 +32,11 @@ def train(supernet, config=MONITORED, **options):
     return train_supernet(supernet, data(), config, validation_data=data(20), **options)
 
 
+SEQUENTIAL = {"execution": "sequential"}
+
+
 @pytest.mark.parametrize(
-    "options", [{}, {"execution": "sequential"}, {"execution": "sequential", "sampling": "uniform"}]
+    "options", [{}, pytest.param(SEQUENTIAL, marks=pytest.mark.slow), {**SEQUENTIAL, "sampling": "uniform"}]
 )
 def test_training_is_bit_identical_with_and_without_a_monitor(options):
     plain, watched = (Supernet(SPACE, num_classes=5) for _ in range(2))
@@ -80,7 +83,8 @@ def test_a_record_that_cannot_be_used_begins_anew(tmp_path, content):
     file = tmp_path / "supernet" / "monitor.json"
     file.parent.mkdir()
     file.write_text(content)
-    train(Supernet(SPACE, num_classes=5), run_dir=tmp_path)
+    config = {**MONITORED, **SEQUENTIAL, "monitor_paths": 2}
+    train(Supernet(tiniest_space(), num_classes=5), config, run_dir=tmp_path)
     assert len(read_json(file)["epochs"]) == 3
 
 
