@@ -9,6 +9,7 @@ import keras
 from scarlet_tf.errors import InputError
 from scarlet_tf.layers import primitives
 from scarlet_tf.models.builder import connect
+from scarlet_tf.models.features import feature_maps
 from scarlet_tf.models.network import Network
 from scarlet_tf.models.zoo_data import ZOO
 
@@ -25,6 +26,8 @@ _DOC = """{title} as a Keras model.
         classes: of the classifier.
         classifier_activation: "softmax", or None for logits.
         name: of the model.
+        features: the outputs {{"stride_4": [B, H / 4, W / 4, C], "stride_8": ..., "stride_16": ..., "stride_32": ...}} for
+            detection and segmentation, in place of top and tail; see `feature_extractor`.
 
     Images are to be scaled to -1..1; for the authors' weights, by ImageNet's mean and deviation.
     Published ImageNet figures: {figures}
@@ -42,17 +45,20 @@ def build_zoo_network(
     classes: int = 1000,
     classifier_activation: str | None = "softmax",
     name: str | None = None,
+    features: bool = False,
 ) -> keras.Model:
     """The network `entry_name` of the zoo; see ScarletA for the arguments."""
     if entry_name not in ZOO:
         raise InputError(f"zoo: expected one of {sorted(ZOO)}, got {entry_name!r}")
     if pooling not in (None, "avg", "max"):
         raise InputError(f"pooling: expected None, 'avg' or 'max', got {pooling!r}")
+    if features and pooling is not None:
+        raise InputError(f"pooling: expected None with features=True, got {pooling!r}")
     if weights is not None and not pathlib.Path(weights).is_file():
         raise InputError(f"weights: expected None or the path of a .weights.h5 file, got {weights!r}")
     spec = ZOO[entry_name].architecture.lower(
         _input_shape(input_tensor, input_shape),
-        classes if include_top else None,
+        classes if include_top and not features else None,
         dropout=0.2,
         classifier_activation=classifier_activation,
         pooling=None if include_top else pooling,
@@ -63,6 +69,8 @@ def build_zoo_network(
     else:
         sources = keras.utils.get_source_inputs(input_tensor)
         model = keras.Model(sources, connect(spec, input_tensor, primitives), name=name)
+    if features:
+        model = keras.Model(model.inputs, feature_maps(model, spec), name=name)
     if weights is not None:
         _load_weights(model, weights)
     return model
@@ -99,9 +107,11 @@ def _constructor(entry_name: str, title: str):
         classes=1000,
         classifier_activation="softmax",
         name=entry_name,
+        features=False,
     ):
+        head = (pooling, classes, classifier_activation)
         return build_zoo_network(
-            entry_name, include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
+            entry_name, include_top, weights, input_tensor, input_shape, *head, name=name, features=features
         )
 
     accuracy = "" if entry.top1 is None else f", top-1 {entry.top1} %"
