@@ -43,6 +43,8 @@ _LAZY = {
     "train_supernet": "scarlet_tf.training.supernet",
     "RetrainConfig": "scarlet_tf.training.network",
     "retrain": "scarlet_tf.training.network",
+    "FinetuneConfig": "scarlet_tf.training.finetuning",
+    "finetune": "scarlet_tf.training.finetuning",
     "evaluate": "scarlet_tf.training.evaluation",
     "RankingConfig": "scarlet_tf.ranking.config",
     "rank": "scarlet_tf.ranking.run",

@@ -15,12 +15,12 @@ import time
 
 import keras
 import numpy as np
+
 from digit_scenes import NUM_CLASSES, Scenes, make_scenes
 from example_network import features_of
-from scene_metrics import mean_average_precision
-
 from scarlet_tf.models.detection import BoxLoss, HeatmapLoss, decode_detections, detection_targets
 from scarlet_tf.models.heads import DetectionHead
+from scene_metrics import mean_average_precision
 
 STRIDE = 4
 BATCH = 16

@@ -15,11 +15,11 @@ import time
 
 import keras
 import numpy as np
+
 from digit_scenes import NUM_CLASSES, Scenes, make_scenes
 from example_network import features_of
-from scene_metrics import mean_iou
-
 from scarlet_tf.models.heads import SegmentationHead
+from scene_metrics import mean_iou
 
 LABELS = 1 + NUM_CLASSES
 BATCH = 16

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from scarlet_tf.optimization.config import OptimizationConfig
     from scarlet_tf.ranking.config import RankingConfig
     from scarlet_tf.search.run import SearchConfig
+    from scarlet_tf.training.finetuning import FinetuneConfig
     from scarlet_tf.training.network import RetrainConfig
     from scarlet_tf.training.supernet import SupernetConfig
 
@@ -35,6 +36,7 @@ class Config:
     supernet: SupernetConfig
     search: SearchConfig
     retrain: RetrainConfig
+    finetune: FinetuneConfig
     optimization: OptimizationConfig
     export: ExportConfig
     ranking: RankingConfig
