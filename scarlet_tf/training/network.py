@@ -149,7 +149,8 @@ def retrain(
     data, validation = (as_split(part, architecture.num_classes) for part in (train_data, validation_data))
     steps = data.steps_per_epoch(config.batch_size)
     strategy = strategy or tf.distribute.get_strategy()
-    deadline = Deadline("retrain", max_hours, steps, config.epochs, strategy)
+    name = "retrain" if tuning is None else "finetune"
+    deadline = Deadline(name, max_hours, steps, config.epochs, strategy)
     with strategy.scope():
         model = build_network(architecture, dropout=config.dropout, seed=config.seed)
         if initial is not None:
@@ -177,11 +178,11 @@ def retrain(
         figures = evaluate(twin, validation.batches(config.batch_size), forward)
         return {f"validation_{name}": figures[name] for name in ("accuracy", "loss")}
 
-    advice = f"a retrain.batch_size smaller than {config.batch_size}"
+    advice = f"a {name}.batch_size smaller than {config.batch_size}"
     later = variable_bytes(model, optimizer)
-    forecast = Forecast("retrain", steps, config.epochs, advice, later_bytes=later, max_hours=max_hours)
+    forecast = Forecast(name, steps, config.epochs, advice, later_bytes=later, max_hours=max_hours)
     run = Run(
-        name="retrain",
+        name=name,
         model=model,
         optimizer=optimizer,
         step=network_step(model, optimizer, config, replicas, distillation),
@@ -197,7 +198,7 @@ def retrain(
         on_stop=deadline.reason,
         strategy=strategy,
     )
-    with out_of_memory_explained("retrain", advice):
+    with out_of_memory_explained(name, advice):
         history = train(run)
     optimizer.finalize_variable_values(model.trainable_variables)  # the averaged weights
     sync()
