@@ -152,7 +152,7 @@ def open_run(config: Config, folder, strategy=None, max_hours: float | None = No
         _check_search(run)
         _check_retraining(run)
     elif not run.retrain_result.exists():  # later stages do not need what this began with
-        run.source  # noqa: B018 - finds what is missing now
+        logger.info("what is fine-tuned: %s", run.source.origin["network"])
     _check_later_stages(run)
     _check_dataset(run)
     if read_tf_config().is_chief:

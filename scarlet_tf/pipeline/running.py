@@ -68,9 +68,9 @@ def run_stage(
     writes = is_writer(name)
     with alone_in(folder) if writes else contextlib.nullcontext():
         check_run_dir(folder, config)
-        _check_predecessors(name, Run(config, folder), config_path)
         if not STAGES[name].is_wanted(Run(config, folder)):
             raise InputError(f"{name}: nothing to do; set {STAGES[name].missing}")
+        _check_predecessors(name, Run(config, folder), config_path)
         run = open_run(config, folder, strategy, max_hours, adb)
         check_adb(run)
         _do(run, STAGES[name], go_on=True)
