@@ -3,8 +3,8 @@
     python tools/train_detector.py
     python tools/train_detector.py --network scarlet_c --steps 600
 
-Trains everything from random weights with Keras' own fit and prints one JSON object: the mean average precision at an
-overlap of 0.5 on scenes whose digits were not trained on, beside that of the same network before the training.
+Trains everything from random weights with Keras' own fit and prints one JSON object: the CPU time of that, and the mean
+average precision at an overlap of 0.5 on scenes whose digits were not trained on, beside that before the training.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def main() -> None:
     """Parses, trains, measures, prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="small", help="small (default) or a name of the zoo, such as scarlet_c")
-    parser.add_argument("--steps", type=int, default=400, help="of 16 scenes each")
-    parser.add_argument("--size", type=int, default=96, help="side of the scenes in pixels, a multiple of 32")
+    parser.add_argument("--steps", type=int, default=800, help="of 16 scenes each")
+    parser.add_argument("--size", type=int, default=64, help="side of the scenes in pixels, a multiple of 32")
     parser.add_argument("--test-scenes", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -39,7 +39,7 @@ def main() -> None:
     model = build(arguments.network, arguments.size, arguments.seed)
     test = make_scenes(arguments.test_scenes, arguments.size, arguments.seed, test=True)
     untrained = precision(model, test)
-    started = time.perf_counter()
+    started = time.process_time()
     losses = train(model, arguments.steps, arguments.size, arguments.seed)
     print(
         json.dumps(
@@ -48,7 +48,7 @@ def main() -> None:
                 "network": arguments.network,
                 "parameters": model.count_params(),
                 "steps": arguments.steps,
-                "seconds": round(time.perf_counter() - started, 1),
+                "cpu_seconds": round(time.process_time() - started, 1),
                 "first_loss": losses[0],
                 "last_loss": losses[-1],
                 "test_scenes": arguments.test_scenes,
