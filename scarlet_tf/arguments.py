@@ -106,7 +106,9 @@ def _add_finetune(commands) -> None:
         help="a name such as scarlet_a, a run folder whose network is meant, or a YAML file whose `finetune` says which",
     )
     command.add_argument("--data", metavar="DIR", help="a folder of class folders, or of train/ and test/ with such")
-    command.add_argument("--weights", metavar="FILE", help="of a named network: its .weights.h5 file (default: random)")
+    command.add_argument(
+        "--weights", metavar="FILE", help="of a named network: a .weights.h5, or PyTorch's (default: random)"
+    )
     command.add_argument("--image-size", type=int, metavar="PIXELS", help="default: the run's, 224 for a named network")
     command.add_argument("--epochs", type=int, metavar="N", help="default: 20")
     command.add_argument("--batch-size", type=int, metavar="N", help="default: 32")

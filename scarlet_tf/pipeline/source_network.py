@@ -11,6 +11,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.export.certificate import digest
 from scarlet_tf.files import read_json
 from scarlet_tf.models.network import Network, load_network
+from scarlet_tf.models.torch_weights import load_torch_weights
 from scarlet_tf.models.zoo import build_zoo_network
 from scarlet_tf.models.zoo_data import ZOO
 from scarlet_tf.space import Architecture, SearchSpace
@@ -44,7 +45,10 @@ def load_source(wanted: FinetuneConfig, space: SearchSpace, input_shape: tuple[i
 
 
 def _from_zoo(name: str, weights: str | None, input_shape: tuple[int, int, int]) -> SourceNetwork:
-    network = build_zoo_network(name, include_top=False, weights=weights, input_shape=input_shape)
+    is_keras = weights is None or weights.endswith(".h5")
+    network = build_zoo_network(name, include_top=False, weights=weights if is_keras else None, input_shape=input_shape)
+    if not is_keras:
+        load_torch_weights(network, weights, skip_classifier=True)
     if weights is None:
         logger.warning("finetune.weights: none are given, so %s starts from random ones", name)
     origin = {"network": name, "weights_sha256": digest(weights)[1] if weights else None}

@@ -1,5 +1,6 @@
 """`scarlet finetune`: a search result, or a network of the zoo, on a folder of images in one command."""
 
+import functools
 import json
 
 import keras
@@ -11,7 +12,7 @@ from test_pipeline import VALUES, config
 
 import scarlet_tf as st
 from scarlet_tf import cli, pipeline
-from scarlet_tf.config import claim_run_dir, load_config
+from scarlet_tf.config import claim_run_dir, finetune_config, load_config
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.digits import load as load_digits
 from scarlet_tf.data.preprocessing import Preprocessing
@@ -133,16 +134,12 @@ def test_a_yaml_file_may_say_what_is_fine_tuned(source, photos, tmp_path):
     assert changed == {"classifier/kernel", "classifier/bias"}
 
 
-def test_a_zoo_network_starts_from_its_file(photos, tmp_path):
+@pytest.mark.parametrize("name", ["c.weights.h5", "c.npz"])
+def test_a_zoo_network_starts_from_its_file(name, photos, tmp_path):
     model = st.FairNASC(input_shape=(32, 32, 3), classes=6)
-    model.save_weights(tmp_path / "c.weights.h5")
-    settings = {
-        "data.directory": str(photos),
-        "data.image_size": 32,
-        "finetune.weights": str(tmp_path / "c.weights.h5"),
-    }
-    from scarlet_tf.config import finetune_config
-
+    save = model.save_weights if name.endswith(".h5") else functools.partial(st.save_torch_weights, model)
+    save(tmp_path / name)
+    settings = {"data.directory": str(photos), "data.image_size": 32, "finetune.weights": str(tmp_path / name)}
     wanted = finetune_config("fairnas_c", settings)
     source = pipeline.Run(wanted, tmp_path / "run").source
     expected = get_arrays(model)
