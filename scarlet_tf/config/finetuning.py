@@ -13,8 +13,6 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.models.zoo_data import ZOO
 from scarlet_tf.space import SearchSpace
 
-ZOO_IMAGE_SIZE = 224
-
 
 def finetune_config(source: str, settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
     """The configuration for fine-tuning `source`: a YAML file, a name of the zoo, or a run folder.
@@ -38,8 +36,9 @@ def finetune_config(source: str, settings: Mapping[str, Any], overrides: Sequenc
 
 
 def _zoo_values(name: str) -> dict[str, Any]:
-    data = {"source": "folder", "image_size": ZOO_IMAGE_SIZE, "normalization": "inception", "augmentation": "crop_flip"}
-    return _values(name, name, ZOO[name].architecture.space, data)
+    space = ZOO[name].architecture.space
+    data = {"source": "folder", "image_size": space.input_size, "augmentation": "crop_flip"}
+    return _values(name, name, space, data)
 
 
 def _run_values(folder: str) -> dict[str, Any]:

@@ -69,11 +69,9 @@ def build_zoo_network(
     else:
         sources = keras.utils.get_source_inputs(input_tensor)
         model = keras.Model(sources, connect(spec, input_tensor, primitives), name=name)
-    if features:
-        model = keras.Model(model.inputs, feature_maps(model, spec), name=name)
     if weights is not None:
         _load_weights(model, weights)
-    return model
+    return keras.Model(model.inputs, feature_maps(model, spec), name=name) if features else model
 
 
 def _load_weights(model: keras.Model, path) -> None:

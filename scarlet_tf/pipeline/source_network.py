@@ -45,7 +45,7 @@ def load_source(wanted: FinetuneConfig, space: SearchSpace, input_shape: tuple[i
 
 
 def _from_zoo(name: str, weights: str | None, input_shape: tuple[int, int, int]) -> SourceNetwork:
-    is_keras = weights is None or weights.endswith(".h5")
+    is_keras = weights is None or weights.endswith((".h5", ".keras"))
     network = build_zoo_network(name, include_top=False, weights=weights if is_keras else None, input_shape=input_shape)
     if not is_keras:
         load_torch_weights(network, weights, skip_classifier=True)

@@ -168,7 +168,7 @@ def _mistakes(source, photos, tmp_path):
     yield [tmp_path / "nothing", "--data", photos], "expected a YAML file, a run folder with config.yaml, or one of"
     yield [source, "--data", photos, "--weights", foreign], "finetune.weights: expected none with"
     yield [*zoo, "--weights", foreign], "expected the .weights.h5 file of this very model"
-    yield [*zoo, "--weights", tmp_path / "nothing.h5"], "weights: expected None or the path of a .weights.h5 file"
+    yield [*zoo, "--weights", tmp_path / "nothing.h5"], "weights: expected None"
     yield [source, "--data", photos, "--train-from", "block_99"], "finetune.train_from: expected one of stem, "
     yield [source, "--data", photos, "--rate-decay", 2], "finetune.rate_decay: expected a number from 0 to 1, got 2.0"
     yield [source, "--data", photos, "--batch-size", 5000], "finetune.batch_size: expected at most the "
