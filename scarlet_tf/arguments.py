@@ -28,6 +28,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     for name, text in _STAGE_HELP.items():
         _add_stage(commands, name, text)
+    _add_finetune(commands)
     _add_rank(commands)
     _add_cost(commands)
     _add_zoo(commands)
@@ -94,6 +95,43 @@ def _add_compare(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_finetune(commands) -> None:
+    text = "train a trained network further on images of your own and export it; started again, it resumes"
+    example = (
+        "scarlet finetune scarlet_a --weights scarlet_a.weights.h5 --data photos --image-size 96 --run-dir runs/photos"
+    )
+    command = _add_command(commands, "finetune", text, example, "finetune")
+    command.add_argument(
+        "network",
+        metavar="NETWORK",
+        help="a name such as scarlet_a, a run folder whose network is meant, or a YAML file whose `finetune` says which",
+    )
+    command.add_argument("--data", metavar="DIR", help="a folder of class folders, or of train/ and test/ with such")
+    command.add_argument(
+        "--weights", metavar="FILE", help="of a named network: a .weights.h5, or PyTorch's (default: random)"
+    )
+    command.add_argument("--image-size", type=int, metavar="PIXELS", help="default: the run's, 224 for a named network")
+    command.add_argument("--epochs", type=int, metavar="N", help="default: 20")
+    command.add_argument("--batch-size", type=int, metavar="N", help="default: 32")
+    command.add_argument("--learning-rate", type=float, metavar="RATE", help="of SGD with momentum (default: 0.01)")
+    command.add_argument(
+        "--freeze-bn", action="store_true", default=None, help="batch normalisation stays as it is, statistics and all"
+    )
+    command.add_argument(
+        "--train-from",
+        metavar="PART",
+        help="train this part and those behind it alone: a block such as block_12, tail or classifier",
+    )
+    command.add_argument(
+        "--rate-decay",
+        type=float,
+        metavar="FACTOR",
+        help="each block's learning rate is the next one's times this (default: 1; usual: 0.7 to 0.95)",
+    )
+    _add_folder(command, " (default: runs/<name of the data's folder>)", "--out")
+    _add_max_hours(command, "training")
+
+
 def _add_rank(commands) -> None:
     text = "measure how well the supernet orders networks, by training some of them on their own; resumable"
     command = _add_command(commands, "rank", text, "scarlet rank configs/digits.yaml --run-dir runs/digits", "rank")
@@ -103,8 +141,12 @@ def _add_rank(commands) -> None:
 
 def _add_config(command: argparse.ArgumentParser, required: bool) -> None:
     command.add_argument("config", metavar="CONFIG", help="a YAML file, such as configs/digits.yaml")
-    default = "" if required else " (default: runs/<name of the config file>)"
-    command.add_argument("--run-dir", metavar="DIR", required=required, help=f"folder of the run's files{default}")
+    _add_folder(command, "" if required else " (default: runs/<name of the config file>)", required=required)
+
+
+def _add_folder(command: argparse.ArgumentParser, default: str, *aliases: str, required: bool = False) -> None:
+    text = f"folder of the run's files{default}"
+    command.add_argument("--run-dir", *aliases, metavar="DIR", required=required, help=text)
     command.add_argument(
         "--set",
         metavar="KEY=VALUE",

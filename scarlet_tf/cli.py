@@ -61,17 +61,24 @@ def _complain(text: str) -> None:
         print(f"scarlet: {text}", file=sys.stderr, flush=True)
 
 
+def _load_config(arguments: argparse.Namespace):
+    from scarlet_tf.config import load_config
+
+    return load_config(arguments.config, arguments.overrides)
+
+
 @contextlib.contextmanager
-def _run_folder(arguments: argparse.Namespace) -> Iterator[tuple]:
+def _run_folder(arguments: argparse.Namespace, load: Callable = _load_config) -> Iterator[tuple]:
     """(config, run folder) once every mistake in the config, or in the choice of the folder, has been found.
 
-    Inside the block, log lines and whatever libraries print go to the folder's run.log.
+    `load` makes the config out of the arguments. Inside the block, log lines and whatever libraries print go to the
+    folder's run.log.
     """
     _check_hours(arguments.max_hours, least=0 if getattr(arguments, "stage", None) == "search" else None)
     with logs.NativeLines() as native:
-        from scarlet_tf.config import check_run_dir, load_config
+        from scarlet_tf.config import check_run_dir
 
-        config = load_config(arguments.config, arguments.overrides)
+        config = load(arguments)
         run_dir = pathlib.Path(arguments.run_dir or pathlib.Path("runs") / pathlib.Path(arguments.config).stem)
         check_run_dir(run_dir, config)
         if not is_writer(getattr(arguments, "stage", "")):  # of several workers one writes
@@ -104,6 +111,42 @@ def _stage(arguments: argparse.Namespace) -> None:
         figures = pipeline.run_stage(arguments.stage, config, run_dir, arguments.config, **options)
     if is_writer(arguments.stage):
         _show(arguments, figures, functools.partial(print_figures, arguments.stage))
+
+
+_FINETUNE_KEYS = {
+    "weights": "finetune.weights",
+    "image_size": "data.image_size",
+    "epochs": "finetune.epochs",
+    "batch_size": "finetune.batch_size",
+    "learning_rate": "finetune.learning_rate",
+    "freeze_bn": "finetune.freeze_bn",
+    "train_from": "finetune.train_from",
+    "rate_decay": "finetune.rate_decay",
+}
+
+
+def _finetune_config(arguments: argparse.Namespace):
+    from scarlet_tf.config import finetune_config
+
+    given = {key: getattr(arguments, name) for name, key in _FINETUNE_KEYS.items()}
+    settings = {key: value for key, value in given.items() if value is not None}
+    if "finetune.weights" in settings:
+        settings["finetune.weights"] = str(pathlib.Path(arguments.weights).resolve())
+    if arguments.data is not None:
+        # So that the run folder serves from everywhere; what is not there may lie under $SCARLET_DATA_DIR.
+        data = pathlib.Path(arguments.data)
+        settings["data.directory"] = str(data.resolve()) if data.exists() else arguments.data
+    return finetune_config(arguments.network, settings, arguments.overrides)
+
+
+def _finetune(arguments: argparse.Namespace) -> None:
+    is_file = arguments.network.endswith((".yaml", ".yml"))
+    arguments.config = arguments.network if is_file else arguments.data or arguments.network
+    with _run_folder(arguments, _finetune_config) as (config, run_dir):
+        from scarlet_tf import pipeline
+
+        summary = pipeline.run_all(config, run_dir, max_hours=arguments.max_hours)
+    _show(arguments, summary, print_summary)
 
 
 def _search(arguments: argparse.Namespace) -> None:
@@ -277,6 +320,7 @@ def _show(arguments: argparse.Namespace, figures, show: Callable) -> None:
 HANDLERS = {
     "benchmark": _benchmark,
     "cost": _cost,
+    "finetune": _finetune,
     "latency_build": _latency_build,
     "latency_predict": _latency_predict,
     "rank": _rank,

@@ -60,7 +60,7 @@ def fake_pipeline(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "train-supernet", "search", "retrain", "export", "cost", "verify", "benchmark"]
+    "command", ["run", "train-supernet", "search", "retrain", "finetune", "export", "cost", "verify", "benchmark"]
 )
 def test_every_command_has_help_with_an_example(command, capsys):
     with pytest.raises(SystemExit) as caught:

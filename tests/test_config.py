@@ -57,7 +57,7 @@ def few_sections(request, monkeypatch):
     if "real_sections" in request.keywords:
         return
     stand_ins = {"data": Data, "supernet": Training, "search": Search, "retrain": Training, "export": ExportConfig}
-    stand_ins |= {"ranking": RankingConfig, "optimization": OptimizationConfig}
+    stand_ins |= {"finetune": Training, "ranking": RankingConfig, "optimization": OptimizationConfig}
     monkeypatch.setattr(sections, "section_types", lambda: stand_ins)
 
 

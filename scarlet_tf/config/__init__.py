@@ -1,5 +1,6 @@
 """The schema of the YAML files; the command line and the pipeline alone read it, library code takes plain arguments."""
 
+from scarlet_tf.config.finetuning import finetune_config
 from scarlet_tf.config.run_folder import MAY_DIFFER, check_run_dir, claim_run_dir, differing_keys
 from scarlet_tf.config.schema import Config, load_config, parse_config
 from scarlet_tf.config.sections import FORMATS, ExportConfig, known_keys
@@ -12,6 +13,7 @@ __all__ = [
     "check_run_dir",
     "claim_run_dir",
     "differing_keys",
+    "finetune_config",
     "known_keys",
     "load_config",
     "parse_config",

@@ -23,6 +23,7 @@ from scarlet_tf.ranking.config import RankingConfig
 MAY_DIFFER = frozenset(
     {
         "data.memory_bytes",
+        "finetune.checkpoint_seconds",
         "retrain.checkpoint_seconds",
         "search.evaluation_group",
         "search.evaluation_memory_mib",

@@ -13,6 +13,7 @@ from scarlet_tf.config.sections import SECTIONS, ExportConfig
 from scarlet_tf.config.validation import did_you_mean, show, to_plain, validate_section
 from scarlet_tf.config.yaml_reader import override, parse_yaml
 from scarlet_tf.errors import InputError
+from scarlet_tf.models.zoo_data import ZOO
 from scarlet_tf.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from scarlet_tf.optimization.config import OptimizationConfig
     from scarlet_tf.ranking.config import RankingConfig
     from scarlet_tf.search.run import SearchConfig
+    from scarlet_tf.training.finetuning import FinetuneConfig
     from scarlet_tf.training.network import RetrainConfig
     from scarlet_tf.training.supernet import SupernetConfig
 
@@ -35,6 +37,7 @@ class Config:
     supernet: SupernetConfig
     search: SearchConfig
     retrain: RetrainConfig
+    finetune: FinetuneConfig
     optimization: OptimizationConfig
     export: ExportConfig
     ranking: RankingConfig
@@ -68,7 +71,8 @@ def load_config(path, overrides: Sequence[str] = ()) -> Config:
 def parse_config(values: Mapping[str, Any], source: str = "config", folder=".") -> Config:
     """Validates plain values; one InputError lists every mistake found, a line each, with `source` in front.
 
-    `space` may be a published name, a mapping or the path of a YAML file, relative to `folder`, as `search.table` is.
+    `space` may be a published name, a mapping or the path of a YAML file, relative to `folder`, as `search.table` is, and
+    `finetune.network` and `weights` are.
     `recipe` in `supernet` and `retrain` names a block of values for that section, which the section's other keys
     override; the result holds the values, not the name.
     """
@@ -87,12 +91,19 @@ def parse_config(values: Mapping[str, Any], source: str = "config", folder=".") 
         fields["space"] = _space(values.get("space"), fields["data"], folder)
     except InputError as error:
         mistakes.append(str(error))
-    if getattr(fields["search"], "table", None) is not None:  # as `space`, relative to the configuration
-        table = (pathlib.Path(folder) / fields["search"].table).resolve()
-        fields["search"] = dataclasses.replace(fields["search"], table=str(table))
+    for name, key in (("search", "table"), ("finetune", "network"), ("finetune", "weights")):
+        fields[name] = _from_folder(fields[name], key, folder)
     if mistakes:
         raise InputError("\n  ".join([f"{source}:", *mistakes]) if len(mistakes) > 1 else f"{source}: {mistakes[0]}")
     return Config(**fields)
+
+
+def _from_folder(section: Any, key: str, folder) -> Any:
+    """`section` with the path in `key`, if there is one, made absolute from `folder` on; the zoo's names are none."""
+    value = getattr(section, key, None)
+    if value is None or value in ZOO:
+        return section
+    return dataclasses.replace(section, **{key: str((pathlib.Path(folder) / value).resolve())})
 
 
 def _unknown_sections(values: Mapping) -> Iterator[str]:

@@ -13,7 +13,7 @@ from scarlet_tf.space import SearchSpace
 
 FORMATS = ("float32", "float16", "dynamic", "int8")
 ALL_FORMATS = (*FORMATS, "full_int8")
-SECTIONS = ("data", "space", "supernet", "search", "retrain", "optimization", "export", "ranking")
+SECTIONS = ("data", "space", "supernet", "search", "retrain", "finetune", "optimization", "export", "ranking")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +66,7 @@ def section_types() -> dict[str, type]:
     from scarlet_tf.optimization.config import OptimizationConfig
     from scarlet_tf.ranking.config import RankingConfig
     from scarlet_tf.search.run import SearchConfig
+    from scarlet_tf.training.finetuning import FinetuneConfig
     from scarlet_tf.training.network import RetrainConfig
     from scarlet_tf.training.supernet import SupernetConfig
 
@@ -74,6 +75,7 @@ def section_types() -> dict[str, type]:
         "supernet": SupernetConfig,
         "search": SearchConfig,
         "retrain": RetrainConfig,
+        "finetune": FinetuneConfig,
         "optimization": OptimizationConfig,
         "export": ExportConfig,
         "ranking": RankingConfig,

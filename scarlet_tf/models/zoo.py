@@ -9,6 +9,7 @@ import keras
 from scarlet_tf.errors import InputError
 from scarlet_tf.layers import primitives
 from scarlet_tf.models.builder import connect
+from scarlet_tf.models.features import feature_maps
 from scarlet_tf.models.network import Network, get_arrays, load_network, set_arrays
 from scarlet_tf.models.zoo_data import ZOO
 from scarlet_tf.models.zoo_folder import OwnEntry, find_own, zoo_names
@@ -29,6 +30,8 @@ _DOC = """{title} as a Keras model.
         classes: of the classifier.
         classifier_activation: "softmax", or None for logits.
         name: of the model.
+        features: the outputs {{"stride_4": [B, H / 4, W / 4, C], "stride_8": ..., "stride_16": ..., "stride_32": ...}} for
+            detection and segmentation, in place of top and tail; see `feature_extractor`.
 
     Images are to be scaled as the weights were trained: `preprocess_input`, with mode="torch" for the authors'.
     Published for ImageNet: {figures}
@@ -46,6 +49,7 @@ def build_zoo_network(
     classes: int | None = None,
     classifier_activation: str | None = "softmax",
     name: str | None = None,
+    features: bool = False,
 ) -> keras.Model:
     """The network `entry_name`, published or registered with `register_network`; see ScarletA for the arguments.
 
@@ -54,6 +58,8 @@ def build_zoo_network(
     """
     if pooling not in (None, "avg", "max"):
         raise InputError(f"pooling: expected None, 'avg' or 'max', got {pooling!r}")
+    if features and pooling is not None:
+        raise InputError(f"pooling: expected None with features=True, got {pooling!r}")
     entry = ZOO.get(entry_name) or find_own(entry_name)
     if entry is None:
         raise InputError(f"zoo: expected one of {zoo_names()}, got {entry_name!r}")
@@ -62,14 +68,14 @@ def build_zoo_network(
     base = entry.spec if own else entry.architecture.lower(dropout=entry.scaling.dropout)
     spec = base.replace(
         input_shape=_input_shape(input_tensor, input_shape, base.input_shape, least=1 if own else 32),
-        num_classes=(base.num_classes if classes is None else classes) if include_top else None,
+        num_classes=(base.num_classes if classes is None else classes) if include_top and not features else None,
         classifier_activation=classifier_activation,
         pooling=None if include_top else pooling,
     )
     model = _build(spec, input_tensor, name or entry_name)
     if weights is not None:
         _load_weights(model, spec, weights)
-    return model
+    return keras.Model(model.inputs, feature_maps(model, spec), name=model.name) if features else model
 
 
 def _build(spec: NetworkSpec, input_tensor, name: str) -> keras.Model:
@@ -152,9 +158,11 @@ def _constructor(entry_name: str):
         classes=1000,
         classifier_activation="softmax",
         name=entry_name,
+        features=False,
     ):
+        head = (pooling, classes, classifier_activation)
         return build_zoo_network(
-            entry_name, include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
+            entry_name, include_top, weights, input_tensor, input_shape, *head, name=name, features=features
         )
 
     constructor.__name__ = constructor.__qualname__ = entry.constructor

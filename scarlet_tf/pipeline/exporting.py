@@ -53,8 +53,7 @@ def export(run: Run) -> None:
         latencies=_latencies(tflite_files, threads),
         host=describe_host(threads) if threads else None,
         details={
-            "init": retrained["init"],
-            **{key: retrained[key] for key in SCALING_KEYS if key in retrained},
+            **{key: retrained[key] for key in ("init", "origin", *SCALING_KEYS) if key in retrained},
             "test": retrained["test"],
             "folding": retrained["folding"] + [plain(row.to_dict()) for row in rows],
             **latency_details(run, None if "scaling" in retrained else about["architecture"]),
@@ -93,8 +92,7 @@ def file_metadata(run: Run) -> dict[str, Any]:
         "architecture": Architecture.from_dict(retrained["architecture"], run.config.space),
         "provenance": {
             "run": run.config.name,
-            "init": retrained["init"],
-            **({"scaling": retrained["scaling"]} if "scaling" in retrained else {}),
+            **{key: retrained[key] for key in ("init", "origin", "scaling") if key in retrained},
             "dataset": run.data.fingerprint,
         },
     }
@@ -169,5 +167,6 @@ def _warn_of_failed_checks(results: Mapping[pathlib.Path, Mapping]) -> None:
 
 
 def _seeds(run: Run) -> dict[str, int]:
-    sections = ("data", "supernet", "search", "retrain")
+    trained = ("finetune",) if run.config.finetune.is_wanted else ("supernet", "search", "retrain")
+    sections = ("data", *trained)
     return {"run": run.config.seed} | {name: getattr(run.config, name).seed for name in sections}

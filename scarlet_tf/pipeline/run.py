@@ -21,6 +21,7 @@ from scarlet_tf.files import read_json, write_json
 from scarlet_tf.models.network import Network, load_network
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.optimization.extra import check_extra
+from scarlet_tf.pipeline.source_network import SourceNetwork, load_source
 from scarlet_tf.search.betanas.training import check_betanas, train_betanas
 from scarlet_tf.search.objectives import check_known, figures_and_goals
 from scarlet_tf.search.picks import check_picks_of
@@ -119,6 +120,11 @@ class Run:
         return {"dataset": self.data.fingerprint, "supernet": decisive}
 
     @functools.cached_property
+    def source(self) -> SourceNetwork:
+        """What is fine-tuned."""
+        return load_source(self.config.finetune, self.config.space, self.input_shape)
+
+    @functools.cached_property
     def network(self) -> Network:
         """The retrained network."""
         return _load(self.network_file, self.retrain_result)
@@ -142,7 +148,11 @@ def open_run(config: Config, folder, strategy=None, max_hours: float | None = No
     """The run, after every check that needs no training: its folder, its dataset, its budget."""
     check_run_dir(folder, config)
     run = Run(config, folder, strategy, max_hours, adb)
-    _check_search(run)
+    if not config.finetune.is_wanted:
+        _check_search(run)
+        _check_retraining(run)
+    elif not run.retrain_result.exists():  # later stages do not need what this began with
+        logger.info("what is fine-tuned: %s", run.source.origin["network"])
     _check_later_stages(run)
     _check_dataset(run)
     if read_tf_config().is_chief:
@@ -169,8 +179,7 @@ def _check_search(run: Run) -> None:
         )
 
 
-def _check_later_stages(run: Run) -> None:
-    """Finds now what the last stages would trip over after hours of training."""
+def _check_retraining(run: Run) -> None:
     pick, picks = run.config.retrain.pick, run.config.search.picks
     picks = 1 if run.config.search.is_betanas and not isinstance(picks, dict) else picks
     names = list(picks) if isinstance(picks, dict) else [str(i) for i in range(picks)]
@@ -178,12 +187,17 @@ def _check_later_stages(run: Run) -> None:
         raise InputError(f"retrain.pick: expected best or one of search.picks, {', '.join(names)}, got {pick!r}")
     if run.config.retrain.teacher is not None:
         load_teacher(run.config.retrain.teacher, run.input_shape, run.data.num_classes)
+
+
+def _check_later_stages(run: Run) -> None:
+    """Finds now what the last stages would trip over after hours of training."""
     if run.config.export.warm_up:
         check_warm_up("export.warm_up")
     wanted = run.config.optimization
     if wanted.is_wanted:
         check_extra()
-    sections = {"supernet": run.config.supernet, "retrain": run.config.retrain}
+    names = ("finetune",) if run.config.finetune.is_wanted else ("supernet", "retrain")
+    sections = {name: getattr(run.config, name) for name in names}
     sections |= {"optimization.quantization_aware": wanted.quantization_aware, "optimization.pruning": wanted.pruning}
     available = run.data.train.num_examples
     for section, settings in sections.items():

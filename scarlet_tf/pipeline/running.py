@@ -68,11 +68,9 @@ def run_stage(
     writes = is_writer(name)
     with alone_in(folder) if writes else contextlib.nullcontext():
         check_run_dir(folder, config)
-        _check_predecessors(name, Run(config, folder), config_path)
         if not STAGES[name].is_wanted(Run(config, folder)):
-            raise InputError(
-                f"{name}: nothing to do; set optimization.quantization_aware or optimization.pruning to true"
-            )
+            raise InputError(f"{name}: nothing to do; set {STAGES[name].missing}")
+        _check_predecessors(name, Run(config, folder), config_path)
         run = open_run(config, folder, strategy, max_hours, adb)
         check_adb(run)
         _do(run, STAGES[name], go_on=True)
@@ -83,6 +81,7 @@ def run_ranking(config: Config, folder) -> dict:
     """Trains the supernet if that is not done yet, and measures how well it orders networks; returns the figures."""
     if len(read_tf_config().tasks) > 1:
         raise InputError(f"{VARIABLE}: rank runs in one process; unset it")
+    _check_searched("rank", config)
     with alone_in(folder):
         run = open_run(config, folder)
         check_ranking(run)
@@ -102,6 +101,7 @@ def run_comparison(
     """Compares searches on the run's supernet, which has to be trained; returns the figures. See `compare`."""
     if len(read_tf_config().tasks) > 1 or search_role() != "alone":
         raise InputError(f"{VARIABLE} and KERASTUNER_*: a comparison runs in one process; unset them")
+    _check_searched("search", config)
     variants(config.search, algorithms)  # refuses unknown names before the dataset is loaded
     with alone_in(folder):
         check_run_dir(folder, config)
@@ -109,6 +109,11 @@ def run_comparison(
         run = open_run(config, folder)
         with _timed(run, "compare"):
             return compare_searches(run, algorithms, seeds, evaluations)
+
+
+def _check_searched(name: str, config: Config) -> None:
+    if config.finetune.is_wanted:
+        raise InputError(f"{name}: expected a run with a search, got one that fine-tunes {config.finetune.network}")
 
 
 def _check_predecessors(name: str, run: Run, config_path) -> None:

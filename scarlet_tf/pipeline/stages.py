@@ -13,6 +13,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.files import write_json
 from scarlet_tf.pipeline.exporting import export
 from scarlet_tf.pipeline.finalists import measure_finalists
+from scarlet_tf.pipeline.finetuning import finetune_network
 from scarlet_tf.pipeline.optimizing import is_current, optimize
 from scarlet_tf.pipeline.picking import choose
 from scarlet_tf.pipeline.run import Run, plain
@@ -27,7 +28,8 @@ from scarlet_tf.training.network import retrain
 class Stage:
     """A command's name, what it produces in words, the call, the file that it writes last.
 
-    is_wanted: whether a run has the stage; is_current: whether a file that is there belongs to the run's configuration.
+    is_wanted: whether a run has the stage; missing: what to set so that it has; is_current: whether a file that is there
+    belongs to the run's configuration.
     """
 
     name: str
@@ -36,6 +38,11 @@ class Stage:
     result: Callable[[Run], pathlib.Path]
     is_wanted: Callable[[Run], bool] = lambda run: True
     is_current: Callable[[Run], bool] = lambda run: True
+    missing: str = "finetune.network to null, for a fine-tuned network is not searched"
+
+
+def _is_searched(run: Run) -> bool:
+    return not run.config.finetune.is_wanted
 
 
 def _train_supernet(run: Run) -> None:
@@ -112,9 +119,16 @@ def _retrain(run: Run) -> None:
 STAGES = {
     stage.name: stage
     for stage in (
-        Stage("train-supernet", "a trained supernet", _train_supernet, lambda run: run.supernet_result),
-        Stage("search", "a searched front", _search, lambda run: run.front),
-        Stage("retrain", "a retrained network", _retrain, lambda run: run.retrain_result),
+        Stage("train-supernet", "a trained supernet", _train_supernet, lambda run: run.supernet_result, _is_searched),
+        Stage("search", "a searched front", _search, lambda run: run.front, _is_searched),
+        Stage("retrain", "a retrained network", _retrain, lambda run: run.retrain_result, _is_searched),
+        Stage(
+            "finetune",
+            "a fine-tuned network",
+            finetune_network,
+            lambda run: run.retrain_result,
+            lambda run: run.config.finetune.is_wanted,
+        ),
         Stage(
             "optimize",
             "an optimised network",
@@ -122,6 +136,7 @@ STAGES = {
             lambda run: run.optimize_result,
             lambda run: run.config.optimization.is_wanted,
             is_current,
+            "optimization.quantization_aware or optimization.pruning to true",
         ),
         Stage("export", "exported files", export, lambda run: run.certificate),
     )

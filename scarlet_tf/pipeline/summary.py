@@ -15,11 +15,38 @@ from scarlet_tf.pipeline.scaling import SCALING_KEYS
 
 def summarize(run: Run) -> dict[str, Any]:
     """What a finished run found, in plain JSON types."""
-    found, retrained, certificate = read_json(run.front), read_json(run.retrain_result), read_json(run.certificate)
+    retrained, certificate = read_json(run.retrain_result), read_json(run.certificate)
     return {
         "name": run.config.name,
         "run_dir": str(run.folder),
         "dataset": dataset_figures(run.data) | {"skipped": len(run.data.skipped)},
+        **(_finetuned(retrained) if run.config.finetune.is_wanted else _searched(run, retrained)),
+        "retrained": {
+            "test_accuracy": retrained["test"]["accuracy"],
+            "test_examples": retrained["test"]["num_examples"],
+            "validation_accuracy": retrained["validation"]["accuracy"],
+        },
+        "files": [file_figures(row) for row in certificate["files"]],
+        "seconds": stage_seconds(run),
+    }
+
+
+def _finetuned(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {"origin": result["origin"], "pick": _network(result, "init", "multiply_adds", "params")}
+
+
+def _network(result: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {
+        "architecture": ",".join(map(str, result["architecture"]["choices"])),
+        "space": result["architecture"]["space"],
+        **{key: result[key] for key in keys},
+        **{key: result[key] for key in SCALING_KEYS if key in result},
+    }
+
+
+def _searched(run: Run, retrained: Mapping[str, Any]) -> dict[str, Any]:
+    found = read_json(run.front)
+    return {
         "budget_multiply_adds": run.config.search.max_multiply_adds,
         "bounds": run.config.search.objectives().bounds_in_words(),
         "supernet": one_shot_figures(run),
@@ -28,19 +55,7 @@ def summarize(run: Run) -> dict[str, Any]:
             "picks": len(found["picks"]),
             "hypervolume": found["hypervolume"][-1] if found["hypervolume"] else None,
         },
-        "pick": {
-            "architecture": ",".join(map(str, retrained["architecture"]["choices"])),
-            "space": retrained["architecture"]["space"],
-            **{key: retrained[key] for key in ("init", "one_shot_accuracy", "multiply_adds", "params")},
-            **{key: retrained[key] for key in SCALING_KEYS if key in retrained},
-        },
-        "retrained": {
-            "test_accuracy": retrained["test"]["accuracy"],
-            "test_examples": retrained["test"]["num_examples"],
-            "validation_accuracy": retrained["validation"]["accuracy"],
-        },
-        "files": [file_figures(row) for row in certificate["files"]],
-        "seconds": stage_seconds(run),
+        "pick": _network(retrained, "init", "one_shot_accuracy", "multiply_adds", "params"),
     }
 
 

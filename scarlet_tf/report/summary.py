@@ -34,7 +34,23 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
 
 
 def _rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    supernet, front, pick, retrained = (summary[key] for key in ("supernet", "front", "pick", "retrained"))
+    pick, retrained, searched = summary["pick"], summary["retrained"], "supernet" in summary
+    return [
+        *(_search_rows(summary) if searched else [("fine-tuned", summary["origin"]["network"])]),
+        ("pick" if searched else "network", f"{pick['space']}:{pick['architecture']}"),
+        ("cost", f"{millions(pick['multiply_adds'])} multiply-adds, {millions(pick['params'])} params"),
+        *([("before scaling", before_scaling(pick))] if "scaling" in pick else []),
+        *([("bounds", ", ".join(summary["bounds"]) or "none")] if "bounds" in summary else []),
+        (
+            f"{'retrained' if searched else 'fine-tuned'} top-1",
+            f"{percent(retrained['test_accuracy'])} on {retrained['test_examples']} test images",
+        ),
+        ("time", ", ".join(f"{name} {seconds:.0f} s" for name, seconds in summary["seconds"].items())),
+    ]
+
+
+def _search_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    supernet, front = summary["supernet"], summary["front"]
     return [
         (
             "supernet, one-shot",
@@ -42,12 +58,6 @@ def _rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
             f" ({supernet['evaluated']} networks)",
         ),
         ("front", f"{front['size']} networks, {front['picks']} picked"),
-        ("pick", f"{pick['space']}:{pick['architecture']}"),
-        ("cost", f"{millions(pick['multiply_adds'])} multiply-adds, {millions(pick['params'])} params"),
-        *([("before scaling", before_scaling(pick))] if "scaling" in pick else []),
-        ("bounds", ", ".join(summary["bounds"]) or "none"),
-        ("retrained top-1", f"{percent(retrained['test_accuracy'])} on {retrained['test_examples']} test images"),
-        ("time", ", ".join(f"{name} {seconds:.0f} s" for name, seconds in summary["seconds"].items())),
     ]
 
 

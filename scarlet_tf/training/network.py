@@ -27,10 +27,10 @@ from scarlet_tf.training.evaluation import evaluate, inference
 from scarlet_tf.training.forecast import Forecast
 from scarlet_tf.training.inputs import as_split, count_classes, image_shape, plain, training_batches
 from scarlet_tf.training.loop import Run, train
-from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.memory import out_of_memory_explained, variable_bytes
-from scarlet_tf.training.optimizers import make_schedule
+from scarlet_tf.training.network_step import network_optimizer, network_step
 from scarlet_tf.training.settings import check_names, check_ranges, from_mapping
+from scarlet_tf.training.tuning import Tuning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +120,7 @@ def retrain(
     strategy: tf.distribute.Strategy | None = None,
     callbacks=(),
     max_hours: float | None = None,
+    tuning: Tuning | None = None,
 ) -> tuple[Network, dict]:
     """Trains the network of `architecture` and returns (model answering logits, figures).
 
@@ -133,6 +134,7 @@ def retrain(
         input_shape, num_classes: of an Architecture's network; by default the first image's shape, and one more class
             than the greatest label. A tf.data.Dataset does not tell its labels: num_classes is needed with it.
         max_hours: training ends within this time, see Deadline; the learning rate's schedule is not rescaled to it.
+        tuning: which parts of the network stay as they are, and how fast the others move; see `finetune`.
 
     Figures: {"history", "validation": {"accuracy", "loss", "num_examples"}, "steps"}, and "stopped": "max_hours" when that
     limit ended it. Raises InputError for bad values, for a NetworkSpec that does not answer logits, when the folder holds
@@ -149,20 +151,22 @@ def retrain(
     data, validation = (as_split(part, architecture.num_classes) for part in (train_data, validation_data))
     steps = data.steps_per_epoch(config.batch_size)
     strategy = strategy or tf.distribute.get_strategy()
-    deadline = Deadline("retrain", max_hours, steps, config.epochs, strategy)
+    name = "retrain" if tuning is None else "finetune"
+    deadline = Deadline(name, max_hours, steps, config.epochs, strategy)
     with strategy.scope():
         model = build_network(architecture, dropout=config.dropout, seed=config.seed)
         if initial is not None:
             set_arrays(model, initial)
-        optimizer = _optimizer(config, steps)
-        if config.optimizer == "adamw":
-            optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if len(v.shape) < 2])
-        optimizer.build(model.trainable_variables)
+        if tuning is not None:
+            tuning.freeze(model, architecture)
+        optimizer = network_optimizer(config, steps, model, tuning)
         distillation = _distillation(config, architecture)
 
     # Statistics differ from replica to replica, and reading them takes all of them: what measures and is saved is a twin.
     replicas = strategy.num_replicas_in_sync
     twin = model if replicas == 1 else build_network(architecture, dropout=config.dropout, seed=config.seed)
+    if tuning is not None and twin is not model:
+        tuning.freeze(twin, architecture)
     forward = inference(twin)
 
     def sync() -> None:
@@ -176,19 +180,19 @@ def retrain(
         figures = evaluate(twin, validation.batches(config.batch_size), forward)
         return {f"validation_{name}": figures[name] for name in ("accuracy", "loss")}
 
-    advice = f"a retrain.batch_size smaller than {config.batch_size}"
+    advice = f"a {name}.batch_size smaller than {config.batch_size}"
     later = variable_bytes(model, optimizer)
-    forecast = Forecast("retrain", steps, config.epochs, advice, later_bytes=later, max_hours=max_hours)
+    forecast = Forecast(name, steps, config.epochs, advice, later_bytes=later, max_hours=max_hours)
     run = Run(
-        name="retrain",
+        name=name,
         model=model,
         optimizer=optimizer,
-        step=_network_step(model, optimizer, config, replicas, distillation),
+        step=network_step(model, optimizer, config, replicas, distillation),
         batches=functools.partial(training_batches, data, config.batch_size, config.seed),
         batch_size=config.batch_size,
         steps_per_epoch=steps,
         epochs=config.epochs,
-        settings=_settings(config, model, initial),
+        settings=_settings(config, model, initial, tuning),
         folder=None if run_dir is None else f"{run_dir}/retrain",
         checkpoint_seconds=config.checkpoint_seconds,
         callbacks=(*callbacks, forecast, deadline),
@@ -196,12 +200,14 @@ def retrain(
         on_stop=deadline.reason,
         strategy=strategy,
     )
-    with out_of_memory_explained("retrain", advice):
+    with out_of_memory_explained(name, advice):
         history = train(run)
     optimizer.finalize_variable_values(model.trainable_variables)  # the averaged weights
     sync()
     recalibrate_network(twin, data, config.batch_size, config.recalibration_batches, config.seed, config.epochs)
     figures = evaluate(twin, validation.batches(config.batch_size), forward)
+    for layer in twin.layers:
+        layer.trainable = True  # what was frozen for this training is not for whatever comes next
     if run_dir is not None and is_chief(strategy):
         save_model(twin, f"{run_dir}/retrain/model.keras")
     return twin, {"history": history, "validation": figures, **closing_figures(history, steps)}
@@ -230,58 +236,20 @@ def _distillation(config: RetrainConfig, spec: NetworkSpec) -> Distillation | No
     return Distillation(teacher, config.batch_size, config.teacher_temperature)
 
 
-def _network_step(model, optimizer, config: RetrainConfig, num_replicas: int, distillation: Distillation | None):
-    loss = Loss(model.spec.num_classes, config.batch_size, config.label_smoothing)
-    decay = config.weight_decay / num_replicas  # the replicas' gradients are summed, so each adds its share
-    if config.optimizer == "adamw":
-        decay = 0.0  # the optimizer's own
-
-    def step(images, labels, extra):
-        del extra
-        variables = model.trainable_variables
-        with tf.GradientTape() as tape:
-            logits = model(images, training=True)
-            share, accuracy = loss(labels, logits)
-            if distillation is not None:
-                share = (1 - config.teacher_weight) * share + config.teacher_weight * distillation(images, logits)
-        gradients = tape.gradient(share, variables)
-        decayed = [
-            g + decay * tf.convert_to_tensor(v) if decay and len(v.shape) > 1 else g
-            for g, v in zip(gradients, variables, strict=True)
-        ]
-        optimizer.apply(decayed, variables)
-        return {"loss": share, "accuracy": accuracy}
-
-    return step
-
-
-def _optimizer(config: RetrainConfig, steps_per_epoch: int):
-    schedule = make_schedule(
-        config.schedule,
-        config.learning_rate,
-        config.epochs * steps_per_epoch,
-        round(config.warmup_epochs * steps_per_epoch),
-        config.decay_rate,
-        max(1, round(config.decay_epochs * steps_per_epoch)),
-    )
-    ema = {"use_ema": True, "ema_momentum": config.ema} if config.ema else {}
-    if config.optimizer == "sgd":
-        return keras.optimizers.SGD(schedule, momentum=float(config.momentum), **ema)
-    if config.optimizer == "adamw":
-        return keras.optimizers.AdamW(schedule, weight_decay=float(config.weight_decay), **ema)
-    return keras.optimizers.RMSprop(schedule, rho=0.9, momentum=float(config.momentum), epsilon=1e-3, **ema)
-
-
 def recalibrate_network(model: keras.Model, data, batch_size: int, num_batches: int, seed: int, epoch: int) -> None:
-    """Measures BN statistics for the weights as they are, on images without strong distortions; 0 batches change nothing."""
-    if not num_batches:
+    """Measures BN statistics for the weights as they are, on images without strong distortions; 0 batches change nothing.
+
+    Nor do they where a layer is not trainable: its statistics stay.
+    """
+    statistics = moving_statistics([layer for layer in model.layers if layer.trainable])
+    if not num_batches or not statistics:
         return
     forward = tf.function(lambda images: model(images, training=True), reduce_retracing=True)
     batches = plain(data).batches(batch_size, training=True, seed=seed, epoch=epoch)
-    recalibrate(forward, batches.take(num_batches), moving_statistics(model))
+    recalibrate(forward, batches.take(num_batches), statistics)
 
 
-def _settings(config: RetrainConfig, model: Network, initial: Arrays | None) -> dict:
+def _settings(config: RetrainConfig, model: Network, initial: Arrays | None, tuning: Tuning | None) -> dict:
     """What a checkpoint must agree with for training to continue from it."""
     settings = dataclasses.asdict(config)
     scaling = ("se_ratio", "width_multiplier", "depth_multiplier")
@@ -290,4 +258,6 @@ def _settings(config: RetrainConfig, model: Network, initial: Arrays | None) -> 
     start = 0
     for name in sorted(initial or {}):
         start = zlib.crc32(initial[name].tobytes(), start)
+    if tuning is not None:
+        settings["tuning"] = dataclasses.asdict(tuning)
     return {**settings, "network": json.loads(json.dumps(model.spec.to_dict())), "initial_crc": start}

@@ -1,0 +1,182 @@
+"""Small heads on the feature maps of `feature_extractor`: pixels labelled, objects found.
+
+Both first fuse the maps into one of the finest (`FeatureFusion`). They know nothing of the network in front of them, so
+they serve any dict of feature maps {"stride_<s>": [B, H / s, W / s, C]}. Their losses: for segmentation Keras' own, for
+detection those of `scarlet_tf.models.detection`.
+"""
+
+from __future__ import annotations
+
+import keras
+
+from scarlet_tf.layers import primitives
+
+# The first answer of every cell: one in a hundred holds an object, so that the many empty ones do not drown the rest.
+_PRIOR = 0.01
+
+
+def _check_positive(name: str, value) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name}: expected an integer >= 1, got {value!r}")
+
+
+def _finest_first(features) -> list[str]:
+    if not isinstance(features, dict):
+        raise ValueError(f"features: expected a dict such as feature_extractor answers, got {type(features).__name__}")
+    return sorted(features, key=lambda name: int(name.removeprefix("stride_")))
+
+
+@keras.saving.register_keras_serializable(package="scarlet_tf")
+class SeparableConv(keras.layers.Layer):
+    """3x3 depthwise, 1x1, BN, ReLU: [B, H, W, C] -> [B, H, W, channels]."""
+
+    def __init__(self, channels: int, seed: int | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = channels
+        self.seed = seed
+        self.pointwise = primitives.conv(channels, 1, "pointwise", seed)
+        self.bn = primitives.batch_norm("bn")
+
+    def build(self, input_shape):
+        self.depthwise = primitives.depthwise_conv(input_shape[-1], 3, "depthwise", self.seed)
+        self.depthwise.build(input_shape)
+        self.pointwise.build(input_shape)
+        self.bn.build((*input_shape[:-1], self.channels))
+        self.built = True
+
+    def call(self, x, training=False):
+        return keras.ops.relu(self.bn(self.pointwise(self.depthwise(x)), training=training))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.channels)
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="scarlet_tf")
+class FeatureFusion(keras.layers.Layer):
+    """Feature maps of several strides as one of the finest, [B, H / s, W / s, channels].
+
+    Each map goes through a 1x1 convolution with BN; from the coarsest on, the sum so far is resized bilinearly to the next
+    finer one and added, as in feature pyramids, and a separable convolution mixes the result.
+    """
+
+    def __init__(self, channels: int = 64, seed: int | None = None, **kwargs):
+        super().__init__(**kwargs)
+        _check_positive("channels", channels)
+        self.channels = channels
+        self.seed = seed
+        self.mix = SeparableConv(channels, seed, name="mix")
+
+    def build(self, input_shape):
+        self.laterals, self.norms = {}, {}
+        for name in _finest_first(input_shape):
+            self.laterals[name] = primitives.conv(self.channels, 1, f"{name}_lateral", self.seed)
+            self.norms[name] = primitives.batch_norm(f"{name}_bn")
+            self.laterals[name].build(input_shape[name])
+            self.norms[name].build((*input_shape[name][:-1], self.channels))
+        self.mix.build(self.compute_output_shape(input_shape))
+        self.built = True
+
+    def call(self, features, training=False):
+        ops, total = keras.ops, None
+        for name in reversed(_finest_first(features)):
+            x = self.norms[name](self.laterals[name](features[name]), training=training)
+            if total is not None:
+                size = ops.shape(x)[1:3]
+                x = x + ops.image.resize(total, size, "bilinear", data_format=primitives.DATA_FORMAT)
+            total = x
+        return self.mix(ops.relu(total), training=training)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[_finest_first(input_shape)[0]][:-1], self.channels)
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="scarlet_tf")
+class SegmentationHead(keras.layers.Layer):
+    """Labels pixels: feature maps of strides s and coarser -> logits [B, upsampling * H / s, upsampling * W / s, num_classes].
+
+    Args:
+        num_classes: background included.
+        channels: width inside.
+        upsampling: by how much the logits are enlarged, bilinearly; 4 gives the image's size from stride 4.
+    """
+
+    def __init__(self, num_classes: int, channels: int = 64, upsampling: int = 4, seed: int | None = None, **kwargs):
+        super().__init__(**kwargs)
+        _check_positive("num_classes", num_classes)
+        _check_positive("upsampling", upsampling)
+        self.num_classes = num_classes
+        self.channels = channels
+        self.upsampling = upsampling
+        self.seed = seed
+        self.fusion = FeatureFusion(channels, seed, name="fusion")
+        self.logits = primitives.gate_conv(num_classes, "linear", "logits", seed, dtype="float32")
+
+    def build(self, input_shape):
+        self.fusion.build(input_shape)
+        self.logits.build(self.fusion.compute_output_shape(input_shape))
+        self.built = True
+
+    def call(self, features, training=False):
+        logits = self.logits(self.fusion(features, training=training))
+        size = [self.upsampling * side for side in keras.ops.shape(logits)[1:3]]
+        return keras.ops.image.resize(logits, size, "bilinear", data_format=primitives.DATA_FORMAT)
+
+    def compute_output_shape(self, input_shape):
+        batch, *sides, _ = self.fusion.compute_output_shape(input_shape)
+        return (batch, *(None if side is None else self.upsampling * side for side in sides), self.num_classes)
+
+    def get_config(self):
+        config = {"num_classes": self.num_classes, "channels": self.channels, "upsampling": self.upsampling}
+        return {**super().get_config(), **config, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="scarlet_tf")
+class DetectionHead(keras.layers.Layer):
+    """Finds objects by their centres, in one stage and without anchors, as CenterNet and FCOS do.
+
+    Feature maps of strides s and coarser -> {"heatmap": logits [B, H / s, W / s, num_classes] of an object's centre being in a
+    cell, "box": [B, H / s, W / s, 4] >= 0, distances from the cell's centre to the object's left, top, right and bottom, in
+    units of s pixels}.
+    """
+
+    def __init__(self, num_classes: int, channels: int = 64, seed: int | None = None, **kwargs):
+        super().__init__(**kwargs)
+        _check_positive("num_classes", num_classes)
+        self.num_classes = num_classes
+        self.channels = channels
+        self.seed = seed
+        self.fusion = FeatureFusion(channels, seed, name="fusion")
+        self.branches = {name: SeparableConv(channels, seed, name=f"{name}_mix") for name in ("heatmap", "box")}
+        self.heatmap = primitives.gate_conv(num_classes, "linear", "heatmap", seed, dtype="float32")
+        self.heatmap.bias_initializer = keras.initializers.Constant(float(keras.ops.log(_PRIOR / (1 - _PRIOR))))
+        self.box = primitives.gate_conv(4, "softplus", "box", seed, dtype="float32")
+
+    def build(self, input_shape):
+        self.fusion.build(input_shape)
+        shape = self.fusion.compute_output_shape(input_shape)
+        for branch in self.branches.values():
+            branch.build(shape)
+        self.heatmap.build(shape)
+        self.box.build(shape)
+        self.built = True
+
+    def call(self, features, training=False):
+        x = self.fusion(features, training=training)
+        return {
+            "heatmap": self.heatmap(self.branches["heatmap"](x, training=training)),
+            "box": self.box(self.branches["box"](x, training=training)),
+        }
+
+    def compute_output_shape(self, input_shape):
+        cells = self.fusion.compute_output_shape(input_shape)[:-1]
+        return {"heatmap": (*cells, self.num_classes), "box": (*cells, 4)}
+
+    def get_config(self):
+        config = {"num_classes": self.num_classes, "channels": self.channels, "seed": self.seed}
+        return {**super().get_config(), **config}

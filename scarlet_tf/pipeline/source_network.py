@@ -1,0 +1,68 @@
+"""What a fine-tuning starts from: a network of the zoo with weights from a file, or the network of another run."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import pathlib
+
+from scarlet_tf.config import load_config
+from scarlet_tf.errors import InputError
+from scarlet_tf.export.certificate import digest
+from scarlet_tf.files import read_json
+from scarlet_tf.models.network import Network, load_network
+from scarlet_tf.models.torch_weights import load_torch_weights
+from scarlet_tf.models.zoo import build_zoo_network
+from scarlet_tf.models.zoo_data import ZOO
+from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.training.finetuning import FinetuneConfig
+from scarlet_tf.training.tuning import check_part
+
+logger = logging.getLogger("scarlet_tf")
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceNetwork:
+    """`origin` says where the network came from, `stated` is its own result.json, if it has one."""
+
+    network: Network
+    architecture: Architecture
+    origin: dict
+    stated: dict = dataclasses.field(default_factory=dict)
+
+
+def load_source(wanted: FinetuneConfig, space: SearchSpace, input_shape: tuple[int, int, int]) -> SourceNetwork:
+    """The network that `wanted.network` names; InputError where it, its weights or its parts are not there or do not fit."""
+    if wanted.network in ZOO:
+        source = _from_zoo(wanted.network, wanted.weights, input_shape)
+    else:
+        source = _from_run(pathlib.Path(wanted.network), wanted.weights)
+    found = dataclasses.replace(source.architecture.space, input_size=space.input_size)
+    if found != space:
+        raise InputError(f"space: expected that of finetune.network, {found.name}, got {space.name}")
+    check_part(source.network.spec, wanted.train_from)
+    return source
+
+
+def _from_zoo(name: str, weights: str | None, input_shape: tuple[int, int, int]) -> SourceNetwork:
+    is_keras = weights is None or weights.endswith((".h5", ".keras"))
+    network = build_zoo_network(name, include_top=False, weights=weights if is_keras else None, input_shape=input_shape)
+    if not is_keras:
+        load_torch_weights(network, weights, skip_classifier=True)
+    if weights is None:
+        logger.warning("finetune.weights: none are given, so %s starts from random ones", name)
+    origin = {"network": name, "weights_sha256": digest(weights)[1] if weights else None}
+    return SourceNetwork(network, ZOO[name].architecture, origin)
+
+
+def _from_run(folder: pathlib.Path, weights: str | None) -> SourceNetwork:
+    if weights is not None:
+        raise InputError(f"finetune.weights: expected none with {folder}, a run folder with its own, got {weights!r}")
+    if not (folder / "config.yaml").exists():
+        raise InputError(
+            f"finetune.network: expected a run folder with config.yaml or one of {', '.join(sorted(ZOO))}, got {folder}"
+        )
+    file, stated = folder / "retrain" / "model.keras", read_json(folder / "retrain" / "result.json")
+    architecture = Architecture.from_dict(stated["architecture"], load_config(folder / "config.yaml").space)
+    origin = {"network": folder.name, "weights_sha256": digest(file)[1]}
+    return SourceNetwork(load_network(file), architecture, origin, stated)
