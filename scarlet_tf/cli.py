@@ -63,7 +63,7 @@ HANDLERS = {
     "benchmark": networks.benchmark,
     "completion": start.completion,
     "cost": networks.cost,
-    # DOC
+    "doctor": start.doctor,
     "finetune": runs.finetune,
     "init": start.init,
     "latency_build": networks.latency_build,

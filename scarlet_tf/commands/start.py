@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import pathlib
 import shlex
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from scarlet_tf import logs, progress
 from scarlet_tf.arguments import make_parser
 from scarlet_tf.commands.terminal import library_lines_held_back, show
-from scarlet_tf.errors import InputError
+from scarlet_tf.errors import ChecksFailedError, InputError
 
 
 def completion(arguments: argparse.Namespace) -> None:
@@ -75,3 +78,30 @@ def _init_lines(figures: Mapping[str, Any]) -> Iterator[str]:
     yield f"wrote {figures['file']}, which explains each choice; next:"
     for command in figures["next"]:
         yield f"  {command}"
+
+
+def doctor(arguments: argparse.Namespace) -> None:
+    """Prints each finding as it is made; ChecksFailedError where one is a problem."""
+
+    from scarlet_tf.doctor import OK, PROBLEM, examine
+
+    findings, terminal = [], sys.stdout
+    if arguments.loudness == "normal":  # the trial's progress is no finding
+        logs.log_to_terminal("quiet")
+        progress.show_bars(False)
+    with library_lines_held_back(arguments):
+        for finding in examine(arguments.config):
+            findings.append(finding)
+            if not (arguments.json or (arguments.loudness == "quiet" and finding.status == OK)):
+                with contextlib.redirect_stdout(terminal):
+                    show(arguments, finding, lambda finding: print(_finding_text(finding)))
+    problems = [finding for finding in findings if finding.status == PROBLEM]
+    if arguments.json:
+        show(arguments, {"passed": not problems, "checks": [finding.to_dict() for finding in findings]}, print)
+    if problems:
+        raise ChecksFailedError(f"{len(problems)} of {len(findings)} checks found a problem")
+
+
+def _finding_text(finding) -> str:
+    """Such as "warning  memory           1.20 GiB to be had of 2.00 GiB -> end other programs"."""
+    return f"{finding.status:8} {finding.check:17} {finding.found}{f' -> {finding.advice}' if finding.advice else ''}"
