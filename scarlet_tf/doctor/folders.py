@@ -73,9 +73,9 @@ def _check_images(data) -> Iterator[Finding]:
     if facts.unreadable:
         few = ", ".join(facts.unreadable[:3])
         found += f"; {len(facts.unreadable)} of {facts.num_sampled} sampled files cannot be decoded: {few}"
-        yield Finding(
-            "images", WARNING, found, "convert them to JPEG or PNG, or remove them; a run refuses more than 1 %"
-        )
+        many = len(facts.unreadable) > LARGEST_SKIPPED_SHARE * facts.num_sampled
+        advice = f"convert them to JPEG or PNG, or remove them; a run refuses more than {LARGEST_SKIPPED_SHARE:.0%}"
+        yield Finding("images", PROBLEM if many else WARNING, found, advice)
     else:
         yield Finding("images", OK, found)
 
