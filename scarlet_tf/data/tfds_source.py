@@ -24,7 +24,7 @@ from scarlet_tf.data.sources import (
     fingerprint,
 )
 from scarlet_tf.data.splits import IndexedSplit, Split
-from scarlet_tf.errors import InputError
+from scarlet_tf.errors import InputError, nearest
 
 logger = logging.getLogger("scarlet_tf")
 # Decoded pixels a byte of compressed image, where the dataset does not state its images' size; on the safe side.
@@ -98,7 +98,7 @@ def _builder_by_name(config: DataConfig) -> tfds.core.DatasetBuilder:
         builder = tfds.builder(config.name, data_dir=config.data_dir)
     except Exception as error:  # TFDS raises many kinds here, some after trying the network.
         raise InputError(
-            f"data.name: expected a dataset that TFDS knows, got {config.name!r}; correct it {where}"
+            f"data.name: expected a dataset that TFDS knows, got {config.name!r}{_near(config.name)}; correct it {where}"
         ) from error
     if builder.data_path.exists():
         return builder
@@ -110,6 +110,13 @@ def _builder_by_name(config: DataConfig) -> tfds.core.DatasetBuilder:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"data.name: {config.name!r} could not be downloaded ({reason}); connect, {where}") from error
     return builder
+
+
+def _near(name: str) -> str:
+    try:
+        return nearest(name, tfds.list_builders(with_community_datasets=False))
+    except Exception:  # a hint that cannot be given must not hide the message
+        return ""
 
 
 def _feature_keys(info: tfds.core.DatasetInfo) -> tuple[str, str]:
