@@ -53,9 +53,9 @@ def _page(run: Run) -> str:
 
     try:
         return page(_record(run))
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except KeyError as error:
         raise InputError(
-            f"{run.folder}: expected the files of a run as this version writes them: {type(error).__name__}: {error}"
+            f"{run.folder}: expected the files of a run as this version writes them; one lacks {error}"
         ) from error
 
 
@@ -66,7 +66,8 @@ def _record(run: Run) -> Record:
     searched = not config.finetune.is_wanted
     return Record(
         name=config.name,
-        folder=run.folder,
+        # Commands name folders beside this one.
+        folder=run.folder if run.folder.name not in ("", "..") else run.folder.resolve(),
         space=config.space,
         image_size=config.data.image_size,
         algorithm=config.search.algorithm if searched else None,
@@ -103,10 +104,14 @@ class _Files:
         if not (self.folder / name).exists():
             return None
         try:
-            return read_json(self.folder / name)
+            found = read_json(self.folder / name)
         except InputError as error:
             self.unreadable.append(str(error))
             return None
+        if isinstance(found, Mapping):
+            return found
+        self.unreadable.append(f"{self.folder / name}: expected a mapping, got {type(found).__name__}")
+        return None
 
 
 def _stages(run: Run) -> list[StageState]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from scarlet_tf.report.page.blocks import Plot, Table, View
-from scarlet_tf.report.page.figures import SERIES, figure_json, heatmap, heatmap_json, line
+from scarlet_tf.report.page.figures import SERIES, counted, figure_json, heatmap, heatmap_json, line
 from scarlet_tf.report.page.record import Record
 from scarlet_tf.search.betanas.importances import softmax
 
@@ -30,8 +30,9 @@ def importance_plot(record: Record) -> Plot | None:
         for layer, pair in enumerate(zip(shares.tolist(), dropped.tolist(), strict=True))
     ]
     text = (
-        f"{int((dropped >= 0).sum())} of {dropped.size} choices were dropped on the way (×). Numbers are probabilities in percent;"
-        f" the surest layer gives {shares.max():.0f} % to one choice, the least sure one at most {shares.max(axis=1).min():.0f} %."
+        f"{int((dropped >= 0).sum())} of {dropped.size} choices were dropped on the way (×). Numbers are probabilities in"
+        f" percent; the surest layer gives {shares.max():.0f} % to one choice, the least sure one at most"
+        f" {shares.max(axis=1).min():.0f} %. E3K5 stands for expansion 3 and a kernel of 5 x 5."
     )
     figure = heatmap_json(heatmap(values, texts, labels, "%"))
     return Plot("importances", "Importances at the end", figure, text, Table("Probabilities", ["layer", *labels], rows))
@@ -62,7 +63,7 @@ def alpha_plot(record: Record) -> Plot | None:
         ["layer", *labels],
         [[str(layer + 1), *(f"{value:.3f}" for value in row)] for layer, row in enumerate(alpha[-1].tolist())],
     )
-    figure = figure_json(traces, "epoch", "alpha")
+    figure = figure_json(traces, "epoch", "alpha", xaxis=counted(epochs))
     return Plot("alpha", "How the importances moved", figure, text, table, views, "Layer")
 
 

@@ -20,12 +20,16 @@ class Note:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows of texts under `columns`, the first `names` of which hold names and the others figures."""
+    """Rows of texts under `columns`; those numbered in `words` hold words, the others figures.
+
+    is_folded: shown when it is asked for.
+    """
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
-    names: int = 1
+    words: Sequence[int] = (0,)
+    is_folded: bool = False
     kind: ClassVar[str] = "table"
 
 

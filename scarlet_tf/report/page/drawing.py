@@ -18,7 +18,7 @@ from markupsafe import Markup
 from scarlet_tf.space import Architecture, Choice, SearchSpace
 
 LAYER_WIDTH, BAR_WIDTH = 36, 26
-SIDE, TOP, BARS, BOTTOM = 30, 44, 104, 62
+SIDE, TOP, BARS, BOTTOM = 10, 44, 104, 50
 """Margins, and the height of the greatest expansion's bar, in the drawing's units."""
 LEAST_BAR = 18
 """What a bar needs for the number on it."""
@@ -83,8 +83,7 @@ def draw(architecture: Architecture, image_size: int, identifier: str, title: st
         {
             "class": "drawing",
             "viewBox": f"0 0 {width} {height}",
-            "width": str(width),
-            "height": str(height),
+            "style": f"--units: {width}",
             "role": "img",
             "aria-labelledby": f"{identifier}-title {identifier}-desc",
         },
@@ -93,8 +92,8 @@ def draw(architecture: Architecture, image_size: int, identifier: str, title: st
     ElementTree.SubElement(svg, "desc", id=f"{identifier}-desc").text = in_words(architecture, image_size)
     classes, tallest = kernel_classes(architecture.space), _tallest(architecture.space)
     first = math.ceil(image_size / architecture.space.stem_stride)
-    _text(svg, SIDE - 4, TOP - 26, f"{first} px", "size", anchor="start")
-    _line(svg, (SIDE - 8, TOP + BARS), (width - SIDE + 8, TOP + BARS), "stream")
+    _text(svg, SIDE, TOP - 26, f"{first} px", "size", anchor="start")
+    _line(svg, (0, TOP + BARS), (width, TOP + BARS), "stream")
     for layer in layers:
         _draw_layer(svg, layer, classes, tallest)
     for begin, end, channels in _stages(architecture.space):

@@ -44,6 +44,12 @@ def figure_json(traces: Sequence[Any], x_title: str, y_title: str, height: int =
     return figure.to_json()
 
 
+def counted(values: Sequence[int]) -> dict[str, Any]:
+    """An axis of whole numbers, such as epochs."""
+    few = len(values) <= 12
+    return {"tickformat": "d", **({"dtick": 1} if few else {"nticks": 10})}
+
+
 def line(x: Sequence, y: Sequence, name: str, colour: str, **options: Any) -> go.Scatter:
     """A line with a point at each value; None leaves a gap."""
     marker = {"color": colour, "size": 6}
@@ -77,6 +83,7 @@ def heatmap(
         x=[str(layer + 1) for layer in range(len(values))],
         y=list(choices),
         texttemplate="%{text}",
+        textfont={"color": TEXT},
         colorscale=[[0, LOW], [1, HIGH]],
         showscale=False,
         xgap=2,

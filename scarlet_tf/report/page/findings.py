@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scarlet_tf.report.page.record import Record
-from scarlet_tf.report.page.wording import kibibytes, plural
+from scarlet_tf.report.page.wording import kibibytes, metric_name, plural
 from scarlet_tf.report.summary import before_scaling, millions, percent
 
 GOOD, FAIR, BAD, UNKNOWN = "good", "fair", "bad", "unknown"
@@ -78,17 +78,23 @@ def _budget(record: Record) -> Card:
     figures = record.certificate or record.retrained
     label = "Does it meet the budget?" if record.is_searched else "What does it cost?"
     if figures is None:
-        bounds = ", ".join(record.bounds) or "none was set"
+        bounds = bounds_in_words(record) or "nothing in particular"
         return Card(label, "not known yet", f"Asked for: {bounds}.", UNKNOWN)
     costs = f"{millions(figures['multiply_adds'])} multiply-adds, {millions(figures['params'])} parameters"
     if not record.is_searched:
         return Card(label, f"{millions(figures['multiply_adds'])}", costs, GOOD)
     if not record.bounds:
         return Card(label, "no budget", costs, UNKNOWN)
-    text = f"{costs}; asked for: {', '.join(record.bounds)}"
+    text = f"{costs}; asked for: {bounds_in_words(record)}"
     if "scaling" in record.retrained:
         text += f". As searched: {before_scaling(record.retrained)}"
     return Card(label, "yes", text, GOOD) if record.keeps_bounds else Card(label, "no", text, BAD)
+
+
+def bounds_in_words(record: Record) -> str:
+    """Such as "multiply-adds < 4.00 M"."""
+    parts = (bound.partition(" ") for bound in record.bounds)
+    return ", ".join(f"{metric_name(name)} {rest}" for name, _, rest in parts)
 
 
 def recommended(certificate: Mapping[str, Any]) -> Mapping[str, Any] | None:

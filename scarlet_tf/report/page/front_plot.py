@@ -14,6 +14,8 @@ from scarlet_tf.report.page.networks import FoundNetwork
 from scarlet_tf.report.page.record import Record
 from scarlet_tf.report.page.wording import axis_title, metric_name, metric_value, plural, scaled
 
+COUNTED = ("multiply_adds", "params")
+"""Metrics that are numbers of something."""
 MOST_EVALUATED = 3000
 """Evaluated networks that are drawn at most, equally far apart in the order of evaluation: more would slow the page down."""
 
@@ -51,7 +53,7 @@ def front_plot(record: Record, networks: Sequence[FoundNetwork]) -> Plot:
 
 
 _MARKERS = {
-    "evaluated": {"color": QUIET, "size": 6, "opacity": 0.55},
+    "evaluated": {"color": QUIET, "size": 6, "opacity": 0.75},
     "front": {"color": SERIES[0], "size": 11, "line": {"color": SURFACE, "width": 1}},
     "picks": {"color": SERIES[1], "size": 14, "symbol": "diamond", "line": {"color": SURFACE, "width": 1}},
     "retrained": {"color": SERIES[2], "size": 19, "symbol": "star", "line": {"color": SURFACE, "width": 1}},
@@ -119,14 +121,26 @@ def _limit(record: Record, cost: str) -> dict[str, Any]:
 def _in_words(record: Record, front: Sequence[FoundNetwork]) -> str:
     if not front:
         return "No network is on the front."
+    evaluated = f" of {len(record.evaluated):,} that were evaluated" if record.evaluated else ""
     cheapest, best = front[0], max(front, key=lambda network: network.metrics["accuracy"])
     ends = " and ".join(
         f"{metric_value('accuracy', network.metrics['accuracy'])} at"
         f" {metric_value('multiply_adds', network.metrics['multiply_adds'])} multiply-adds"
         for network in (cheapest, best)
     )
-    evaluated = f" of {plural(len(record.evaluated), 'evaluated network')}" if record.evaluated else ""
     return (
-        f"{plural(len(front), 'network')}{evaluated} on the front; cheapest and most accurate: {ends} (one-shot, on"
-        " validation images). Choose a point, or a button in the table, to see the network."
+        f"{plural(len(front), 'network')}{evaluated} on the front, where none beats another in everything: {_objectives(record)}."
+        f" Cheapest and most accurate: {ends} (one-shot, on validation images). Choose a point, or a button in the table, to see"
+        " the network."
     )
+
+
+_BETTER = {("max", True): "more", ("min", True): "fewer", ("max", False): "higher", ("min", False): "lower"}
+
+
+def _objectives(record: Record) -> str:
+    """The objectives with their directions, as the search recorded them."""
+    search = record.front["search"]
+    found = search.get("directions") or search.get("goals", {}).get("directions", {})
+    names = [f"{_BETTER[way, name in COUNTED]} {metric_name(name)}" for name, way in found.items()]
+    return ", ".join(names) or "its objectives"

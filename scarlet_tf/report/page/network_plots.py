@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from scarlet_tf.ranking.plot import SERIES as MEASURED
 from scarlet_tf.ranking.plot import tau_text
 from scarlet_tf.report.page.blocks import Plot, Table
-from scarlet_tf.report.page.figures import SERIES, figure_json, line, safe, wrapped
+from scarlet_tf.report.page.figures import SERIES, counted, figure_json, line, safe, wrapped
 from scarlet_tf.report.page.record import Record
 from scarlet_tf.report.page.wording import plural
 from scarlet_tf.report.summary import percent
@@ -26,14 +26,15 @@ def retraining_plot(record: Record) -> Plot | None:
         traces.append(line([row["epoch"] + 1 for row in known], values, label, SERIES[1 - number]))
     for row in rows:
         cells.append([str(row["epoch"] + 1), f"{row['loss']:.3f}", *(percent(row.get(key)) for key in series)])
-    measured = record.retrained["validation"]
+    last, test = (record.retrained[split] for split in ("validation", "test"))
     text = (
-        f"After {plural(len(rows), 'epoch')} {percent(measured['accuracy'])} of {plural(measured['num_examples'], 'validation image')}"
-        f" and {percent(record.retrained['test']['accuracy'])} of"
-        f" {plural(record.retrained['test']['num_examples'], 'test image')} are recognised, with the averaged weights that are exported."
+        f"After {plural(len(rows), 'epoch')} it recognises {percent(last['accuracy'])} of"
+        f" {plural(last['num_examples'], 'validation image')} and {percent(test['accuracy'])} of"
+        f" {plural(test['num_examples'], 'test image')}, with the averaged weights that are exported."
     )
+    figure = figure_json(traces, "epoch", "accuracy (%)", 340, xaxis=counted(rows))
     table = Table("Epochs", ["epoch", "loss", *series.values()], cells)
-    return Plot("retraining", "Its training", figure_json(traces, "epoch", "accuracy (%)", 340), text, table)
+    return Plot("retraining", "Its training", figure, text, table)
 
 
 def ranking_plot(record: Record) -> Plot | None:
@@ -47,7 +48,7 @@ def ranking_plot(record: Record) -> Plot | None:
             x=[100 * row["stand_alone"] for row in rows],
             y=[100 * row[f"one_shot_{name}"] for row in rows],
             mode="markers",
-            name=safe(f"{label}: {tau_text(ranking['tau'][name])}"),
+            name=safe(label),
             marker={"color": SERIES[number], "size": 10, "symbol": symbols[number]},
             hovertext=[wrapped(row["architecture"]) for row in rows],
             hovertemplate="%{hovertext}<br>alone %{x:.2f} %, one-shot %{y:.2f} %<extra></extra>",

@@ -125,7 +125,7 @@ def front_table(networks: Sequence[FoundNetwork]) -> Table:
         ]
         for network in networks
     ]
-    return Table("Networks of the front", columns, rows, names=2)
+    return Table("Networks of the front", columns, rows, words=(0, 1, len(columns) - 1))
 
 
 def shown_first(networks: Sequence[FoundNetwork], wanted: str | None) -> int:

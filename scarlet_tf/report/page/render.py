@@ -11,6 +11,7 @@ import jinja2
 import plotly.offline
 from markupsafe import Markup
 
+from scarlet_tf.report.page.drawing import kernel_classes
 from scarlet_tf.report.page.findings import cards, headline, way_on
 from scarlet_tf.report.page.record import Record
 from scarlet_tf.report.page.sections import sections
@@ -35,6 +36,8 @@ def page(record: Record) -> str:
         cards=cards(record),
         way_on=way_on(record),
         sections=sections(record),
+        kernels=kernel_classes(record.space),
+        has_se=any(choice.use_se for choice in record.space.choices),
         style=Markup(_read("page.css")),
         plotly=Markup(plotly_script),
         script=Markup(script),

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from scarlet_tf.report.comparison import interval
 from scarlet_tf.report.page.blocks import Plot, Table
-from scarlet_tf.report.page.figures import QUIET, SERIES, figure_json, line, safe
+from scarlet_tf.report.page.figures import QUIET, SERIES, counted, figure_json, line, safe
 from scarlet_tf.report.page.record import Record
 from scarlet_tf.report.page.wording import plural
 
@@ -22,7 +22,9 @@ def hypervolume_plot(record: Record) -> Plot | None:
     # NSGA-II's first tell is of 2 N networks, which count as two generations.
     first, step = (2, "generation") if record.algorithm == "nsga2" else (1, "told")
     steps = list(range(first, first + len(values)))
-    figure = figure_json([line(steps, values, "hypervolume", SERIES[0])], step, "hypervolume (share)", 320)
+    figure = figure_json(
+        [line(steps, values, "hypervolume", SERIES[0])], step, "hypervolume (share)", 320, xaxis=counted(steps)
+    )
     rise = values[-1] - values[len(values) // 2]
     text = (
         f"From {values[0]:.3f} to {values[-1]:.3f} of the box that space and bounds fix; the second half of the search"

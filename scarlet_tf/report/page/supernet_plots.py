@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from scarlet_tf.report.page.blocks import Note, Plot, Table
-from scarlet_tf.report.page.figures import SERIES, band, figure_json, heatmap, heatmap_json, line
+from scarlet_tf.report.page.figures import SERIES, band, counted, figure_json, heatmap, heatmap_json, line
 from scarlet_tf.report.page.record import Record
 from scarlet_tf.report.page.wording import plural
 from scarlet_tf.report.summary import percent
@@ -35,7 +35,7 @@ def training_plot(record: Record) -> Plot | None:
     trained = [row for row in rows if row.get("accuracy") is not None]
     accuracies = [100 * row["accuracy"] for row in trained]
     traces.append(line(_numbers(trained), accuracies, "in training", SERIES[1]))
-    figure = figure_json(traces, "epoch", "accuracy (%)")
+    figure = figure_json(traces, "epoch", "accuracy (%)", xaxis=counted(rows or watched))
     return Plot(
         "supernet-training",
         "Accuracy, epoch by epoch",
@@ -84,6 +84,9 @@ def _figure(value: float | None, form: str) -> str:
     return "-" if value is None else form.format(value)
 
 
+_OUTLINE = {"color": "rgba(0,0,0,0)", "line": {"color": SERIES[1], "width": 2}}
+
+
 def histogram_plot(record: Record) -> Plot | None:
     """How one-shot accuracies are spread, of the monitor's random paths and of what the search evaluated."""
     watched = (record.monitor or {}).get("epochs", ())
@@ -101,11 +104,13 @@ def histogram_plot(record: Record) -> Plot | None:
     counts = {name: np.histogram(values, edges)[0].tolist() for name, values in found.items()}
     middles, width = (100 * (edges[1:] + edges[:-1]) / 2).round(4).tolist(), 100 * (edges[1] - edges[0])
     bars = [
-        go.Bar(x=middles, y=some, name=name, width=width, marker={"color": SERIES[i], "opacity": 0.6})
+        go.Bar(
+            x=middles, y=some, name=name, width=width, marker=_OUTLINE if i else {"color": SERIES[0], "opacity": 0.6}
+        )
         for i, (name, some) in enumerate(counts.items())
     ]
     words = [
-        f"{plural(len(values), 'network')} {name}: {percent(min(values))} to {percent(max(values))}, mean"
+        f"{name[0].upper()}{name[1:]} ({len(values)}): {percent(min(values))} to {percent(max(values))}, mean"
         f" {percent(float(np.mean(values)))}."
         for name, values in found.items()
     ]
@@ -125,12 +130,13 @@ def fairness(record: Record) -> list[Any]:
         return []
     labels = [choice.label for choice in record.space.choices]
     rows = [[str(layer + 1), *map("{:,}".format, row)] for layer, row in enumerate(counts.tolist())]
-    table = Table("Updates of each choice, by layer", ["layer", *labels], rows)
+    table = Table("Updates of each choice, by layer", ["layer", *labels], rows, is_folded=True)
     least, greatest = int(counts.min()), int(counts.max())
     if least == greatest:
         text = f"Fair: each of the {counts.size} choices was trained in {least:,} steps, neither more nor less."
         return [Note(text), table]
     text = f"Of the {counts.size} choices the least trained had {least:,} updates, the most trained {greatest:,}."
+    text += " E3K5 stands for expansion 3 and a kernel of 5 x 5."
     texts = [["" if counts.size > 200 else str(value) for value in row] for row in counts.tolist()]
     cells = heatmap(counts.tolist(), texts, labels, "updates")
     return [Plot("fairness", "How often each choice was trained", heatmap_json(cells), text, table)]

@@ -22,7 +22,7 @@ def export_table(certificate: Mapping[str, Any]) -> Table:
         [row["file"], PASSED[passed(row)], kibibytes(row["bytes"]), *_parity(row), *([_latency(row)] if timed else [])]
         for row in certificate["files"]
     ]
-    return Table("Exported files", [*columns, *(["ms on this host"] if timed else [])], rows, names=2)
+    return Table("Exported files", [*columns, *(["ms on this host"] if timed else [])], rows, words=(0, 1))
 
 
 def _parity(row: Mapping[str, Any]) -> list[str]:
@@ -48,13 +48,15 @@ def checks_table(certificate: Mapping[str, Any]) -> Table | None:
         for row in certificate["files"]
         for check in (row["verification"] or {}).get("checks", ())
     ]
-    return Table("Checks", ["file", "check", "result", "expected", "found"], rows, names=5) if rows else None
+    columns = ["file", "check", "result", "expected", "found"]
+    return Table("Every check of every file", columns, rows, words=range(5), is_folded=True) if rows else None
 
 
 def digests_table(certificate: Mapping[str, Any]) -> Table:
     """SHA-256 of each file that the certificate names."""
     files = (*certificate["files"], *certificate.get("other_files", ()))
-    return Table("SHA-256", ["file", "SHA-256"], [[row["file"], row["sha256"]] for row in files], names=2)
+    rows = [[row["file"], row["sha256"]] for row in files]
+    return Table("SHA-256 of the files", ["file", "SHA-256"], rows, words=(0, 1), is_folded=True)
 
 
 def folding_table(record: Record) -> Table | None:
@@ -71,7 +73,7 @@ def folding_table(record: Record) -> Table | None:
         for row in certificate["details"].get("folding", ())
     ]
     columns = ["LET", "rule", "why it stays", "multiply-adds saved", "condition"]
-    return Table("Linear transformations, folded", columns, rows, names=3) if rows else None
+    return Table("Linear transformations, folded", columns, rows, words=(0, 1, 2)) if rows else None
 
 
 def finalists_table(measured: Mapping[str, Any]) -> Table:
@@ -98,7 +100,7 @@ def monitor_table(verdict: Mapping[str, Any]) -> Table:
         [name.replace("_", " "), holds[check["holds"]], _number(check["value"]), _number(check["threshold"])]
         for name, check in verdict["checks"].items()
     ]
-    return Table("The monitor's checks", ["check", "result", "value", "threshold"], rows, names=2)
+    return Table("The monitor's checks", ["check", "result", "value", "threshold"], rows, words=(0, 1))
 
 
 def _number(value: float | None) -> str:
@@ -115,7 +117,7 @@ def stages_table(record: Record) -> Table:
         ]
         for stage in record.stages
     ]
-    return Table("Stages", ["stage", "state", "time"], rows, names=2)
+    return Table("Stages", ["stage", "state", "time"], rows, words=(0, 1))
 
 
 def dataset_table(dataset: Mapping[str, Any]) -> Table:
@@ -124,7 +126,7 @@ def dataset_table(dataset: Mapping[str, Any]) -> Table:
     shown = ", ".join(classes[:20]) + (f" and {len(classes) - 20} more" if len(classes) > 20 else "")
     rows = [["name", dataset["name"]], ["classes", f"{len(classes)}: {shown}"]]
     rows += [[f"{name} images", f"{count:,}"] for name, count in dataset["examples"].items()]
-    return Table("Dataset", ["", "value"], [*rows, ["fingerprint", dataset["fingerprint"]]], names=2)
+    return Table("Dataset", ["", "value"], [*rows, ["fingerprint", dataset["fingerprint"]]], words=(0, 1))
 
 
 def environment_table(record: Record) -> Table | None:
@@ -132,7 +134,7 @@ def environment_table(record: Record) -> Table | None:
     certificate = record.certificate or {}
     versions = certificate.get("versions") or (record.front or {}).get("versions") or {}
     rows = [*_pairs("", versions), *_pairs("seed: ", record.seeds), *_pairs("host: ", certificate.get("host") or {})]
-    return Table("Environment", ["", "value"], rows, names=2) if rows else None
+    return Table("Environment", ["", "value"], rows, words=(0, 1), is_folded=True) if rows else None
 
 
 def _pairs(prefix: str, values: Mapping[str, Any]) -> Iterator[list[str]]:
@@ -143,4 +145,4 @@ def _pairs(prefix: str, values: Mapping[str, Any]) -> Iterator[list[str]]:
 def figures_table(caption: str, figures: Mapping[str, Any]) -> Table:
     """Single values of nested figures by their dotted names."""
     rows: Sequence[Sequence[str]] = [[name, value] for name, value in flat(figures)]
-    return Table(caption, ["", "value"], rows, names=2)
+    return Table(caption, ["", "value"], rows, words=(0, 1))
