@@ -117,10 +117,17 @@ class _Files:
 def _stages(run: Run) -> list[StageState]:
     seconds = stage_seconds(run)
     return [
-        StageState(stage.name, stage.product, stage.result(run).exists(), seconds.get(stage.name))
+        StageState(stage.name, _is_whole(stage.result(run)), seconds.get(stage.name))
         for stage in STAGES.values()
         if stage.is_wanted(run)
     ]
+
+
+def _is_whole(mark: pathlib.Path) -> bool:
+    with contextlib.suppress(InputError):
+        read_json(mark)
+        return True
+    return False
 
 
 def _evaluated(run: Run) -> list[dict]:

@@ -34,19 +34,14 @@ def headline(record: Record) -> str:
     """The run in one sentence."""
     retrained, dataset = record.retrained, record.dataset or {}
     images = f" of {dataset['name']}" if dataset else ""
+    following = f" Unfinished: the next stage is {record.next_stage.name}." if record.next_stage else ""
     if retrained is None:
-        stage = record.next_stage
-        return f"Unfinished: {stage.product} is not there yet." if stage else "Unfinished."
+        return following.strip()
     verb = "found" if record.is_searched else "fine-tuned"
     test = retrained["test"]
-    sentence = (
-        f"The run {verb} a network of {millions(retrained['multiply_adds'])} multiply-adds that recognises"
-        f" {percent(test['accuracy'])} of {plural(test['num_examples'], 'test image')}{images}."
-    )
     return (
-        sentence
-        if record.next_stage is None
-        else f"{sentence} Unfinished: {record.next_stage.product} are not there yet."
+        f"The run {verb} a network of {millions(retrained['multiply_adds'])} multiply-adds that recognises"
+        f" {percent(test['accuracy'])} of {plural(test['num_examples'], 'test image')}{images}.{following}"
     )
 
 
@@ -59,8 +54,7 @@ def cards(record: Record) -> list[Card]:
 def _accuracy(record: Record) -> Card:
     label, retrained = "How accurate is it?", record.retrained
     if retrained is None:
-        stage = "retrain" if record.is_searched else "finetune"
-        return Card(label, "not known yet", "No network was trained on its own yet:", UNKNOWN, _way_to(record, stage))
+        return Card(label, "not known yet", "No network was trained on its own yet.", UNKNOWN)
     test, validation = retrained["test"], retrained["validation"]
     text = (
         f"top-1 on {plural(test['num_examples'], 'test image')}; {percent(validation['accuracy'])} on validation images"
@@ -68,14 +62,8 @@ def _accuracy(record: Record) -> Card:
     return Card(label, percent(test["accuracy"]), text, GOOD)
 
 
-def _way_to(record: Record, stage: str) -> str:
-    """The stage's own command where its turn has come, else the one that does all that is missing."""
-    following = record.next_stage
-    return record.command(stage if following is not None and following.name == stage != "finetune" else "run")
-
-
 def _budget(record: Record) -> Card:
-    figures = record.certificate or record.retrained
+    figures = record.retrained and (record.certificate or record.retrained)
     label = "Does it meet the budget?" if record.is_searched else "What does it cost?"
     if figures is None:
         bounds = bounds_in_words(record) or "nothing in particular"
@@ -114,7 +102,7 @@ def passed(row: Mapping[str, Any]) -> bool | None:
 def _file(record: Record) -> Card:
     label, certificate = "Which file goes on the phone?", record.certificate
     if certificate is None:
-        return Card(label, "none yet", "The network is not exported:", UNKNOWN, _way_to(record, "export"))
+        return Card(label, "none yet", "The network is not exported.", UNKNOWN)
     row = recommended(certificate)
     if row is None:
         text = f"No .tflite file passed its checks within {100 * MOST_DROP:g} point of the network's accuracy."

@@ -121,7 +121,7 @@ def _limit(record: Record, cost: str) -> dict[str, Any]:
 def _in_words(record: Record, front: Sequence[FoundNetwork]) -> str:
     if not front:
         return "No network is on the front."
-    evaluated = f" of {len(record.evaluated):,} that were evaluated" if record.evaluated else ""
+    evaluated = f", of {len(record.evaluated):,} that were evaluated" if record.evaluated else ""
     cheapest, best = front[0], max(front, key=lambda network: network.metrics["accuracy"])
     ends = " and ".join(
         f"{metric_value('accuracy', network.metrics['accuracy'])} at"
@@ -129,7 +129,7 @@ def _in_words(record: Record, front: Sequence[FoundNetwork]) -> str:
         for network in (cheapest, best)
     )
     return (
-        f"{plural(len(front), 'network')}{evaluated} on the front, where none beats another in everything: {_objectives(record)}."
+        f"{plural(len(front), 'network')} on the front{evaluated}; none beats another in everything: {_objectives(record)}."
         f" Cheapest and most accurate: {ends} (one-shot, on validation images). Choose a point, or a button in the table, to see"
         " the network."
     )

@@ -71,4 +71,6 @@ def ranking_plot(record: Record) -> Plot | None:
         ]
         for row in rows
     ]
-    return Plot("ranking", "One-shot against stand-alone", figure, text, Table("The networks", columns, cells))
+    return Plot(
+        "one-shot-against-alone", "One-shot against stand-alone", figure, text, Table("The networks", columns, cells)
+    )

@@ -13,10 +13,9 @@ from scarlet_tf.space import SearchSpace
 
 @dataclasses.dataclass(frozen=True)
 class StageState:
-    """A stage of the run: its command, what it produces in words, whether that is there, the seconds it took so far."""
+    """A stage of the run: its command, whether its result is there, and the seconds that it took so far."""
 
     name: str
-    product: str
     is_done: bool
     seconds: float | None = None
 

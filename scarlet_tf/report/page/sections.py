@@ -37,7 +37,7 @@ def sections(record: Record) -> list[Section]:
 
 def _front(record: Record, networks: Sequence[FoundNetwork]) -> Iterator[Any]:
     if not networks:
-        yield Note("The search has not written its front yet.", record.command("run"))
+        yield _missing("The search has not written its front yet")
         return
     if record.front.get("stopped"):
         yield Note("The search was stopped before its last generation; this goes on with it:", record.command("search"))
@@ -49,8 +49,7 @@ def _front(record: Record, networks: Sequence[FoundNetwork]) -> Iterator[Any]:
 def _network(record: Record) -> Iterator[Any]:
     retrained = record.retrained
     if retrained is None:
-        stage = "retrained" if record.is_searched else "fine-tuned"
-        yield Note(f"No network was {stage} yet.", record.command("run"))
+        yield _missing(f"No network was {'retrained' if record.is_searched else 'fine-tuned'} yet")
         return
     architecture = Architecture.from_dict(retrained["architecture"], record.space)
     encoding = f"{architecture.space.name}:{architecture.to_string()}"
@@ -90,7 +89,7 @@ def _folding(record: Record) -> Iterator[Any]:
 def _files(record: Record) -> Iterator[Any]:
     certificate = record.certificate
     if certificate is None:
-        yield Note("Nothing is exported yet.", record.command("run"))
+        yield _missing("Nothing is exported yet")
         return
     images = {row["verification"]["num_images"] for row in certificate["files"] if row["verification"]}
     about = " and ".join(plural(count, "test image") for count in sorted(images))
@@ -108,7 +107,7 @@ def _files(record: Record) -> Iterator[Any]:
 
 def _supernet(record: Record) -> Iterator[Any]:
     if record.supernet is None:
-        yield Note("The supernet's training is not finished.", record.command("run"))
+        yield _missing("The supernet's training is not finished")
     yield from _present(supernet_plots.training_plot(record), supernet_plots.histogram_plot(record))
     if record.monitor is not None:
         verdict = record.monitor["verdict"]
@@ -148,7 +147,7 @@ def _search(record: Record) -> Iterator[Any]:
         found = [search_plots.hypervolume_plot(record), search_plots.operators_plot(record)]
     yield from _present(*found)
     if record.front is None and not any(found):
-        yield Note("The search has not begun, or has no generation yet.", record.command("run"))
+        yield _missing("The search has no generation yet")
     measured = (record.front or {}).get("measured")
     if measured is not None:
         yield tables.finalists_table(measured)
@@ -166,6 +165,10 @@ def _settings(record: Record) -> Iterator[Any]:
         yield tables.dataset_table(record.dataset)
     yield from _present(tables.environment_table(record))
     yield Listing("config.yaml, every default written out", record.config_text)
+
+
+def _missing(what: str) -> Note:
+    return Note(f"{what}; scarlet run goes on with that, see the command above.")
 
 
 def _present(*blocks: Any) -> Iterator[Any]:

@@ -38,8 +38,8 @@ def axis_title(metric: str) -> str:
 
 
 def scaled(metric: str, value: float) -> float:
-    """A value in the unit of its axis."""
-    return value * _SCALES.get(metric, 1.0)
+    """A value in the unit of its axis, to six digits behind the point."""
+    return round(value * _SCALES.get(metric, 1.0), 6)
 
 
 def kibibytes(count: float) -> str:
