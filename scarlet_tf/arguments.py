@@ -30,6 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
         _add_stage(commands, name, text)
     _add_finetune(commands)
     _add_rank(commands)
+    _add_report(commands)
     _add_cost(commands)
     _add_zoo(commands)
     _add_verify(commands)
@@ -137,6 +138,13 @@ def _add_rank(commands) -> None:
     command = _add_command(commands, "rank", text, "scarlet rank configs/digits.yaml --run-dir runs/digits", "rank")
     command.set_defaults(max_hours=None)
     _add_config(command, required=False)
+
+
+def _add_report(commands) -> None:
+    text = "write what a run folder holds, finished or not, as one HTML page that needs no network"
+    command = _add_command(commands, "report", text, "scarlet report runs/digits", "report")
+    command.add_argument("run_dir", metavar="RUN_DIR", help="a run folder")
+    command.add_argument("--output", metavar="FILE", help="the page (default: report.html in the run folder)")
 
 
 def _add_config(command: argparse.ArgumentParser, required: bool) -> None:

@@ -174,6 +174,14 @@ def _rank(arguments: argparse.Namespace) -> None:
     _show(arguments, figures, lambda all_: print_figures("rank", {k: v for k, v in all_.items() if k != "settings"}))
 
 
+def _report(arguments: argparse.Namespace) -> None:
+    with logs.NativeLines(), contextlib.redirect_stdout(io.StringIO()):
+        from scarlet_tf.pipeline.reporting import write_report
+
+        path = write_report(arguments.run_dir, arguments.output)
+    _show(arguments, {"report": str(path), "bytes": path.stat().st_size}, lambda figures: print(figures["report"]))
+
+
 def _verify(arguments: argparse.Namespace) -> None:
     with logs.NativeLines(), contextlib.redirect_stdout(io.StringIO()):
         from scarlet_tf import pipeline
@@ -324,6 +332,7 @@ HANDLERS = {
     "latency_build": _latency_build,
     "latency_predict": _latency_predict,
     "rank": _rank,
+    "report": _report,
     "run": _run,
     "search": _search,
     "stage": _stage,
