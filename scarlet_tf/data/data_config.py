@@ -28,12 +28,14 @@ class DataConfig:
         directory: a prepared TFDS folder (the one with dataset_info.json), or the folder of class folders.
         data_dir: where TFDS keeps prepared datasets, for a lookup by name.
         image_size: side of the square images that the network sees, in pixels.
-        validation_fraction: share of the training images held out; `validation_examples` gives a number instead.
+        validation_fraction: share of the training images held out.
+        validation_examples: how many are held out instead; null for the share.
         test_fraction: share of all images held out for testing where the dataset has no test split of its own.
         test_split: name of the TFDS split to test on; by default "test", else "validation".
         crop_fraction: side of the central square kept at evaluation, relative to the shorter side.
         augmentation: of all training: "none", "shift", "crop_flip" or "inception" (see Preprocessing).
-        rand_augment: RandAugment's number of operations an image, 0 for none; rand_augment_magnitude: 0 to 10.
+        rand_augment: RandAugment's number of operations an image, 0 for none.
+        rand_augment_magnitude: how strong these are, 0 to 10.
         random_erasing: share of the images that lose a random rectangle.
         mixup, cutmix: parameter alpha of the Beta distribution that the shares of mixed images come from, up to 1, 0 for
             none; with both, each batch gets one or the other. These five concern retraining alone: in a pipeline the

@@ -19,8 +19,8 @@ class RankingConfig:
     """What `scarlet rank` compares.
 
     Args:
-        architectures: networks drawn, at least 3, as evenly as possible from `strata` strata of equal size of the space's
-            distribution of multiply-adds.
+        architectures: networks drawn, at least 3, as evenly as possible from the strata.
+        strata: parts of equal size of the space's distribution of multiply-adds.
         epochs, batch_size, learning_rate, warmup_epochs: of each network's own training; null takes what `retrain` says,
             as everything else of that training is taken from there.
         recalibration_batches: training batches for BN recalibration in front of the recalibrated measurement.
