@@ -27,7 +27,8 @@ came, before anything is trained. `--set section.key=value` overrides one value.
 `seed`
 :   Of every section that has a seed and does not set it. Default: `0`.
 """
-SPACE = """A published name (`s1` or `s2`), the path of a YAML file, relative to the configuration, or a mapping with these keys. Required."""
+SPACE = """A published name (`s1` or `s2`), the path of a YAML file, relative to the configuration, or a mapping with these keys.
+Required."""
 RECIPE = """`recipe`
 :   A block of values that the section's other keys override: {}. Default: none.
 """
@@ -61,9 +62,7 @@ def documented(cls: type) -> tuple[str, dict[str, str]]:
     sections = griffe.parse_google(griffe.Docstring(cls.__doc__), warnings=False)
     intro = " ".join(part.value for part in sections if part.kind is griffe.DocstringSectionKind.text)
     entries = [one for part in sections if part.kind is griffe.DocstringSectionKind.parameters for one in part.value]
-    return intro, {
-        name: entry.description.replace("\n", " ") for entry in entries for name in entry.name.split(", ")
-    }
+    return intro, {name: entry.description.replace("\n", " ") for entry in entries for name in entry.name.split(", ")}
 
 
 def _nested(hint) -> list[type]:

@@ -1,4 +1,4 @@
-"""An extension of griffe: the zoo's constructors are made by one function, so their arguments and docstrings are read at run time."""
+"""An extension of griffe: arguments and docstrings of the zoo's constructors, which are made at run time, by one function."""
 
 from __future__ import annotations
 

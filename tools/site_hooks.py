@@ -14,7 +14,14 @@ from site_configuration import configuration_page
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Files that the site shows or hands out under the paths that they have in the repository.
-INCLUDED = ("CHANGELOG.md", "CONTRIBUTING.md", "export/**/*.md", "export/*.json", "configs/**/*.yaml", "notebooks/*.ipynb")
+INCLUDED = (
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "export/**/*.md",
+    "export/*.json",
+    "configs/**/*.yaml",
+    "notebooks/*.ipynb",
+)
 GENERATED = {"reference/cli.md": cli_page, "reference/configuration.md": configuration_page}
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#|/)([^)\s#]+)")
 
