@@ -118,6 +118,7 @@ def test_the_terminal_shows_the_packages_own_lines_alone(straight):
     assert not any(noise in printed for noise in NOISE)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_in_every_training_and_search_ends_the_same(
     config_file, straight, summary, tmp_path, capfd
 ):
@@ -205,6 +206,7 @@ def test_searches_can_be_compared_on_a_finished_run(config_file, straight, tmp_p
     ]
 
 
+@pytest.mark.slow
 def test_retraining_can_start_from_the_supernet(config_file, straight, tmp_path):
     """The path's own weights, folded, are a far better start than none: one epoch is enough."""
     for name in ("supernet", "search"):

@@ -11,11 +11,15 @@ from scarlet_tf.config.schema import Config, load_config, parse_config
 from scarlet_tf.config.yaml_reader import override
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.zoo_data import ZOO
+from scarlet_tf.models.zoo_folder import find_own, zoo_names
 from scarlet_tf.space import SearchSpace
+
+DATA_KEYS = ("image_size", "crop_fraction", "normalization", "augmentation")
+"""Of the section "data": what the images of a run went through, and those of its fine-tuning go through as well."""
 
 
 def finetune_config(source: str, settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
-    """The configuration for fine-tuning `source`: a YAML file, a name of the zoo, or a run folder.
+    """The configuration for fine-tuning `source`: a YAML file, a name of the zoo or of one's own, or a run folder.
 
     settings: {dotted key: value} of what was given, such as "data.directory"; `overrides`, as of `--set`, come behind them. A
     YAML file says itself which network it means. Else space and image size are the network's own; so is what its
@@ -27,7 +31,10 @@ def finetune_config(source: str, settings: Mapping[str, Any], overrides: Sequenc
         if not config.finetune.is_wanted:
             raise InputError(f"{source}: finetune.network: expected a name of the zoo or a run folder, got null")
         return config
-    values = _zoo_values(source) if source in ZOO else _run_values(source)
+    if source in ZOO:
+        values = _zoo_values(source)
+    else:
+        values = _own_values(source) or _run_values(source)
     for text in (*given, *overrides):
         override(values, text)
     if not values["data"].get("directory") and values["data"].get("source") == "folder":
@@ -41,15 +48,25 @@ def _zoo_values(name: str) -> dict[str, Any]:
     return _values(name, name, space, data)
 
 
+def _own_values(name: str) -> dict[str, Any] | None:
+    """None unless `name` is a network of one's own; InputError for one without weights."""
+    entry = find_own(name)
+    if entry is None:
+        return None
+    if entry.source is None:
+        raise InputError(f"{name}: expected a network with weights, it was added without them; add a retrained one")
+    space = SearchSpace.from_dict(entry.source["space"])
+    return _values(name, name, space, {"source": "folder", **entry.source["data"]})
+
+
 def _run_values(folder: str) -> dict[str, Any]:
     path = pathlib.Path(folder)
     if not (path / "config.yaml").exists():
         raise InputError(
-            f"{folder}: expected a YAML file, a run folder with config.yaml, or one of {', '.join(sorted(ZOO))}"
+            f"{folder}: expected a YAML file, a run folder with config.yaml, or one of {', '.join(zoo_names())}"
         )
     config = load_config(path / "config.yaml")
-    kept = ("image_size", "crop_fraction", "normalization", "augmentation")
-    data = {"source": "folder", **{key: getattr(config.data, key) for key in kept}}
+    data = {"source": "folder", **{key: getattr(config.data, key) for key in DATA_KEYS}}
     return _values(config.name, str(path.resolve()), config.space, data)
 
 

@@ -13,7 +13,7 @@ from scarlet_tf.config.sections import SECTIONS, ExportConfig
 from scarlet_tf.config.validation import did_you_mean, show, to_plain, validate_section
 from scarlet_tf.config.yaml_reader import override, parse_yaml
 from scarlet_tf.errors import InputError
-from scarlet_tf.models.zoo_data import ZOO
+from scarlet_tf.models.zoo_folder import zoo_names
 from scarlet_tf.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def parse_config(values: Mapping[str, Any], source: str = "config", folder=".") 
 def _from_folder(section: Any, key: str, folder) -> Any:
     """`section` with the path in `key`, if there is one, made absolute from `folder` on; the zoo's names are none."""
     value = getattr(section, key, None)
-    if value is None or value in ZOO:
+    if value is None or (key == "network" and value in zoo_names()):
         return section
     return dataclasses.replace(section, **{key: str((pathlib.Path(folder) / value).resolve())})
 

@@ -28,13 +28,16 @@ class OwnEntry:
     """One network of one's own: what it consists of, whether its weights are there, and where it came from.
 
     `origin` has plain JSON types: {"run", "space", "architecture", "init", "scaling", "dataset", "test_examples", "top1",
-    "one_shot_accuracy", "preprocessing", "labels"}; accuracies in percent, None where there is nothing to say.
+    "one_shot_accuracy", "preprocessing", "labels"}; accuracies in percent, None where there is nothing to say. `source` is what
+    fine-tuning reads: {"space": its fields, "data": what its images went through, "result": of its training}; None without
+    weights.
     """
 
     name: str
     spec: NetworkSpec
     has_weights: bool
     origin: Mapping[str, Any]
+    source: Mapping[str, Any] | None = None
 
     @property
     def weights_file(self) -> pathlib.Path:
@@ -75,23 +78,31 @@ def find_own(name: str) -> OwnEntry | None:
     if version != ENTRY_VERSION:
         raise InputError(f"{path}: version: expected {ENTRY_VERSION}, got {version!r}")
     try:
-        return OwnEntry(name, NetworkSpec.from_dict(found["spec"]), bool(found["has_weights"]), found["origin"])
+        spec = NetworkSpec.from_dict(found["spec"])
+        return OwnEntry(name, spec, bool(found["has_weights"]), found["origin"], found.get("source"))
     except (KeyError, TypeError, InputError) as error:
         raise InputError(f"{path}: expected a network's entry: {type(error).__name__}: {error}") from error
 
 
-def add_own(name: str, spec: NetworkSpec, origin: Mapping[str, Any], weights: pathlib.Path | None = None) -> OwnEntry:
+def add_own(
+    name: str,
+    spec: NetworkSpec,
+    origin: Mapping[str, Any],
+    weights: pathlib.Path | None = None,
+    source: Mapping[str, Any] | None = None,
+) -> OwnEntry:
     """Writes a network into the folder, `weights` (a `.keras` file) copied; InputError where the name is taken or bad."""
     check_new_name(name)
     if weights is not None:
         with atomic_writer(_path(name, ".keras")) as file:
             file.write(weights.read_bytes())
-    entry = OwnEntry(name, spec, weights is not None, origin)
+    entry = OwnEntry(name, spec, weights is not None, origin, source)
     content = {
         "version": ENTRY_VERSION,
         "spec": spec.to_dict(),
         "has_weights": entry.has_weights,
         "origin": dict(origin),
+        "source": source,
     }
     write_json(_path(name, ".json"), content)  # last: with it the network is there
     return entry

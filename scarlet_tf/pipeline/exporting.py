@@ -20,8 +20,8 @@ from scarlet_tf.export.verification import verify
 from scarlet_tf.files import atomic_writer, read_json, write_json, write_text
 from scarlet_tf.pipeline.latency import latency_details
 from scarlet_tf.pipeline.picking import folding_limit
+from scarlet_tf.pipeline.result_keys import SCALING_KEYS
 from scarlet_tf.pipeline.run import Run, dataset_figures, plain
-from scarlet_tf.pipeline.scaling import SCALING_KEYS
 from scarlet_tf.report.certificate import certificate_text
 from scarlet_tf.space import Architecture
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from scarlet_tf.cluster import read_tf_config
 from scarlet_tf.cost import count_spec
 from scarlet_tf.files import write_json
+from scarlet_tf.pipeline.result_keys import SCALING_KEYS
 from scarlet_tf.pipeline.run import Run, plain
-from scarlet_tf.pipeline.scaling import SCALING_KEYS
 from scarlet_tf.training.evaluation import evaluate
 from scarlet_tf.training.finetuning import finetune
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pathlib
 from typing import Any
 
+from scarlet_tf.config.finetuning import DATA_KEYS
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json
 from scarlet_tf.models.zoo_folder import OwnEntry, add_own, check_new_name
 from scarlet_tf.pipeline.checking import open_existing
 from scarlet_tf.pipeline.picking import find_pick
+from scarlet_tf.pipeline.result_keys import STATED_KEYS
 from scarlet_tf.pipeline.run import Run
 from scarlet_tf.space import Architecture
 from scarlet_tf.spec import NetworkSpec
@@ -33,15 +35,21 @@ def register_network(name: str, run_dir, pick: int | str | None = None) -> OwnEn
 
 def _add_retrained(name: str, run: Run) -> OwnEntry:
     retrained = read_json(run.retrain_result)
+    one_shot = retrained.get("one_shot_accuracy")  # a fine-tuned network was in no supernet
     origin = {
         **_origin(run, Architecture.from_dict(retrained["architecture"], run.config.space)),
         "init": retrained["init"],
         "scaling": retrained.get("scaling"),
         "test_examples": retrained["test"]["num_examples"],
         "top1": 100 * retrained["test"]["accuracy"],
-        "one_shot_accuracy": 100 * retrained["one_shot_accuracy"],
+        "one_shot_accuracy": None if one_shot is None else 100 * one_shot,
     }
-    return add_own(name, run.network.spec, origin, run.network_file)
+    source = {
+        "space": run.config.space.to_dict(),
+        "data": {key: getattr(run.config.data, key) for key in DATA_KEYS},
+        "result": {key: retrained[key] for key in STATED_KEYS if key in retrained},
+    }
+    return add_own(name, run.network.spec, origin, run.network_file, source)
 
 
 def _add_picked(name: str, run: Run, pick: int | str) -> OwnEntry:

@@ -13,12 +13,10 @@ from scarlet_tf.report.summary import millions
 from scarlet_tf.space import Architecture
 
 logger = logging.getLogger("scarlet_tf")
-SCALING_KEYS = ("scaling", "searched_multiply_adds", "searched_params")
-"""What retrain/result.json says beside the retrained network's own costs, where that network was scaled."""
 
 
 def scaling_figures(run: Run, architecture: Architecture) -> dict:
-    """The SCALING_KEYS of retrain/result.json: how the network is scaled and what it cost before; {} where it is not.
+    """SCALING_KEYS of retrain/result.json: how the network is scaled and what it cost before; {} where it is not.
 
     The search's bounds, `search.max_multiply_adds` among them, are about the network as it was searched. The scaled one
     may be beyond them, and a warning says so; bounds on what a table predicts, such as latency, cannot be checked for it.

@@ -1,4 +1,4 @@
-"""What a fine-tuning starts from: a network of the zoo with weights from a file, or the network of another run."""
+"""What a fine-tuning starts from: a network of the zoo with weights from a file, one of one's own, or that of another run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from scarlet_tf.models.network import Network, load_network
 from scarlet_tf.models.torch_weights import load_torch_weights
 from scarlet_tf.models.zoo import build_zoo_network
 from scarlet_tf.models.zoo_data import ZOO
+from scarlet_tf.models.zoo_folder import OwnEntry, find_own, zoo_names
 from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.training.finetuning import FinetuneConfig
 from scarlet_tf.training.tuning import check_part
@@ -34,7 +35,9 @@ class SourceNetwork:
 def load_source(wanted: FinetuneConfig, space: SearchSpace, input_shape: tuple[int, int, int]) -> SourceNetwork:
     """The network that `wanted.network` names; InputError where it, its weights or its parts are not there or do not fit."""
     if wanted.network in ZOO:
-        source = _from_zoo(wanted.network, wanted.weights, input_shape)
+        source = _from_zoo(wanted, input_shape)
+    elif own := find_own(wanted.network):
+        source = _from_own(own, wanted.weights)
     else:
         source = _from_run(pathlib.Path(wanted.network), wanted.weights)
     found = dataclasses.replace(source.architecture.space, input_size=space.input_size)
@@ -44,15 +47,28 @@ def load_source(wanted: FinetuneConfig, space: SearchSpace, input_shape: tuple[i
     return source
 
 
-def _from_zoo(name: str, weights: str | None, input_shape: tuple[int, int, int]) -> SourceNetwork:
+def _from_zoo(wanted: FinetuneConfig, input_shape: tuple[int, int, int]) -> SourceNetwork:
+    name, weights = wanted.network, wanted.weights
     is_keras = weights is None or weights.endswith((".h5", ".keras"))
     network = build_zoo_network(name, include_top=False, weights=weights if is_keras else None, input_shape=input_shape)
-    if not is_keras:
-        load_torch_weights(network, weights, skip_classifier=True)
     if weights is None:
         logger.warning("finetune.weights: none are given, so %s starts from random ones", name)
+        network = Network(network.spec, seed=wanted.seed)  # the same ones when it goes on
+    elif not is_keras:
+        load_torch_weights(network, weights, skip_classifier=True)
     origin = {"network": name, "weights_sha256": digest(weights)[1] if weights else None}
     return SourceNetwork(network, ZOO[name].architecture, origin)
+
+
+def _from_own(entry: OwnEntry, weights: str | None) -> SourceNetwork:
+    if weights is not None:
+        raise InputError(f"finetune.weights: expected none with {entry.name}, which has its own, got {weights!r}")
+    if entry.source is None:
+        raise InputError(f"finetune.network: expected one with weights; {entry.name} was added without them")
+    stated = entry.source["result"]
+    architecture = Architecture.from_dict(stated["architecture"], SearchSpace.from_dict(entry.source["space"]))
+    origin = {"network": entry.name, "weights_sha256": digest(entry.weights_file)[1]}
+    return SourceNetwork(load_network(entry.weights_file), architecture, origin, stated)
 
 
 def _from_run(folder: pathlib.Path, weights: str | None) -> SourceNetwork:
@@ -60,7 +76,7 @@ def _from_run(folder: pathlib.Path, weights: str | None) -> SourceNetwork:
         raise InputError(f"finetune.weights: expected none with {folder}, a run folder with its own, got {weights!r}")
     if not (folder / "config.yaml").exists():
         raise InputError(
-            f"finetune.network: expected a run folder with config.yaml or one of {', '.join(sorted(ZOO))}, got {folder}"
+            f"finetune.network: expected a run folder with config.yaml or one of {', '.join(zoo_names())}, got {folder}"
         )
     file, stated = folder / "retrain" / "model.keras", read_json(folder / "retrain" / "result.json")
     architecture = Architecture.from_dict(stated["architecture"], load_config(folder / "config.yaml").space)

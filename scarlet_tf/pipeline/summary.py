@@ -9,8 +9,8 @@ from typing import Any
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json
+from scarlet_tf.pipeline.result_keys import SCALING_KEYS
 from scarlet_tf.pipeline.run import Run, dataset_figures
-from scarlet_tf.pipeline.scaling import SCALING_KEYS
 
 
 def summarize(run: Run) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class FinetuneConfig:
     """How a trained network is fine-tuned. The defaults are a reading: common values for a few thousand photographs.
 
     Args:
-        network: for the pipeline: a name of the zoo, or a run folder whose network is meant; null for no fine-tuning.
+        network: for the pipeline: a name of the zoo or of one's own, or a run folder whose network is meant; null for none.
         weights: for a network of the zoo: a `.weights.h5` file of it, with or without its top, or a PyTorch checkpoint as
             load_torch_weights reads it (the authors' want `data.normalization: imagenet`); null for random weights.
         freeze_bn: batch normalisation works with the statistics it came with; statistics, scale and offset stay.

@@ -88,6 +88,7 @@ EXEMPTIONS = (
     Exemption("docker run", "needs docker", is_shell),
     Exemption("npm ", "needs npm and its registry", is_npm_script),
     Exemption("scarlet run my.yaml --run-dir runs/trial", TRAINS, is_valid),
+    Exemption("scarlet finetune", TRAINS, is_valid),
     Exemption("scarlet rank", TRAINS, is_valid),
     Exemption("scarlet search runs/my/config.yaml --run-dir runs/my --compare", TRAINS, is_valid),
 )

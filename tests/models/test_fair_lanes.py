@@ -103,6 +103,7 @@ def test_it_saves_and_loads(tmp_path, rng):
     np.testing.assert_array_equal(keras.models.load_model(tmp_path / "lanes.keras")(inputs), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not importlib.util.find_spec("jax"), reason="jax is not installed: pip install 'scarlet_tf[jax]'")
 def test_jax_reaches_tensorflows_loss(weights_file):
     code = f"import json, test_fair_lanes as t; print(json.dumps(t.train({str(weights_file)!r})))"

@@ -106,9 +106,9 @@ def test_mobilenet_v2_has_the_params_of_keras_applications():
 
 
 @pytest.mark.parametrize("name", sorted(ZOO))
-def test_signature_is_that_of_keras_applications(name):
+def test_signature_is_that_of_keras_applications_and_features(name):
     expected = inspect.signature(keras.applications.EfficientNetB0).parameters
-    assert list(inspect.signature(BUILDERS[name]).parameters) == list(expected)
+    assert list(inspect.signature(BUILDERS[name]).parameters) == [*expected, "features"]
     assert BUILDERS[name].__name__ == ZOO[name].constructor
 
 

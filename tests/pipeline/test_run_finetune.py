@@ -56,7 +56,10 @@ def finetune(*arguments) -> int:
     return cli.main(["finetune", *map(str, arguments)])
 
 
-def test_a_search_result_is_fine_tuned_exported_and_verified_in_one_command(source, photos, tmp_path, capsys):
+def test_a_search_result_is_fine_tuned_exported_and_verified_in_one_command(
+    source, photos, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("SCARLET_ZOO_DIR", str(tmp_path / "zoo"))
     run = tmp_path / "flowers"
     command = [source, "--data", photos, "--epochs", 2, "--batch-size", 16, "--freeze-bn", "--rate-decay", 0.8]
     command += ["--out", run, "--json", *EXPORT]
@@ -81,11 +84,15 @@ def test_a_search_result_is_fine_tuned_exported_and_verified_in_one_command(sour
     assert set(certificate["seeds"]) == {"run", "data", "finetune"}
     assert cli.main(["verify", str(run)]) == 0
     assert cli.main(["export", str(run / "config.yaml"), "--run-dir", str(run)]) == 0
-    assert finetune(run, "--data", photos, "--epochs", 1, "--batch-size", 16, "--out", tmp_path / "again", *EXPORT) == 0
+    st.register_network("flowers", run)
+    again = ["flowers", "--data", photos, "--epochs", 1, "--batch-size", 16, "--out", tmp_path / "again", *EXPORT]
+    assert finetune(*again) == 0
+    assert read_json(tmp_path / "again" / "retrain" / "result.json")["origin"]["network"] == "flowers"
     assert finetune(*command[:4], 3, *command[5:]) == 2  # another experiment in the same folder
     assert "finetune.epochs: 2 in the folder, 3 now" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_interrupted_command_goes_on(source, photos, tmp_path, monkeypatch):
     class Stop(keras.callbacks.Callback):
         left = 3
@@ -148,6 +155,16 @@ def test_a_zoo_network_starts_from_its_file(name, photos, tmp_path):
     assert source.origin["weights_sha256"]
     assert wanted.finetune.network == "fairnas_c"
     assert wanted.data.augmentation == "crop_flip"
+
+
+def test_without_a_file_the_seed_says_which_random_weights_a_zoo_network_has(photos, tmp_path):
+    def arrays(seed):
+        settings = {"data.directory": str(photos), "data.image_size": 32, "seed": seed}
+        return get_arrays(pipeline.Run(finetune_config("fairnas_c", settings), tmp_path / "run").source.network)
+
+    first, again, other = arrays(1), arrays(1), arrays(2)
+    assert all(np.array_equal(first[key], again[key]) for key in first)
+    assert not np.array_equal(first["stem_conv/kernel"], other["stem_conv/kernel"])
 
 
 def _mistakes(source, photos, tmp_path):

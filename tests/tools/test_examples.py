@@ -67,6 +67,7 @@ def test_mean_overlap_of_label_maps_by_hand():
     assert scene_metrics.mean_iou(found, truth, 4) == pytest.approx((1 / 2 + 1 / 3) / 2)  # 2 and 3 are not in the truth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("example", "figure"), [(train_detector, "average_precision"), (train_segmenter, "mean_iou")])
 def test_examples_train_and_print_their_figures(example, figure, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["example", "--steps", "2", "--size", "32", "--test-scenes", "4"])

@@ -37,6 +37,7 @@ def trained(config_file, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_two_workers_leave_the_front_that_one_process_finds(config_file, trained, tmp_path):
     from scarlet_tf import pipeline
     from scarlet_tf.config import load_config

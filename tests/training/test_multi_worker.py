@@ -65,6 +65,7 @@ def ends(folder):
     return figures, [dict(np.load(folder / f"worker{i}.npz")) for i in range(2)]
 
 
+@pytest.mark.slow
 def test_two_workers_end_with_equal_losses_and_weights(job):
     folder = job[1] / "straight"
     figures, arrays = ends(folder)
@@ -75,6 +76,7 @@ def test_two_workers_end_with_equal_losses_and_weights(job):
     assert {path.name.split("-")[0] for path in (folder / "supernet").iterdir()} == {"checkpoint"}
 
 
+@pytest.mark.slow
 def test_the_job_ends_the_same_when_a_worker_is_killed(job):
     done, folder = job
     assert "starting all again" in done.stderr and (folder / "mark").exists()

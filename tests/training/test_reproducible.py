@@ -74,6 +74,7 @@ def test_a_supernet_trained_sequentially_twice_is_the_same():
     assert supernet_digest("sequential") == supernet_digest("sequential")
 
 
+@pytest.mark.slow
 def test_a_supernet_trained_as_lanes_in_two_processes_is_the_same():
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}
     code = "import test_reproducible as t; print(t.supernet_digest('lanes'))"

@@ -82,6 +82,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(straight, tmp_path):
     assert_same_arrays(resumed, straight[0])
 
 
+@pytest.mark.slow
 def test_retraining_on_mixed_images_learns_and_resumes(tmp_path):
     """Mixed labels are shares; validation keeps class numbers."""
     images, labels = images_and_labels(np.random.default_rng(0), 60)

@@ -175,6 +175,7 @@ def test_other_settings_are_refused(watched):
         train(settings=search(cost_weight=0.5), run_dir=folder)
 
 
+@pytest.mark.slow
 def test_two_replicas_find_the_importances_of_one_within_rounding(two_replicas):
     """BN normalises each replica's own half of the batch, so the first step of the importances is compared in its sign."""
     settings, config = search(warmup=0, drop=False), {"epochs": 1}  # six steps
