@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 
 import matplotlib
@@ -42,7 +43,7 @@ def label(axes: Axes, x: float, y: float, text: str, colour=INK, size=10, bold=F
 
 def arrow(axes: Axes, *points: tuple[float, float], colour=INK, head=True, width=1.3) -> None:
     """A line through the points, with a head at the last one."""
-    for start, end in zip(points, points[1:], strict=False):
+    for start, end in itertools.pairwise(points):
         last = head and end == points[-1]
         style = "-|>" if last else "-"
         line = {"arrowstyle": style, "mutation_scale": 10, "linewidth": width, "color": colour}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from matplotlib.figure import Figure
+
 from pictures.diagram import COLOURS, FAINT, PALE, arrow, box, label, sheet
 
 LET, CHANGED = COLOURS[1], COLOURS[4]
@@ -15,7 +16,9 @@ def folding() -> Figure:
     label(axes, 11.4, 8.5, "after", bold=True)
     _row(axes, 7.5, "1", (("LET W1", LET), ("LET W2", LET)), (("LET W2·W1", LET),), "two LETs")
     _row(axes, 5.7, "2", (("LET W", LET), ("expand E", PALE)), (("expand E·W", CHANGED),), "no shortcut behind it")
-    _row(axes, 3.9, "3", (("project P", PALE), ("LET W", LET)), (("project W·P", CHANGED),), "no shortcut in front of it")
+    _row(
+        axes, 3.9, "3", (("project P", PALE), ("LET W", LET)), (("project W·P", CHANGED),), "no shortcut in front of it"
+    )
     _stream(axes, 1.6)
     return figure
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from pictures.diagram import COLOURS, FAINT, INCHES, INK, PALE, arrow, box, label, sheet
 
+from pictures.diagram import COLOURS, FAINT, INCHES, INK, PALE, arrow, box, label, sheet
 from scarlet_tf.search.mutation_config import MutationConfig
 from scarlet_tf.search.prefix_tree import STEM, Node, prefix_tree
 from scarlet_tf.search.selection import weighted_crowding
@@ -25,7 +25,9 @@ def prefixes() -> Figure:
         label(axes, x, 6.6, title, bold=True)
     _draw(axes, tree, columns)
     alone = len(PATHS) * 5
-    label(axes, 7.5, 0.4, f"{nodes} nodes in place of {alone}: six paths of a stem, three layers and a tail each", FAINT)
+    label(
+        axes, 7.5, 0.4, f"{nodes} nodes in place of {alone}: six paths of a stem, three layers and a tail each", FAINT
+    )
     return figure
 
 
@@ -39,7 +41,9 @@ def _draw(axes, node: Node, columns: list[float]) -> float:
         y = float(np.mean(heights))
         for height in heights:
             arrow(axes, (x + 0.75, y), (columns[node.depth + 2] - 0.78, height))
-        text, colour = ("stem", PALE) if node.depth == STEM else (f"choice {LETTERS[node.choice]}", COLOURS[node.choice])
+        text, colour = (
+            ("stem", PALE) if node.depth == STEM else (f"choice {LETTERS[node.choice]}", COLOURS[node.choice])
+        )
     box(axes, x, y, text, 1.5, 0.6, colour)
     return y
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
-from pictures.diagram import COLOURS, FAINT, PALE, arrow, box, label, sheet
 
+from pictures.diagram import COLOURS, FAINT, PALE, arrow, box, label, sheet
 from scarlet_tf.space import Choice, SearchSpace, Stage
 from scarlet_tf.training.sampling import strict_fair_paths, uniform_paths
 
 LETTERS = "abcd"
-SPACE = SearchSpace(
-    "picture", stages=(Stage(16, 5, 1),), choices=(Choice(3, 3), Choice(3, 5), Choice(6, 3), Choice())
-)
+SPACE = SearchSpace("picture", stages=(Stage(16, 5, 1),), choices=(Choice(3, 3), Choice(3, 5), Choice(6, 3), Choice()))
 
 
 def let() -> Figure:
@@ -75,7 +73,9 @@ def lanes() -> Figure:
         colour = COLOURS[path] if path != 3 else COLOURS[5]
         arrow(axes, (1.7, ys[path]), (xs[0] - 0.75, heights[0]), colour=colour, head=False, width=2)
         for i in range(3):
-            arrow(axes, (xs[i] + 0.75, heights[i]), (xs[i + 1] - 0.75, heights[i + 1]), colour=colour, head=False, width=2)
+            arrow(
+                axes, (xs[i] + 0.75, heights[i]), (xs[i + 1] - 0.75, heights[i + 1]), colour=colour, head=False, width=2
+            )
         arrow(axes, (xs[3] + 0.75, heights[3]), (13.3, ys[path]), colour=colour, head=False, width=2)
     for layer, x in enumerate(xs):
         label(axes, x, 5.4, f"layer {layer}", bold=True)
