@@ -6,7 +6,7 @@ CONFIG ?= configs/digits.yaml
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run test check bench browser
+.PHONY: run test check docs bench browser
 .DELETE_ON_ERROR:
 
 run: $(STAMP)
@@ -20,6 +20,10 @@ check: $(STAMP)
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
 	@$(BIN)/lint-imports --no-logo > .venv/lint-imports.txt 2>&1 || { cat .venv/lint-imports.txt; exit 1; }
 	@echo "ruff and import-linter: no findings"
+
+# The documentation, in site/; a warning is an error.
+docs: $(STAMP)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "site/index.html"
 
 # A script that lacks a program says so and ends with 2; the others go on.
 bench: $(STAMP)

@@ -69,6 +69,7 @@ HANDLERS = {
     "latency_build": networks.latency_build,
     "latency_predict": networks.latency_predict,
     "rank": runs.rank,
+    "report": runs.report,
     "run": runs.run,
     "search": runs.search,
     "stage": runs.stage,

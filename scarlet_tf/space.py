@@ -33,7 +33,13 @@ def rounded_channels(channels: float) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """One candidate of a layer: an inverted residual block, or (all defaults) the skip."""
+    """One candidate of a layer: an inverted residual block, or (all defaults) the skip.
+
+    Args:
+        expansion: of the input's width.
+        kernel_size: of the depthwise filter, odd.
+        use_se: whether the block has squeeze-and-excitation.
+    """
 
     expansion: int = 0
     kernel_size: int = 0
@@ -80,7 +86,13 @@ class Choice:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """`depth` layers of `channels` output channels; the first has stride `stride`."""
+    """Layers of one width.
+
+    Args:
+        channels: of each layer's output.
+        depth: how many layers.
+        stride: of the first of them, 1 or 2.
+    """
 
     channels: int
     depth: int
@@ -113,8 +125,17 @@ class Layer:
 class SearchSpace:
     """Stages x choices, with the fixed stem and tail around them.
 
-    Widths are multiplied by `width_multiplier` and rounded to multiples of 8; the tail is never narrowed.
-    `input_size` (pixels) is the size that costs are counted at unless another is given.
+    Args:
+        name: for people and file names.
+        stages: from the largest images to the smallest.
+        choices: what every layer may be; in a dict or YAML also "s1" or "s2" for the published ones.
+        stem_channels: of the 3x3 convolution in front.
+        stem_stride: its stride, 1 or 2.
+        first_channels: of the depthwise separable block behind it.
+        tail_channels: of the 1x1 convolution behind the stages; never narrowed.
+        activation: of all but the skips.
+        width_multiplier: of all other widths, rounded to multiples of 8.
+        input_size: side of the image, in pixels, that costs are counted at unless another is given.
     """
 
     name: str

@@ -2,6 +2,8 @@
 
 import json
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -182,3 +184,14 @@ def test_splits_of_its_own_are_kept():
 def test_too_few_images_for_any_hold_out_are_refused():
     with pytest.raises(InputError, match="24 images are too few to hold some of each of 8 classes out"):
         hold_out(facts(24, 8))
+
+
+# -- the terminal ----------------------------------------------------------------------------------------------
+
+
+def test_nothing_but_results_is_on_the_terminal_unless_asked_for(here):
+    """As a user starts it: what C++ code writes to the process's stderr counts, too."""
+    command = [sys.executable, "-m", "scarlet_tf.cli", "init", "digits", "--budget", "0.6M", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert json.loads(done.stdout)["file"] == "digits.yaml"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import shtab
 
 # What an argument takes, by its metavar.
-_FOLDERS = ("DIR", "RUN", "DATASET")
+_FOLDERS = ("DIR", "RUN", "RUN_DIR", "DATASET")
 _FILES = ("CONFIG", "FILE", "RUN|FILE", "PATH")
 _NAMES_OR_FILES = ("ARCH|ZOO_NAME|FILE", "ARCH|ZOO_NAME", "NETWORK")
 _NAMES = ("NAME",)  # of a positional argument: options take names of other things

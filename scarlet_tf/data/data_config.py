@@ -22,26 +22,31 @@ AUGMENTATIONS = ("none", "shift", "crop_flip", "inception")
 class DataConfig:
     """One dataset.
 
-    source: "digits" (scikit-learn's 8 x 8 digits, embedded), "tfds" (TensorFlow Datasets) or "folder" (class folders).
-    name: a TFDS name such as "cifar10", or a title for a folder.
-    directory: a prepared TFDS folder (the one with dataset_info.json), or the folder of class folders.
-    data_dir: where TFDS keeps prepared datasets, for a lookup by name.
-    image_size: side of the square images that the network sees, in pixels.
-    validation_fraction: share of the training images held out; `validation_examples` gives a number instead.
-    test_fraction: share of all images held out for testing where the dataset has no test split of its own.
-    test_split: name of the TFDS split to test on; by default "test", else "validation".
-    crop_fraction: side of the central square kept at evaluation, relative to the shorter side.
-    augmentation: of all training: "none", "shift", "crop_flip" or "inception" (see Preprocessing).
-    rand_augment: RandAugment's number of operations an image, 0 for none; rand_augment_magnitude: 0 to 10.
-    random_erasing: share of the images that lose a random rectangle.
-    mixup, cutmix: parameter alpha of the Beta distribution that the shares of mixed images come from, up to 1, 0 for
-        none; with both, each batch gets one or the other. These five concern retraining alone: in a pipeline the
-        supernet, whose paths each get a part of the training, and whatever measures BN statistics leave them out.
-    max_train_examples, max_test_examples: stratified random subsets, for trials.
-    memory_bytes: a dataset whose decoded images take less is held in memory; a larger one is streamed.
-    shuffle_buffer: encoded examples that the shuffling of a streamed TFDS dataset holds.
-    check_images: decode every file of a folder once while loading, to find those that cannot be.
-    download: whether TFDS may download a dataset that is not prepared yet.
+    Args:
+        source: "digits" (scikit-learn's 8 x 8 digits, embedded), "tfds" (TensorFlow Datasets) or "folder" (class folders).
+        name: a TFDS name such as "cifar10", or a title for a folder.
+        directory: a prepared TFDS folder (the one with dataset_info.json), or the folder of class folders.
+        data_dir: where TFDS keeps prepared datasets, for a lookup by name.
+        image_size: side of the square images that the network sees, in pixels.
+        validation_fraction: share of the training images held out.
+        validation_examples: how many are held out instead; null for the share.
+        test_fraction: share of all images held out for testing where the dataset has no test split of its own.
+        test_split: name of the TFDS split to test on; by default "test", else "validation".
+        crop_fraction: side of the central square kept at evaluation, relative to the shorter side.
+        augmentation: of all training: "none", "shift", "crop_flip" or "inception" (see Preprocessing).
+        rand_augment: RandAugment's number of operations an image, 0 for none.
+        rand_augment_magnitude: how strong these are, 0 to 10.
+        random_erasing: share of the images that lose a random rectangle.
+        mixup, cutmix: parameter alpha of the Beta distribution that the shares of mixed images come from, up to 1, 0 for
+            none; with both, each batch gets one or the other. These five concern retraining alone: in a pipeline the
+            supernet, whose paths each get a part of the training, and whatever measures BN statistics leave them out.
+        max_train_examples, max_test_examples: stratified random subsets, for trials.
+        memory_bytes: a dataset whose decoded images take less is held in memory; a larger one is streamed.
+        shuffle_buffer: encoded examples that the shuffling of a streamed TFDS dataset holds.
+        check_images: decode every file of a folder once while loading, to find those that cannot be.
+        download: whether TFDS may download a dataset that is not prepared yet.
+        normalization: of pixels: "inception" (-1 to 1), "imagenet" (its mean and deviation) or "unit" (0 to 1).
+        seed: of hold-outs and subsets; by default the configuration's.
     """
 
     source: Literal["digits", "tfds", "folder"] = "digits"

@@ -14,11 +14,12 @@ _FORBID_EXTRA = {"extra": "forbid"}
 class QuantizationAwareConfig:
     """How a network is trained on with 8-bit rounding in its forward pass; batch normalisation stays as it is.
 
-    epochs: further passes over the training images; 0 measures ranges alone.
-    learning_rate: of Adam at the start; it falls to 0 along a cosine.
-    batch_size, label_smoothing: as in `retrain`.
-    range_batches: training batches from which each of three rounds takes the activations' ranges, before the first epoch.
-    int8_ends: int8 input and output instead of float32.
+    Args:
+        epochs: further passes over the training images; 0 measures ranges alone.
+        learning_rate: of Adam at the start; it falls to 0 along a cosine.
+        batch_size, label_smoothing: as in `retrain`.
+        range_batches: training batches from which each of three rounds takes the activations' ranges, before the first epoch.
+        int8_ends: int8 input and output instead of float32.
     """
 
     epochs: int = 2
@@ -40,15 +41,16 @@ class QuantizationAwareConfig:
 class PruningConfig:
     """How the least weights of a network's 1x1 convolutions are set to zero while it is trained on.
 
-    sparsity: share of zeros that each of these convolutions comes to; those of squeeze-and-excitation stay dense.
-    ramp: share of the training in which the sparsity grows to it, along a cubic polynomial from 0.
-    epochs: passes over the training images.
-    learning_rate: of Adam at the start; it falls to 0 along a cosine.
-    batch_size, label_smoothing: as in `retrain`.
-    recalibration_batches: training batches from which BN statistics are measured anew at the end, 0 for none.
-    sparse_storage: whether model_pruned.tflite stores no zeros, which makes it smaller before compression; interpreters
-        must know DENSIFY.
-    int8: export the pruned network in int8, too, by calibration.
+    Args:
+        sparsity: share of zeros that each of these convolutions comes to; those of squeeze-and-excitation stay dense.
+        ramp: share of the training in which the sparsity grows to it, along a cubic polynomial from 0.
+        epochs: passes over the training images.
+        learning_rate: of Adam at the start; it falls to 0 along a cosine.
+        batch_size, label_smoothing: as in `retrain`.
+        recalibration_batches: training batches from which BN statistics are measured anew at the end, 0 for none.
+        sparse_storage: whether model_pruned.tflite stores no zeros, which makes it smaller before compression; interpreters
+            must know DENSIFY.
+        int8: export the pruned network in int8, too, by calibration.
     """
 
     sparsity: float = 0.5
@@ -74,9 +76,10 @@ class PruningConfig:
 class OptimizationConfig:
     """What `scarlet optimize` does with the retrained, folded network; needs the extra `optimization`.
 
-    quantization_aware: false, true for the defaults, or its settings; gives model_int8_qat.tflite.
-    pruning: false, true for the defaults, or its settings; gives model_pruned.tflite.
-    seed: of the order and the augmentation of the images.
+    Args:
+        quantization_aware: false, true for the defaults, or its settings; gives model_int8_qat.tflite.
+        pruning: false, true for the defaults, or its settings; gives model_pruned.tflite.
+        seed: of the order and the augmentation of the images.
     """
 
     quantization_aware: QuantizationAwareConfig | bool = False

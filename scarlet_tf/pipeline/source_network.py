@@ -35,7 +35,7 @@ class SourceNetwork:
 def load_source(wanted: FinetuneConfig, space: SearchSpace, input_shape: tuple[int, int, int]) -> SourceNetwork:
     """The network that `wanted.network` names; InputError where it, its weights or its parts are not there or do not fit."""
     if wanted.network in ZOO:
-        source = _from_zoo(wanted.network, wanted.weights, input_shape)
+        source = _from_zoo(wanted, input_shape)
     elif own := find_own(wanted.network):
         source = _from_own(own, wanted.weights)
     else:
@@ -47,13 +47,15 @@ def load_source(wanted: FinetuneConfig, space: SearchSpace, input_shape: tuple[i
     return source
 
 
-def _from_zoo(name: str, weights: str | None, input_shape: tuple[int, int, int]) -> SourceNetwork:
+def _from_zoo(wanted: FinetuneConfig, input_shape: tuple[int, int, int]) -> SourceNetwork:
+    name, weights = wanted.network, wanted.weights
     is_keras = weights is None or weights.endswith((".h5", ".keras"))
     network = build_zoo_network(name, include_top=False, weights=weights if is_keras else None, input_shape=input_shape)
-    if not is_keras:
-        load_torch_weights(network, weights, skip_classifier=True)
     if weights is None:
         logger.warning("finetune.weights: none are given, so %s starts from random ones", name)
+        network = Network(network.spec, seed=wanted.seed)  # the same ones when it goes on
+    elif not is_keras:
+        load_torch_weights(network, weights, skip_classifier=True)
     origin = {"network": name, "weights_sha256": digest(weights)[1] if weights else None}
     return SourceNetwork(network, ZOO[name].architecture, origin)
 

@@ -18,14 +18,15 @@ LEAST_ARCHITECTURES = 3  # with two networks tau is -1 or 1, whatever they are
 class RankingConfig:
     """What `scarlet rank` compares.
 
-    architectures: networks drawn, at least 3, as evenly as possible from `strata` strata of equal size of the space's
-        distribution of multiply-adds.
-    epochs, batch_size, learning_rate, warmup_epochs: of each network's own training; null takes what `retrain` says,
-        as everything else of that training is taken from there.
-    recalibration_batches: training batches for BN recalibration in front of the recalibrated measurement.
-    validation_batch_size: images a batch, in evaluation and recalibration.
-    bootstrap_resamples: for the 95 % confidence intervals.
-    seed: of the draw and the bootstrap.
+    Args:
+        architectures: networks drawn, at least 3, as evenly as possible from the strata.
+        strata: parts of equal size of the space's distribution of multiply-adds.
+        epochs, batch_size, learning_rate, warmup_epochs: of each network's own training; null takes what `retrain` says,
+            as everything else of that training is taken from there.
+        recalibration_batches: training batches for BN recalibration in front of the recalibrated measurement.
+        validation_batch_size: images a batch, in evaluation and recalibration.
+        bootstrap_resamples: for the 95 % confidence intervals.
+        seed: of the draw and the bootstrap.
     """
 
     architectures: int = 20

@@ -17,20 +17,21 @@ class BetaNASConfig:
     Adam and its learning rate, uniform sampling, the joint loss and equation 4 are published; steps per phase, the cost's
     weight and the threshold are not, so all other defaults are readings.
 
-    warmup: share of all steps in which weights alone are trained.
-    weight_steps, importance_steps: steps of the two phases, which alternate behind the warm-up.
-    sampling: how the phase of the weights draws a layer's choice: "balanced", uniformly among those that remain, or
-        "importances", with the probabilities softmax(alpha), as gradient-driven methods do.
-    learning_rate: Adam's, for alpha.
-    cost: the figure in the joint loss: multiply_adds, params, or one of search.table, such as latency_ms.
-    cost_weight: beta; the loss is cross-entropy + beta * (mean cost under the probabilities) / cost_reference.
-    cost_reference: cost of a reference network; null: the space's mean, which the mean cost is at the start.
-    drop: whether choices are dropped.
-    drop_margin: a choice is dropped whose alpha is below the mean of its layer's remaining ones by more than this.
-    drop_below: th_alpha: a choice is dropped whose alpha is below this; null: only the margin counts.
-    drop_checks: how often that is looked at, at equal distances behind the warm-up.
-    drops_per_check: the most that a layer loses at once, the least important first. One choice always remains, and so do
-        enough of them for a network within the search's bounds.
+    Args:
+        warmup: share of all steps in which weights alone are trained.
+        weight_steps, importance_steps: steps of the two phases, which alternate behind the warm-up.
+        sampling: how the phase of the weights draws a layer's choice: "balanced", uniformly among those that remain, or
+            "importances", with the probabilities softmax(alpha), as gradient-driven methods do.
+        learning_rate: Adam's, for alpha.
+        cost: the figure in the joint loss: multiply_adds, params, or one of search.table, such as latency_ms.
+        cost_weight: beta; the loss is cross-entropy + beta * (mean cost under the probabilities) / cost_reference.
+        cost_reference: cost of a reference network; null: the space's mean, which the mean cost is at the start.
+        drop: whether choices are dropped.
+        drop_margin: a choice is dropped whose alpha is below the mean of its layer's remaining ones by more than this.
+        drop_below: th_alpha: a choice is dropped whose alpha is below this; null: only the margin counts.
+        drop_checks: how often that is looked at, at equal distances behind the warm-up.
+        drops_per_check: the most that a layer loses at once, the least important first. One choice always remains, and so do
+            enough of them for a network within the search's bounds.
     """
 
     warmup: float = 0.25

@@ -18,11 +18,12 @@ from scarlet_tf.training.settings import check_names, check_ranges
 class PPOConfig:
     """The controller and its training; no values are published [readings].
 
-    units: of the LSTM.
-    learning_rate, clip: of Adam and of the clipped objective.
-    epochs: steps of Adam over one generation's children of the controller.
-    genes: genes of a child that the controller draws, in layers drawn uniformly; null: all of them.
-    baseline_decay: of the moving average of rewards, per generation.
+    Args:
+        units: of the LSTM.
+        learning_rate, clip: of Adam and of the clipped objective.
+        epochs: steps of Adam over one generation's children of the controller.
+        genes: genes of a child that the controller draws, in layers drawn uniformly; null: all of them.
+        baseline_decay: of the moving average of rewards, per generation.
     """
 
     units: int = 32
@@ -46,11 +47,12 @@ class PPOConfig:
 class MutationConfig:
     """How children of crossover are changed; the probabilities are the published ones [v2].
 
-    kind: "hierarchical", or "uniform", which redraws one gene and needs the ratio alone.
-    ratio: probability that a child mutates.
-    random, reinforced, prior: shares of the three kinds of mutation, p_rm, p_re and p_pr.
-    controller, roulette: shares of the two kinds of reinforced mutation, p_M and p_K-M.
-    ppo: the controller's settings.
+    Args:
+        kind: "hierarchical", or "uniform", which redraws one gene and needs the ratio alone.
+        ratio: probability that a child mutates.
+        random, reinforced, prior: shares of the three kinds of mutation, p_rm, p_re and p_pr.
+        controller, roulette: shares of the two kinds of reinforced mutation, p_M and p_K-M.
+        ppo: the controller's settings.
 
     A share of 0 switches a part off; what is left of a group is scaled to a sum of 1.
     """

@@ -36,30 +36,32 @@ PARETO_VERSION = 1
 class SearchConfig:
     """Settings of the search; the defaults are the published ones where there are any.
 
-    algorithm: nsga2; or betanas, which trains importances beside the supernet's weights instead of searching afterwards, see
-        BetaNASConfig; or a baseline: random (uniform draws), keras_tuner_random or keras_tuner_bayesian (KerasTuner's
-        oracles for accuracy alone, see KerasTunerSearch; the latter takes longer the more trials there were).
-    population_size, generations: N and the number of generations; N * generations evaluations in all.
-    weights: in the crowding distance, {metric: weight} or three numbers for accuracy, multiply-adds and params; the metrics
-        are the objectives.
-    max_multiply_adds: every candidate costs less than this, counted at the supernet's input size; null for no limit.
-    min_accuracy: one-shot accuracy, 0 to 1, that a model has to exceed; null for no floor.
-    limits, floors: {metric: value} that every candidate stays below, or exceeds; see Objectives.
-    directions: {metric: min | max}, where another one than Objectives' is wanted.
-    table: JSON file with further metrics of the space's blocks, such as latency, see MetricTable; in a configuration
-        relative to its file.
-    mutation: how children of crossover are changed; see MutationConfig.
-    betanas: how importances are trained where the algorithm is betanas; see BetaNASConfig.
-    finalists: how many models of the front `scarlet search` measures whole where `table` predicts latency; the predictions of
-        all are corrected by them before the front is written. 0: none.
-    picks: how many models are picked from the front, equispaced along it; or {name: {metric: bound}} and {name: "choices"},
-        see pick_models.
-    recalibration_batches: training batches for BN recalibration of each path; 0 evaluates with running statistics.
-    validation_batch_size: images a batch, in evaluation and recalibration.
-    evaluation_group: the most models evaluated together, and so the most that an interruption loses.
-    evaluation_memory_mib: what such a group may take; see Evaluator. No result depends on these two.
-    stale_trial_minutes: with several workers, a model that one of them has not answered for in this time is given to
-        another one, too; null: never.
+    Args:
+        algorithm: nsga2; or betanas, which trains importances beside the supernet's weights instead of searching afterwards, see
+            BetaNASConfig; or a baseline: random (uniform draws), keras_tuner_random or keras_tuner_bayesian (KerasTuner's
+            oracles for accuracy alone, see KerasTunerSearch; the latter takes longer the more trials there were).
+        population_size, generations: N and the number of generations; N * generations evaluations in all.
+        weights: in the crowding distance, {metric: weight} or three numbers for accuracy, multiply-adds and params; the metrics
+            are the objectives.
+        max_multiply_adds: every candidate costs less than this, counted at the supernet's input size; null for no limit.
+        min_accuracy: one-shot accuracy, 0 to 1, that a model has to exceed; null for no floor.
+        limits, floors: {metric: value} that every candidate stays below, or exceeds; see Objectives.
+        directions: {metric: min | max}, where another one than Objectives' is wanted.
+        table: JSON file with further metrics of the space's blocks, such as latency, see MetricTable; in a configuration
+            relative to its file.
+        mutation: how children of crossover are changed; see MutationConfig.
+        betanas: how importances are trained where the algorithm is betanas; see BetaNASConfig.
+        finalists: how many models of the front `scarlet search` measures whole where `table` predicts latency; the predictions of
+            all are corrected by them before the front is written. 0: none.
+        picks: how many models are picked from the front, equispaced along it; or {name: {metric: bound}} and {name: "choices"},
+            see pick_models.
+        recalibration_batches: training batches for BN recalibration of each path; 0 evaluates with running statistics.
+        validation_batch_size: images a batch, in evaluation and recalibration.
+        evaluation_group: the most models evaluated together, and so the most that an interruption loses.
+        evaluation_memory_mib: what such a group may take; see Evaluator. No result depends on these two.
+        stale_trial_minutes: with several workers, a model that one of them has not answered for in this time is given to
+            another one, too; null: never.
+        seed: of every draw; by default the configuration's.
     """
 
     algorithm: str = "nsga2"

@@ -11,6 +11,8 @@ import logging
 import pathlib
 import re
 import zipfile
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -85,9 +87,18 @@ def _read(path: pathlib.Path) -> tuple[dict, dict]:
 
 
 def _check_meta(path: pathlib.Path, meta: dict, expected: dict) -> None:
-    for key, value in json.loads(json.dumps(expected)).items():
-        if meta.get(key) != value:
-            raise InputError(f"{path}: it belongs to another run: {key}: expected {value!r}, found {meta.get(key)!r}")
+    for key, value, found in _differences(json.loads(json.dumps(expected)), meta):
+        raise InputError(f"{path}: it belongs to another run: {key}: expected {value!r}, found {found!r}")
+
+
+def _differences(expected: dict, found: dict, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(dotted key, expected, found) of the innermost values that differ; what only `found` has is no difference at the top."""
+    for key in expected if not prefix else {**expected, **found}:
+        ours, theirs = expected.get(key), found.get(key)
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            yield from _differences(ours, theirs, f"{prefix}{key}.")
+        elif ours != theirs:
+            yield f"{prefix}{key}", ours, theirs
 
 
 def _assign(path: pathlib.Path, variables: dict, arrays: dict) -> None:

@@ -20,15 +20,20 @@ from scarlet_tf.training.tuning import Tuning, check_part
 class FinetuneConfig:
     """How a trained network is fine-tuned. The defaults are a reading: common values for a few thousand photographs.
 
-    network: for the pipeline: a name of the zoo or of one's own, or a run folder whose network is meant; null for none.
-    weights: for a network of the zoo: a `.weights.h5` file of it, with or without its top, or a PyTorch checkpoint as
-        load_torch_weights reads it (the authors' want `data.normalization: imagenet`); null for random weights.
-    freeze_bn: batch normalisation works with the statistics it came with; statistics, scale and offset stay.
-    train_from: the first part that is trained, stem (all of the network), a block's name, tail or classifier; those
-        before it stay.
-    rate_decay: the learning rate of each part is the next one's times this, the classifier's is learning_rate; 1 gives
-        all the same.
-    The rest is as in RetrainConfig; recalibration_batches leaves frozen batch normalisation alone.
+    Args:
+        network: for the pipeline: a name of the zoo or of one's own, or a run folder whose network is meant; null for none.
+        weights: for a network of the zoo: a `.weights.h5` file of it, with or without its top, or a PyTorch checkpoint as
+            load_torch_weights reads it (the authors' want `data.normalization: imagenet`); null for random weights.
+        freeze_bn: batch normalisation works with the statistics it came with; statistics, scale and offset stay.
+        train_from: the first part that is trained, stem (all of the network), a block's name, tail or classifier; those
+            before it stay.
+        rate_decay: the learning rate of each part is the next one's times this, the classifier's is learning_rate; 1 gives
+            all the same.
+        epochs, batch_size, momentum, schedule, label_smoothing, dropout, ema: as in RetrainConfig.
+        optimizer, warmup_epochs, weight_decay, checkpoint_seconds, csv, tensorboard: as in RetrainConfig.
+        learning_rate: of the classifier, at the start, for the batch size given.
+        recalibration_batches: as in RetrainConfig; frozen batch normalisation is left alone.
+        seed: of initialisation, order and distortions; by default the configuration's.
     """
 
     network: str | None = None

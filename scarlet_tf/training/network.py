@@ -41,21 +41,37 @@ LOGGED = ("accuracy", "loss", "validation_accuracy", "validation_loss")
 class RetrainConfig:
     """How a stand-alone network is trained. Defaults: the paper's recipe (RMSProp of MnasNet) for ImageNet.
 
-    pick: which of the search's picks is retrained, "best" (the most accurate), its index or its name; init: "scratch" as in
-    the paper, or "supernet" (the path's own weights, LETs folded); learning_rate: for the batch size given;
-    decay_rate every decay_epochs: of the exponential schedule, after warmup_epochs; weight_decay: L2 on kernels, not
-    on BN, and with adamw that optimizer's own decay instead (momentum is then not used); teacher: a `.keras` file of a
-    model that sees the same normalised images, None for no distillation; teacher_weight w and teacher_temperature T:
-    the loss is (1 - w) * cross-entropy + w * T^2 * KL(teacher || student), both at T in the second term; ema:
-    decay of the weights' moving average, 0 for none; recalibration_batches: training batches from which BN statistics
-    are measured anew at the end, 0 for none; csv, tensorboard: whether the epochs' figures go to `retrain/log.csv`, and to
-    events in `retrain/tensorboard/`, which needs the package tensorboard.
+    The network is trained as it was found unless `se_ratio`, `width_multiplier` or `depth_multiplier` says otherwise (BetaNAS:
+    0.0625 and a width of 1.4); it may then cost more than `search` allows. See scarlet_tf.scaling; `init` has to be
+    "scratch", for the supernet has no weights for such a network.
 
-    The network is trained as it was found unless one of these says otherwise (BetaNAS: 0.0625 and 1.4); it may then
-    cost more than `search` allows. se_ratio: squeeze-and-excitation in every block that has none, this share of its
-    hidden channels wide, 0 for none; width_multiplier: of all widths, rounded to multiples of 8; depth_multiplier: of
-    the blocks in each stage, rounded up. See scarlet_tf.scaling; init has to be "scratch", for the supernet has no
-    weights for such a network.
+    Args:
+        pick: which of the search's picks is retrained, "best" (the most accurate), its index or its name.
+        init: "scratch" as in the paper, or "supernet" (the path's own weights, LETs folded).
+        se_ratio: squeeze-and-excitation in every block that has none, this share of its hidden channels wide, 0 for none.
+        width_multiplier: of all widths, rounded to multiples of 8.
+        depth_multiplier: of the blocks in each stage, rounded up.
+        epochs: passes over the training images.
+        batch_size: images of a step; of all devices together.
+        optimizer: with adamw, momentum is not used.
+        learning_rate: at its greatest, for the batch size given.
+        momentum: of SGD and RMSProp.
+        schedule: how the learning rate falls.
+        decay_rate, decay_epochs: the exponential schedule multiplies by decay_rate every decay_epochs.
+        warmup_epochs: in which the learning rate rises to its greatest, before the schedule.
+        weight_decay: L2 on kernels, not on BN; with adamw that optimizer's own decay instead.
+        label_smoothing: 0 to 1.
+        dropout: in front of the classifier.
+        teacher: a `.keras` file of a model that sees the same normalised images, null for no distillation.
+        teacher_weight, teacher_temperature: w and T of the loss (1 - w) * cross-entropy + w * T^2 * KL(teacher || student),
+            both at T in the second term.
+        ema: decay of the weights' moving average, 0 for none.
+        recalibration_batches: training batches from which BN statistics are measured anew at the end, 0 for none.
+        validate_every_epochs: epochs from one validation to the next.
+        seed: of initialisation, order and distortions; by default the configuration's.
+        checkpoint_seconds: time between checkpoints.
+        csv, tensorboard: whether the epochs' figures go to `retrain/log.csv`, and to events in `retrain/tensorboard/`, which
+            needs the package tensorboard.
     """
 
     pick: int | str = "best"

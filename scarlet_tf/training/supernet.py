@@ -33,17 +33,30 @@ IMMATERIAL = ("checkpoint_seconds", "execution", "jit_compile", "monitor_paths",
 class SupernetConfig:
     """How a supernet is trained. Defaults: SCARLET's 60 epochs; SGD values as in most re-implementations (a reading).
 
-    skip: what a skipped layer is, see `new_supernet`; sampling: "strict_fair" or "uniform" (SPOS);
-    weight_decay: L2, added once a step; precision: Keras' dtype policy, see `new_supernet`;
-    checkpoint_seconds: time between checkpoints.
+    `monitor_paths`, `csv` and `tensorboard` change nothing of what is trained.
 
-    execution: "lanes" (memory of all paths, no control flow), "sequential" (memory of one path; the only one for uniform
-    sampling) or "auto", see `choose_execution`; jit_compile: has XLA compile the step, which needs lanes and one device.
-
-    None of the following changes what is trained. monitor_paths: how many random paths are scored at each epoch's end, 0
-    for none (see Monitor; a path costs 1,512 forward passes of an image, where training costs a forward and a backward
-    pass for each image of the epoch and each path of a step); csv, tensorboard: whether the epochs' figures go to
-    `supernet/log.csv`, and to events in `supernet/tensorboard/`, which needs the package tensorboard.
+    Args:
+        epochs: passes over the training images.
+        batch_size: images of a step, which all its paths see; of all devices together.
+        learning_rate: of SGD at its greatest, for the batch size given.
+        momentum: of SGD.
+        weight_decay: L2, added once a step.
+        warmup_epochs: in which the learning rate rises to its greatest, before the schedule.
+        label_smoothing: 0 to 1.
+        schedule: how the learning rate falls.
+        skip: what a skipped layer is, see `new_supernet`.
+        sampling: "strict_fair" or "uniform" (SPOS).
+        execution: "lanes" (memory of all paths, no control flow), "sequential" (memory of one path; the only one for
+            uniform sampling) or "auto", see `choose_execution`.
+        precision: Keras' dtype policy, see `new_supernet`.
+        jit_compile: has XLA compile the step, which needs lanes and one device.
+        seed: of initialisation, order, distortions and paths; by default the configuration's.
+        checkpoint_seconds: time between checkpoints.
+        monitor_paths: how many random paths are scored at each epoch's end, 0 for none (see Monitor; a path costs 1,512
+            forward passes of an image, where training costs a forward and a backward pass for each image of the epoch and
+            each path of a step).
+        csv: whether the epochs' figures go to `supernet/log.csv`.
+        tensorboard: whether they go to events in `supernet/tensorboard/`, which needs the package tensorboard.
     """
 
     epochs: int = 60

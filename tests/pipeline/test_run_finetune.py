@@ -157,6 +157,16 @@ def test_a_zoo_network_starts_from_its_file(name, photos, tmp_path):
     assert wanted.data.augmentation == "crop_flip"
 
 
+def test_without_a_file_the_seed_says_which_random_weights_a_zoo_network_has(photos, tmp_path):
+    def arrays(seed):
+        settings = {"data.directory": str(photos), "data.image_size": 32, "seed": seed}
+        return get_arrays(pipeline.Run(finetune_config("fairnas_c", settings), tmp_path / "run").source.network)
+
+    first, again, other = arrays(1), arrays(1), arrays(2)
+    assert all(np.array_equal(first[key], again[key]) for key in first)
+    assert not np.array_equal(first["stem_conv/kernel"], other["stem_conv/kernel"])
+
+
 def _mistakes(source, photos, tmp_path):
     empty, single, torn = tmp_path / "empty", tmp_path / "single", tmp_path / "torn"
     empty.mkdir()

@@ -1,4 +1,5 @@
 import dataclasses
+import importlib
 import json
 import os
 import subprocess
@@ -31,6 +32,12 @@ class Evaluator:
 
 def run(folder, evaluator=None, supernet=SUPERNET, context=None, **changes):
     return search(supernet, None, {**CONFIG, **changes}, folder, evaluator=evaluator or Evaluator(), context=context)
+
+
+def test_the_package_can_be_called_as_the_public_function_of_its_name(tmp_path):
+    """Importing a submodule makes `scarlet_tf.search` the package."""
+    package = importlib.import_module("scarlet_tf.search")
+    assert len(package(SUPERNET, None, CONFIG, tmp_path, evaluator=Evaluator()).picks) == 2
 
 
 def test_result_and_pareto_file_agree(tmp_path):

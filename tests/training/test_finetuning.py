@@ -177,7 +177,7 @@ def test_an_interrupted_fine_tuning_ends_with_the_same_weights(tmp_path):
 def test_a_folder_with_another_tuning_is_refused(tmp_path):
     options = CONFIG | {"epochs": 1}
     finetune(pretrained(), *data(), options, tmp_path)
-    with pytest.raises(InputError, match="it belongs to another run: settings"):
+    with pytest.raises(InputError, match=r"another run: settings\.tuning\.rate_decay: expected 0\.5, found 1\.0"):
         finetune(pretrained(), *data(), options | {"rate_decay": 0.5}, tmp_path)
 
 

@@ -1,0 +1,105 @@
+"""Commands of the documentation that tests do not run: why not, and what is checked instead."""
+
+import configparser
+import dataclasses
+import json
+import pathlib
+import re
+import shlex
+import subprocess
+from collections.abc import Callable
+
+from doc_blocks import ROOT
+
+from scarlet_tf.arguments import make_parser
+from scarlet_tf.config import load_config
+
+_OPTION = re.compile(r"--[a-z][a-z-]*")
+
+
+def is_shell(command: str) -> None:
+    """It is a command that bash understands."""
+    subprocess.run(["bash", "-n"], input=command, text=True, check=True)
+
+
+def is_target(command: str) -> None:
+    """make knows the target."""
+    done = subprocess.run(["make", "-n", *shlex.split(command)[1:]], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def is_script(command: str) -> None:
+    """The script, or the test file, is there and knows the options."""
+    path = next(word for word in shlex.split(command) if word.endswith((".py", ".sh")))
+    source = (ROOT / path).read_text(encoding="utf-8")
+    own = command.split(" -- ")[0].split(path)[1]
+    assert [option for option in _OPTION.findall(own) if option not in source] == []
+
+
+def is_extra(command: str) -> None:
+    """The extras that pip is asked for are in setup.cfg."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    asked = re.search(r"\[([a-z,]+)\]", command)
+    assert asked and set(asked[1].split(",")) <= set(setup["options.extras_require"])
+
+
+def is_npm_script(command: str) -> None:
+    """package.json has the script."""
+    words = shlex.split(command)
+    scripts = json.loads((ROOT / "export/browser/package.json").read_text())["scripts"]
+    assert words[1] in ("ci", "test") or words[2] in scripts
+
+
+def is_valid(command: str) -> None:
+    """scarlet knows the options, and takes the configuration with its overrides, where the file is there."""
+    words = shlex.split(command[command.index("scarlet ") :])
+    arguments = make_parser().parse_args(words[1:])
+    config = getattr(arguments, "config", None)
+    if config is not None and not pathlib.Path(config).is_dir():
+        load_config(config, getattr(arguments, "overrides", ()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Exemption:
+    """Commands that begin with `prefix`."""
+
+    prefix: str
+    reason: str
+    check: Callable[[str], None]
+
+
+TRAINS = "trains; a slow test runs it"
+EXEMPTIONS = (
+    Exemption("git clone", "needs the repository's address", is_shell),
+    Exemption("make ", "installs, trains or measures for minutes", is_target),
+    Exemption(". .venv/bin/activate", "the tests' environment is another one", is_shell),
+    Exemption("python tools/", "takes minutes, and has its own tests", is_script),
+    Exemption("SCARLET_DATA_DIR=data python tools/", "takes minutes, on images that may be missing", is_script),
+    Exemption("SCARLET_DATA_DIR=data scarlet run", "takes an hour, on images that may be missing", is_valid),
+    Exemption("taskset -c 1 python tools/", "takes minutes", is_script),
+    Exemption("tools/check_aarch64.sh", "needs qemu", is_script),
+    Exemption("python export/", "tests/export runs the scripts", is_script),
+    Exemption("python -m pytest", "is a test", is_script),
+    Exemption("python -m http.server", "serves until it is stopped", is_shell),
+    Exemption("python -c", "counts for a minute; tests/test_scaling.py has its figures", is_shell),
+    Exemption("for file in", "a loop over commands that have blocks of their own", is_shell),
+    Exemption("cp runs/digits/export", "copies into the repository", is_shell),
+    Exemption("eval ", "tests/test_completion.py asks bash itself", is_shell),
+    Exemption("docker run", "needs docker", is_shell),
+    Exemption("npm ", "needs npm and its registry", is_npm_script),
+    Exemption("scarlet run my.yaml --run-dir", TRAINS, is_valid),
+    Exemption("scarlet run my.yaml --set optimization", TRAINS, is_valid),
+    Exemption("scarlet run photos.yaml", TRAINS, is_valid),
+    Exemption("scarlet benchmark runs/my/export/model_*.tflite --adb", "needs a phone", is_valid),
+    Exemption("scarlet latency build --config my.yaml --classes 3 --out phone.json", "needs a phone", is_valid),
+    Exemption("scarlet finetune", TRAINS, is_valid),
+    Exemption("scarlet rank", TRAINS, is_valid),
+    Exemption("scarlet search runs/my/config.yaml --run-dir runs/my --compare", TRAINS, is_valid),
+)
+
+
+def exemption_of(command: str) -> Exemption | None:
+    """The longest one that fits."""
+    fitting = [one for one in EXEMPTIONS if command.startswith(one.prefix)]
+    return max(fitting, key=lambda one: len(one.prefix), default=None)
