@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import html
 from collections.abc import Iterator
 
 from scarlet_tf.arguments import make_parser
@@ -50,5 +51,5 @@ def _section(parser: argparse.ArgumentParser) -> Iterator[str]:
 def _row(action: argparse.Action, parser: argparse.ArgumentParser) -> str:
     names = ", ".join(action.option_strings) or action.metavar or action.dest
     value = parser._get_formatter()._format_args(action, action.dest.upper()) if action.option_strings else ""
-    help_text = (action.help or "") % {**vars(action), "prog": parser.prog}
-    return f"`{f'{names} {value}'.strip()}`\n:   {help_text}\n"
+    meaning = html.escape((action.help or "") % {**vars(action), "prog": parser.prog}, quote=False)
+    return f"`{f'{names} {value}'.strip()}`\n:   {meaning[:1].upper() + meaning[1:]}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import types
 import typing
@@ -62,7 +63,12 @@ def documented(cls: type) -> tuple[str, dict[str, str]]:
     sections = griffe.parse_google(griffe.Docstring(cls.__doc__), warnings=False)
     intro = " ".join(part.value for part in sections if part.kind is griffe.DocstringSectionKind.text)
     entries = [one for part in sections if part.kind is griffe.DocstringSectionKind.parameters for one in part.value]
-    return intro, {name: entry.description.replace("\n", " ") for entry in entries for name in entry.name.split(", ")}
+    return intro, {name: _sentence(entry.description) for entry in entries for name in entry.name.split(", ")}
+
+
+def _sentence(text: str) -> str:
+    text = html.escape(text.replace("\n", " "), quote=False)
+    return text[:1].upper() + text[1:]
 
 
 def _nested(hint) -> list[type]:
