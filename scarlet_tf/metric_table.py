@@ -194,6 +194,8 @@ def parts(space: SearchSpace, input_size: int, num_classes: int | None) -> Itera
 
 
 def _read(path):
+    if not pathlib.Path(path).exists():
+        raise InputError(f"{path}: could not be read: No such file; to measure one: scarlet latency build --out {path}")
     if pathlib.Path(path).suffix not in _YAML:
         return read_json(path)
     try:

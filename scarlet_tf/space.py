@@ -17,7 +17,7 @@ from typing import Literal
 
 import yaml
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.errors import InputError, nearest
 from scarlet_tf.spec import ACTIVATIONS, BlockSpec, IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 
 ARCHITECTURE_VERSION = 1
@@ -215,7 +215,10 @@ class SearchSpace:
     def from_name(cls, name: str, **overrides) -> SearchSpace:
         """ "s1" or "s2", with fields such as `width_multiplier`, `input_size` or `activation` overridden."""
         if not isinstance(name, str) or name not in _PUBLISHED:
-            raise InputError(f"space: expected one of {sorted(_PUBLISHED)} or a mapping, got {name!r}")
+            raise InputError(
+                f"space: expected one of {sorted(_PUBLISHED)} or a mapping, got {name!r}"
+                f"{nearest(str(name), _PUBLISHED)}; one of your own is the path of a .yaml file"
+            )
         return dataclasses.replace(_PUBLISHED[name], **overrides)
 
     @classmethod

@@ -24,7 +24,11 @@ MAY_DIFFER = frozenset(
     {
         "data.memory_bytes",
         "finetune.checkpoint_seconds",
+        "finetune.csv",
+        "finetune.tensorboard",
         "retrain.checkpoint_seconds",
+        "retrain.csv",
+        "retrain.tensorboard",
         "search.evaluation_group",
         "search.evaluation_memory_mib",
         "search.stale_trial_minutes",

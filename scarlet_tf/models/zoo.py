@@ -6,7 +6,7 @@ import pathlib
 
 import keras
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.errors import InputError, nearest
 from scarlet_tf.layers import primitives
 from scarlet_tf.models.builder import connect
 from scarlet_tf.models.features import feature_maps
@@ -62,7 +62,7 @@ def build_zoo_network(
         raise InputError(f"pooling: expected None with features=True, got {pooling!r}")
     entry = ZOO.get(entry_name) or find_own(entry_name)
     if entry is None:
-        raise InputError(f"zoo: expected one of {zoo_names()}, got {entry_name!r}")
+        raise InputError(f"zoo: expected one of {zoo_names()}, got {entry_name!r}{nearest(entry_name, zoo_names())}")
     weights = _weights_file(entry, weights)
     own = isinstance(entry, OwnEntry)
     base = entry.spec if own else entry.architecture.lower(dropout=entry.scaling.dropout)
@@ -97,7 +97,9 @@ def _weights_file(entry, weights) -> pathlib.Path | None:
         weights = entry.weights_file
     if not pathlib.Path(weights).is_file():
         also = " 'run'," if own else ""
-        raise InputError(f"weights: expected None,{also} or the path of a .weights.h5 or .keras file, got {weights!r}")
+        raise InputError(
+            f"weights: expected None,{also} or the path of a .weights.h5 or .keras file, got {weights!r}, where no file is"
+        )
     return pathlib.Path(weights)
 
 

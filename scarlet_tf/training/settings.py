@@ -38,6 +38,13 @@ def check_names(section: str, config) -> None:
             raise InputError(f"{section}.{field}: expected one of {allowed}, got {value!r}")
 
 
+def check_switches(section: str, config, *fields: str) -> None:
+    """InputError names the first of the fields that is neither true nor false."""
+    for field in fields:
+        if not isinstance(getattr(config, field), bool):
+            raise InputError(f"{section}.{field}: expected true or false, got {getattr(config, field)!r}")
+
+
 def from_mapping(cls, config):
     """`config` as an instance of the dataclass `cls`: itself, a mapping of its fields, or None for the defaults."""
     if isinstance(config, cls):

@@ -2,6 +2,8 @@
 
 import glob
 import json
+import os
+import pathlib
 import re
 import shlex
 import shutil
