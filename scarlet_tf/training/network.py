@@ -70,8 +70,8 @@ class RetrainConfig:
         validate_every_epochs: epochs from one validation to the next.
         seed: of initialisation, order and distortions; by default the configuration's.
         checkpoint_seconds: time between checkpoints.
-        csv, tensorboard: whether the epochs' figures go to `retrain/log.csv`, and to events in `retrain/tensorboard/`, which
-            needs the package tensorboard.
+        csv: whether the epochs' figures go to `retrain/log.csv`.
+        tensorboard: whether they go to events in `retrain/tensorboard/`, which needs the package tensorboard.
     """
 
     pick: int | str = "best"
