@@ -14,6 +14,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from typing import Literal
 
 from scarlet_tf.errors import InputError
 
@@ -62,14 +63,19 @@ def quiet_frameworks() -> None:
         warnings.filterwarnings("ignore", category=category, module=r"(?!scarlet_tf)")
 
 
-def log_to_terminal() -> None:
-    """Sends the package's lines to stderr, once, and nowhere else."""
-    logger.setLevel(logging.INFO)
+def log_to_terminal(loudness: Literal["quiet", "normal", "verbose"] = "normal") -> None:
+    """Sends the package's lines to stderr, once, and nowhere else: warnings alone, all, or debug lines, too.
+
+    A log file gets the normal lines however quiet the terminal is.
+    """
+    logger.setLevel(logging.DEBUG if loudness == "verbose" else logging.INFO)
     logger.propagate = False
-    if not any(isinstance(handler, StderrHandler) for handler in logger.handlers):
+    handler = next((found for found in logger.handlers if isinstance(found, StderrHandler)), None)
+    if handler is None:
         handler = StderrHandler()
         handler.setFormatter(logging.Formatter("%(message)s"))
         logger.addHandler(handler)
+    handler.setLevel(logging.WARNING if loudness == "quiet" else logging.NOTSET)
 
 
 @contextlib.contextmanager

@@ -83,6 +83,13 @@ class _Screen:
 
 
 _shown: contextvars.ContextVar[Progress | None] = contextvars.ContextVar("_shown", default=None)
+_bars_wanted = True
+
+
+def show_bars(wanted: bool) -> None:
+    """Whether a terminal gets bars from now on; without them there are lines, which the log's levels may silence."""
+    global _bars_wanted
+    _bars_wanted = wanted
 
 
 @contextlib.contextmanager
@@ -91,7 +98,7 @@ def progress_bar(name: str, total: int, done: int = 0, transient: bool = False) 
 
     Inside another bar it stands below that one. `transient`: nothing is left of it at the end.
     """
-    if not sys.stderr.isatty() or not logger.isEnabledFor(logging.INFO):
+    if not (_bars_wanted and sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)):
         yield Bar(name, total, done, transient)
         return
     with _screen(transient) as live:

@@ -4,6 +4,8 @@ from scarlet_tf.config.finetuning import finetune_config
 from scarlet_tf.config.run_folder import MAY_DIFFER, check_run_dir, claim_run_dir, differing_keys
 from scarlet_tf.config.schema import Config, load_config, parse_config
 from scarlet_tf.config.sections import FORMATS, ExportConfig, known_keys
+from scarlet_tf.config.validation import quantity
+from scarlet_tf.config.yaml_reader import parse_yaml
 
 __all__ = [
     "FORMATS",
@@ -17,4 +19,6 @@ __all__ = [
     "known_keys",
     "load_config",
     "parse_config",
+    "parse_yaml",
+    "quantity",
 ]

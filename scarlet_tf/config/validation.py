@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pydantic
 
 from scarlet_tf.config.sections import known_keys
+from scarlet_tf.errors import InputError
 
 _EXPECTED = {
     "bool_type": "true or false",
@@ -69,6 +71,17 @@ def _numbers_in_place(raw: Any, errors: Sequence[Mapping]) -> Any:
             _at(repaired, path[:-1])[path[-1]] = number
             found = True
     return repaired if found else None
+
+
+def quantity(key: str, text: str) -> float:
+    """A number > 0, also with a unit as in "60M"; InputError that begins with `key`."""
+    try:
+        number = _number(text) or float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise InputError(f"{key}: expected a number > 0, such as 60M, got {text!r}")
+    return number
 
 
 def _number(value: Any) -> int | float | None:

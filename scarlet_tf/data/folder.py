@@ -1,4 +1,4 @@
-"""Images in class folders, with or without train/, validation/ (or val/) and test/ above them."""
+"""Images in class folders: decoded and checked."""
 
 from __future__ import annotations
 
@@ -14,21 +14,18 @@ import tensorflow as tf
 
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.decoding import decode
+from scarlet_tf.data.facts import DatasetFacts
+from scarlet_tf.data.folder_files import SplitFiles, list_files
 from scarlet_tf.data.images import FileImages, in_memory
 from scarlet_tf.data.preprocessing import Preprocessing
-from scarlet_tf.data.sources import DATA_DIR_VARIABLE, SourceData, file_identities, find_directory, fingerprint
+from scarlet_tf.data.sources import SourceData, file_identities, fingerprint
 from scarlet_tf.data.splits import IndexedSplit
 from scarlet_tf.errors import InputError
 from scarlet_tf.progress import progress_bar
 
 logger = logging.getLogger("scarlet_tf")
-# Suffixes of image files; some of them TensorFlow cannot decode, and the user is told which.
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".ppm")
-)
 LARGEST_SKIPPED_SHARE = 0.01
 _EMPTY = np.zeros([0, 0, 3], np.uint8)
-_SPLIT_FOLDERS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,79 +40,40 @@ class _Files:
 
 def load(config: DataConfig, preprocessing: Preprocessing) -> SourceData:
     """Reads the folder's structure and, unless `config.check_images` is off, decodes every image once."""
-    root = find_directory(config.directory)
-    if not root.is_dir():
-        raise InputError(
-            f"data.directory: expected a folder of class folders, got {config.directory!r}, which is none"
-            f" (relative paths are also looked up under ${DATA_DIR_VARIABLE})"
-        )
-    folders = _split_folders(root)
-    class_names = _class_names(folders)
-    splits, parts, skipped = {}, list(class_names), []
-    for name, folder in folders.items():
-        files = _read(folder, class_names, config)
+    listed = list_files(config.directory)
+    splits, parts, skipped = {}, list(listed.class_names), []
+    for name, found in listed.splits.items():
+        folder, files = found.folder, _check(found, config)
+        _refuse_or_warn(folder, files, len(found.paths))
         skipped += [str(folder / path) for path in files.skipped]
         images = in_memory(files.decoded) if files.decoded else FileImages([str(path) for path in files.paths])
         splits[name] = IndexedSplit(images, np.arange(len(files.labels)), np.asarray(files.labels), preprocessing)
         identities = zip(files.paths, file_identities(files.paths), strict=True)
         parts += [name, *(f"{path.relative_to(folder).as_posix()} {identity}" for path, identity in identities)]
-    return SourceData(config.name or root.name, class_names, splits, fingerprint(parts), tuple(skipped))
+    name = config.name or listed.root.name
+    return SourceData(name, listed.class_names, splits, fingerprint(parts), tuple(skipped))
 
 
-def _split_folders(root: pathlib.Path) -> dict[str, pathlib.Path]:
-    """Split name to folder; the root itself is the training split where it has no train/ folder."""
-    names = {path.name.lower(): path for path in _visible_folders(root)}
-    if "train" not in names:
-        return {"train": root}
-    found = {}
-    for name, split in _SPLIT_FOLDERS.items():
-        if name in names and split in found:
-            raise InputError(f"{root}: expected one folder of validation images, got both validation/ and val/")
-        if name in names:
-            found[split] = names[name]
-    return found
+def look(config: DataConfig, num_images: int) -> DatasetFacts:
+    """What can be seen without decoding more than `num_images` of the training files, spread evenly over them."""
+    listed = list_files(config.directory)
+    train = listed.splits["train"]
+    chosen = np.unique(np.linspace(0, len(train.paths) - 1, num_images).astype(int))
+    paths = [train.paths[i] for i in chosen]
+    images = list(_decode_all(paths))
+    return DatasetFacts(
+        config.name or listed.root.name,
+        listed.class_names,
+        {name: len(files.paths) for name, files in listed.splits.items()},
+        np.bincount(train.labels, minlength=len(listed.class_names)),
+        tuple(image.shape[:2] for image in images if image is not None),
+        tuple(str(path) for path, image in zip(paths, images, strict=True) if image is None),
+    )
 
 
-def _class_names(folders: dict[str, pathlib.Path]) -> tuple[str, ...]:
-    """Sorted names of the class folders, which must be the same in every split."""
-    train = folders["train"]
-    expected = tuple(sorted(path.name for path in _visible_folders(train)))
-    if len(expected) < 2:
-        raise InputError(f"{train}: expected at least two class folders, got {list(expected)}")
-    for folder in folders.values():
-        names = {path.name for path in _visible_folders(folder)}
-        if names != set(expected):
-            missing, extra = sorted(set(expected) - names), sorted(names - set(expected))
-            raise InputError(
-                f"{folder}: expected the {len(expected)} class folders of {train}, got {len(names)};"
-                f" missing {missing[:5]}, unknown {extra[:5]}"
-            )
-    return expected
-
-
-def _visible_folders(folder: pathlib.Path) -> list[pathlib.Path]:
-    return [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-
-
-def _read(folder: pathlib.Path, class_names: Sequence[str], config: DataConfig) -> _Files:
-    paths, labels = [], []
-    for label, name in enumerate(class_names):
-        files = sorted(path for path in (folder / name).rglob("*") if path.is_file() and _is_image(path))
-        if not files:
-            raise InputError(f"{folder / name}: expected images in this class folder, got none")
-        paths += files
-        labels += [label] * len(files)
-    files = _check(folder, paths, labels, config)
-    _refuse_or_warn(folder, files, len(paths))
-    return files
-
-
-def _is_image(path: pathlib.Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-
-
-def _check(folder: pathlib.Path, paths: list[pathlib.Path], labels: list[int], config: DataConfig) -> _Files:
+def _check(listed: SplitFiles, config: DataConfig) -> _Files:
     """Decodes every file and keeps the pixels while there is room; without `check_images` looks for empty files only."""
+    folder, paths, labels = listed.folder, listed.paths, listed.labels
     files = _Files([], [], [], [])
     decoded, room = files.decoded, config.memory_bytes if config.check_images else -1
     images = _decode_all(paths) if config.check_images else (_EMPTY if path.stat().st_size else None for path in paths)

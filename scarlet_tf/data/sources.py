@@ -1,4 +1,4 @@
-"""What every source of images delivers, and where sources look for directories."""
+"""What every source of images delivers, and where sources look for directories. Imports no framework."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import hashlib
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from scarlet_tf.data.splits import Split
+if TYPE_CHECKING:
+    from scarlet_tf.data.splits import Split
 
 DATA_DIR_VARIABLE = "SCARLET_DATA_DIR"
 # Files that take less together are identified by their contents, others by their sizes.

@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.decoding import decode
+from scarlet_tf.data.facts import DatasetFacts
 from scarlet_tf.data.images import ArrayImages, RaggedImages, in_memory
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.data.records import RecordSplit, Shards
@@ -28,6 +29,8 @@ from scarlet_tf.errors import InputError
 logger = logging.getLogger("scarlet_tf")
 # Decoded pixels a byte of compressed image, where the dataset does not state its images' size; on the safe side.
 _EXPANSION = 20
+# Examples whose classes are counted by `look`.
+_COUNTED = 100_000
 
 
 def load(config: DataConfig, preprocessing: Preprocessing) -> SourceData:
@@ -44,6 +47,17 @@ def load(config: DataConfig, preprocessing: Preprocessing) -> SourceData:
         splits[role] = reader.split(preprocessing, len(class_names))
         parts += [role, *reader.identity()]
     return SourceData(info.name, class_names, splits, fingerprint(parts))
+
+
+def look(config: DataConfig, num_images: int) -> DatasetFacts:
+    """Sizes of `num_images` training images, and the classes of the first _COUNTED; TFDS writes them in random order."""
+    info = _find_builder(config).info
+    image_key, label_key = _feature_keys(info)
+    train = _SplitReader(info, "train", image_key, label_key, config)
+    names = tuple(info.features[label_key].names)
+    sizes = {role: int(info.splits[name].num_examples) for role, name in _split_names(info, config).items()}
+    counts = np.bincount(train.first_labels(_COUNTED), minlength=len(names))
+    return DatasetFacts(info.name, names, sizes, counts, train.first_shapes(num_images))
 
 
 def _find_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
@@ -162,6 +176,18 @@ class _SplitReader:
         paths = [pathlib.Path(path) for path in self._shards.paths]
         return [f"{path.name} {identity}" for path, identity in zip(paths, file_identities(paths), strict=True)]
 
+    def first_labels(self, count: int) -> np.ndarray:
+        """Labels of the first `count` examples, or of all there are."""
+        return self._labels_of(self._shards.in_order().take(count))
+
+    def first_shapes(self, count: int) -> tuple[tuple[int, int], ...]:
+        """(height, width) of the first `count` images, or of all there are."""
+        if self._fixed_size() is not None:
+            return (self._fixed_size(),) * min(count, self._shards.num_records)
+        records = self._shards.in_order().take(count)
+        images = records.map(lambda _, record: self._decoded_record(record)[0], tf.data.AUTOTUNE)
+        return tuple(image.shape[:2] for image in images.as_numpy_iterator())
+
     def _decoded_bytes(self) -> int:
         """Upper estimate of the split's size as uint8 [N, H, W, 3]."""
         size = self._fixed_size()
@@ -186,7 +212,10 @@ class _SplitReader:
 
     def _labels(self) -> np.ndarray:
         logger.info("%s: reading the labels of %d streamed images", self._split.name, self._shards.num_records)
-        dataset = self._shards.in_order().map(lambda _, record: self._parse(record)[1], tf.data.AUTOTUNE)
+        return self._labels_of(self._shards.in_order())
+
+    def _labels_of(self, records: tf.data.Dataset) -> np.ndarray:
+        dataset = records.map(lambda _, record: self._parse(record)[1], tf.data.AUTOTUNE)
         return np.concatenate([*dataset.batch(4096).as_numpy_iterator()]).astype(np.int32)
 
     def _parse(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from typing import IO
 
 logger = logging.getLogger("scarlet_tf")
 _LOUD = ("absl", "tensorflow", "keras")
@@ -21,24 +22,33 @@ _TAIL_BYTES = 4000
 def quiet() -> Iterator[None]:
     """Holds back everything that this process writes to stdout and stderr until the block ends.
 
-    That includes what other threads write meanwhile. When the block fails, the last lines go to the debug log.
+    That includes what other threads write meanwhile. The last lines go to the debug log, which --verbose shows.
     """
+    printed = io.StringIO()
+    with tempfile.TemporaryFile() as held:
+        try:
+            with _held_back(held, printed):
+                yield
+        finally:
+            held.seek(max(0, held.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            text = printed.getvalue()[-_TAIL_BYTES:] + held.read().decode(errors="replace")
+            if text.strip():
+                logger.debug("held back: %s", text.strip())
+
+
+@contextlib.contextmanager
+def _held_back(held: IO[bytes], printed: IO[str]) -> Iterator[None]:
+    """Sends what native code writes to `held` and what Python prints to `printed`; warnings are dropped."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         for name in _LOUD:
             stack.enter_context(_level(logging.getLogger(name), logging.CRITICAL))
-        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
-        held = stack.enter_context(tempfile.TemporaryFile())
+        stack.enter_context(contextlib.redirect_stdout(printed))
+        stack.enter_context(contextlib.redirect_stderr(printed))
         for descriptor in _DESCRIPTORS:
             stack.enter_context(_descriptor_to(descriptor, held.fileno()))
-        try:
-            yield
-        except BaseException:
-            held.seek(max(0, held.seek(0, os.SEEK_END) - _TAIL_BYTES))
-            logger.debug("held back: %s", held.read().decode(errors="replace"))
-            raise
+        yield
 
 
 @contextlib.contextmanager

@@ -42,7 +42,7 @@ def export(run: Run) -> None:
         architecture=about["architecture"],
         cost=count_spec(folded.spec),
         files=results,
-        seeds=_seeds(run),
+        seeds=seeds(run),
         dataset=dataset_figures(run.data),
         others=[
             run.network_file,
@@ -166,7 +166,8 @@ def _warn_of_failed_checks(results: Mapping[pathlib.Path, Mapping]) -> None:
                 )
 
 
-def _seeds(run: Run) -> dict[str, int]:
+def seeds(run: Run) -> dict[str, int]:
+    """The run's seed and that of each of its stages."""
     trained = ("finetune",) if run.config.finetune.is_wanted else ("supernet", "search", "retrain")
     sections = ("data", *trained)
     return {"run": run.config.seed} | {name: getattr(run.config, name).seed for name in sections}

@@ -31,6 +31,8 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
     console.print(table)
     console.print(_files_table(summary["files"]))
     console.print(f"Everything is in {summary['run_dir']}", highlight=False)
+    if summary.get("report"):
+        console.print(f"To look at it, open {summary['report']} in a browser", highlight=False)
 
 
 def _rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,0 +1,43 @@
+"""An argument parser whose errors suggest what may have been meant and where to read on."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Iterator
+from typing import NoReturn
+
+_WRONG_CHOICE = re.compile(r"invalid choice: '([^']*)'")
+_UNKNOWN_OPTION = re.compile(r"unrecognized arguments: (--?[^\s=]+)")
+
+
+class Parser(argparse.ArgumentParser):
+    """As argparse's, but an error is one line, with the nearest command or option and the --help to read."""
+
+    def parse_args(self, args=None, namespace=None):
+        """As argparse's; the command that did not know an option suggests one, not `scarlet` as a whole."""
+        arguments, rest = self.parse_known_args(args, namespace)
+        if rest:
+            getattr(arguments, "parser", self).error(f"unrecognized arguments: {' '.join(rest)}")
+        return arguments
+
+    def error(self, message: str) -> NoReturn:
+        """Prints the message, what may have been meant and where to read on; exit code 2."""
+        self.exit(2, f"{self.prog}: error: {message}{self._suggestion(message)}; see: {self.prog} --help\n")
+
+    def _suggestion(self, message: str) -> str:
+        for pattern, known in ((_WRONG_CHOICE, self._commands()), (_UNKNOWN_OPTION, self._options())):
+            found = pattern.search(message)
+            near = difflib.get_close_matches(found[1], list(known), n=1) if found else []
+            if near:
+                return f"; did you mean {near[0]}?"
+        return ""
+
+    def _commands(self) -> Iterator[str]:
+        for action in self._actions:
+            yield from map(str, action.choices or ())
+
+    def _options(self) -> Iterator[str]:
+        for action in self._actions:
+            yield from action.option_strings

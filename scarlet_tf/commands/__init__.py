@@ -1,0 +1,1 @@
+"""What each command of `scarlet` does: it calls the library and prints. TensorFlow is imported inside the calls alone."""

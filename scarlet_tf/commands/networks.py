@@ -1,0 +1,126 @@
+"""Commands that state or check figures of networks and files."""
+
+from __future__ import annotations
+
+import argparse
+
+from scarlet_tf.commands.phone import device_runner
+from scarlet_tf.commands.terminal import library_lines_held_back, show
+from scarlet_tf.errors import ChecksFailedError, InputError
+from scarlet_tf.report.summary import all_checks, print_benchmark, print_verification
+
+
+def verify(arguments: argparse.Namespace) -> None:
+    """Computes figures of a run or of files again; ChecksFailedError where they are others."""
+    with library_lines_held_back(arguments):
+        from scarlet_tf import pipeline
+
+        if any(map(pipeline.is_run, arguments.files)):
+            results = _verify_run(arguments)
+        else:
+            if arguments.digests_only:
+                raise InputError("--digests-only: expected a run folder with it")
+            results = pipeline.verify_files(arguments.files, arguments.run_dir)
+    show(arguments, results, print_verification)
+    failed = [check for check in all_checks(results) if not check["passed"]]
+    if failed:
+        raise ChecksFailedError(f"{len(failed)} of {len(all_checks(results))} checks failed")
+
+
+def _verify_run(arguments: argparse.Namespace) -> dict:
+    from scarlet_tf import pipeline
+
+    if len(arguments.files) > 1 or arguments.run_dir:
+        raise InputError("verify: expected one run folder, or files of one, not both")
+    return pipeline.verify_run(arguments.files[0], arguments.digests_only)
+
+
+def benchmark(arguments: argparse.Namespace) -> None:
+    """Times files side by side."""
+    with library_lines_held_back(arguments):
+        from scarlet_tf.export.benchmark import benchmark
+
+        options = arguments.threads, arguments.rounds, arguments.seconds
+        rows = benchmark(arguments.files, *options, phone=device_runner(arguments))
+    show(arguments, rows, print_benchmark)
+
+
+def _space(arguments: argparse.Namespace):
+    if arguments.config:
+        from scarlet_tf.config import load_config
+
+        return load_config(arguments.config).space
+    from scarlet_tf.report.costs import named_space
+
+    return named_space(arguments.space or "s2")
+
+
+def latency_build(arguments: argparse.Namespace) -> None:
+    """Measures a space's parts."""
+    with library_lines_held_back(arguments):
+        from scarlet_tf.export.latency import build_latency_table
+        from scarlet_tf.report.latency import lines, table_figures
+
+        place = (arguments.input_size, arguments.classes, arguments.threads)
+        given = {name: getattr(arguments, name) for name in ("quantization", "passes", "networks")}
+        options = {name: value for name, value in given.items() if value is not None}
+        table = build_latency_table(
+            _space(arguments), arguments.out, *place, **options, runner=device_runner(arguments)
+        )
+    show(arguments, table_figures(table), lambda figures: print("\n".join(lines(figures))))
+
+
+def latency_predict(arguments: argparse.Namespace) -> None:
+    """A network's figures by a table."""
+    with library_lines_held_back(arguments):
+        from scarlet_tf.metric_table import MetricTable
+        from scarlet_tf.report.costs import find_network
+        from scarlet_tf.report.latency import lines, prediction
+
+        space = _space(arguments) if arguments.config else arguments.space
+        architecture = find_network(arguments.network, space)
+        figures = prediction(architecture, MetricTable.load(arguments.table, architecture.space))
+    show(arguments, figures, lambda figures: print("\n".join(lines(figures))))
+
+
+def cost(arguments: argparse.Namespace) -> None:
+    """Multiply-adds and parameters of a network."""
+    from scarlet_tf.report.costs import cost_figures, cost_lines
+
+    multipliers = (arguments.width_multiplier, arguments.depth_multiplier, arguments.resolution_multiplier)
+    figures = cost_figures(arguments.network, arguments.space, arguments.input_size, arguments.classes, *multipliers)
+    show(arguments, figures, lambda figures: print("\n".join(cost_lines(figures))))
+
+
+def zoo(arguments: argparse.Namespace) -> None:
+    """Networks by name: the list, one in detail, adding and removing."""
+    from scarlet_tf.report import zoo
+
+    if arguments.pick is not None and not arguments.add:
+        raise InputError("--pick: expected --add with it")
+    name = arguments.network
+    for option in ("add", "remove", "scale"):
+        if getattr(arguments, option) and name is None:
+            raise InputError(f"--{option}: expected a network's NAME with it")
+    if arguments.scale:
+        show(arguments, zoo.scaled_figures(name), zoo.print_scaled)
+        return
+    if arguments.remove:
+        from scarlet_tf.models.zoo_folder import remove_own
+
+        remove_own(name)
+        show(arguments, {"removed": name}, lambda figures: print(f"removed {name}"))
+        return
+    if arguments.add:
+        _register(arguments)
+    if name is None:
+        show(arguments, zoo.zoo_figures(), zoo.print_zoo)
+    else:
+        show(arguments, zoo.network_figures(name), lambda figures: print("\n".join(zoo.network_lines(figures))))
+
+
+def _register(arguments: argparse.Namespace) -> None:
+    with library_lines_held_back(arguments):
+        from scarlet_tf.pipeline.registering import register_network
+
+        register_network(arguments.network, arguments.add, arguments.pick)

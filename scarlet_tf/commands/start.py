@@ -1,0 +1,107 @@
+"""Commands of the first hour: is the machine ready, a configuration for one's own images, the shell."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import pathlib
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from scarlet_tf import logs, progress
+from scarlet_tf.arguments import make_parser
+from scarlet_tf.commands.terminal import library_lines_held_back, show
+from scarlet_tf.errors import ChecksFailedError, InputError
+
+
+def completion(arguments: argparse.Namespace) -> None:
+    """Prints the script for a shell."""
+    from scarlet_tf.arguments.completion import completion_script
+    from scarlet_tf.models.zoo_folder import zoo_names
+
+    print(completion_script(make_parser(), arguments.shell, zoo_names()))
+
+
+def init(arguments: argparse.Namespace) -> None:
+    """Writes a configuration, once it is known to be valid."""
+    if arguments.hours is not None and not arguments.hours > 0:
+        raise InputError(f"--hours: expected a number > 0, got {arguments.hours!r}")
+    with library_lines_held_back(arguments):
+        from scarlet_tf.config import quantity
+        from scarlet_tf.drafting import data_config, draft
+        from scarlet_tf.files import write_text
+        from scarlet_tf.training.memory import gpu_names
+
+        budget = None if arguments.budget is None else quantity("--budget", arguments.budget)
+        data = data_config(arguments.dataset)
+        path = pathlib.Path(arguments.out or f"{_stem(arguments.dataset)}.yaml")
+        _check_free(path, arguments.force)
+        made = draft(data, budget, bool(gpu_names()), arguments.name or path.stem, path)
+        write_text(path, made.text)
+    commands = _next_commands(path, arguments.hours)
+    figures = {"file": str(path), **made.figures, "next": commands}
+    show(arguments, figures, lambda figures: print("\n".join(_init_lines(figures))))
+
+
+def _stem(dataset: str) -> str:
+    """A file's name for a dataset's."""
+    return pathlib.Path(dataset.removeprefix("tfds:").partition(":")[0]).resolve().name.replace(".", "_") or "my"
+
+
+def _check_free(path: pathlib.Path, force: bool) -> None:
+    if path.suffix not in (".yaml", ".yml"):
+        raise InputError(f"--out: expected a .yaml file, got {path}")
+    if path.exists() and not force:
+        raise InputError(f"{path}: it exists; take another --out, or --force to replace it")
+
+
+def _next_commands(path: pathlib.Path, hours: float | None) -> list[str]:
+    # Two trainings and the search get a third each.
+    limit = [] if hours is None else ["--max-hours", f"{hours / 3:.3g}"]
+    return [
+        shlex.join(command)
+        for command in (["scarlet", "doctor", "--config", str(path)], ["scarlet", "run", str(path), *limit])
+    ]
+
+
+def _init_lines(figures: Mapping[str, Any]) -> Iterator[str]:
+    images = ", ".join(f"{count:,} {split}" for split, count in figures["images"].items())
+    yield f"{figures['dataset']}: {images} images, {figures['classes']} classes, shorter side {figures['median_side']} pixels"
+    for warning in figures["warnings"]:
+        yield f"warning: {warning}"
+    least, greatest = (figures["reach"][key] / 1e6 for key in ("least", "greatest"))
+    width = figures["width_multiplier"]
+    space = figures["space"] + ("" if width == 1 else f" x {width:g}")
+    yield f"image_size {figures['image_size']}, space {space}: {least:.2f} M to {greatest:.2f} M multiply-adds"
+    yield f"wrote {figures['file']}, which explains each choice; next:"
+    for command in figures["next"]:
+        yield f"  {command}"
+
+
+def doctor(arguments: argparse.Namespace) -> None:
+    """Prints each finding as it is made; ChecksFailedError where one is a problem."""
+
+    from scarlet_tf.doctor import OK, PROBLEM, examine
+
+    findings, terminal = [], sys.stdout
+    if arguments.loudness == "normal":  # the trial's progress is no finding
+        logs.log_to_terminal("quiet")
+        progress.show_bars(False)
+    with library_lines_held_back(arguments):
+        for finding in examine(arguments.config):
+            findings.append(finding)
+            if not (arguments.json or (arguments.loudness == "quiet" and finding.status == OK)):
+                with contextlib.redirect_stdout(terminal):
+                    show(arguments, finding, lambda finding: print(_finding_text(finding)))
+    problems = [finding for finding in findings if finding.status == PROBLEM]
+    if arguments.json:
+        show(arguments, {"passed": not problems, "checks": [finding.to_dict() for finding in findings]}, print)
+    if problems:
+        raise ChecksFailedError(f"{len(problems)} of {len(findings)} checks found a problem")
+
+
+def _finding_text(finding) -> str:
+    """Such as "warning  memory           1.20 GiB to be had of 2.00 GiB -> end other programs"."""
+    return f"{finding.status:8} {finding.check:17} {finding.found}{f' -> {finding.advice}' if finding.advice else ''}"

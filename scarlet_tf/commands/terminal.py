@@ -1,0 +1,46 @@
+"""What commands print, and what they keep off the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+
+from scarlet_tf import logs
+from scarlet_tf.errors import InputError
+
+
+def show(arguments: argparse.Namespace, figures, show: Callable) -> None:
+    """Prints the figures. A reader that went away, as `head` does, has seen what it wanted: that is no failure."""
+    try:
+        if arguments.json:
+            print(json.dumps(figures, allow_nan=False))
+        else:
+            show(figures)
+        sys.stdout.flush()
+    except OSError as error:
+        with contextlib.suppress(OSError):  # what is still buffered is written at Python's end, which would fail again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise InputError(f"standard output: could not be written: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def native_lines(arguments: argparse.Namespace) -> Iterator[logs.NativeLines | None]:
+    """Keeps C++ code's lines off the terminal; with --verbose they stay there, and there is None."""
+    if arguments.loudness == "verbose":
+        yield None
+        return
+    with logs.NativeLines() as native:
+        yield native
+
+
+@contextlib.contextmanager
+def library_lines_held_back(arguments: argparse.Namespace) -> Iterator[None]:
+    """Keeps what libraries print off the terminal; with --verbose it goes to stderr, for stdout has the figures."""
+    with native_lines(arguments) as native, contextlib.redirect_stdout(io.StringIO() if native else sys.stderr):
+        yield

@@ -1,0 +1,60 @@
+"""TensorFlow, Keras and the devices they see."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+from scarlet_tf.doctor.finding import OK, PROBLEM, WARNING, Finding
+
+_GROWTH = "TF_FORCE_GPU_ALLOW_GROWTH"
+
+
+def check_tensorflow() -> Iterator[Finding]:
+    """Whether it can be imported and calculates."""
+    try:
+        import tensorflow as tf
+    except Exception as error:  # a broken installation raises anything
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        yield Finding(
+            "tensorflow", PROBLEM, f"cannot be imported: {reason}", "pip install --force-reinstall tensorflow"
+        )
+        return
+    total = float(tf.reduce_sum(tf.matmul(tf.ones([8, 8]), tf.ones([8, 8]))))
+    status = OK if total == 8**3 else PROBLEM
+    yield Finding(
+        "tensorflow",
+        status,
+        f"{tf.__version__} calculates" if status == OK else f"{tf.__version__}: 512 became {total}",
+    )
+
+
+def check_keras() -> Iterator[Finding]:
+    """Whether Keras 3 runs on TensorFlow, which everything but FairLanes needs."""
+    if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true"):
+        yield Finding("keras", PROBLEM, "TF_USE_LEGACY_KERAS makes TensorFlow use Keras 2", "unset TF_USE_LEGACY_KERAS")
+    import keras
+
+    backend = keras.config.backend()
+    if backend == "tensorflow":
+        yield Finding("keras", OK, f"{keras.__version__} on TensorFlow")
+    else:
+        advice = "export KERAS_BACKEND=tensorflow"
+        yield Finding("keras", PROBLEM, f"the backend is {backend}; FairLanes alone works with it", advice)
+
+
+def check_devices() -> Iterator[Finding]:
+    """GPUs, or why there may be none."""
+    import tensorflow as tf
+
+    gpus = [device.name for device in tf.config.list_physical_devices("GPU")]
+    if gpus:
+        grows = os.environ.get(_GROWTH, "").lower() == "true"
+        found = f"{', '.join(gpus)}; a process takes {'memory as it needs it' if grows else 'all of the memory'}"
+        yield Finding("devices", OK, found, "" if grows else f"to share a GPU: export {_GROWTH}=true")
+    elif shutil.which("nvidia-smi"):
+        text = "nvidia-smi is there, but TensorFlow sees no GPU"
+        yield Finding("devices", WARNING, text, "pip install 'tensorflow[and-cuda]', then: nvidia-smi")
+    else:
+        yield Finding("devices", OK, "no GPU: processors train; configs for small images are meant for that")

@@ -1,0 +1,6 @@
+"""Drafts a configuration for a dataset and a budget: `scarlet init`."""
+
+from scarlet_tf.drafting.draft import Draft, draft
+from scarlet_tf.drafting.source import data_config
+
+__all__ = ["Draft", "data_config", "draft"]

@@ -1,0 +1,95 @@
+"""draft: a configuration as text, checked, and what it rests on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from scarlet_tf.config import Config, parse_config, parse_yaml
+from scarlet_tf.data.data_config import DataConfig
+from scarlet_tf.data.datasets import look_at
+from scarlet_tf.data.facts import DatasetFacts
+from scarlet_tf.data.folder import LARGEST_SKIPPED_SHARE
+from scarlet_tf.drafting.choices import Choices
+from scarlet_tf.drafting.schedule import hold_out, schedule
+from scarlet_tf.drafting.sizing import MEDIUM_FROM, candidates, choose, natural_size, reach
+from scarlet_tf.drafting.writing import config_text
+from scarlet_tf.errors import InputError
+
+# Classes of which the largest has so many times the smallest one's images are worth a remark.
+_UNEVEN = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Draft:
+    """The text of a configuration that is valid, the choices in it, and what should be said of them."""
+
+    text: str
+    config: Config
+    choices: Choices
+    warnings: tuple[str, ...]
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """In JSON types."""
+        facts, sizing = self.choices.facts, self.choices.sizing
+        return {
+            "dataset": facts.name,
+            "images": facts.num_examples,
+            "classes": len(facts.class_names),
+            "median_side": facts.side,
+            "image_size": sizing.image_size,
+            "space": sizing.space.name,
+            "width_multiplier": sizing.space.width_multiplier,
+            "max_multiply_adds": self.config.search.max_multiply_adds,
+            "reach": {"least": sizing.least, "greatest": sizing.greatest},
+            "warnings": list(self.warnings),
+        }
+
+
+def draft(data: DataConfig, budget: float | None, has_gpu: bool, name: str, path) -> Draft:
+    """Looks at the dataset, chooses, writes a configuration that will be at `path`, and validates it.
+
+    `budget`: multiply-adds; without it InputError says what is in reach. InputError, too, for images that a run would
+    refuse, and for a budget below every network.
+    """
+    facts = look_at(data)
+    _check_readable(facts)
+    classes = len(facts.class_names)
+    if budget is None:
+        raise InputError(f"--budget: missing; multiply-adds from {reach(candidates(facts.side, classes, has_gpu))}")
+    sizing, held_out = choose(budget, facts.side, classes, has_gpu), hold_out(facts)
+    plan = schedule(held_out.num_train, has_gpu, natural_size(facts.side) < MEDIUM_FROM)
+    choices = Choices(data, facts, sizing, held_out, plan, budget, has_gpu)
+    text = config_text(name, path, choices)
+    config = parse_config(parse_yaml(text, str(path)), str(path))
+    return Draft(text, config, choices, tuple(_warnings(choices)))
+
+
+def _check_readable(facts: DatasetFacts) -> None:
+    if len(facts.unreadable) > LARGEST_SKIPPED_SHARE * facts.num_sampled:
+        few = ", ".join(facts.unreadable[:5]) + (", ..." if len(facts.unreadable) > 5 else "")
+        raise InputError(
+            f"{facts.name}: {len(facts.unreadable)} of {facts.num_sampled} sampled images cannot be decoded (JPEG, PNG, GIF and"
+            f" BMP can): {few}; convert or remove them, for a run refuses more than {LARGEST_SKIPPED_SHARE:.0%}"
+        )
+
+
+def _warnings(choices: Choices) -> Iterator[str]:
+    facts, sizing, budget = choices.facts, choices.sizing, choices.budget
+    if facts.unreadable:
+        few = ", ".join(facts.unreadable[:5])
+        yield f"{len(facts.unreadable)} of {facts.num_sampled} sampled images cannot be decoded: {few}"
+    least, most = int(np.argmin(facts.class_counts)), int(np.argmax(facts.class_counts))
+    if facts.class_counts[most] >= _UNEVEN * facts.class_counts[least]:
+        small, large = (f"{facts.class_names[i]} has {facts.class_counts[i]}" for i in (least, most))
+        yield f"classes are uneven: {small} images, {large}; accuracy speaks of the large classes above all"
+    if budget > sizing.greatest:
+        yield f"the budget excludes nothing: the dearest network costs {sizing.greatest / 1e6:.2f} M multiply-adds"
+    elif budget < sizing.median / 2:
+        yield f"the budget is tight: half of the networks cost more than {sizing.median / 1e6:.2f} M multiply-adds"
+    if choices.held_out.num_train < 10 * choices.plan.batch_size:
+        yield f"only {choices.held_out.num_train} images are left to train on"

@@ -1,0 +1,41 @@
+"""Which dataset a word on the command line means."""
+
+from __future__ import annotations
+
+import pathlib
+
+from scarlet_tf.data.data_config import DataConfig
+from scarlet_tf.data.sources import DATA_DIR_VARIABLE, data_root, find_directory
+from scarlet_tf.errors import InputError
+
+TFDS_PREFIX = "tfds:"
+_TFDS_FILE = "dataset_info.json"
+
+
+def data_config(dataset: str) -> DataConfig:
+    """Where the images are: "digits", "tfds:NAME", a prepared TFDS folder, or a folder of class folders.
+
+    A folder is named by its whole path, so that the configuration serves from everywhere, unless it was found under
+    $SCARLET_DATA_DIR. InputError for what is neither.
+    """
+    if dataset == "digits":
+        return DataConfig()
+    if dataset.startswith(TFDS_PREFIX):
+        return DataConfig("tfds", name=dataset.removeprefix(TFDS_PREFIX))
+    folder = find_directory(dataset)
+    if not folder.is_dir():
+        raise InputError(
+            f"{dataset}: expected a folder of class folders, {TFDS_PREFIX}NAME or digits, found nothing of that name (relative"
+            f" paths are also looked up under ${DATA_DIR_VARIABLE}); of TensorFlow Datasets: scarlet init"
+            f" {TFDS_PREFIX}{pathlib.Path(dataset).name}"
+        )
+    prepared = _prepared(folder)
+    source, place = ("tfds", prepared) if prepared else ("folder", folder)
+    is_local = pathlib.Path(dataset).expanduser().is_dir()
+    return DataConfig(source, directory=str(place.resolve() if is_local else place.relative_to(data_root())))
+
+
+def _prepared(folder: pathlib.Path) -> pathlib.Path | None:
+    """The folder that TFDS prepared: this one, or the newest version in it."""
+    found = [path.parent for path in (*folder.glob(_TFDS_FILE), *folder.glob(f"*/{_TFDS_FILE}"))]
+    return max(found, default=None)
