@@ -148,4 +148,5 @@ class CostTable(SumTable):
 
     def count(self, choices) -> tuple[np.ndarray, np.ndarray]:
         """(multiply_adds [N], params [N]) as int64 for choice indices [N, num_layers]."""
-        return tuple(self.sums(choices).values())
+        sums = self.sums(choices)
+        return sums["multiply_adds"], sums["params"]

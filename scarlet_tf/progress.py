@@ -106,8 +106,9 @@ def progress_bar(name: str, total: int, done: int = 0, transient: bool = False) 
 @contextlib.contextmanager
 def _screen(transient: bool) -> Iterator[Progress]:
     """What is on the terminal, or something new there."""
-    if _shown.get() is not None:
-        yield _shown.get()
+    shown = _shown.get()
+    if shown is not None:
+        yield shown
         return
     # Without markup: the name may be that of a folder with brackets.
     name_column, figures = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[figures]}"))

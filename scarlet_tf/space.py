@@ -13,7 +13,7 @@ import json
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import yaml
 
@@ -171,7 +171,8 @@ class SearchSpace:
 
     @functools.cached_property
     def layers(self) -> tuple[Layer, ...]:
-        layers, channels = [], self.widths[1]
+        layers: list[Layer] = []
+        channels = self.widths[1]
         for stage in self.stages:
             width = self._scaled(stage.channels)
             for i in range(stage.depth):
@@ -323,7 +324,7 @@ class Architecture:
         size = self.space.input_size
         stem, first, tail = self.space.widths
         return NetworkSpec(
-            input_shape=tuple(input_shape or (size, size, 3)),
+            input_shape=cast("tuple[int, int, int]", tuple(input_shape or (size, size, 3))),
             num_classes=num_classes,
             stem_channels=stem,
             stem_stride=self.space.stem_stride,

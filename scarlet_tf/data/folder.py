@@ -100,11 +100,11 @@ def _visible_folders(folder: pathlib.Path) -> list[pathlib.Path]:
 def _read(folder: pathlib.Path, class_names: Sequence[str], config: DataConfig) -> _Files:
     paths, labels = [], []
     for label, name in enumerate(class_names):
-        files = sorted(path for path in (folder / name).rglob("*") if path.is_file() and _is_image(path))
-        if not files:
+        found = sorted(path for path in (folder / name).rglob("*") if path.is_file() and _is_image(path))
+        if not found:
             raise InputError(f"{folder / name}: expected images in this class folder, got none")
-        paths += files
-        labels += [label] * len(files)
+        paths += found
+        labels += [label] * len(found)
     files = _check(folder, paths, labels, config)
     _refuse_or_warn(folder, files, len(paths))
     return files
@@ -116,8 +116,9 @@ def _is_image(path: pathlib.Path) -> bool:
 
 def _check(folder: pathlib.Path, paths: list[pathlib.Path], labels: list[int], config: DataConfig) -> _Files:
     """Decodes every file and keeps the pixels while there is room; without `check_images` looks for empty files only."""
-    files = _Files([], [], [], [])
-    decoded, room = files.decoded, config.memory_bytes if config.check_images else -1
+    decoded: list[np.ndarray] = []
+    files = _Files([], [], decoded, [])
+    room = config.memory_bytes if config.check_images else -1
     images = _decode_all(paths) if config.check_images else (_EMPTY if path.stat().st_size else None for path in paths)
     with progress_bar(f"checking {folder.name}", len(paths)) as bar:
         for path, label, image in zip(paths, labels, images, strict=True):

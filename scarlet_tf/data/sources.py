@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from scarlet_tf.data.splits import Split
 
@@ -24,7 +24,7 @@ class SourceData:
 
     name: str
     class_names: tuple[str, ...]
-    splits: dict[str, Split]
+    splits: Mapping[str, Split]
     fingerprint: str
     skipped: tuple[str, ...] = ()
 

@@ -58,9 +58,10 @@ class AdbRunner:
     ):
         if threads < 1:
             raise InputError(f"threads: expected an integer >= 1, got {threads}")
-        self.threads, self._adb = threads, shutil.which(adb)
-        if self._adb is None:
+        program = shutil.which(adb)
+        if program is None:
             raise InputError(f"{adb}: expected adb, of Android's platform-tools, on the PATH, found none")
+        self.threads, self._adb = threads, program
         self.serial = _choose(self._run([self._adb, "devices"]), serial)
         self._shell("mkdir", "-p", FOLDER)
         self._program, version = self._find_program(benchmark_model)

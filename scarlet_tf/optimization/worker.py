@@ -11,6 +11,7 @@ import pathlib
 import sys
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def _commands(job: dict, folder: pathlib.Path) -> dict[str, Callable]:
         task.write(path)
         return {"path": str(path)}
 
-    commands = {
+    commands: dict[str, Callable[..., Any]] = {
         "restore": lambda: {"history": trainer.restore()},
         "step": trainer.step,
         "end_epoch": trainer.end_epoch,

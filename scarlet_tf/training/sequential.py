@@ -47,7 +47,7 @@ class Pieces:
         self.supernet, self.loss, self.rule, self.training = supernet, loss, rule, training
         self._slots = slots or {}
         self._pieces: dict[str, Piece] = {}  # for all layers of one configuration and replicas
-        self._bound: dict[tuple, dict] = {}  # those of one replica and size of image, by the layer's identity
+        self._bound: dict[tuple, BoundPieces] = {}  # those of one replica and size of image, by the layer's identity
 
     def bind(self, images, labels) -> BoundPieces:
         """Those of the replica that asks, for images and labels of these shapes."""
@@ -122,7 +122,7 @@ class Paths:
         zeros = [tf.zeros(v.shape, v.dtype) for v in tail.trainable_variables]
         sums = decayed(zeros, [tf.convert_to_tensor(v) for v in tail.trainable_variables], self.rule.decay)
         loss = accuracy = upstream = None
-        gradients = {}
+        gradients: dict = {}
         for path in np.asarray(paths):
             path_loss, hits, dx, sums = self._one_path(bound, features, labels, path, sums, learning_rate, gradients)
             loss = path_loss if loss is None else loss + path_loss

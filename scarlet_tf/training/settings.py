@@ -9,6 +9,11 @@ from collections.abc import Mapping
 
 from scarlet_tf.errors import InputError
 
+if typing.TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Settings = typing.TypeVar("Settings", bound="DataclassInstance")
+
 _RULES = {
     "at_least_1": ("a whole number >= 1", lambda v: isinstance(v, int) and v >= 1),
     "at_least_0": ("a number >= 0", lambda v: v >= 0),
@@ -38,7 +43,7 @@ def check_names(section: str, config) -> None:
             raise InputError(f"{section}.{field}: expected one of {allowed}, got {value!r}")
 
 
-def from_mapping(cls, config):
+def from_mapping(cls: type[Settings], config: Settings | Mapping | None) -> Settings:
     """`config` as an instance of the dataclass `cls`: itself, a mapping of its fields, or None for the defaults."""
     if isinstance(config, cls):
         return config
