@@ -19,7 +19,8 @@ check: $(STAMP)
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
 	@$(BIN)/lint-imports --no-logo > .venv/lint-imports.txt 2>&1 || { cat .venv/lint-imports.txt; exit 1; }
-	@echo "ruff and import-linter: no findings"
+	@$(BIN)/mypy > .venv/mypy.txt 2>&1 || { cat .venv/mypy.txt; exit 1; }
+	@echo "ruff, import-linter and mypy: no findings"
 
 # A script that lacks a program says so and ends with 2; the others go on.
 bench: $(STAMP)

@@ -119,10 +119,10 @@ class MetricTable(SumTable):
         for key, value in (("entries", entries), ("device", data.get("device", {}))):
             if not isinstance(value, Mapping):
                 raise InputError(f"{path}: {key}: expected a mapping, got {value!r}")
-        given = {"input_size": input_size, "num_classes": num_classes}
-        place: list[Any] = [data.get(key) if value is None else value for key, value in given.items()]
+        size: Any = data.get("input_size") if input_size is None else input_size
+        classes: Any = data.get("num_classes") if num_classes is None else num_classes
         details = {key: value for key, value in data.items() if key not in _KEYS}
-        return cls(space, *place, metrics, entries, data.get("device"), str(path), details)
+        return cls(space, size, classes, metrics, entries, data.get("device"), str(path), details)
 
     def save(self, path) -> None:
         """Writes the file, as YAML where it ends in .yaml or .yml, else as JSON."""

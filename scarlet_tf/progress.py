@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from typing import IO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -113,7 +114,7 @@ def _screen(transient: bool) -> Iterator[Progress]:
     # Without markup: the name may be that of a folder with brackets.
     name_column, figures = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[figures]}"))
     columns = (name_column, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), figures)
-    console = Console(file=_Screen(sys.stderr), markup=False, emoji=False)
+    console = Console(file=cast(IO[str], _Screen(sys.stderr)), markup=False, emoji=False)
     with Progress(*columns, console=console, transient=transient) as live:
         token = _shown.set(live)
         try:

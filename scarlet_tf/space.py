@@ -300,7 +300,7 @@ class Architecture:
         _check_keys(data, {"version", "space", "choices"}, "architecture")
         if data.get("version") != ARCHITECTURE_VERSION:
             raise InputError(f"architecture.version: expected {ARCHITECTURE_VERSION}, got {data.get('version')!r}")
-        space = space or SearchSpace.from_name(data.get("space"))
+        space = space or SearchSpace.from_name(cast(str, data.get("space")))
         if data.get("space") != space.name:
             raise InputError(f"architecture.space: expected {space.name!r}, got {data.get('space')!r}")
         return cls(tuple(_list(data.get("choices"), "architecture.choices")), space)

@@ -51,7 +51,7 @@ class SumTable:
         image = (self.input_size, self.input_size)
         size = reduced(image, space.stem_stride)
         nothing = [0] * len(self.names)
-        rows: list[tuple] = []
+        rows: list[list] = []
         following = []
         self._layer_rows: list[range] = []
         row_of = {space.widths[1]: 0}

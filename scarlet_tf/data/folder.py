@@ -43,7 +43,7 @@ class _Files:
 
 def load(config: DataConfig, preprocessing: Preprocessing) -> SourceData:
     """Reads the folder's structure and, unless `config.check_images` is off, decodes every image once."""
-    root = find_directory(config.directory)
+    root = find_directory(str(config.directory))
     if not root.is_dir():
         raise InputError(
             f"data.directory: expected a folder of class folders, got {config.directory!r}, which is none"

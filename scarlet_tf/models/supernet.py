@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
 import keras
 import numpy as np
 
@@ -31,8 +34,16 @@ class Supernet(keras.Model):
     every choice of every layer exactly once.
     """
 
+    built: bool
+
     def __init__(
-        self, space, input_shape=None, num_classes: int = 1000, skip: str = "let", seed: int | None = 0, **kwargs
+        self,
+        space: SearchSpace | Mapping | str,
+        input_shape: tuple[int, int, int] | None = None,
+        num_classes: int = 1000,
+        skip: Literal["let", "identity", "relu"] = "let",
+        seed: int | None = 0,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         if isinstance(space, str):
@@ -42,9 +53,8 @@ class Supernet(keras.Model):
             raise InputError(f"skip: expected one of {MODES}, got {skip!r}")
         size = self.space.input_size
         input_shape = (size, size, 3) if input_shape is None else input_shape
-        check_input_shape(input_shape)
+        self.image_shape = check_input_shape(input_shape)
         check_num_classes(num_classes)
-        self.image_shape = tuple(input_shape)
         self.num_classes = num_classes
         self.skip = skip
         self.seed = seed

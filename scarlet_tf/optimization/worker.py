@@ -48,8 +48,11 @@ def _commands(job: dict, folder: pathlib.Path) -> dict[str, Callable]:
     tf_keras.utils.set_random_seed(job["settings"]["seed"])  # dropout's
     with np.load(folder / "weights.npz") as archive:
         arrays = dict(archive)
-    task_type = {"quantization_aware": QuantizationAware, "pruning": Pruning}[job["task"]]
-    task = task_type(NetworkSpec.from_dict(job["spec"]), arrays, job["settings"])
+    task_types: dict[str, type[QuantizationAware | Pruning]] = {
+        "quantization_aware": QuantizationAware,
+        "pruning": Pruning,
+    }
+    task = task_types[job["task"]](NetworkSpec.from_dict(job["spec"]), arrays, job["settings"])
     trainer = Trainer(task, job["settings"], job["checkpoints"], job["identity"])
 
     def write() -> dict:

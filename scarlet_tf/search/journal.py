@@ -16,7 +16,7 @@ from scarlet_tf.errors import InputError
 try:
     import fcntl
 except ImportError:  # Windows: two processes on one run folder are then not noticed
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger("scarlet_tf")
 VERSION = 1

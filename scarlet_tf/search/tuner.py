@@ -189,6 +189,7 @@ class SupernetTuner(BaseTuner):
         serve(self.oracle, lambda: super(SupernetTuner, self).search(verbose=verbose), self._show_progress)
 
     def _show_progress(self) -> None:
+        assert self._bar is not None  # the search shows it
         done = self.oracle.evaluations - self._bar.done
         hypervolume = self.oracle.algorithm.hypervolume
         if done:

@@ -18,6 +18,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -83,7 +84,7 @@ class Run:
     on_epoch_end: Callable = lambda epoch: {}
     on_stop: Callable = dict
     after_step: Callable = lambda step, found: {name: float(value) for name, value in found.items()}
-    state: object = None
+    state: Any = None
     details: Callable = lambda epoch: {}
     strategy: tf.distribute.Strategy | None = None
     compiled: bool = True

@@ -145,7 +145,7 @@ class Graph:
 
         return call
 
-    def _between(self, inputs: list, outputs: list, effects: list) -> tf.compat.v1.GraphDef:
+    def _between(self, inputs: list, outputs: list, effects: Sequence) -> tf.compat.v1.GraphDef:
         """The operations that make `outputs` and `effects` from `inputs`.
 
         TensorFlow's own `prune` copies operation by operation in Python, which makes the first step much longer.
