@@ -74,8 +74,9 @@ def look(config: DataConfig, num_images: int) -> DatasetFacts:
 def _check(listed: SplitFiles, config: DataConfig) -> _Files:
     """Decodes every file and keeps the pixels while there is room; without `check_images` looks for empty files only."""
     folder, paths, labels = listed.folder, listed.paths, listed.labels
-    files = _Files([], [], [], [])
-    decoded, room = files.decoded, config.memory_bytes if config.check_images else -1
+    decoded: list[np.ndarray] = []
+    files = _Files([], [], decoded, [])
+    room = config.memory_bytes if config.check_images else -1
     images = _decode_all(paths) if config.check_images else (_EMPTY if path.stat().st_size else None for path in paths)
     with progress_bar(f"checking {folder.name}", len(paths)) as bar:
         for path, label, image in zip(paths, labels, images, strict=True):

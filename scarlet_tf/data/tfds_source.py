@@ -70,7 +70,7 @@ def _find_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
                 f" (relative paths are also looked up under ${DATA_DIR_VARIABLE})"
             )
         return _builder_from_directory(path)
-    prepared = _prepared_directory(config.name)
+    prepared = _prepared_directory(str(config.name))
     return _builder_from_directory(prepared) if prepared else _builder_by_name(config)
 
 

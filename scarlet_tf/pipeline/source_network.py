@@ -39,7 +39,7 @@ def load_source(wanted: FinetuneConfig, space: SearchSpace, input_shape: tuple[i
     elif own := find_own(wanted.network):
         source = _from_own(own, wanted.weights)
     else:
-        source = _from_run(pathlib.Path(wanted.network), wanted.weights)
+        source = _from_run(pathlib.Path(str(wanted.network)), wanted.weights)
     found = dataclasses.replace(source.architecture.space, input_size=space.input_size)
     if found != space:
         raise InputError(f"space: expected that of finetune.network, {found.name}, got {space.name}")
