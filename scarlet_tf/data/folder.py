@@ -40,7 +40,7 @@ class _Files:
 
 def load(config: DataConfig, preprocessing: Preprocessing) -> SourceData:
     """Reads the folder's structure and, unless `config.check_images` is off, decodes every image once."""
-    listed = list_files(config.directory)
+    listed = list_files(str(config.directory))
     splits, parts, skipped = {}, list(listed.class_names), []
     for name, found in listed.splits.items():
         folder, files = found.folder, _check(found, config)
@@ -56,7 +56,7 @@ def load(config: DataConfig, preprocessing: Preprocessing) -> SourceData:
 
 def look(config: DataConfig, num_images: int) -> DatasetFacts:
     """What can be seen without decoding more than `num_images` of the training files, spread evenly over them."""
-    listed = list_files(config.directory)
+    listed = list_files(str(config.directory))
     train = listed.splits["train"]
     chosen = np.unique(np.linspace(0, len(train.paths) - 1, num_images).astype(int))
     paths = [train.paths[i] for i in chosen]

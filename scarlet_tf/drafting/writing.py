@@ -192,9 +192,8 @@ export:
 
 
 def _comment(*texts: str, prefix: str = "# ") -> str:
-    style = {"initial_indent": prefix, "subsequent_indent": prefix + "  "}
-    style |= {"break_long_words": False, "break_on_hyphens": False}
-    return "\n".join(line for text in texts if text for line in textwrap.wrap(text, _WIDTH, **style))
+    wrapper = textwrap.TextWrapper(_WIDTH, prefix, prefix + "  ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join(line for text in texts if text for line in wrapper.wrap(text))
 
 
 def _note(text: str) -> str:
