@@ -80,6 +80,7 @@ _LAZY = {
     "export_tflite": "scarlet_tf.export.tflite",
     "export_saved_model": "scarlet_tf.export.saved_model",
     "verify": "scarlet_tf.export.verification",
+    "write_report": "scarlet_tf.pipeline.reporting",
 }
 
 __all__ = [

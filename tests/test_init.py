@@ -2,6 +2,8 @@
 
 import json
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from scarlet_tf.data.facts import DatasetFacts
 from scarlet_tf.drafting.schedule import hold_out, schedule
 from scarlet_tf.drafting.sizing import IMAGE_SIZES, MEDIAN_IN_BUDGETS, candidates, choose, natural_size
 from scarlet_tf.errors import InputError
+from scarlet_tf.pipeline import open_run
 
 SHORT = ["supernet.epochs=1", "retrain.epochs=1", "search.population_size=2", "search.generations=2"]
 SHORT += ["export.formats=[float32]", "export.saved_model=false", "export.benchmark_threads=0", "search.picks=1"]
@@ -46,7 +49,17 @@ def facts(num_train=1000, classes=4, **others):
 # -- the command -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_is_written_for_a_folder_runs_through_every_stage(here, capsys):
+    write_photos(here / "photos", {"cats": 30, "dogs": 30})
+    assert cli.main(["init", "photos", "--budget", "500k"]) == 0
+    capsys.readouterr()
+    shortened = [part for change in SHORT for part in ("--set", change)]
+    assert cli.main(["run", "photos.yaml", "--run-dir", "r", "--json", *shortened]) == 0, capsys.readouterr().err
+    assert json.loads(capsys.readouterr().out)["pick"]["multiply_adds"] < 500_000
+
+
+def test_what_is_written_for_a_folder_passes_every_check_of_a_run(here, capsys):
     write_photos(here / "photos", {"cats": 30, "dogs": 30})
     assert cli.main(["init", "photos", "--budget", "500k", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
@@ -55,9 +68,7 @@ def test_what_is_written_for_a_folder_runs_through_every_stage(here, capsys):
     config = load_config("photos.yaml")
     assert config.data.directory == str((here / "photos").resolve())  # serves from everywhere
     assert config.search.max_multiply_adds == 500_000
-    shortened = [part for change in SHORT for part in ("--set", change)]
-    assert cli.main(["run", "photos.yaml", "--run-dir", "r", "--json", *shortened]) == 0, capsys.readouterr().err
-    assert json.loads(capsys.readouterr().out)["pick"]["multiply_adds"] < 500_000
+    assert open_run(config, "r").data.num_classes == 2
 
 
 def test_a_file_that_exists_is_replaced_with_force_alone(here, capsys):
@@ -73,7 +84,7 @@ def test_a_file_that_exists_is_replaced_with_force_alone(here, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["digits"], "--budget: missing; multiply-adds from 0.02 M to"),
+        (["digits"], "--budget: missing; multiply-adds from 0.04 M to"),
         (["digits", "--budget", "2k"], "--budget: no network for these images costs less than 2000;"),
         (["digits", "--budget", "much"], "--budget: expected a number > 0, such as 60M, got 'much'"),
         (["digits", "--budget", "nan"], "--budget: expected a number > 0"),
@@ -173,3 +184,14 @@ def test_splits_of_its_own_are_kept():
 def test_too_few_images_for_any_hold_out_are_refused():
     with pytest.raises(InputError, match="24 images are too few to hold some of each of 8 classes out"):
         hold_out(facts(24, 8))
+
+
+# -- the terminal ----------------------------------------------------------------------------------------------
+
+
+def test_nothing_but_results_is_on_the_terminal_unless_asked_for(here):
+    """As a user starts it: what C++ code writes to the process's stderr counts, too."""
+    command = [sys.executable, "-m", "scarlet_tf.cli", "init", "digits", "--budget", "0.6M", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert json.loads(done.stdout)["file"] == "digits.yaml"

@@ -29,6 +29,7 @@ def make_parser() -> argparse.ArgumentParser:
         runs.add_stage(commands, name, text)
     runs.add_finetune(commands)
     runs.add_rank(commands)
+    runs.add_report(commands)
     networks.add_cost(commands)
     networks.add_zoo(commands)
     networks.add_verify(commands)

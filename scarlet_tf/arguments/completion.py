@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import shtab
 
 # What an argument takes, by its metavar.
-_FOLDERS = ("DIR", "RUN", "DATASET")
+_FOLDERS = ("DIR", "RUN", "RUN_DIR", "DATASET")
 _FILES = ("CONFIG", "FILE", "RUN|FILE", "PATH")
 _NAMES_OR_FILES = ("ARCH|ZOO_NAME|FILE", "ARCH|ZOO_NAME", "NETWORK")
 _NAMES = ("NAME",)  # of a positional argument: options take names of other things
@@ -19,7 +19,7 @@ def completion_script(parser: argparse.ArgumentParser, shell: str, networks: Seq
     for action in _actions(parser):
         how = _completion(action, " ".join(networks))
         if how is not None:
-            action.complete = how  # how shtab is told
+            action.complete = how  # type: ignore[attr-defined] # how shtab is told
     return shtab.complete(parser, shell)
 
 

@@ -109,3 +109,11 @@ def add_rank(commands) -> None:
     command = add_command(commands, "rank", text, "scarlet rank configs/digits.yaml --run-dir runs/digits", "rank")
     command.set_defaults(max_hours=None)
     add_config(command, required=False)
+
+
+def add_report(commands) -> None:
+    """`scarlet report`."""
+    text = "write what a run folder holds, finished or not, as one HTML page that needs no network"
+    command = add_command(commands, "report", text, "scarlet report runs/digits", "report")
+    command.add_argument("run_dir", metavar="RUN_DIR", help="a run folder")
+    command.add_argument("--output", metavar="FILE", help="the page (default: report.html in the run folder)")

@@ -18,6 +18,7 @@ from scarlet_tf.pipeline.claim import alone_in
 from scarlet_tf.pipeline.comparing import compare_searches
 from scarlet_tf.pipeline.latency import check_adb
 from scarlet_tf.pipeline.ranking import check_ranking, rank_networks
+from scarlet_tf.pipeline.reporting import report_on
 from scarlet_tf.pipeline.run import Run, open_run
 from scarlet_tf.pipeline.stages import STAGES, Stage
 from scarlet_tf.pipeline.summary import stage_seconds, summarize
@@ -47,7 +48,7 @@ def run_all(config: Config, folder, max_hours: float | None = None, adb: Mapping
         check_adb(run)
         for stage in _wanted(run):
             _do(run, stage)
-        summary = summarize(run)
+        summary = summarize(run) | {"report": report_on(run)}
         write_json(run.folder / "summary.json", summary)
         return summary
 
@@ -74,7 +75,11 @@ def run_stage(
         run = open_run(config, folder, strategy, max_hours, adb)
         check_adb(run)
         _do(run, STAGES[name], go_on=True)
-        return read_json(STAGES[name].result(run)) if writes else {}
+        if not writes:
+            return {}
+        if all(stage.result(run).exists() for stage in _wanted(run)):
+            report_on(run)
+        return read_json(STAGES[name].result(run))
 
 
 def run_ranking(config: Config, folder) -> dict:
@@ -87,7 +92,9 @@ def run_ranking(config: Config, folder) -> dict:
         check_ranking(run)
         _do(run, STAGES["train-supernet"])
         with _timed(run, "rank"):
-            return rank_networks(run)
+            figures = rank_networks(run)
+        report_on(run)
+        return figures
 
 
 def run_comparison(
@@ -108,7 +115,9 @@ def run_comparison(
         _check_predecessors("search", Run(config, folder), config_path)
         run = open_run(config, folder)
         with _timed(run, "compare"):
-            return compare_searches(run, algorithms, seeds, evaluations)
+            figures = compare_searches(run, algorithms, seeds, evaluations)
+        report_on(run)
+        return figures
 
 
 def _check_searched(name: str, config: Config) -> None:

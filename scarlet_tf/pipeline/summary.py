@@ -67,7 +67,7 @@ def file_figures(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def one_shot_figures(run: Run) -> dict[str, Any]:
     """Mean and best one-shot accuracy on the validation images over every architecture that was evaluated."""
-    accuracies = [line["metrics"]["accuracy"] for line in _journal_lines(run) if line.get("metrics")]
+    accuracies = [line["metrics"]["accuracy"] for line in journal_lines(run) if line.get("metrics")]
     if run.config.search.is_betanas:  # which keeps no journal
         accuracies = [row["accuracy"] for row in read_json(run.front)["picks"]]
     return {
@@ -85,7 +85,7 @@ def stage_seconds(run: Run) -> dict[str, float]:
         return {}
 
 
-def _journal_lines(run: Run) -> Iterator[dict]:
+def journal_lines(run: Run) -> Iterator[dict]:
     """The search's journal without lines that a crash tore; the front, which was found from it, lies elsewhere."""
     with contextlib.suppress(OSError), (run.folder / "search" / "trials.jsonl").open("rb") as file:
         for line in file:

@@ -183,7 +183,9 @@ class Figures:
         return self._table_of(name).figure(name)
 
     def _table_of(self, name: str) -> CostTable | MetricTable:
-        return self.costs if name in self.costs.names else self.table
+        if name in self.costs.names or self.table is None:
+            return self.costs
+        return self.table
 
     def complete(self, genomes, evaluated: Sequence[Mapping | None]) -> list[dict | None]:
         """All metrics of genomes [N, num_layers], those that took an evaluation and those that did not; None: it failed."""

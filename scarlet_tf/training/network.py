@@ -284,8 +284,8 @@ def _settings(config: RetrainConfig, model: Network, initial: Arrays | None, tun
     for key in ("checkpoint_seconds", "csv", "tensorboard", "recalibration_batches", "pick", *scaling):
         del settings[key]  # none changes what a step computes; the picked and scaled network itself is compared
     start = 0
-    for name in sorted(initial or {}):
-        start = zlib.crc32(initial[name].tobytes(), start)
+    for _, array in sorted((initial or {}).items()):
+        start = zlib.crc32(array.tobytes(), start)
     if tuning is not None:
         settings["tuning"] = dataclasses.asdict(tuning)
     return {**settings, "network": json.loads(json.dumps(model.spec.to_dict())), "initial_crc": start}

@@ -193,7 +193,8 @@ def new_run(
 
 def with_watchers(run: Run, config: SupernetConfig, max_hours: float | None, monitor: Monitor | None = None) -> Run:
     """The training with its log files and its forecast."""
-    replicas, writes = run.strategy.num_replicas_in_sync, is_chief(run.strategy)
+    strategy = run.strategy or tf.distribute.get_strategy()
+    replicas, writes = strategy.num_replicas_in_sync, is_chief(strategy)
     watching = watchers(
         run.model, run.optimizer, config, monitor, run.steps_per_epoch, run.folder, replicas, max_hours, writes
     )

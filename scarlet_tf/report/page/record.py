@@ -1,0 +1,84 @@
+"""Record: everything that the page states of a run, as it was read from the run's folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scarlet_tf.space import SearchSpace
+
+
+@dataclasses.dataclass(frozen=True)
+class StageState:
+    """A stage of the run: its command, whether its result is there, and the seconds that it took so far."""
+
+    name: str
+    is_done: bool
+    seconds: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """A run as far as it has come.
+
+    algorithm: of the search, such as "nsga2" or "betanas"; None for a run that fine-tunes.
+    settings: the configuration in plain types; config_text: the same as the folder's YAML.
+    bounds: of the search, in words; keeps_bounds: whether the exported network keeps those on its costs, None if nothing
+        is known yet. wanted: choices of the network that is, or would be, retrained.
+    evaluated: {"architecture", ...metrics} of all that the search evaluated.
+    unreadable: files that are there but torn, with the reason.
+    The mappings that follow are the files of the run's folder, None for those that are not there (yet).
+    """
+
+    name: str
+    folder: pathlib.PurePath
+    space: SearchSpace
+    image_size: int
+    algorithm: str | None
+    settings: Mapping[str, Any]
+    config_text: str
+    stages: Sequence[StageState]
+    seeds: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    bounds: Sequence[str] = ()
+    keeps_bounds: bool | None = None
+    wanted: str | None = None
+    evaluated: Sequence[Mapping[str, Any]] = ()
+    unreadable: Sequence[str] = ()
+    dataset: Mapping[str, Any] | None = None
+    supernet: Mapping[str, Any] | None = None
+    monitor: Mapping[str, Any] | None = None
+    epochs: Sequence[Mapping[str, Any]] = ()
+    search_state: Mapping[str, Any] | None = None
+    front: Mapping[str, Any] | None = None
+    ranking: Mapping[str, Any] | None = None
+    comparison: Mapping[str, Any] | None = None
+    retrained: Mapping[str, Any] | None = None
+    optimization: Mapping[str, Any] | None = None
+    certificate: Mapping[str, Any] | None = None
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether the run looks for its network, rather than fine-tuning a given one."""
+        return self.algorithm is not None
+
+    @property
+    def is_betanas(self) -> bool:
+        return self.algorithm == "betanas"
+
+    @property
+    def next_stage(self) -> StageState | None:
+        """The first stage that is not done."""
+        return next((stage for stage in self.stages if not stage.is_done), None)
+
+    def command(self, name: str, *further: str) -> str:
+        """`scarlet <name>` on this run's folder with its own configuration."""
+        words = ["scarlet", name, str(self.folder / "config.yaml"), "--run-dir", str(self.folder), *further]
+        return shlex.join(words)
+
+    def new_run_command(self, suffix: str, *further: str) -> str:
+        """`scarlet run` with this run's configuration and further options in a folder of its own."""
+        words = ["scarlet", "run", str(self.folder / "config.yaml"), "--run-dir", f"{self.folder}_{suffix}", *further]
+        return shlex.join(words)

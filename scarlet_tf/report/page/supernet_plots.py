@@ -1,0 +1,154 @@
+"""Plots of the supernet's training: accuracy with its deviation, the histogram of one-shot accuracies, fairness."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from scarlet_tf.report.page.blocks import Note, Plot, Table
+from scarlet_tf.report.page.figures import SERIES, band, counted, figure_json, heatmap, heatmap_json, line
+from scarlet_tf.report.page.record import Record
+from scarlet_tf.report.page.wording import plural
+from scarlet_tf.report.summary import percent
+from scarlet_tf.training.panel_statistics import update_counts
+
+BINS = 20
+"""Of a histogram, between the least and the greatest accuracy in it."""
+
+
+def training_plot(record: Record) -> Plot | None:
+    """Accuracy in training, and where the supernet was monitored, of its panel of paths; None before the first epoch."""
+    rows, watched = record.epochs, (record.monitor or {}).get("epochs", ())
+    if not rows and not watched:
+        return None
+    traces, columns = [], ["epoch", "loss", "accuracy in training"]
+    if watched:
+        epochs, (low, mean, high) = _numbers(watched), _band(watched)
+        traces = [
+            band(epochs, low, high, "± one deviation", SERIES[0]),
+            line(epochs, mean, "one-shot, mean of the panel", SERIES[0]),
+        ]
+        columns += ["one-shot mean", "deviation", "skip bias", "stability"]
+    trained = [row for row in rows if row.get("accuracy") is not None]
+    accuracies = [100 * row["accuracy"] for row in trained]
+    traces.append(line(_numbers(trained), accuracies, "in training", SERIES[1]))
+    figure = figure_json(traces, "epoch", "accuracy (%)", xaxis=counted(rows or watched))
+    return Plot(
+        "supernet-training",
+        "Accuracy, epoch by epoch",
+        figure,
+        " ".join(_training_in_words(record, trained, watched)),
+        Table("The supernet's epochs", columns, list(_epoch_rows(rows, watched))),
+    )
+
+
+def _numbers(rows: Sequence[dict]) -> list[int]:
+    return [row["epoch"] + 1 for row in rows]
+
+
+def _band(rows: Sequence[dict]) -> tuple[list[float], list[float], list[float]]:
+    mean, deviation = (100 * np.array([row[key] for row in rows]) for key in ("mean", "deviation"))
+    return tuple(values.round(4).tolist() for values in (mean - deviation, mean, mean + deviation))
+
+
+def _training_in_words(record: Record, trained: Sequence[dict], watched: Sequence[dict]) -> Iterator[str]:
+    if watched:
+        last, paths = watched[-1], len(record.monitor["panel"])
+        yield (
+            f"After epoch {last['epoch'] + 1} the {paths} paths of the panel have a one-shot accuracy of"
+            f" {percent(last['mean'])} with a deviation of {100 * last['deviation']:.1f} points, on"
+            f" {plural(record.monitor['examples'], 'validation image')}."
+        )
+    if trained:
+        last = trained[-1]
+        yield (
+            f"In training, paths reached {percent(last['accuracy'])} of the training images in epoch {last['epoch'] + 1}."
+        )
+
+
+def _epoch_rows(rows: Sequence[dict], watched: Sequence[dict]) -> Iterator[list[str]]:
+    by_epoch, panel = {row["epoch"]: row for row in rows}, {row["epoch"]: row for row in watched}
+    for epoch in sorted({*by_epoch, *panel}):
+        row, seen = by_epoch.get(epoch, {}), panel.get(epoch, {})
+        cells = [str(epoch + 1), _figure(row.get("loss"), "{:.3f}"), percent(row.get("accuracy"))]
+        if watched:
+            cells += [percent(seen.get("mean")), _figure(seen.get("deviation"), "{:.2%}")]
+            cells += [_figure(seen.get("skip_bias"), "{:+.2%}"), _figure(seen.get("stability"), "{:.2f}")]
+        yield cells
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
+
+
+_OUTLINE = {"color": "rgba(0,0,0,0)", "line": {"color": SERIES[1], "width": 2}}
+
+
+def histogram_plot(record: Record) -> Plot | None:
+    """How one-shot accuracies are spread, of the monitor's random paths and of what the search evaluated."""
+    watched = (record.monitor or {}).get("epochs", ())
+    found = {
+        f"random paths, epoch {watched[-1]['epoch'] + 1}" if watched else "": watched[-1]["accuracies"]
+        if watched
+        else [],
+        "evaluated by the search": [row["accuracy"] for row in record.evaluated],
+    }
+    found = {name: values for name, values in found.items() if values}
+    if not found or record.is_betanas:
+        return None
+    every = np.concatenate([np.asarray(values, float) for values in found.values()])
+    edges = np.linspace(every.min(), max(every.max(), every.min() + 1e-3), BINS + 1)
+    counts = {name: np.histogram(values, edges)[0].tolist() for name, values in found.items()}
+    middles, width = (100 * (edges[1:] + edges[:-1]) / 2).round(4).tolist(), 100 * (edges[1] - edges[0])
+    bars = [
+        go.Bar(
+            x=middles, y=some, name=name, width=width, marker=_OUTLINE if i else {"color": SERIES[0], "opacity": 0.6}
+        )
+        for i, (name, some) in enumerate(counts.items())
+    ]
+    words = [
+        f"{name[0].upper()}{name[1:]} ({len(values)}): {percent(min(values))} to {percent(max(values))}, mean"
+        f" {percent(float(np.mean(values)))}."
+        for name, values in found.items()
+    ]
+    rows = [
+        [f"{100 * edges[i]:.2f} to {100 * edges[i + 1]:.2f} %", *(str(some[i]) for some in counts.values())]
+        for i in range(BINS)
+    ]
+    figure = figure_json(bars, "one-shot accuracy (%)", "networks", 320, barmode="overlay", bargap=0)
+    table = Table("Networks by one-shot accuracy", ["accuracy", *counts], rows)
+    return Plot("one-shot-histogram", "Histogram of one-shot accuracies", figure, " ".join(words), table)
+
+
+def fairness(record: Record) -> list[Any]:
+    """How often each choice was trained: a sentence with a table, and a plot where it was not equally often."""
+    counts = _update_counts(record)
+    if counts is None:
+        return []
+    labels = [choice.label for choice in record.space.choices]
+    rows = [[str(layer + 1), *map("{:,}".format, row)] for layer, row in enumerate(counts.tolist())]
+    table = Table("Updates of each choice, by layer", ["layer", *labels], rows, is_folded=True)
+    least, greatest = int(counts.min()), int(counts.max())
+    if least == greatest:
+        text = f"Fair: each of the {counts.size} choices was trained in {least:,} steps, neither more nor less."
+        return [Note(text), table]
+    text = f"Of the {counts.size} choices the least trained had {least:,} updates, the most trained {greatest:,}."
+    text += " E3K5 stands for expansion 3 and a kernel of 5 x 5."
+    texts = [["" if counts.size > 200 else str(value) for value in row] for row in counts.tolist()]
+    cells = heatmap(counts.tolist(), texts, labels, "updates")
+    return [Plot("fairness", "How often each choice was trained", heatmap_json(cells), text, table)]
+
+
+def _update_counts(record: Record) -> np.ndarray | None:
+    """[num_layers, num_choices]: as recorded, else as they follow from the sampling; None before the training's end."""
+    if record.monitor and not record.is_betanas:
+        return np.array(record.monitor["update_counts"])
+    if record.supernet is None:
+        return None
+    if record.is_betanas:
+        return np.array(record.supernet["importances"]["trained"])
+    sampling = record.settings["supernet"]["sampling"]
+    return update_counts(sampling, record.space, record.seeds["supernet"], 0, record.supernet["steps"])
