@@ -86,6 +86,7 @@ EXEMPTIONS = (
     Exemption("for file in", "a loop over commands that have blocks of their own", is_shell),
     Exemption("cp runs/digits/export", "copies into the repository", is_shell),
     Exemption("docker run", "needs docker", is_shell),
+    Exemption("jupyter execute", "takes minutes; a slow test runs them shortened", is_shell),
     Exemption("npm ", "needs npm and its registry", is_npm_script),
     Exemption("scarlet run my.yaml --run-dir", TRAINS, is_valid),
     Exemption("scarlet run my.yaml --set optimization", TRAINS, is_valid),
