@@ -19,7 +19,8 @@ check: $(STAMP)
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
 	@$(BIN)/lint-imports --no-logo > .venv/lint-imports.txt 2>&1 || { cat .venv/lint-imports.txt; exit 1; }
-	@echo "ruff and import-linter: no findings"
+	@$(BIN)/mypy > .venv/mypy.txt 2>&1 || { cat .venv/mypy.txt; exit 1; }
+	@echo "ruff, import-linter and mypy: no findings"
 
 # The documentation, in site/; a warning is an error.
 docs: $(STAMP)

@@ -11,6 +11,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Literal
 
 from scarlet_tf import logs, progress
 from scarlet_tf.arguments import make_parser
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _set_loudness(loudness: str) -> None:
+def _set_loudness(loudness: Literal["quiet", "normal", "verbose"]) -> None:
     """What the terminal gets besides results and errors; before TensorFlow is imported."""
     if loudness != "verbose":
         logs.quiet_frameworks()

@@ -67,7 +67,7 @@ def _is_address(text) -> bool:
 def _own(config: dict, cluster: dict) -> tuple[str, int]:
     task = config.get("task")
     kind, index = (task.get("type"), task.get("index")) if isinstance(task, dict) else (None, None)
-    if kind not in cluster:
+    if not isinstance(kind, str) or kind not in cluster:
         raise InputError(f"{VARIABLE}: task.type: expected one of {sorted(cluster)}, got {kind!r}")
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(cluster[kind]):
         raise InputError(
@@ -81,9 +81,9 @@ def search_role() -> Literal["alone", "chief", "worker"]:
 
     As in KerasTuner, KERASTUNER_ORACLE_IP decides whether there is a chief, and an id with "chief" in it is its own.
     """
-    tuner_id, ip, port = (os.environ.get(name) for name in SEARCH_VARIABLES)
-    if ip is None:
+    if os.environ.get("KERASTUNER_ORACLE_IP") is None:
         return "alone"
+    tuner_id, ip, port = (os.environ.get(name, "") for name in SEARCH_VARIABLES)
     for name, value in zip(SEARCH_VARIABLES, (tuner_id, ip, port), strict=True):
         if not value:
             raise InputError(f"{name}: expected a value where KERASTUNER_ORACLE_IP is set, got none")

@@ -31,7 +31,7 @@ class Cost:
         return f"{self.multiply_adds / 1e6:.2f} M multiply-adds, {self.params / 1e6:.2f} M params"
 
 
-def count(network: Architecture | NetworkSpec, input_size: int | None = None, num_classes: int = 1000) -> Cost:
+def count(network: Architecture | NetworkSpec, input_size: int | None = None, num_classes: int | None = 1000) -> Cost:
     """The cost of a stand-alone architecture, or of any NetworkSpec (which carries its own size and classes).
 
     input_size: pixels of a side of a square image with three channels; None takes the space's. Raises InputError for
@@ -115,7 +115,7 @@ def tail_cost(
 
 
 @functools.lru_cache(maxsize=64)
-def cost_table(space: SearchSpace, input_size: int, num_classes: int) -> CostTable:
+def cost_table(space: SearchSpace, input_size: int, num_classes: int | None) -> CostTable:
     """A cached CostTable."""
     return CostTable(space, input_size, num_classes)
 
@@ -148,4 +148,5 @@ class CostTable(SumTable):
 
     def count(self, choices) -> tuple[np.ndarray, np.ndarray]:
         """(multiply_adds [N], params [N]) as int64 for choice indices [N, num_layers]."""
-        return tuple(self.sums(choices).values())
+        sums = self.sums(choices)
+        return sums["multiply_adds"], sums["params"]

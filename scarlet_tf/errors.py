@@ -1,5 +1,16 @@
 """InputError: what every module raises for bad input; the command line turns it into exit code 2."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint such as "; did you mean scarlet_a?" to append to a message; "" where nothing known is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
 
 class InputError(ValueError):
     """Bad input from the user: the message names the key or file, what was expected and what came."""

@@ -16,6 +16,7 @@ import json
 import math
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import yaml
 
@@ -111,16 +112,17 @@ class MetricTable(SumTable):
         if not isinstance(data, Mapping) or data.get("version") != VERSION:
             got = data.get("version") if isinstance(data, Mapping) else data
             raise InputError(f"{path}: version: expected {VERSION}, got {got!r}")
-        metrics, entries = data.get("metrics"), data.get("entries")
+        metrics: Any = data.get("metrics")
+        entries: Any = data.get("entries")
         if not isinstance(metrics, list) or not metrics or not all(isinstance(name, str) for name in metrics):
             raise InputError(f"{path}: metrics: expected a list of names, got {metrics!r}")
         for key, value in (("entries", entries), ("device", data.get("device", {}))):
             if not isinstance(value, Mapping):
                 raise InputError(f"{path}: {key}: expected a mapping, got {value!r}")
-        input_size = data.get("input_size") if input_size is None else input_size
-        num_classes = data.get("num_classes") if num_classes is None else num_classes
+        size: Any = data.get("input_size") if input_size is None else input_size
+        classes: Any = data.get("num_classes") if num_classes is None else num_classes
         details = {key: value for key, value in data.items() if key not in _KEYS}
-        return cls(space, input_size, num_classes, metrics, entries, data.get("device"), str(path), details)
+        return cls(space, size, classes, metrics, entries, data.get("device"), str(path), details)
 
     def save(self, path) -> None:
         """Writes the file, as YAML where it ends in .yaml or .yml, else as JSON."""
@@ -194,6 +196,8 @@ def parts(space: SearchSpace, input_size: int, num_classes: int | None) -> Itera
 
 
 def _read(path):
+    if not pathlib.Path(path).exists():
+        raise InputError(f"{path}: could not be read: No such file; to measure one: scarlet latency build --out {path}")
     if pathlib.Path(path).suffix not in _YAML:
         return read_json(path)
     try:

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from typing import IO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -113,13 +114,14 @@ def progress_bar(name: str, total: int, done: int = 0, transient: bool = False) 
 @contextlib.contextmanager
 def _screen(transient: bool) -> Iterator[Progress]:
     """What is on the terminal, or something new there."""
-    if _shown.get() is not None:
-        yield _shown.get()
+    shown = _shown.get()
+    if shown is not None:
+        yield shown
         return
     # Without markup: the name may be that of a folder with brackets.
     name_column, figures = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[figures]}"))
     columns = (name_column, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), figures)
-    console = Console(file=_Screen(sys.stderr), markup=False, emoji=False)
+    console = Console(file=cast(IO[str], _Screen(sys.stderr)), markup=False, emoji=False)
     with Progress(*columns, console=console, transient=transient) as live:
         token = _shown.set(live)
         try:

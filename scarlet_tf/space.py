@@ -13,11 +13,11 @@ import json
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import yaml
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.errors import InputError, nearest
 from scarlet_tf.spec import ACTIVATIONS, BlockSpec, IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 
 ARCHITECTURE_VERSION = 1
@@ -192,7 +192,8 @@ class SearchSpace:
 
     @functools.cached_property
     def layers(self) -> tuple[Layer, ...]:
-        layers, channels = [], self.widths[1]
+        layers: list[Layer] = []
+        channels = self.widths[1]
         for stage in self.stages:
             width = self._scaled(stage.channels)
             for i in range(stage.depth):
@@ -215,7 +216,10 @@ class SearchSpace:
     def from_name(cls, name: str, **overrides) -> SearchSpace:
         """ "s1" or "s2", with fields such as `width_multiplier`, `input_size` or `activation` overridden."""
         if not isinstance(name, str) or name not in _PUBLISHED:
-            raise InputError(f"space: expected one of {sorted(_PUBLISHED)} or a mapping, got {name!r}")
+            raise InputError(
+                f"space: expected one of {sorted(_PUBLISHED)} or a mapping, got {name!r}"
+                f"{nearest(str(name), _PUBLISHED)}; one of your own is the path of a .yaml file"
+            )
         return dataclasses.replace(_PUBLISHED[name], **overrides)
 
     @classmethod
@@ -320,7 +324,7 @@ class Architecture:
         _check_keys(data, {"version", "space", "choices"}, "architecture")
         if data.get("version") != ARCHITECTURE_VERSION:
             raise InputError(f"architecture.version: expected {ARCHITECTURE_VERSION}, got {data.get('version')!r}")
-        space = space or SearchSpace.from_name(data.get("space"))
+        space = space or SearchSpace.from_name(cast(str, data.get("space")))
         if data.get("space") != space.name:
             raise InputError(f"architecture.space: expected {space.name!r}, got {data.get('space')!r}")
         return cls(tuple(_list(data.get("choices"), "architecture.choices")), space)
@@ -344,7 +348,7 @@ class Architecture:
         size = self.space.input_size
         stem, first, tail = self.space.widths
         return NetworkSpec(
-            input_shape=tuple(input_shape or (size, size, 3)),
+            input_shape=cast("tuple[int, int, int]", tuple(input_shape or (size, size, 3))),
             num_classes=num_classes,
             stem_channels=stem,
             stem_stride=self.space.stem_stride,

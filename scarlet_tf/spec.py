@@ -22,11 +22,13 @@ def check_num_classes(num_classes: int | None) -> None:
         raise InputError(f"num_classes: expected an integer >= 1, got {num_classes!r}")
 
 
-def check_input_shape(input_shape) -> None:
-    """InputError unless `input_shape` is (height, width, channels), each a positive integer."""
+def check_input_shape(input_shape) -> tuple[int, int, int]:
+    """The shape as a tuple; InputError unless it is (height, width, channels), each a positive integer."""
     sides = input_shape if isinstance(input_shape, (tuple, list)) else ()
     if len(sides) != 3 or any(not hasattr(side, "__index__") or side < 1 for side in sides):
         raise InputError(f"input_shape: expected (height, width, channels), each >= 1, got {input_shape!r}")
+    height, width, channels = sides
+    return height, width, channels
 
 
 def check_choice(where: str, value, allowed: tuple) -> None:

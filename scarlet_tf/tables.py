@@ -16,7 +16,8 @@ Size = tuple[int, int]  # height and width in pixels
 
 def reduced(size: Size, stride: int) -> Size:
     """What a stride leaves of an image of `size`."""
-    return tuple(-(-side // stride) for side in size)
+    height, width = size
+    return -(-height // stride), -(-width // stride)
 
 
 class SumTable:
@@ -50,7 +51,8 @@ class SumTable:
         image = (self.input_size, self.input_size)
         size = reduced(image, space.stem_stride)
         nothing = [0] * len(self.names)
-        rows, following = [], []
+        rows: list[list] = []
+        following = []
         self._layer_rows: list[range] = []
         row_of = {space.widths[1]: 0}
         for layer in space.layers:

@@ -60,7 +60,20 @@ def fake_pipeline(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "train-supernet", "search", "retrain", "finetune", "export", "cost", "verify", "benchmark"]
+    "command",
+    [
+        "doctor",
+        "init",
+        "run",
+        "train-supernet",
+        "search",
+        "retrain",
+        "finetune",
+        "export",
+        "cost",
+        "verify",
+        "benchmark",
+    ],
 )
 def test_every_command_has_help_with_an_example(command, capsys):
     with pytest.raises(SystemExit) as caught:

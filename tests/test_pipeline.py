@@ -362,7 +362,9 @@ def test_batch_beyond_the_training_images_is_refused(calls, tmp_path, section):
 def test_warm_up_without_its_package_is_refused(calls, tmp_path, monkeypatch):
     monkeypatch.setattr(warm_up.importlib.util, "find_spec", lambda name: None)
     message = refusal(calls, tmp_path, export={"warm_up": True})
-    assert message.startswith("export.warm_up: needs the package tensorflow-serving-api; install scarlet_tf[serving]")
+    assert message.startswith(
+        "export.warm_up: needs the package tensorflow-serving-api; pip install 'scarlet_tf[serving]'"
+    )
 
 
 def test_dataset_error_comes_before_the_folder_is_claimed(tmp_path):

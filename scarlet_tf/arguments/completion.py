@@ -19,7 +19,7 @@ def completion_script(parser: argparse.ArgumentParser, shell: str, networks: Seq
     for action in _actions(parser):
         how = _completion(action, " ".join(networks))
         if how is not None:
-            action.complete = how  # how shtab is told
+            action.complete = how  # type: ignore[attr-defined] # how shtab is told
     return shtab.complete(parser, shell)
 
 

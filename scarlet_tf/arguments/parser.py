@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 from collections.abc import Iterator
 from typing import NoReturn
+
+from scarlet_tf.errors import nearest
 
 _WRONG_CHOICE = re.compile(r"invalid choice: '([^']*)'")
 _UNKNOWN_OPTION = re.compile(r"unrecognized arguments: (--?[^\s=]+)")
@@ -29,9 +30,8 @@ class Parser(argparse.ArgumentParser):
     def _suggestion(self, message: str) -> str:
         for pattern, known in ((_WRONG_CHOICE, self._commands()), (_UNKNOWN_OPTION, self._options())):
             found = pattern.search(message)
-            near = difflib.get_close_matches(found[1], list(known), n=1) if found else []
-            if near:
-                return f"; did you mean {near[0]}?"
+            if found:
+                return nearest(found[1], known)
         return ""
 
     def _commands(self) -> Iterator[str]:

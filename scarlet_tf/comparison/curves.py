@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from scarlet_tf.search.archive import Archive
 from scarlet_tf.search.genomes import decode
@@ -34,7 +35,7 @@ def evaluations_to(curve: np.ndarray, target: float) -> float:
     return float(reached[0] + 1) if len(reached) else np.inf
 
 
-def median(values: Sequence[float]) -> float:
+def median(values: ArrayLike) -> float:
     """The lower median, which is one of the values: infinite ones, for what was not reached, may be among them."""
     return float(_medians(np.asarray(values, float)))
 
@@ -63,14 +64,14 @@ def _medians(values: np.ndarray) -> np.ndarray:
     return np.sort(values, axis=-1)[..., (values.shape[-1] - 1) // 2]
 
 
-def _resamples(values: Sequence[float], seed: int) -> np.ndarray:
+def _resamples(values: ArrayLike, seed: int) -> np.ndarray:
     """[RESAMPLES, N], drawn with replacement; none of fewer than 3 values."""
     values = np.asarray(values, float)
     count = RESAMPLES if len(values) >= 3 else 0
     return np.random.default_rng(seed).choice(values, (count, len(values)))
 
 
-def _figures(value: float, resampled: Sequence[float]) -> dict:
+def _figures(value: float, resampled: Sequence[float] | np.ndarray) -> dict:
     low, high = np.quantile(resampled, [0.025, 0.975], method="inverted_cdf") if len(resampled) else (np.inf, np.inf)
     named = {"median": value, "low": low, "high": high}
     return {name: float(number) if np.isfinite(number) else None for name, number in named.items()}

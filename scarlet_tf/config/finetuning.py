@@ -9,7 +9,7 @@ from typing import Any
 
 from scarlet_tf.config.schema import Config, load_config, parse_config
 from scarlet_tf.config.yaml_reader import override
-from scarlet_tf.errors import InputError
+from scarlet_tf.errors import InputError, nearest
 from scarlet_tf.models.zoo_data import ZOO
 from scarlet_tf.models.zoo_folder import find_own, zoo_names
 from scarlet_tf.space import SearchSpace
@@ -64,6 +64,7 @@ def _run_values(folder: str) -> dict[str, Any]:
     if not (path / "config.yaml").exists():
         raise InputError(
             f"{folder}: expected a YAML file, a run folder with config.yaml, or one of {', '.join(zoo_names())}"
+            f"{nearest(folder, zoo_names())}"
         )
     config = load_config(path / "config.yaml")
     data = {"source": "folder", **{key: getattr(config.data, key) for key in DATA_KEYS}}

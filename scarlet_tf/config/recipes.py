@@ -33,7 +33,8 @@ def expand(values: Mapping[str, Any], mistakes: list[str]) -> dict[str, Any]:
     The recipes' values of `data` go below the configuration's own. Mistakes are added to the list: an unknown name, and
     two recipes that want different values for one key of `data` which the configuration does not give.
     """
-    expanded, data = dict(values), {}
+    expanded = dict(values)
+    data: dict = {}
     for section in SECTIONS:
         raw = values.get(section)
         if not isinstance(raw, Mapping) or "recipe" not in raw:

@@ -24,7 +24,11 @@ MAY_DIFFER = frozenset(
     {
         "data.memory_bytes",
         "finetune.checkpoint_seconds",
+        "finetune.csv",
+        "finetune.tensorboard",
         "retrain.checkpoint_seconds",
+        "retrain.csv",
+        "retrain.tensorboard",
         "search.evaluation_group",
         "search.evaluation_memory_mib",
         "search.stale_trial_minutes",
@@ -68,7 +72,7 @@ def _path(run_dir) -> pathlib.Path:
 
 def differing_keys(old: Mapping, new: Mapping, prefix: str = "") -> dict[str, tuple[Any, Any]]:
     """Dotted keys whose values differ, with both values; a key that one side lacks counts as null there."""
-    found = {}
+    found: dict[str, tuple[Any, Any]] = {}
     for key in dict.fromkeys([*old, *new]):
         left, right = old.get(key), new.get(key)
         if isinstance(left, Mapping) and isinstance(right, Mapping):

@@ -12,7 +12,7 @@ from scarlet_tf.config.recipes import expand
 from scarlet_tf.config.sections import SECTIONS, ExportConfig
 from scarlet_tf.config.validation import did_you_mean, show, to_plain, validate_section
 from scarlet_tf.config.yaml_reader import override, parse_yaml
-from scarlet_tf.errors import InputError
+from scarlet_tf.errors import InputError, nearest
 from scarlet_tf.models.zoo_folder import zoo_names
 from scarlet_tf.space import SearchSpace
 
@@ -58,7 +58,7 @@ def load_config(path, overrides: Sequence[str] = ()) -> Config:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: expected a readable YAML file: {reason}") from error
+        raise InputError(f"{path}: expected a readable YAML file: {reason}{_next_step(path)}") from error
     values = parse_yaml(text, str(path))
     if not isinstance(values, Mapping):
         raise InputError(f"{path}: expected a mapping of {', '.join(SECTIONS)}, got {show(values)}")
@@ -66,6 +66,17 @@ def load_config(path, overrides: Sequence[str] = ()) -> Config:
     for text in overrides:
         override(values, text)
     return parse_config(values, str(path), path.parent)
+
+
+def _next_step(path: pathlib.Path) -> str:
+    """What to do about a configuration that could not be read."""
+    if (path / "config.yaml").exists():
+        return f"; the run's configuration is {path / 'config.yaml'}"
+    if path.exists():
+        return ""
+    others = [str(other) for other in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
+    name = path if path.suffix else f"{path}.yaml"
+    return f"{nearest(str(path), others)}; to write one: scarlet init DATASET --budget 60M --out {name}"
 
 
 def parse_config(values: Mapping[str, Any], source: str = "config", folder=".") -> Config:

@@ -99,5 +99,5 @@ def keys_of(section: type, prefix: str) -> Iterator[str]:
         hint = hints[field.name]
         options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
         for option in options:
-            if dataclasses.is_dataclass(option):
+            if isinstance(option, type) and dataclasses.is_dataclass(option):
                 yield from keys_of(option, f"{prefix}.{field.name}")

@@ -35,10 +35,14 @@ def _resolvers() -> Iterator[tuple[str, re.Pattern, Sequence[str | None]]]:
 _Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in _resolvers():
     _Loader.add_implicit_resolver(_tag, re.compile(f"^(?:{_pattern.pattern})$"), list(_first))
-# PyYAML reads a leading zero as octal; here 010 is ten.
-_Loader.add_constructor(
-    "tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node).replace("_", ""))
-)
+
+
+def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    """PyYAML reads a leading zero as octal; here 010 is ten."""
+    return int(str(loader.construct_scalar(node)).replace("_", ""))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
 def parse_yaml(text: str, source: str) -> Any:

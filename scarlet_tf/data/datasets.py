@@ -83,12 +83,16 @@ def preprocessing_of(config: DataConfig) -> Preprocessing:
 def _source(config: DataConfig):
     """The module that loads `config.source`; imported only here because TFDS is slow to import."""
     if config.source == "digits":
-        from scarlet_tf.data import digits as source
-    elif config.source == "folder":
-        from scarlet_tf.data import folder as source
-    else:
-        from scarlet_tf.data import tfds_source as source
-    return source
+        from scarlet_tf.data import digits
+
+        return digits
+    if config.source == "folder":
+        from scarlet_tf.data import folder
+
+        return folder
+    from scarlet_tf.data import tfds_source
+
+    return tfds_source
 
 
 def _hold_out(split: Split, wanted: int, rng: np.random.Generator, key: str) -> tuple[Split, Split]:

@@ -40,7 +40,7 @@ class _Files:
 
 def load(config: DataConfig, preprocessing: Preprocessing) -> SourceData:
     """Reads the folder's structure and, unless `config.check_images` is off, decodes every image once."""
-    listed = list_files(config.directory)
+    listed = list_files(str(config.directory))
     splits, parts, skipped = {}, list(listed.class_names), []
     for name, found in listed.splits.items():
         folder, files = found.folder, _check(found, config)
@@ -56,7 +56,7 @@ def load(config: DataConfig, preprocessing: Preprocessing) -> SourceData:
 
 def look(config: DataConfig, num_images: int) -> DatasetFacts:
     """What can be seen without decoding more than `num_images` of the training files, spread evenly over them."""
-    listed = list_files(config.directory)
+    listed = list_files(str(config.directory))
     train = listed.splits["train"]
     chosen = np.unique(np.linspace(0, len(train.paths) - 1, num_images).astype(int))
     paths = [train.paths[i] for i in chosen]
@@ -74,8 +74,9 @@ def look(config: DataConfig, num_images: int) -> DatasetFacts:
 def _check(listed: SplitFiles, config: DataConfig) -> _Files:
     """Decodes every file and keeps the pixels while there is room; without `check_images` looks for empty files only."""
     folder, paths, labels = listed.folder, listed.paths, listed.labels
-    files = _Files([], [], [], [])
-    decoded, room = files.decoded, config.memory_bytes if config.check_images else -1
+    decoded: list[np.ndarray] = []
+    files = _Files([], [], decoded, [])
+    room = config.memory_bytes if config.check_images else -1
     images = _decode_all(paths) if config.check_images else (_EMPTY if path.stat().st_size else None for path in paths)
     with progress_bar(f"checking {folder.name}", len(paths)) as bar:
         for path, label, image in zip(paths, labels, images, strict=True):

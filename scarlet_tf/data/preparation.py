@@ -22,7 +22,7 @@ class Preparation:
         self._preprocessing, self._plan = preprocessing, plan
         self._training = plan.shuffle is not None
         self._policy = policy if self._training else None
-        if self._training:
+        if plan.shuffle is not None:
             self._crop_key, self._policy_key, self._mix_key = (pass_key(plan.shuffle, purpose) for purpose in (1, 2, 3))
         if self._policy is not None:
             self._policy.prepare()
@@ -59,12 +59,13 @@ class Preparation:
 
     def mixed(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
         """Batches (images, labels [B]), the first with number `plan.skip`, mixed where the policy says so."""
-        if self._policy is None or not self._policy.mixes:
+        policy = self._policy
+        if policy is None or not policy.mixes:
             return dataset
 
         def mix(number, batch):
-            key = _fold(_fold(self._mix_key, number), self._plan.shard[0])
-            return self._policy.mix(*batch, key)
+            images, labels = batch
+            return policy.mix(images, labels, _fold(_fold(self._mix_key, number), self._plan.shard[0]))
 
         return dataset.enumerate(self._plan.skip).map(mix, tf.data.AUTOTUNE)
 

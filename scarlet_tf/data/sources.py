@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class SourceData:
 
     name: str
     class_names: tuple[str, ...]
-    splits: dict[str, Split]
+    splits: Mapping[str, Split]
     fingerprint: str
     skipped: tuple[str, ...] = ()
 

@@ -24,7 +24,7 @@ from scarlet_tf.data.sources import (
     fingerprint,
 )
 from scarlet_tf.data.splits import IndexedSplit, Split
-from scarlet_tf.errors import InputError
+from scarlet_tf.errors import InputError, nearest
 
 logger = logging.getLogger("scarlet_tf")
 # Decoded pixels a byte of compressed image, where the dataset does not state its images' size; on the safe side.
@@ -70,7 +70,7 @@ def _find_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
                 f" (relative paths are also looked up under ${DATA_DIR_VARIABLE})"
             )
         return _builder_from_directory(path)
-    prepared = _prepared_directory(config.name)
+    prepared = _prepared_directory(str(config.name))
     return _builder_from_directory(prepared) if prepared else _builder_by_name(config)
 
 
@@ -98,7 +98,7 @@ def _builder_by_name(config: DataConfig) -> tfds.core.DatasetBuilder:
         builder = tfds.builder(config.name, data_dir=config.data_dir)
     except Exception as error:  # TFDS raises many kinds here, some after trying the network.
         raise InputError(
-            f"data.name: expected a dataset that TFDS knows, got {config.name!r}; correct it {where}"
+            f"data.name: expected a dataset that TFDS knows, got {config.name!r}{_near(str(config.name))}; correct it {where}"
         ) from error
     if builder.data_path.exists():
         return builder
@@ -110,6 +110,13 @@ def _builder_by_name(config: DataConfig) -> tfds.core.DatasetBuilder:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"data.name: {config.name!r} could not be downloaded ({reason}); connect, {where}") from error
     return builder
+
+
+def _near(name: str) -> str:
+    try:
+        return nearest(name, tfds.list_builders(with_community_datasets=False))
+    except Exception:  # a hint that cannot be given must not hide the message
+        return ""
 
 
 def _feature_keys(info: tfds.core.DatasetInfo) -> tuple[str, str]:
@@ -182,8 +189,9 @@ class _SplitReader:
 
     def first_shapes(self, count: int) -> tuple[tuple[int, int], ...]:
         """(height, width) of the first `count` images, or of all there are."""
-        if self._fixed_size() is not None:
-            return (self._fixed_size(),) * min(count, self._shards.num_records)
+        size = self._fixed_size()
+        if size is not None:
+            return (size,) * min(count, self._shards.num_records)
         records = self._shards.in_order().take(count)
         images = records.map(lambda _, record: self._decoded_record(record)[0], tf.data.AUTOTUNE)
         return tuple(image.shape[:2] for image in images.as_numpy_iterator())

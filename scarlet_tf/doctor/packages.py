@@ -54,14 +54,16 @@ def check_packages() -> Iterator[Finding]:
 def check_extras() -> Iterator[Finding]:
     """Every optional group. One that is not installed is no fault: the line says what it is for."""
     for extra, purpose in PURPOSES.items():
-        requirements = list(_requirements(extra))
-        missing = [requirement.name for requirement in requirements if _version(requirement) is None]
+        installed = [(requirement, _version(requirement)) for requirement in _requirements(extra)]
+        missing = [requirement.name for requirement, version in installed if version is None]
         install = f"pip install '{DISTRIBUTION}[{extra}]'"
         name = f"extra {extra}"
         if missing:
             yield Finding(name, OK, f"not installed ({', '.join(missing)}); only for {purpose}", install)
             continue
-        others = [f"{r.name} {_version(r)} ({r.specifier})" for r in requirements if not _fits(r, _version(r))]
+        others = [
+            f"{r.name} {version} ({r.specifier})" for r, version in installed if version and not _fits(r, version)
+        ]
         if others:
             yield Finding(name, WARNING, f"other versions than tested: {', '.join(others)}", install)
         else:
@@ -74,7 +76,8 @@ def _requirements(extra: str = "") -> Iterator[Requirement]:
         requirement = Requirement(text)
         marker = requirement.marker
         needed_always = marker is None or marker.evaluate({"extra": ""})
-        if needed_always if not extra else not needed_always and marker.evaluate({"extra": extra}):
+        needed_by_extra = marker is not None and not needed_always and marker.evaluate({"extra": extra})
+        if needed_by_extra if extra else needed_always:
             yield requirement
 
 

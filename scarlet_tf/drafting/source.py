@@ -30,9 +30,11 @@ def data_config(dataset: str) -> DataConfig:
             f" {TFDS_PREFIX}{pathlib.Path(dataset).name}"
         )
     prepared = _prepared(folder)
-    source, place = ("tfds", prepared) if prepared else ("folder", folder)
-    is_local = pathlib.Path(dataset).expanduser().is_dir()
-    return DataConfig(source, directory=str(place.resolve() if is_local else place.relative_to(data_root())))
+    place = prepared or folder
+    # What is not found from here was found under $SCARLET_DATA_DIR, and is named from there.
+    root = None if pathlib.Path(dataset).expanduser().is_dir() else data_root()
+    directory = str(place.resolve() if root is None else place.relative_to(root))
+    return DataConfig("tfds" if prepared else "folder", directory=directory)
 
 
 def _prepared(folder: pathlib.Path) -> pathlib.Path | None:

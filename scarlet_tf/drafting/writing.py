@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import shlex
 import textwrap
@@ -9,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from scarlet_tf.config import parse_yaml
 from scarlet_tf.drafting.choices import Choices
 from scarlet_tf.drafting.sizing import PUBLISHED_FROM, natural_size
 from scarlet_tf.space import SearchSpace
@@ -190,9 +192,8 @@ export:
 
 
 def _comment(*texts: str, prefix: str = "# ") -> str:
-    style = {"initial_indent": prefix, "subsequent_indent": prefix + "  "}
-    style |= {"break_long_words": False, "break_on_hyphens": False}
-    return "\n".join(line for text in texts if text for line in textwrap.wrap(text, _WIDTH, **style))
+    wrapper = textwrap.TextWrapper(_WIDTH, prefix, prefix + "  ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join(line for text in texts if text for line in wrapper.wrap(text))
 
 
 def _note(text: str) -> str:
@@ -204,9 +205,9 @@ def _fields(values: dict[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    """One value in YAML, as it stands behind a key."""
-    text = yaml.safe_dump({"key": value}, allow_unicode=True, width=10_000)
-    return text.removeprefix("key: ").rstrip("\n")
+    """One value in YAML, as it stands behind a key; in quotes where the bare text would be read as something else."""
+    text = yaml.safe_dump({"key": value}, allow_unicode=True, width=10_000).removeprefix("key: ").rstrip("\n")
+    return text if parse_yaml(text, "") == value else json.dumps(value)
 
 
 def _millions(value: float) -> str:

@@ -58,9 +58,10 @@ class AdbRunner:
     ):
         if threads < 1:
             raise InputError(f"threads: expected an integer >= 1, got {threads}")
-        self.threads, self._adb = threads, shutil.which(adb)
-        if self._adb is None:
+        program = shutil.which(adb)
+        if program is None:
             raise InputError(f"{adb}: expected adb, of Android's platform-tools, on the PATH, found none")
+        self.threads, self._adb = threads, program
         self.serial = _choose(self._run([self._adb, "devices"]), serial)
         self._shell("mkdir", "-p", FOLDER)
         self._program, version = self._find_program(benchmark_model)
@@ -96,7 +97,7 @@ class AdbRunner:
         try:
             return [self._measure(graph) for graph in remote]
         finally:
-            self._run([self._adb, "-s", self.serial, "shell", f"rm -f {shlex.join(remote)}"], check=False)
+            self._attempt(self._words("shell", f"rm -f {shlex.join(remote)}"))
 
     def _measure(self, graph: str) -> Measurement:
         flags = {
@@ -125,24 +126,39 @@ class AdbRunner:
             self._shell("chmod", "755", remote)
             return remote, hashlib.sha256(local.read_bytes()).hexdigest()[:12]
         remote = str(given or BENCHMARK_MODEL)
-        if not remote.startswith("/") or self._shell("test", "-x", remote, check=False) is None:
+        if (
+            not remote.startswith("/")
+            or self._attempt(self._words("shell", shlex.join(["test", "-x", remote]))).returncode
+        ):
             raise InputError(
                 f"benchmark_model: expected TFLite's program for the device's ABI, as a file here or on device {self.serial},"
                 f" found none at {remote}; see --benchmark-model"
             )
         return remote, f"at {remote}"
 
-    def _shell(self, *words: str, check: bool = True) -> str | None:
-        return self._command("shell", shlex.join(words), check=check)
+    def _shell(self, *words: str) -> str:
+        return self._command("shell", shlex.join(words))
 
-    def _command(self, *words: str, check: bool = True) -> str | None:
-        return self._run([self._adb, "-s", self.serial, *words], check)
+    def _command(self, *words: str) -> str:
+        return self._run(self._words(*words))
 
-    def _run(self, words: list[str], check: bool = True) -> str | None:
-        """What a command printed; None where it failed and `check` is False, though not where the device has gone."""
-        told = shlex.join(words[words.index("-s") + 2 :] if "-s" in words else words[1:])
+    def _words(self, *words: str) -> list[str]:
+        return [self._adb, "-s", self.serial, *words]
+
+    def _run(self, words: list[str]) -> str:
+        """What a command printed; InputError where it failed."""
+        done = self._attempt(words)
+        if done.returncode == 0:
+            return done.stdout + done.stderr
+        reason = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        if _GONE.search(done.stderr):
+            raise InputError(f"adb: the device has gone: {reason}; what was measured is kept, the same command goes on")
+        raise InputError(f"adb {_told(words)}: failed: {reason}")
+
+    def _attempt(self, words: list[str]) -> subprocess.CompletedProcess[str]:
+        """How a command ended; InputError where it did not."""
         try:
-            done = subprocess.run(
+            return subprocess.run(
                 words,
                 capture_output=True,
                 text=True,
@@ -151,15 +167,13 @@ class AdbRunner:
                 stdin=subprocess.DEVNULL,
             )
         except subprocess.TimeoutExpired as error:
-            raise InputError(f"adb {told}: expected an answer within {TIMEOUT_SECONDS} seconds, got none") from error
-        if done.returncode == 0:
-            return done.stdout + done.stderr
-        reason = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        if check and _GONE.search(done.stderr):
-            raise InputError(f"adb: the device has gone: {reason}; what was measured is kept, the same command goes on")
-        if check:
-            raise InputError(f"adb {told}: failed: {reason}")
-        return None
+            reason = f"expected an answer within {TIMEOUT_SECONDS} seconds, got none"
+            raise InputError(f"adb {_told(words)}: {reason}") from error
+
+
+def _told(words: list[str]) -> str:
+    """A command without the program and the device."""
+    return shlex.join(words[words.index("-s") + 2 :] if "-s" in words else words[1:])
 
 
 def parse_timings(output: str, source: str = "benchmark_model") -> Measurement:

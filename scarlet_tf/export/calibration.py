@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import spearmanr
 
 from scarlet_tf.errors import InputError
@@ -42,7 +43,7 @@ def calibrate(table: MetricTable, networks: Mapping[Architecture, float]) -> tup
     return corrected, {"networks": rows, **{name: errors(values, measured) for name, values in predictions.items()}}
 
 
-def errors(predicted: Sequence[float], measured: Sequence[float]) -> dict[str, float | None]:
+def errors(predicted: ArrayLike, measured: ArrayLike) -> dict[str, float | None]:
     """Shares of the measured latency: the median absolute error, the greatest and the median one; and Spearman's rho.
 
     rho is None where it is not defined, as of a single network.

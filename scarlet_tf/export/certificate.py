@@ -8,6 +8,7 @@ import os
 import pathlib
 import platform
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from scarlet_tf.cost import Cost
 from scarlet_tf.errors import InputError
@@ -32,7 +33,7 @@ def make_certificate(
     *,
     architecture: Architecture,
     cost: Cost,
-    files: Mapping[str, Mapping | None],
+    files: Mapping[Any, Mapping | None],
     seeds: Mapping[str, int],
     dataset: Mapping,
     others: Iterable = (),

@@ -74,7 +74,8 @@ def fold(model: Network, max_condition: float = MAX_CONDITION) -> tuple[Network,
 def fold_arrays(spec: NetworkSpec, arrays: Arrays, max_condition: float = MAX_CONDITION):
     """The same on a spec with its arrays: (spec, float32 arrays, rows)."""
     network = _Weighted(spec.to_dict(), {key: np.asarray(value, np.float64) for key, value in arrays.items()})
-    rows, kept = [], set()
+    rows: list[FoldRow] = []
+    kept: set[str] = set()
     while (name := network.first_let(kept)) is not None:
         network, row = _fold_one(network, name, max_condition)
         rows.append(row)
@@ -119,7 +120,7 @@ def condition_number(matrix: np.ndarray) -> float:
 
 def _merge_forward(network: _Weighted, index: int) -> _Weighted:
     """Rules 1 and 2: the convolution behind the LET takes it in."""
-    let, follower = network.block(index), network.block(index + 1)
+    let, follower = network.blocks[index], network.block(index + 1)
     network.read_through(index + 1, network.let(let["name"]), let["in_channels"])
     if follower is not None and follower["kind"] == "linear":  # a strided 1x1 convolution subsamples by itself
         follower["stride"] *= let["stride"]
@@ -134,12 +135,12 @@ def _can_merge_backward(network: _Weighted, index: int) -> bool:
         projects = network.fields["first_channels"] is not None  # else the stem has no projection
     else:
         projects = previous["kind"] == "inverted_residual"
-    return network.block(index)["stride"] == 1 and projects and not _has_shortcut(previous)
+    return network.blocks[index]["stride"] == 1 and projects and not _has_shortcut(previous)
 
 
 def _merge_backward(network: _Weighted, index: int) -> _Weighted:
     """Rule 3: the projection in front takes it in."""
-    let = network.block(index)
+    let = network.blocks[index]
     network.write_through(index - 1, network.let(let["name"]), let["out_channels"])
     let["in_channels"] = let["out_channels"]
     network.drop_let(index, let["out_channels"])
@@ -148,7 +149,7 @@ def _merge_backward(network: _Weighted, index: int) -> _Weighted:
 
 def _change_basis(network: _Weighted, index: int) -> _Weighted:
     """Rule 4: the blocks with shortcuts behind the LET work on z, where x = T z."""
-    transform = completed(network.let(network.block(index)["name"]))
+    transform = completed(network.let(network.blocks[index]["name"]))
     width = transform.shape[1]
     inverse = np.linalg.pinv(transform)
     reader = index + 1
@@ -200,28 +201,32 @@ class _Weighted:
     def spec(self) -> NetworkSpec:
         return NetworkSpec.from_dict(self.fields)
 
+    @property
+    def blocks(self) -> list[dict]:
+        return self.fields["blocks"]
+
     def copy(self) -> _Weighted:
         return _Weighted(copy.deepcopy(self.fields), dict(self.arrays))
 
     def first_let(self, kept: set[str]) -> str | None:
-        return next((b["name"] for b in self.fields["blocks"] if _is_let(b) and b["name"] not in kept), None)
+        return next((b["name"] for b in self.blocks if _is_let(b) and b["name"] not in kept), None)
 
     def index(self, name: str) -> int:
-        return [block["name"] for block in self.fields["blocks"]].index(name)
+        return [block["name"] for block in self.blocks].index(name)
 
     def block(self, index: int) -> dict | None:
         """The block at `index`; None for the stem before them and the tail behind them."""
-        blocks = self.fields["blocks"]
-        return blocks[index] if 0 <= index < len(blocks) else None
+        return self.blocks[index] if 0 <= index < len(self.blocks) else None
 
     def reaches_conv(self, index: int) -> bool:
         """Whether a 1x1 convolution ends the stream that begins at `index`, behind blocks with shortcuts at most.
 
         An identity may end it, which an earlier folding left of a LET with a stride, or a block without expansion.
         """
-        while _has_shortcut(self.block(index)) and _expands(self.block(index)):
-            index += 1
         block = self.block(index)
+        while block is not None and _has_shortcut(block) and _expands(block):
+            index += 1
+            block = self.block(index)
         return block is None or (block["kind"] != "identity" and _expands(block))
 
     def let(self, name: str) -> np.ndarray:
@@ -230,11 +235,11 @@ class _Weighted:
 
     def drop_let(self, index: int, out_channels: int) -> None:
         """Leaves of a LET only its subsampling, and zero channels up to `out_channels`; nothing if neither is needed."""
-        let = self.fields["blocks"].pop(index)
+        let = self.blocks.pop(index)
         del self.arrays[f"{let['name']}_let/kernel"]
         if let["stride"] > 1 or out_channels > let["in_channels"]:
             rest = IdentitySpec(let["name"], let["in_channels"], out_channels, let["stride"])
-            self.fields["blocks"].insert(index, dataclasses.asdict(rest))
+            self.blocks.insert(index, dataclasses.asdict(rest))
 
     def read_through(self, index: int, transform: np.ndarray, width: int) -> None:
         """Lets the first convolution at `index` read `width` channels z instead of x = transform z."""
@@ -251,8 +256,8 @@ class _Weighted:
             name = "stem"
             self.fields["first_channels"] = width
         else:
-            name = self.fields["blocks"][index]["name"]
-            self.fields["blocks"][index]["out_channels"] = width
+            name = self.blocks[index]["name"]
+            self.blocks[index]["out_channels"] = width
         bn = {
             part: self.arrays[f"{name}_project_bn/{part}"]
             for part in ("gamma", "beta", "moving_mean", "moving_variance")

@@ -52,7 +52,8 @@ class Measurements:
 
     def of(self, file: str) -> Measurement:
         """The file's fastest pass."""
-        return Measurement(*min(self.passes[file]))
+        milliseconds, deviation, num_runs = min(self.passes[file])
+        return Measurement(milliseconds, deviation, int(num_runs))
 
     def _add(self, files, contents, found) -> None:
         for file, content, one in zip(files, contents, found, strict=True):

@@ -76,7 +76,9 @@ def calibration_images(data, image_shape: tuple[int, ...], limit: int = CALIBRAT
     return images
 
 
-def _convert_int8(converter, calibration: np.ndarray, float_operations: list[str], float_ends: bool) -> bytes:
+def _convert_int8(converter, calibration: np.ndarray | None, float_operations: list[str], float_ends: bool) -> bytes:
+    assert calibration is not None  # int8 takes images
+
     def representative_dataset():
         for image in calibration:
             yield [image[np.newaxis]]

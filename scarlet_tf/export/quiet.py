@@ -65,8 +65,9 @@ def _level(target: logging.Logger, level: int) -> Iterator[None]:
 def _descriptor_to(descriptor: int, other: int) -> Iterator[None]:
     """Makes `descriptor` write to `other` until the block ends; nothing where it is closed, as in a daemon."""
     for stream in (sys.__stdout__, sys.__stderr__):
-        with contextlib.suppress(AttributeError, OSError, ValueError):
-            stream.flush()
+        with contextlib.suppress(OSError, ValueError):
+            if stream is not None:
+                stream.flush()
     try:
         original = os.dup(descriptor)
     except OSError:

@@ -81,7 +81,8 @@ def new_interpreter(content: bytes, threads: int = 1) -> Interpreter:
 
 def _turn(interpreter: Interpreter, seconds: float) -> np.ndarray:
     interpreter.invoke()  # the caches held another network
-    runs, until = [], time.perf_counter() + seconds
+    runs: list[float] = []
+    until = time.perf_counter() + seconds
     while len(runs) < LEAST_RUNS or time.perf_counter() < until:
         started = time.perf_counter()
         interpreter.invoke()

@@ -24,7 +24,7 @@ _ENCODED_SIZE = (64, 80)
 def check_warm_up(key: str) -> None:
     """InputError, beginning with `key`, where the extra [serving] is not installed."""
     if importlib.util.find_spec("tensorflow_serving") is None:
-        raise InputError(f"{key}: needs the package tensorflow-serving-api; install scarlet_tf[serving]")
+        raise InputError(f"{key}: needs the package tensorflow-serving-api; pip install 'scarlet_tf[serving]'")
 
 
 def image_requests(shape: tuple[int, ...]) -> Iterable[np.ndarray]:

@@ -69,7 +69,6 @@ def network_from_blocks(
 
     InputError names the string and the field that cannot be expressed.
     """
-    check_input_shape(input_shape)
     strings = parse_stages(blocks)
     _check_channels(stem_channels=stem_channels, tail_channels=tail_channels, head_channels=head_channels)
     if not isinstance(width_multiplier, (int, float)) or not 0 < width_multiplier < math.inf:
@@ -80,7 +79,7 @@ def network_from_blocks(
         tail_channels = _tail_channels(strings.pop(), tail_channels, activation, width_multiplier)
     squeeze_excite = _SqueezeExcite(se_from, se_divisor, se_gate)
     return NetworkSpec(
-        input_shape=tuple(input_shape),
+        input_shape=check_input_shape(input_shape),
         num_classes=num_classes,
         stem_channels=stem_channels,
         stem_stride=stem_stride,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.foreign.ofa_paths import supernet_path
@@ -19,7 +20,7 @@ _INPUT_SIZE = 224
 _NAMES = ("MobileNetV3", "ProxylessNASNets")
 _KEYS = {"name", "bn", "first_conv", "blocks", "final_expand_layer", "feature_mix_layer", "classifier", "resolution"}
 # What convolutions and dense layers must say where they say anything, since nothing else can be expressed.
-_CONV = {
+_CONV: dict[str, Any] = {
     "dilation": 1,
     "groups": 1,
     "has_shuffle": False,
@@ -27,8 +28,8 @@ _CONV = {
     "dropout_rate": 0,
     "ops_order": "weight_bn_act",
 }
-_CONV_BN = {**_CONV, "bias": False, "use_bn": True}
-_CLASSIFIER = {"bias": True, "use_bn": False, "act_func": None, "ops_order": "weight_bn_act"}
+_CONV_BN: dict[str, Any] = {**_CONV, "bias": False, "use_bn": True}
+_CLASSIFIER: dict[str, Any] = {"bias": True, "use_bn": False, "act_func": None, "ops_order": "weight_bn_act"}
 _IDENTITY = {"use_bn": False, "act_func": None, "dropout_rate": 0}
 
 
@@ -96,7 +97,13 @@ def _tail(config: Mapping, has_head: bool, channels: int) -> dict:
     fields = {"tail_channels": _whole(last, key, "out_channels"), "tail_activation": _activation(last, key)}
     if not has_head:
         return fields
-    only = {"in_channels": fields["tail_channels"], "kernel_size": 1, "stride": 1, **_CONV, "use_bn": False}
+    only: dict[str, Any] = {
+        "in_channels": fields["tail_channels"],
+        "kernel_size": 1,
+        "stride": 1,
+        **_CONV,
+        "use_bn": False,
+    }
     head = _layer(config, "feature_mix_layer", "ConvLayer", **only)
     if _activation(head, "feature_mix_layer") != fields["tail_activation"]:
         raise InputError(

@@ -89,7 +89,9 @@ def supernet_path(path: Mapping, supernet: str | None = None) -> dict:
         raise InputError(f"supernet: expected one of {', '.join(_SUPERNETS)}, got {supernet!r}")
     if path.get("wid") is not None:
         raise InputError(f"wid: expected none, for these supernets have one width, got {path['wid']!r}")
-    family_name, multiplier = re.fullmatch(r"ofa_(\w+?)_.*_w([\d.]+)", supernet).groups()
+    parts = re.fullmatch(r"ofa_(\w+?)_.*_w([\d.]+)", supernet)
+    assert parts is not None  # all of _SUPERNETS are named so
+    family_name, multiplier = parts.groups()
     family = _FAMILIES[family_name]
     last = 0 if family.last_stage is None else 1
     slots = len(family.stages) * _DEPTH + last

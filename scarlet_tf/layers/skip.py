@@ -8,6 +8,8 @@ the search. `identity` (nothing learnt; zero-padded channels where the layer wid
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from scarlet_tf.layers import primitives
@@ -36,7 +38,7 @@ class Skip(keras.layers.Layer):
         self.stride = stride
         self.mode = mode
         self.seed = seed
-        self.let = None
+        self.let: Any = None
         if mode != "identity":
             self.let = primitives.conv(out_channels, 1, "let", seed, stride, self.dtype_policy)
 

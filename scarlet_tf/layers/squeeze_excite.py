@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from scarlet_tf.layers import primitives
@@ -26,7 +28,7 @@ class SqueezeExcite(keras.layers.Layer):
         self.seed = seed
         self.pool = primitives.mean_pool(keepdims=True, dtype=self.dtype_policy)
         self.squeeze = primitives.gate_conv(squeeze_channels, "relu", "squeeze", seed, self.dtype_policy)
-        self.excite = None  # its width is the input's
+        self.excite: Any = None  # its width is the input's
 
     def build(self, input_shape):
         channels = input_shape[-1]

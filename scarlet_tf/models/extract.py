@@ -30,7 +30,7 @@ def path_arrays(supernet: Supernet, architecture: Architecture) -> Arrays:
 
 
 def _named(layer, prefix: str) -> Arrays:
-    arrays = {}
+    arrays: Arrays = {}
     for name, part in layer.parts().items():
         full = name if name == "classifier" else f"{prefix}_{name}"
         arrays |= {f"{full}/{weight.name}": keras.ops.convert_to_numpy(weight) for weight in part.weights}

@@ -48,7 +48,7 @@ class Network(keras.Model):
 def build_network(
     architecture: Architecture | NetworkSpec,
     input_shape: tuple[int, int, int] | None = None,
-    num_classes: int = 1000,
+    num_classes: int | None = 1000,
     dropout: float = 0.2,
     seed: int | None = None,
     name: str | None = None,

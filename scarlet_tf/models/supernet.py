@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
 import keras
 import numpy as np
 
@@ -11,7 +14,7 @@ from scarlet_tf.layers.initialization import derived_seed
 from scarlet_tf.layers.lanes import fan_out, permute, reorder
 from scarlet_tf.layers.skip import MODES
 from scarlet_tf.space import Architecture, Layer, SearchSpace, block_spec
-from scarlet_tf.spec import check_input_shape, check_num_classes
+from scarlet_tf.spec import InvertedResidualSpec, check_input_shape, check_num_classes
 
 
 @keras.saving.register_keras_serializable(package="scarlet_tf")
@@ -31,8 +34,16 @@ class Supernet(keras.Model):
     every choice of every layer exactly once.
     """
 
+    built: bool
+
     def __init__(
-        self, space, input_shape=None, num_classes: int = 1000, skip: str = "let", seed: int | None = 0, **kwargs
+        self,
+        space: SearchSpace | Mapping | str,
+        input_shape: tuple[int, int, int] | None = None,
+        num_classes: int = 1000,
+        skip: Literal["let", "identity", "relu"] = "let",
+        seed: int | None = 0,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         if isinstance(space, str):
@@ -42,9 +53,8 @@ class Supernet(keras.Model):
             raise InputError(f"skip: expected one of {MODES}, got {skip!r}")
         size = self.space.input_size
         input_shape = (size, size, 3) if input_shape is None else input_shape
-        check_input_shape(input_shape)
+        self.image_shape = check_input_shape(input_shape)
         check_num_classes(num_classes)
-        self.image_shape = tuple(input_shape)
         self.num_classes = num_classes
         self.skip = skip
         self.seed = seed
@@ -61,18 +71,23 @@ class Supernet(keras.Model):
             seed = derived_seed(self.seed, f"{layer.name}/{index}")
             kwargs = {"seed": seed, "name": f"choice_{index:02d}", "dtype": self.dtype_policy}
             spec = block_spec(self.space, layer, choice, layer.in_channels, self.skip)
-            if choice.is_skip:
-                candidates.append(Skip(layer.out_channels, layer.stride, self.skip, **kwargs))
-            else:
+            if isinstance(spec, InvertedResidualSpec):
                 candidates.append(InvertedResidual.from_spec(spec, **kwargs))
+            else:
+                candidates.append(Skip(layer.out_channels, layer.stride, self.skip, **kwargs))
         return ChoiceBlock(candidates, name=layer.name, dtype=self.dtype_policy)
+
+    @property
+    def chain(self) -> list[keras.layers.Layer]:
+        """Stem, choice blocks and tail in the order in which an image passes them."""
+        return [self.stem, *self.choice_blocks, self.tail]
 
     def build(self, input_shape=None):
         """Makes all weights; the constructor has done it already."""
         if self.built:
             return
         shape = (None, *self.image_shape)
-        for layer in (self.stem, *self.choice_blocks, self.tail):
+        for layer in self.chain:
             layer.build(shape)
             shape = layer.compute_output_shape(shape)
         self.built = True

@@ -6,6 +6,7 @@ import importlib
 import pathlib
 import zipfile
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: expected an archive of numpy.savez: {error}") from error
 
 
-def _write_npz(path: pathlib.Path, state: Mapping[str, np.ndarray]) -> None:
+def _write_npz(path: pathlib.Path, state: Mapping[str, Any]) -> None:
     with atomic_writer(path) as file:
         np.savez(file, **state)
 

@@ -62,9 +62,10 @@ def torch_key(name: str) -> str | None:
 
 def to_state_dict(arrays: Arrays) -> StateDict:
     """Our arrays as a state dict that PyTorch loads with strict=True; all of them must have a `torch_key`."""
-    state = {}
+    state: StateDict = {}
     for name, array in arrays.items():
         key = torch_key(name)
+        assert key is not None, name
         state[key] = np.ascontiguousarray(array.transpose(_axes(name, array.ndim)))
         if key.endswith(".running_var"):
             state[key.removesuffix(".running_var") + _COUNTER] = np.zeros((), np.int64)
@@ -79,7 +80,7 @@ def from_state_dict(state: Mapping[str, np.ndarray], arrays: Arrays, what: str) 
     wrong shape.
     """
     state = {key: array for key, array in _without_prefixes(state).items() if not key.endswith(_COUNTER)}
-    names = {torch_key(name): name for name in arrays}
+    names = {key: name for name in arrays if (key := torch_key(name)) is not None}
     _check(state, {key: _torch_shape(name, arrays[name]) for key, name in names.items()}, what)
     loaded = {}
     for key, name in names.items():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pathlib
+from typing import Any, Protocol
 
 import keras
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.errors import InputError, nearest
 from scarlet_tf.layers import primitives
 from scarlet_tf.models.builder import connect
 from scarlet_tf.models.features import feature_maps
@@ -62,10 +63,10 @@ def build_zoo_network(
         raise InputError(f"pooling: expected None with features=True, got {pooling!r}")
     entry = ZOO.get(entry_name) or find_own(entry_name)
     if entry is None:
-        raise InputError(f"zoo: expected one of {zoo_names()}, got {entry_name!r}")
+        raise InputError(f"zoo: expected one of {zoo_names()}, got {entry_name!r}{nearest(entry_name, zoo_names())}")
     weights = _weights_file(entry, weights)
     own = isinstance(entry, OwnEntry)
-    base = entry.spec if own else entry.architecture.lower(dropout=entry.scaling.dropout)
+    base = entry.spec if isinstance(entry, OwnEntry) else entry.architecture.lower(dropout=entry.scaling.dropout)
     spec = base.replace(
         input_shape=_input_shape(input_tensor, input_shape, base.input_shape, least=1 if own else 32),
         num_classes=(base.num_classes if classes is None else classes) if include_top and not features else None,
@@ -97,7 +98,9 @@ def _weights_file(entry, weights) -> pathlib.Path | None:
         weights = entry.weights_file
     if not pathlib.Path(weights).is_file():
         also = " 'run'," if own else ""
-        raise InputError(f"weights: expected None,{also} or the path of a .weights.h5 or .keras file, got {weights!r}")
+        raise InputError(
+            f"weights: expected None,{also} or the path of a .weights.h5 or .keras file, got {weights!r}, where no file is"
+        )
     return pathlib.Path(weights)
 
 
@@ -145,7 +148,24 @@ def _input_shape(input_tensor, input_shape, default, least: int) -> tuple[int, i
     return shape
 
 
-def _constructor(entry_name: str):
+class Constructor(Protocol):
+    """Makes one published network, as keras.applications does; see ScarletA."""
+
+    def __call__(
+        self,
+        include_top: bool = True,
+        weights: str | None = None,
+        input_tensor: Any = None,
+        input_shape: tuple[int, int, int] | None = None,
+        pooling: str | None = None,
+        classes: int = 1000,
+        classifier_activation: str | None = "softmax",
+        name: str = ...,
+        features: bool = False,
+    ) -> keras.Model: ...
+
+
+def _constructor(entry_name: str) -> Constructor:
     entry = ZOO[entry_name]
     space = entry.architecture.space
 

@@ -15,5 +15,5 @@ def check_extra() -> None:
     if missing:
         raise InputError(
             f"quantisation-aware training and pruning need {' and '.join(missing)}, which is not installed:"
-            " pip install scarlet_tf[optimization]"
+            " pip install 'scarlet_tf[optimization]'"
         )

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -31,13 +32,15 @@ class Worker:
     """A running worker; `call` sends a command with arrays and returns the answer."""
 
     def __init__(self, process: subprocess.Popen, log: pathlib.Path):
+        assert process.stdin is not None and process.stdout is not None  # both are pipes
         self._process, self._log = process, log
+        self._requests, self._answers = process.stdin, process.stdout
 
     def call(self, command: str, *arrays: np.ndarray) -> dict:
         """InputError where the worker found bad input, RuntimeError where it failed or was killed."""
         with contextlib.suppress(BrokenPipeError):  # what it has said before it ended is still to be read
-            write_message(self._process.stdin, {"command": command}, *arrays)
-        answer = read_message(self._process.stdout)
+            write_message(self._requests, {"command": command}, *arrays)
+        answer = read_message(self._answers)
         if answer is None:
             code = self._process.wait()
             raise RuntimeError(f"the worker of tf_keras ended with code {code} at {command!r}: {self._last_words()}")
@@ -60,7 +63,7 @@ def new_worker(task: str, model: Network, settings: Mapping, identity: Mapping, 
     check_extra()
     with tempfile.TemporaryDirectory(prefix="scarlet_tf-") as name:
         folder = pathlib.Path(name)
-        arrays = get_arrays(model)
+        arrays: dict[str, Any] = get_arrays(model)
         np.savez(folder / "weights.npz", **arrays)
         job = {
             "task": task,
@@ -122,7 +125,8 @@ def _process(job: pathlib.Path, stderr) -> Iterator[subprocess.Popen]:
         process.wait()
         for stream in (process.stdin, process.stdout):
             with contextlib.suppress(BrokenPipeError):  # of what was not sent any more
-                stream.close()
+                if stream is not None:
+                    stream.close()
 
 
 def _crc(arrays: Mapping[str, np.ndarray]) -> int:

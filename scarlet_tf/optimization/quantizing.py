@@ -31,7 +31,7 @@ _WEIGHT_RANGES = ("kernel_min:0", "kernel_max:0")
 
 
 @tf_keras.utils.register_keras_serializable("scarlet_tf")
-class PerChannelQuantizer(_quantization.quantizers.LastValueQuantizer):
+class PerChannelQuantizer(_quantization.quantizers.LastValueQuantizer):  # type: ignore[name-defined]
     """Weights symmetrically in 8 bits, with a range for each output channel.
 
     tfmot's own takes the last axis, which in a depthwise kernel [k, k, C, 1] has one entry: one range for all channels.
@@ -58,7 +58,7 @@ class PerChannelQuantizer(_quantization.quantizers.LastValueQuantizer):
 
 
 @tf_keras.utils.register_keras_serializable("scarlet_tf")
-class LayerQuantization(_quantization.QuantizeConfig):
+class LayerQuantization(_quantization.QuantizeConfig):  # type: ignore[name-defined]
     """`weight`: the attribute that holds the kernel, None to leave it alone; `output`: whether the output is quantised."""
 
     def __init__(self, weight: str | None, output: bool):
@@ -70,7 +70,7 @@ class LayerQuantization(_quantization.QuantizeConfig):
 
     def set_quantize_weights(self, layer, quantize_weights):
         for weight in quantize_weights:
-            setattr(layer, self.weight, weight)
+            setattr(layer, str(self.weight), weight)
 
     def get_activations_and_quantizers(self, layer):
         return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -83,7 +84,8 @@ class Pruning:
         self._masks.on_epoch_end(batch=-1)
 
     def write(self, path: pathlib.Path) -> None:
-        np.savez(path, **get_twin_arrays(tfmot.sparsity.keras.strip_pruning(self.model)))
+        arrays: dict[str, Any] = get_twin_arrays(tfmot.sparsity.keras.strip_pruning(self.model))
+        np.savez(path, **arrays)
 
 
 def pointwise_layers(spec: NetworkSpec) -> set[str]:

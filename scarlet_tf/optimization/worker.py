@@ -11,6 +11,7 @@ import pathlib
 import sys
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -47,8 +48,11 @@ def _commands(job: dict, folder: pathlib.Path) -> dict[str, Callable]:
     tf_keras.utils.set_random_seed(job["settings"]["seed"])  # dropout's
     with np.load(folder / "weights.npz") as archive:
         arrays = dict(archive)
-    task_type = {"quantization_aware": QuantizationAware, "pruning": Pruning}[job["task"]]
-    task = task_type(NetworkSpec.from_dict(job["spec"]), arrays, job["settings"])
+    task_types: dict[str, type[QuantizationAware | Pruning]] = {
+        "quantization_aware": QuantizationAware,
+        "pruning": Pruning,
+    }
+    task = task_types[job["task"]](NetworkSpec.from_dict(job["spec"]), arrays, job["settings"])
     trainer = Trainer(task, job["settings"], job["checkpoints"], job["identity"])
 
     def write() -> dict:
@@ -56,7 +60,7 @@ def _commands(job: dict, folder: pathlib.Path) -> dict[str, Callable]:
         task.write(path)
         return {"path": str(path)}
 
-    commands = {
+    commands: dict[str, Callable[..., Any]] = {
         "restore": lambda: {"history": trainer.restore()},
         "step": trainer.step,
         "end_epoch": trainer.end_epoch,

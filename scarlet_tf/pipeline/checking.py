@@ -25,7 +25,10 @@ def verify_files(files: Sequence, run_dir=None) -> list[dict[str, Any]]:
     paths = [pathlib.Path(file) for file in files]
     for path in paths:
         if not path.exists():
-            raise InputError(f"{path}: expected a .tflite file or a SavedModel folder, found nothing")
+            raise InputError(
+                f"{path}: expected a .tflite file or a SavedModel folder, found nothing; runs/NAME of `scarlet run` has them"
+                " in export/"
+            )
     folder = pathlib.Path(run_dir) if run_dir else find_run_dir(paths[0])
     run = open_existing(folder)
     return [{"file": str(path), **verification(run, path)} for path in paths]
@@ -78,7 +81,7 @@ def find_run_dir(path: pathlib.Path) -> pathlib.Path:
 def open_existing(folder: pathlib.Path) -> Run:
     """The run in a folder, whose dataset is not looked at; InputError where it is no run folder."""
     if not is_run(folder):
-        raise InputError(f"{folder}: expected a run folder with config.yaml")
+        raise InputError(f"{folder}: expected a run folder with config.yaml, which `scarlet run CONFIG` makes")
     return Run(load_config(folder / "config.yaml"), folder)
 
 

@@ -14,7 +14,7 @@ from scarlet_tf.files import TEMPORARY
 try:
     import fcntl
 except ImportError:  # Windows: two processes on one run folder are then not noticed
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger("scarlet_tf")
 # Where a run writes; nothing else is touched, for a user may have named a folder that holds other files, too.

@@ -18,6 +18,7 @@ from scarlet_tf.export.saved_model import export_saved_model
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import verify
 from scarlet_tf.files import atomic_writer, read_json, write_json, write_text
+from scarlet_tf.optimization.config import PruningConfig
 from scarlet_tf.pipeline.latency import latency_details
 from scarlet_tf.pipeline.picking import folding_limit
 from scarlet_tf.pipeline.result_keys import SCALING_KEYS
@@ -125,7 +126,7 @@ def _write_optimized(run: Run, about: dict) -> list[pathlib.Path]:
             with atomic_writer(run.export_folder / source.name) as file:
                 file.write(source.read_bytes())
         paths.append(run.export_folder / run.quantized_file.name)
-    if wanted.pruning:
+    if isinstance(wanted.pruning, PruningConfig):
         variants = {"model_pruned": "none"} | ({"model_pruned_int8": "int8"} if wanted.pruning.int8 else {})
         for name, quantization in variants.items():
             paths.append(run.export_folder / f"{name}.tflite")

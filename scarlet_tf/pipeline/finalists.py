@@ -41,11 +41,14 @@ def measure_finalists(
     table; else what was evaluated is ranked again.
     """
     settings, table = run.config.search, latency_table(run)
-    runner = latency_runner(run, table) if table is not None and settings.finalists > 0 else None
+    if table is None or settings.finalists <= 0:
+        return result
+    runner = latency_runner(run, table)
     if runner is None:
         return result
     goals, known = settings.objectives(), _Finalists(run, table, runner)
-    found, report = result, {}
+    found = result
+    report: dict = {}
     for _ in range(ROUNDS):
         if not known.measure(choose_finalists(found.pareto, found.picks, goals, settings.finalists)):
             break
@@ -89,7 +92,8 @@ class _Finalists:
     """What was measured of networks, by architecture, in milliseconds."""
 
     def __init__(self, run: Run, table: MetricTable, runner: Runner):
-        self.runner, self.table, self.measured = runner, table, {}
+        self.runner, self.table = runner, table
+        self.measured: dict[Architecture, float] = {}
         settings = {"device": runner.device, "table": table.fingerprint}
         self._measurements = Measurements(run.folder / "finalists.json", settings)
 

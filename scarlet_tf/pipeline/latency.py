@@ -45,10 +45,10 @@ def latency_runner(run: Run, table: MetricTable) -> Runner | None:
     """
     threads, quantization = table.device.get("threads", 1), table.device.get("quantization", "none")
     if run.adb is not None:
-        runner = AdbRunner(**run.adb, threads=threads, quantization=quantization)
-        if runner.device != table.device:
-            raise InputError(f"--adb: expected the device of {table.source}, {table.device}, got {runner.device}")
-        return runner
+        phone = AdbRunner(**run.adb, threads=threads, quantization=quantization)
+        if phone.device != table.device:
+            raise InputError(f"--adb: expected the device of {table.source}, {table.device}, got {phone.device}")
+        return phone
     runner = HostRunner(threads, quantization)
     if runner.device != table.device:
         logger.warning(

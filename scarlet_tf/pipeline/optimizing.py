@@ -9,6 +9,7 @@ from typing import Any
 
 from scarlet_tf.export.folding import MAX_CONDITION_INT8, fold
 from scarlet_tf.files import read_json, write_json
+from scarlet_tf.optimization.config import PruningConfig, QuantizationAwareConfig
 from scarlet_tf.optimization.prune import prune
 from scarlet_tf.optimization.quantize_aware import quantize_aware
 from scarlet_tf.pipeline.exporting import file_metadata
@@ -24,12 +25,13 @@ def optimize(run: Run) -> None:
     run.certificate.unlink(missing_ok=True)
     _begin(run)
     folded, _ = fold(run.network, MAX_CONDITION_INT8)
-    data, options, figures = run.plain_train, {"run_dir": run.folder, "seed": wanted.seed}, {}
-    if wanted.quantization_aware:
+    data, figures = run.plain_train, {}
+    options: dict[str, Any] = {"run_dir": run.folder, "seed": wanted.seed}
+    if isinstance(wanted.quantization_aware, QuantizationAwareConfig):
         settings, about = wanted.quantization_aware, file_metadata(run)
         described = quantize_aware(folded, data, run.quantized_file, settings, **options, **about)
         figures["quantization_aware"] = {key: described[key] for key in ("bytes", "partitions", "history")}
-    if wanted.pruning:
+    if isinstance(wanted.pruning, PruningConfig):
         pruned, figures["pruning"] = prune(folded, data, wanted.pruning, **options)
         save_model(pruned, run.pruned_file)
     write_json(run.optimize_result, plain({"settings": _settings(run), **figures}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -70,8 +71,8 @@ def find_pick(picks: Sequence[dict], wanted: int | str) -> dict:
 
 def _first_that_fits(run: Run, candidates: Sequence[dict]) -> Start:
     """Folding may keep blocks wider than the stand-alone network's, so the folded network's cost is what counts."""
-    search, passed_over = run.config.search, []
-    goals = search.objectives()
+    passed_over: list[dict[str, Any]] = []
+    goals = run.config.search.objectives()
     for candidate in candidates:
         architecture = _architecture(run, candidate)
         folded, report = _folded_path(run, architecture)

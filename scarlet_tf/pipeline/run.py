@@ -6,7 +6,7 @@ import functools
 import logging
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,8 @@ class Run:
 
     def _train(self, supernet: Supernet) -> dict:
         """By BetaNAS with the importances of its choices, else alone."""
-        train, search = train_supernet, {}
+        train: Callable[..., dict] = train_supernet
+        search = {}
         if self.config.search.is_betanas:
             train, search = train_betanas, {"search": self.config.search}
         return train(

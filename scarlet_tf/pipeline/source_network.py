@@ -34,12 +34,13 @@ class SourceNetwork:
 
 def load_source(wanted: FinetuneConfig, space: SearchSpace, input_shape: tuple[int, int, int]) -> SourceNetwork:
     """The network that `wanted.network` names; InputError where it, its weights or its parts are not there or do not fit."""
-    if wanted.network in ZOO:
-        source = _from_zoo(wanted, input_shape)
-    elif own := find_own(wanted.network):
+    name = str(wanted.network)
+    if name in ZOO:
+        source = _from_zoo(name, wanted, input_shape)
+    elif own := find_own(name):
         source = _from_own(own, wanted.weights)
     else:
-        source = _from_run(pathlib.Path(wanted.network), wanted.weights)
+        source = _from_run(pathlib.Path(name), wanted.weights)
     found = dataclasses.replace(source.architecture.space, input_size=space.input_size)
     if found != space:
         raise InputError(f"space: expected that of finetune.network, {found.name}, got {space.name}")
@@ -47,8 +48,8 @@ def load_source(wanted: FinetuneConfig, space: SearchSpace, input_shape: tuple[i
     return source
 
 
-def _from_zoo(wanted: FinetuneConfig, input_shape: tuple[int, int, int]) -> SourceNetwork:
-    name, weights = wanted.network, wanted.weights
+def _from_zoo(name: str, wanted: FinetuneConfig, input_shape: tuple[int, int, int]) -> SourceNetwork:
+    weights = wanted.weights
     is_keras = weights is None or weights.endswith((".h5", ".keras"))
     network = build_zoo_network(name, include_top=False, weights=weights if is_keras else None, input_shape=input_shape)
     if weights is None:

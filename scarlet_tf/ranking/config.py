@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.training.settings import check_ranges
@@ -62,10 +62,10 @@ class RankingConfig:
 
         Raises InputError when the warm-up would not end before the training does.
         """
-        given = {
+        given: dict[str, Any] = {
             key: getattr(self, key) for key in self._given("epochs", "batch_size", "learning_rate", "warmup_epochs")
         }
-        as_searched = {"init": "scratch", "se_ratio": 0.0, "width_multiplier": 1.0}
+        as_searched: dict[str, Any] = {"init": "scratch", "se_ratio": 0.0, "width_multiplier": 1.0}
         settings = dataclasses.replace(retrain, **given, **as_searched, pick="best")
         if settings.warmup_epochs >= settings.epochs:
             raise InputError(

@@ -30,7 +30,8 @@ def measure_one_shot(
     """
     options = {"recalibration_batches": recalibration_batches, "batch_size": batch_size, "seed": seed}
     store = Store(folder, "one_shot", {**options, "space": supernet.space.fingerprint, "context": context})
-    missing = [a for a in architectures if store.known(name_of(a)) is None]
+    found = {a: row for a in architectures if (row := store.known(name_of(a))) is not None}
+    missing = [a for a in architectures if a not in found]
     if missing:
         make = functools.partial(Evaluator, supernet, validation_data, batch_size=batch_size, seed=seed)
         evaluators = {
@@ -39,9 +40,10 @@ def measure_one_shot(
         }
         with progress_bar("one-shot", len(architectures), len(architectures) - len(missing)) as bar:
             for architecture in missing:
-                store.get(name_of(architecture), functools.partial(_measure, evaluators, architecture))
+                measure = functools.partial(_measure, evaluators, architecture)
+                found[architecture] = store.get(name_of(architecture), measure)
                 bar.advance()
-    return [store.known(name_of(architecture)) for architecture in architectures]
+    return [found[architecture] for architecture in architectures]
 
 
 def _measure(evaluators: Mapping[str, Evaluator], architecture: Architecture) -> dict:

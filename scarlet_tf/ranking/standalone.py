@@ -42,13 +42,14 @@ def train_alone(
     for architecture in architectures:
         name = name_of(architecture)
         work = store.folder / name
-        if store.known(name) is None:
+        figures = store.known(name)
+        if figures is None:
             logger.info("stand-alone network %s (%d of %d)", architecture.to_string(), bar.done + 1, bar.total)
             figures = _train(architecture, train_data, validation_data, settings, work, size)
-            store.get(name, lambda figures=figures: figures)
+            store.put(name, figures)
             bar.advance(1, accuracy=figures["accuracy"])
         shutil.rmtree(work, ignore_errors=True)  # checkpoints; the figures are kept
-        results.append(store.known(name))
+        results.append(figures)
     return results
 
 

@@ -49,11 +49,15 @@ class Store:
         """The result, measured now if it is not known."""
         found = self.known(name)
         if found is None:
-            if not self.path("settings").exists():
-                write_json(self.path("settings"), self._settings)
             found = measure()
-            write_json(self.path(name), found)
+            self.put(name, found)
         return found
+
+    def put(self, name: str, result: dict) -> None:
+        """Keeps a result."""
+        if not self.path("settings").exists():
+            write_json(self.path("settings"), self._settings)
+        write_json(self.path(name), result)
 
 
 def name_of(architecture) -> str:

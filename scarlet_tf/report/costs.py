@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from scarlet_tf.cost import count
-from scarlet_tf.errors import InputError
+from scarlet_tf.errors import InputError, nearest
 from scarlet_tf.foreign.files import is_network_file, network_from_file
 from scarlet_tf.models.zoo_data import ZOO, ZooEntry
 from scarlet_tf.models.zoo_folder import find_own
@@ -117,7 +117,7 @@ def find_network(text: str, space: str | SearchSpace | None = None) -> Architect
     if entry is not None:
         return _zoo_architecture(text, entry, space)
     if not text[:1].isdigit() and ":" not in text:
-        raise InputError(f"{text}: expected choices such as 4,8,2,... or one of {', '.join(ZOO)}")
+        raise InputError(f"{text}: expected choices such as 4,8,2,... or one of {', '.join(ZOO)}{nearest(text, ZOO)}")
     if not isinstance(space, SearchSpace):
         space = named_space(space or text.strip().rpartition(":")[0] or "s2")
     return Architecture.parse(text, space)

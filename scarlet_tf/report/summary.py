@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from scarlet_tf.scaling import Scaling
@@ -71,12 +71,13 @@ def before_scaling(figures: Mapping[str, Any]) -> str:
 
 def _files_table(files: Sequence[Mapping[str, Any]]) -> Table:
     table = Table()
-    for heading, justify in (
+    headings: tuple[tuple[str, JustifyMethod], ...] = (
         ("file", "left"),
         ("size", "right"),
         ("max. logit difference", "right"),
         ("top-1", "right"),
-    ):
+    )
+    for heading, justify in headings:
         table.add_column(heading, justify=justify, overflow="fold")
     for row in files:
         difference = row["max_logit_difference"]

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scarlet_tf.cost import count
-from scarlet_tf.errors import InputError
+from scarlet_tf.errors import InputError, nearest
 from scarlet_tf.models.zoo_data import ZOO, ZooEntry
 from scarlet_tf.models.zoo_folder import OwnEntry, find_own, own_names, zoo_folder, zoo_names
 from scarlet_tf.report.costs import published_line
@@ -30,7 +30,7 @@ def network_figures(name: str) -> dict[str, Any]:
         return _published_figures(name, ZOO[name])
     own = find_own(name)
     if own is None:
-        raise InputError(f"{name}: expected one of {', '.join(zoo_names())}")
+        raise InputError(f"{name}: expected one of {', '.join(zoo_names())}{nearest(name, zoo_names())}")
     return _own_figures(own)
 
 

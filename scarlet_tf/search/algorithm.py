@@ -22,9 +22,11 @@ class Algorithm(Protocol):
     costs: CostTable
     figures: Figures
     goals: Objectives
-    generation: int
     evaluations: int
     hypervolume: list[float]
+
+    @property
+    def generation(self) -> int: ...
 
     @property
     def finished(self) -> bool: ...

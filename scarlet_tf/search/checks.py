@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TypeGuard
 
 import numpy as np
 
@@ -42,7 +43,7 @@ def check_settings(population_size, generations, max_multiply_adds, min_accuracy
         raise InputError(f"search.min_accuracy: expected a number from 0 up to 1, or null, got {min_accuracy!r}")
 
 
-def is_number(value) -> bool:
+def is_number(value) -> TypeGuard[float]:
     """Whether it is a real number, infinity included, NaN and truth values not."""
     return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and not math.isnan(value)
 

@@ -74,7 +74,7 @@ class SearchCluster:
                     logger.error("%s ended with bad input: %s", worker.name, worker.last_words())
                     return BAD_INPUT
                 if code and not worker.start_again():
-                    self._give_up(worker)
+                    self._give_up(worker, code)
             if self.workers and len(self._given_up) == len(self.workers):
                 logger.error("no worker is left; the last one's log: %s", self._given_up[-1].last_words())
                 return 1
@@ -89,8 +89,8 @@ class SearchCluster:
                 worker.start_again()
         return True
 
-    def _give_up(self, worker: Supervised) -> None:
-        logger.error("%s is given up: it %s; %s", worker.name, describe(worker.code), worker.last_words())
+    def _give_up(self, worker: Supervised, code: int) -> None:
+        logger.error("%s is given up: it %s; %s", worker.name, describe(code), worker.last_words())
         self._given_up.append(worker)
         self.chief.send(worker.name)
 

@@ -50,10 +50,9 @@ class ControllerMutation(Operator):
 
     def tell(self, genomes: np.ndarray, metrics: Sequence[Mapping | None]) -> None:
         results = dict(zip(encode(genomes), metrics, strict=True))
-        children = [line for line in self._made if results.get(line) is not None]
-        if children:
-            accuracies = np.array([float(results[line]["accuracy"]) for line in children])
-            self._learn(children, accuracies)
+        known = {line: float(found["accuracy"]) for line in self._made if (found := results.get(line)) is not None}
+        if known:
+            self._learn(list(known), np.array(list(known.values())))
         self._made = {}
 
     def get_config(self) -> dict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from pymoo.indicators.hv import Hypervolume
@@ -26,6 +26,14 @@ class Candidate:
     multiply_adds: int
     params: int
     others: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
+
+    @classmethod
+    def of(cls, architecture: Architecture, metrics: Mapping, names: Iterable[str]) -> Candidate:
+        """With those of the metrics that are in `names`, beside the three that every candidate has."""
+        own = ("accuracy", "multiply_adds", "params")
+        accuracy, multiply_adds, params = (metrics[name] for name in own)
+        others = {name: metrics[name] for name in names if name not in own}
+        return cls(architecture, accuracy, multiply_adds, params, others)
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -16,7 +16,7 @@ from scarlet_tf.errors import InputError
 try:
     import fcntl
 except ImportError:  # Windows: two processes on one run folder are then not noticed
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger("scarlet_tf")
 VERSION = 1
@@ -24,6 +24,7 @@ TRIALS, STATE = "trials.jsonl", "state.json"
 # A line is handed to the system at once, so a killed process loses none. Only a power cut can lose lines, and no
 # more than those of this many seconds.
 SECONDS_BETWEEN_SYNCS = 1.0
+_CLOSED = -1  # no descriptor
 
 
 class Journal:
@@ -41,7 +42,7 @@ class Journal:
             self._fingerprint = json.loads(json.dumps(fingerprint, allow_nan=False))
         except (TypeError, ValueError) as error:
             raise InputError(f"{self.trials_path}: expected a fingerprint of plain JSON types: {error}") from error
-        self._handle: int | None = None
+        self._handle = _CLOSED
         self._synced = 0.0
 
     def open(self) -> tuple[dict | None, list[dict]]:
@@ -84,9 +85,9 @@ class Journal:
         files.write_json(self.state_path, {"version": VERSION, "fingerprint": self._fingerprint, "state": state})
 
     def close(self) -> None:
-        if self._handle is not None:
+        if self._handle != _CLOSED:
             os.close(self._handle)
-            self._handle = None
+            self._handle = _CLOSED
 
     def _sync(self) -> None:
         os.fsync(self._handle)
@@ -123,7 +124,8 @@ class Journal:
     def _whole_lines(self) -> list[dict]:
         """All lines; one that was cut short by a crash, which can only be the last, is cut off with a warning."""
         data = _read_all(self._handle)
-        lines, start = [], 0
+        lines: list[dict] = []
+        start = 0
         while start < len(data):
             end = data.find(b"\n", start)
             line = _parse(data[start:end]) if end >= 0 else None

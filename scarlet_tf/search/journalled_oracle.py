@@ -163,6 +163,7 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
 
     def _refill(self) -> str:
         """Goes on to the next generation when this one is complete; says whether there is a trial to run."""
+        assert self._journal is not None  # `_open` comes first
         while self.failure is None and not self._is_late():
             if self._generations.queue:
                 return TrialStatus.RUNNING
@@ -207,6 +208,7 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
             self._fail(trial, status, message)
 
     def _complete(self, trial: Trial, metrics: Mapping[str, float]) -> None:
+        assert self._journal is not None  # `_open` comes first
         line = self._make.line(trial)
         result = {name: value for name, value in metrics.items() if math.isfinite(value)} | self._count(line)
         self._failures.write(self._journal.append)

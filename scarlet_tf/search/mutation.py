@@ -100,7 +100,7 @@ def redraw_gene(genome: np.ndarray, num_choices: int, rng: np.random.Generator) 
     layer = rng.integers(len(genome))
     # Drawing among num_choices - 1 and stepping over the present one is uniform over the others.
     drawn = rng.integers(num_choices - 1)
-    return with_gene(genome, layer, drawn + (drawn >= genome[layer]))
+    return with_gene(genome, int(layer), int(drawn + (drawn >= genome[layer])))
 
 
 def with_gene(genome: np.ndarray, layer: int, choice: int) -> np.ndarray:

@@ -171,7 +171,8 @@ class WeightedNSGA2:
         return np.array(mutated, np.int64)
 
     def _context(self, pair, front) -> MutationContext:
-        metrics = tuple(self._metrics(index) for index in pair)
+        first, second = pair
+        metrics = (self._metrics(first), self._metrics(second))
         return MutationContext(
             self.space, self.costs, self.generation, self.genomes[pair], metrics, front, self._directions
         )

@@ -21,7 +21,7 @@ _MILLIONS = ("multiply_adds", "params")
 def show(name: str, value: float) -> str:
     """A metric's value for people, with its unit."""
     if name in _MILLIONS:
-        return f"{value / 1e6:.2f} M"
+        return f"{value / 1e6:.2f} M" if value == 0 or value >= 1e4 else f"{value:.0f}"
     if name == "latency_ms":
         return f"{value:.3g} ms"
     return f"{value:.0f} bytes" if name == "file_bytes" else f"{value:g}"
@@ -183,7 +183,9 @@ class Figures:
         return self._table_of(name).figure(name)
 
     def _table_of(self, name: str) -> CostTable | MetricTable:
-        return self.costs if name in self.costs.names else self.table
+        if name in self.costs.names or self.table is None:
+            return self.costs
+        return self.table
 
     def complete(self, genomes, evaluated: Sequence[Mapping | None]) -> list[dict | None]:
         """All metrics of genomes [N, num_layers], those that took an evaluation and those that did not; None: it failed."""

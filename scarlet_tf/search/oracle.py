@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras_tuner
 
@@ -130,10 +131,8 @@ class ArchitectureOracle(SharedOracle):
         return self.algorithm.goals.check(metrics, self.algorithm.figures.names)
 
     def _candidate(self, line: str, result: Mapping) -> Candidate:
-        own, algorithm = ("accuracy", "multiply_adds", "params"), self.algorithm
-        known = dict.fromkeys([*algorithm.goals.metrics, *algorithm.figures.names])
-        others = {name: result[name] for name in known if name not in own}
-        return Candidate(Architecture(decode(line), self.space), *(result[name] for name in own), others)
+        known = dict.fromkeys([*self.algorithm.goals.metrics, *self.algorithm.figures.names])
+        return Candidate.of(Architecture(decode(line), self.space), result, known)
 
 
 class WeightedNSGA2Oracle(ArchitectureOracle):
@@ -181,6 +180,6 @@ class WeightedNSGA2Oracle(ArchitectureOracle):
         costs = cost_table(space, input_size or space.input_size, num_classes)
         mutation = MutationConfig().build(space, seed) if mutation is None else mutation
         bounds = (max_multiply_adds, min_accuracy)
-        metrics = {"limits": limits, "floors": floors, "directions": directions, "table": table}
+        metrics: dict[str, Any] = {"limits": limits, "floors": floors, "directions": directions, "table": table}
         algorithm = WeightedNSGA2(costs, population_size, generations, weights, *bounds, mutation, seed, **metrics)
         super().__init__(algorithm, seed, **options)

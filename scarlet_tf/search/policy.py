@@ -25,7 +25,7 @@ class LSTMPolicy:
         self.num_inputs = num_layers + 2 * num_choices + 1
         self.weights = self._initial_weights(np.random.Generator(np.random.PCG64(seed)))
 
-    def sample(self, genome: np.ndarray, layers: Sequence[int], rng: np.random.Generator) -> np.ndarray:
+    def sample(self, genome: np.ndarray, layers: Sequence[int] | np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A copy of the genome [num_layers] in which the genes of `layers`, which rise, are the policy's actions.
 
         In the other layers the gene itself counts as the action.

@@ -86,8 +86,9 @@ class Populations:
     @functools.cached_property
     def _output_bytes(self) -> list[int]:
         """What one image takes behind the stem, each layer and the tail."""
-        shape, found = (None, *self.supernet.image_shape), []
-        for layer in (self.supernet.stem, *self.supernet.choice_blocks, self.supernet.tail):
+        shape: tuple = (None, *self.supernet.image_shape)
+        found = []
+        for layer in self.supernet.chain:
             shape = layer.compute_output_shape(shape)
             found.append(tf.as_dtype(layer.compute_dtype).size * int(np.prod(shape[1:])))
         return found

@@ -37,7 +37,7 @@ class Node:
 def prefix_tree(paths: Sequence[Sequence[int]]) -> Node:
     """The tree of different paths [N, num_layers], from the stem to N tails."""
     root = Node(STEM)
-    nodes = {(): root}
+    nodes: dict[tuple[int, ...], Node] = {(): root}
     for index, path in enumerate(tuple(map(int, path)) for path in paths):
         for depth, choice in enumerate(path):
             prefix = path[: depth + 1]
@@ -70,7 +70,7 @@ def multiply_adds(
     for depth, layer in enumerate(space.layers):
         for index, choice in enumerate(space.choices):
             block = block_spec(space, layer, choice, layer.in_channels, skip)
-            cost[depth, index] = block_cost(block, size).multiply_adds
+            cost[depth, index] = 0 if block is None else block_cost(block, size).multiply_adds
         size = reduced(size, layer.stride)
     cost[space.num_layers, 0] = tail_cost(size, space.layers[-1].out_channels, tail, num_classes).multiply_adds
     ends = cost[STEM, 0] + cost[space.num_layers, 0]

@@ -87,9 +87,9 @@ class RecordedSearch(abc.ABC):
         if len(results) != len(self._pending):
             raise InputError(f"results: expected {len(self._pending)}, one a genome, got {len(results)}")
         computed = self.figures.names
-        results = [None if result is None else self.goals.check(result, computed) for result in results]
-        self._learn(self._pending, results)
-        self._take(self._pending, results)
+        checked: Results = [None if result is None else self.goals.check(result, computed) for result in results]
+        self._learn(self._pending, checked)
+        self._take(self._pending, checked)
         self._pending = None
 
     def state_dict(self) -> dict:

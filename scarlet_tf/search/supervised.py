@@ -32,7 +32,8 @@ class Supervised:
     """
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], log=None, restarts: int = 5):
-        self.name, self.log, self.code = name, None if log is None else pathlib.Path(log), None
+        self.name, self.log = name, None if log is None else pathlib.Path(log)
+        self.code: int | None = None
         self._command, self._environment = list(command), {**os.environ, **environment, VARIABLE: "stdin"}
         self._restarts, self._row = restarts, 0
         self._process: subprocess.Popen | None = None
@@ -58,8 +59,8 @@ class Supervised:
         return code
 
     def start_again(self) -> bool:
-        """Has an ended process started again after a pause; False when that was done too often in a row."""
-        if self._row >= self._restarts:
+        """Has an ended process started again after a pause; False when that was done too often in a row, or none has ended."""
+        if self.code is None or self._row >= self._restarts:
             return False
         pause = min(2.0**self._row, LONGEST_PAUSE)
         self._row += 1
@@ -69,7 +70,7 @@ class Supervised:
 
     def send(self, line: str) -> None:
         """Writes a line to the process' standard input; one that is not running is told nothing."""
-        if self._process is not None:
+        if self._process is not None and self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.write(line.encode() + b"\n")
 
@@ -111,8 +112,9 @@ class Supervised:
         return open(self.log, "ab")
 
     def _forget(self) -> None:
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
         self._process = None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from typing import Any
 
 import keras_tuner
 from keras_tuner.engine.base_tuner import BaseTuner
@@ -52,6 +53,8 @@ class SupernetTuner(BaseTuner):
         max_multiply_adds: the budget for an oracle that has none.
         overwrite: delete an earlier search in the folder; refused on a worker, where it would delete the chief's.
     """
+
+    oracle: Any  # an ArchitectureOracle; on a worker a PatientClient, which passes calls on to the chief's
 
     def __init__(
         self,
@@ -186,6 +189,7 @@ class SupernetTuner(BaseTuner):
         serve(self.oracle, lambda: super(SupernetTuner, self).search(verbose=verbose), self._show_progress)
 
     def _show_progress(self) -> None:
+        assert self._bar is not None  # the search shows it
         done = self.oracle.evaluations - self._bar.done
         hypervolume = self.oracle.algorithm.hypervolume
         if done:

@@ -81,12 +81,13 @@ def _input_moments(model: keras.Model, layers: list, batches: Iterable) -> list[
     inputs = [layer.input for layer in layers]
     sums = [ops.mean(x, axis=(0, 1, 2)) for x in inputs], [ops.mean(ops.square(x), axis=(0, 1, 2)) for x in inputs]
     probe = keras.Model(model.input, sums)
-    total, count = None, 0
+    total: list[np.ndarray] | None = None
+    count = 0
     for images, _ in batches:
         first, second = probe(images, training=False)
         moments = [np.stack([np.float64(a), np.float64(b)]) * len(images) for a, b in zip(first, second, strict=True)]
         total = moments if total is None else [a + b for a, b in zip(total, moments, strict=True)]
         count += len(images)
-    if not count:
+    if total is None:
         raise InputError("rebase: expected at least one batch of images, got none")
     return [(m[0] / count, np.maximum(m[1] / count - (m[0] / count) ** 2, 0.0)) for m in total]

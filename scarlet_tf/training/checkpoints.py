@@ -34,10 +34,10 @@ class Checkpoints:
     def save(self, step: int, variables: dict, meta: dict) -> pathlib.Path:
         """Writes `variables` ({name: Keras variable or array}) and `meta` (plain JSON) as the state after `step` steps."""
         path = self.folder / f"checkpoint-{step:09d}.npz"
-        arrays = {name: as_array(variable) for name, variable in variables.items()}
-        text = np.frombuffer(json.dumps({**meta, "step": step}).encode(), np.uint8)
+        arrays: dict[str, Any] = {name: as_array(variable) for name, variable in variables.items()}
+        arrays[_META] = np.frombuffer(json.dumps({**meta, "step": step}).encode(), np.uint8)
         with atomic_writer(path) as file:
-            np.savez(file, **{_META: text}, **arrays)
+            np.savez(file, **arrays)
         for old in self.paths()[: -self.keep]:
             old.unlink(missing_ok=True)
         return path

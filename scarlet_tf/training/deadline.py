@@ -52,7 +52,9 @@ class Deadline(keras.callbacks.Callback):
         self.ended = False
         seconds = math.inf if max_hours is None else 3600 * max_hours
         self._end = clock() + seconds * (1 - RESERVED_SHARE)
-        self._entered = self._begun = self._last = None  # seconds: the epoch, its first step's end, its last step's
+        # Seconds: when the epoch was entered, and when its first and its last step ended.
+        self._entered, self._begun = clock(), clock()
+        self._last: float | None = None
         self._steps = 0
         self._slowest = 0.0
 
@@ -60,7 +62,7 @@ class Deadline(keras.callbacks.Callback):
         return {"stopped": REASON} if self.ended else {}
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._entered, self._begun, self._last = self.clock(), None, None
+        self._entered, self._last = self.clock(), None
         self._steps = 0
 
     def on_train_batch_end(self, batch, logs=None):
@@ -79,7 +81,8 @@ class Deadline(keras.callbacks.Callback):
         if self.ended or epoch + 1 >= self.epochs:
             return
         seconds = now - self._entered
-        if self._steps:  # without the first step, and of a resumed epoch, which had only a part left, the whole
+        if self._steps and self._last is not None:
+            # Without the first step, and of a resumed epoch, which had only a part left, the whole.
             seconds = (self._last - self._begun) / self._steps * self.steps_per_epoch + (now - self._last)
         if now + seconds > self._end:
             self._stop(f"behind epoch {epoch + 1} of {self.epochs}: another one would not fit")

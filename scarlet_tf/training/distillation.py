@@ -31,7 +31,7 @@ class Distillation:
         return self.temperature**2 * divergence / self.global_batch_size
 
 
-def load_teacher(path, input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
+def load_teacher(path, input_shape: tuple[int, int, int], num_classes: int | None) -> keras.Model:
     """The model in a `.keras` file; InputError names `retrain.teacher` where it cannot be read or does not fit.
 
     It has to take images [B, H, W, C] of `input_shape`, normalised as the student's, and to answer logits or, where its

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.training import memory
@@ -21,7 +21,7 @@ LANES_OVER_LEAST = 8
 SHARE = 0.5
 
 
-def choose_execution(supernet: Supernet, config: SupernetConfig) -> str:
+def choose_execution(supernet: Supernet, config: SupernetConfig) -> Literal["sequential", "lanes"]:
     """`config.execution`, and for "auto" the quicker one that fits: lanes where their memory surely suffices.
 
     That is judged by what the machine has, not by what is free, so that a run which is resumed goes on as it began. A
@@ -34,7 +34,7 @@ def choose_execution(supernet: Supernet, config: SupernetConfig) -> str:
     if config.sampling == "uniform" or memory.gpu_names():
         return "sequential"
     needed = LANES_OVER_LEAST * least_activation_bytes(supernet, config.batch_size, "lanes")
-    chosen = "lanes" if needed <= SHARE * memory.limit_bytes() else "sequential"
+    chosen: Literal["sequential", "lanes"] = "lanes" if needed <= SHARE * memory.limit_bytes() else "sequential"
     text = "supernet execution: %s, since lanes may need %s of the %s of memory"
     logger.info(text, chosen, memory.gibibytes(needed), memory.gibibytes(memory.limit_bytes()))
     return chosen

@@ -12,7 +12,7 @@ from scarlet_tf.models.network import Arrays, Network, build_network, get_arrays
 from scarlet_tf.spec import NetworkSpec
 from scarlet_tf.training.inputs import as_split, count_classes, image_shape
 from scarlet_tf.training.network import RetrainConfig, retrain
-from scarlet_tf.training.settings import check_names, check_ranges, from_mapping
+from scarlet_tf.training.settings import check_names, check_ranges, check_switches, from_mapping
 from scarlet_tf.training.tuning import Tuning, check_part
 
 
@@ -30,7 +30,7 @@ class FinetuneConfig:
         rate_decay: the learning rate of each part is the next one's times this, the classifier's is learning_rate; 1 gives
             all the same.
         epochs, batch_size, momentum, schedule, label_smoothing, dropout, ema: as in RetrainConfig.
-        optimizer, warmup_epochs, weight_decay, checkpoint_seconds: as in RetrainConfig.
+        optimizer, warmup_epochs, weight_decay, checkpoint_seconds, csv, tensorboard: as in RetrainConfig.
         learning_rate: of the classifier, at the start, for the batch size given.
         recalibration_batches: as in RetrainConfig; frozen batch normalisation is left alone.
         seed: of initialisation, order and distortions; by default the configuration's.
@@ -55,6 +55,8 @@ class FinetuneConfig:
     recalibration_batches: int = 20
     seed: int = 0
     checkpoint_seconds: float = 60.0
+    csv: bool = False
+    tensorboard: bool = False
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - pydantic reads it off the class
 
@@ -64,8 +66,7 @@ class FinetuneConfig:
         check_ranges("finetune", self, whole=("seed", "recalibration_batches"), share=("rate_decay",))
         check_ranges("finetune", self, below_1=("momentum", "label_smoothing", "dropout", "ema"))
         check_names("finetune", self)
-        if not isinstance(self.freeze_bn, bool):
-            raise InputError(f"finetune.freeze_bn: expected true or false, got {self.freeze_bn!r}")
+        check_switches("finetune", self, "freeze_bn", "csv", "tensorboard")
         for key in ("network", "weights", "train_from"):
             value = getattr(self, key)
             if not (value is None and key != "train_from") and (not isinstance(value, str) or not value):
@@ -107,6 +108,7 @@ def finetune(
         config: a FinetuneConfig or its fields; `network` and `weights` of it are for the pipeline.
         run_dir: checkpoints and `model.keras` go to `<run_dir>/retrain`; called again, training continues.
         num_classes: of the new classifier; by default one more than the greatest label.
+        callbacks, strategy, max_hours: as for `retrain`.
 
     Figures and errors are those of `retrain`; InputError, too, for `train_from` that names no part of the network.
     """

@@ -75,7 +75,7 @@ class Forecast(keras.callbacks.Callback):
             self._measured.append(self.clock() - self._last)
             if len(self._measured) == MEASURED_STEPS:
                 self.seconds_per_step = statistics.median(self._measured)
-                self._tell_time()
+                self._tell_time(self.seconds_per_step)
                 self._tell_memory()
         self._last = self.clock()
 
@@ -88,16 +88,16 @@ class Forecast(keras.callbacks.Callback):
             hours = seconds * self.epochs / 3600
             logger.info("%s forecast: %.3g s behind each epoch's steps, %.3g h in all", self.name, seconds, hours)
 
-    def _tell_time(self) -> None:
+    def _tell_time(self, seconds_per_step: float) -> None:
         steps = self.steps_per_epoch * self.epochs
-        hours = steps * self.seconds_per_step / 3600
+        hours = steps * seconds_per_step / 3600
         logger.info(
             "%s forecast: %.3g h for all %d epochs, %d steps of %.3g s (measured over %d)",
             self.name,
             hours,
             self.epochs,
             steps,
-            self.seconds_per_step,
+            seconds_per_step,
             MEASURED_STEPS,
         )
         if self.max_hours is not None and hours > self.max_hours:

@@ -27,7 +27,8 @@ class LayerRates:
         }
 
     def update_step(self, gradient, variable, learning_rate):
-        super().update_step(gradient, variable, learning_rate * self._factors.get(variable.ref(), 1.0))
+        factor = self._factors.get(variable.ref(), 1.0)
+        super().update_step(gradient, variable, learning_rate * factor)  # type: ignore[misc]  # of the optimizer behind
 
 
 class LayerwiseSGD(LayerRates, keras.optimizers.SGD):

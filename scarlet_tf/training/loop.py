@@ -18,6 +18,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -83,7 +84,7 @@ class Run:
     on_epoch_end: Callable = lambda epoch: {}
     on_stop: Callable = dict
     after_step: Callable = lambda step, found: {name: float(value) for name, value in found.items()}
-    state: object = None
+    state: Any = None
     details: Callable = lambda epoch: {}
     strategy: tf.distribute.Strategy | None = None
     compiled: bool = True
@@ -118,7 +119,7 @@ class _Trainer:
         self.step = 0
         self.stopped = False
         self._saved_at = time.monotonic()
-        self._saved_state = None
+        self._saved_state: tuple[int, int, bool] | None = None
         self._due = False
         self._whole = True  # False while variables, step and figures do not belong together
 
@@ -174,7 +175,8 @@ class _Trainer:
         callbacks.on_epoch_begin(epoch)
         batches = functools.partial(run.batches, epoch, first)
         left = run.steps_per_epoch - first
-        began, waits = time.monotonic(), []
+        began = time.monotonic()
+        waits: list[float] = []
         for images, labels in _timed(itertools.islice(distribute(self.strategy, batches, run.batch_size), left), waits):
             self._one_step(images, labels, callbacks, bar)
             if run.model.stop_training:
@@ -237,7 +239,7 @@ class _Trainer:
         state = (self.step, len(self.history), self.stopped)
         if self.checkpoints is None or self._saved_state == state:
             return
-        meta = {"settings": self.settings, "history": self.history, "sums": self.sums, "counts": self.counts}
+        meta: dict = {"settings": self.settings, "history": self.history, "sums": self.sums, "counts": self.counts}
         meta |= {"stopped": self.stopped, "state": self.run.state.get_state() if self.run.state else None}
         values = [*read_variables(self.run.model, self.strategy), *self.run.optimizer.variables]
         if self.writes:

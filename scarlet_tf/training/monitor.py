@@ -47,7 +47,7 @@ class Monitor:
         self.file = None if file is None else pathlib.Path(file)
         self.space = panel.supernet.space
         self.rows = self._read()
-        self._counts, self._counted = 0, 0
+        self._counts, self._counted = np.zeros((), np.int64), 0
 
     def on_epoch_end(self, epoch: int) -> dict:
         """The scalar figures of the panel as the supernet is now; the record is written before they are answered."""

@@ -26,11 +26,15 @@ from scarlet_tf.training.distribution import copy_variables, is_chief
 from scarlet_tf.training.evaluation import evaluate, inference
 from scarlet_tf.training.forecast import Forecast
 from scarlet_tf.training.inputs import as_split, count_classes, image_shape, plain, training_batches
+from scarlet_tf.training.log_files import log_callbacks
 from scarlet_tf.training.loop import Run, train
 from scarlet_tf.training.memory import out_of_memory_explained, variable_bytes
 from scarlet_tf.training.network_step import network_optimizer, network_step
-from scarlet_tf.training.settings import check_names, check_ranges, from_mapping
+from scarlet_tf.training.settings import check_names, check_ranges, check_switches, from_mapping
 from scarlet_tf.training.tuning import Tuning
+
+# Columns of log.csv.
+LOGGED = ("accuracy", "loss", "validation_accuracy", "validation_loss")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +70,8 @@ class RetrainConfig:
         validate_every_epochs: epochs from one validation to the next.
         seed: of initialisation, order and distortions; by default the configuration's.
         checkpoint_seconds: time between checkpoints.
+        csv: whether the epochs' figures go to `retrain/log.csv`.
+        tensorboard: whether they go to events in `retrain/tensorboard/`, which needs the package tensorboard.
     """
 
     pick: int | str = "best"
@@ -93,6 +99,8 @@ class RetrainConfig:
     validate_every_epochs: int = 1
     seed: int = 0
     checkpoint_seconds: float = 60.0
+    csv: bool = False
+    tensorboard: bool = False
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - pydantic reads it off the class
 
@@ -106,6 +114,7 @@ class RetrainConfig:
         if not isinstance(self.pick, str):
             check_ranges("retrain", self, whole=("pick",))
         check_names("retrain", self)
+        check_switches("retrain", self, "csv", "tensorboard")
         if not 0 <= self.teacher_weight <= 1:
             raise InputError(f"retrain.teacher_weight: expected a number from 0 to 1, got {self.teacher_weight!r}")
         if self.teacher is not None and (not isinstance(self.teacher, str) or not self.teacher):
@@ -148,6 +157,7 @@ def retrain(
         initial: starting weights by name, such as those of a folded path; needs the NetworkSpec that they fit.
         input_shape, num_classes: of an Architecture's network; by default the first image's shape, and one more class
             than the greatest label. A tf.data.Dataset does not tell its labels: num_classes is needed with it.
+        callbacks: Keras callbacks, such as keras.callbacks.TensorBoard; the learning rate is the schedule's, whatever they do.
         max_hours: training ends within this time, see Deadline; the learning rate's schedule is not rescaled to it.
         tuning: which parts of the network stay as they are, and how fast the others move; see `finetune`.
 
@@ -198,6 +208,9 @@ def retrain(
     advice = f"a {name}.batch_size smaller than {config.batch_size}"
     later = variable_bytes(model, optimizer)
     forecast = Forecast(name, steps, config.epochs, advice, later_bytes=later, max_hours=max_hours)
+    folder = None if run_dir is None else f"{run_dir}/retrain"
+    writes = is_chief(strategy)
+    logs = log_callbacks(name, config.tensorboard and writes, config.csv and writes, folder, LOGGED)
     run = Run(
         name=name,
         model=model,
@@ -208,9 +221,9 @@ def retrain(
         steps_per_epoch=steps,
         epochs=config.epochs,
         settings=_settings(config, model, initial, tuning),
-        folder=None if run_dir is None else f"{run_dir}/retrain",
+        folder=folder,
         checkpoint_seconds=config.checkpoint_seconds,
-        callbacks=(*callbacks, forecast, deadline),
+        callbacks=(*callbacks, *logs, forecast, deadline),
         on_epoch_end=validate,
         on_stop=deadline.reason,
         strategy=strategy,
@@ -223,7 +236,7 @@ def retrain(
     figures = evaluate(twin, validation.batches(config.batch_size), forward)
     for layer in twin.layers:
         layer.trainable = True  # what was frozen for this training is not for whatever comes next
-    if run_dir is not None and is_chief(strategy):
+    if run_dir is not None and writes:
         save_model(twin, f"{run_dir}/retrain/model.keras")
     return twin, {"history": history, "validation": figures, **closing_figures(history, steps)}
 
@@ -268,11 +281,11 @@ def _settings(config: RetrainConfig, model: Network, initial: Arrays | None, tun
     """What a checkpoint must agree with for training to continue from it."""
     settings = dataclasses.asdict(config)
     scaling = ("se_ratio", "width_multiplier", "depth_multiplier")
-    for key in ("checkpoint_seconds", "recalibration_batches", "pick", *scaling):
+    for key in ("checkpoint_seconds", "csv", "tensorboard", "recalibration_batches", "pick", *scaling):
         del settings[key]  # none changes what a step computes; the picked and scaled network itself is compared
     start = 0
-    for name in sorted(initial or {}):
-        start = zlib.crc32(initial[name].tobytes(), start)
+    for _, array in sorted((initial or {}).items()):
+        start = zlib.crc32(array.tobytes(), start)
     if tuning is not None:
         settings["tuning"] = dataclasses.asdict(tuning)
     return {**settings, "network": json.loads(json.dumps(model.spec.to_dict())), "initial_crc": start}

@@ -46,7 +46,7 @@ class Panel:
         self._refresh = refresh
         self.supernet, self.paths, self.seed = supernet, np.asarray(paths, np.int32), seed
         self._train, self._validation = train, validation
-        self._batches = None
+        self._batches: tuple[list, list] | None = None
         # Named shapes, so that a last, smaller batch does not trace anew: that takes longer than many an evaluation.
         images, labels = tf.TensorSpec((None, *supernet.image_shape)), tf.TensorSpec((None,), tf.int32)
         path = tf.TensorSpec((supernet.space.num_layers,), tf.int32)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.stats
+from numpy.typing import ArrayLike
 
 from scarlet_tf.space import SearchSpace
 from scarlet_tf.training.sampling import sample_paths
@@ -37,7 +38,7 @@ def histogram(accuracies: Sequence[float]) -> list[int]:
     return np.histogram(accuracies, HISTOGRAM_BINS, (0.0, 1.0))[0].tolist()
 
 
-def skip_bias(accuracies: Sequence[float], skips: Sequence[int]) -> float | None:
+def skip_bias(accuracies: ArrayLike, skips: ArrayLike) -> float | None:
     """Mean accuracy of the paths with more skips than the median path, minus that of the others; None without both."""
     accuracies, skips = np.asarray(accuracies, np.float64), np.asarray(skips)
     many = skips > np.median(skips)

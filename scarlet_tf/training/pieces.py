@@ -8,7 +8,8 @@ once for all of them; whoever calls it passes the handles of the layer's variabl
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -86,8 +87,13 @@ class Graph:
     """What `trace(*inputs, variables)` builds from placeholders; functions are cut out of it."""
 
     def __init__(self, trace: Callable, specs: list, layer, rule: Rule):
-        self.inputs, self.handles, self.slots, self.rule = [], [], [], rule
-        self.variables = self.results = self.learning_rate = None
+        self.rule = rule
+        self.inputs: list = []
+        self.handles: list = []
+        self.slots: list = []
+        self.variables: Any = None
+        self.results: Any = None
+        self.learning_rate: Any = None
 
         def build():
             placeholder = tf.compat.v1.placeholder
@@ -110,7 +116,7 @@ class Graph:
             triples = zip(self.handles, self.slots, gradients, strict=False)
             return [move(h, slot, g, self.learning_rate, self.rule.momentum) for h, slot, g in triples]
 
-    def pruned(self, inputs: list, outputs: list, effects: list = ()) -> Function:
+    def pruned(self, inputs: list, outputs: list, effects: Sequence = ()) -> Function:
         """What computes `outputs` from `inputs` and runs the operations `effects`, as one call."""
         definition = self._between(inputs, outputs, effects)
         used = {name for node in definition.node for name in node.input}
@@ -139,7 +145,7 @@ class Graph:
 
         return call
 
-    def _between(self, inputs: list, outputs: list, effects: list) -> tf.compat.v1.GraphDef:
+    def _between(self, inputs: list, outputs: list, effects: Sequence) -> tf.compat.v1.GraphDef:
         """The operations that make `outputs` and `effects` from `inputs`.
 
         TensorFlow's own `prune` copies operation by operation in Python, which makes the first step much longer.
@@ -217,7 +223,8 @@ def residuals_of(inputs: list, y, gradients: list) -> list:
     What a cheap operation made is made again from what it was made of.
     """
     made = (_reached([y], _makers) & _reached(inputs, _readers)) - {x.op for x in inputs}
-    found, seen, queue = {}, set(), [g.op for g in gradients]
+    found: dict = {}
+    seen, queue = set(), [g.op for g in gradients]
     while queue:
         operation = queue.pop()
         if operation not in seen:

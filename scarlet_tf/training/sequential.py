@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -30,7 +31,7 @@ class BoundPiece:
     """A piece with the handles of one layer's own variables and momentums."""
 
     forward: Function
-    backward: Function
+    backward: Any  # None of the tail, whose forward function answers gradients, too
     handles: list
     slots: list
 
@@ -47,7 +48,8 @@ class Pieces:
         self.supernet, self.loss, self.rule, self.training = supernet, loss, rule, training
         self._slots = slots or {}
         self._pieces: dict[str, Piece] = {}  # for all layers of one configuration and replicas
-        self._bound: dict[tuple, dict] = {}  # those of one replica and size of image, by the layer's identity
+        self._tails: dict[str, Function] = {}
+        self._bound: dict[tuple, BoundPieces] = {}  # those of one replica and size of image, by the layer's identity
 
     def bind(self, images, labels) -> BoundPieces:
         """Those of the replica that asks, for images and labels of these shapes."""
@@ -68,10 +70,10 @@ class Pieces:
 
     def of_tail(self, x, labels) -> BoundPiece:
         tail = self.supernet.tail
-        key = f"tail {x.dtype} {x.shape} {labels.dtype} {labels.shape}"
-        if key not in self._pieces:
-            self._pieces[key] = tail_function(tail, self.loss, x, labels, self.training, self.rule)
-        return BoundPiece(self._pieces[key], None, _handles(variables_of(tail)), [])
+        key = f"{x.dtype} {x.shape} {labels.dtype} {labels.shape}"
+        if key not in self._tails:
+            self._tails[key] = tail_function(tail, self.loss, x, labels, self.training, self.rule)
+        return BoundPiece(self._tails[key], None, _handles(variables_of(tail)), [])
 
 
 class BoundPieces:
@@ -122,7 +124,7 @@ class Paths:
         zeros = [tf.zeros(v.shape, v.dtype) for v in tail.trainable_variables]
         sums = decayed(zeros, [tf.convert_to_tensor(v) for v in tail.trainable_variables], self.rule.decay)
         loss = accuracy = upstream = None
-        gradients = {}
+        gradients: dict = {}
         for path in np.asarray(paths):
             path_loss, hits, dx, sums = self._one_path(bound, features, labels, path, sums, learning_rate, gradients)
             loss = path_loss if loss is None else loss + path_loss

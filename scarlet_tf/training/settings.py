@@ -9,6 +9,11 @@ from collections.abc import Mapping
 
 from scarlet_tf.errors import InputError
 
+if typing.TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Settings = typing.TypeVar("Settings", bound="DataclassInstance")
+
 _RULES = {
     "at_least_1": ("a whole number >= 1", lambda v: isinstance(v, int) and v >= 1),
     "at_least_0": ("a number >= 0", lambda v: v >= 0),
@@ -38,7 +43,14 @@ def check_names(section: str, config) -> None:
             raise InputError(f"{section}.{field}: expected one of {allowed}, got {value!r}")
 
 
-def from_mapping(cls, config):
+def check_switches(section: str, config, *fields: str) -> None:
+    """InputError names the first of the fields that is neither true nor false."""
+    for field in fields:
+        if not isinstance(getattr(config, field), bool):
+            raise InputError(f"{section}.{field}: expected true or false, got {getattr(config, field)!r}")
+
+
+def from_mapping(cls: type[Settings], config: Settings | Mapping | None) -> Settings:
     """`config` as an instance of the dataclass `cls`: itself, a mapping of its fields, or None for the defaults."""
     if isinstance(config, cls):
         return config

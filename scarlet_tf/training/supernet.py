@@ -22,7 +22,7 @@ from scarlet_tf.training.memory import out_of_memory_explained
 from scarlet_tf.training.monitor import Monitor
 from scarlet_tf.training.optimizers import MomentumSGD, make_schedule
 from scarlet_tf.training.sampling import sample_paths
-from scarlet_tf.training.settings import check_names, check_ranges, from_mapping
+from scarlet_tf.training.settings import check_names, check_ranges, check_switches, from_mapping
 from scarlet_tf.training.watching import close, make_monitor, memory_advice, watchers
 
 # Fields that change nothing of what is computed.
@@ -85,9 +85,7 @@ class SupernetConfig:
         check_ranges("supernet", self, at_least_0=("weight_decay", "warmup_epochs", "checkpoint_seconds"))
         check_ranges("supernet", self, whole=("seed", "monitor_paths"), below_1=("momentum", "label_smoothing"))
         check_names("supernet", self)
-        for key in ("csv", "tensorboard", "jit_compile"):
-            if not isinstance(getattr(self, key), bool):
-                raise InputError(f"supernet.{key}: expected true or false, got {getattr(self, key)!r}")
+        check_switches("supernet", self, "csv", "tensorboard", "jit_compile")
         if self.sampling == "uniform" and self.execution == "lanes":
             raise InputError("supernet.execution: expected 'sequential' with sampling 'uniform', got 'lanes'")
         if self.jit_compile and (self.execution == "sequential" or self.sampling == "uniform"):
@@ -195,7 +193,8 @@ def new_run(
 
 def with_watchers(run: Run, config: SupernetConfig, max_hours: float | None, monitor: Monitor | None = None) -> Run:
     """The training with its log files and its forecast."""
-    replicas, writes = run.strategy.num_replicas_in_sync, is_chief(run.strategy)
+    strategy = run.strategy or tf.distribute.get_strategy()
+    replicas, writes = strategy.num_replicas_in_sync, is_chief(strategy)
     watching = watchers(
         run.model, run.optimizer, config, monitor, run.steps_per_epoch, run.folder, replicas, max_hours, writes
     )

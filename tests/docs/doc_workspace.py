@@ -24,7 +24,7 @@ TRAINING = {"epochs": 1, "batch_size": 16}
 CONFIG = {
     "data": {"source": "folder", "directory": "photos", "image_size": 16},
     "space": "space.yaml",
-    "supernet": {**TRAINING, "execution": "lanes"},
+    "supernet": TRAINING,
     "search": {"max_multiply_adds": "20M", "population_size": 2, "generations": 2, "recalibration_batches": 1},
     "retrain": {**TRAINING, "optimizer": "sgd", "learning_rate": 0.05, "ema": 0},
     "export": {
@@ -45,6 +45,7 @@ def make_workspace(folder: pathlib.Path) -> pathlib.Path:
             _write_image(folder / "photos" / name / f"{number:04}.png", rng)
     _write_image(folder / "photo.jpg", rng)
     _write_image(folder / "digit.png", rng)
+    (folder / "android_aarch64_benchmark_model").touch()
     (folder / "space.yaml").write_text(yaml.safe_dump(SPACE))
     (folder / "my.yaml").write_text(yaml.safe_dump(CONFIG))
     for name in ("configs", "tools", "export", "docs", "setup.cfg"):

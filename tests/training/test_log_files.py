@@ -10,6 +10,9 @@ from tiny import tiniest_space
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.space import Architecture
+from scarlet_tf.training.finetuning import FinetuneConfig
+from scarlet_tf.training.network import RetrainConfig, retrain
 from scarlet_tf.training.supernet import train_supernet
 
 SPACE = tiniest_space()
@@ -93,3 +96,21 @@ def test_log_files_need_a_folder_and_a_switch(key):
         train({**CONFIG, key: True}, None)
     with pytest.raises(InputError, match=f"supernet.{key}: expected true or false, got 1"):
         train({**CONFIG, key: 1}, None)
+
+
+def test_retraining_leaves_a_table_beside_its_network(tmp_path):
+    architecture = Architecture((0,) * SPACE.num_layers, SPACE)
+    config = {"epochs": 2, "batch_size": 10, "learning_rate": 0.05, "optimizer": "sgd", "warmup_epochs": 0, "csv": True}
+    _, figures = retrain(architecture, data(), data(20), config, run_dir=tmp_path, num_classes=5)
+    with (tmp_path / "retrain" / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = ["epoch", "accuracy", "loss", "validation_accuracy", "validation_loss"]
+    assert list(rows[0]) == names
+    assert rows == [{name: str(row[name]) for name in names} for row in figures["history"]]
+
+
+@pytest.mark.parametrize(("config", "section"), [(RetrainConfig, "retrain"), (FinetuneConfig, "finetune")])
+def test_every_training_has_the_switches(config, section):
+    assert config(csv=True, tensorboard=True).tensorboard
+    with pytest.raises(InputError, match=f"{section}.csv: expected true or false, got 1"):
+        config(csv=1)

@@ -127,7 +127,5 @@ def _evaluated(networks, evaluator, figures: Figures) -> dict[Architecture, Cand
     found = {}
     for network in networks:
         metrics = {**evaluator.evaluate(network), **figures.of_one(network.choices)}
-        known = ("accuracy", "multiply_adds", "params")
-        others = {name: metrics[name] for name in figures.names if name not in known}
-        found[network] = Candidate(network, *(metrics[name] for name in known), others)
+        found[network] = Candidate.of(network, metrics, figures.names)
     return found

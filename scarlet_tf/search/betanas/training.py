@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 import tensorflow as tf
@@ -74,7 +75,7 @@ def train_betanas(
     batches = PhasedBatches(train, held_out, phases, config.batch_size, config.seed)
     moves = phases.weight_steps(phases.total_steps)
     run = new_run(supernet, train, config, strategy, run_dir, callbacks, max_hours, moves)
-    trainer = _Trainer(supernet, run.step, config, phases, figures, goals)
+    trainer = _Trainer(supernet, cast(SupernetStep, run.step), config, phases, figures, goals)
     run = dataclasses.replace(
         run,
         step=trainer.step,

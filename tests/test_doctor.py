@@ -1,0 +1,207 @@
+"""`scarlet doctor`: what each check says, and that none of them ends in a traceback."""
+
+import collections
+import importlib.metadata
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import yaml
+
+from scarlet_tf import cli
+from scarlet_tf.doctor import examination, folders, frameworks, machine, packages, trial
+from scarlet_tf.doctor.finding import OK, PROBLEM, WARNING, Finding
+from scarlet_tf.errors import InputError
+
+SPACE = {
+    "name": "tiny",
+    "stages": [{"channels": 8, "depth": 1}],
+    "choices": [{"expansion": 3, "kernel_size": 3}, {"skip": True}],
+    "stem_channels": 8,
+    "first_channels": 8,
+    "tail_channels": 16,
+}
+
+
+def only(findings):
+    [finding] = findings
+    return finding
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """What is required and what is there, as the test says."""
+    state = {"requires": [], "versions": {}}
+
+    def version(name):
+        if name not in state["versions"]:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return state["versions"][name]
+
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: state["requires"])
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    return state
+
+
+def test_a_check_that_fails_itself_is_a_problem_and_the_others_go_on():
+    def broken():
+        yield Finding("broken", OK, "a beginning")
+        raise RuntimeError("the disk is on fire\nand more")
+
+    def bad_input():
+        raise InputError("my.yaml: unknown key")
+
+    checks = [("broken", broken), ("bad", bad_input), ("last", lambda: [Finding("last", OK, "fine")])]
+    found = list(examination.findings_of(checks))
+    assert [(f.check, f.status, f.found) for f in found] == [
+        ("broken", OK, "a beginning"),
+        ("broken", PROBLEM, "RuntimeError: the disk is on fire"),
+        ("bad", PROBLEM, "my.yaml: unknown key"),
+        ("last", OK, "fine"),
+    ]
+
+
+def test_packages_are_held_against_their_ranges(installed):
+    installed["requires"] = ["numpy>=2.0,<3", "keras<3.16,>=3.15", "rich>=13", 'torch>=2.4; extra == "torch"']
+    installed["versions"] = {"numpy": "2.4.6", "keras": "3.9.0"}
+    keras, rich, fitting = packages.check_packages()
+    assert (keras.status, keras.advice) == (WARNING, "pip install 'keras<3.16,>=3.15'")
+    assert "keras 3.9.0, tested with <3.16,>=3.15" in keras.found
+    assert (rich.status, rich.advice) == (PROBLEM, "pip install 'rich>=13'")
+    assert (fitting.status, fitting.found) == (OK, "1 are as required; numpy 2.4.6")
+
+
+def test_extras_that_are_missing_name_the_command_that_installs_them(installed, monkeypatch):
+    monkeypatch.setattr(packages, "PURPOSES", {"torch": "checkpoints", "jax": "lanes", "serving": "servers"})
+    installed["requires"] = ['torch>=2.4,<3; extra == "torch"', 'jax>=0.5; extra == "jax"', 'ts>=2; extra == "serving"']
+    installed["versions"] = {"jax": "0.4", "ts": "2.21"}
+    torch, jax, serving = packages.check_extras()
+    assert (torch.status, torch.advice) == (OK, "pip install 'scarlet_tf[torch]'")
+    assert torch.found == "not installed (torch); only for checkpoints"
+    assert jax.status == WARNING and "jax 0.4 (>=0.5)" in jax.found
+    assert (serving.status, serving.found, serving.advice) == (OK, "installed, for servers", "")
+
+
+def test_every_extra_of_the_package_but_the_tests_has_a_purpose():
+    config = (pathlib.Path(__file__).parent.parent / "setup.cfg").read_text()
+    section = config.split("[options.extras_require]")[1].split("[options.entry_points]")[0]
+    extras = {line.removesuffix(" =") for line in section.splitlines() if line.endswith(" =")}
+    assert set(packages.PURPOSES) <= extras
+
+
+def test_python_is_held_against_the_package_s(monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "metadata", lambda name: {"Requires-Python": ">=3.11"})
+    assert only(packages.check_python()).status == OK
+    monkeypatch.setattr(packages.platform, "python_version", lambda: "3.9.1")
+    assert only(packages.check_python()).found == "3.9.1, expected >=3.11"
+
+
+def test_little_memory_and_disk_are_warnings_with_advice(monkeypatch, tmp_path):
+    from scarlet_tf.training import memory
+
+    monkeypatch.setattr(memory, "reachable_bytes", lambda: 2**30)
+    found = only(machine.check_memory())
+    assert found.status == WARNING and "supernet.execution=sequential" in found.advice
+    usage = collections.namedtuple("usage", "total used free")
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: usage(0, 0, 2**20))
+    assert only(machine.check_disk(tmp_path)).status == WARNING
+    assert only(machine.check_disk(tmp_path / "none")).status == PROBLEM
+
+
+def test_a_backend_other_than_tensorflow_is_a_problem(monkeypatch):
+    import keras
+
+    monkeypatch.setattr(keras.config, "backend", lambda: "jax")
+    assert only(frameworks.check_keras()).advice == "export KERAS_BACKEND=tensorflow"
+
+
+def test_a_gpu_that_tensorflow_does_not_see_is_a_warning(monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    monkeypatch.setattr(frameworks.shutil, "which", lambda program: "/usr/bin/" + program)
+    assert "tensorflow[and-cuda]" in only(frameworks.check_devices()).advice
+    gpu = collections.namedtuple("device", "name")("GPU:0")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [gpu])
+    assert "TF_FORCE_GPU_ALLOW_GROWTH=true" in only(frameworks.check_devices()).advice
+
+
+def test_data_folders_that_are_not_there_are_problems(monkeypatch, tmp_path):
+    monkeypatch.setenv("SCARLET_DATA_DIR", str(tmp_path))
+    (tmp_path / "cifar10").mkdir()
+    assert "1 folders: cifar10" in only(folders.check_data_folder()).found
+    monkeypatch.setenv("SCARLET_DATA_DIR", str(tmp_path / "none"))
+    assert only(folders.check_data_folder()).status == PROBLEM
+
+
+def test_a_torn_network_of_one_s_own_is_a_warning(monkeypatch, tmp_path):
+    monkeypatch.setenv("SCARLET_ZOO_DIR", str(tmp_path))
+    (tmp_path / "mine.json").write_text("{")
+    torn, folder = folders.check_zoo_folder()
+    assert (torn.status, torn.advice) == (WARNING, "scarlet zoo mine --remove")
+    assert folder.found.endswith("with 1 networks")
+
+
+def write_config(tmp_path, **changes):
+    config = {"data": {"source": "digits", "image_size": 8}, "space": SPACE, "search": {"max_multiply_adds": "20k"}}
+    path = tmp_path / "my.yaml"
+    path.write_text(yaml.safe_dump({**config, **changes}))
+    return str(path)
+
+
+def test_a_config_is_checked_with_its_images_and_its_budget(tmp_path):
+    valid, images, budget = folders.check_config(write_config(tmp_path))
+    assert valid.status == images.status == budget.status == OK
+    assert images.found == "digits: 1,797 train images of 10 classes, shorter side 8 pixels"
+    assert budget.advice == f"scarlet run {tmp_path / 'my.yaml'}"
+    path = write_config(tmp_path, search={"max_multiply_adds": "1k"})
+    found = list(examination.findings_of([("config", lambda: folders.check_config(path))]))
+    assert (found[-1].status, found[-1].check) == (PROBLEM, "config")
+    assert "no network of the space has less than 1000" in found[-1].found
+
+
+def test_files_that_a_run_refuses_are_a_problem(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        (tmp_path / "photos" / name / "1.png").write_bytes(png())
+    (tmp_path / "photos" / "a" / "2.png").write_text("no image")
+    data = {"source": "folder", "directory": str(tmp_path / "photos"), "image_size": 8}
+    found = list(folders.check_config(write_config(tmp_path, data=data)))[1]
+    assert (
+        found.status == PROBLEM and "1 of 3 sampled files cannot be decoded" in found.found and "2.png" in found.found
+    )
+
+
+def png():
+    import tensorflow as tf
+
+    return tf.io.encode_png(np.zeros([12, 16, 3], np.uint8)).numpy()
+
+
+def test_a_tiny_network_goes_all_the_way():
+    assert only(trial.check_trial()).status == OK
+
+
+def test_a_file_that_answers_something_else_is_a_problem(monkeypatch):
+    monkeypatch.setattr(trial, "_answers", lambda file, images: np.full([len(images), 2], 9.0))
+    assert only(trial.check_trial()).status == PROBLEM
+
+
+def test_the_command_fails_where_a_check_finds_a_problem(monkeypatch, capsys):
+    from scarlet_tf import doctor
+
+    findings = [Finding("disk", OK, "room"), Finding("memory", WARNING, "little", "end something")]
+    monkeypatch.setattr(doctor, "examine", lambda config: iter(findings))
+    assert cli.main(["doctor"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "ok       disk              room",
+        "warning  memory            little -> end something",
+    ]
+    findings.append(Finding("trial", PROBLEM, "broken"))
+    assert cli.main(["doctor", "--json"]) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"passed": False, "checks": [finding.to_dict() for finding in findings]}
+    assert captured.err == "scarlet: 1 of 3 checks found a problem\n"
+    assert cli.main(["doctor", "--quiet"]) == 1
+    assert "disk" not in capsys.readouterr().out

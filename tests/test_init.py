@@ -1,0 +1,197 @@
+"""`scarlet init`: from a look at images to a configuration that runs."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from scarlet_tf import cli
+from scarlet_tf.config import load_config
+from scarlet_tf.data.data_config import DataConfig
+from scarlet_tf.data.datasets import load_dataset, look_at
+from scarlet_tf.data.facts import DatasetFacts
+from scarlet_tf.drafting.schedule import hold_out, schedule
+from scarlet_tf.drafting.sizing import IMAGE_SIZES, MEDIAN_IN_BUDGETS, candidates, choose, natural_size
+from scarlet_tf.errors import InputError
+from scarlet_tf.pipeline import open_run
+
+SHORT = ["supernet.epochs=1", "retrain.epochs=1", "search.population_size=2", "search.generations=2"]
+SHORT += ["export.formats=[float32]", "export.saved_model=false", "export.benchmark_threads=0", "search.picks=1"]
+
+
+def write_photos(folder, counts, size=(32, 40)):
+    """Noise, in one folder a class."""
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = rng.integers(0, 256, (*size, 3), np.uint8)
+            (folder / name / f"{i}.png").write_bytes(tf.io.encode_png(pixels).numpy())
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SCARLET_DATA_DIR", raising=False)
+    return tmp_path
+
+
+def facts(num_train=1000, classes=4, **others):
+    counts = np.full(classes, num_train // classes)
+    return DatasetFacts("photos", tuple("abcdefgh"[:classes]), {"train": num_train, **others}, counts, ((32, 32),))
+
+
+# -- the command -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_what_is_written_for_a_folder_runs_through_every_stage(here, capsys):
+    write_photos(here / "photos", {"cats": 30, "dogs": 30})
+    assert cli.main(["init", "photos", "--budget", "500k"]) == 0
+    capsys.readouterr()
+    shortened = [part for change in SHORT for part in ("--set", change)]
+    assert cli.main(["run", "photos.yaml", "--run-dir", "r", "--json", *shortened]) == 0, capsys.readouterr().err
+    assert json.loads(capsys.readouterr().out)["pick"]["multiply_adds"] < 500_000
+
+
+def test_what_is_written_for_a_folder_passes_every_check_of_a_run(here, capsys):
+    write_photos(here / "photos", {"cats": 30, "dogs": 30})
+    assert cli.main(["init", "photos", "--budget", "500k", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["next"] == ["scarlet doctor --config photos.yaml", "scarlet run photos.yaml"]
+    assert (figures["median_side"], figures["image_size"], figures["classes"]) == (32, 32, 2)
+    config = load_config("photos.yaml")
+    assert config.data.directory == str((here / "photos").resolve())  # serves from everywhere
+    assert config.search.max_multiply_adds == 500_000
+    assert open_run(config, "r").data.num_classes == 2
+
+
+def test_a_file_that_exists_is_replaced_with_force_alone(here, capsys):
+    pathlib.Path("digits.yaml").write_text("mine")
+    assert cli.main(["init", "digits", "--budget", "0.6M"]) == 2
+    assert "digits.yaml: it exists; take another --out, or --force to replace it" in capsys.readouterr().err
+    assert pathlib.Path("digits.yaml").read_text() == "mine"
+    assert cli.main(["init", "digits", "--budget", "0.6M", "--force", "--name", "numbers", "--hours", "1.5"]) == 0
+    assert "scarlet run digits.yaml --max-hours 0.5\n" in capsys.readouterr().out
+    assert load_config("digits.yaml").name == "numbers"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["digits"], "--budget: missing; multiply-adds from 0.04 M to"),
+        (["digits", "--budget", "2k"], "--budget: no network for these images costs less than 2000;"),
+        (["digits", "--budget", "much"], "--budget: expected a number > 0, such as 60M, got 'much'"),
+        (["digits", "--budget", "nan"], "--budget: expected a number > 0"),
+        (["digits", "--budget", "1M", "--hours", "0"], "--hours: expected a number > 0, got 0.0"),
+        (["digits", "--budget", "1M", "--out", "my.txt"], "--out: expected a .yaml file, got my.txt"),
+        (["cifar10", "--budget", "1M"], "scarlet init tfds:cifar10"),
+        (["empty", "--budget", "1M"], "empty/a: expected images in this class folder, got none, nor in b; add images"),
+        (["bad", "--budget", "1M"], "bad: 1 of 7 sampled images cannot be decoded"),
+        (["few", "--budget", "1M"], "few: expected at least 3 training images of each class, got fewer of b"),
+    ],
+)
+def test_what_cannot_be_is_told_with_the_next_step_and_nothing_is_written(here, arguments, message, capsys):
+    for name in ("a", "b"):
+        (here / "empty" / name).mkdir(parents=True)
+    write_photos(here / "bad", {"a": 3, "b": 3})
+    (here / "bad" / "b" / "torn.png").write_text("no image")
+    write_photos(here / "few", {"a": 9, "b": 2})
+    assert cli.main(["init", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and "Traceback" not in captured.err and captured.out == ""
+    assert list(here.glob("*.yaml")) == []
+
+
+def test_uneven_classes_and_an_idle_budget_are_said(here, capsys):
+    write_photos(here / "photos", {"a": 40, "b": 10})
+    assert cli.main(["init", "photos", "--budget", "900M"]) == 0
+    out = capsys.readouterr().out
+    assert "warning: classes are uneven: b has 10 images, a has 40" in out
+    assert "warning: the budget excludes nothing: the dearest network costs" in out
+
+
+def test_names_that_yaml_would_misread_are_quoted(here, capsys):
+    write_photos(here / "on: [1] #2", {"yes": 9, "no": 9})
+    assert cli.main(["init", "on: [1] #2", "--budget", "1M", "--out", "my.yaml", "--name", "1e3"]) == 0
+    config = load_config("my.yaml")
+    assert (config.name, config.data.directory) == ("1e3", str((here / "on: [1] #2").resolve()))
+
+
+# -- what is chosen --------------------------------------------------------------------------------------------
+
+
+def test_images_are_never_enlarged_but_for_the_smallest():
+    for side in (16, 31, 47, 96, 375, 4000):
+        assert natural_size(side) <= side
+    assert (natural_size(8), natural_size(375)) == (IMAGE_SIZES[0], 224)
+
+
+@pytest.mark.parametrize("side", [8, 32, 64, 100, 375])
+@pytest.mark.parametrize("squeeze", [False, True])
+def test_smaller_budgets_get_cheaper_sizings_within_reach(side, squeeze):
+    sizings = candidates(side, 10, squeeze)
+    medians = [sizing.median for sizing in sizings]
+    assert medians == sorted(medians, reverse=True)
+    for budget in (sizings[-1].least + 1, *(sizing.median for sizing in sizings)):
+        sizing = choose(budget, side, 10, squeeze)
+        assert sizing.least < budget
+        assert sizing.median <= MEDIAN_IN_BUDGETS * budget or sizing == sizings[-1]
+    with pytest.raises(InputError, match=r"--budget: no network.*are in reach; for example: --budget"):
+        choose(sizings[-1].least, side, 10, squeeze)
+
+
+def test_the_published_budget_gets_the_published_size():
+    sizing = choose(500e6, 375, 1000, squeeze=True)
+    assert (sizing.image_size, sizing.space.name, sizing.space.width_multiplier) == (224, "s2", 1.0)
+
+
+def test_processors_get_the_epochs_of_the_recipes_that_were_run():
+    digits = load_config(pathlib.Path(__file__).parent.parent / "configs" / "digits.yaml")
+    cifar = load_config(pathlib.Path(__file__).parent.parent / "configs" / "cifar10_small.yaml")
+    for recipe, num_train in ((digits, 1294), (cifar, 45_000)):
+        plan = schedule(num_train, has_gpu=False, is_small=True)
+        assert (plan.batch_size, plan.supernet_epochs) == (recipe.supernet.batch_size, recipe.supernet.epochs)
+        assert (plan.batch_size, plan.retrain_epochs) == (recipe.retrain.batch_size, recipe.retrain.epochs)
+        assert plan.learning_rate == recipe.retrain.learning_rate
+        assert plan.population_size == recipe.search.population_size
+
+
+def test_hold_outs_leave_every_class_an_image_everywhere(here):
+    """The shares are wider than usual here: 20 images of each of 2 classes were too few for a tenth of a tenth."""
+    write_photos(here / "photos", dict.fromkeys("abcdefgh", 5), size=(8, 8))
+    data = DataConfig("folder", directory="photos")
+    held_out = hold_out(look_at(data))
+    shares = {"test_fraction": held_out.test_share, "validation_fraction": held_out.validation_share}
+    loaded = load_dataset(DataConfig("folder", directory="photos", image_size=8, **shares))
+    for split in (loaded.train, loaded.validation, loaded.test):
+        assert set(split.labels.tolist()) == set(range(8))
+    assert loaded.train.num_examples == held_out.num_train
+
+
+def test_splits_of_its_own_are_kept():
+    held_out = hold_out(facts(test=100, validation=100))
+    assert (held_out.num_train, held_out.test_share, held_out.validation_share) == (1000, None, None)
+    held_out = hold_out(facts(test=100))
+    assert (held_out.num_train, held_out.test_share, held_out.validation_share) == (900, None, 0.1)
+
+
+def test_too_few_images_for_any_hold_out_are_refused():
+    with pytest.raises(InputError, match="24 images are too few to hold some of each of 8 classes out"):
+        hold_out(facts(24, 8))
+
+
+# -- the terminal ----------------------------------------------------------------------------------------------
+
+
+def test_nothing_but_results_is_on_the_terminal_unless_asked_for(here):
+    """As a user starts it: what C++ code writes to the process's stderr counts, too."""
+    command = [sys.executable, "-m", "scarlet_tf.cli", "init", "digits", "--budget", "0.6M", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert json.loads(done.stdout)["file"] == "digits.yaml"
