@@ -59,7 +59,7 @@ def _accuracy(record: Record) -> Card:
     text = (
         f"top-1 on {plural(test['num_examples'], 'test image')}; {percent(validation['accuracy'])} on validation images"
     )
-    return Card(label, percent(test["accuracy"]), text, GOOD)
+    return Card(label, percent(test["accuracy"]), text, FAIR)
 
 
 def _budget(record: Record) -> Card:
@@ -70,7 +70,7 @@ def _budget(record: Record) -> Card:
         return Card(label, "not known yet", f"Asked for: {bounds}.", UNKNOWN)
     costs = f"{millions(figures['multiply_adds'])} multiply-adds, {millions(figures['params'])} parameters"
     if not record.is_searched:
-        return Card(label, f"{millions(figures['multiply_adds'])}", costs, GOOD)
+        return Card(label, millions(figures["multiply_adds"]), costs, FAIR)
     if not record.bounds:
         return Card(label, "no budget", costs, UNKNOWN)
     text = f"{costs}; asked for: {bounds_in_words(record)}"

@@ -53,11 +53,16 @@ def front_plot(record: Record, networks: Sequence[FoundNetwork]) -> Plot:
 
 
 _MARKERS = {
-    "evaluated": {"color": QUIET, "size": 6, "opacity": 0.75},
+    "evaluated": {"color": QUIET},
     "front": {"color": SERIES[0], "size": 11, "line": {"color": SURFACE, "width": 1}},
     "picks": {"color": SERIES[1], "size": 14, "symbol": "diamond", "line": {"color": SURFACE, "width": 1}},
     "retrained": {"color": SERIES[2], "size": 19, "symbol": "star", "line": {"color": SURFACE, "width": 1}},
 }
+
+
+CROWD = 300
+"""Points from which on those behind the front are drawn smaller and paler."""
+_FEW, _MANY = {"size": 6, "opacity": 0.75}, {"size": 4, "opacity": 0.4}
 
 
 def _groups(record: Record, networks: Sequence[FoundNetwork]) -> Iterator[tuple[str, list[_Point]]]:
@@ -84,7 +89,7 @@ def _trace(name: str, points: Sequence[_Point], cost: str) -> go.Scatter:
         y=_values(points, "accuracy"),
         mode="markers",
         name=name,
-        marker=_MARKERS[name],
+        marker=_MARKERS[name] | ((_MANY if len(points) > CROWD else _FEW) if name == "evaluated" else {}),
         customdata=[point.number for point in points],
         hovertext=[_hover(point) for point in points],
         hoverinfo="text",

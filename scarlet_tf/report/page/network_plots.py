@@ -30,7 +30,7 @@ def retraining_plot(record: Record) -> Plot | None:
     text = (
         f"After {plural(len(rows), 'epoch')} it recognises {percent(last['accuracy'])} of"
         f" {plural(last['num_examples'], 'validation image')} and {percent(test['accuracy'])} of"
-        f" {plural(test['num_examples'], 'test image')}, with the averaged weights that are exported."
+        f" {plural(test['num_examples'], 'test image')}."
     )
     figure = figure_json(traces, "epoch", "accuracy (%)", 340, xaxis=counted(rows))
     table = Table("Epochs", ["epoch", "loss", *series.values()], cells)
