@@ -98,7 +98,8 @@ class _Files:
     """Reads JSON files of a folder: None for those that are not there; those that are torn are kept in `unreadable`."""
 
     def __init__(self, folder: pathlib.Path):
-        self.folder, self.unreadable = folder, []
+        self.folder = folder
+        self.unreadable: list[str] = []
 
     def read(self, name: str) -> Mapping[str, Any] | None:
         if not (self.folder / name).exists():
@@ -149,7 +150,7 @@ def _keeps_bounds(run: Run, front: Mapping | None, figures: Mapping | None) -> b
         return None
     chosen = ",".join(map(str, figures["architecture"]["choices"]))
     rows = (*front["picks"], *front["pareto"]) if front else ()
-    known = next((row for row in rows if row["architecture"] == chosen), {})
+    known: Mapping[str, Any] = next((row for row in rows if row["architecture"] == chosen), {})
     metrics = {name: value for name, value in known.items() if name not in ("architecture", "name")}
     metrics |= {name: figures[name] for name in ("multiply_adds", "params")}
     return bool(run.config.search.objectives().meets({name: np.array([value]) for name, value in metrics.items()})[0])
@@ -161,11 +162,11 @@ def _log_rows(path: pathlib.Path) -> Sequence[dict[str, Any]]:
         return ()
     with path.open(newline="", encoding="utf-8") as file:
         rows = [{name: _number(text) for name, text in row.items()} for row in csv.DictReader(file)]
-    return [{**row, "epoch": int(row["epoch"])} for row in rows if row.get("epoch") is not None]
+    return [{**row, "epoch": int(epoch)} for row in rows if (epoch := row.get("epoch")) is not None]
 
 
 def _number(text: str | None) -> float | None:
     try:
-        return float(text)
+        return None if text is None else float(text)
     except (TypeError, ValueError):  # "NA", or a line that is not whole
         return None

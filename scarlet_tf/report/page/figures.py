@@ -14,7 +14,7 @@ QUIET, TEXT, GRID, SURFACE = "var(--quiet-mark)", "var(--text)", "var(--grid)", 
 LOW, HIGH = "var(--scale-low)", "var(--scale-high)"
 HEIGHT = 380
 """Pixels of a plot."""
-_AXIS = {
+_AXIS: dict[str, Any] = {
     "gridcolor": GRID,
     "linecolor": GRID,
     "tickcolor": GRID,
@@ -44,7 +44,7 @@ def figure_json(traces: Sequence[Any], x_title: str, y_title: str, height: int =
     return figure.to_json()
 
 
-def counted(values: Sequence[int]) -> dict[str, Any]:
+def counted(values: Sequence) -> dict[str, Any]:
     """An axis of whole numbers, such as epochs."""
     few = len(values) <= 12
     return {"tickformat": "d", **({"dtick": 1} if few else {"nticks": 10})}

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from scarlet_tf.report.page.record import Record
+from scarlet_tf.report.page.record import Record, left
 from scarlet_tf.report.page.wording import kibibytes, metric_name, plural
 from scarlet_tf.report.summary import before_scaling, millions, percent
 
@@ -74,8 +74,8 @@ def _budget(record: Record) -> Card:
     if not record.bounds:
         return Card(label, "no budget", costs, UNKNOWN)
     text = f"{costs}; asked for: {bounds_in_words(record)}"
-    if "scaling" in record.retrained:
-        text += f". As searched: {before_scaling(record.retrained)}"
+    if "scaling" in left(record.retrained):
+        text += f". As searched: {before_scaling(left(record.retrained))}"
     return Card(label, "yes", text, GOOD) if record.keeps_bounds else Card(label, "no", text, BAD)
 
 

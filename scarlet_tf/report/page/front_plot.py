@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from scarlet_tf.report.page.blocks import Plot, View
 from scarlet_tf.report.page.figures import QUIET, SERIES, SURFACE, TEXT, figure_json, safe, vertical, wrapped
 from scarlet_tf.report.page.networks import FoundNetwork
-from scarlet_tf.report.page.record import Record
+from scarlet_tf.report.page.record import Record, left
 from scarlet_tf.report.page.wording import axis_title, metric_name, metric_value, plural, scaled
 
 COUNTED = ("multiply_adds", "params")
@@ -72,7 +72,7 @@ def _groups(record: Record, networks: Sequence[FoundNetwork]) -> Iterator[tuple[
 
 def _behind(record: Record) -> Sequence[Mapping[str, Any]]:
     """What was evaluated and is not on the front, thinned out where it is too much."""
-    front = {row["architecture"] for row in record.front["pareto"]}
+    front = {row["architecture"] for row in left(record.front)["pareto"]}
     rows = [row for row in record.evaluated if row["architecture"] not in front]
     every = -(-len(rows) // MOST_EVALUATED) or 1
     return rows[::every]
@@ -140,7 +140,7 @@ _BETTER = {("max", True): "more", ("min", True): "fewer", ("max", False): "highe
 
 def _objectives(record: Record) -> str:
     """The objectives with their directions, as the search recorded them."""
-    search = record.front["search"]
+    search = left(record.front)["search"]
     found = search.get("directions") or search.get("goals", {}).get("directions", {})
     names = [f"{_BETTER[way, name in COUNTED]} {metric_name(name)}" for name, way in found.items()]
     return ", ".join(names) or "its objectives"

@@ -8,7 +8,7 @@ from scarlet_tf.ranking.plot import SERIES as MEASURED
 from scarlet_tf.ranking.plot import tau_text
 from scarlet_tf.report.page.blocks import Plot, Table
 from scarlet_tf.report.page.figures import SERIES, counted, figure_json, line, safe, wrapped
-from scarlet_tf.report.page.record import Record
+from scarlet_tf.report.page.record import Record, left
 from scarlet_tf.report.page.wording import plural
 from scarlet_tf.report.summary import percent
 
@@ -26,7 +26,7 @@ def retraining_plot(record: Record) -> Plot | None:
         traces.append(line([row["epoch"] + 1 for row in known], values, label, SERIES[1 - number]))
     for row in rows:
         cells.append([str(row["epoch"] + 1), f"{row['loss']:.3f}", *(percent(row.get(key)) for key in series)])
-    last, test = (record.retrained[split] for split in ("validation", "test"))
+    last, test = (left(record.retrained)[split] for split in ("validation", "test"))
     text = (
         f"After {plural(len(rows), 'epoch')} it recognises {percent(last['accuracy'])} of"
         f" {plural(last['num_examples'], 'validation image')} and {percent(test['accuracy'])} of"

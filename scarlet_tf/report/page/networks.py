@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from scarlet_tf.report.page.blocks import Table
 from scarlet_tf.report.page.drawing import draw
-from scarlet_tf.report.page.record import Record
+from scarlet_tf.report.page.record import Record, left
 from scarlet_tf.report.page.wording import metric_name, metric_value
 from scarlet_tf.space import Architecture
 
@@ -78,7 +78,7 @@ def _found(record: Record, number: int, row: Mapping[str, Any], picks: Sequence[
 
 def retrained_choices(record: Record) -> str:
     """The choices of the network that was retrained, as a string."""
-    return ",".join(map(str, record.retrained["architecture"]["choices"]))
+    return ",".join(map(str, left(record.retrained)["architecture"]["choices"]))
 
 
 def _way_on(record: Record, number: int, choices: str, is_retrained: bool) -> tuple[str, str | None]:
@@ -87,7 +87,7 @@ def _way_on(record: Record, number: int, choices: str, is_retrained: bool) -> tu
     if record.retrained is None and choices == record.wanted:
         return "This is the network that the run takes; to retrain and export it:", record.command("run")
     note = "To retrain and export this network in a folder of its own, with the supernet and the search of this run:"
-    if record.front.get("stopped"):
+    if left(record.front).get("stopped"):
         note += " (the search was stopped before its end and is first brought there)"
     return note, pick_command(record, number, choices)
 
@@ -101,7 +101,7 @@ def pick_command(record: Record, number: int, choices: str) -> str:
     folder, parts = f"{record.folder}_network_{number}", ["supernet"]
     if not record.is_betanas:
         parts.append("search")
-    if "measured" in record.front:
+    if "measured" in left(record.front):
         parts.append("finalists.json")
     make = shlex.join(["mkdir", "-p", folder])
     copy = shlex.join(["cp", "-r", *(str(record.folder / part) for part in parts), folder])

@@ -6,9 +6,17 @@ import dataclasses
 import pathlib
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from scarlet_tf.space import SearchSpace
+
+Left = TypeVar("Left")
+
+
+def left(by_stage: Left | None) -> Left:
+    """What a stage has left, where the caller knows that it is done."""
+    assert by_stage is not None
+    return by_stage
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from scarlet_tf.report.page.blocks import Drawing, Gallery, Listing, Note, Secti
 from scarlet_tf.report.page.drawing import draw
 from scarlet_tf.report.page.front_plot import front_plot
 from scarlet_tf.report.page.networks import FoundNetwork, found_networks, front_table, shown_first
-from scarlet_tf.report.page.record import Record
+from scarlet_tf.report.page.record import Record, left
 from scarlet_tf.report.page.wording import plural
 from scarlet_tf.report.summary import before_scaling, millions, percent
 from scarlet_tf.space import Architecture
@@ -39,7 +39,7 @@ def _front(record: Record, networks: Sequence[FoundNetwork]) -> Iterator[Any]:
     if not networks:
         yield _missing("The search has not written its front yet")
         return
-    if record.front.get("stopped"):
+    if left(record.front).get("stopped"):
         yield Note("The search was stopped before its last generation; this goes on with it:", record.command("search"))
     if len(networks) > 1 or record.evaluated:
         yield front_plot(record, networks)
@@ -63,7 +63,7 @@ def _network(record: Record) -> Iterator[Any]:
 
 
 def _described(record: Record, encoding: str) -> Iterator[str]:
-    retrained = record.retrained
+    retrained = left(record.retrained)
     yield encoding
     yield f"{millions(retrained['multiply_adds'])} multiply-adds and {millions(retrained['params'])} parameters"
     if "one_shot_accuracy" in retrained:
@@ -80,7 +80,7 @@ def _folding(record: Record) -> Iterator[Any]:
     table = tables.folding_table(record)
     if table is not None:
         yield table
-    elif record.retrained.get("init") == "scratch":
+    elif left(record.retrained).get("init") == "scratch":
         yield Note("It was trained from scratch, without linear transformations (LETs), so there was nothing to fold.")
     else:
         yield Note("It has no linear transformations (LETs), so there was nothing to fold.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from scarlet_tf.report.page.blocks import Note, Plot, Table
 from scarlet_tf.report.page.figures import SERIES, band, counted, figure_json, heatmap, heatmap_json, line
-from scarlet_tf.report.page.record import Record
+from scarlet_tf.report.page.record import Record, left
 from scarlet_tf.report.page.wording import plural
 from scarlet_tf.report.summary import percent
 from scarlet_tf.training.panel_statistics import update_counts
@@ -45,22 +45,24 @@ def training_plot(record: Record) -> Plot | None:
     )
 
 
-def _numbers(rows: Sequence[dict]) -> list[int]:
+def _numbers(rows: Sequence[Mapping[str, Any]]) -> list[int]:
     return [row["epoch"] + 1 for row in rows]
 
 
-def _band(rows: Sequence[dict]) -> tuple[list[float], list[float], list[float]]:
+def _band(rows: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float], list[float]]:
     mean, deviation = (100 * np.array([row[key] for row in rows]) for key in ("mean", "deviation"))
     return tuple(values.round(4).tolist() for values in (mean - deviation, mean, mean + deviation))
 
 
-def _training_in_words(record: Record, trained: Sequence[dict], watched: Sequence[dict]) -> Iterator[str]:
+def _training_in_words(
+    record: Record, trained: Sequence[Mapping[str, Any]], watched: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
     if watched:
-        last, paths = watched[-1], len(record.monitor["panel"])
+        last, paths = watched[-1], len(left(record.monitor)["panel"])
         yield (
             f"After epoch {last['epoch'] + 1} the {paths} paths of the panel have a one-shot accuracy of"
             f" {percent(last['mean'])} with a deviation of {100 * last['deviation']:.1f} points, on"
-            f" {plural(record.monitor['examples'], 'validation image')}."
+            f" {plural(left(record.monitor)['examples'], 'validation image')}."
         )
     if trained:
         last = trained[-1]
@@ -69,7 +71,7 @@ def _training_in_words(record: Record, trained: Sequence[dict], watched: Sequenc
         )
 
 
-def _epoch_rows(rows: Sequence[dict], watched: Sequence[dict]) -> Iterator[list[str]]:
+def _epoch_rows(rows: Sequence[Mapping[str, Any]], watched: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
     by_epoch, panel = {row["epoch"]: row for row in rows}, {row["epoch"]: row for row in watched}
     for epoch in sorted({*by_epoch, *panel}):
         row, seen = by_epoch.get(epoch, {}), panel.get(epoch, {})
