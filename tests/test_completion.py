@@ -15,7 +15,7 @@ function ask() {
     "$(complete -p scarlet | sed 's/.*-F \([^ ]*\) .*/\1/')"
     echo "${COMPREPLY[@]}"
 }
-ask scarlet re
+ask scarlet ret
 ask scarlet zoo mob
 ask scarlet cost my
 ask scarlet run my

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, assert_never
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from scarlet_tf.layers.initialization import derived_seed
 from scarlet_tf.layers.lanes import fan_out, permute, reorder
 from scarlet_tf.layers.skip import MODES
 from scarlet_tf.space import Architecture, Layer, SearchSpace, block_spec
-from scarlet_tf.spec import InvertedResidualSpec, check_input_shape, check_num_classes
+from scarlet_tf.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, check_input_shape, check_num_classes
 
 
 @keras.saving.register_keras_serializable(package="scarlet_tf")
@@ -73,8 +73,10 @@ class Supernet(keras.Model):
             spec = block_spec(self.space, layer, choice, layer.in_channels, self.skip)
             if isinstance(spec, InvertedResidualSpec):
                 candidates.append(InvertedResidual.from_spec(spec, **kwargs))
-            else:
+            elif spec is None or isinstance(spec, LinearSpec | IdentitySpec):
                 candidates.append(Skip(layer.out_channels, layer.stride, self.skip, **kwargs))
+            else:
+                assert_never(spec)
         return ChoiceBlock(candidates, name=layer.name, dtype=self.dtype_policy)
 
     @property

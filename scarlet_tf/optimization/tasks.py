@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +13,7 @@ import tf_keras
 from scarlet_tf.optimization.quantizing import convert, output_ranges, quantized
 from scarlet_tf.optimization.ranges import clamped, debiased
 from scarlet_tf.optimization.twin import build_twin, get_twin_arrays
-from scarlet_tf.spec import InvertedResidualSpec, LinearSpec, NetworkSpec
+from scarlet_tf.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 
 MASK_CHANGES = 100
 
@@ -96,4 +96,6 @@ def pointwise_layers(spec: NetworkSpec) -> set[str]:
             names |= {f"{block.name}_expand", f"{block.name}_project"} if block.expand else {f"{block.name}_project"}
         elif isinstance(block, LinearSpec):
             names.add(f"{block.name}_let")
+        elif not isinstance(block, IdentitySpec):
+            assert_never(block)
     return names
