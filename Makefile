@@ -6,34 +6,43 @@ CONFIG ?= configs/digits.yaml
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run test check docs bench browser
+.PHONY: run test check coverage slow docs bench browser help
 .DELETE_ON_ERROR:
 
-run: $(STAMP)
+run: $(STAMP) ## the digits recipe from images to verified files; CONFIG=<file> for another one
 	@$(BIN)/scarlet run $(CONFIG)
 
-test: check
+test: check ## the linters, mypy and the tests: what continuous integration runs
 	@$(BIN)/pytest -q -n 2 --dist loadfile
 
-check: $(STAMP)
+check: $(STAMP) ## ruff, import-linter and mypy alone
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
 	@$(BIN)/lint-imports --no-logo > .venv/lint-imports.txt 2>&1 || { cat .venv/lint-imports.txt; exit 1; }
 	@$(BIN)/mypy > .venv/mypy.txt 2>&1 || { cat .venv/mypy.txt; exit 1; }
 	@echo "ruff, import-linter and mypy: no findings"
 
-# The documentation, in site/; a warning is an error.
-docs: $(STAMP)
+# The processes that tests start are measured, too.
+coverage: $(STAMP) ## the tests, with the share of the lines that they run
+	@$(BIN)/pytest -q -n 2 --dist loadfile --cov --cov-report=term:skip-covered
+
+slow: $(STAMP) ## the tests that take minutes, which `make test` leaves out
+	@$(BIN)/pytest -q -m slow
+
+docs: $(STAMP) ## the documentation, in site/; a warning is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "site/index.html"
 
 # A script that lacks a program says so and ends with 2; the others go on.
-bench: $(STAMP)
+bench: $(STAMP) ## every tools/bench_*.py
 	@for file in tools/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || [ $$? -eq 2 ] || exit 1; done
 
-# The page for browsers, in export/browser/dist; MODEL=<file.tflite> is the network that it opens at once.
-browser:
+# It is written to export/browser/dist.
+browser: ## the page for browsers; MODEL=<file.tflite> is the network that it opens at once
 	@command -v npm > /dev/null || { echo "make: npm was not found; install Node.js 18.17 or newer" >&2; exit 1; }
 	@cd export/browser && npm ci --silent --no-audit --no-fund && npm run --silent build -- $(if $(MODEL),--model "$(abspath $(MODEL))")
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 $(STAMP): setup.cfg pyproject.toml
 	@command -v $(PYTHON) > /dev/null || { echo "make: $(PYTHON) was not found; install Python 3.11 or newer" >&2; exit 1; }

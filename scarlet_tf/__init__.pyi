@@ -44,6 +44,7 @@ from scarlet_tf.optimization.config import QuantizationAwareConfig as Quantizati
 from scarlet_tf.optimization.prune import prune as prune
 from scarlet_tf.optimization.quantize_aware import quantize_aware as quantize_aware
 from scarlet_tf.pipeline.registering import register_network as register_network
+from scarlet_tf.pipeline.reporting import write_report as write_report
 from scarlet_tf.ranking.config import RankingConfig as RankingConfig
 from scarlet_tf.ranking.run import rank as rank
 from scarlet_tf.scaling import scale as scale
@@ -147,5 +148,6 @@ __all__ = [
     "train_betanas",
     "train_supernet",
     "verify",
+    "write_report",
     "zoo_names",
 ]

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import assert_never
 
 import numpy as np
 
 from scarlet_tf.space import Architecture, SearchSpace
-from scarlet_tf.spec import BlockSpec, InvertedResidualSpec, LinearSpec, NetworkSpec
+from scarlet_tf.spec import BlockSpec, IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 from scarlet_tf.tables import SumTable, reduced
 
 
@@ -64,7 +65,9 @@ def block_cost(block: BlockSpec, size: tuple[int, int]) -> Cost:
     if isinstance(block, LinearSpec):
         weights = block.in_channels * block.out_channels
         return Cost(weights * pixels_out, weights)
-    return Cost(0, 0)
+    if isinstance(block, IdentitySpec):
+        return Cost(0, 0)
+    assert_never(block)
 
 
 def _inverted_residual_cost(block: InvertedResidualSpec, pixels_in: int, pixels_out: int) -> Cost:

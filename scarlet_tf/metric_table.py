@@ -16,14 +16,14 @@ import json
 import math
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import yaml
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json, write_text
 from scarlet_tf.space import Architecture, SearchSpace
-from scarlet_tf.spec import BlockSpec, InvertedResidualSpec, LinearSpec
+from scarlet_tf.spec import BlockSpec, IdentitySpec, InvertedResidualSpec, LinearSpec
 from scarlet_tf.tables import Size, SumTable, reduced
 
 VERSION = 1
@@ -41,8 +41,9 @@ def block_key(block: BlockSpec, size: Size) -> str:
         gate = f" {block.se_gate}" if block.se_channels and block.se_gate != "hard_sigmoid" else ""
         shape = f"k{block.kernel_size} s{block.stride} se{block.se_channels}{gate}"
         return f"{'ir' if block.expand else 'ds'} {channels} {shape} {block.activation}{shortcut} {at}"
-    kind = "linear" if isinstance(block, LinearSpec) else "identity"
-    return f"{kind} {block.in_channels}>{block.out_channels} s{block.stride} {at}"
+    if isinstance(block, LinearSpec | IdentitySpec):
+        return f"{block.kind} {block.in_channels}>{block.out_channels} s{block.stride} {at}"
+    assert_never(block)
 
 
 def stem_key(space: SearchSpace, size: Size) -> str:

@@ -6,6 +6,8 @@ Keras 3 and the twin in tf_keras, so the two cannot differ in structure or names
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from scarlet_tf.spec import BlockSpec, IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 
 
@@ -31,8 +33,10 @@ def connect_block(block: BlockSpec, x, parts, seed: int | None = None, stride: i
     if isinstance(block, IdentitySpec):
         x = parts.subsampling(block.stride, f"{block.name}_subsample")(x) if block.stride > 1 else x
         return parts.pad_channels(x, block.out_channels - block.in_channels)
-    x = parts.conv(block.out_channels, 1, f"{block.name}_let", seed, block.stride * stride)(x)
-    return parts.activation(block.activation, f"{block.name}_let_act")(x) if block.activation else x
+    if isinstance(block, LinearSpec):
+        x = parts.conv(block.out_channels, 1, f"{block.name}_let", seed, block.stride * stride)(x)
+        return parts.activation(block.activation, f"{block.name}_let_act")(x) if block.activation else x
+    assert_never(block)
 
 
 def _begins_with_conv(block: BlockSpec | None) -> bool:

@@ -82,7 +82,7 @@ def _record(run: Run) -> Record:
         dataset=files.read("dataset.json"),
         supernet=supernet,
         monitor=files.read("supernet/monitor.json"),
-        epochs=(supernet or {}).get("history") or _log_rows(run.folder / "supernet" / "log.csv"),
+        epochs=supernet.get("history") or _log_rows(run.folder / "supernet" / "log.csv"),
         search_state=files.read("search/state.json"),
         front=front,
         ranking=files.read("ranking/result.json"),
@@ -95,23 +95,24 @@ def _record(run: Run) -> Record:
 
 
 class _Files:
-    """Reads JSON files of a folder: None for those that are not there; those that are torn are kept in `unreadable`."""
+    """Reads JSON files of a folder: empty for those that are not there; those that are torn are named in `unreadable`."""
 
     def __init__(self, folder: pathlib.Path):
-        self.folder, self.unreadable = folder, []
+        self.folder = folder
+        self.unreadable: list[str] = []
 
-    def read(self, name: str) -> Mapping[str, Any] | None:
+    def read(self, name: str) -> Mapping[str, Any]:
         if not (self.folder / name).exists():
-            return None
+            return {}
         try:
             found = read_json(self.folder / name)
         except InputError as error:
             self.unreadable.append(str(error))
-            return None
+            return {}
         if isinstance(found, Mapping):
             return found
         self.unreadable.append(f"{self.folder / name}: expected a mapping, got {type(found).__name__}")
-        return None
+        return {}
 
 
 def _stages(run: Run) -> list[StageState]:
@@ -134,22 +135,22 @@ def _evaluated(run: Run) -> list[dict]:
     return [line for line in journal_lines(run) if line.get("metrics")]
 
 
-def _wanted(run: Run, front: Mapping | None) -> str | None:
+def _wanted(run: Run, front: Mapping) -> str | None:
     """Choices of the pick that `retrain.pick` names."""
-    if front is None:
+    if not front:
         return None
     with contextlib.suppress(InputError):  # no pick of that name was met: then nothing is wanted
         return find_pick(front["picks"], run.config.retrain.pick)["architecture"]
     return None
 
 
-def _keeps_bounds(run: Run, front: Mapping | None, figures: Mapping | None) -> bool | None:
+def _keeps_bounds(run: Run, front: Mapping, figures: Mapping) -> bool | None:
     """Whether costs, and what the search knows of an unscaled network, are within the search's bounds."""
-    if figures is None:
+    if not figures:
         return None
     chosen = ",".join(map(str, figures["architecture"]["choices"]))
     rows = (*front["picks"], *front["pareto"]) if front else ()
-    known = next((row for row in rows if row["architecture"] == chosen), {})
+    known: Mapping[str, Any] = next((row for row in rows if row["architecture"] == chosen), {})
     metrics = {name: value for name, value in known.items() if name not in ("architecture", "name")}
     metrics |= {name: figures[name] for name in ("multiply_adds", "params")}
     return bool(run.config.search.objectives().meets({name: np.array([value]) for name, value in metrics.items()})[0])
@@ -161,11 +162,11 @@ def _log_rows(path: pathlib.Path) -> Sequence[dict[str, Any]]:
         return ()
     with path.open(newline="", encoding="utf-8") as file:
         rows = [{name: _number(text) for name, text in row.items()} for row in csv.DictReader(file)]
-    return [{**row, "epoch": int(row["epoch"])} for row in rows if row.get("epoch") is not None]
+    return [{**row, "epoch": int(epoch)} for row in rows if (epoch := row.get("epoch")) is not None]
 
 
 def _number(text: str | None) -> float | None:
     try:
-        return float(text)
-    except (TypeError, ValueError):  # "NA", or a line that is not whole
+        return float(text or "NA")
+    except ValueError:  # no number, or a line that is not whole
         return None

@@ -42,7 +42,8 @@ class DrawnLayer:
 
 def drawn_layers(architecture: Architecture, image_size: int) -> list[DrawnLayer]:
     """The layers from the stem to the tail; sides are rounded up, as the convolutions' padding does it."""
-    space, layers = architecture.space, []
+    space = architecture.space
+    layers: list[DrawnLayer] = []
     size = math.ceil(image_size / space.stem_stride)
     for layer, index in zip(space.layers, architecture.choices, strict=True):
         before, size = size, math.ceil(size / layer.stride)

@@ -14,14 +14,14 @@ QUIET, TEXT, GRID, SURFACE = "var(--quiet-mark)", "var(--text)", "var(--grid)", 
 LOW, HIGH = "var(--scale-low)", "var(--scale-high)"
 HEIGHT = 380
 """Pixels of a plot."""
-_AXIS = {
+_AXIS: dict[str, Any] = {
     "gridcolor": GRID,
     "linecolor": GRID,
     "tickcolor": GRID,
     "zeroline": False,
     "automargin": True,
-    "title": {"standoff": 10},
 }
+_TITLE = {"standoff": 10}
 
 
 def figure_json(traces: Sequence[Any], x_title: str, y_title: str, height: int = HEIGHT, **layout: Any) -> str:
@@ -38,13 +38,13 @@ def figure_json(traces: Sequence[Any], x_title: str, y_title: str, height: int =
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "xanchor": "left", "x": 0},
     }
     figure = go.Figure(list(traces), common)
-    figure.update_xaxes(_AXIS | {"title": {**_AXIS["title"], "text": x_title}})
-    figure.update_yaxes(_AXIS | {"title": {**_AXIS["title"], "text": y_title}})
+    figure.update_xaxes(_AXIS, title={**_TITLE, "text": x_title})
+    figure.update_yaxes(_AXIS, title={**_TITLE, "text": y_title})
     figure.update_layout(layout)
     return figure.to_json()
 
 
-def counted(values: Sequence[int]) -> dict[str, Any]:
+def counted(values: Sequence) -> dict[str, Any]:
     """An axis of whole numbers, such as epochs."""
     few = len(values) <= 12
     return {"tickformat": "d", **({"dtick": 1} if few else {"nticks": 10})}

@@ -52,7 +52,7 @@ def front_plot(record: Record, networks: Sequence[FoundNetwork]) -> Plot:
     )
 
 
-_MARKERS = {
+_MARKERS: dict[str, dict[str, Any]] = {
     "evaluated": {"color": QUIET},
     "front": {"color": SERIES[0], "size": 11, "line": {"color": SURFACE, "width": 1}},
     "picks": {"color": SERIES[1], "size": 14, "symbol": "diamond", "line": {"color": SURFACE, "width": 1}},

@@ -15,7 +15,7 @@ from scarlet_tf.report.summary import percent
 
 def retraining_plot(record: Record) -> Plot | None:
     """Accuracy of the network that was retrained or fine-tuned, epoch by epoch."""
-    rows = (record.retrained or {}).get("history") or ()
+    rows = record.retrained.get("history", ())
     if not rows:
         return None
     series = {"accuracy": "training images", "validation_accuracy": "validation images"}
@@ -40,7 +40,7 @@ def retraining_plot(record: Record) -> Plot | None:
 def ranking_plot(record: Record) -> Plot | None:
     """One-shot against stand-alone accuracy of the networks that `scarlet rank` trained."""
     ranking = record.ranking
-    if ranking is None:
+    if not ranking:
         return None
     rows, symbols = ranking["networks"], ("circle", "x")
     traces = [
