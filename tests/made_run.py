@@ -222,8 +222,7 @@ def unfinished_record(done: int = 0) -> Record:
         "ranking",
         "retrained",
         "certificate",
-        "keeps_bounds",
-        "wanted",
     )
     stages = [StageState(name, number < done) for number, name in enumerate(STAGES)]
-    return made_record(**dict.fromkeys(nothing), stages=stages, evaluated=[], epochs=[])
+    unknown = {"keeps_bounds": None, "wanted": None, "evaluated": [], "epochs": []}
+    return made_record(**{key: {} for key in nothing}, **unknown, stages=stages)

@@ -15,7 +15,7 @@ function ask() {
     "$(complete -p scarlet | sed 's/.*-F \([^ ]*\) .*/\1/')"
     echo "${COMPREPLY[@]}"
 }
-ask scarlet re
+ask scarlet ret
 ask scarlet zoo mob
 ask scarlet cost my
 ask scarlet run my
@@ -35,7 +35,7 @@ def test_bash_completes_commands_options_networks_and_files(tmp_path, capsys):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     answers = [sorted(line.split()) for line in done.stdout.splitlines()]
     assert answers == [
-        ["retrain"],
+        ["report", "retrain"],
         ["mobilenet_v2"],
         ["my.yaml", "my_runs"],
         ["my.yaml", "my_runs"],

@@ -83,11 +83,11 @@ def test_extras_that_are_missing_name_the_command_that_installs_them(installed, 
     assert (serving.status, serving.found, serving.advice) == (OK, "installed, for servers", "")
 
 
-def test_every_extra_of_the_package_but_the_tests_has_a_purpose():
+def test_every_extra_for_users_has_a_purpose():
     config = (pathlib.Path(__file__).parent.parent / "setup.cfg").read_text()
     section = config.split("[options.extras_require]")[1].split("[options.entry_points]")[0]
     extras = {line.removesuffix(" =") for line in section.splitlines() if line.endswith(" =")}
-    assert set(packages.PURPOSES) <= extras
+    assert set(packages.PURPOSES) == extras - {"docs", "test"}
 
 
 def test_python_is_held_against_the_package_s(monkeypatch):

@@ -18,6 +18,7 @@ SUMMARY = {
     "bounds": ["multiply_adds < 2.00 M"],
     "retrained": {"test_accuracy": 0.9375, "test_examples": 30},
     "seconds": {"search": 3.0},
+    "report": "runs/[x]/report.html",
     "files": [{"file": "m.tflite", "bytes": 2048, "max_logit_difference": None, "top1": 0.5}],
 }
 
@@ -29,6 +30,7 @@ def test_summary_shows_figures_and_names_as_they_are(capsys):
         assert text in out
     assert "mean -, best - on validation images" in out
     assert "2.0 KiB" in out
+    assert "open runs/[x]/report.html in a browser" in out
 
 
 def test_summary_shows_what_a_scaled_network_cost_before(capsys):

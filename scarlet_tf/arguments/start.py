@@ -49,6 +49,6 @@ def add_init(commands) -> None:
 def add_completion(commands) -> None:
     """`scarlet completion`."""
     text = "print a script that completes commands, options and files in a shell"
-    example = 'eval "$(scarlet completion bash)"'
+    example = "scarlet completion bash"
     command = add_command(commands, "completion", text, example, "completion", prints_figures=False)
     command.add_argument("shell", choices=SHELLS, help="bash, zsh or tcsh")

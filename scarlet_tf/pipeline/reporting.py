@@ -82,7 +82,7 @@ def _record(run: Run) -> Record:
         dataset=files.read("dataset.json"),
         supernet=supernet,
         monitor=files.read("supernet/monitor.json"),
-        epochs=(supernet or {}).get("history") or _log_rows(run.folder / "supernet" / "log.csv"),
+        epochs=supernet.get("history") or _log_rows(run.folder / "supernet" / "log.csv"),
         search_state=files.read("search/state.json"),
         front=front,
         ranking=files.read("ranking/result.json"),
@@ -95,24 +95,24 @@ def _record(run: Run) -> Record:
 
 
 class _Files:
-    """Reads JSON files of a folder: None for those that are not there; those that are torn are kept in `unreadable`."""
+    """Reads JSON files of a folder: empty for those that are not there; those that are torn are named in `unreadable`."""
 
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
         self.unreadable: list[str] = []
 
-    def read(self, name: str) -> Mapping[str, Any] | None:
+    def read(self, name: str) -> Mapping[str, Any]:
         if not (self.folder / name).exists():
-            return None
+            return {}
         try:
             found = read_json(self.folder / name)
         except InputError as error:
             self.unreadable.append(str(error))
-            return None
+            return {}
         if isinstance(found, Mapping):
             return found
         self.unreadable.append(f"{self.folder / name}: expected a mapping, got {type(found).__name__}")
-        return None
+        return {}
 
 
 def _stages(run: Run) -> list[StageState]:
@@ -135,18 +135,18 @@ def _evaluated(run: Run) -> list[dict]:
     return [line for line in journal_lines(run) if line.get("metrics")]
 
 
-def _wanted(run: Run, front: Mapping | None) -> str | None:
+def _wanted(run: Run, front: Mapping) -> str | None:
     """Choices of the pick that `retrain.pick` names."""
-    if front is None:
+    if not front:
         return None
     with contextlib.suppress(InputError):  # no pick of that name was met: then nothing is wanted
         return find_pick(front["picks"], run.config.retrain.pick)["architecture"]
     return None
 
 
-def _keeps_bounds(run: Run, front: Mapping | None, figures: Mapping | None) -> bool | None:
+def _keeps_bounds(run: Run, front: Mapping, figures: Mapping) -> bool | None:
     """Whether costs, and what the search knows of an unscaled network, are within the search's bounds."""
-    if figures is None:
+    if not figures:
         return None
     chosen = ",".join(map(str, figures["architecture"]["choices"]))
     rows = (*front["picks"], *front["pareto"]) if front else ()
@@ -167,6 +167,6 @@ def _log_rows(path: pathlib.Path) -> Sequence[dict[str, Any]]:
 
 def _number(text: str | None) -> float | None:
     try:
-        return None if text is None else float(text)
-    except (TypeError, ValueError):  # "NA", or a line that is not whole
+        return float(text or "NA")
+    except ValueError:  # no number, or a line that is not whole
         return None

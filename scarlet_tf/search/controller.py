@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -56,8 +57,7 @@ class ControllerMutation(Operator):
         self._made = {}
 
     def get_config(self) -> dict:
-        settings = {name: getattr(self.config, name) for name in self.config.__dataclass_fields__}
-        return {**super().get_config(), **settings, "seed": self.seed}
+        return {**super().get_config(), **dataclasses.asdict(self.config), "seed": self.seed}
 
     def state_dict(self) -> dict:
         return {

@@ -83,6 +83,7 @@ EXEMPTIONS = (
     Exemption("scarlet export my.yaml --run-dir runs/multi", "goes on from what several workers trained", is_valid),
     Exemption("eval ", "tests/test_completion.py asks bash itself", is_shell),
     Exemption("docker run", "needs docker", is_shell),
+    Exemption("jupyter execute", "takes minutes; a slow test runs them shortened", is_shell),
     Exemption("npm ", "needs npm and its registry", is_npm_script),
     Exemption("scarlet run my.yaml --run-dir", TRAINS, is_valid),
     Exemption("scarlet run my.yaml --run-dir runs/cluster", "goes on from what several workers searched", is_valid),

@@ -21,6 +21,9 @@ from scarlet_tf.config.yaml_reader import parse_yaml
 from scarlet_tf.foreign.files import network_from_file
 from scarlet_tf.space import SearchSpace
 
+# Documents that go through every stage in Python, or build published networks.
+LARGE = ("docs/python.md", "docs/zoo.md", "docs/how-to/official-weights.md")
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
@@ -44,7 +47,7 @@ def test_every_block_names_its_language(document):
 
 @pytest.mark.parametrize("document", with_blocks("text"))
 def test_text_holds_no_commands(document):
-    commands = re.compile(r"^\s*(scarlet (?!_)[a-z-]+ |python |make |cp |export |npm |docker )", re.MULTILINE)
+    commands = re.compile(r"^\s*(scarlet (?!_)[a-z-]+ |python |make |cp |export [A-Z]|npm |docker )", re.MULTILINE)
     assert [str(block) for block in blocks_of(document, "text") if commands.search(block.text)] == []
 
 
@@ -76,7 +79,10 @@ def merged(values):
     return {**base, **values, **both}
 
 
-@pytest.mark.parametrize("document", with_blocks("python", "sh"))
+@pytest.mark.parametrize(
+    "document",
+    [pytest.param(one, marks=pytest.mark.slow if one in LARGE else ()) for one in with_blocks("python", "sh")],
+)
 def test_python_and_commands_run_from_top_to_bottom(document, workspace):
     go_through(document, training=False)
 

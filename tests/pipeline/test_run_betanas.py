@@ -79,6 +79,14 @@ def test_a_run_ends_with_verified_files_of_the_network_that_the_importances_say(
     assert (folder / "export" / "certificate.json").exists()
 
 
+def test_a_run_ends_with_its_page(run):
+    summary, folder = run
+    assert summary["report"] == str(folder / "report.html")
+    text = (folder / "report.html").read_text()
+    for words in ("Importances at the end", "How the importances moved", "How often each choice was trained"):
+        assert words in text
+
+
 def test_a_later_process_derives_the_same_from_the_last_checkpoint(run):
     _, folder = run
     before = read_json(folder / "pareto.json")

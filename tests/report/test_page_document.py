@@ -21,7 +21,7 @@ class Document(html.parser.HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.open, self.ids, self.references, self.headings, self.scripts = [], [], [], [], []
-        self.tags = []
+        self.tags, self.words = [], ""
         self.feed(text)
         self.close()
         assert self.open == []
@@ -46,6 +46,8 @@ class Document(html.parser.HTMLParser):
     def handle_data(self, data):
         if self.open and self.open[-1] == "script":
             self.scripts[-1][1] += data
+        else:
+            self.words += data
 
 
 @pytest.fixture(scope="module")
@@ -140,23 +142,23 @@ def test_the_same_run_gives_the_same_page(text):
 
 @pytest.mark.parametrize("done", range(4))
 def test_an_unfinished_run_says_what_is_missing_and_which_command_adds_it(done):
-    text = page(unfinished_record(done))
-    document = Document(text)
+    document = Document(page(unfinished_record(done)))
     for words in ("has not written its front yet", "No network was retrained yet", "Nothing is exported yet"):
-        assert words in text
-    assert "scarlet rank runs/made/config.yaml" in text and "scarlet run runs/made/config.yaml" in text
-    assert f"the next stage is {('train-supernet', 'search', 'retrain', 'export')[done]}" in text
+        assert words in document.words
+    for command in ("rank", "run"):
+        assert f"scarlet {command} runs/made/config.yaml --run-dir runs/made" in document.words
+    assert f"the next stage is {('train-supernet', 'search', 'retrain', 'export')[done]}" in document.words
     assert document.headings[0] == 1
 
 
 def test_a_run_that_was_not_monitored_names_the_command_of_one_that_is():
-    text = page(made_record(monitor=None))
-    assert "scarlet run runs/made/config.yaml --run-dir runs/made_monitored --set supernet.monitor_paths=32" in text
+    words = Document(page(made_record(monitor={}))).words
+    assert "scarlet run runs/made/config.yaml --run-dir runs/made_monitored --set supernet.monitor_paths=32" in words
 
 
 def test_a_fine_tuned_network_has_a_page_without_a_search():
     retrained = {**made_record().retrained, "origin": {"network": "scarlet_a"}, "init": "finetune"}
     del retrained["one_shot_accuracy"]
-    text = page(made_record(algorithm=None, retrained=retrained, front=None, supernet=None, monitor=None, ranking=None))
+    text = page(made_record(algorithm=None, retrained=retrained, front={}, supernet={}, monitor={}, ranking={}))
     assert "fine-tuned from scarlet_a" in text and 'id="front"' not in text
     assert Document(text).headings[:2] == [1, 2]

@@ -60,7 +60,7 @@ def test_the_ranking_is_judged_by_tau_and_its_interval(tau, low, tone, words):
 
 
 def test_without_a_ranking_the_monitor_speaks_and_the_command_is_named():
-    card = cards(made_record(ranking=None))[3]
+    card = cards(made_record(ranking={}))[3]
     assert (card.value, card.tone) == ("nothing against it", FAIR)
     assert card.command == "scarlet rank runs/made/config.yaml --run-dir runs/made"
 

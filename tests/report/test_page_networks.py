@@ -42,7 +42,7 @@ def test_the_retrained_network_needs_no_command_and_others_get_a_folder_of_their
 
 
 def test_before_retraining_the_wanted_network_is_had_by_going_on():
-    networks = found_networks(made_record(retrained=None, certificate=None))
+    networks = found_networks(made_record(retrained={}, certificate={}))
     assert networks[1].command == "scarlet run runs/made/config.yaml --run-dir runs/made"
     assert shown_first(networks, "1,3,0,2") == 2
 

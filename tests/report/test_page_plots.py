@@ -52,7 +52,7 @@ def test_hypervolume_goes_by_generations_of_which_the_first_tell_has_two():
 
 def test_hypervolume_of_a_search_under_way_is_read_from_its_state():
     state = {"state": {"algorithm": {"hypervolume": [0.1, 0.2, 0.4]}}}
-    plot = search_plots.hypervolume_plot(made_record(front=None, search_state=state, algorithm="random"))
+    plot = search_plots.hypervolume_plot(made_record(front={}, search_state=state, algorithm="random"))
     assert traces(plot)["hypervolume"]["x"] == [1, 2, 3]
 
 
@@ -90,7 +90,7 @@ def test_fair_counts_are_said_in_a_sentence_and_unfair_ones_drawn():
 
 
 def test_without_a_monitor_the_counts_follow_from_the_sampling():
-    note, _ = supernet_plots.fairness(made_record(monitor=None))
+    note, _ = supernet_plots.fairness(made_record(monitor={}))
     assert "in 6 steps" in note.text
 
 
@@ -105,7 +105,7 @@ def betanas_record():
     dropped = [[-1, -1, -1, 40]] + [[-1] * 4] * 3
     found = {"alpha": alpha, "dropped_at": dropped, "trained": [[1, 2, 3, 4]] * 4}
     epochs = [{"epoch": e, "loss": 1.0, "accuracy": 0.1, **found} for e in range(2)]
-    return made_record(algorithm="betanas", supernet={"importances": found, "steps": 80}, epochs=epochs, monitor=None)
+    return made_record(algorithm="betanas", supernet={"importances": found, "steps": 80}, epochs=epochs, monitor={})
 
 
 def test_importances_are_probabilities_of_what_remains():

@@ -14,7 +14,7 @@ DASHES = ("solid", "dash", "dot")
 
 def importance_plot(record: Record) -> Plot | None:
     """The probability softmax(alpha) of each choice at the end; choices that were dropped are named with their step."""
-    found = (record.supernet or {}).get("importances")
+    found = record.supernet.get("importances")
     if found is None:
         return None
     alpha, dropped = np.array(found["alpha"], float), np.array(found["dropped_at"])

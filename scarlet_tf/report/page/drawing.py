@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 import math
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
@@ -20,6 +20,8 @@ from scarlet_tf.space import Architecture, Choice, SearchSpace
 LAYER_WIDTH, BAR_WIDTH = 36, 26
 SIDE, TOP, BARS, BOTTOM = 10, 44, 104, 50
 """Margins, and the height of the greatest expansion's bar, in the drawing's units."""
+STEM = 44
+"""Room for the stem's size in front of a first layer that leaves out pixels."""
 LEAST_BAR = 18
 """What a bar needs for the number on it."""
 COLOURS = 6
@@ -78,7 +80,8 @@ def kernel_classes(space: SearchSpace) -> dict[int, str]:
 def draw(architecture: Architecture, image_size: int, identifier: str, title: str) -> Markup:
     """The drawing as an SVG element whose parts' ids begin with `identifier`; `title` and `in_words` are its alternative."""
     layers = drawn_layers(architecture, image_size)
-    width, height = 2 * SIDE + LAYER_WIDTH * len(layers), TOP + BARS + BOTTOM
+    first = _first_left(layers)
+    width, height = first + LAYER_WIDTH * len(layers) + SIDE, TOP + BARS + BOTTOM
     svg = ElementTree.Element(
         "svg",
         {
@@ -92,13 +95,12 @@ def draw(architecture: Architecture, image_size: int, identifier: str, title: st
     ElementTree.SubElement(svg, "title", id=f"{identifier}-title").text = title
     ElementTree.SubElement(svg, "desc", id=f"{identifier}-desc").text = in_words(architecture, image_size)
     classes, tallest = kernel_classes(architecture.space), _tallest(architecture.space)
-    first = math.ceil(image_size / architecture.space.stem_stride)
-    _text(svg, SIDE, TOP - 26, f"{first} px", "size", anchor="start")
+    _text(svg, SIDE, TOP - 26, f"{layers[0].size_before} px", "size", anchor="start")
     _line(svg, (0, TOP + BARS), (width, TOP + BARS), "stream")
     for layer in layers:
-        _draw_layer(svg, layer, classes, tallest)
+        _draw_layer(svg, layer, first, classes, tallest)
     for begin, end, channels in _stages(architecture.space):
-        _draw_stage(svg, begin, end, channels)
+        _draw_stage(svg, first + LAYER_WIDTH * begin, first + LAYER_WIDTH * end, channels)
     return Markup(ElementTree.tostring(svg, encoding="unicode"))
 
 
@@ -106,8 +108,13 @@ def _tallest(space: SearchSpace) -> float:
     return max((choice.expansion for choice in space.choices if not choice.is_skip), default=1)
 
 
-def _draw_layer(svg, layer: DrawnLayer, classes: dict[int, str], tallest: float) -> None:
-    left = SIDE + LAYER_WIDTH * layer.index
+def _first_left(layers: Sequence[DrawnLayer]) -> int:
+    """Where the first layer begins: further right if it leaves out pixels, so that both sizes can be read."""
+    return SIDE + (STEM if layers[0].stride > 1 else 0)
+
+
+def _draw_layer(svg, layer: DrawnLayer, first: int, classes: dict[int, str], tallest: float) -> None:
+    left = first + LAYER_WIDTH * layer.index
     middle, base, choice = left + LAYER_WIDTH / 2, TOP + BARS, layer.choice
     group = ElementTree.SubElement(svg, "g", {"class": "layer"})
     if layer.stride > 1:
@@ -140,10 +147,10 @@ def _stages(space: SearchSpace) -> Iterator[tuple[int, int, int]]:
         begin += stage.depth
 
 
-def _draw_stage(svg, begin: int, end: int, channels: int) -> None:
-    left, right, y = SIDE + LAYER_WIDTH * begin + 4, SIDE + LAYER_WIDTH * end - 4, TOP + BARS + 28
-    _line(svg, (left, y), (right, y), "stage")
-    label = f"{channels} ch" if end - begin > 1 else str(channels)
+def _draw_stage(svg, left: int, right: int, channels: int) -> None:
+    y = TOP + BARS + 28
+    _line(svg, (left + 4, y), (right - 4, y), "stage")
+    label = f"{channels} ch" if right - left > LAYER_WIDTH else str(channels)
     _text(svg, (left + right) / 2, y + 16, label, "channels")
 
 

@@ -20,8 +20,8 @@ _AXIS: dict[str, Any] = {
     "tickcolor": GRID,
     "zeroline": False,
     "automargin": True,
-    "title": {"standoff": 10},
 }
+_TITLE = {"standoff": 10}
 
 
 def figure_json(traces: Sequence[Any], x_title: str, y_title: str, height: int = HEIGHT, **layout: Any) -> str:
@@ -38,8 +38,8 @@ def figure_json(traces: Sequence[Any], x_title: str, y_title: str, height: int =
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "xanchor": "left", "x": 0},
     }
     figure = go.Figure(list(traces), common)
-    figure.update_xaxes(_AXIS | {"title": {**_AXIS["title"], "text": x_title}})
-    figure.update_yaxes(_AXIS | {"title": {**_AXIS["title"], "text": y_title}})
+    figure.update_xaxes(_AXIS, title={**_TITLE, "text": x_title})
+    figure.update_yaxes(_AXIS, title={**_TITLE, "text": y_title})
     figure.update_layout(layout)
     return figure.to_json()
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from scarlet_tf.report.page.record import Record, left
+from scarlet_tf.report.page.record import Record
 from scarlet_tf.report.page.wording import kibibytes, metric_name, plural
 from scarlet_tf.report.summary import before_scaling, millions, percent
 
@@ -32,10 +32,10 @@ class Card:
 
 def headline(record: Record) -> str:
     """The run in one sentence."""
-    retrained, dataset = record.retrained, record.dataset or {}
+    retrained, dataset = record.retrained, record.dataset
     images = f" of {dataset['name']}" if dataset else ""
     following = f" Unfinished: the next stage is {record.next_stage.name}." if record.next_stage else ""
-    if retrained is None:
+    if not retrained:
         return following.strip()
     verb = "found" if record.is_searched else "fine-tuned"
     test = retrained["test"]
@@ -53,29 +53,29 @@ def cards(record: Record) -> list[Card]:
 
 def _accuracy(record: Record) -> Card:
     label, retrained = "How accurate is it?", record.retrained
-    if retrained is None:
+    if not retrained:
         return Card(label, "not known yet", "No network was trained on its own yet.", UNKNOWN)
     test, validation = retrained["test"], retrained["validation"]
     text = (
         f"top-1 on {plural(test['num_examples'], 'test image')}; {percent(validation['accuracy'])} on validation images"
     )
-    return Card(label, percent(test["accuracy"]), text, GOOD)
+    return Card(label, percent(test["accuracy"]), text, FAIR)
 
 
 def _budget(record: Record) -> Card:
-    figures = record.retrained and (record.certificate or record.retrained)
+    figures = record.certificate if record.retrained and record.certificate else record.retrained
     label = "Does it meet the budget?" if record.is_searched else "What does it cost?"
-    if figures is None:
+    if not figures:
         bounds = bounds_in_words(record) or "nothing in particular"
         return Card(label, "not known yet", f"Asked for: {bounds}.", UNKNOWN)
     costs = f"{millions(figures['multiply_adds'])} multiply-adds, {millions(figures['params'])} parameters"
     if not record.is_searched:
-        return Card(label, f"{millions(figures['multiply_adds'])}", costs, GOOD)
+        return Card(label, millions(figures["multiply_adds"]), costs, FAIR)
     if not record.bounds:
         return Card(label, "no budget", costs, UNKNOWN)
     text = f"{costs}; asked for: {bounds_in_words(record)}"
-    if "scaling" in left(record.retrained):
-        text += f". As searched: {before_scaling(left(record.retrained))}"
+    if "scaling" in record.retrained:
+        text += f". As searched: {before_scaling(record.retrained)}"
     return Card(label, "yes", text, GOOD) if record.keeps_bounds else Card(label, "no", text, BAD)
 
 
@@ -101,7 +101,7 @@ def passed(row: Mapping[str, Any]) -> bool | None:
 
 def _file(record: Record) -> Card:
     label, certificate = "Which file goes on the phone?", record.certificate
-    if certificate is None:
+    if not certificate:
         return Card(label, "none yet", "The network is not exported.", UNKNOWN)
     row = recommended(certificate)
     if row is None:
@@ -118,9 +118,9 @@ def _file(record: Record) -> Card:
 
 def _trust(record: Record) -> Card:
     label = "Can the ranking be trusted?"
-    if record.ranking is not None:
+    if record.ranking:
         return _measured_trust(label, record.ranking)
-    verdict = (record.monitor or {}).get("verdict")
+    verdict = record.monitor.get("verdict")
     if record.is_betanas:
         text = "BetaNAS decides by importances that are trained with the weights. What they are worth is not measured."
         return Card(label, "no ranking", text, UNKNOWN)

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from scarlet_tf.report.page.blocks import Plot, View
 from scarlet_tf.report.page.figures import QUIET, SERIES, SURFACE, TEXT, figure_json, safe, vertical, wrapped
 from scarlet_tf.report.page.networks import FoundNetwork
-from scarlet_tf.report.page.record import Record, left
+from scarlet_tf.report.page.record import Record
 from scarlet_tf.report.page.wording import axis_title, metric_name, metric_value, plural, scaled
 
 COUNTED = ("multiply_adds", "params")
@@ -52,12 +52,17 @@ def front_plot(record: Record, networks: Sequence[FoundNetwork]) -> Plot:
     )
 
 
-_MARKERS = {
-    "evaluated": {"color": QUIET, "size": 6, "opacity": 0.75},
+_MARKERS: dict[str, dict[str, Any]] = {
+    "evaluated": {"color": QUIET},
     "front": {"color": SERIES[0], "size": 11, "line": {"color": SURFACE, "width": 1}},
     "picks": {"color": SERIES[1], "size": 14, "symbol": "diamond", "line": {"color": SURFACE, "width": 1}},
     "retrained": {"color": SERIES[2], "size": 19, "symbol": "star", "line": {"color": SURFACE, "width": 1}},
 }
+
+
+CROWD = 300
+"""Points from which on those behind the front are drawn smaller and paler."""
+_FEW, _MANY = {"size": 6, "opacity": 0.75}, {"size": 4, "opacity": 0.4}
 
 
 def _groups(record: Record, networks: Sequence[FoundNetwork]) -> Iterator[tuple[str, list[_Point]]]:
@@ -72,7 +77,7 @@ def _groups(record: Record, networks: Sequence[FoundNetwork]) -> Iterator[tuple[
 
 def _behind(record: Record) -> Sequence[Mapping[str, Any]]:
     """What was evaluated and is not on the front, thinned out where it is too much."""
-    front = {row["architecture"] for row in left(record.front)["pareto"]}
+    front = {row["architecture"] for row in record.front["pareto"]}
     rows = [row for row in record.evaluated if row["architecture"] not in front]
     every = -(-len(rows) // MOST_EVALUATED) or 1
     return rows[::every]
@@ -84,7 +89,7 @@ def _trace(name: str, points: Sequence[_Point], cost: str) -> go.Scatter:
         y=_values(points, "accuracy"),
         mode="markers",
         name=name,
-        marker=_MARKERS[name],
+        marker=_MARKERS[name] | ((_MANY if len(points) > CROWD else _FEW) if name == "evaluated" else {}),
         customdata=[point.number for point in points],
         hovertext=[_hover(point) for point in points],
         hoverinfo="text",
@@ -140,7 +145,7 @@ _BETTER = {("max", True): "more", ("min", True): "fewer", ("max", False): "highe
 
 def _objectives(record: Record) -> str:
     """The objectives with their directions, as the search recorded them."""
-    search = left(record.front)["search"]
+    search = record.front["search"]
     found = search.get("directions") or search.get("goals", {}).get("directions", {})
     names = [f"{_BETTER[way, name in COUNTED]} {metric_name(name)}" for name, way in found.items()]
     return ", ".join(names) or "its objectives"

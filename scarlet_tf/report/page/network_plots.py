@@ -8,14 +8,14 @@ from scarlet_tf.ranking.plot import SERIES as MEASURED
 from scarlet_tf.ranking.plot import tau_text
 from scarlet_tf.report.page.blocks import Plot, Table
 from scarlet_tf.report.page.figures import SERIES, counted, figure_json, line, safe, wrapped
-from scarlet_tf.report.page.record import Record, left
+from scarlet_tf.report.page.record import Record
 from scarlet_tf.report.page.wording import plural
 from scarlet_tf.report.summary import percent
 
 
 def retraining_plot(record: Record) -> Plot | None:
     """Accuracy of the network that was retrained or fine-tuned, epoch by epoch."""
-    rows = (record.retrained or {}).get("history") or ()
+    rows = record.retrained.get("history", ())
     if not rows:
         return None
     series = {"accuracy": "training images", "validation_accuracy": "validation images"}
@@ -26,11 +26,11 @@ def retraining_plot(record: Record) -> Plot | None:
         traces.append(line([row["epoch"] + 1 for row in known], values, label, SERIES[1 - number]))
     for row in rows:
         cells.append([str(row["epoch"] + 1), f"{row['loss']:.3f}", *(percent(row.get(key)) for key in series)])
-    last, test = (left(record.retrained)[split] for split in ("validation", "test"))
+    last, test = (record.retrained[split] for split in ("validation", "test"))
     text = (
         f"After {plural(len(rows), 'epoch')} it recognises {percent(last['accuracy'])} of"
         f" {plural(last['num_examples'], 'validation image')} and {percent(test['accuracy'])} of"
-        f" {plural(test['num_examples'], 'test image')}, with the averaged weights that are exported."
+        f" {plural(test['num_examples'], 'test image')}."
     )
     figure = figure_json(traces, "epoch", "accuracy (%)", 340, xaxis=counted(rows))
     table = Table("Epochs", ["epoch", "loss", *series.values()], cells)
@@ -40,7 +40,7 @@ def retraining_plot(record: Record) -> Plot | None:
 def ranking_plot(record: Record) -> Plot | None:
     """One-shot against stand-alone accuracy of the networks that `scarlet rank` trained."""
     ranking = record.ranking
-    if ranking is None:
+    if not ranking:
         return None
     rows, symbols = ranking["networks"], ("circle", "x")
     traces = [

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from scarlet_tf.report.page.blocks import Table
 from scarlet_tf.report.page.drawing import draw
-from scarlet_tf.report.page.record import Record, left
+from scarlet_tf.report.page.record import Record
 from scarlet_tf.report.page.wording import metric_name, metric_value
 from scarlet_tf.space import Architecture
 
@@ -52,7 +52,7 @@ class FoundNetwork:
 
 def found_networks(record: Record) -> list[FoundNetwork]:
     """All of the front by rising multiply-adds, then picks that are none of it."""
-    if record.front is None:
+    if not record.front:
         return []
     names: dict[str, list[str]] = {}
     for pick in record.front["picks"]:
@@ -69,7 +69,7 @@ def found_networks(record: Record) -> list[FoundNetwork]:
 def _found(record: Record, number: int, row: Mapping[str, Any], picks: Sequence[str], on_front: bool) -> FoundNetwork:
     architecture = Architecture.parse(row["architecture"], record.space)
     metrics = {name: value for name, value in row.items() if name not in ("architecture", "name")}
-    is_retrained = record.retrained is not None and retrained_choices(record) == row["architecture"]
+    is_retrained = bool(record.retrained) and retrained_choices(record) == row["architecture"]
     note, command = _way_on(record, number, row["architecture"], is_retrained)
     title = f"Network {number}: {architecture.space.name}:{architecture.to_string()}"
     drawing = draw(architecture, record.image_size, f"network-{number}-drawing", title)
@@ -78,16 +78,16 @@ def _found(record: Record, number: int, row: Mapping[str, Any], picks: Sequence[
 
 def retrained_choices(record: Record) -> str:
     """The choices of the network that was retrained, as a string."""
-    return ",".join(map(str, left(record.retrained)["architecture"]["choices"]))
+    return ",".join(map(str, record.retrained["architecture"]["choices"]))
 
 
 def _way_on(record: Record, number: int, choices: str, is_retrained: bool) -> tuple[str, str | None]:
     if is_retrained:
         return "This is the network that was retrained; see its files below.", None
-    if record.retrained is None and choices == record.wanted:
+    if not record.retrained and choices == record.wanted:
         return "This is the network that the run takes; to retrain and export it:", record.command("run")
     note = "To retrain and export this network in a folder of its own, with the supernet and the search of this run:"
-    if left(record.front).get("stopped"):
+    if record.front.get("stopped"):
         note += " (the search was stopped before its end and is first brought there)"
     return note, pick_command(record, number, choices)
 
@@ -101,7 +101,7 @@ def pick_command(record: Record, number: int, choices: str) -> str:
     folder, parts = f"{record.folder}_network_{number}", ["supernet"]
     if not record.is_betanas:
         parts.append("search")
-    if "measured" in left(record.front):
+    if "measured" in record.front:
         parts.append("finalists.json")
     make = shlex.join(["mkdir", "-p", folder])
     copy = shlex.join(["cp", "-r", *(str(record.folder / part) for part in parts), folder])

@@ -6,17 +6,9 @@ import dataclasses
 import pathlib
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from scarlet_tf.space import SearchSpace
-
-Left = TypeVar("Left")
-
-
-def left(by_stage: Left | None) -> Left:
-    """What a stage has left, where the caller knows that it is done."""
-    assert by_stage is not None
-    return by_stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +30,7 @@ class Record:
         is known yet. wanted: choices of the network that is, or would be, retrained.
     evaluated: {"architecture", ...metrics} of all that the search evaluated.
     unreadable: files that are there but torn, with the reason.
-    The mappings that follow are the files of the run's folder, None for those that are not there (yet).
+    The mappings that follow are the files of the run's folder, empty for those that are not there (yet).
     """
 
     name: str
@@ -55,17 +47,17 @@ class Record:
     wanted: str | None = None
     evaluated: Sequence[Mapping[str, Any]] = ()
     unreadable: Sequence[str] = ()
-    dataset: Mapping[str, Any] | None = None
-    supernet: Mapping[str, Any] | None = None
-    monitor: Mapping[str, Any] | None = None
+    dataset: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    supernet: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    monitor: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     epochs: Sequence[Mapping[str, Any]] = ()
-    search_state: Mapping[str, Any] | None = None
-    front: Mapping[str, Any] | None = None
-    ranking: Mapping[str, Any] | None = None
-    comparison: Mapping[str, Any] | None = None
-    retrained: Mapping[str, Any] | None = None
-    optimization: Mapping[str, Any] | None = None
-    certificate: Mapping[str, Any] | None = None
+    search_state: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    front: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    ranking: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    comparison: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    retrained: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    optimization: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    certificate: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def is_searched(self) -> bool:

@@ -37,9 +37,9 @@ def hypervolume_plot(record: Record) -> Plot | None:
 
 
 def _hypervolume(record: Record) -> Sequence[float]:
-    if record.front is not None:
+    if record.front:
         return record.front["hypervolume"]
-    state = (record.search_state or {}).get("state", {})
+    state = record.search_state.get("state", {})
     return state.get("algorithm", {}).get("hypervolume", [])
 
 
@@ -48,7 +48,7 @@ _FATES = {"children": "children", "evaluated": "evaluated", "survived": "survive
 
 def operators_plot(record: Record) -> Plot | None:
     """What became of each operator's children; None for a search without operators."""
-    operators = (record.front or {}).get("operators") or {}
+    operators = record.front.get("operators", {}) or {}
     if not operators:
         return None
     names = list(operators)
@@ -77,7 +77,7 @@ def _points(share: float | None) -> str:
 def comparison_plot(record: Record) -> Plot | None:
     """Hypervolume against evaluations, a line for each search of `scarlet search --compare`."""
     compared = record.comparison
-    if compared is None:
+    if not compared:
         return None
     traces: list[Any] = []
     for number, (name, row) in enumerate(compared["algorithms"].items()):

@@ -10,7 +10,7 @@ from scarlet_tf.report.page.blocks import Drawing, Gallery, Listing, Note, Secti
 from scarlet_tf.report.page.drawing import draw
 from scarlet_tf.report.page.front_plot import front_plot
 from scarlet_tf.report.page.networks import FoundNetwork, found_networks, front_table, shown_first
-from scarlet_tf.report.page.record import Record, left
+from scarlet_tf.report.page.record import Record
 from scarlet_tf.report.page.wording import plural
 from scarlet_tf.report.summary import before_scaling, millions, percent
 from scarlet_tf.space import Architecture
@@ -39,7 +39,7 @@ def _front(record: Record, networks: Sequence[FoundNetwork]) -> Iterator[Any]:
     if not networks:
         yield _missing("The search has not written its front yet")
         return
-    if left(record.front).get("stopped"):
+    if record.front.get("stopped"):
         yield Note("The search was stopped before its last generation; this goes on with it:", record.command("search"))
     if len(networks) > 1 or record.evaluated:
         yield front_plot(record, networks)
@@ -48,7 +48,7 @@ def _front(record: Record, networks: Sequence[FoundNetwork]) -> Iterator[Any]:
 
 def _network(record: Record) -> Iterator[Any]:
     retrained = record.retrained
-    if retrained is None:
+    if not retrained:
         yield _missing(f"No network was {'retrained' if record.is_searched else 'fine-tuned'} yet")
         return
     architecture = Architecture.from_dict(retrained["architecture"], record.space)
@@ -57,13 +57,13 @@ def _network(record: Record) -> Iterator[Any]:
     yield Drawing("How it is built", drawing, "; ".join(_described(record, encoding)) + ".")
     yield from _present(network_plots.retraining_plot(record))
     yield from _folding(record)
-    if record.optimization is not None:
+    if record.optimization:
         shown = {key: value for key, value in record.optimization.items() if key != "settings"}
         yield tables.figures_table("Quantisation-aware training and pruning", shown)
 
 
 def _described(record: Record, encoding: str) -> Iterator[str]:
-    retrained = left(record.retrained)
+    retrained = record.retrained
     yield encoding
     yield f"{millions(retrained['multiply_adds'])} multiply-adds and {millions(retrained['params'])} parameters"
     if "one_shot_accuracy" in retrained:
@@ -80,7 +80,7 @@ def _folding(record: Record) -> Iterator[Any]:
     table = tables.folding_table(record)
     if table is not None:
         yield table
-    elif left(record.retrained).get("init") == "scratch":
+    elif record.retrained.get("init") == "scratch":
         yield Note("It was trained from scratch, without linear transformations (LETs), so there was nothing to fold.")
     else:
         yield Note("It has no linear transformations (LETs), so there was nothing to fold.")
@@ -88,7 +88,7 @@ def _folding(record: Record) -> Iterator[Any]:
 
 def _files(record: Record) -> Iterator[Any]:
     certificate = record.certificate
-    if certificate is None:
+    if not certificate:
         yield _missing("Nothing is exported yet")
         return
     images = {row["verification"]["num_images"] for row in certificate["files"] if row["verification"]}
@@ -106,17 +106,17 @@ def _files(record: Record) -> Iterator[Any]:
 
 
 def _supernet(record: Record) -> Iterator[Any]:
-    if record.supernet is None:
+    if not record.supernet:
         yield _missing("The supernet's training is not finished")
     yield from _present(supernet_plots.training_plot(record), supernet_plots.histogram_plot(record))
-    if record.monitor is not None:
+    if record.monitor:
         verdict = record.monitor["verdict"]
         yield Note(f"The monitor's verdict: {verdict['text']}.")
         if verdict["checks"]:
             yield tables.monitor_table(verdict)
     elif record.is_betanas:
         yield Note("BetaNAS drops choices, so there is no fixed panel of paths that could be watched.")
-    elif record.supernet is None and not record.epochs:
+    elif not record.supernet and not record.epochs:
         yield Note(
             "To watch one-shot accuracies from the first epoch on:",
             record.command("train-supernet", "--set", MONITORED_PATHS),
@@ -146,9 +146,9 @@ def _search(record: Record) -> Iterator[Any]:
     else:
         found = [search_plots.hypervolume_plot(record), search_plots.operators_plot(record)]
     yield from _present(*found)
-    if record.front is None and not any(found):
+    if not record.front and not any(found):
         yield _missing("The search has no generation yet")
-    measured = (record.front or {}).get("measured")
+    measured = record.front.get("measured")
     if measured is not None:
         yield tables.finalists_table(measured)
     plot = search_plots.comparison_plot(record)
@@ -161,7 +161,7 @@ def _search(record: Record) -> Iterator[Any]:
 
 def _settings(record: Record) -> Iterator[Any]:
     yield tables.stages_table(record)
-    if record.dataset is not None:
+    if record.dataset:
         yield tables.dataset_table(record.dataset)
     yield from _present(tables.environment_table(record))
     yield Listing("config.yaml, every default written out", record.config_text)

@@ -10,18 +10,19 @@ import plotly.graph_objects as go
 
 from scarlet_tf.report.page.blocks import Note, Plot, Table
 from scarlet_tf.report.page.figures import SERIES, band, counted, figure_json, heatmap, heatmap_json, line
-from scarlet_tf.report.page.record import Record, left
+from scarlet_tf.report.page.record import Record
 from scarlet_tf.report.page.wording import plural
 from scarlet_tf.report.summary import percent
 from scarlet_tf.training.panel_statistics import update_counts
 
+Epochs = Sequence[Mapping[str, Any]]
 BINS = 20
 """Of a histogram, between the least and the greatest accuracy in it."""
 
 
 def training_plot(record: Record) -> Plot | None:
     """Accuracy in training, and where the supernet was monitored, of its panel of paths; None before the first epoch."""
-    rows, watched = record.epochs, (record.monitor or {}).get("epochs", ())
+    rows, watched = record.epochs, record.monitor.get("epochs", ())
     if not rows and not watched:
         return None
     traces, columns = [], ["epoch", "loss", "accuracy in training"]
@@ -45,24 +46,22 @@ def training_plot(record: Record) -> Plot | None:
     )
 
 
-def _numbers(rows: Sequence[Mapping[str, Any]]) -> list[int]:
+def _numbers(rows: Epochs) -> list[int]:
     return [row["epoch"] + 1 for row in rows]
 
 
-def _band(rows: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float], list[float]]:
+def _band(rows: Epochs) -> tuple[list[float], list[float], list[float]]:
     mean, deviation = (100 * np.array([row[key] for row in rows]) for key in ("mean", "deviation"))
     return tuple(values.round(4).tolist() for values in (mean - deviation, mean, mean + deviation))
 
 
-def _training_in_words(
-    record: Record, trained: Sequence[Mapping[str, Any]], watched: Sequence[Mapping[str, Any]]
-) -> Iterator[str]:
+def _training_in_words(record: Record, trained: Epochs, watched: Epochs) -> Iterator[str]:
     if watched:
-        last, paths = watched[-1], len(left(record.monitor)["panel"])
+        last, paths = watched[-1], len(record.monitor["panel"])
         yield (
             f"After epoch {last['epoch'] + 1} the {paths} paths of the panel have a one-shot accuracy of"
             f" {percent(last['mean'])} with a deviation of {100 * last['deviation']:.1f} points, on"
-            f" {plural(left(record.monitor)['examples'], 'validation image')}."
+            f" {plural(record.monitor['examples'], 'validation image')}."
         )
     if trained:
         last = trained[-1]
@@ -71,7 +70,7 @@ def _training_in_words(
         )
 
 
-def _epoch_rows(rows: Sequence[Mapping[str, Any]], watched: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
+def _epoch_rows(rows: Epochs, watched: Epochs) -> Iterator[list[str]]:
     by_epoch, panel = {row["epoch"]: row for row in rows}, {row["epoch"]: row for row in watched}
     for epoch in sorted({*by_epoch, *panel}):
         row, seen = by_epoch.get(epoch, {}), panel.get(epoch, {})
@@ -91,7 +90,7 @@ _OUTLINE = {"color": "rgba(0,0,0,0)", "line": {"color": SERIES[1], "width": 2}}
 
 def histogram_plot(record: Record) -> Plot | None:
     """How one-shot accuracies are spread, of the monitor's random paths and of what the search evaluated."""
-    watched = (record.monitor or {}).get("epochs", ())
+    watched = record.monitor.get("epochs", ())
     found = {
         f"random paths, epoch {watched[-1]['epoch'] + 1}" if watched else "": watched[-1]["accuracies"]
         if watched
@@ -148,7 +147,7 @@ def _update_counts(record: Record) -> np.ndarray | None:
     """[num_layers, num_choices]: as recorded, else as they follow from the sampling; None before the training's end."""
     if record.monitor and not record.is_betanas:
         return np.array(record.monitor["update_counts"])
-    if record.supernet is None:
+    if not record.supernet:
         return None
     if record.is_betanas:
         return np.array(record.supernet["importances"]["trained"])

@@ -61,7 +61,7 @@ def digests_table(certificate: Mapping[str, Any]) -> Table:
 
 def folding_table(record: Record) -> Table | None:
     """What became of each linear transformation (LET); None where there was none to fold."""
-    certificate = record.certificate or {"details": record.retrained or {}}
+    certificate = record.certificate or {"details": record.retrained}
     rows = [
         [
             row["name"],
@@ -131,8 +131,8 @@ def dataset_table(dataset: Mapping[str, Any]) -> Table:
 
 def environment_table(record: Record) -> Table | None:
     """Versions, seeds and the host, as far as the run's files state them."""
-    certificate = record.certificate or {}
-    versions = certificate.get("versions") or (record.front or {}).get("versions") or {}
+    certificate = record.certificate
+    versions = certificate.get("versions") or record.front.get("versions") or {}
     rows = [*_pairs("", versions), *_pairs("seed: ", record.seeds), *_pairs("host: ", certificate.get("host") or {})]
     return Table("Environment", ["", "value"], rows, words=(0, 1), is_folded=True) if rows else None
 
