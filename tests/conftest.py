@@ -60,13 +60,11 @@ def seeded():
 
 @pytest.fixture(autouse=True)
 def own_logging():
-    """What the command line does to the package's logger ends with the test, so that `caplog` works in the next."""
+    """What the command line, in a test or in what tests share, does to the package's logger is undone before each test."""
     logger = logging.getLogger("scarlet_tf")
-    handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
+    logger.handlers[:], logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)
     yield
-    logger.handlers[:] = handlers
-    logger.setLevel(level)
-    logger.propagate = propagate
 
 
 @pytest.fixture

@@ -251,6 +251,6 @@ def test_warm_up_records_are_requests_that_the_signatures_answer(exported):
 
 def test_warm_up_without_its_package_is_refused_before_anything_is_written(model, tmp_path, monkeypatch):
     monkeypatch.setattr("scarlet_tf.export.warm_up.importlib.util.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"warm_up: needs .* scarlet_tf\[serving\]"):
+    with pytest.raises(InputError, match=r"warm_up: needs .* 'scarlet_tf\[serving\]'"):
         export_saved_model(model, tmp_path / "1", warm_up=True)
     assert list(tmp_path.iterdir()) == []

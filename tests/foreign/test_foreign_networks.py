@@ -122,8 +122,8 @@ def test_a_foreign_file_answers_what_the_network_answers(tmp_path, rng):
 def test_the_documented_lines_export_a_network_that_can_be_timed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     document = (ROOT / "docs" / "foreign.md").read_text()
-    (tmp_path / "my.yaml").write_text(re.search(r"```yaml\n(.*?)```", document, re.DOTALL).group(1))
+    (tmp_path / "my_network.yaml").write_text(re.search(r"```yaml title=\S+\n(.*?)```", document, re.DOTALL).group(1))
     exec(re.search(r"```python\n(.*?)```", document, re.DOTALL).group(1), {})
-    rows = benchmark(["my.tflite", "my_int8.tflite"], rounds=1, seconds_per_round=0.01)
+    rows = benchmark(["my_network.tflite", "my_network_int8.tflite"], rounds=1, seconds_per_round=0.01)
     assert [row["partitions"] for row in rows] == [1, 1]
-    assert rows[0]["multiply_adds"] == count_spec(st.network_from_file("my.yaml")).multiply_adds
+    assert rows[0]["multiply_adds"] == count_spec(st.network_from_file("my_network.yaml")).multiply_adds

@@ -35,7 +35,7 @@ def test_values_out_of_range_are_refused_by_name(config, key, value):
 def test_a_missing_extra_is_named_with_what_installs_it(monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tf_keras" else found(name))
-    with pytest.raises(InputError, match=r"need tf_keras, .*: pip install scarlet_tf\[optimization\]"):
+    with pytest.raises(InputError, match=r"need tf_keras, .*: pip install 'scarlet_tf\[optimization\]'"):
         check_extra()
     assert "tensorflow_model_optimization" not in sys.modules
 

@@ -67,6 +67,10 @@ class Evaluator:
     def nan(self, choices, _):
         return {"accuracy": float("nan")}
 
+    def slow(self, choices, seconds):
+        time.sleep(float(seconds))
+        return self.score(choices)
+
     def wait(self, choices, name):
         """Waits for a file in the folder."""
         deadline = time.monotonic() + 120

@@ -50,7 +50,7 @@ def test_choices_pick_an_evaluated_model_whether_or_not_it_is_on_the_front(caplo
 def test_what_no_model_meets_is_left_out_and_said_with_the_reach(caplog):
     assert pick(none={"multiply_adds": 100}) == {}
     assert "search.picks.none: no model of the front is within its bounds" in caplog.text
-    assert "multiply_adds of 0.00 M" in caplog.text
+    assert "the front reaches multiply_adds of 100" in caplog.text
 
 
 def test_a_metric_that_nothing_measured_is_left_out(caplog):

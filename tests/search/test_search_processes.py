@@ -91,7 +91,8 @@ def test_killed_failing_and_silly_processes_leave_no_trace_in_the_result(tmp_pat
             "5": "kill chief",
             "8": "nan",
         },
-        "worker-1": {"1": "wait worker-0.began", "2": "kill worker-1"},
+        # Slow, so that the other one comes to its fifth evaluation before all is done.
+        "worker-1": {"1": "wait worker-0.began", "2": "kill worker-1", "every": "slow 0.2"},
     }
     with reserved_address() as address:
         cluster = SearchCluster(command(tmp_path, plan), 2, address, tmp_path / "logs")
