@@ -35,7 +35,7 @@ def test_bash_completes_commands_options_networks_and_files(tmp_path, capsys):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     answers = [sorted(line.split()) for line in done.stdout.splitlines()]
     assert answers == [
-        ["report", "retrain"],
+        ["retrain"],
         ["mobilenet_v2"],
         ["my.yaml", "my_runs"],
         ["my.yaml", "my_runs"],
