@@ -92,8 +92,6 @@ EXEMPTIONS = (
     Exemption("scarlet init images", "reads images that are not here", is_valid),
     Exemption("scarlet run images.yaml", "trains on images that are not here", is_valid),
     Exemption("scarlet run photos.yaml", TRAINS, is_valid),
-    Exemption("scarlet init images", "of images that a reader has; tests/test_init.py drafts from such", is_valid),
-    Exemption("scarlet run images.yaml", "of images that a reader has", is_valid),
     Exemption("scarlet finetune", TRAINS, is_valid),
     Exemption("scarlet finetune scarlet_a --weights scarlet_a.weights.h5", "trains a large network", is_valid),
     Exemption("scarlet finetune scarlet_a --weights ScarletA.pth.tar", "needs the authors' checkpoint", is_valid),
