@@ -65,12 +65,10 @@ class Preprocessing:
         """Evaluation from a scalar string of JPEG or PNG bytes to float32 [S, S, 3]."""
         return self.prepare(decode(encoded))
 
-    def augment(self, image, seed) -> tf.Tensor:
-        """Training: like `prepare`, but distorted at random; a pure function of the image(s) and `seed` [2]."""
-        return self.normalize(self.distort(image, seed))
-
     def distort(self, image, seed, rows: tuple | None = None) -> tf.Tensor:
-        """`augment` without the normalisation: float32 in 0..255.
+        """Training: like `prepare`, but distorted at random and not yet normalised: float32 in 0..255.
+
+        A pure function of the image(s) and `seed` [2].
 
         rows: (first, total) of a batch that is part of a larger one; the images are then distorted as they would be
         in that one. Only where `augments_batches`.

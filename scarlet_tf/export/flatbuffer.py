@@ -63,14 +63,6 @@ def count_operations(content: bytes) -> dict[str, int]:
     return dict(counts.most_common())
 
 
-def buffer_offsets(content: bytes) -> list[int]:
-    """Where in the file the data of each non-empty buffer begins."""
-    model = schema.Model.GetRootAs(content, 0)
-    start = np.frombuffer(content, np.uint8).__array_interface__["data"][0]
-    arrays = (model.Buffers(i).DataAsNumpy() for i in range(model.BuffersLength()) if model.Buffers(i).DataLength())
-    return [array.__array_interface__["data"][0] - start for array in arrays]
-
-
 def count_partitions(interpreter: Interpreter) -> int:
     """Into how many delegate partitions the allocated graph falls; 1 is best, 0 means no delegate took any of it.
 

@@ -106,20 +106,24 @@ def test_decode_handles_unusual_files():
     np.testing.assert_array_equal(decode(tf.constant(deep))[..., 0], np.arange(64).reshape(8, 8) * 4)
 
 
+def distorted(preprocessing, images, seed):
+    return preprocessing.normalize(preprocessing.distort(images, seed)).numpy()
+
+
 @pytest.mark.parametrize("augmentation", ["shift", "crop_flip", "inception"])
-def test_augment_is_a_function_of_the_seed(augmentation):
+def test_distortion_is_a_function_of_the_seed(augmentation):
     preprocessing, images = Preprocessing(16, augmentation=augmentation), noise(4, 20, 24, 3)
-    first, again, other = (preprocessing.augment(images, [3, seed]).numpy() for seed in (1, 1, 2))
+    first, again, other = (distorted(preprocessing, images, [3, seed]) for seed in (1, 1, 2))
     assert first.shape == (4, 16, 16, 3) and np.abs(first).max() <= 1
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
-    assert preprocessing.augment(images[0], [3, 1]).shape == (16, 16, 3)
+    assert distorted(preprocessing, images[0], [3, 1]).shape == (16, 16, 3)
 
 
 def test_shift_moves_without_mirroring_and_crop_flip_mirrors_half():
     columns = np.broadcast_to(np.arange(16, dtype=np.uint8)[None, None, :, None] * 10 + 50, [64, 16, 16, 3])
-    shifted = Preprocessing(16, normalization="unit", augmentation="shift").augment(columns, [0, 0])
-    flipped = Preprocessing(16, normalization="unit", augmentation="crop_flip").augment(columns, [0, 0])
+    shifted = distorted(Preprocessing(16, normalization="unit", augmentation="shift"), columns, [0, 0])
+    flipped = distorted(Preprocessing(16, normalization="unit", augmentation="crop_flip"), columns, [0, 0])
     rises = np.diff(shifted[:, 8, 2:-2, 0], axis=1)
     np.testing.assert_allclose(rises, 10 / 255, atol=1e-5)
     mirrored = (np.diff(flipped[:, 8, 2:-2, 0], axis=1) < 0).all(axis=1)
