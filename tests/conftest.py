@@ -14,7 +14,7 @@ import sys
 import numpy as np
 import pytest
 
-from scarlet_tf import logs
+from scarlet_tf import logs, progress
 
 logs.quiet_frameworks()
 os.environ["SCARLET_ZOO_DIR"] = os.path.join(os.devnull, "none")  # no test sees the user's own networks
@@ -59,11 +59,12 @@ def seeded():
 
 
 @pytest.fixture(autouse=True)
-def own_logging():
-    """What the command line, in a test or in what tests share, does to the package's logger is undone before each test."""
+def own_terminal():
+    """What the command line, in a test or in what tests share, does to log lines and bars is undone before each test."""
     logger = logging.getLogger("scarlet_tf")
     logger.handlers[:], logger.propagate = [], True
     logger.setLevel(logging.NOTSET)
+    progress.show_bars(True)
     yield
 
 
