@@ -6,7 +6,7 @@ CONFIG ?= configs/digits.yaml
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run test check coverage slow docs bench browser help
+.PHONY: run test check coverage slow extras docs bench browser help
 .DELETE_ON_ERROR:
 
 run: $(STAMP) ## the digits recipe from images to verified files; CONFIG=<file> for another one
@@ -28,6 +28,12 @@ coverage: $(STAMP) ## the tests, with the share of the lines that they run
 
 slow: $(STAMP) ## the tests that take minutes, which `make test` leaves out
 	@$(BIN)/pytest -q -m slow
+
+# Some gigabytes: on Linux, PyTorch from the package index brings CUDA's libraries.
+EXTRAS := tests/models/test_torch_parity.py tests/training/test_log_files.py
+extras: $(STAMP) ## the tests that need PyTorch or TensorBoard, which are installed into .venv first
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[torch,tensorboard]'
+	@$(BIN)/pytest -q -m "slow or not slow" $(EXTRAS)
 
 docs: $(STAMP) ## the documentation, in site/; a warning is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "site/index.html"

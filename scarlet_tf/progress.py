@@ -47,7 +47,7 @@ class Bar:
             return
         self._last_line = now
         left = self.seconds_left()
-        tail = f", {_duration(left)} left" if left else ""
+        tail = f", {duration(round(left))} left" if left else ""
         logger.info("%s %d/%d%s%s", self.name, self.done, self.total, text and f" {text}", tail)
 
 
@@ -130,9 +130,11 @@ def _screen(transient: bool) -> Iterator[Progress]:
             _shown.reset(token)
 
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+def duration(seconds: float) -> str:
+    """Such as "4.21 s", "42 s", "5 min 3 s" or "2 h 10 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.3g} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -116,7 +116,7 @@ def figures() -> dict[str, Any]:
             "folding": [],
             "test": {"accuracy": 0.875, "num_examples": 20},
             "validation": {"accuracy": 0.8, "num_examples": 10},
-            "history": [{"epoch": 0, "loss": 1.0, "accuracy": 0.7, "validation_accuracy": 0.8}],
+            "history": [{"epoch": 0, "loss": 1.0, "accuracy": 0.7, "val_accuracy": 0.8}],
         },
         "export/certificate.json": {
             "architecture": {"string": "1,3,0,2", "choices": list(ARCHITECTURE)},

@@ -98,8 +98,8 @@ def export(networks: list[str], folder: pathlib.Path) -> dict[tuple[str, str], p
             for variant, quantization in VARIANTS.items():
                 if not files[name, variant].exists():
                     network = network or trained(build_zoo_network(name, classifier_activation=None), calibration)
-                    about = {"preprocessing": Preprocessing(PIXELS, 0.875)}
-                    export_tflite(network, files[name, variant], quantization, calibration, **about)
+                    scaled = Preprocessing(PIXELS, 0.875)
+                    export_tflite(network, files[name, variant], quantization, calibration, preprocessing=scaled)
                 bar.advance()
     return files
 

@@ -100,7 +100,7 @@ class Bench:
             for path in self.populations["random"][:networks]:
                 keras_figures.append(self.as_keras_model(path))
                 bar.advance()
-            figures = {}
+            figures: dict = {}
             for _ in range(rounds):
                 for name in self.populations:
                     figures.setdefault(name, []).append(self.one_round(name))
@@ -171,7 +171,7 @@ class Bench:
 
 def random_paths(space: SearchSpace, count: int, rng: np.random.Generator) -> list[tuple]:
     """Different paths, sorted."""
-    paths = set()
+    paths: set[tuple] = set()
     while len(paths) < count:
         paths.add(space.sample(rng).choices)
     return sorted(paths)
@@ -180,7 +180,7 @@ def random_paths(space: SearchSpace, count: int, rng: np.random.Generator) -> li
 def children(space: SearchSpace, count: int, rng: np.random.Generator) -> list[tuple]:
     """Different children of PARENTS random paths: two crossed at one point, then one gene redrawn; sorted."""
     parents = np.array(random_paths(space, PARENTS, rng))
-    paths = set()
+    paths: set[tuple] = set()
     while len(paths) < count:
         one, other = parents[rng.choice(PARENTS, 2, replace=False)]
         cut, gene = rng.integers(1, space.num_layers), rng.integers(space.num_layers)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import resource
@@ -28,6 +29,8 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -103,7 +106,7 @@ def measure(case, arguments, bar) -> list[dict]:
 
 def ratios(times: dict, execution: str) -> dict:
     """Medians over the rounds of the fair step's time over the networks' in the same round, and all of them."""
-    found = {}
+    found: dict = {}
     for name in ("own", "keras"):
         pairs = zip(times[execution]["seconds"], times[name]["seconds"], strict=True)
         rounds = [fair / alone for fair, alone in pairs]
@@ -149,9 +152,11 @@ class Bench:
 
     def times(self, rounds: int) -> dict:
         """Seconds of the first step and of `rounds` alternating ones, for each variant."""
-        variants = {name: (lambda name=name: self.supernet_step(name)) for name in EXECUTIONS}
-        variants |= {"own": self.stand_alone_steps, "keras": lambda: self.stand_alone_steps(plain_keras=True)}
-        first, steps, seconds = {}, {}, {name: [] for name in variants}
+        variants: dict[str, Callable] = {name: functools.partial(self.supernet_step, name) for name in EXECUTIONS}
+        variants["own"] = self.stand_alone_steps
+        variants["keras"] = functools.partial(self.stand_alone_steps, plain_keras=True)
+        seconds: dict[str, list[float]] = {name: [] for name in variants}
+        first, steps = {}, {}
         for name, make in variants.items():
             with contextlib.nullcontext() if name == "keras" else quick_to_first_step():
                 steps[name] = make()
@@ -212,7 +217,7 @@ def as_keras_has_it(network: keras.Model) -> keras.Model:
     """The network with Keras' layer in place of each that this package derives from one."""
 
     def plain(layer):
-        kind = next((cls for cls in type(layer).__mro__ if cls.__module__.startswith("keras.")), type(layer))
+        kind: Any = next((cls for cls in type(layer).__mro__ if cls.__module__.startswith("keras.")), type(layer))
         return kind.from_config(layer.get_config())
 
     return keras.models.clone_model(keras.Model(network.inputs, network.outputs), clone_function=plain)

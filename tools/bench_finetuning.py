@@ -32,7 +32,7 @@ ARCHITECTURE = Architecture(
         input_size=16,
     ),
 )
-WAYS = {
+WAYS: dict[str, dict] = {
     "finetuned": {},
     "finetuned_rate_decay": {"rate_decay": 0.8},
     "finetuned_frozen_bn": {"freeze_bn": True},
@@ -48,7 +48,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20, help="of each new class")
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    started, accuracies = time.perf_counter(), {}
+    started = time.perf_counter()
+    accuracies: dict[str, list[float]] = {}
     for seed in range(arguments.seeds):
         found = compare(arguments.epochs, arguments.pretraining_epochs, arguments.images, seed)
         for name, accuracy in found.items():
@@ -88,7 +89,7 @@ def digits(classes: range, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(pixels, 3, -1).astype(np.float32), (found.target[order] - classes[0]).astype(np.int32)
 
 
-def _held_out(images: np.ndarray, labels: np.ndarray, per_class: int):
+def _held_out(images: np.ndarray, labels: np.ndarray, per_class: int) -> tuple[tuple, tuple]:
     """((images, labels) with `per_class` images of each class, the rest)."""
     chosen = np.concatenate([np.flatnonzero(labels == label)[:per_class] for label in np.unique(labels)])
     rest = np.setdiff1d(np.arange(len(labels)), chosen)

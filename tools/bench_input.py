@@ -27,6 +27,7 @@ import pathlib
 import statistics
 import tempfile
 import time
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -99,7 +100,7 @@ def measure(arguments, files: list[str]) -> dict:
         "strong": ours(arguments, files, policy=Policy(NUM_CLASSES, 2, 9.0, 0.1, 0.2, 1.0)),
         "keras": plain_keras(arguments),
     }
-    rates = {name: [] for name in variants}
+    rates: dict[str, list[float]] = {name: [] for name in variants}
     step = training_step(arguments) if arguments.step else None
     if step:
         rates["training_step"] = []
@@ -133,7 +134,7 @@ def ours(arguments, files: list[str], whole: bool = False, policy: Policy | None
     """Training batches of the package's own split."""
     repeats = -(-(arguments.batches + WARM_UP + 50) * arguments.batch_size // len(files))
     indices = np.tile(np.arange(len(files)), repeats)
-    images = WholeImages(FileImages(files)) if whole else FileImages(files)
+    images: Any = WholeImages(FileImages(files)) if whole else FileImages(files)
     preprocessing = Preprocessing(arguments.pixels, 0.875, "inception", "inception")
     split = IndexedSplit(images, indices, indices % NUM_CLASSES, preprocessing).with_policy(policy)
     return with_threads(split.batches(arguments.batch_size, training=True), arguments.threads)

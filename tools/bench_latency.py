@@ -87,7 +87,8 @@ def measure(space: SearchSpace, folder: pathlib.Path, arguments) -> dict:
 
 def draw(space: SearchSpace, count: int, known, seed: int) -> list[Architecture]:
     """Different random networks, none of them `known`."""
-    rng, found = np.random.default_rng(seed), {}
+    rng = np.random.default_rng(seed)
+    found: dict = {}
     while len(found) < count:
         architecture = space.sample(rng)
         if architecture not in known:

@@ -33,6 +33,7 @@ from scarlet_tf.progress import progress_bar
 from scarlet_tf.search.controller import ControllerMutation, PPOTrainer
 from scarlet_tf.search.evaluator import Evaluator
 from scarlet_tf.search.front import HypervolumeBox, non_dominated
+from scarlet_tf.search.hierarchical import HierarchicalMutation
 from scarlet_tf.search.mutation_config import MutationConfig, PPOConfig
 from scarlet_tf.search.nsga2 import WeightedNSGA2
 from scarlet_tf.search.objectives import figures_and_goals
@@ -43,7 +44,7 @@ from scarlet_tf.training.supernet import new_supernet
 DIGITS = pathlib.Path(__file__).parents[1] / "configs" / "digits.yaml"
 S2 = SearchSpace.from_name("s2")
 BUDGET = 450e6
-VARIANTS = {
+VARIANTS: dict[str, dict] = {
     "uniform": {"kind": "uniform"},
     "no controller": {"controller": 0.0},
     "all genes": {"ppo": {"genes": None}},
@@ -155,7 +156,7 @@ def solved(table: CostTable, config: MutationConfig, seed: int) -> tuple[float, 
         search.tell([{"accuracy": float(value)} for value in accuracies])
     objectives = np.concatenate(seen)
     hypervolume = HypervolumeBox(*figures_and_goals(table, BUDGET, None)).measure(objectives[non_dominated(objectives)])
-    return hypervolume, mutation.statistics() if config.kind == "hierarchical" else {}
+    return hypervolume, mutation.statistics() if isinstance(mutation, HierarchicalMutation) else {}
 
 
 def problem(table: CostTable, seed: int):
@@ -177,7 +178,7 @@ def problem(table: CostTable, seed: int):
 def summary(found: list[tuple[float, dict]]) -> dict:
     """Means over the problems."""
     hypervolumes = [hypervolume for hypervolume, _ in found]
-    row = {"hypervolume": [round(f(hypervolumes), 4) for f in (statistics.mean, statistics.pstdev)]}
+    row: dict = {"hypervolume": [round(f(hypervolumes), 4) for f in (statistics.mean, statistics.pstdev)]}
     for name in ("random", "controller"):
         tallies = [operators[name] for _, operators in found if name in operators]
         if tallies:

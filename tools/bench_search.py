@@ -27,6 +27,7 @@ logs.quiet_frameworks()
 
 from scarlet_tf.cost import cost_table  # noqa: E402
 from scarlet_tf.search.algorithms import new_algorithm  # noqa: E402
+from scarlet_tf.search.mutation_config import MutationConfig  # noqa: E402
 from scarlet_tf.search.oracle import ArchitectureOracle  # noqa: E402
 from scarlet_tf.search.run import SearchConfig  # noqa: E402
 from scarlet_tf.search.tuner import SupernetTuner  # noqa: E402
@@ -63,7 +64,7 @@ def main() -> None:
     if arguments.part:
         mutation, what, folder = arguments.part
         config = SearchConfig(
-            population_size=arguments.population, generations=arguments.generations, mutation={"kind": mutation}
+            population_size=arguments.population, generations=arguments.generations, mutation=MutationConfig(mutation)
         )
         print(json.dumps({"measure": measure, "reload": reload}[what](config, folder)))
         return

@@ -49,7 +49,9 @@ def _digits(test: bool) -> tuple[np.ndarray, np.ndarray]:
 def _scene(digits, labels, size: int, rng, most_digits: int):
     canvas = rng.uniform(0.0, 0.35) + rng.normal(0, 0.08, (size, size)).astype(np.float32)
     mask = np.zeros((size, size), np.int32)
-    taken, boxes, names = np.zeros((size, size), bool), [], []
+    taken = np.zeros((size, size), bool)
+    boxes: list = []
+    names: list = []
     wanted = rng.integers(1, most_digits + 1)
     for _ in range(20 * wanted):  # tries; a full canvas holds fewer digits
         if len(boxes) == wanted:

@@ -43,7 +43,7 @@ def _section(parser: argparse.ArgumentParser) -> Iterator[str]:
         yield "```sh\n" + "\n".join(examples(parser)) + "\n```\n"
     for group in parser._action_groups:
         rows = [action for action in group._group_actions if not isinstance(action, argparse._HelpAction)]
-        if rows and group.description:
+        if rows and group.title and group.description:
             yield f"{group.title.capitalize()}: {group.description}\n"
         yield from (_row(action, parser) for action in rows)
 

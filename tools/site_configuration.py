@@ -60,7 +60,7 @@ def _section(name: str, cls: type) -> Iterator[str]:
 
 def documented(cls: type) -> tuple[str, dict[str, str]]:
     """What the docstring of a dataclass says, and what it says of each field; fields may share an entry: "a, b: ..."."""
-    sections = griffe.parse_google(griffe.Docstring(cls.__doc__), warnings=False)
+    sections = griffe.parse_google(griffe.Docstring(cls.__doc__ or ""), warnings=False)
     intro = " ".join(part.value for part in sections if part.kind is griffe.DocstringSectionKind.text)
     entries = [one for part in sections if part.kind is griffe.DocstringSectionKind.parameters for one in part.value]
     return intro, {name: _sentence(entry.description) for entry in entries for name in entry.name.split(", ")}
@@ -72,7 +72,7 @@ def _sentence(text: str) -> str:
 
 
 def _nested(hint) -> list[type]:
-    return [one for one in _parts(hint) if dataclasses.is_dataclass(one)]
+    return [one for one in _parts(hint) if isinstance(one, type) and dataclasses.is_dataclass(one)]
 
 
 def _parts(hint) -> tuple:

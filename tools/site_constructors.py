@@ -30,5 +30,5 @@ def _function(constructor, module: griffe.Module) -> griffe.Function:
         )
     )
     function = griffe.Function(constructor.__name__, parameters=parameters, parent=module)
-    function.docstring = griffe.Docstring(inspect.getdoc(constructor), parent=function)
+    function.docstring = griffe.Docstring(inspect.getdoc(constructor) or "", parent=function)
     return function

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
+from scarlet_tf.progress import duration
 from scarlet_tf.scaling import Scaling
 
 
@@ -47,7 +48,7 @@ def _rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"{'retrained' if searched else 'fine-tuned'} top-1",
             f"{percent(retrained['test_accuracy'])} on {retrained['test_examples']} test images",
         ),
-        ("time", ", ".join(f"{name} {seconds:.0f} s" for name, seconds in summary["seconds"].items())),
+        ("time", ", ".join(f"{name} {duration(round(seconds))}" for name, seconds in summary["seconds"].items())),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import logging
 import statistics
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable
 import keras
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.progress import duration
 from scarlet_tf.training import memory
 from scarlet_tf.training.memory import gibibytes
 
@@ -22,7 +24,7 @@ NOTABLE_SHARE = 0.01
 
 
 class Forecast(keras.callbacks.Callback):
-    """Logs the hours of the whole training and its memory after a few steps; refuses one whose memory will not fit.
+    """Logs the time of the whole training and its memory after a few steps; refuses one whose memory will not fit.
 
     The steps are those of the training itself, from an epoch's second one on (the first starts the input, and traces), so
     what is trained is the same with and without a forecast.
@@ -34,6 +36,8 @@ class Forecast(keras.callbacks.Callback):
         least_bytes: what a step surely needs of the host's memory; more than can be had is refused before the first step.
         later_bytes: what will come on top of the first steps' peak, such as a checkpoint's copy.
         max_hours: the limit on the training's time, for the warning that it comes before the end.
+        phase_of: the name of the phase that a step, counted from 0, is of, where steps differ; each phase is timed, and
+            the forecast is made again with what was learnt.
         clock: seconds.
 
     Raises InputError, from within the training, when the memory will not suffice.
@@ -48,16 +52,18 @@ class Forecast(keras.callbacks.Callback):
         least_bytes: int = 0,
         later_bytes: int = 0,
         max_hours: float | None = None,
+        phase_of: Callable[[int], str] = lambda step: "",
         clock: Callable[[], float] = time.monotonic,
     ):
         super().__init__()
         self.name, self.steps_per_epoch, self.epochs = name, steps_per_epoch, epochs
         self.advice, self.least_bytes, self.later_bytes = advice, least_bytes, later_bytes
-        self.max_hours, self.clock = max_hours, clock
-        self.seconds_per_step: float | None = None
-        self._measured: list[float] = []
+        self.max_hours, self.phase_of, self.clock = max_hours, phase_of, clock
+        self.seconds_per_step: dict[str, float] = {}
+        self._measured: dict[str, list[float]] = {}
+        self._counts: dict[str, int] = {}
         self._last: float | None = None
-        self._ends = 0
+        self._epoch = self._ends = 0
 
     def on_train_begin(self, logs=None):
         reachable = memory.reachable_bytes()
@@ -68,36 +74,47 @@ class Forecast(keras.callbacks.Callback):
             )
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._last = None
+        self._epoch, self._last = epoch, None
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.seconds_per_step is None and self._last is not None:
-            self._measured.append(self.clock() - self._last)
-            if len(self._measured) == MEASURED_STEPS:
-                self.seconds_per_step = statistics.median(self._measured)
-                self._tell_time(self.seconds_per_step)
+        phase = self.phase_of(self._epoch * self.steps_per_epoch + batch)
+        if phase not in self.seconds_per_step and self._last is not None:
+            measured = self._measured.setdefault(phase, [])
+            measured.append(self.clock() - self._last)
+            if len(measured) == MEASURED_STEPS:
+                self.seconds_per_step[phase] = statistics.median(measured)
+                self._tell_time(phase)
                 self._tell_memory()
         self._last = self.clock()
 
     def on_epoch_end(self, epoch, logs=None):
         self._ends += 1
-        if self._ends != 2 or self._last is None or self.seconds_per_step is None:  # the first end traces
+        if self._ends != 2 or self._last is None or not self.seconds_per_step:  # the first end traces
             return
         seconds = self.clock() - self._last
-        if seconds > NOTABLE_SHARE * self.steps_per_epoch * self.seconds_per_step:
-            hours = seconds * self.epochs / 3600
-            logger.info("%s forecast: %.3g s behind each epoch's steps, %.3g h in all", self.name, seconds, hours)
+        if seconds > NOTABLE_SHARE * self._seconds() / self.epochs:
+            behind, all_of_them = duration(seconds), duration(seconds * self.epochs)
+            logger.info("%s forecast: %s behind each epoch's steps, %s in all", self.name, behind, all_of_them)
 
-    def _tell_time(self, seconds_per_step: float) -> None:
-        steps = self.steps_per_epoch * self.epochs
-        hours = steps * seconds_per_step / 3600
+    def _seconds(self) -> float:
+        """Of all steps; those of a phase that was not timed yet are taken to be like the mean of the others."""
+        if not self._counts:
+            self._counts = collections.Counter(map(self.phase_of, range(self.steps_per_epoch * self.epochs)))
+        timed = {phase: self._counts[phase] for phase in self.seconds_per_step}
+        seconds = sum(count * self.seconds_per_step[phase] for phase, count in timed.items())
+        return seconds / sum(timed.values()) * self.steps_per_epoch * self.epochs
+
+    def _tell_time(self, phase: str) -> None:
+        seconds, hours = self._seconds(), self._seconds() / 3600
         logger.info(
-            "%s forecast: %.3g h for all %d epochs, %d steps of %.3g s (measured over %d)",
+            "%s forecast: %s for all %d epochs, %d %ssteps of %.3g s%s (measured over %d)",
             self.name,
-            hours,
+            duration(seconds),
             self.epochs,
-            steps,
-            seconds_per_step,
+            self._counts[phase],
+            phase and f"{phase} ",
+            self.seconds_per_step[phase],
+            " among them" if len(self._counts) > 1 else "",
             MEASURED_STEPS,
         )
         if self.max_hours is not None and hours > self.max_hours:

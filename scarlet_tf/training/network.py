@@ -34,7 +34,7 @@ from scarlet_tf.training.settings import check_names, check_ranges, check_switch
 from scarlet_tf.training.tuning import Tuning
 
 # Columns of log.csv.
-LOGGED = ("accuracy", "loss", "validation_accuracy", "validation_loss")
+LOGGED = ("accuracy", "loss", "val_accuracy", "val_loss")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,7 +203,7 @@ def retrain(
             return {}
         sync()
         figures = evaluate(twin, validation.batches(config.batch_size), forward)
-        return {f"validation_{name}": figures[name] for name in ("accuracy", "loss")}
+        return {f"val_{name}": figures[name] for name in ("accuracy", "loss")}
 
     advice = f"a {name}.batch_size smaller than {config.batch_size}"
     later = variable_bytes(model, optimizer)

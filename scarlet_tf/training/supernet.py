@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import tensorflow as tf
@@ -191,12 +191,27 @@ def new_run(
     )
 
 
-def with_watchers(run: Run, config: SupernetConfig, max_hours: float | None, monitor: Monitor | None = None) -> Run:
-    """The training with its log files and its forecast."""
+def with_watchers(
+    run: Run,
+    config: SupernetConfig,
+    max_hours: float | None,
+    monitor: Monitor | None = None,
+    phase_of: Callable[[int], str] = lambda step: "",
+) -> Run:
+    """The training with its log files and its forecast, which times the steps of each phase."""
     strategy = run.strategy or tf.distribute.get_strategy()
     replicas, writes = strategy.num_replicas_in_sync, is_chief(strategy)
     watching = watchers(
-        run.model, run.optimizer, config, monitor, run.steps_per_epoch, run.folder, replicas, max_hours, writes
+        run.model,
+        run.optimizer,
+        config,
+        monitor,
+        run.steps_per_epoch,
+        run.folder,
+        replicas,
+        max_hours,
+        writes,
+        phase_of,
     )
     *callbacks, deadline = run.callbacks
     return dataclasses.replace(run, callbacks=(*callbacks, *watching, deadline))

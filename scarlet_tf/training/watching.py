@@ -72,10 +72,11 @@ def watchers(
     num_replicas: int = 1,
     max_hours: float | None = None,
     writes: bool = True,
+    phase_of: Callable[[int], str] = lambda step: "",
 ) -> list:
     """The Keras callbacks that a supernet's training has besides the user's: log files as configured, and a Forecast.
 
-    `writes`: False in all workers but the chief.
+    `writes`: False in all workers but the chief. `phase_of`: see Forecast.
     """
     columns = ("accuracy", "loss", *(FIGURES if monitor else ()))
     logs = log_callbacks("supernet", config.tensorboard and writes, config.csv and writes, folder, columns)
@@ -89,6 +90,7 @@ def watchers(
         least_bytes=0 if gpu_names() else least,
         later_bytes=variable_bytes(supernet, optimizer) + (monitor.panel.image_bytes() if monitor else 0),
         max_hours=max_hours,
+        phase_of=phase_of,
     )
     return [*logs, forecast]
 

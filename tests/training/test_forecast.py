@@ -42,16 +42,35 @@ def test_hours_are_those_of_the_median_step_without_the_first(caplog):
     forecast = Forecast("supernet", 1000, 36, "less", max_hours=10, clock=Clock())
     with caplog.at_level(logging.INFO, "scarlet_tf"):
         drive(forecast, [60, 2, 2, 9, 2, 2, 7], epochs=3)
-    assert forecast.seconds_per_step == 2
-    assert "20 h for all 36 epochs, 36000 steps of 2 s" in caplog.text  # 36,000 x 2 s
+    assert forecast.seconds_per_step == {"": 2}
+    assert "20 h 0 min for all 36 epochs, 36000 steps of 2 s" in caplog.text  # 36,000 x 2 s
     assert "of 10 h will come after about 18.0 of 36 epochs" in caplog.text
-    assert caplog.text.count("100 s behind each epoch's steps, 1 h in all") == 1  # 36 x 100 s
+    assert caplog.text.count("1 min 40 s behind each epoch's steps, 1 h 0 min in all") == 1  # 36 x 100 s
 
 
 def test_a_few_steps_tell_nothing():
     forecast = Forecast("supernet", 5, 1, "less", clock=Clock())
     drive(forecast, [1] * MEASURED_STEPS)
-    assert forecast.seconds_per_step is None
+    assert forecast.seconds_per_step == {}
+
+
+def test_steps_of_two_phases_are_timed_apart(caplog):
+    """Two epochs of 12 steps, every third one from the seventh on slow: 18 steps of 2 s, and 6 of 10 s."""
+    slow = {step for step in range(6, 24) if step % 3 == 0}
+    phases = {True: "importance", False: "weight"}
+    forecast = Forecast("supernet", 12, 2, "less", phase_of=lambda step: phases[step in slow], clock=Clock())
+    with caplog.at_level(logging.INFO, "scarlet_tf"):
+        for epoch in range(2):
+            forecast.on_epoch_begin(epoch)
+            for batch in range(12):
+                forecast.clock.now += 10 if 12 * epoch + batch in slow else 2
+                forecast.on_train_batch_end(batch)
+    assert forecast.seconds_per_step == {"weight": 2, "importance": 10}
+    lines = [record.getMessage() for record in caplog.records if "epochs" in record.getMessage()]
+    assert lines == [
+        "supernet forecast: 48 s for all 2 epochs, 18 weight steps of 2 s among them (measured over 5)",
+        "supernet forecast: 1 min 36 s for all 2 epochs, 6 importance steps of 10 s among them (measured over 5)",
+    ]
 
 
 def test_memory_that_will_not_suffice_is_refused_after_the_first_steps(monkeypatch):

@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 
+import keras
 import pytest
 import tensorflow as tf
 from test_train_supernet import Interrupt, data
@@ -18,6 +19,11 @@ from scarlet_tf.training.supernet import train_supernet
 SPACE = tiniest_space()
 CONFIG = {"epochs": 3, "batch_size": 10, "learning_rate": 0.05, "execution": "sequential"}
 LOGGED = {**CONFIG, "csv": True}
+ARCHITECTURE = Architecture((0,) * SPACE.num_layers, SPACE)
+RETRAINING = {"epochs": 2, "batch_size": 10, "learning_rate": 0.05, "optimizer": "sgd", "warmup_epochs": 0}
+needs_tensorboard = pytest.mark.skipif(
+    importlib.util.find_spec("tensorboard") is None, reason="needs the package tensorboard"
+)
 
 
 def train(config, run_dir, **options):
@@ -64,17 +70,44 @@ def test_columns_of_before_are_kept(tmp_path):
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="needs the package tensorboard")
+def events(folder):
+    """{tag: {step: value}} of all events files in the folder."""
+    found = {}
+    for file in sorted(folder.glob("events*")):
+        for event in tf.compat.v1.train.summary_iterator(str(file)):
+            for value in event.summary.value:
+                found.setdefault(value.tag, {})[event.step] = float(tf.make_ndarray(value.tensor))
+    return found
+
+
+@needs_tensorboard
+def test_tensorboard_draws_validation_beside_training(tmp_path):
+    """Keras' names: what begins with val_ goes to a second folder under the same tag, and into the same diagram."""
+    config = {**RETRAINING, "tensorboard": True}
+    _, figures = retrain(ARCHITECTURE, data(), data(20), config, run_dir=tmp_path, num_classes=5)
+    for folder, prefix in (("train", ""), ("validation", "val_")):
+        found = events(tmp_path / "retrain" / "tensorboard" / folder)
+        for name in ("loss", "accuracy"):
+            assert [found[f"epoch_{name}"][row["epoch"]] for row in figures["history"]] == pytest.approx(
+                [row[prefix + name] for row in figures["history"]]
+            )
+
+
+def test_keras_early_stopping_reads_the_validation(tmp_path):
+    """With its default monitor, val_loss: a change of at least 100 never comes, so the third epoch is not begun."""
+    stop = keras.callbacks.EarlyStopping(min_delta=100, patience=1)
+    config = {**RETRAINING, "epochs": 4}
+    _, figures = retrain(ARCHITECTURE, data(), data(20), config, callbacks=[stop], num_classes=5)
+    assert len(figures["history"]) == 2
+
+
+@needs_tensorboard
 def test_tensorboard_gets_the_epochs(tmp_path):
     config = {**CONFIG, "tensorboard": True, "monitor_paths": 3}
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path, callbacks=[Interrupt(6, KeyboardInterrupt())])
     history = train(config, tmp_path)["history"]
-    found = {}
-    for file in sorted((tmp_path / "supernet" / "tensorboard" / "train").glob("events*")):
-        for event in tf.compat.v1.train.summary_iterator(str(file)):
-            for value in event.summary.value:
-                found.setdefault(value.tag, {})[event.step] = float(tf.make_ndarray(value.tensor))
+    found = events(tmp_path / "supernet" / "tensorboard" / "train")
     assert set(found["epoch_learning_rate"]) == {0, 1, 2}
     for name in ("loss", "accuracy", "panel_accuracy"):
         assert [found[f"epoch_{name}"][row["epoch"]] for row in history] == pytest.approx(
@@ -99,12 +132,10 @@ def test_log_files_need_a_folder_and_a_switch(key):
 
 
 def test_retraining_leaves_a_table_beside_its_network(tmp_path):
-    architecture = Architecture((0,) * SPACE.num_layers, SPACE)
-    config = {"epochs": 2, "batch_size": 10, "learning_rate": 0.05, "optimizer": "sgd", "warmup_epochs": 0, "csv": True}
-    _, figures = retrain(architecture, data(), data(20), config, run_dir=tmp_path, num_classes=5)
+    _, figures = retrain(ARCHITECTURE, data(), data(20), {**RETRAINING, "csv": True}, run_dir=tmp_path, num_classes=5)
     with (tmp_path / "retrain" / "log.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    names = ["epoch", "accuracy", "loss", "validation_accuracy", "validation_loss"]
+    names = ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
     assert list(rows[0]) == names
     assert rows == [{name: str(row[name]) for name in names} for row in figures["history"]]
 

@@ -45,7 +45,7 @@ def test_retraining_learns(options):
     assert figures["validation"]["accuracy"] >= 0.8
     assert model.spec == ARCHITECTURE.lower((8, 8, 3), 5, dropout=0.2)
     assert [e["epoch"] for e in figures["history"]] == list(range(12))
-    assert "validation_accuracy" in figures["history"][0]
+    assert "val_accuracy" in figures["history"][0]
 
 
 @pytest.fixture(scope="module")

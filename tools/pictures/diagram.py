@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pathlib
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -29,7 +30,7 @@ def sheet(width: float, height: float) -> tuple[Figure, Axes]:
 def box(axes: Axes, x: float, y: float, text: str, width=1.6, height=0.7, colour=PALE, dashed=False) -> None:
     """A rounded box around (x, y); the text is white on a strong colour."""
     style = "round,pad=0,rounding_size=0.12"
-    line = {"linestyle": "--" if dashed else "-", "linewidth": 1.0, "edgecolor": INK}
+    line: dict[str, Any] = {"linestyle": "--" if dashed else "-", "linewidth": 1.0, "edgecolor": INK}
     corner = (x - width / 2, y - height / 2)
     axes.add_patch(FancyBboxPatch(corner, width, height, boxstyle=style, facecolor=colour, zorder=2, **line))
     label(axes, x, y, text, colour=INK if colour in (PALE, "white", COLOURS[3], COLOURS[4]) else "white")
@@ -52,6 +53,5 @@ def arrow(axes: Axes, *points: tuple[float, float], colour=INK, head=True, width
 
 def save(figure: Figure, path: pathlib.Path) -> None:
     """Writes the SVG: letters as shapes, which need no font, no date, and the same identifiers each time."""
-    settings = {"svg.hashsalt": path.stem, "svg.fonttype": "path"}
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context({"svg.hashsalt": path.stem, "svg.fonttype": "path"}):
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})

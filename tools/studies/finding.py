@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -133,9 +134,9 @@ def best(found: Mapping) -> dict:
 
 def random_networks(costs: CostTable, search: SearchConfig, count: int, floor: float, seed: int) -> list[Architecture]:
     """Different networks within the search's bounds and with at least `floor` of its budget of multiply-adds."""
-    floors = {**search.floors, "multiply_adds": floor * search.max_multiply_adds}
-    draws = {"algorithm": "random", "population_size": max(2, count), "seed": seed, "floors": floors}
-    genomes = new_algorithm(dataclasses.replace(search, **draws), costs).ask()
+    floors = {**search.floors, "multiply_adds": floor * cast(float, search.max_multiply_adds)}
+    drawn = dataclasses.replace(search, algorithm="random", population_size=max(2, count), seed=seed, floors=floors)
+    genomes = new_algorithm(drawn, costs).ask()
     networks = [Architecture(genome, costs.space) for genome in dict.fromkeys(map(tuple, genomes.tolist()))][:count]
     if len(networks) < count:
         raise InputError(
@@ -146,7 +147,7 @@ def random_networks(costs: CostTable, search: SearchConfig, count: int, floor: f
 
 def _check_reference(reference: Architecture, costs: CostTable, search: SearchConfig) -> None:
     multiply_adds, _ = costs.count_one(reference.choices)
-    if multiply_adds > search.max_multiply_adds:
+    if multiply_adds > cast(float, search.max_multiply_adds):
         raise InputError(
             f"finding.reference: expected at most search.max_multiply_adds, {search.max_multiply_adds:g},"
             f" got {multiply_adds:,}"

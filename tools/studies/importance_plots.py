@@ -19,11 +19,11 @@ _SUMMARY = (
 
 def layer(path, histories: Sequence[Mapping], number: int, labels: Sequence[str]) -> None:
     """Of one layer, a column a variant with its first seed: alpha, and each epoch's share of training; x: dropped."""
-    firsts = {}
+    firsts: dict[str, Mapping] = {}
     for run in histories:
         firsts.setdefault(run["variant"], run)
     figure = Figure(figsize=(1 + 4.6 * len(firsts), 6.4), layout="constrained")
-    grid = figure.subplots(2, len(firsts), sharex=True, sharey="row", squeeze=False)
+    grid = figure.subplots(2, len(firsts), sharex="all", sharey="row", squeeze=False)
     for (top, bottom), (name, run) in zip(grid.T, firsts.items(), strict=True):
         alpha, trained, dropped = (
             np.array([row[key][number] for row in run["history"]]) for key in ("alpha", "trained", "dropped_at")

@@ -48,7 +48,8 @@ def run(shop: Workshop) -> dict:
 
 def random_paths(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
     """`count` different paths, at most as many as the space has, drawn uniformly with `seed`."""
-    rng, paths = np.random.default_rng(seed), {}
+    rng = np.random.default_rng(seed)
+    paths: dict[tuple, Architecture] = {}
     while len(paths) < count:
         path = space.sample(rng)
         paths.setdefault(path.choices, path)
@@ -57,7 +58,7 @@ def random_paths(space: SearchSpace, count: int, seed: int) -> list[Architecture
 
 def describe(paths: list[Architecture], values: dict[str, list[float]]) -> dict:
     """Mean, standard deviation over paths, worst and best of each measurement, and which path was worst."""
-    figures = {}
+    figures: dict[str, float | str] = {}
     for name, accuracies in values.items():
         figures |= {
             f"{name}_mean": float(np.mean(accuracies)),

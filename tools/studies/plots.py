@@ -79,7 +79,8 @@ def taus(path, rows: Sequence[Mapping], series: Mapping) -> None:
         shift = 0.12 * (2 * number - 1)
         known = [(place, row) for place, row in enumerate(rows) if row[f"low_{name}"] is not None]
         places = [place + shift for place, _ in known]
-        lines = axes.vlines(places, *([row[f"{end}_{name}"] for _, row in known] for end in ("low", "high")))
+        low, high = ([row[f"{end}_{name}"] for _, row in known] for end in ("low", "high"))
+        lines = axes.vlines(places, low, high)
         tau = [row[f"tau_{name}"] for _, row in known]
         axes.scatter(places, tau, marker=marker, color=f"C{number}", label=label)
         lines.set_color(f"C{number}")

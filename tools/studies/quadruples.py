@@ -25,7 +25,8 @@ def draw_quadruples(space: SearchSpace, count: int, seed: int) -> list[Quadruple
     In lexicographic order, so the first two of a quadruple share the choice of the earlier of its two layers, and so do
     the last two.
     """
-    rng, drawn = np.random.default_rng(seed), {}
+    rng = np.random.default_rng(seed)
+    drawn: dict[tuple, Quadruple] = {}
     while len(drawn) < count:
         quadruple = _draw(space, rng)
         drawn.setdefault(tuple(network.choices for network in quadruple), quadruple)
@@ -40,4 +41,5 @@ def _draw(space: SearchSpace, rng: np.random.Generator) -> Quadruple:
     for choices[first] in pairs[0]:
         for choices[second] in pairs[1]:
             networks.append(Architecture(tuple(choices), space))
-    return tuple(networks)
+    one, two, three, four = networks
+    return one, two, three, four

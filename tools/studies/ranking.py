@@ -57,7 +57,7 @@ def run(shop: Workshop) -> dict:
 
 
 def _flat(tau: dict) -> dict:
-    row = {}
+    row: dict = {}
     for name, figures in tau.items():
         row |= {f"tau_{name}": figures["tau"], f"low_{name}": figures["low"], f"high_{name}": figures["high"]}
     return row

@@ -25,7 +25,8 @@ def run(shop: Workshop) -> dict:
     """The table: a row for each supernet, its seed and algorithm, then means over the supernets' seeds."""
     study, comparison = shop.study, shop.study.sections["comparison"]
     costs = cost_table(study.space, study.data.image_size, shop.data.num_classes)
-    rows, fronts, shares = [], [], {}
+    rows, fronts = [], []
+    shares: dict = {}
     for name, seed, settings, supernet in shop.supernets():
         with open_table(shop, supernet, settings, study.sections["table"]) as table:
             context = table_context(shop, settings, study.sections["table"])

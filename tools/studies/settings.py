@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 from scarlet_tf.config.validation import show, to_plain, validate_section
 from scarlet_tf.config.yaml_reader import override, parse_yaml
@@ -195,7 +195,7 @@ def load_study(path, overrides: Sequence[str] = ()) -> Study:
         kind=kind,
         seeds=_seeds(values.get("seeds"), mistakes),
         data=validate_section("data", DataConfig, values.get("data") or {}, mistakes),
-        space=_space(values.get("space"), mistakes),
+        space=cast(SearchSpace, _space(values.get("space"), mistakes)),  # None only with a mistake
         supernets=_supernets(values, kind, mistakes),
         sections={
             name: validate_section(name, section, values.get(name) or {}, mistakes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -32,7 +33,7 @@ def run(shop: Workshop) -> dict:
         for layer in settings.layers:
             found = store.get(
                 f"layer{layer}",
-                lambda supernet=supernet, layer=layer: {"cosine": similarity(supernet, images, layer, paths).tolist()},
+                functools.partial(_measured, supernet, images, layer, paths),
             )
             rows.append({"supernet": name, "seed": seed, "layer": layer, **_describe(study.space, found["cosine"])})
             matrices.append({"supernet": name, "seed": seed, "layer": layer, "cosine": found["cosine"]})
@@ -47,13 +48,18 @@ def run(shop: Workshop) -> dict:
     return table
 
 
+def _measured(supernet: Supernet, images, layer: int, paths: Sequence[Architecture]) -> dict:
+    return {"cosine": similarity(supernet, images, layer, paths).tolist()}
+
+
 def similarity(supernet: Supernet, images, layer: int, paths: Sequence[Architecture]) -> np.ndarray:
     """Cosines [m, m] between the outputs of the m choices of `layer`, in the mean over `images` [B, H, W, C] and paths.
 
     Each path leads through the layers in front; each output [H, W, C] of an image is one vector. BN normalises by the
     batch, as it was trained to, so no path's statistics stand in for another's; moving statistics stay as they are.
     """
-    total = 0.0
+    count = supernet.space.num_choices
+    total = np.zeros((count, count))
     with _statistics_kept(supernet):
         stem = supernet.stem(images, training=True)
         block = supernet.choice_blocks[layer]
@@ -61,7 +67,7 @@ def similarity(supernet: Supernet, images, layer: int, paths: Sequence[Architect
             x = stem
             for before, choice in zip(supernet.choice_blocks[:layer], path.choices, strict=False):
                 x = before.run(choice, x, training=True)
-            outputs = [block.run(choice, x, training=True) for choice in range(supernet.space.num_choices)]
+            outputs = [block.run(choice, x, training=True) for choice in range(count)]
             total = total + cosines(np.stack([keras.ops.convert_to_numpy(output) for output in outputs]))
     return total / len(paths)
 

@@ -18,7 +18,7 @@ def retraining_plot(record: Record) -> Plot | None:
     rows = record.retrained.get("history", ())
     if not rows:
         return None
-    series = {"accuracy": "training images", "validation_accuracy": "validation images"}
+    series = {"accuracy": "training images", "val_accuracy": "validation images"}
     traces, cells = [], []
     for number, (key, label) in enumerate(series.items()):
         known = [row for row in rows if row.get(key) is not None]

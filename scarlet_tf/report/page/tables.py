@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from scarlet_tf.progress import duration
 from scarlet_tf.report.page.blocks import Table
 from scarlet_tf.report.page.findings import passed
 from scarlet_tf.report.page.record import Record
-from scarlet_tf.report.page.wording import duration, kibibytes
+from scarlet_tf.report.page.wording import kibibytes
 from scarlet_tf.report.summary import flat, percent
 
 PASSED = {True: "✓ passed", False: "✗ failed", None: "not verified"}

@@ -50,13 +50,3 @@ def kibibytes(count: float) -> str:
 def plural(count: int, noun: str) -> str:
     """Such as "1 network" or "3 networks"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def duration(seconds: float) -> str:
-    """Such as "42 s", "5 min 3 s" or "2 h 10 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.3g} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

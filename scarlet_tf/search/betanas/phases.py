@@ -26,6 +26,10 @@ class Phases:
         behind, cycle = step - self.warmup_steps, self.config.weight_steps + self.config.importance_steps
         return behind >= 0 and behind % cycle >= self.config.weight_steps
 
+    def name(self, step: int) -> str:
+        """Of the phase that `step`, counted from 0, is of."""
+        return "importance" if self.is_importance(step) else "weight"
+
     def importance_steps(self, step: int) -> int:
         """How many of the first `step` steps train the importances."""
         cycle = self.config.weight_steps + self.config.importance_steps

@@ -86,7 +86,7 @@ def train_betanas(
         details=trainer.details,
         settings={**run.settings, **_settings(search.betanas, figures, goals)},
     )
-    found = carry_out(with_watchers(run, config, max_hours), config)
+    found = carry_out(with_watchers(run, config, max_hours, phase_of=phases.name), config)
     return {**found, "importances": summary(trainer.importances)}
 
 
