@@ -58,10 +58,15 @@ def _search_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         (
             "supernet, one-shot",
             f"mean {percent(supernet['mean_accuracy'])}, best {percent(supernet['best_accuracy'])} on validation images"
-            f" ({supernet['evaluated']} networks)",
+            f" ({plural(supernet['evaluated'], 'network')})",
         ),
-        ("front", f"{front['size']} networks, {front['picks']} picked"),
+        ("front", f"{plural(front['size'], 'network')}, {front['picks']} picked"),
     ]
+
+
+def plural(count: int, noun: str) -> str:
+    """Such as "1 network" or "3 networks"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def before_scaling(figures: Mapping[str, Any]) -> str:

@@ -12,7 +12,8 @@ from scarlet_tf.report.page.blocks import Plot, View
 from scarlet_tf.report.page.figures import QUIET, SERIES, SURFACE, TEXT, figure_json, safe, vertical, wrapped
 from scarlet_tf.report.page.networks import FoundNetwork
 from scarlet_tf.report.page.record import Record
-from scarlet_tf.report.page.wording import axis_title, metric_name, metric_value, plural, scaled
+from scarlet_tf.report.page.wording import axis_title, metric_name, metric_value, scaled
+from scarlet_tf.report.summary import plural
 
 COUNTED = ("multiply_adds", "params")
 """Metrics that are numbers of something."""

@@ -45,8 +45,3 @@ def scaled(metric: str, value: float) -> float:
 def kibibytes(count: float) -> str:
     """A size in bytes for people."""
     return f"{count / 1024:.1f} KiB" if count < 2**20 else f"{count / 2**20:.2f} MiB"
-
-
-def plural(count: int, noun: str) -> str:
-    """Such as "1 network" or "3 networks"."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
