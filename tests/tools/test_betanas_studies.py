@@ -242,6 +242,22 @@ def test_a_seeds_random_networks_are_told_by_their_mean_and_by_the_best_in_valid
     ]
 
 
+def test_the_order_is_that_of_networks_scored_by_the_searched_supernet():
+    """Seed 0: of three pairs two are in order, and BetaNAS' network would reverse another; seed 1 has one network."""
+    figures = [
+        ("betanas", 0, 0.9, 0.0),
+        ("scarlet", 0, 0.3, 0.5),
+        ("mobilenet_v2", 0, 0.2, 0.6),
+        ("random", 0, 0.1, 0.2),
+    ]
+    rows = [dict(zip(("method", "seed", "one_shot", "test"), row, strict=True)) for row in figures]
+    rows.append({"method": "random", "seed": 1, "one_shot": 0.2, "test": 0.3})
+    assert finding.one_shot_order(rows) == [
+        {"seed": 0, "networks": 3, "tau": pytest.approx(1 / 3)},
+        {"seed": 1, "networks": 1, "tau": None},
+    ]
+
+
 def test_the_search_answers_with_the_most_accurate_network():
     found = {"architectures": ["0,1", "2,2", "1,1"], "accuracies": [0.2, 0.5, 0.5]}
     assert finding.best(found) == {"architecture": "2,2", "one_shot": 0.5}

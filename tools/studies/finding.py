@@ -13,6 +13,7 @@ import numpy as np
 from scarlet_tf.comparison.searches import kept_search
 from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.errors import InputError
+from scarlet_tf.ranking.correlation import kendall
 from scarlet_tf.ranking.store import digest
 from scarlet_tf.search.algorithms import new_algorithm
 from scarlet_tf.search.evaluator import Evaluator
@@ -53,9 +54,25 @@ def run(shop: Workshop) -> dict:
                 rows,
                 over_seeds(by_method(rows), ["method"], [*_FIGURES, *_COSTS]),
                 len(rows) == len(study.seeds) * (3 + settings.random),
+                order=one_shot_order(rows),
             )
             finding_plot.save(shop.folder / "finding.png", rows, study.sections["search"].max_multiply_adds)
     return table
+
+
+def one_shot_order(rows: Sequence[Mapping]) -> list[dict]:
+    """{"seed", "networks", "tau"} of each seed: whether the searched supernet ordered its networks as retraining did.
+
+    tau: Kendall's, between one-shot and test accuracy, of the networks that this supernet scored, BetaNAS' not being one;
+    None for fewer than two.
+    """
+    found = []
+    for seed in dict.fromkeys(row["seed"] for row in rows):
+        scored = [row for row in rows if row["seed"] == seed and row["method"] != "betanas"]
+        pairs = [[row[name] for row in scored] for name in ("one_shot", "test")]
+        tau = kendall(*pairs, resamples=0)["tau"] if len(scored) > 1 else None
+        found.append({"seed": seed, "networks": len(scored), "tau": tau})
+    return found
 
 
 def by_method(rows: Sequence[Mapping]) -> list[dict]:
