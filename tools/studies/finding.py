@@ -69,8 +69,8 @@ def one_shot_order(rows: Sequence[Mapping]) -> list[dict]:
     found = []
     for seed in dict.fromkeys(row["seed"] for row in rows):
         scored = [row for row in rows if row["seed"] == seed and row["method"] != "betanas"]
-        pairs = [[row[name] for row in scored] for name in ("one_shot", "test")]
-        tau = kendall(*pairs, resamples=0)["tau"] if len(scored) > 1 else None
+        one_shot, test = ([row[name] for row in scored] for name in ("one_shot", "test"))
+        tau = kendall(one_shot, test, resamples=0)["tau"] if len(scored) > 1 else None
         found.append({"seed": seed, "networks": len(scored), "tau": tau})
     return found
 
