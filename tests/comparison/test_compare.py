@@ -99,6 +99,7 @@ KILLED = """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
+@pytest.mark.slow
 def test_a_killed_comparison_goes_on_without_evaluating_again(compared, tmp_path):
     here = os.path.dirname(__file__)
     command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path / "cut"), here, f"{here}/../search"]

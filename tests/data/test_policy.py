@@ -36,7 +36,10 @@ def assert_equal(first, second):
             np.testing.assert_array_equal(array, expected)
 
 
-@pytest.mark.parametrize(("augmentation", "policy"), [("crop_flip", EVERYTHING), ("inception", ONE_OPERATION)])
+_SLOW = pytest.param("crop_flip", EVERYTHING, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("augmentation", "policy"), [_SLOW, ("inception", ONE_OPERATION)])
 def test_everything_together_is_a_function_of_seed_and_epoch_and_resumes_exactly(augmentation, policy):
     split = make_split(policy, augmentation)
     first = stream(split, seed=1, epoch=2)

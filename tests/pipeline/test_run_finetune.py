@@ -56,6 +56,7 @@ def finetune(*arguments) -> int:
     return cli.main(["finetune", *map(str, arguments)])
 
 
+@pytest.mark.slow
 def test_a_search_result_is_fine_tuned_exported_and_verified_in_one_command(
     source, photos, tmp_path, capsys, monkeypatch
 ):

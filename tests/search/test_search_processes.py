@@ -107,6 +107,7 @@ def test_killed_failing_and_silly_processes_leave_no_trace_in_the_result(tmp_pat
     assert own[killed + 1] == (1, own[killed][1])
 
 
+@pytest.mark.slow
 def test_lost_and_late_workers_and_strangers_change_nothing(tmp_path, alone, start):
     """worker-1 dies for good; `guest` answers after its trial was given to another; `stranger` has another seed."""
     plan = {

@@ -230,6 +230,7 @@ def test_a_step_in_mixed_precision_is_the_full_one_within_its_rounding(execution
             assert np.linalg.norm(mixed[name] - expected) <= tolerance * size, name
 
 
+@pytest.mark.slow
 def test_xla_compiles_the_same_step():
     loss, compiled = after_a_step("lanes", jit_compile=True)
     expected_loss, expected = after_a_step("lanes")

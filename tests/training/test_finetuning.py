@@ -181,6 +181,7 @@ def test_a_folder_with_another_tuning_is_refused(tmp_path):
         finetune(pretrained(), *data(), options | {"rate_decay": 0.5}, tmp_path)
 
 
+@pytest.mark.slow
 def test_two_replicas_move_at_the_rates_of_one(two_replicas):
     options = CONFIG | {"rate_decay": 0.5, "freeze_bn": True, "dropout": 0.0}
     together, _ = finetune(pretrained(), *data(), options, strategy=two_replicas)

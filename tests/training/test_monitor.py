@@ -123,6 +123,7 @@ def test_a_large_validation_set_is_sampled_the_same_way_each_time(monkeypatch):
         assert all(float(7 * accuracy).is_integer() for accuracy in measured.accuracies())
 
 
+@pytest.mark.slow
 def test_a_monitor_under_two_replicas(two_replicas, tmp_path):
     with two_replicas.scope():
         supernet = Supernet(SPACE, num_classes=5)

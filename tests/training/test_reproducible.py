@@ -70,6 +70,7 @@ def digest(model) -> str:
     return hashlib.sha256(b"".join(np.asarray(v).tobytes() for v in model.variables)).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_supernet_trained_sequentially_twice_is_the_same():
     assert supernet_digest("sequential") == supernet_digest("sequential")
 
