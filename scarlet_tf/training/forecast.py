@@ -105,7 +105,8 @@ class Forecast(keras.callbacks.Callback):
         return seconds / sum(timed.values()) * self.steps_per_epoch * self.epochs
 
     def _tell_time(self, phase: str) -> None:
-        seconds, hours = self._seconds(), self._seconds() / 3600
+        seconds = self._seconds()
+        hours = seconds / 3600
         logger.info(
             "%s forecast: %s for all %d epochs, %d %ssteps of %.3g s%s (measured over %d)",
             self.name,

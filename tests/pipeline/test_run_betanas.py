@@ -63,6 +63,7 @@ def run(tmp_path_factory):
         logger.removeHandler(lines)
         logger.setLevel(level)
     assert "supernet: dropped" in lines.text and "choices remain" in lines.text
+    assert "weight steps of" in lines.text and "importance steps of" in lines.text  # the forecast timed both
     return summary, folder
 
 

@@ -48,7 +48,7 @@ _FATES = {"children": "children", "evaluated": "evaluated", "survived": "survive
 
 def operators_plot(record: Record) -> Plot | None:
     """What became of each operator's children; None for a search without operators."""
-    operators = record.front.get("operators", {}) or {}
+    operators = record.front.get("operators") or {}
     if not operators:
         return None
     names = list(operators)
