@@ -199,7 +199,7 @@ def test_missing_and_undecodable_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"nowhere.yaml: expected a readable YAML file: No such file"):
         load_config(tmp_path / "nowhere.yaml")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(InputError, match=r"binary.yaml: expected a readable YAML file"):
+    with pytest.raises(InputError, match=r"binary.yaml: expected a YAML file in UTF-8"):
         load_config(tmp_path / "binary.yaml")
 
 

@@ -171,5 +171,5 @@ def test_bad_files_are_named(text, message, tmp_path):
 
 
 def test_a_missing_file_is_named():
-    with pytest.raises(InputError, match=r"nowhere\.yaml: could not be read: No such file"):
+    with pytest.raises(InputError, match=r"nowhere\.yaml: expected a readable YAML file: No such file"):
         network_from_file("nowhere.yaml")
