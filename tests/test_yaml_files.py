@@ -16,9 +16,9 @@ WORDS = """
 ~ null Null yes no on off y n true False = << - ? : -- --- ... -a ?a :a a: a:b #x a#b !tag &a *a %x @x `x`
 [ ] { } , [a] {a: 1} | > ' " \\ 'a' "a" \\n é → 🙂 𝔸 ß
 """
-NASTY = [*WORDS.split(), "", " ", "\u00a0", "\n", "\t", " lead", "trail ", "- a", "a: b", "? a", "a #x", "--- a", "... a"]  # fmt: skip
-NASTY += ["a\nb", "a\n\n b\n", "\n\n", "\r", "a\r\nb", "\tx", "%YAML 1.2", "a\u2028b\u0085c", "x: " * 50]
-NASTY += ["\x00", "\x07", "\x1b[31mred", "\x7f", "\x85", "\x9b", "\u2028", "\u2029", "\ufeff", "\u202e", "\ufffe", "\uffff"]  # fmt: skip
+NASTY = [*WORDS.split(), "", " ", "\u00a0", "\n", "\t", " lead", "trail ", "- a", "a: b", "? a", "a #x", "--- a"]
+NASTY += ["a\nb", "a\n\n b\n", "\n\n", "\r", "a\r\nb", "\tx", "... a", "%YAML 1.2", "a\u2028b\u0085c", "x: " * 50]
+NASTY += ["\x00", "\x07", "\x1b[31mred", "\x7f", "\x85", "\x9b", "\u2028", "\u2029", "\ufeff", "\u202e", "\uffff"]
 NASTY += ["a" * 2000, "word " * 400, "9" * 5000, "1" * 200 + "e9"]
 NUMBERS = [0, -3, 10**18, 2**64, 10**299, 1.0, -0.0, 0.1, 1e-5, 1e17, 1e300, 5e-324, math.inf, -math.inf]
 VALUES = [*NUMBERS, True, False, None, [], {}]
