@@ -1,4 +1,4 @@
-"""Text for a terminal or a log, whatever a name in it holds."""
+"""Text for a terminal or a log, whatever a name in it contains."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class _Document:
         if bad:
             start = text.rfind("\n", 0, bad.start()) + 1
             place = (text.count("\n", 0, start), bad.start() - start)
-            self._fail(f"the character U+{ord(bad[0]):04X} may only stand as an escape in double quotes", place)
+            self._fail(f"the character U+{ord(bad[0]):04X} is not allowed unless it is escaped", place)
         self._events = yaml.parse(text, Loader=_PARSER)
         self._anchors: dict[str, tuple[Any, int] | None] = {}  # the value and how many it consists of; None while open
         self._count = self._repeated = 0

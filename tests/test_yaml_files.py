@@ -134,7 +134,7 @@ MERGE_BOMB = "a0: &a0 {k: 1}\n" + "".join(
         ("a: 1\n---\nb: 2", r"a second document begins; one is read \(line 2, column 1\)"),
         ("a: b: c", r"mapping values are not allowed .*\(line 1, column 5\)"),
         ("a:\n\t- 1", r"\(line 2, column 1\)"),
-        ("a: 1\nb: \x1b[31m", r"the character U\+001B may only stand as an escape .*\(line 2, column 4\)"),
+        ("a: 1\nb: \x1b[31m", r"the character U\+001B is not allowed unless it is escaped .*\(line 2, column 4\)"),
         ("a\x00", r"U\+0000"),
         ("a\udcff", r"U\+DCFF"),
         ("a\u2028b", r"U\+2028"),
