@@ -224,7 +224,7 @@ class SearchSpace:
     def from_dict(cls, data: Mapping) -> SearchSpace:
         """Inverse of `to_dict`. `choices` may also be "s1" or "s2": the published list of choices."""
         if not isinstance(data, Mapping):
-            raise InputError(f"space: expected a mapping, got {type(data).__name__}")
+            raise InputError(f"space: expected a mapping, got {'nothing' if data is None else type(data).__name__}")
         _check_keys(data, {f.name for f in dataclasses.fields(cls)}, "space")
         for key in ("name", "stages", "choices"):
             if key not in data:

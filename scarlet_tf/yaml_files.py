@@ -161,6 +161,8 @@ class _Document:
         kind = _kind(event.value) if event.tag is None and event.implicit[0] else str
         if kind is int and sum(map(str.isdigit, event.value)) > _MOST_DIGITS:
             self._fail(f"an integer has more than {_MOST_DIGITS} digits: {event.value[:20]}...", event)
+        if event.style == '"' and _SURROGATES.search(event.value):
+            self._fail("an escape stands for half a character", event)
         value = _convert(kind, event.value)
         if kind is float and math.isinf(value) and event.value[-1].isdigit():
             self._fail(f"the number {event.value[:20]} is beyond the greatest float", event)

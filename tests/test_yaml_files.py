@@ -138,6 +138,7 @@ MERGE_BOMB = "a0: &a0 {k: 1}\n" + "".join(
         ("a\x00", r"U\+0000"),
         ("a\udcff", r"U\+DCFF"),
         ("a\u2028b", r"U\+2028"),
+        ('"\\udcff"', r"\(line 1"),
         ("name: [", r"\(line"),
     ],
 )

@@ -55,5 +55,5 @@ def _from_blocks(data: dict, input_size: int | None, num_classes: int | None) ->
 def _read(path) -> Mapping:
     data = read_json(path) if pathlib.Path(path).suffix in _JSON else read_yaml(path)
     if not isinstance(data, Mapping):
-        raise InputError(f"{path}: expected a mapping, got {type(data).__name__}")
+        raise InputError(f"{path}: expected a mapping, got {'nothing' if data is None else type(data).__name__}")
     return data

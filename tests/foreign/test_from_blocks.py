@@ -162,6 +162,8 @@ def test_a_file_holds_the_arguments(tmp_path):
         ("{blocks: [ds_r1_k3_s1_c16], depth: 3}", "depth: unknown key; expected name, input_size, activation, blocks"),
         ("{blocks: [ds_r1_k3_s1_c16], input_size: big}", "input_shape: expected"),
         ("- 3", "expected a mapping, got list"),
+        ("", "expected a mapping, got nothing"),
+        ("{blocks: [ds_r1_k3_s1_c16], blocks: []}", "key 'blocks' is given twice"),
         ("a: [", "expected YAML"),
     ],
 )
