@@ -7,9 +7,11 @@ from typing import Any
 
 from rich.console import Console, JustifyMethod
 from rich.table import Table
+from rich.text import Text
 
 from scarlet_tf.progress import duration
 from scarlet_tf.scaling import Scaling
+from scarlet_tf.visible import visible
 
 
 class PlainConsole(Console):
@@ -17,6 +19,10 @@ class PlainConsole(Console):
 
     def __init__(self):
         super().__init__(soft_wrap=True, markup=False, emoji=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As rich's, of visible characters alone: every text, title and cell passes here."""
+        return super().render_str(visible(text), **options)
 
     def on_broken_pipe(self) -> None:
         """Raises what rich, which calls this while it handles that error, would turn into an exit of its own."""
