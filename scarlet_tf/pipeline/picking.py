@@ -45,7 +45,7 @@ def choose(run: Run) -> Start:
         architecture = _architecture(run, picked)
         return Start(architecture, picked["accuracy"], architecture)
     wanted = run.config.search.picks
-    bounds = wanted.get(picked.get("name")) if isinstance(wanted, dict) else None
+    bounds = wanted.get(picked.get("name", "")) if isinstance(wanted, dict) else None
     # A pick by name is that network, or one of those that would have been the pick without it.
     others = [] if isinstance(bounds, str) else found["pareto"]
     if isinstance(bounds, dict):
@@ -81,15 +81,16 @@ def find_pick(found: Mapping[str, Any], wanted: int | str) -> dict:
     return picks[names.index(str(wanted))]
 
 
-def _rows(found: Mapping[str, Any], key: str) -> list[dict]:
+def _rows(found: Any, key: str) -> list[dict]:
     """Networks of pareto.json; InputError unless each has what picking goes by."""
-    rows = found.get(key) if isinstance(found, Mapping) else None
+    rows: Any = found.get(key) if isinstance(found, Mapping) else None
     for row in rows if isinstance(rows, list) else [rows]:
-        numbers = [row.get(name) for name in ("accuracy", "multiply_adds")] if isinstance(row, dict) else [None]
-        if not all(map(is_number, numbers)) or not isinstance(row.get("architecture"), str):
+        known = row if isinstance(row, dict) else {}
+        numbers = (known.get("accuracy"), known.get("multiply_adds"))
+        if not isinstance(known.get("architecture"), str) or not all(map(is_number, numbers)):
             raise InputError(
                 f"pareto.json: {key}: expected networks with architecture, accuracy and multiply_adds, got {row!r};"
-                " remove the file and run scarlet search again, which evaluates nothing again"
+                " remove the file and run scarlet search again"
             )
     return rows
 
