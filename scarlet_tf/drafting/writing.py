@@ -165,7 +165,7 @@ def _retrain(chosen: Choices) -> str:
     plan = chosen.plan
     return f"""# The picked network is trained on its own: a good place for more epochs.
 retrain:
-  # The most accurate pick; or its number, from 0.
+  # The most accurate network within the budget; or the number of a pick, from 0.
   pick: best
   init: scratch
   epochs: {plan.retrain_epochs}
