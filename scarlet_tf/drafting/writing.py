@@ -13,6 +13,7 @@ import yaml
 from scarlet_tf.config import parse_yaml
 from scarlet_tf.drafting.choices import Choices
 from scarlet_tf.drafting.sizing import PUBLISHED_FROM, natural_size
+from scarlet_tf.files import file_name
 from scarlet_tf.space import SearchSpace
 
 _WIDTH = 116
@@ -45,7 +46,7 @@ def _head(path, chosen: Choices) -> str:
         f"Written by `scarlet init` as a beginning, for {where}. Every value may be changed; `scarlet run` checks them all"
         " before it trains.",
     )
-    file, trial = shlex.quote(str(path)), shlex.quote(f"runs/{pathlib.Path(path).stem}_trial")
+    file, trial = shlex.quote(str(path)), shlex.quote(f"runs/{file_name(pathlib.Path(path).stem)}_trial")
     return f"""{text}
 # Check: scarlet doctor --config {file}
 # Try every stage on a few steps:

@@ -58,8 +58,9 @@ class ResumableCSVLogger(keras.callbacks.CSVLogger):
     def on_epoch_begin(self, epoch, logs=None):
         if self.csv_file is None:
             self._rewrite(epoch)
-            super().on_train_begin(logs)
-            self.keys = self.columns
+            # As the csv module wants it: Keras opens it with line ends that Windows doubles.
+            self.csv_file = open(self.filename, "a", newline="", encoding="utf-8")  # noqa: SIM115 - closed at the end
+            self.append_header, self.writer, self.keys = False, None, self.columns
 
     def _rewrite(self, first_epoch: int) -> None:
         path = pathlib.Path(self.filename)

@@ -26,9 +26,9 @@ def peak_bytes() -> int:
     return psutil.Process().memory_info().rss
 
 
-def limit_bytes() -> int:
-    """What the machine has, or its containers' limits allow, whichever is least."""
-    return min(psutil.virtual_memory().total, *cgroup_limits())
+def limit_bytes(root="/") -> int:
+    """What the machine has, or its containers' limits allow, whichever is least; `root` as in `cgroup_limits`."""
+    return min([psutil.virtual_memory().total, *cgroup_limits(root)])
 
 
 def reachable_bytes() -> int:
