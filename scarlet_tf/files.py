@@ -22,7 +22,7 @@ logger = logging.getLogger("scarlet_tf")
 TEMPORARY = ".tmp"
 # What Windows takes in no name, and the names that it keeps for devices, whatever their case and ending.
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]|[. ]+$|^$')
-_DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])\s*(\.|$)", re.IGNORECASE)
+_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\.|$)", re.IGNORECASE)
 
 
 @contextlib.contextmanager

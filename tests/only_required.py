@@ -1,4 +1,4 @@
-"""The command `scarlet` as where nothing but the package's own requirements is installed: `python only_required.py run my.yaml`."""
+"""The command `scarlet` as where the package is installed without its extras: `python only_required.py run my.yaml`."""
 
 import importlib.metadata
 import sys

@@ -37,7 +37,9 @@ def run_folder(arguments: argparse.Namespace, load: Callable = _load_config) -> 
         from scarlet_tf.config import check_run_dir
 
         config = load(arguments)
-        run_dir = pathlib.Path(arguments.run_dir or pathlib.Path("runs") / file_name(pathlib.Path(arguments.config).stem))
+        run_dir = pathlib.Path(
+            arguments.run_dir or pathlib.Path("runs") / file_name(pathlib.Path(arguments.config).stem)
+        )
         check_run_dir(run_dir, config)
         if not is_writer(getattr(arguments, "stage", "")):  # of several workers one writes
             yield config, run_dir

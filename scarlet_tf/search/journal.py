@@ -109,7 +109,9 @@ class Journal:
 
     def _locked(self) -> _Lock:
         """Refuses a second process. A file of its own is locked: where Windows locks a file, nobody else can read it."""
-        descriptor = os.open(self.trials_path.with_name(f".{self.trials_path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(
+            self.trials_path.with_name(f".{self.trials_path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644
+        )
         opened, status = _Lock(descriptor), os.fstat(descriptor)
         held = _LOCKS.get((status.st_dev, status.st_ino))
         if held is not None:
