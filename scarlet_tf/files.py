@@ -38,8 +38,8 @@ def atomic_writer(path, mode: str = "wb") -> Iterator[IO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         # With the permissions of any new file: tempfile's, which are for its owner alone, would keep a server out.
         # Text has the same bytes on every system, so that digests agree.
-        text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
-        with open(temporary, mode.replace("w", "x"), **text) as file:
+        encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
+        with open(temporary, mode.replace("w", "x"), encoding=encoding, newline=newline) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

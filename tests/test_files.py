@@ -185,7 +185,7 @@ def _is_careless(call):
     if name == "open" and owner not in ("os", "self", "journal", "self._journal"):
         modes = [value.value for value in call.args[owner is None :][:1] if isinstance(value, ast.Constant)]
         mode = modes[0] if modes else "r"
-        if "b" in mode or None in keys or "buffering" in keys:
+        if "b" in mode or "buffering" in keys:
             return False
         return "encoding" not in keys or (mode != "r" and "newline" not in keys)
     if name in ("read_text", "write_text") and owner is not None and owner != "files":

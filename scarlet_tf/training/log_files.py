@@ -7,6 +7,7 @@ import importlib.util
 import io
 import pathlib
 from collections.abc import Sequence
+from typing import IO
 
 import keras
 
@@ -47,6 +48,8 @@ class ResumableCSVLogger(keras.callbacks.CSVLogger):
         path: of the file.
         columns: names of figures; columns that the file has already are kept.
     """
+
+    csv_file: IO[str] | None
 
     def __init__(self, path, columns: Sequence[str]):
         super().__init__(path, append=True)
