@@ -200,7 +200,7 @@ def test_searches_can_be_compared_on_a_finished_run(config_file, straight, tmp_p
     assert in_process(*compare, "--json") == 0
     compared = json.loads(capfd.readouterr().out)
     assert compared["complete"] and list(compared["algorithms"]) == ["random", "nsga2"]
-    assert sorted(path.name for path in (folder / "compare").iterdir()) == [
+    assert sorted(path.name for path in (folder / "compare").glob("[!.]*")) == [
         "compare.json",
         "evaluations.jsonl",
         "hypervolume.png",
