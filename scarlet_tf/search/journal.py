@@ -29,8 +29,8 @@ class _Lock:
     def __init__(self, descriptor: int):
         self._descriptor = descriptor
 
-    def __del__(self):
-        os.close(self._descriptor)
+    def __del__(self, close=os.close):  # bound here: the module may be gone when the interpreter ends
+        close(self._descriptor)
 
 
 # This process' locks by device and inode: the journals of one process share theirs, as where a notebook makes its tuner
