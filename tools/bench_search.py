@@ -137,11 +137,15 @@ def part(arguments, onednn: int | None, what: str, variant, folder: str = "") ->
 
 def with_ratios(ours: dict, rival: dict) -> dict:
     """Our figures, and the CPU time a trial over the rival's at the greatest number of trials that both have."""
-    common = ours["milliseconds"].keys() & rival["milliseconds"].keys()
-    last, first = max(common, key=int), min(common, key=lambda trials: abs(int(trials) - MARK))
-    ratio, early = (ours["milliseconds"][trials] / rival["milliseconds"][trials] for trials in (last, first))
-    ratios = {"ratio_to_keras_tuner": ratio, "ratio_trials": int(last), "ratio_to_keras_tuner_1000": early}
-    return {**ours["figures"], **ratios}
+    own, other = ({int(n): value for n, value in side["milliseconds"].items()} for side in (ours, rival))
+    ratios = {trials: own[trials] / other[trials] for trials in own.keys() & other.keys()}
+    last = max(ratios)
+    return {
+        **ours["figures"],
+        "ratio_to_keras_tuner": ratios[last],
+        "ratio_trials": last,
+        "ratio_to_keras_tuner_1000": ratios.get(MARK),
+    }
 
 
 # -- inside a process of its own -----------------------------------------------------------------------------------
