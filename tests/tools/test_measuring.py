@@ -40,6 +40,19 @@ def test_a_chosen_mode_is_the_only_one_and_both_begin_with_the_default(monkeypat
         assert measuring.onednn_modes(parser.parse_args(["--onednn", "0"]).onednn) == [0]
 
 
+def test_the_peak_memory_of_a_child_is_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(measuring.os.path.dirname(measuring.__file__)))
+    child = tmp_path / "child.py"
+    child.write_text(
+        "import measuring\nbefore = measuring.peak_bytes()\nblock = bytearray(b'1') * 50_000_000\ndel block\n"
+        "print([before, measuring.peak_bytes()])\n"
+    )
+    large = bytearray(b"1") * 300_000_000
+    before, after = measuring.in_child(str(child), [])
+    assert before < 100_000_000 < len(large)  # Python takes some 20 MB
+    assert after - before == pytest.approx(50_000_000, rel=0.1)  # whole pages, and what the parser freed is used again
+
+
 def partner(tmp_path, step: str) -> measuring.Partner:
     child = tmp_path / "partner.py"
     child.write_text(f"import itertools, sys\nimport measuring\nturns = itertools.count()\nmeasuring.serve({step})\n")
