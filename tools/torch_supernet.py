@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -104,7 +105,9 @@ class FairStep:
         # What the first operation allocates once does not count.
         functional.conv2d(self.images, torch.ones(8, 3, 3, 3, requires_grad=True)).sum().backward()
         started = peak_bytes()
-        self.supernet = TorchSupernet(case["space"], case["num_classes"]).to(memory_format=torch.channels_last).train()
+        # PyTorch's type hints know no `memory_format` of a module.
+        supernet: Any = TorchSupernet(case["space"], case["num_classes"]).train()
+        self.supernet = supernet.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.SGD(self.supernet.parameters(), lr=0.001, momentum=0.9)
         for parameter in self.supernet.parameters():  # which PyTorch would make in the first step
             self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
