@@ -17,12 +17,14 @@ from scarlet_tf import logs, progress
 from scarlet_tf.arguments import make_parser
 from scarlet_tf.commands import networks, runs, start
 from scarlet_tf.errors import ChecksFailedError, InputError
+from scarlet_tf.visible import visible
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     logs.open_closed_streams()
+    logs.escape_what_streams_lack()
     arguments = make_parser().parse_args(argv)
     _set_loudness(arguments.loudness)
     try:
@@ -43,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.log:
             _complain(f"failed: {reason}; the traceback is in {arguments.log}")
         else:
-            traceback.print_exc()
+            _print(traceback.format_exc())
         return 1
 
 
@@ -56,8 +58,12 @@ def _set_loudness(loudness: Literal["quiet", "normal", "verbose"]) -> None:
 
 
 def _complain(text: str) -> None:
+    _print(f"scarlet: {text}\n")
+
+
+def _print(text: str) -> None:
     with contextlib.suppress(OSError):  # the terminal may be gone; the exit code remains
-        print(f"scarlet: {text}", file=sys.stderr, flush=True)
+        print(visible(text), end="", file=sys.stderr, flush=True)
 
 
 HANDLERS = {

@@ -60,7 +60,7 @@ def read_json(path):
         return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: could not be read: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # of brackets nested without end
         raise InputError(f"{path}: expected JSON: {error}") from error
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.visible import visible
 
 logger = logging.getLogger("scarlet_tf")
 _QUIET_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "GRPC_VERBOSITY": "ERROR"}
@@ -29,6 +30,13 @@ class StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError, ValueError):  # a closed terminal must not end a run of hours
             print(self.format(record), file=sys.stderr, flush=True)
+
+
+class VisibleFormatter(logging.Formatter):
+    """Names in a line or a traceback may contain characters that act on a terminal; they are shown as escapes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
 
 class LogFileHandler(logging.FileHandler):
@@ -53,6 +61,13 @@ def open_closed_streams() -> None:
             setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - stays open
 
 
+def escape_what_streams_lack() -> None:
+    r"""Has stdout and stderr write characters that their encoding lacks as escapes, such as \u2192, rather than fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def quiet_frameworks() -> None:
     """Call before TensorFlow is imported. A variable that the user has set stays as it is."""
     for name, value in _QUIET_ENVIRONMENT.items():
@@ -73,7 +88,7 @@ def log_to_terminal(loudness: Literal["quiet", "normal", "verbose"] = "normal") 
     handler = next((found for found in logger.handlers if isinstance(found, StderrHandler)), None)
     if handler is None:
         handler = StderrHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(VisibleFormatter("%(message)s"))
         logger.addHandler(handler)
     handler.setLevel(logging.WARNING if loudness == "quiet" else logging.NOTSET)
 
@@ -87,7 +102,7 @@ def log_to_file(path) -> Iterator[None]:
         handler = LogFileHandler(path, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: could not be opened for the log: {error.strerror}") from error
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(VisibleFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     targets = [logger, *(logging.getLogger(name) for name in _FRAMEWORKS)]
     for target in targets:
         target.addHandler(handler)
@@ -123,7 +138,8 @@ class NativeLines:
         self._python = sys.stderr
         if _writes_to(sys.stderr, 2):
             sys.stderr.flush()
-            sys.stderr = open(os.dup(self._original), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+            encoding = sys.stderr.encoding
+            sys.stderr = open(os.dup(self._original), "w", buffering=1, encoding=encoding, errors="backslashreplace")
         os.dup2(self._held.fileno(), 2)
         return self
 

@@ -18,18 +18,16 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, assert_never
 
-import yaml
-
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json, write_text
 from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.spec import BlockSpec, IdentitySpec, InvertedResidualSpec, LinearSpec
 from scarlet_tf.tables import Size, SumTable, reduced
+from scarlet_tf.yaml_files import read_yaml, to_yaml
 
 VERSION = 1
 _KEYS = ("version", "space", "input_size", "num_classes", "device", "metrics", "entries")
 _YAML = (".yaml", ".yml")
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, where PyYAML was built with it
 
 
 def block_key(block: BlockSpec, size: Size) -> str:
@@ -128,7 +126,7 @@ class MetricTable(SumTable):
     def save(self, path) -> None:
         """Writes the file, as YAML where it ends in .yaml or .yml, else as JSON."""
         if pathlib.Path(path).suffix in _YAML:
-            write_text(path, yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, width=120))
+            write_text(path, to_yaml(self.to_dict(), compact=True))
         else:
             write_json(path, self.to_dict())
 
@@ -199,14 +197,7 @@ def parts(space: SearchSpace, input_size: int, num_classes: int | None) -> Itera
 def _read(path):
     if not pathlib.Path(path).exists():
         raise InputError(f"{path}: could not be read: No such file; to measure one: scarlet latency build --out {path}")
-    if pathlib.Path(path).suffix not in _YAML:
-        return read_json(path)
-    try:
-        return yaml.load(pathlib.Path(path).read_text(encoding="utf-8"), Loader=_LOADER)
-    except OSError as error:
-        raise InputError(f"{path}: could not be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: expected YAML: {error}") from error
+    return read_yaml(path) if pathlib.Path(path).suffix in _YAML else read_json(path)
 
 
 def _is_finite(value) -> bool:

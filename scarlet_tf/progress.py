@@ -14,6 +14,8 @@ from typing import IO, cast
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from scarlet_tf.visible import visible
+
 logger = logging.getLogger("scarlet_tf")
 SECONDS_BETWEEN_LINES = float(os.environ.get("SCARLET_PROGRESS_SECONDS", 15))
 
@@ -55,7 +57,7 @@ class _TerminalBar(Bar):
     def __init__(self, name, total, done, live: Progress):
         super().__init__(name, total, done)
         self._live = live
-        self._task = live.add_task(name, total=total, completed=done, figures="")
+        self._task = live.add_task(visible(name), total=total, completed=done, figures="")
 
     def remove(self) -> None:
         self._live.remove_task(self._task)

@@ -11,14 +11,12 @@ import functools
 import hashlib
 import json
 import math
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
-import yaml
-
 from scarlet_tf.errors import InputError, nearest
 from scarlet_tf.spec import ACTIVATIONS, BlockSpec, IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
+from scarlet_tf.yaml_files import read_yaml
 
 ARCHITECTURE_VERSION = 1
 SKIP_MODES = ("let", "identity", "relu")
@@ -226,7 +224,7 @@ class SearchSpace:
     def from_dict(cls, data: Mapping) -> SearchSpace:
         """Inverse of `to_dict`. `choices` may also be "s1" or "s2": the published list of choices."""
         if not isinstance(data, Mapping):
-            raise InputError(f"space: expected a mapping, got {type(data).__name__}")
+            raise InputError(f"space: expected a mapping, got {'nothing' if data is None else type(data).__name__}")
         _check_keys(data, {f.name for f in dataclasses.fields(cls)}, "space")
         for key in ("name", "stages", "choices"):
             if key not in data:
@@ -245,16 +243,9 @@ class SearchSpace:
     @classmethod
     def from_yaml(cls, path) -> SearchSpace:
         """A space from a YAML file with the keys of `to_dict`."""
+        data = read_yaml(path)
         try:
-            text = pathlib.Path(path).read_text(encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"{path}: expected a readable YAML file: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}: expected a YAML file in UTF-8: {error}") from error
-        try:
-            return cls.from_dict(yaml.safe_load(text))
-        except yaml.YAMLError as error:
-            raise InputError(f"{path}: expected YAML: {error}") from error
+            return cls.from_dict(data)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
 

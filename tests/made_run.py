@@ -109,6 +109,8 @@ def figures() -> dict[str, Any]:
         },
         "retrain/result.json": {
             "architecture": {"version": 1, "space": "tiny", "choices": list(ARCHITECTURE)},
+            "pick": "best",
+            "passed_over": [],
             "init": "supernet",
             "one_shot_accuracy": 0.6,
             "multiply_adds": 300_000,

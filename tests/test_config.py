@@ -5,7 +5,15 @@ import typing
 import pytest
 import yaml
 
-from scarlet_tf.config import ExportConfig, claim_run_dir, differing_keys, load_config, parse_config, sections
+from scarlet_tf.config import (
+    ExportConfig,
+    claim_run_dir,
+    differing_keys,
+    finetune_config,
+    load_config,
+    parse_config,
+    sections,
+)
 from scarlet_tf.errors import InputError
 from scarlet_tf.optimization.config import OptimizationConfig
 from scarlet_tf.ranking.config import RankingConfig
@@ -199,7 +207,7 @@ def test_missing_and_undecodable_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"nowhere.yaml: expected a readable YAML file: No such file"):
         load_config(tmp_path / "nowhere.yaml")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(InputError, match=r"binary.yaml: expected a readable YAML file"):
+    with pytest.raises(InputError, match=r"binary.yaml: expected a YAML file in UTF-8"):
         load_config(tmp_path / "binary.yaml")
 
 
@@ -238,6 +246,46 @@ def test_resolved_config_reads_back_equal(tmp_path):
     claim_run_dir(tmp_path, config)
     assert load_config(tmp_path / "config.yaml") == config
     claim_run_dir(tmp_path, config)
+
+
+@pytest.mark.parametrize(
+    "name", ["0908", "1e3", "12e03", "0x1F", "yes", "null", "<<", "a: b", "\x1b[31m", "é→\u2028🙂", " "]
+)
+def test_a_run_of_any_name_is_resumable(tmp_path, name):
+    config = parse_config(values(name=name, data={"dataset": name}))
+    claim_run_dir(tmp_path, config)
+    assert load_config(tmp_path / "config.yaml") == config
+    claim_run_dir(tmp_path, config)
+
+
+def test_an_override_follows_the_rules_of_a_file(tmp_path):
+    path = write(tmp_path, "")
+    assert load_config(path, ["name='0908'", "retrain.optimizer.rate=4e-5"]).retrain.optimizer.rate == 4e-5
+    assert load_config(path, ["name=yes"]).name == "yes"
+    with pytest.raises(InputError, match="name: expected a string, got 908"):
+        load_config(path, ["name=0908"])
+    with pytest.raises(InputError, match=r"^--set data=\{a: 1, a: 2\}: expected YAML: key 'a' is given twice"):
+        load_config(path, ["data={a: 1, a: 2}"])
+
+
+@pytest.mark.real_sections
+@pytest.mark.parametrize("name", ["0908", "é🙂 → #1", "a: b, [c]"])
+def test_options_of_a_fine_tuning_keep_their_text(name):
+    assert finetune_config("scarlet_a", {"data.directory": name}).data.directory == name
+
+
+def test_a_file_that_is_no_configuration_is_named(tmp_path):
+    path = tmp_path / "run"
+    path.mkdir()
+    (path / "config.yaml").write_text("")
+    with pytest.raises(
+        InputError, match=r"run: expected a readable YAML file: Is a directory; the run's configuration is"
+    ):
+        load_config(path)
+    with pytest.raises(InputError, match="expected a readable YAML file: File name too long"):
+        load_config(tmp_path / ("a" * 300))
+    (tmp_path / "bom.yaml").write_bytes(b"\xef\xbb\xbfdata: {dataset: digits}\nspace: s1\n")
+    assert load_config(tmp_path / "bom.yaml").name == "bom"
 
 
 def test_run_folder_of_another_config_is_refused_with_both_values(tmp_path):

@@ -123,6 +123,16 @@ def test_names_that_yaml_would_misread_are_quoted(here, capsys):
     assert (config.name, config.data.directory) == ("1e3", str((here / "on: [1] #2").resolve()))
 
 
+def test_names_that_would_act_on_a_terminal_or_end_a_comment(here, capsys):
+    folder, file = "a\x1b[31m\u2028b [bold]é→", "0908\nseed: 7\x07.yaml"
+    write_photos(here / folder, {"\x1b[2J[red]": 9, "no": 9})
+    assert cli.main(["init", folder, "--budget", "1M", "--out", file, "--name", "\x9b\n#"]) == 0
+    config = load_config(file)
+    assert (config.name, config.seed, config.data.directory) == ("\x9b\n#", 0, str((here / folder).resolve()))
+    shown = capsys.readouterr().out
+    assert r"a\x1b[31m\u2028b [bold]é→: 18 train images" in shown and "\x1b" not in shown and "\x07" not in shown
+
+
 # -- what is chosen --------------------------------------------------------------------------------------------
 
 

@@ -92,7 +92,10 @@ def test_json_and_yaml_hold_the_same_with_what_else_is_known(tmp_path, name):
     assert back.fingerprint == MetricTable(SPACE, 32, 10, ["latency_ms", "file_bytes"], entries()).fingerprint
 
 
-@pytest.mark.parametrize("text, message", [("a: [", r"t\.yaml: expected YAML"), ("7", r"t\.yaml: version: expected 1")])
+@pytest.mark.parametrize(
+    "text, message",
+    [("a: [", r"t\.yaml: expected YAML"), ("a: 1\na: 2", "is given twice"), ("7", r"t\.yaml: version: expected 1")],
+)
 def test_a_bad_yaml_file_is_named(tmp_path, text, message):
     (tmp_path / "t.yaml").write_text(text)
     with pytest.raises(InputError, match=message):

@@ -161,7 +161,8 @@ def test_summary_states_what_the_stages_found(calls, tmp_path):
     summary = pipeline.run_all(config(), tmp_path)
     assert summary["supernet"] == {"evaluated": 2, "mean_accuracy": 0.5, "best_accuracy": 0.75}
     assert summary["front"] == {"size": 3, "picks": 2, "hypervolume": 0.5}
-    assert summary["pick"]["architecture"] == "0,6,3"
+    picked = {key: summary["pick"][key] for key in ("architecture", "pick", "one_shot_accuracy", "passed_over")}
+    assert picked == {"architecture": "0,6,3", "pick": "best", "one_shot_accuracy": 0.75, "passed_over": []}
     assert summary["retrained"] == {"test_accuracy": 0.9375, "test_examples": 30, "validation_accuracy": 0.875}
     assert summary["dataset"]["skipped"] == 1
     assert [row["file"] for row in summary["files"]] == [
@@ -403,9 +404,38 @@ def searched(tmp_path, monkeypatch):
     return lambda **retrain: picking.choose(run.Run(config(retrain=retrain), tmp_path))
 
 
-def test_best_pick_is_the_most_accurate(searched):
+def test_the_best_is_the_most_accurate_of_the_front_whether_or_not_it_is_a_pick(searched, tmp_path):
     start = searched()
     assert (start.architecture.to_string(), start.one_shot_accuracy, start.initial) == ("0,6,3", 0.75, None)
+    better = [
+        {"architecture": c, "accuracy": 0.875, "multiply_adds": m, "params": 1} for c, m in (("2,6,0", 3), ("3,6,0", 2))
+    ]
+    write_json(tmp_path / "pareto.json", FRONT | {"pareto": [*FRONT["pareto"], *better], "picks": FRONT["picks"][:1]})
+    assert (searched().architecture.to_string(), searched().one_shot_accuracy) == ("3,6,0", 0.875)  # the cheaper one
+    assert searched(pick=0).architecture.to_string() == "6,6,0"
+
+
+def test_without_a_network_within_the_bounds_none_is_best(searched, tmp_path):
+    """As where BetaNAS was given a pick by its choices, and that is out of bounds."""
+    write_json(tmp_path / "pareto.json", FRONT | {"pareto": []})
+    with pytest.raises(InputError, match=r"retrain\.pick: best is the most accurate .*expected one of .* picks, 0, 1$"):
+        searched()
+    assert searched(pick=1).architecture.to_string() == "0,6,3"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pareto": None}, "pareto: expected networks with architecture, .*, got None"),
+        ({"pareto": [{"architecture": "0,6,3", "accuracy": 0.5}]}, "pareto: expected networks .*, got {.*0.5}"),
+        ({"picks": [{**FRONT["picks"][0], "accuracy": "high"}]}, "picks: expected networks .*, got {.*'high'"),
+        ({"picks": ["0"]}, "picks: expected networks .*, got '0'"),
+    ],
+)
+def test_a_front_without_what_picking_needs_is_refused(searched, tmp_path, change, message):
+    write_json(tmp_path / "pareto.json", FRONT | change)
+    with pytest.raises(InputError, match=f"pareto.json: {message}"):
+        searched()
 
 
 def test_pick_by_index(searched):

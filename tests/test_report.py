@@ -13,7 +13,15 @@ SUMMARY = {
     "dataset": {"name": "photos [red]"},
     "supernet": {"evaluated": 0, "mean_accuracy": None, "best_accuracy": None},
     "front": {"size": 3, "picks": 2},
-    "pick": {"space": "s1", "architecture": "0,6,3", "multiply_adds": 1_234_567, "params": 5_000},
+    "pick": {
+        "space": "s1",
+        "architecture": "0,6,3",
+        "pick": "best",
+        "one_shot_accuracy": 0.625,
+        "passed_over": [],
+        "multiply_adds": 1_234_567,
+        "params": 5_000,
+    },
     "budget_multiply_adds": 2e6,
     "bounds": ["multiply_adds < 2.00 M"],
     "retrained": {"test_accuracy": 0.9375, "test_examples": 30},
@@ -31,6 +39,16 @@ def test_summary_shows_figures_and_names_as_they_are(capsys):
     assert "mean -, best - on validation images" in out
     assert "2.0 KiB" in out
     assert "open runs/[x]/report.html in a browser" in out
+
+
+def test_summary_says_which_network_was_picked_and_why(capsys):
+    passed_over = SUMMARY["pick"] | {"pick": "small", "passed_over": [{}]}
+    for picked, expected in (
+        (SUMMARY["pick"], "best: the most accurate network found within the bounds, 62.50 % one-shot"),
+        (passed_over, "pick small of the search, 62.50 % one-shot; 1 network before it out of bounds once folded"),
+    ):
+        print_summary(SUMMARY | {"pick": picked})
+        assert expected in " ".join(capsys.readouterr().out.replace("│", " ").split())  # the table wraps it
 
 
 def test_summary_shows_what_a_scaled_network_cost_before(capsys):

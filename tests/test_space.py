@@ -191,6 +191,12 @@ def test_bad_space_file_is_named(tmp_path):
     path.write_text("name: [")
     with pytest.raises(InputError, match=r"space.yaml: expected YAML"):
         SearchSpace.from_yaml(path)
+    path.write_text("name: a\nname: b")
+    with pytest.raises(InputError, match=r"space.yaml: expected YAML: key 'name' is given twice"):
+        SearchSpace.from_yaml(path)
+    path.write_text("")
+    with pytest.raises(InputError, match=r"space.yaml: space: expected a mapping, got nothing"):
+        SearchSpace.from_yaml(path)
     path.write_text(yaml.safe_dump(TINY | {"stages": []}))
     with pytest.raises(InputError, match=r"space.yaml: space.stages"):
         SearchSpace.from_yaml(path)

@@ -22,6 +22,10 @@ A run is one YAML file. Unknown keys, wrong types and impossible values are answ
 came, before anything is trained. `--set section.key=value` overrides one value. Quantities may be written as `20k`, `4M`, `1.5G`.
 `config.yaml` in the run folder is the configuration with every default written out.
 
+Bare words: `true` and `false` are booleans, `~` and `null` null, `10` and `1_000` integers, `0.5` and `4e-5` floats, and
+everything else is text, such as `yes`, `0x1F` and `2026-11-29`. Text that looks like a number needs quotes: `name: "0908"`. A key
+that is given twice is refused; `&name`, `*name` and `<<` work.
+
 `name`
 :   Of the run. Default: the file's name.
 

@@ -43,8 +43,8 @@ def add_zoo(commands) -> None:
     actions.add_argument(
         "--add",
         metavar="RUN",
-        help="add a run's network as NAME: the retrained one with its weights, else the search's best pick; it is copied into"
-        " the folder SCARLET_ZOO_DIR (default: ~/.scarlet/zoo)",
+        help="add a run's network as NAME: the retrained one with its weights, else the best that the search found; it is copied"
+        " into the folder SCARLET_ZOO_DIR (default: ~/.scarlet/zoo)",
     )
     actions.add_argument("--remove", action="store_true", help="delete your own network NAME from that folder")
     command.add_argument(

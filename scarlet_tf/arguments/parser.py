@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from scarlet_tf.errors import nearest
+from scarlet_tf.visible import visible
 
 _WRONG_CHOICE = re.compile(r"invalid choice: '([^']*)'")
 _UNKNOWN_OPTION = re.compile(r"unrecognized arguments: (--?[^\s=]+)")
@@ -25,7 +26,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Prints the message, what may have been meant and where to read on; exit code 2."""
-        self.exit(2, f"{self.prog}: error: {message}{self._suggestion(message)}; see: {self.prog} --help\n")
+        self.exit(2, visible(f"{self.prog}: error: {message}{self._suggestion(message)}; see: {self.prog} --help\n"))
 
     def _suggestion(self, message: str) -> str:
         for pattern, known in ((_WRONG_CHOICE, self._commands()), (_UNKNOWN_OPTION, self._options())):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from scarlet_tf.commands.phone import device_runner
-from scarlet_tf.commands.terminal import library_lines_held_back, show
+from scarlet_tf.commands.terminal import library_lines_held_back, say, show
 from scarlet_tf.errors import ChecksFailedError, InputError
 from scarlet_tf.report.summary import all_checks, print_benchmark, print_verification
 
@@ -67,7 +67,7 @@ def latency_build(arguments: argparse.Namespace) -> None:
         table = build_latency_table(
             _space(arguments), arguments.out, *place, **options, runner=device_runner(arguments)
         )
-    show(arguments, table_figures(table), lambda figures: print("\n".join(lines(figures))))
+    show(arguments, table_figures(table), lambda figures: say("\n".join(lines(figures))))
 
 
 def latency_predict(arguments: argparse.Namespace) -> None:
@@ -80,7 +80,7 @@ def latency_predict(arguments: argparse.Namespace) -> None:
         space = _space(arguments) if arguments.config else arguments.space
         architecture = find_network(arguments.network, space)
         figures = prediction(architecture, MetricTable.load(arguments.table, architecture.space))
-    show(arguments, figures, lambda figures: print("\n".join(lines(figures))))
+    show(arguments, figures, lambda figures: say("\n".join(lines(figures))))
 
 
 def cost(arguments: argparse.Namespace) -> None:
@@ -89,7 +89,7 @@ def cost(arguments: argparse.Namespace) -> None:
 
     multipliers = (arguments.width_multiplier, arguments.depth_multiplier, arguments.resolution_multiplier)
     figures = cost_figures(arguments.network, arguments.space, arguments.input_size, arguments.classes, *multipliers)
-    show(arguments, figures, lambda figures: print("\n".join(cost_lines(figures))))
+    show(arguments, figures, lambda figures: say("\n".join(cost_lines(figures))))
 
 
 def zoo(arguments: argparse.Namespace) -> None:
@@ -109,14 +109,14 @@ def zoo(arguments: argparse.Namespace) -> None:
         from scarlet_tf.models.zoo_folder import remove_own
 
         remove_own(name)
-        show(arguments, {"removed": name}, lambda figures: print(f"removed {name}"))
+        show(arguments, {"removed": name}, lambda figures: say(f"removed {name}"))
         return
     if arguments.add:
         _register(arguments)
     if name is None:
         show(arguments, zoo.zoo_figures(), zoo.print_zoo)
     else:
-        show(arguments, zoo.network_figures(name), lambda figures: print("\n".join(zoo.network_lines(figures))))
+        show(arguments, zoo.network_figures(name), lambda figures: say("\n".join(zoo.network_lines(figures))))
 
 
 def _register(arguments: argparse.Namespace) -> None:

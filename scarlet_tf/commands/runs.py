@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from scarlet_tf import logs
 from scarlet_tf.cluster import is_writer
 from scarlet_tf.commands.phone import adb_options
-from scarlet_tf.commands.terminal import library_lines_held_back, native_lines, show
+from scarlet_tf.commands.terminal import library_lines_held_back, native_lines, say, show
 from scarlet_tf.errors import InputError
 from scarlet_tf.report.comparison import print_comparison
 from scarlet_tf.report.summary import print_figures, print_summary
@@ -143,4 +143,4 @@ def report(arguments: argparse.Namespace) -> None:
         from scarlet_tf.pipeline.reporting import write_report
 
         path = write_report(arguments.run_dir, arguments.output)
-    show(arguments, {"report": str(path), "bytes": path.stat().st_size}, lambda figures: print(figures["report"]))
+    show(arguments, {"report": str(path), "bytes": path.stat().st_size}, lambda figures: say(figures["report"]))

@@ -12,7 +12,7 @@ from typing import Any
 
 from scarlet_tf import logs, progress
 from scarlet_tf.arguments import make_parser
-from scarlet_tf.commands.terminal import library_lines_held_back, show
+from scarlet_tf.commands.terminal import library_lines_held_back, say, show
 from scarlet_tf.errors import ChecksFailedError, InputError
 
 
@@ -42,7 +42,7 @@ def init(arguments: argparse.Namespace) -> None:
         write_text(path, made.text)
     commands = _next_commands(path, arguments.hours)
     figures = {"file": str(path), **made.figures, "next": commands}
-    show(arguments, figures, lambda figures: print("\n".join(_init_lines(figures))))
+    show(arguments, figures, lambda figures: say("\n".join(_init_lines(figures))))
 
 
 def _stem(dataset: str) -> str:
@@ -94,7 +94,7 @@ def doctor(arguments: argparse.Namespace) -> None:
             findings.append(finding)
             if not (arguments.json or (arguments.loudness == "quiet" and finding.status == OK)):
                 with contextlib.redirect_stdout(terminal):
-                    show(arguments, finding, lambda finding: print(_finding_text(finding)))
+                    show(arguments, finding, lambda finding: say(_finding_text(finding)))
     problems = [finding for finding in findings if finding.status == PROBLEM]
     if arguments.json:
         show(arguments, {"passed": not problems, "checks": [finding.to_dict() for finding in findings]}, print)

@@ -12,6 +12,12 @@ from collections.abc import Callable, Iterator
 
 from scarlet_tf import logs
 from scarlet_tf.errors import InputError
+from scarlet_tf.visible import visible
+
+
+def say(text: str) -> None:
+    """Prints lines to stdout; what would act on a terminal is shown as an escape."""
+    print(visible(text))
 
 
 def show(arguments: argparse.Namespace, figures, show: Callable) -> None:

@@ -5,7 +5,6 @@ from scarlet_tf.config.run_folder import MAY_DIFFER, check_run_dir, claim_run_di
 from scarlet_tf.config.schema import Config, load_config, parse_config
 from scarlet_tf.config.sections import FORMATS, ExportConfig, known_keys
 from scarlet_tf.config.validation import quantity
-from scarlet_tf.config.yaml_reader import parse_yaml
 
 __all__ = [
     "FORMATS",
@@ -19,6 +18,5 @@ __all__ = [
     "known_keys",
     "load_config",
     "parse_config",
-    "parse_yaml",
     "quantity",
 ]

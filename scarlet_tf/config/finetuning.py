@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scarlet_tf.config.schema import Config, load_config, parse_config
-from scarlet_tf.config.yaml_reader import override
+from scarlet_tf.config.schema import Config, load_config, override, parse_config
 from scarlet_tf.errors import InputError, nearest
 from scarlet_tf.models.zoo_data import ZOO
 from scarlet_tf.models.zoo_folder import find_own, zoo_names
 from scarlet_tf.space import SearchSpace
+from scarlet_tf.yaml_files import to_yaml_line
 
 DATA_KEYS = ("image_size", "crop_fraction", "normalization", "augmentation")
 """Of the section "data": what the images of a run went through, and those of its fine-tuning go through as well."""
@@ -25,7 +24,7 @@ def finetune_config(source: str, settings: Mapping[str, Any], overrides: Sequenc
     YAML file says itself which network it means. Else space and image size are the network's own; so is what its
     images went through, where a run tells that, and those of the zoo are cropped and flipped.
     """
-    given = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+    given = [f"{key}={to_yaml_line(value)}" for key, value in settings.items()]
     if source.endswith((".yaml", ".yml")):
         config = load_config(source, [*given, *overrides])
         if not config.finetune.is_wanted:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scarlet_tf.config.validation import show
-from scarlet_tf.config.yaml_reader import parse_yaml
+from scarlet_tf.yaml_files import parse_yaml
 
 # Sections that may name a recipe; a recipe may besides give values of `data`.
 SECTIONS = ("supernet", "retrain")

@@ -6,8 +6,6 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from scarlet_tf.config.schema import Config, load_config
 from scarlet_tf.config.sections import keys_of
 from scarlet_tf.config.validation import show
@@ -15,6 +13,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.files import write_text
 from scarlet_tf.optimization.config import OptimizationConfig
 from scarlet_tf.ranking.config import RankingConfig
+from scarlet_tf.yaml_files import to_yaml
 
 # Keys that may differ when a run folder is used again, since nothing that is computed depends on them: `lanes` that ran
 # out of memory may go on as `sequential`. A ranking leads to no other stage and keeps its results by their settings;
@@ -63,7 +62,7 @@ def claim_run_dir(run_dir, config: Config, may_differ: frozenset[str] = MAY_DIFF
     check_run_dir(run_dir, config, may_differ)
     if not _path(run_dir).exists():
         header = "# The configuration of this run, with every default written out.\n"
-        write_text(_path(run_dir), header + yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True))
+        write_text(_path(run_dir), header + to_yaml(config.to_dict()))
 
 
 def _path(run_dir) -> pathlib.Path:

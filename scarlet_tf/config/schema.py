@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,10 +13,10 @@ from scarlet_tf.config import sections
 from scarlet_tf.config.recipes import expand
 from scarlet_tf.config.sections import SECTIONS, ExportConfig
 from scarlet_tf.config.validation import did_you_mean, show, to_plain, validate_section
-from scarlet_tf.config.yaml_reader import override, parse_yaml
 from scarlet_tf.errors import InputError, nearest
 from scarlet_tf.models.zoo_folder import zoo_names
 from scarlet_tf.space import SearchSpace
+from scarlet_tf.yaml_files import parse_yaml, read_yaml
 
 if TYPE_CHECKING:
     from scarlet_tf.data.datasets import DataConfig
@@ -55,11 +57,9 @@ def load_config(path, overrides: Sequence[str] = ()) -> Config:
     """The configuration in the YAML file `path` with `--set` overrides such as "search.generations=5" applied."""
     path = pathlib.Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: expected a readable YAML file: {reason}{_next_step(path)}") from error
-    values = parse_yaml(text, str(path))
+        values = read_yaml(path)
+    except InputError as error:
+        raise InputError(f"{error}{_next_step(path)}") from error
     if not isinstance(values, Mapping):
         raise InputError(f"{path}: expected a mapping of {', '.join(SECTIONS)}, got {show(values)}")
     values = {"name": path.stem, **values}
@@ -68,11 +68,27 @@ def load_config(path, overrides: Sequence[str] = ()) -> Config:
     return parse_config(values, str(path), path.parent)
 
 
+def override(values: dict[str, Any], text: str) -> None:
+    """Applies one "section.key=value" of `--set`; the value is YAML. The schema judges key and value like any other."""
+    dotted, equals, value = text.partition("=")
+    keys = dotted.strip().split(".")
+    if not equals or not all(keys):
+        raise InputError(f"--set {text}: expected key=value, such as search.generations=5")
+    place = values
+    for key in keys[:-1]:
+        inner = place.get(key)
+        if inner is not None and not isinstance(inner, Mapping):
+            raise InputError(f"--set {text}: {key} is no section, it has the value {json.dumps(inner, default=str)}")
+        place[key] = dict(inner or {})
+        place = place[key]
+    place[keys[-1]] = parse_yaml(value, f"--set {text}")
+
+
 def _next_step(path: pathlib.Path) -> str:
     """What to do about a configuration that could not be read."""
-    if (path / "config.yaml").exists():
+    if os.path.exists(path / "config.yaml"):
         return f"; the run's configuration is {path / 'config.yaml'}"
-    if path.exists():
+    if os.path.exists(path):
         return ""
     others = [str(other) for other in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
     name = path if path.suffix else f"{path}.yaml"

@@ -54,11 +54,8 @@ def validate_section(name: str, section: type, raw: Any, mistakes: list[str]) ->
 def _innermost(raw: Any, errors: Sequence[Mapping]) -> list[Mapping]:
     """Without those about a value in which another error lies: they are of a union's other branches."""
     paths = [_path(raw, error["loc"]) for error in errors]
-    return [
-        error
-        for error, path in zip(errors, paths, strict=True)
-        if not any(len(other) > len(path) and other[: len(path)] == path for other in paths)
-    ]
+    around = {path[:length] for path in paths for length in range(len(path))}
+    return [error for error, path in zip(errors, paths, strict=True) if path not in around]
 
 
 def _numbers_in_place(raw: Any, errors: Sequence[Mapping]) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scarlet_tf.config import Config, parse_config, parse_yaml
+from scarlet_tf.config import Config, parse_config
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.datasets import look_at
 from scarlet_tf.data.facts import DatasetFacts
@@ -18,6 +18,7 @@ from scarlet_tf.drafting.schedule import hold_out, schedule
 from scarlet_tf.drafting.sizing import MEDIUM_FROM, candidates, choose, natural_size, reach
 from scarlet_tf.drafting.writing import config_text
 from scarlet_tf.errors import InputError
+from scarlet_tf.yaml_files import parse_yaml
 
 # Classes of which the largest has so many times the smallest one's images are worth a remark.
 _UNEVEN = 3

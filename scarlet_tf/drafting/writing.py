@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 import shlex
 import textwrap
 from typing import Any
 
-import yaml
-
-from scarlet_tf.config import parse_yaml
 from scarlet_tf.drafting.choices import Choices
 from scarlet_tf.drafting.sizing import PUBLISHED_FROM, natural_size
 from scarlet_tf.space import SearchSpace
+from scarlet_tf.visible import visible
+from scarlet_tf.yaml_files import to_yaml_line
 
 _WIDTH = 116
 # Options that shorten every stage to a trial of a few steps.
@@ -24,7 +22,7 @@ def config_text(name: str, path, chosen: Choices) -> str:
     """The whole file, which will be at `path`."""
     parts = [
         _head(path, chosen),
-        f"name: {_value(name)}\nseed: 0\n",
+        f"name: {to_yaml_line(name)}\nseed: 0\n",
         _data(chosen),
         _space(chosen),
         _supernet(chosen),
@@ -45,7 +43,7 @@ def _head(path, chosen: Choices) -> str:
         f"Written by `scarlet init` as a beginning, for {where}. Every value may be changed; `scarlet run` checks them all"
         " before it trains.",
     )
-    file, trial = shlex.quote(str(path)), shlex.quote(f"runs/{pathlib.Path(path).stem}_trial")
+    file, trial = (_in_comment(shlex.quote(text)) for text in (str(path), f"runs/{pathlib.Path(path).stem}_trial"))
     return f"""{text}
 # Check: scarlet doctor --config {file}
 # Try every stage on a few steps:
@@ -167,7 +165,7 @@ def _retrain(chosen: Choices) -> str:
     plan = chosen.plan
     return f"""# The picked network is trained on its own: a good place for more epochs.
 retrain:
-  # The most accurate pick; or its number, from 0.
+  # The most accurate network within the budget; or the number of a pick, from 0.
   pick: best
   init: scratch
   epochs: {plan.retrain_epochs}
@@ -191,9 +189,13 @@ export:
 """
 
 
+def _in_comment(text: str) -> str:
+    return visible(text).replace("\n", "\\n")
+
+
 def _comment(*texts: str, prefix: str = "# ") -> str:
     wrapper = textwrap.TextWrapper(_WIDTH, prefix, prefix + "  ", break_long_words=False, break_on_hyphens=False)
-    return "\n".join(line for text in texts if text for line in wrapper.wrap(text))
+    return "\n".join(line for text in texts if text for line in wrapper.wrap(visible(text)))
 
 
 def _note(text: str) -> str:
@@ -201,13 +203,7 @@ def _note(text: str) -> str:
 
 
 def _fields(values: dict[str, Any]) -> str:
-    return "\n".join(f"  {key}: {_value(value)}" for key, value in values.items())
-
-
-def _value(value: Any) -> str:
-    """One value in YAML, as it stands behind a key; in quotes where the bare text would be read as something else."""
-    text = yaml.safe_dump({"key": value}, allow_unicode=True, width=10_000).removeprefix("key: ").rstrip("\n")
-    return text if parse_yaml(text, "") == value else json.dumps(value)
+    return "\n".join(f"  {key}: {to_yaml_line(value)}" for key, value in values.items())
 
 
 def _millions(value: float) -> str:

@@ -6,13 +6,12 @@ import inspect
 import pathlib
 from collections.abc import Mapping
 
-import yaml
-
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json
 from scarlet_tf.foreign.from_blocks import network_from_blocks
 from scarlet_tf.foreign.from_ofa import network_from_ofa
 from scarlet_tf.spec import NetworkSpec
+from scarlet_tf.yaml_files import read_yaml
 
 _YAML, _JSON = (".yaml", ".yml"), (".json", ".config")
 _OPTIONS = set(inspect.signature(network_from_blocks).parameters) - {"input_shape"}
@@ -54,16 +53,7 @@ def _from_blocks(data: dict, input_size: int | None, num_classes: int | None) ->
 
 
 def _read(path) -> Mapping:
-    data = read_json(path) if pathlib.Path(path).suffix in _JSON else _read_yaml(path)
+    data = read_json(path) if pathlib.Path(path).suffix in _JSON else read_yaml(path)
     if not isinstance(data, Mapping):
-        raise InputError(f"{path}: expected a mapping, got {type(data).__name__}")
+        raise InputError(f"{path}: expected a mapping, got {'nothing' if data is None else type(data).__name__}")
     return data
-
-
-def _read_yaml(path):
-    try:
-        return yaml.safe_load(pathlib.Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: could not be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: expected YAML: {error}") from error

@@ -21,7 +21,7 @@ from scarlet_tf.export.runners import Runner
 from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.pipeline.latency import latency_runner, latency_table
 from scarlet_tf.pipeline.run import Run
-from scarlet_tf.search.front import Candidate, front_of, pick_equispaced
+from scarlet_tf.search.front import Candidate, best_of, front_of, pick_equispaced
 from scarlet_tf.search.objectives import Objectives, show
 from scarlet_tf.search.picks import pick_models
 from scarlet_tf.search.run import SearchResult
@@ -36,9 +36,9 @@ def measure_finalists(
 ) -> SearchResult:
     """`result` with latencies corrected by finalists measured whole, ranked and picked again; else as it is.
 
-    Finalists are the picks and further networks along the front, `search.finalists` in all at least. What was measured is
-    in finalists.json of the run folder, which an interrupted call goes on with. `decide`: answers the result by a corrected
-    table; else what was evaluated is ranked again.
+    Finalists are the picks, the best and further networks along the front, `search.finalists` in all at least. What was
+    measured is in finalists.json of the run folder, with which an interrupted call resumes. `decide`: returns the result by a
+    corrected table; else what was evaluated is ranked again.
     """
     settings, table = run.config.search, latency_table(run)
     if table is None or settings.finalists <= 0:
@@ -61,8 +61,10 @@ def measure_finalists(
 def choose_finalists(
     front: Sequence[Candidate], picks: Sequence[Candidate], goals: Objectives, count: int
 ) -> list[Architecture]:
-    """All picks, and of the front as many models, equispaced along it, as make up `count`."""
+    """All picks, the best, and of the front as many models, equispaced along it, as make up `count`."""
     chosen = dict.fromkeys(pick.architecture for pick in picks)
+    if front:
+        chosen[best_of(front).architecture] = None
     spread = pick_equispaced(goals.values([model.metrics for model in front]), count, goals.cost_column)
     for index in spread:
         if len(chosen) < count:

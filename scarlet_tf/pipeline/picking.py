@@ -1,10 +1,10 @@
-"""Which network of the front is retrained, and what it starts from."""
+"""The network of the front that is retrained, and what it starts from."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from scarlet_tf.files import read_json
 from scarlet_tf.models.extract import extract
 from scarlet_tf.models.network import Arrays, get_arrays
 from scarlet_tf.pipeline.run import Run, plain
+from scarlet_tf.search.checks import is_number
+from scarlet_tf.search.front import by_accuracy
 from scarlet_tf.space import Architecture
 from scarlet_tf.spec import NetworkSpec
 from scarlet_tf.training.batch_norm import moving_statistics, rebase, recalibrate
@@ -36,37 +38,61 @@ class Start:
 
 
 def choose(run: Run) -> Start:
-    """The pick that `retrain.pick` names; from the supernet, the first candidate whose folded network fits."""
+    """The network that `retrain.pick` names; from the supernet, the first candidate whose folded network fits."""
     found = read_json(run.front)
-    picked = find_pick(found["picks"], run.config.retrain.pick)
+    picked = find_pick(found, run.config.retrain.pick)
     if run.config.retrain.init == "scratch":
         architecture = _architecture(run, picked)
         return Start(architecture, picked["accuracy"], architecture)
     wanted = run.config.search.picks
-    bounds = wanted.get(picked["name"]) if isinstance(wanted, dict) else None
+    bounds = wanted.get(picked.get("name", "")) if isinstance(wanted, dict) else None
     # A pick by name is that network, or one of those that would have been the pick without it.
     others = [] if isinstance(bounds, str) else found["pareto"]
     if isinstance(bounds, dict):
         goals = run.config.search.objectives()
         others = [c for c in others if all(goals.better(metric, c[metric], bound) for metric, bound in bounds.items())]
-    others = sorted(others, key=lambda candidate: -candidate["accuracy"])
+    others = sorted(others, key=by_accuracy)
     return _first_that_fits(run, [picked, *(c for c in others if c["architecture"] != picked["architecture"])])
 
 
-def find_pick(picks: Sequence[dict], wanted: int | str) -> dict:
-    """The pick that `wanted` names: "best", an index or a name; InputError where there is none."""
+def find_pick(found: Mapping[str, Any], wanted: int | str) -> dict:
+    """The network of pareto.json that `wanted` names: "best", or a pick's index or name; InputError where there is none.
+
+    "best" is the first of the front `by_accuracy`; see `scarlet_tf.search.front.best_of`.
+    """
+    front, picks = (_rows(found, key) for key in ("pareto", "picks"))
+    names = [str(pick.get("name")) for pick in picks]
+    if wanted == "best":
+        if not front:
+            raise InputError(
+                "retrain.pick: best is the most accurate network within the search's bounds, and none that was evaluated is"
+                f" within them; expected one of the search's picks, {', '.join(names) or 'of which there are none'}"
+            )
+        return min(front, key=by_accuracy)
     if not picks:
         raise InputError(
             "search.picks: no network of the front meets any of them, see pareto.json; change them, and retrain.pick, in a"
             " run folder with a copy of search/, or name another budget"
         )
-    if wanted == "best":
-        return max(picks, key=lambda pick: pick["accuracy"])
-    found = next((pick for pick in picks if pick["name"] == str(wanted)), None)
-    if found is None:
-        names = ", ".join(pick["name"] for pick in picks)
-        raise InputError(f"retrain.pick: expected best or one of the search's picks, {names}, got {wanted!r}")
-    return found
+    if str(wanted) not in names:
+        raise InputError(
+            f"retrain.pick: expected best or one of the search's picks, {', '.join(names)}, got {wanted!r}"
+        )
+    return picks[names.index(str(wanted))]
+
+
+def _rows(found: Any, key: str) -> list[dict]:
+    """Networks of pareto.json; InputError unless each has what picking goes by."""
+    rows: Any = found.get(key) if isinstance(found, Mapping) else None
+    for row in rows if isinstance(rows, list) else [rows]:
+        known = row if isinstance(row, dict) else {}
+        numbers = (known.get("accuracy"), known.get("multiply_adds"))
+        if not isinstance(known.get("architecture"), str) or not all(map(is_number, numbers)):
+            raise InputError(
+                f"pareto.json: {key}: expected networks with architecture, accuracy and multiply_adds, got {row!r};"
+                " remove the file and run scarlet search again"
+            )
+    return rows
 
 
 def _first_that_fits(run: Run, candidates: Sequence[dict]) -> Start:

@@ -20,8 +20,8 @@ from scarlet_tf.spec import NetworkSpec
 def register_network(name: str, run_dir, pick: int | str | None = None) -> OwnEntry:
     """Adds a network of the run folder `run_dir` to the folder of one's own, from where `build_zoo_network` builds it.
 
-    pick None: the retrained network with its weights, or, where none was retrained yet, the search's best pick; else that
-    pick of the search ("best", its index or its name) as it was searched, without weights. Raises InputError where the
+    pick None: the retrained network with its weights, or, where none was retrained yet, the search's best; else that
+    network of the search ("best", a pick's index or its name) as it was searched, without weights. Raises InputError where the
     folder holds no such network, or the name is bad or taken.
     """
     check_new_name(name)
@@ -53,7 +53,7 @@ def _add_retrained(name: str, run: Run) -> OwnEntry:
 
 
 def _add_picked(name: str, run: Run, pick: int | str) -> OwnEntry:
-    picked = find_pick(read_json(run.front)["picks"], pick)
+    picked = find_pick(read_json(run.front), pick)
     architecture = Architecture.parse(picked["architecture"], run.config.space)
     origin = {
         **_origin(run, architecture),

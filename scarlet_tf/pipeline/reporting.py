@@ -140,7 +140,7 @@ def _wanted(run: Run, front: Mapping) -> str | None:
     if not front:
         return None
     with contextlib.suppress(InputError):  # no pick of that name was met: then nothing is wanted
-        return find_pick(front["picks"], run.config.retrain.pick)["architecture"]
+        return find_pick(front, run.config.retrain.pick)["architecture"]
     return None
 
 

@@ -55,7 +55,7 @@ def _searched(run: Run, retrained: Mapping[str, Any]) -> dict[str, Any]:
             "picks": len(found["picks"]),
             "hypervolume": found["hypervolume"][-1] if found["hypervolume"] else None,
         },
-        "pick": _network(retrained, "init", "one_shot_accuracy", "multiply_adds", "params"),
+        "pick": _network(retrained, "pick", "init", "one_shot_accuracy", "passed_over", "multiply_adds", "params"),
     }
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.scaling import Scaling
 from scarlet_tf.training.settings import check_ranges
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ class RankingConfig:
         given: dict[str, Any] = {
             key: getattr(self, key) for key in self._given("epochs", "batch_size", "learning_rate", "warmup_epochs")
         }
-        as_searched: dict[str, Any] = {"init": "scratch", "se_ratio": 0.0, "width_multiplier": 1.0}
-        settings = dataclasses.replace(retrain, **given, **as_searched, pick="best")
+        as_searched = dataclasses.asdict(Scaling())
+        settings = dataclasses.replace(retrain, **given, **as_searched, init="scratch", pick="best")
         if settings.warmup_epochs >= settings.epochs:
             raise InputError(
                 f"ranking.warmup_epochs: expected less than the {settings.epochs} epochs of each network,"

@@ -7,9 +7,11 @@ from typing import Any
 
 from rich.console import Console, JustifyMethod
 from rich.table import Table
+from rich.text import Text
 
 from scarlet_tf.progress import duration
 from scarlet_tf.scaling import Scaling
+from scarlet_tf.visible import visible
 
 
 class PlainConsole(Console):
@@ -17,6 +19,10 @@ class PlainConsole(Console):
 
     def __init__(self):
         super().__init__(soft_wrap=True, markup=False, emoji=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As rich's, of visible characters alone: every text, title and cell passes here."""
+        return super().render_str(visible(text), **options)
 
     def on_broken_pipe(self) -> None:
         """Raises what rich, which calls this while it handles that error, would turn into an exit of its own."""
@@ -41,6 +47,7 @@ def _rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         *(_search_rows(summary) if searched else [("fine-tuned", summary["origin"]["network"])]),
         ("pick" if searched else "network", f"{pick['space']}:{pick['architecture']}"),
+        *([("picked as", why_picked(pick))] if searched else []),
         ("cost", f"{millions(pick['multiply_adds'])} multiply-adds, {millions(pick['params'])} params"),
         *([("before scaling", before_scaling(pick))] if "scaling" in pick else []),
         *([("bounds", ", ".join(summary["bounds"]) or "none")] if "bounds" in summary else []),
@@ -67,6 +74,16 @@ def _search_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
 def plural(count: int, noun: str) -> str:
     """Such as "1 network" or "3 networks"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def why_picked(figures: Mapping[str, Any]) -> str:
+    """What `retrain.pick` named, with the network's one-shot accuracy, and how many were passed over once folded."""
+    accuracy, passed_over = percent(figures["one_shot_accuracy"]), len(figures["passed_over"])
+    if figures["pick"] == "best":
+        chosen = f"best: the most accurate network found within the bounds, {accuracy} one-shot"
+    else:
+        chosen = f"pick {figures['pick']} of the search, {accuracy} one-shot"
+    return chosen + (f"; {plural(passed_over, 'network')} before it out of bounds once folded" if passed_over else "")
 
 
 def before_scaling(figures: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from pymoo.indicators.hv import Hypervolume
@@ -62,6 +63,22 @@ def front_of(candidates: Sequence[Candidate], objectives: Objectives | None = No
     values = (objectives or Objectives()).values([c.metrics for c in candidates])
     front = [candidates[i] for i in non_dominated(values)]
     return sorted(front, key=lambda c: (c.multiply_adds, -c.accuracy, -c.params, c.architecture.choices))
+
+
+def by_accuracy(metrics: Mapping[str, Any]) -> tuple[float, float]:
+    """Sorts metrics: the most accurate first, of equals the one of fewest multiply-adds."""
+    return -metrics["accuracy"], metrics["multiply_adds"]
+
+
+def best_of(front: Sequence[Candidate]) -> Candidate:
+    """The first of a front `by_accuracy`; InputError for an empty one.
+
+    Of everything that was evaluated within the bounds none is more accurate: accuracy is among all objectives, so what is
+    not on the front is no more accurate than some network that is.
+    """
+    if not front:
+        raise InputError("best: expected a network within the search's bounds, none that was evaluated is")
+    return min(front, key=lambda candidate: by_accuracy(candidate.metrics))
 
 
 def pick_equispaced(front: np.ndarray, k: int, along: int = 1) -> list[int]:

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from scarlet_tf.training import kernels  # noqa: F401 - puts TensorFlow's kernels to use
+from scarlet_tf.training.batch_norm import packed
 from scarlet_tf.training.sequential import signature
 
 Function = Callable[[list], list]
@@ -23,7 +24,7 @@ def weights_of(layer: keras.layers.Layer) -> list:
 
 def statistics_of(layer: keras.layers.Layer) -> tf.Tensor:
     """What the layer's moving means and variances hold now, as one vector."""
-    return _packed(layer.non_trainable_variables)
+    return packed(layer.non_trainable_variables)
 
 
 class LayerFunctions:
@@ -41,7 +42,10 @@ class LayerFunctions:
         return self._function(_infer, layer, x)([x, statistics, *weights])[0]
 
     def observe(self, layer: keras.layers.Layer, weights: list, statistics: tf.Tensor, x) -> list[tf.Tensor]:
-        """[output in training mode, the statistics moved by this batch]."""
+        """[output in training mode, `statistics` plus this batch's].
+
+        A batch's are what it moves zeros to, times its number of images.
+        """
         return self._function(_observe, layer, x)([x, statistics, *weights])
 
     def observe_only(self, layer: keras.layers.Layer, weights: list, statistics: tf.Tensor, x) -> tf.Tensor:
@@ -92,13 +96,9 @@ def _infer(layer, x, statistics: list, weights: list):
 
 
 def _observe(layer, x, statistics: list, weights: list):
-    y, moved = layer.stateless_call(weights, statistics, x, training=True)
-    return y, _packed(moved)
+    y, moved = layer.stateless_call(weights, [tf.zeros_like(s) for s in statistics], x, training=True)
+    return y, packed(statistics) + tf.cast(tf.shape(x)[0], tf.float32) * packed(moved)
 
 
 def _observe_only(layer, x, statistics: list, weights: list):
     return _observe(layer, x, statistics, weights)[1]
-
-
-def _packed(vectors: list) -> tf.Tensor:
-    return tf.concat(vectors, axis=0) if vectors else tf.zeros([0])

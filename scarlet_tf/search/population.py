@@ -14,10 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.layers.primitives import BN_MOMENTUM
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search.layer_functions import Function, LayerFunctions, compiled, statistics_of, weights_of
 from scarlet_tf.search.prefix_tree import STEM, Node, peak_bytes, prefix_tree
+from scarlet_tf.training.batch_norm import moved_weight
 from scarlet_tf.training.evaluation import score
 
 Paths = Sequence[Sequence[int]]
@@ -118,25 +118,25 @@ class _Walk:
 
     def recalibrate(self, batches: Iterable, advance: Callable[[], None]) -> None:
         """Gives each node the statistics that `training.batch_norm.recalibrate` would come to on any path through it."""
-        moving = self._of_each_layer(lambda layer: tf.zeros([_num_statistics(layer)]))
+        totals = self._of_each_layer(lambda layer: tf.zeros([_num_statistics(layer)]))
 
         def observe(node: Node, x):
-            arguments = self._layers[node], self._weights[node], moving[node], x
+            arguments = self._layers[node], self._weights[node], totals[node], x
             if node.path is not None:
-                moving[node] = self._functions.observe_only(*arguments)
+                totals[node] = self._functions.observe_only(*arguments)
                 return None
-            y, moving[node] = self._functions.observe(*arguments)
+            y, totals[node] = self._functions.observe(*arguments)
             return y
 
-        count = 0
+        examples = 0
         for images, _ in batches:
             for _ in self._tails(images, observe):
                 advance()
-            count += 1
-        if count == 0:
+            examples += len(images)
+        if examples == 0:
             raise InputError("recalibration: expected at least one batch of images, got none")
-        start_bias = np.float32(1.0 - BN_MOMENTUM**count)
-        self._statistics = {node: value / start_bias for node, value in moving.items()}
+        weight = moved_weight(examples)
+        self._statistics = {node: total / weight for node, total in totals.items()}
 
     def logits(self, images) -> Iterator[tuple[int, tf.Tensor]]:
         """(index of a path, its logits [B, num_classes]), path by path."""

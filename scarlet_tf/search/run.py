@@ -19,7 +19,7 @@ from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.search.algorithms import check_algorithm, new_algorithm
 from scarlet_tf.search.betanas_config import BetaNASConfig
 from scarlet_tf.search.checks import check_settings
-from scarlet_tf.search.front import Candidate
+from scarlet_tf.search.front import Candidate, best_of
 from scarlet_tf.search.mutation import Mutation
 from scarlet_tf.search.mutation_config import MutationConfig, as_config
 from scarlet_tf.search.objectives import Objectives, make_objectives
@@ -54,7 +54,7 @@ class SearchConfig:
         finalists: how many models of the front `scarlet search` measures whole where `table` predicts latency; the predictions of
             all are corrected by them before the front is written. 0: none.
         picks: how many models are picked from the front, equispaced along it; or {name: {metric: bound}} and {name: "choices"},
-            see pick_models.
+            see pick_models. The best one is available without being picked.
         recalibration_batches: training batches for BN recalibration of each path; 0 evaluates with running statistics.
         validation_batch_size: images a batch, in evaluation and recalibration.
         evaluation_group: the most models evaluated together, and so the most that an interruption loses.
@@ -173,6 +173,11 @@ class SearchResult:
     stopped: bool = False
     evaluated: list[Candidate] = dataclasses.field(default_factory=list)
     details: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def best(self) -> Candidate:
+        """The most accurate network within every bound, of equals the one of fewest multiply-adds; see best_of."""
+        return best_of(self.pareto)
 
 
 def search(

@@ -1,9 +1,12 @@
 """Batch normalisation's statistics, measured anew for the weights, or the path, at hand.
 
-The moving statistics of a supernet mix all paths, so a path's accuracy means little before its own are measured.
-They are set to zero, the network runs in training mode over some batches, and the bias of the moving average
-towards its start is divided out; with momentum 0.9 the last 20 or so batches make up the estimate. That is the
-procedure of SPOS, which uses 200 batches of 128.
+The moving statistics of a supernet mix all paths, so a path's accuracy means little before its own are measured. The
+network runs in training mode over some batches, as in SPOS (200 batches of 128), and the statistics become the mean of those
+that the batches have. Every image counts the same: batches of one size weigh equally, and a last, smaller one less. A moving
+average would forget instead: with momentum 0.9 it never holds more than some 19 batches, however many there are.
+
+The mean of variances is not the variance of all images together, which also has the spread of the batches' means in it. It is
+what training normalises by, batch by batch.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.layers.primitives import BN_MOMENTUM
@@ -26,7 +30,7 @@ def moving_statistics(model_or_layers) -> list:
 
 
 def recalibrate(forward: Callable, batches: Iterable, statistics: list, momentum: float = BN_MOMENTUM) -> int:
-    """Sets `statistics` to what `forward(images)`, a pass in training mode, sees in `batches`.
+    """Sets `statistics` to the mean of what `forward(images)`, a pass in training mode, sees in each of `batches`.
 
     Args:
         forward: runs the network in training mode on one batch of images [B, H, W, C].
@@ -38,21 +42,30 @@ def recalibrate(forward: Callable, batches: Iterable, statistics: list, momentum
     """
     for variable in statistics:
         variable.assign(keras.ops.zeros_like(variable))
-    count = 0
+    moved = packed([variable.value for variable in statistics])
+    total, count, examples = tf.zeros_like(moved), 0, 0
     for images, _ in batches:
+        before = moved
         forward(images)
-        count += 1
+        moved = packed([variable.value for variable in statistics])
+        total += len(images) * (moved - momentum * before)  # the batch's own, times 1 - momentum
+        count, examples = count + 1, examples + len(images)
     if count == 0:
         raise InputError("recalibration: expected at least one batch of images, got none")
-    remove_start_bias(statistics, count, momentum)
+    means = tf.split(total / moved_weight(examples, momentum), [variable.shape[0] for variable in statistics])
+    for variable, mean in zip(statistics, means, strict=True):
+        variable.assign(mean)
     return count
 
 
-def remove_start_bias(statistics: list, count: int, momentum: float = BN_MOMENTUM) -> None:
-    """Divides moving averages that began at zero by 1 - momentum^count, the weight that `count` updates have."""
-    weight = 1.0 - momentum**count
-    for variable in statistics:
-        variable.assign(variable / np.float32(weight))
+def packed(vectors: list) -> tf.Tensor:
+    """Vectors as one, of no length where there are none."""
+    return tf.concat(vectors, axis=0) if vectors else tf.zeros([0])
+
+
+def moved_weight(examples: int, momentum: float = BN_MOMENTUM) -> np.float32:
+    """The sum of the weights where what each batch moves zeros to was added up, times its images, of `examples` in all."""
+    return np.float32((1.0 - momentum) * examples)
 
 
 def rebase(model: keras.Model, batches: Iterable) -> None:

@@ -46,7 +46,8 @@ class RetrainConfig:
     "scratch", for the supernet has no weights for such a network.
 
     Args:
-        pick: which of the search's picks is retrained, "best" (the most accurate), its index or its name.
+        pick: the network of the search that is retrained: "best", the most accurate one found within every bound, of equals the
+            one of fewest multiply-adds; or one of the search's picks, by its index or its name.
         init: "scratch" as in the paper, or "supernet" (the path's own weights, LETs folded).
         se_ratio: squeeze-and-excitation in every block that has none, this share of its hidden channels wide, 0 for none.
         width_multiplier: of all widths, rounded to multiples of 8.
@@ -119,17 +120,17 @@ class RetrainConfig:
             raise InputError(f"retrain.teacher_weight: expected a number from 0 to 1, got {self.teacher_weight!r}")
         if self.teacher is not None and (not isinstance(self.teacher, str) or not self.teacher):
             raise InputError(f"retrain.teacher: expected a path or null, got {self.teacher!r}")
-        for key, neutral in (("se_ratio", 0), ("width_multiplier", 1), ("depth_multiplier", 1)):
+        for key, neutral in dataclasses.asdict(Scaling()).items():
             if self.init == "supernet" and getattr(self, key) != neutral:
                 raise InputError(
-                    f"retrain.{key}: expected {neutral} with retrain.init: supernet, whose weights fit the network as it"
+                    f"retrain.{key}: expected {neutral:g} with retrain.init: supernet, whose weights fit the network as it"
                     f" was searched, got {getattr(self, key)!r}; use init: scratch"
                 )
 
     @property
     def scaling(self) -> Scaling:
         """How the network is scaled before it is trained."""
-        return Scaling(self.width_multiplier, self.se_ratio, self.depth_multiplier)
+        return Scaling(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Scaling)})
 
 
 def retrain(
@@ -280,7 +281,7 @@ def recalibrate_network(model: keras.Model, data, batch_size: int, num_batches: 
 def _settings(config: RetrainConfig, model: Network, initial: Arrays | None, tuning: Tuning | None) -> dict:
     """What a checkpoint must agree with for training to continue from it."""
     settings = dataclasses.asdict(config)
-    scaling = ("se_ratio", "width_multiplier", "depth_multiplier")
+    scaling = dataclasses.asdict(config.scaling)
     for key in ("checkpoint_seconds", "csv", "tensorboard", "recalibration_batches", "pick", *scaling):
         del settings[key]  # none changes what a step computes; the picked and scaled network itself is compared
     start = 0

@@ -162,6 +162,8 @@ def test_a_file_holds_the_arguments(tmp_path):
         ("{blocks: [ds_r1_k3_s1_c16], depth: 3}", "depth: unknown key; expected name, input_size, activation, blocks"),
         ("{blocks: [ds_r1_k3_s1_c16], input_size: big}", "input_shape: expected"),
         ("- 3", "expected a mapping, got list"),
+        ("", "expected a mapping, got nothing"),
+        ("{blocks: [ds_r1_k3_s1_c16], blocks: []}", "key 'blocks' is given twice"),
         ("a: [", "expected YAML"),
     ],
 )
@@ -171,5 +173,5 @@ def test_bad_files_are_named(text, message, tmp_path):
 
 
 def test_a_missing_file_is_named():
-    with pytest.raises(InputError, match=r"nowhere\.yaml: could not be read: No such file"):
+    with pytest.raises(InputError, match=r"nowhere\.yaml: expected a readable YAML file: No such file"):
         network_from_file("nowhere.yaml")

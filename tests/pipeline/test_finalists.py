@@ -116,6 +116,8 @@ def test_finalists_are_the_picks_and_others_along_the_front(run):
     result, goals = search_result(run), run.config.search.objectives()
     chosen = choose_finalists(result.pareto, result.picks, goals, 3)
     assert chosen[0] == result.picks[0].architecture and len(set(chosen)) == 3
+    assert result.best.accuracy == max(c.accuracy for c in result.pareto)
+    assert result.best.architecture in choose_finalists(result.pareto, result.picks, goals, 1)  # whatever is wanted
     assert {result.pareto[0].architecture, result.pareto[-1].architecture} & set(chosen)
     assert choose_finalists(result.pareto, result.pareto, goals, 1) == [m.architecture for m in result.pareto]
     assert len(choose_finalists(result.pareto, result.picks, goals, 99)) == len(result.pareto)

@@ -1,7 +1,10 @@
+import dataclasses
+
 import pytest
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.ranking.config import RankingConfig
+from scarlet_tf.scaling import Scaling
 from scarlet_tf.training.network import RetrainConfig
 
 
@@ -12,9 +15,13 @@ def test_training_is_retraining_with_the_values_given():
     assert (training.pick, training.init, training.dropout, training.warmup_epochs) == ("best", "scratch", 0.3, 5.0)
 
 
-def test_networks_are_ranked_as_they_were_searched():
-    retrain = RetrainConfig(se_ratio=0.0625, width_multiplier=1.4, warmup_epochs=0.0)
-    assert RankingConfig().training(retrain).scaling.is_none
+@pytest.mark.parametrize("field", dataclasses.fields(Scaling), ids=lambda field: field.name)
+def test_networks_are_ranked_as_they_were_searched(field):
+    """Each way of scaling on its own, one that is added later included."""
+    retrain = RetrainConfig(**{field.name: field.default + 0.5})
+    assert getattr(retrain.scaling, field.name) == field.default + 0.5
+    training = RankingConfig().training(retrain)
+    assert getattr(training, field.name) == field.default and training.scaling.is_none
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ def test_networks_keep_the_order_of_the_front_and_know_their_picks():
     networks = found_networks(made_record())
     assert [(n.number, n.choices, list(n.picks), n.is_retrained) for n in networks] == [
         (1, "3,3,3,3", ["0"], False),
-        (2, "1,3,0,2", ["1"], True),
+        (2, "1,3,0,2", ["best", "1"], True),
     ]
     assert networks[1].figures == [
         ("one-shot accuracy", "60.00 %"),
@@ -31,7 +31,8 @@ def test_a_pick_that_is_not_on_the_front_comes_behind_it():
 
 def test_the_retrained_network_needs_no_command_and_others_get_a_folder_of_their_own():
     other, retrained = found_networks(made_record())
-    assert retrained.command is None and "retrained" in retrained.note
+    assert retrained.command is None
+    assert retrained.note.startswith("This is the network that was retrained, best: the most accurate network found")
     words = shlex.split(other.command)
     assert words[:4] == ["mkdir", "-p", "runs/made_network_1", "&&"]
     assert words[4:10] == ["cp", "-r", "runs/made/supernet", "runs/made/search", "runs/made_network_1", "&&"]
@@ -55,4 +56,4 @@ def test_commands_quote_names_that_a_shell_would_take_apart():
 def test_the_table_of_the_front_has_a_row_a_network():
     table = front_table(found_networks(made_record()))
     assert list(table.columns) == ["network", "pick", "one-shot accuracy", "multiply-adds", "parameters", "choices"]
-    assert table.rows[1] == ["2", "1 (retrained)", "60.00 %", "0.300 M", "0.003 M", "1,3,0,2"]
+    assert table.rows[1] == ["2", "best, 1 (retrained)", "60.00 %", "0.300 M", "0.003 M", "1,3,0,2"]

@@ -162,7 +162,11 @@ def test_shipped_reference_is_the_greatest_path_of_mobilenet_blocks_within_the_b
         ),
         ("matthew", "supernets={other: {}}", "supernets: expected betanas, got other"),
         ("found", "supernets={betanas: {}}", "supernets: expected betanas and scarlet, got betanas"),
-        ("found", "retrain.se_ratio=0.1", "retrain: expected no se_ratio and no width_multiplier"),
+        (
+            "found",
+            "retrain.se_ratio=0.1",
+            "retrain: expected no scaling, for costs are those as searched, got SE at 0.1",
+        ),
         ("found", "search.algorithm=betanas", "search.algorithm: expected nsga2, got betanas"),
         ("found", "search.max_multiply_adds=null", "search.max_multiply_adds: expected a budget, got null"),
         ("found", "finding.evaluations=1", "finding.evaluations: expected at least search.population_size, 2"),

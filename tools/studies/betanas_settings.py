@@ -84,8 +84,9 @@ def misfits_of_finding(study: Study) -> list[str]:
         mistakes.append(f"search.algorithm: expected nsga2, got {search.algorithm}")
     if search.max_multiply_adds is None:
         mistakes.append("search.max_multiply_adds: expected a budget, got null")
-    if not study.sections["retrain"].scaling.is_none:
-        mistakes.append("retrain: expected no se_ratio and no width_multiplier, for costs are those as searched")
+    scaling = study.sections["retrain"].scaling
+    if not scaling.is_none:
+        mistakes.append(f"retrain: expected no scaling, for costs are those as searched, got {scaling}")
     if settings.evaluations < search.population_size:
         mistakes.append(f"finding.evaluations: expected at least search.population_size, {search.population_size}")
     try:

@@ -7,8 +7,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, cast
 
+from scarlet_tf.config.schema import override
 from scarlet_tf.config.validation import show, to_plain, validate_section
-from scarlet_tf.config.yaml_reader import override, parse_yaml
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.errors import InputError
 from scarlet_tf.ranking.config import RankingConfig
@@ -17,6 +17,7 @@ from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.training.network import RetrainConfig
 from scarlet_tf.training.settings import check_ranges
 from scarlet_tf.training.supernet import SupernetConfig
+from scarlet_tf.yaml_files import read_yaml
 from studies.betanas_settings import FindingConfig, ImportancesConfig, misfits_of_finding, misfits_of_importances
 from studies.quadruples import count_quadruples
 
@@ -211,11 +212,7 @@ def load_study(path, overrides: Sequence[str] = ()) -> Study:
 
 
 def _read(path: pathlib.Path) -> dict:
-    try:
-        values = parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: expected a readable YAML file: {reason}") from error
+    values = read_yaml(path)
     if not isinstance(values, Mapping):
         raise InputError(f"{path}: expected a mapping, got {show(values)}")
     return dict(values)

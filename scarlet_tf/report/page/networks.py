@@ -14,6 +14,8 @@ from scarlet_tf.report.page.blocks import Table
 from scarlet_tf.report.page.drawing import draw
 from scarlet_tf.report.page.record import Record
 from scarlet_tf.report.page.wording import metric_name, metric_value
+from scarlet_tf.report.summary import why_picked
+from scarlet_tf.search.front import by_accuracy
 from scarlet_tf.space import Architecture
 
 
@@ -21,7 +23,7 @@ from scarlet_tf.space import Architecture
 class FoundNetwork:
     """A network of the front, or a pick that is none of it; `number` counts from 1 in the order of the front.
 
-    metrics: as pareto.json has them. picks: its names among the picks. note, command: what became of it, or takes it.
+    metrics: as pareto.json has them. picks: its names among the picks, and "best". note, command: what became of it, or takes it.
     """
 
     number: int
@@ -55,6 +57,8 @@ def found_networks(record: Record) -> list[FoundNetwork]:
     if not record.front:
         return []
     names: dict[str, list[str]] = {}
+    if record.front["pareto"]:
+        names[min(record.front["pareto"], key=by_accuracy)["architecture"]] = ["best"]
     for pick in record.front["picks"]:
         names.setdefault(pick["architecture"], []).append(pick["name"])
     front = {row["architecture"]: row for row in record.front["pareto"]}
@@ -83,7 +87,8 @@ def retrained_choices(record: Record) -> str:
 
 def _way_on(record: Record, number: int, choices: str, is_retrained: bool) -> tuple[str, str | None]:
     if is_retrained:
-        return "This is the network that was retrained; see its files below.", None
+        reason = f", {why_picked(record.retrained)}" if "pick" in record.retrained else ""
+        return f"This is the network that was retrained{reason}; see its files below.", None
     if not record.retrained and choices == record.wanted:
         return "This is the network that the run takes; to retrain and export it:", record.command("run")
     note = "To retrain and export this network in a folder of its own, with the supernet and the search of this run:"
