@@ -88,7 +88,8 @@ class TorchSupernet(nn.Module):
 
     def forward(self, images, path: Sequence[int]):
         x = self.stem(images)
-        for choices, index in zip(self.layers, path, strict=True):
+        layers: Any = self.layers
+        for choices, index in zip(layers, path, strict=True):
             x = choices[index](x)
         return self.classifier(self.tail(x).mean((2, 3)))
 
