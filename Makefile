@@ -45,7 +45,7 @@ slow: $(FOR_TESTS) ## the tests that take minutes, which `make test` leaves out
 	@$(BIN)/pytest -q -m slow
 
 # Some gigabytes: on Linux, PyTorch from the package index brings CUDA's libraries.
-EXTRAS := tests/models/test_torch_parity.py tests/training/test_log_files.py
+EXTRAS := tests/models/test_torch_parity.py tests/tools/test_torch_supernet.py tests/training/test_log_files.py
 extras: $(FOR_TESTS) ## the tests that need PyTorch or TensorBoard, which are installed into .venv first
 	@$(PIP) --editable '.[torch,tensorboard]'
 	@$(BIN)/pytest -q -m "slow or not slow" $(EXTRAS)
