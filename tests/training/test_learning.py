@@ -16,6 +16,7 @@ from scarlet_tf.errors import InputError, NotFiniteError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Architecture
 from scarlet_tf.training.deadline import closing_figures
+from scarlet_tf.training.evaluation import beside_chance
 from scarlet_tf.training.finetuning import FinetuneConfig, finetune
 from scarlet_tf.training.inputs import ArraySplit, as_split
 from scarlet_tf.training.learning import FILE, Learning, Reference
@@ -240,3 +241,11 @@ def test_only_the_last_epoch_decides_for_the_whole_training():
     rows = [{"epoch": 0, "not_learning": {"text": "so"}}, {"epoch": 1}]
     assert closing_figures(rows, 5) == {"steps": 10}
     assert closing_figures(rows[:1], 5) == {"steps": 5, "not_learning": {"text": "so"}}
+
+
+def test_chance_is_the_most_frequent_class_and_two_standard_errors():
+    """Half of 100 labels are 0: sqrt(0.5 * 0.5 / 100) = 0.05, so that more than 0.6 is above chance."""
+    labels = np.repeat([0, 1, 2], [50, 30, 20])
+    for accuracy, above in ((0.5, False), (0.59, False), (0.61, True)):
+        figures = {"accuracy": accuracy, "loss": 1.0, "num_examples": 100}
+        assert beside_chance(figures, labels) == {**figures, "most_frequent": 0.5, "above_chance": above}
