@@ -22,7 +22,7 @@ CONFIG = {
         "choices": [{"expansion": 2, "kernel_size": 3}, {"skip": True}],
         "tail_channels": 16,
     },
-    "supernet": {"epochs": 1, "batch_size": 16, "learning_rate": 0.1},
+    "supernet": {"epochs": 3, "batch_size": 16, "learning_rate": 0.1},
     "search": {"population_size": 2, "generations": 2, "recalibration_batches": 1},
     "retrain": {"epochs": 1, "batch_size": 16, "optimizer": "sgd", "learning_rate": 0.1, "warmup_epochs": 0, "ema": 0},
     "export": {"formats": ["float32"], "saved_model": False, "benchmark_threads": 0, "verification_examples": 50},

@@ -24,6 +24,9 @@ FILE = "not_learning.json"
 LEAST_GAIN = 0.01
 """Of what there is to gain over constant predictions, the share from which a training counts as learning. [reading]"""
 
+LEAST_STEPS = 10
+"""Before so many steps nobody can have learned; the first one's loss is that of a network that was never trained. [reading]"""
+
 USUAL_RATES = {"sgd": 0.1, "rmsprop": 0.016, "adamw": 1e-3}
 """Learning rates that train most networks, for steps of one path and up to 256 images. [reading]"""
 TOO_SMALL = 0.01
@@ -64,7 +67,7 @@ def _entropy(shares: np.ndarray) -> np.ndarray:
 
 
 class Learning:
-    """Judges each epoch of a training that begins after its warm-up; logs a warning where nothing is learned.
+    """Judges each epoch that begins after a training's warm-up; logs a warning where nothing is learned.
 
     Args:
         section: "supernet", "retrain" or "finetune"; its keys are named.
@@ -79,14 +82,16 @@ class Learning:
         self.file = None if folder is None else pathlib.Path(folder) / FILE
         self._told = False
 
-    def judge(self, epoch: int, logs: Mapping[str, float]) -> dict[str, Any]:
+    def judge(self, epoch: int, steps: int, logs: Mapping[str, float]) -> dict[str, Any]:
         """{"not_learning": {"text", "loss", "constant", "try"}} for an epoch, counted from 0, that learned nothing, else {}.
 
+        `steps`: how many the training has done by the epoch's end.
         The loss is the mean cross-entropy of one path, smoothed as the labels are, without L2: "loss" in `logs`, or
         "cross_entropy" where the loss has a teacher's part besides.
         """
         loss = logs.get("cross_entropy", logs.get("loss"))
-        if loss is None or epoch < self.config.warmup_epochs or self.reference.constant <= 0:
+        too_early = epoch < self.config.warmup_epochs or steps < LEAST_STEPS
+        if loss is None or too_early or self.reference.constant <= 0:
             return {}
         if loss < self.reference.threshold:
             self._take_back(epoch, loss)
@@ -128,16 +133,17 @@ class Learning:
         if self.file is not None:
             write_json(self.file, found)
 
-    def _remedies(self) -> dict[str, float]:
+    def _remedies(self) -> dict[str, Any]:
         """Values to try, by key, the likeliest first."""
         config, rate, usual = self.config, self.config.learning_rate, self._usual_rate
         if rate < TOO_SMALL * usual:
             return {f"{self.section}.learning_rate": _rounded(usual)}
         lower = min(rate / (self.num_paths if self.num_paths > 1 else 3), usual)
-        further = {"clip_norm": 1.0} if not config.clip_norm else {"warmup_epochs": max(1.0, 2 * config.warmup_epochs)}
+        values: dict[str, Any] = {"learning_rate": _rounded(lower)}
+        values |= {"warmup_epochs": max(1.0, 2 * config.warmup_epochs)} if config.clip_norm else {"clip_norm": 1.0}
         if getattr(config, "precision", "float32") == "mixed_float16":
-            further["precision"] = "float32"
-        return {f"{self.section}.{key}": value for key, value in {"learning_rate": _rounded(lower), **further}.items()}
+            values["precision"] = "float32"
+        return {f"{self.section}.{key}": value for key, value in values.items()}
 
     @property
     def _usual_rate(self) -> float:

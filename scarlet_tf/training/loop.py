@@ -197,7 +197,7 @@ class _Trainer:
         logs |= run.on_epoch_end(epoch) if whole else {}
         row = {"epoch": epoch, **({} if whole else {"steps": done}), **logs, **run.details(epoch)}
         logger.info("%s epoch %d/%d %s", run.name, epoch + 1, run.epochs, _text(logs))
-        self.history.append({**row, **(run.learning.judge(epoch, logs) if whole else {})})
+        self.history.append({**row, **(run.learning.judge(epoch, self.step, logs) if whole else {})})
         callbacks.on_epoch_end(epoch, logs)
 
     def _one_step(self, images, labels, callbacks, bar) -> None:

@@ -24,7 +24,7 @@ from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.network import RetrainConfig, retrain
 from scarlet_tf.training.supernet import SupernetConfig, train_supernet
 
-RETRAIN = {"epochs": 2, "batch_size": 10, "optimizer": "sgd", "learning_rate": 0.05, "warmup_epochs": 0, "ema": 0}
+RETRAIN = {"epochs": 3, "batch_size": 10, "optimizer": "sgd", "learning_rate": 0.05, "warmup_epochs": 0, "ema": 0}
 LN10 = math.log(10)
 
 
@@ -78,9 +78,9 @@ def test_no_constant_prediction_has_a_smaller_training_loss(rng):
 
 def test_a_warning_comes_with_the_first_whole_epoch_after_the_warm_up_and_only_once(caplog, tmp_path):
     watched = learning(tmp_path, learning_rate=0.1, batch_size=128, warmup_epochs=1.5)
-    assert watched.judge(0, {"loss": 2.5}) == watched.judge(1, {"loss": 2.5}) == {} and not caplog.text
-    row = watched.judge(2, {"loss": 2.3026})
-    watched.judge(3, {"loss": 2.3})  # below ln 10 = 2.3026, by less than a hundredth
+    assert watched.judge(0, 99, {"loss": 2.5}) == watched.judge(1, 99, {"loss": 2.5}) == {} and not caplog.text
+    row = watched.judge(2, 99, {"loss": 2.3026})
+    watched.judge(3, 99, {"loss": 2.3})  # below ln 10 = 2.3026, by less than a hundredth
     assert len(caplog.records) == 1 and caplog.records[0].levelno == logging.WARNING
     text = caplog.messages[0]
     assert "supernet: nothing is learned: the mean loss of epoch 3 is 2.3026, not below the 2.3026" in text
@@ -93,18 +93,22 @@ def test_a_warning_comes_with_the_first_whole_epoch_after_the_warm_up_and_only_o
 
 def test_a_warning_is_taken_back_when_learning_begins(caplog, tmp_path):
     watched = learning(tmp_path)
-    watched.judge(0, {"loss": 2.4})
+    watched.judge(0, 99, {"loss": 2.4})
     with caplog.at_level(logging.INFO, "scarlet_tf"):
-        assert watched.judge(1, {"loss": 2.0}) == {}
+        assert watched.judge(1, 99, {"loss": 2.0}) == {}
     assert "learns from epoch 2 on" in caplog.text and not (tmp_path / FILE).exists()
-    watched.judge(2, {"loss": 2.4})
+    watched.judge(2, 99, {"loss": 2.4})
     assert (tmp_path / FILE).exists() and caplog.text.count("nothing is learned") == 2
 
 
+def test_a_network_that_could_not_have_learned_yet_is_not_judged():
+    assert [bool(learning().judge(0, steps, {"loss": 2.4})) for steps in (1, 9, 10)] == [False, False, True]
+
+
 def test_a_loss_with_a_teachers_part_is_not_what_is_compared():
-    assert learning().judge(0, {"loss": 9.0, "cross_entropy": 2.0}) == {}
-    assert learning().judge(0, {"loss": 1.0, "cross_entropy": 2.4})
-    assert learning().judge(0, {"held_out_loss": 3.0}) == {}  # an epoch of BetaNAS that moved no weight
+    assert learning().judge(0, 99, {"loss": 9.0, "cross_entropy": 2.0}) == {}
+    assert learning().judge(0, 99, {"loss": 1.0, "cross_entropy": 2.4})
+    assert learning().judge(0, 99, {"held_out_loss": 3.0}) == {}  # an epoch of BetaNAS that moved no weight
 
 
 @pytest.mark.parametrize(
@@ -133,14 +137,14 @@ def test_a_loss_with_a_teachers_part_is_not_what_is_compared():
     ],
 )
 def test_values_to_try(section, config, paths, expected):
-    found = Learning(section, config, Reference(LN10), paths).judge(9, {"loss": 3.0})["not_learning"]["try"]
+    found = Learning(section, config, Reference(LN10), paths).judge(9, 99, {"loss": 3.0})["not_learning"]["try"]
     assert found == {f"{section}.{key}": value for key, value in expected.items()}
     type(config)(**{key.partition(".")[2]: value for key, value in found.items()})  # valid values
 
 
 def test_half_precision_may_be_at_fault():
     assert (
-        learning(precision="mixed_float16").judge(0, {"loss": 3})["not_learning"]["try"]["supernet.precision"]
+        learning(precision="mixed_float16").judge(0, 99, {"loss": 3})["not_learning"]["try"]["supernet.precision"]
         == "float32"
     )
 
@@ -165,7 +169,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_advice(tmp_path, value
 
 @pytest.mark.parametrize("sampling", ["strict_fair", "uniform"])
 def test_a_supernet_that_sees_nothing_says_so(tmp_path, caplog, sampling):
-    config = {**SUPERNET, "sampling": sampling, "execution": "sequential", "epochs": 2, "warmup_epochs": 0}
+    config = {**SUPERNET, "sampling": sampling, "execution": "sequential", "warmup_epochs": 0}
     figures = train_supernet(Supernet(SPACE, num_classes=5), blank(), config, run_dir=tmp_path)
     assert figures["not_learning"]["constant"] == pytest.approx(math.log(5))
     assert figures["not_learning"] == figures["history"][-1]["not_learning"]
@@ -230,9 +234,9 @@ def test_images_that_are_no_numbers_show_at_step_1():
 def test_a_teachers_part_is_told_apart_in_the_figures(tmp_path):
     teacher = keras.Sequential([keras.layers.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(5)])
     teacher.save(tmp_path / "teacher.keras")
-    config = {**RETRAIN, "epochs": 1, "teacher": str(tmp_path / "teacher.keras"), "teacher_weight": 1.0}
+    config = {**RETRAIN, "teacher": str(tmp_path / "teacher.keras"), "teacher_weight": 1.0}
     _, figures = retrain(Architecture([0] * SPACE.num_layers, SPACE), blank(), blank(), config)
-    row = figures["history"][0]
+    row = figures["history"][-1]
     assert row["cross_entropy"] != row["loss"]
     assert row["not_learning"]["loss"] == row["cross_entropy"]
 
