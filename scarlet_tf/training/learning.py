@@ -21,8 +21,9 @@ from scarlet_tf.files import write_json
 logger = logging.getLogger("scarlet_tf")
 
 FILE = "not_learning.json"
-LEAST_GAIN = 0.01
-"""Of what there is to gain over constant predictions, the share from which a training counts as learning. [reading]"""
+LEAST_GAIN = 0.001
+"""Of what there is to gain over constant predictions, the share from which a training counts as learning: more than rounding,
+and than the few images that an epoch's last, incomplete batch leaves out. [reading]"""
 
 LEAST_STEPS = 10
 """Before so many steps nobody can have learned; the first one's loss is that of a network that was never trained. [reading]"""

@@ -48,7 +48,7 @@ def test_the_loss_of_constant_frequencies_by_hand():
     smoothed = Reference.of(split(0, 0, 0, 1), 2, label_smoothing=0.2)
     assert smoothed.constant == pytest.approx(-0.7 * math.log(0.7) - 0.3 * math.log(0.3))
     assert smoothed.perfect == pytest.approx(-0.9 * math.log(0.9) - 0.1 * math.log(0.1))
-    assert smoothed.threshold == pytest.approx(smoothed.constant - 0.01 * (smoothed.constant - smoothed.perfect))
+    assert smoothed.threshold == pytest.approx(smoothed.constant - 0.001 * (smoothed.constant - smoothed.perfect))
 
 
 def test_labels_that_are_shares_count_by_their_mean():
@@ -80,7 +80,7 @@ def test_a_warning_comes_with_the_first_whole_epoch_after_the_warm_up_and_only_o
     watched = learning(tmp_path, learning_rate=0.1, batch_size=128, warmup_epochs=1.5)
     assert watched.judge(0, 99, {"loss": 2.5}) == watched.judge(1, 99, {"loss": 2.5}) == {} and not caplog.text
     row = watched.judge(2, 99, {"loss": 2.3026})
-    watched.judge(3, 99, {"loss": 2.3})  # below ln 10 = 2.3026, by less than a hundredth
+    watched.judge(3, 99, {"loss": 2.301})  # below ln 10 = 2.3026, by less than a thousandth
     assert len(caplog.records) == 1 and caplog.records[0].levelno == logging.WARNING
     text = caplog.messages[0]
     assert "supernet: nothing is learned: the mean loss of epoch 3 is 2.3026, not below the 2.3026" in text
@@ -88,7 +88,7 @@ def test_a_warning_comes_with_the_first_whole_epoch_after_the_warm_up_and_only_o
     assert "supernet.clip_norm: 1.0" in text
     found = row["not_learning"]
     assert found["try"] == {"supernet.learning_rate": 0.033, "supernet.clip_norm": 1.0} and found["text"] == text
-    assert json.loads((tmp_path / FILE).read_text())["loss"] == 2.3
+    assert json.loads((tmp_path / FILE).read_text())["loss"] == 2.301
 
 
 def test_a_warning_is_taken_back_when_learning_begins(caplog, tmp_path):
