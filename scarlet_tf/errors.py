@@ -16,6 +16,10 @@ class InputError(ValueError):
     """Bad input from the user: the message names the key or file, what was expected and what came."""
 
 
+class NotFiniteError(InputError):
+    """A training's loss became infinite or no number: the settings are at fault, and the message names those to change."""
+
+
 class ChecksFailedError(RuntimeError):
     """What was checked does not hold; the command line turns it into exit code 1, without a traceback."""
 

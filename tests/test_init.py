@@ -13,7 +13,7 @@ from scarlet_tf.config import load_config
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.datasets import load_dataset, look_at
 from scarlet_tf.data.facts import DatasetFacts
-from scarlet_tf.drafting.schedule import hold_out, schedule
+from scarlet_tf.drafting.schedule import hold_out, schedule, supernet_rate
 from scarlet_tf.drafting.sizing import IMAGE_SIZES, MEDIAN_IN_BUDGETS, candidates, choose, natural_size
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import file_name
@@ -179,6 +179,28 @@ def test_processors_get_the_epochs_of_the_recipes_that_were_run():
         assert (plan.batch_size, plan.retrain_epochs) == (recipe.retrain.batch_size, recipe.retrain.epochs)
         assert plan.learning_rate == recipe.retrain.learning_rate
         assert plan.population_size == recipe.search.population_size
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "num_choices", "rate"),
+    [
+        (128, 7, 0.045),  # configs/cifar10_small.yaml
+        (256, 13, 0.024),  # 0.045 x 7 / 13, as configs/imagenet_s2.yaml
+        (256, 3, 0.045),
+        (16, 7, 0.011),
+    ],
+)
+def test_the_supernets_rate_goes_with_the_gradients_that_a_step_sums(batch_size, num_choices, rate):
+    assert supernet_rate(batch_size, num_choices) == rate
+
+
+def test_the_recipes_rates_are_no_greater_than_init_would_take():
+    configs = pathlib.Path(__file__).parent.parent / "configs"
+    for name in ("cifar10_small", "imagenet_s1", "imagenet_s2"):
+        config = load_config(configs / f"{name}.yaml")
+        assert config.supernet.learning_rate == supernet_rate(config.supernet.batch_size, config.space.num_choices), (
+            name
+        )
 
 
 def test_hold_outs_leave_every_class_an_image_everywhere(here):

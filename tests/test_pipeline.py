@@ -63,6 +63,7 @@ def config(**changes):
 class FakeSplit:
     def __init__(self, num_examples):
         self.num_examples = num_examples
+        self.labels = np.arange(num_examples) % 2
 
     def take(self, num_examples, seed=0):
         return FakeSplit(num_examples)
@@ -125,7 +126,7 @@ def calls(monkeypatch):
     monkeypatch.setattr(run, "new_supernet", lambda *args: types.SimpleNamespace())
     record(stages, "search", search)
     record(stages, "retrain", retrain)
-    monkeypatch.setattr(stages, "evaluate", lambda *args: {"accuracy": 0.9375, "loss": 0.1, "num_examples": 30})
+    monkeypatch.setattr(run, "evaluate", lambda *args: {"accuracy": 0.9375, "loss": 0.1, "num_examples": 30})
     model = types.SimpleNamespace(spec=Architecture((0, 6, 3), config().space).lower((8, 8, 3), 2))
     monkeypatch.setattr(run.Run, "network", model)
     monkeypatch.setattr(exporting, "fold", lambda network, limit: (network, []))

@@ -39,6 +39,13 @@ def test_summary_shows_figures_and_names_as_they_are(capsys):
     assert "mean -, best - on validation images" in out
     assert "2.0 KiB" in out
     assert "open runs/[x]/report.html in a browser" in out
+    assert "warning" not in out
+
+
+def test_warnings_stand_in_the_closing_table(capsys):
+    print_summary(SUMMARY | {"warnings": ["nothing is learned [so]", "it guesses"]})
+    out = capsys.readouterr().out
+    assert out.count("warning") == 2 and "nothing is learned [so]" in out and "it guesses" in out
 
 
 def test_summary_says_which_network_was_picked_and_why(capsys):

@@ -45,6 +45,15 @@ class Schedule:
         return round(0.05 * self.batch_size / 64, 5)
 
 
+def supernet_rate(batch_size: int, num_choices: int) -> float:
+    """The learning rate of strictly fair steps, whose gradient is the sum of one for each choice of a layer.
+
+    0.045 is what configs/cifar10_small.yaml has, with seven choices and batches of 128. More choices sum more gradients and
+    get less, in proportion; fewer get no more, and batches below 64 get less, in proportion. [reading]
+    """
+    return float(f"{0.045 * min(1, 7 / num_choices) * min(1, batch_size / 64):.2g}")
+
+
 def hold_out(facts: DatasetFacts) -> HoldOut:
     """The usual shares, or larger ones where classes are many; InputError where images are too few for any."""
     has_test = "test" in facts.num_examples or "validation" in facts.num_examples

@@ -8,6 +8,7 @@ import textwrap
 from typing import Any
 
 from scarlet_tf.drafting.choices import Choices
+from scarlet_tf.drafting.schedule import supernet_rate
 from scarlet_tf.drafting.sizing import PUBLISHED_FROM, natural_size
 from scarlet_tf.files import file_name
 from scarlet_tf.space import SearchSpace
@@ -132,7 +133,7 @@ def _space(chosen: Choices) -> str:
 
 
 def _supernet(chosen: Choices) -> str:
-    plan, num_train = chosen.plan, chosen.held_out.num_train
+    plan, num_train, num_choices = chosen.plan, chosen.held_out.num_train, chosen.sizing.space.num_choices
     comment = _comment(
         f"About {num_train:,} images are left to train on: {num_train // plan.batch_size} steps an epoch, each of which"
         " trains every choice once.",
@@ -142,7 +143,8 @@ def _supernet(chosen: Choices) -> str:
 supernet:
   epochs: {plan.supernet_epochs}
   batch_size: {plan.batch_size}
-  learning_rate: 0.045
+  # For the {num_choices} paths of a step, whose gradients are summed: for another number it changes with its inverse.
+  learning_rate: {supernet_rate(plan.batch_size, num_choices)}
   warmup_epochs: {round(plan.supernet_epochs / 10, 1)}
 """
 

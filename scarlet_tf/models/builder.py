@@ -17,7 +17,7 @@ def connect(spec: NetworkSpec, image, parts, seed: int | None = None):
     # Pixels that a skipped layer drops are dropped by the 1x1 convolution behind it where there is one without a
     # shortcut: the same result, and phones run a strided convolution where they have no strided slice.
     stride = 1
-    for block, follower in zip(spec.blocks, (*spec.blocks[1:], None), strict=True):
+    for block, follower in zip(spec.blocks, (*spec.blocks[1:], None), strict=False):  # there may be no block
         if isinstance(block, IdentitySpec) and _begins_with_conv(follower) and block.in_channels == block.out_channels:
             stride *= block.stride
             continue

@@ -7,7 +7,6 @@ from scarlet_tf.cost import count_spec
 from scarlet_tf.files import write_json
 from scarlet_tf.pipeline.result_keys import SCALING_KEYS
 from scarlet_tf.pipeline.run import Run, plain
-from scarlet_tf.training.evaluation import evaluate
 from scarlet_tf.training.finetuning import finetune
 
 
@@ -35,7 +34,7 @@ def finetune_network(run: Run) -> None:
         "multiply_adds": cost.multiply_adds,
         "params": cost.params,
         **{key: source.stated[key] for key in SCALING_KEYS if key in source.stated},
-        "test": evaluate(model, data.test.batches(config.batch_size)),
+        "test": run.test_figures(model, config.batch_size),
         **figures,
     }
     write_json(run.retrain_result, plain(result))

@@ -18,7 +18,7 @@ from scarlet_tf.pipeline.exporting import seeds
 from scarlet_tf.pipeline.picking import find_pick
 from scarlet_tf.pipeline.run import Run
 from scarlet_tf.pipeline.stages import STAGES
-from scarlet_tf.pipeline.summary import journal_lines, stage_seconds
+from scarlet_tf.pipeline.summary import journal_lines, stage_seconds, warnings
 from scarlet_tf.report.page.record import Record, StageState
 
 logger = logging.getLogger("scarlet_tf")
@@ -90,6 +90,7 @@ def _record(run: Run) -> Record:
         retrained=retrained,
         optimization=files.read("optimize/result.json"),
         certificate=certificate,
+        warnings=warnings(run),
         unreadable=files.unreadable,
     )
 

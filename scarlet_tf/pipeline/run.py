@@ -22,11 +22,13 @@ from scarlet_tf.models.network import Network, load_network
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.optimization.extra import check_extra
 from scarlet_tf.pipeline.source_network import SourceNetwork, load_source
+from scarlet_tf.report.summary import chance_warning
 from scarlet_tf.search.betanas.training import check_betanas, train_betanas
 from scarlet_tf.search.objectives import check_known, figures_and_goals
 from scarlet_tf.search.picks import check_picks_of
 from scarlet_tf.training.distillation import load_teacher
 from scarlet_tf.training.distribution import copy_variables
+from scarlet_tf.training.evaluation import beside_chance, evaluate
 from scarlet_tf.training.inputs import plain as without_policy
 from scarlet_tf.training.supernet import new_supernet, train_supernet
 
@@ -119,6 +121,14 @@ class Run:
         if self.config.search.is_betanas:
             decisive["betanas"] = self.config.to_dict()["search"]["betanas"]
         return {"dataset": self.data.fingerprint, "supernet": decisive}
+
+    def test_figures(self, model: Network, batch_size: int) -> dict[str, Any]:
+        """Of a trained network on the test images, beside chance; a warning where it is no better."""
+        test = self.data.test
+        figures = beside_chance(evaluate(model, test.batches(batch_size)), test.labels)
+        if text := chance_warning(figures):
+            logger.warning("%s", text)
+        return figures
 
     @functools.cached_property
     def source(self) -> SourceNetwork:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from scarlet_tf.cluster import VARIABLE, is_writer, read_tf_config, search_role
 from scarlet_tf.comparison.variants import DEFAULT, variants
 from scarlet_tf.config import Config, check_run_dir
-from scarlet_tf.errors import InputError
+from scarlet_tf.errors import InputError, NotFiniteError
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.pipeline.claim import alone_in
 from scarlet_tf.pipeline.comparing import compare_searches
@@ -155,7 +155,12 @@ def _do(run: Run, stage: Stage, go_on: bool = False) -> None:
             )
     logger.info("%s %s", number, stage.name)
     with _timed(run, stage.name):
-        stage.run(run)
+        try:
+            stage.run(run)
+        except NotFiniteError:
+            if is_writer(stage.name) and (path := report_on(run)):
+                logger.info("the report says it, too: %s", path)
+            raise
 
 
 def _is_done(run: Run, stage: Stage) -> bool:

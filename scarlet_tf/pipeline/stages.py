@@ -20,7 +20,6 @@ from scarlet_tf.pipeline.run import Run, plain
 from scarlet_tf.pipeline.scaling import scaling_figures
 from scarlet_tf.search.betanas.derive import derive
 from scarlet_tf.search.run import search
-from scarlet_tf.training.evaluation import evaluate
 from scarlet_tf.training.network import retrain
 
 
@@ -110,7 +109,7 @@ def _retrain(run: Run) -> None:
         "multiply_adds": cost.multiply_adds,
         "params": cost.params,
         **scaling,
-        "test": evaluate(model, data.test.batches(config.batch_size)),
+        "test": run.test_figures(model, config.batch_size),
         **figures,
     }
     write_json(run.retrain_result, plain(result))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json
 from scarlet_tf.pipeline.result_keys import SCALING_KEYS
 from scarlet_tf.pipeline.run import Run, dataset_figures
+from scarlet_tf.report.summary import chance_warning
+from scarlet_tf.training.learning import FILE
 
 
 def summarize(run: Run) -> dict[str, Any]:
@@ -26,9 +29,25 @@ def summarize(run: Run) -> dict[str, Any]:
             "test_examples": retrained["test"]["num_examples"],
             "validation_accuracy": retrained["validation"]["accuracy"],
         },
+        "warnings": warnings(run),
         "files": [file_figures(row) for row in certificate["files"]],
         "seconds": stage_seconds(run),
     }
+
+
+def warnings(run: Run) -> list[str]:
+    """What should be known before any figure is believed: trainings that learned nothing, a network no better than chance."""
+    found = [_text_in(run.folder / name / FILE) for name in ("supernet", "retrain")]
+    with contextlib.suppress(InputError, KeyError):
+        found.append(chance_warning(read_json(run.retrain_result)["test"]))
+    return [text for text in found if text]
+
+
+def _text_in(path: pathlib.Path) -> str | None:
+    try:
+        return read_json(path)["text"] if path.exists() else None
+    except (InputError, KeyError):
+        return f"{path}: cannot be read; {path.parent.name} did not learn, or broke off"
 
 
 def _finetuned(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from scarlet_tf.report.summary import before_scaling, flat, millions, percent
+from scarlet_tf.report.summary import before_scaling, chance_warning, flat, millions, percent
 
 
 def certificate_text(certificate: Mapping[str, Any]) -> str:
@@ -24,6 +24,8 @@ def _lines(certificate: Mapping[str, Any]) -> Iterator[str]:
     if "scaling" in certificate["details"]:
         yield f"As it was searched: {before_scaling(certificate['details'])}."
     yield from _checks(certificate)
+    if text := chance_warning(certificate["details"].get("test", {})):
+        yield from ("", f"**{text[0].upper()}{text[1:]}.**")
     yield from _section("Files", _files_table(certificate))
     yield from _section("Latency", _latency_table(certificate))
     yield from _section("Dataset", _list({**dataset, "classes": len(dataset.get("classes", ()))}))

@@ -55,6 +55,7 @@ def _rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"{'retrained' if searched else 'fine-tuned'} top-1",
             f"{percent(retrained['test_accuracy'])} on {retrained['test_examples']} test images",
         ),
+        *(("warning", text) for text in summary.get("warnings", ())),
         ("time", ", ".join(f"{name} {duration(round(seconds))}" for name, seconds in summary["seconds"].items())),
     ]
 
@@ -90,6 +91,17 @@ def before_scaling(figures: Mapping[str, Any]) -> str:
     """What a scaled network cost as it was searched, which the search's bounds are about, and how it was scaled."""
     multiply_adds, params = (millions(figures[f"searched_{name}"]) for name in ("multiply_adds", "params"))
     return f"{multiply_adds} multiply-adds, {params} params; retrained with {Scaling(**figures['scaling'])}"
+
+
+def chance_warning(test: Mapping[str, Any]) -> str | None:
+    """That a network is no better than chance on test images; None where it is, and of results that do not tell."""
+    if test.get("above_chance", True):
+        return None
+    images = plural(test["num_examples"], "test image")
+    return (
+        f"the network is not better than chance: top-1 of {percent(test['accuracy'])} on {images}"
+        f" is not above the {percent(test['most_frequent'])} of their most frequent class by more than the sampling error"
+    )
 
 
 def _files_table(files: Sequence[Mapping[str, Any]]) -> Table:

@@ -94,10 +94,13 @@ class Deadline(keras.callbacks.Callback):
 
 
 def closing_figures(history: list[dict], steps_per_epoch: int) -> dict:
-    """{"steps": how many were done, and "stopped": why they are not all, if a limit ended them}, from a history."""
+    """{"steps"} from a history, and what its last row says of the end.
+
+    "stopped": why not all steps were done, if a limit ended them; "not_learning": see Learning.
+    """
     steps = sum(row.get("steps", steps_per_epoch) for row in history)
-    reason = history[-1].get("stopped") if history else None
-    return {"steps": steps} if reason is None else {"steps": steps, "stopped": reason}
+    last = history[-1] if history else {}
+    return {"steps": steps} | {key: last[key] for key in ("stopped", "not_learning") if key in last}
 
 
 def _check(max_hours, strategy) -> None:

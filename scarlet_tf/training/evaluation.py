@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import keras
+import numpy as np
 import tensorflow as tf
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.training.losses import targets_and_classes
+
+CHANCE_ERRORS = 2.0
+"""Of 44 networks that guess, one is further above chance than two standard errors."""
 
 
 def inference(model):
@@ -31,6 +38,17 @@ def evaluate(model, batches, forward=None) -> dict:
     if examples == 0:
         raise InputError("evaluation: expected at least one labelled image, got none")
     return {"accuracy": hits / examples, "loss": loss / examples, "num_examples": examples}
+
+
+def beside_chance(figures: Mapping, labels: np.ndarray) -> dict:
+    """Figures of `evaluate` with "most_frequent", which share of the labels their most frequent class has, and "above_chance".
+
+    Above chance is an accuracy that exceeds this share by more than CHANCE_ERRORS standard errors of a share of so many images.
+    """
+    count = len(labels)
+    share = float(np.bincount(labels).max() / count)
+    error = math.sqrt(share * (1 - share) / count)
+    return {**figures, "most_frequent": share, "above_chance": figures["accuracy"] > share + CHANCE_ERRORS * error}
 
 
 def score(logits, labels):

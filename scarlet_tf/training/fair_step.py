@@ -8,7 +8,7 @@ before they go back through it.
 
 Under strict fairness, and with one path, no choice is in two paths of a step. On one device `sequential` therefore moves a
 choice's weights as soon as their gradient is there: no other path of the step reads them. Several replicas have to add up
-their gradients first, so there they are kept until all paths are done.
+their gradients first, and clipping needs the norm of all of them, so there they are kept until all paths are done.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.training import kernels  # noqa: F401 - puts TensorFlow's kernels to use
 from scarlet_tf.training.losses import Loss
-from scarlet_tf.training.optimizers import MomentumSGD
+from scarlet_tf.training.optimizers import MomentumSGD, clipped
 from scarlet_tf.training.pieces import ZERO, Rule, decayed, unscaled
 from scarlet_tf.training.sequential import Paths
 
@@ -40,6 +40,8 @@ class SupernetStep:
             one on a single device.
         num_replicas: replicas whose shares are summed.
         jit_compile: has XLA compile the step; for lanes on one device.
+        clip_norm: the greatest norm of what the optimizer is given: the gradients of all weights together, summed over paths
+            and replicas, with L2. Greater ones are scaled down, all by one factor. 0 for none.
 
     Under float16, gradients on their way back are LOSS_SCALE times as large as they are, so that small ones do not vanish.
 
@@ -57,18 +59,20 @@ class SupernetStep:
         training: bool = True,
         num_replicas: int = 1,
         jit_compile: bool = False,
+        clip_norm: float = 0.0,
     ):
         if execution not in EXECUTIONS:
             raise InputError(f"execution: expected one of {EXECUTIONS}, got {execution!r}")
         self.supernet, self.optimizer, self.loss = supernet, optimizer, loss
         self.execution, self.weight_decay = execution, weight_decay
-        self.training, self.num_replicas = training, num_replicas
+        self.training, self.num_replicas, self.clip_norm = training, num_replicas, clip_norm
         self.scale = LOSS_SCALE if supernet.compute_dtype == "float16" else 1.0
         if jit_compile and (execution != "lanes" or num_replicas > 1):
             raise InputError("supernet.jit_compile: expected false but for lanes on one device, got true")
         self._run_lanes = tf.function(self._lanes, autograph=False, jit_compile=True) if jit_compile else self._lanes
         if execution == "sequential":
-            rule = Rule(weight_decay / num_replicas, optimizer.momentum if num_replicas == 1 else None, self.scale)
+            self._at_once = num_replicas == 1 and not clip_norm  # choices' weights move during the backward pass
+            rule = Rule(weight_decay / num_replicas, optimizer.momentum if self._at_once else None, self.scale)
             self._paths = Paths(supernet, loss, rule, optimizer.slots, training)
             self._rate = tf.function(lambda: tf.convert_to_tensor(optimizer.learning_rate), autograph=False)
             self._apply_compiled = tf.function(self._apply, autograph=False)
@@ -84,12 +88,12 @@ class SupernetStep:
         return {"loss": loss / paths.shape[0], "accuracy": accuracy / paths.shape[0]}
 
     def _sequential(self, images, labels, paths):
-        rate = self._rate() if self.num_replicas == 1 else None
+        rate = self._rate() if self._at_once else None
         loss, accuracy, gradients = self._paths(images, labels, paths, rate)
-        if self.num_replicas == 1:
-            self._apply_compiled(gradients)
-        else:  # which adds up the replicas' gradients; TensorFlow cannot do that inside a replica's own tf.function
-            self._apply(gradients)
+        # Replicas' gradients are added up, which TensorFlow cannot do inside a replica's own tf.function; and a single path's
+        # choices are others in each step, for which a function would be traced again.
+        fixed = self._at_once or (self.num_replicas == 1 and len(gradients) == len(self.supernet.trainable_variables))
+        (self._apply_compiled if fixed else self._apply)(gradients)
         return loss, accuracy
 
     def _lanes(self, images, labels, paths):
@@ -99,12 +103,14 @@ class SupernetStep:
         )
         weights = [tf.convert_to_tensor(v) for v in variables]
         # The replicas' gradients are summed, so each adds its share.
-        self.optimizer.apply(decayed(gradients, weights, self.weight_decay / self.num_replicas), variables)
+        gradients = decayed(gradients, weights, self.weight_decay / self.num_replicas)
+        self.optimizer.apply(clipped(gradients, self.clip_norm, self.num_replicas), variables)
         return loss, accuracy
 
     def _apply(self, gradients: dict) -> None:
         variables = [v for v in self.supernet.trainable_variables if v.path in gradients]
-        self.optimizer.apply([gradients[v.path] for v in variables], variables)
+        found = [gradients[v.path] for v in variables]
+        self.optimizer.apply(clipped(found, self.clip_norm, self.num_replicas), variables)
 
 
 def lanes_gradients(supernet: Supernet, loss: Loss, images, labels, paths, training: bool = True, scale: float = 1.0):

@@ -30,7 +30,7 @@ class FinetuneConfig:
         rate_decay: the learning rate of each part is the next one's times this, the classifier's is learning_rate; 1 gives
             all the same.
         epochs, batch_size, momentum, schedule, label_smoothing, dropout, ema: as in RetrainConfig.
-        optimizer, warmup_epochs, weight_decay, checkpoint_seconds, csv, tensorboard: as in RetrainConfig.
+        optimizer, warmup_epochs, weight_decay, clip_norm, checkpoint_seconds, csv, tensorboard: as in RetrainConfig.
         learning_rate: of the classifier, at the start, for the batch size given.
         recalibration_batches: as in RetrainConfig; frozen batch normalisation is left alone.
         seed: of initialisation, order and distortions; by default the configuration's.
@@ -49,6 +49,7 @@ class FinetuneConfig:
     schedule: Literal["cosine", "exponential", "constant"] = "cosine"
     warmup_epochs: float = 1.0
     weight_decay: float = 1e-5
+    clip_norm: float = 0.0
     label_smoothing: float = 0.1
     dropout: float = 0.2
     ema: float = 0.0
@@ -62,7 +63,7 @@ class FinetuneConfig:
 
     def __post_init__(self):
         check_ranges("finetune", self, at_least_1=("epochs", "batch_size"), positive=("learning_rate", "rate_decay"))
-        check_ranges("finetune", self, at_least_0=("weight_decay", "warmup_epochs", "checkpoint_seconds"))
+        check_ranges("finetune", self, at_least_0=("weight_decay", "clip_norm", "warmup_epochs", "checkpoint_seconds"))
         check_ranges("finetune", self, whole=("seed", "recalibration_batches"), share=("rate_decay",))
         check_ranges("finetune", self, below_1=("momentum", "label_smoothing", "dropout", "ema"))
         check_names("finetune", self)

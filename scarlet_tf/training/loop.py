@@ -30,6 +30,7 @@ from scarlet_tf.training import kernels  # noqa: F401 - puts TensorFlow's kernel
 from scarlet_tf.training.checkpoints import Checkpoints
 from scarlet_tf.training.distribution import distribute, is_chief, is_multi_worker, read_variables
 from scarlet_tf.training.graph_options import quick_to_first_step
+from scarlet_tf.training.learning import Learning
 
 logger = logging.getLogger("scarlet_tf")
 LONG_WAIT_SECONDS, LONG_WAIT_SHARE = 1.0, 0.2
@@ -66,6 +67,7 @@ class Run:
         state: what `after_step` changes, if anything: `get_state()` answers plain JSON, which checkpoints hold, and
             `set_state` takes it back.
         details: `details(epoch) -> plain JSON` that goes into the epoch's row of the history, and nowhere else.
+        learning: judges losses; what it finds of a whole epoch goes into the epoch's row of the history, too.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Run:
     batch_size: int
     steps_per_epoch: int
     epochs: int
+    learning: Learning
     extra: Callable = lambda step: np.zeros((), np.int32)
     settings: dict = dataclasses.field(default_factory=dict)
     folder: object = None
@@ -192,8 +195,9 @@ class _Trainer:
         self.stopped = not whole
         logs = {name: value / self.counts[name] for name, value in self.sums.items()}
         logs |= run.on_epoch_end(epoch) if whole else {}
-        self.history.append({"epoch": epoch, **({} if whole else {"steps": done}), **logs, **run.details(epoch)})
+        row = {"epoch": epoch, **({} if whole else {"steps": done}), **logs, **run.details(epoch)}
         logger.info("%s epoch %d/%d %s", run.name, epoch + 1, run.epochs, _text(logs))
+        self.history.append({**row, **(run.learning.judge(epoch, self.step, logs) if whole else {})})
         callbacks.on_epoch_end(epoch, logs)
 
     def _one_step(self, images, labels, callbacks, bar) -> None:
@@ -207,7 +211,7 @@ class _Trainer:
             found = self._one(images, labels, extra, due)
             due = float(found.pop("due")) > 0  # the chief's clock decides: reading the variables takes every worker
             logs = self.run.after_step(self.step, found)
-            self._check_losses(logs)
+            self.run.learning.check_finite(self.step, logs)
             for name, value in logs.items():
                 self.sums[name] = self.sums.get(name, 0.0) + value
                 self.counts[name] = self.counts.get(name, 0) + 1
@@ -218,14 +222,6 @@ class _Trainer:
         self._due = due
         if self.step % self.run.steps_per_epoch:  # the last step of an epoch is saved with the epoch's figures
             self._save_if_due()
-
-    def _check_losses(self, logs: dict) -> None:
-        for name, value in logs.items():
-            if name.endswith("loss") and not np.isfinite(value):
-                raise InputError(
-                    f"{self.run.name}: the {name.replace('_', ' ')} became {value} at step {self.step}: lower the learning"
-                    " rate (or lengthen the warm-up); the last checkpoint is kept"
-                )
 
     @property
     def _is_due(self) -> bool:

@@ -26,6 +26,7 @@ from scarlet_tf.training.distribution import copy_variables, is_chief
 from scarlet_tf.training.evaluation import evaluate, inference
 from scarlet_tf.training.forecast import Forecast
 from scarlet_tf.training.inputs import as_split, count_classes, image_shape, plain, training_batches
+from scarlet_tf.training.learning import Learning, Reference
 from scarlet_tf.training.log_files import log_callbacks
 from scarlet_tf.training.loop import Run, train
 from scarlet_tf.training.memory import out_of_memory_explained, variable_bytes
@@ -61,6 +62,8 @@ class RetrainConfig:
         decay_rate, decay_epochs: the exponential schedule multiplies by decay_rate every decay_epochs.
         warmup_epochs: in which the learning rate rises to its greatest, before the schedule.
         weight_decay: L2 on kernels, not on BN; with adamw that optimizer's own decay instead.
+        clip_norm: the greatest norm of the gradients of all weights together, with L2; greater ones are scaled down, all by
+            one factor, before the optimizer sees them. 0 for none.
         label_smoothing: 0 to 1.
         dropout: in front of the classifier.
         teacher: a `.keras` file of a model that sees the same normalised images, null for no distillation.
@@ -90,6 +93,7 @@ class RetrainConfig:
     decay_epochs: float = 2.4
     warmup_epochs: float = 5.0
     weight_decay: float = 1e-5
+    clip_norm: float = 0.0
     label_smoothing: float = 0.1
     dropout: float = 0.2
     teacher: str | None = None
@@ -107,7 +111,7 @@ class RetrainConfig:
 
     def __post_init__(self):
         check_ranges("retrain", self, at_least_1=("epochs", "batch_size", "validate_every_epochs"))
-        check_ranges("retrain", self, at_least_0=("weight_decay", "warmup_epochs", "checkpoint_seconds"))
+        check_ranges("retrain", self, at_least_0=("weight_decay", "clip_norm", "warmup_epochs", "checkpoint_seconds"))
         check_ranges("retrain", self, whole=("seed", "recalibration_batches"))
         check_ranges("retrain", self, positive=("learning_rate", "decay_rate", "decay_epochs", "teacher_temperature"))
         check_ranges("retrain", self, share=("se_ratio",), positive=("width_multiplier", "depth_multiplier"))
@@ -162,9 +166,11 @@ def retrain(
         max_hours: training ends within this time, see Deadline; the learning rate's schedule is not rescaled to it.
         tuning: which parts of the network stay as they are, and how fast the others move; see `finetune`.
 
-    Figures: {"history", "validation": {"accuracy", "loss", "num_examples"}, "steps"}, and "stopped": "max_hours" when that
-    limit ended it. Raises InputError for bad values, for a NetworkSpec that does not answer logits, when the folder holds
-    another run's checkpoints, and, after a few steps, when the machine's memory will not suffice.
+    Figures: {"history", "validation": {"accuracy", "loss", "num_examples"}, "steps"}, "stopped": "max_hours" when that
+    limit ended it, and "not_learning" as in `train_supernet`. A row has "cross_entropy", too, where the loss has a
+    teacher's part. Raises InputError for bad values, for a NetworkSpec that does not answer logits, when the folder holds
+    another run's checkpoints, when the loss is no longer finite, and, after a few steps, when the machine's memory will
+    not suffice.
     """
     config = from_mapping(RetrainConfig, config)
     if isinstance(architecture, Architecture):
@@ -211,6 +217,7 @@ def retrain(
     forecast = Forecast(name, steps, config.epochs, advice, later_bytes=later, max_hours=max_hours)
     folder = None if run_dir is None else f"{run_dir}/retrain"
     writes = is_chief(strategy)
+    reference = Reference.of(data, architecture.num_classes, config.label_smoothing)
     logs = log_callbacks(name, config.tensorboard and writes, config.csv and writes, folder, LOGGED)
     run = Run(
         name=name,
@@ -221,6 +228,7 @@ def retrain(
         batch_size=config.batch_size,
         steps_per_epoch=steps,
         epochs=config.epochs,
+        learning=Learning(name, config, reference, folder=folder if writes else None),
         settings=_settings(config, model, initial, tuning),
         folder=folder,
         checkpoint_seconds=config.checkpoint_seconds,

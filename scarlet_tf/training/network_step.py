@@ -10,7 +10,7 @@ import tensorflow as tf
 from scarlet_tf.training.distillation import Distillation
 from scarlet_tf.training.layer_rates import LayerwiseAdamW, LayerwiseRMSprop, LayerwiseSGD
 from scarlet_tf.training.losses import Loss
-from scarlet_tf.training.optimizers import make_schedule
+from scarlet_tf.training.optimizers import clipped, make_schedule
 from scarlet_tf.training.tuning import Tuning
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def network_step(model, optimizer, config: RetrainConfig, num_replicas: int, dis
         with tf.GradientTape() as tape:
             logits = model(images, training=True)
             share, accuracy = loss(labels, logits)
+            figures = {} if distillation is None else {"cross_entropy": share}
             if distillation is not None:
                 share = (1 - config.teacher_weight) * share + config.teacher_weight * distillation(images, logits)
         gradients = tape.gradient(share, variables)
@@ -76,7 +77,7 @@ def network_step(model, optimizer, config: RetrainConfig, num_replicas: int, dis
             g + decay * tf.convert_to_tensor(v) if decay and len(v.shape) > 1 else g
             for g, v in zip(gradients, variables, strict=True)
         ]
-        optimizer.apply(decayed, variables)
-        return {"loss": share, "accuracy": accuracy}
+        optimizer.apply(clipped(decayed, config.clip_norm, num_replicas), variables)
+        return {"loss": share, "accuracy": accuracy, **figures}
 
     return step

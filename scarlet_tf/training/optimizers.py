@@ -92,6 +92,22 @@ class MomentumSGD(keras.optimizers.SGD):
         move(variable.handle, momentum.value.handle, gradient, learning_rate, self.momentum)
 
 
+def clipped(gradients: list, clip_norm: float, num_replicas: int = 1) -> list:
+    """The gradients, all scaled by one factor where their norm, of all of them together, is above `clip_norm`; 0: as they are.
+
+    Of several replicas, whose gradients the optimizer will sum, the norm is that of the sums; Keras' own `global_clipnorm`
+    would clip each replica's share.
+    """
+    if not clip_norm:
+        return gradients
+    whole = gradients
+    if num_replicas > 1:
+        whole = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+    norm = tf.linalg.global_norm([tf.cast(g, tf.float32) for g in whole])
+    factor = clip_norm / tf.maximum(norm, clip_norm)
+    return [g * tf.cast(factor, g.dtype) for g in gradients]
+
+
 def move(handle, slot, gradient, learning_rate, momentum: float):
     """One move of SGD as Keras makes it, in one operation: accum = momentum * accum - rate * gradient; var += accum."""
     rate = tf.cast(learning_rate, gradient.dtype)

@@ -16,6 +16,7 @@ from scarlet_tf.training.distribution import is_chief
 from scarlet_tf.training.execution import choose_execution
 from scarlet_tf.training.fair_step import SupernetStep
 from scarlet_tf.training.inputs import as_split, training_batches
+from scarlet_tf.training.learning import Learning, Reference
 from scarlet_tf.training.loop import Run, train
 from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.memory import out_of_memory_explained
@@ -38,9 +39,15 @@ class SupernetConfig:
     Args:
         epochs: passes over the training images.
         batch_size: images of a step, which all its paths see; of all devices together.
-        learning_rate: of SGD at its greatest, for the batch size given.
+        learning_rate: of SGD at its greatest, for the batch size given. A strictly fair step sums the gradients of m paths, one
+            for each choice of a layer: stem and tail get m times one path's gradient, and every choice features that they
+            moved. For another m the rate changes with 1 / m: 0.045 is for six or seven choices. A step of uniform sampling,
+            or of BetaNAS, has one path.
         momentum: of SGD.
         weight_decay: L2, added once a step.
+        clip_norm: the greatest norm of what a step gives the optimizer: the gradients of all weights that it moves together,
+            summed over its paths, with L2. Greater ones are scaled down, all by one factor. 0 for none; else the sequential
+            execution keeps the gradients of all paths to the end of a step, which takes the memory of the weights again.
         warmup_epochs: in which the learning rate rises to its greatest, before the schedule.
         label_smoothing: 0 to 1.
         schedule: how the learning rate falls.
@@ -64,6 +71,7 @@ class SupernetConfig:
     learning_rate: float = 0.045
     momentum: float = 0.9
     weight_decay: float = 4e-5
+    clip_norm: float = 0.0
     warmup_epochs: float = 0.0
     label_smoothing: float = 0.0
     schedule: Literal["cosine", "exponential", "constant"] = "cosine"
@@ -82,7 +90,7 @@ class SupernetConfig:
 
     def __post_init__(self):
         check_ranges("supernet", self, at_least_1=("epochs", "batch_size"), positive=("learning_rate",))
-        check_ranges("supernet", self, at_least_0=("weight_decay", "warmup_epochs", "checkpoint_seconds"))
+        check_ranges("supernet", self, at_least_0=("weight_decay", "clip_norm", "warmup_epochs", "checkpoint_seconds"))
         check_ranges("supernet", self, whole=("seed", "monitor_paths"), below_1=("momentum", "label_smoothing"))
         check_names("supernet", self)
         check_switches("supernet", self, "csv", "tensorboard", "jit_compile")
@@ -110,7 +118,10 @@ def train_supernet(
     """Trains `supernet` in place and returns {"history": one dict an epoch, "steps": how many were done}.
 
     A training that `max_hours` ended has "stopped": "max_hours" besides, also in the history's last row; one with a
-    monitor has "monitor": whether its ranking can be trusted.
+    monitor has "monitor": whether its ranking can be trusted. A row whose epoch began after the warm-up and whose mean
+    loss is not below that of constant class frequencies has "not_learning": {"text", "loss", "constant", "try": values by
+    key}, and so has the answer where that row is the last. The frequencies are those of the labels of `train_data`; a
+    tf.data.Dataset does not tell its own, and ln(num_classes), which none exceed, is taken.
 
     Args:
         train_data: a split, a batched tf.data.Dataset of (images [B, H, W, C], labels [B]), or a pair of arrays; labels
@@ -122,8 +133,8 @@ def train_supernet(
         validation_data: held-out images for the monitor, as `train_data`; needed where config.monitor_paths is not 0.
         max_hours: training ends within this time, see Deadline; the learning rate's schedule is not rescaled to it.
 
-    Raises InputError for bad values, when the folder holds another run's checkpoints, and, after a few steps, when the
-    machine's memory will not suffice.
+    Raises InputError for bad values, when the folder holds another run's checkpoints, when the loss is no longer finite,
+    and, after a few steps, when the machine's memory will not suffice.
     """
     config = resolved(supernet, config)
     strategy = strategy or tf.distribute.get_strategy()
@@ -170,7 +181,11 @@ def new_run(
             config.weight_decay,
             num_replicas=strategy.num_replicas_in_sync,
             jit_compile=config.jit_compile,
+            clip_norm=config.clip_norm,
         )
+    folder = None if run_dir is None else f"{run_dir}/supernet"
+    num_paths = supernet.space.num_choices if config.sampling == "strict_fair" else 1
+    reference = Reference.of(data, supernet.num_classes, config.label_smoothing)
     return Run(
         name="supernet",
         model=supernet,
@@ -180,9 +195,10 @@ def new_run(
         batch_size=config.batch_size,
         steps_per_epoch=steps,
         epochs=config.epochs,
+        learning=Learning("supernet", config, reference, num_paths, folder if is_chief(strategy) else None),
         extra=lambda step: sample_paths(config.sampling, supernet.space, config.seed, step),
         settings=_settings(config, supernet),
-        folder=None if run_dir is None else f"{run_dir}/supernet",
+        folder=folder,
         checkpoint_seconds=config.checkpoint_seconds,
         callbacks=(*callbacks, deadline),
         on_stop=deadline.reason,

@@ -67,6 +67,14 @@ def test_the_text_names_a_check_that_failed(certificate):
     assert "Latency" not in text
 
 
+def test_the_text_marks_a_network_that_is_no_better_than_chance(certificate):
+    _, made = certificate
+    test = {"accuracy": 0.1, "num_examples": 400, "most_frequent": 0.125}
+    for above, marked in ((False, True), (True, False)):
+        text = certificate_text({**made, "details": {**made["details"], "test": {**test, "above_chance": above}}})
+        assert ("**The network is not better than chance: top-1 of 10.00 % on 400 test images" in text) == marked
+
+
 def test_digests_tell_changed_files_from_missing_ones(certificate, tmp_path):
     folder, made = certificate
     assert all(check.passed for check in check_digests(made, folder))

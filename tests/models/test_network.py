@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from tiny import tiny_space
+from tiny import tiniest_space, tiny_space
 
 from scarlet_tf.cost import count, count_spec
 from scarlet_tf.errors import InputError
@@ -50,6 +50,14 @@ def test_skipped_layers_are_nothing():
     network = build_network(Architecture((3, 3, 3, 3), space), num_classes=5)
     assert not [layer.name for layer in network.layers if layer.name.startswith("block_") and layer.weights]
     assert count(Architecture((3, 3, 3, 3), space), num_classes=5).params == params(network)
+
+
+def test_where_every_skip_is_an_identity_stem_and_tail_remain():
+    architecture = Architecture((1,), tiniest_space())
+    network = build_network(architecture, num_classes=5)
+    assert network.spec.blocks == ()
+    assert count(architecture, num_classes=5).params == params(network)
+    assert network(np.zeros((2, 8, 8, 3), np.float32)).shape == (2, 5)
 
 
 def test_a_skip_of_stride_2_keeps_every_second_pixel(rng):

@@ -119,6 +119,7 @@ def test_hostile_names_stay_text():
     hostile = made_record(
         name=HOSTILE,
         config_text=HOSTILE,
+        warnings=[HOSTILE],
         unreadable=[HOSTILE],
         dataset={**made_record().dataset, "name": HOSTILE, "classes": [HOSTILE]},
         front={**made_record().front, "picks": [row("1,3,0,2", name=HOSTILE)]},

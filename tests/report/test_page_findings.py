@@ -68,3 +68,14 @@ def test_without_a_ranking_the_monitor_speaks_and_the_command_is_named():
 def test_a_fine_tuned_network_has_no_ranking_and_no_budget():
     labels = [card.label for card in cards(made_record(algorithm=None))]
     assert labels == ["How accurate is it?", "What does it cost?", "Which file goes on the phone?"]
+
+
+def test_a_network_that_guesses_and_a_supernet_that_learned_nothing_are_marked():
+    retrained = made_record().retrained
+    test = {"accuracy": 0.1, "num_examples": 400, "most_frequent": 0.125, "above_chance": False}
+    accuracy, *_, trust = cards(
+        made_record(retrained={**retrained, "test": test}, supernet={"not_learning": {"text": "so"}}, ranking={})
+    )
+    assert (accuracy.value, accuracy.tone) == ("10.00 %: not better than chance", BAD)
+    assert "is not above the 12.50 % of their most frequent class" in accuracy.text
+    assert (trust.value, trust.tone) == ("no", BAD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gc
 import shutil
@@ -14,6 +15,7 @@ from scarlet_tf.search.evaluator import Evaluator
 from scarlet_tf.space import Architecture
 from scarlet_tf.training.fair_step import SupernetStep
 from scarlet_tf.training.inputs import training_batches
+from scarlet_tf.training.learning import Learning, Reference
 from scarlet_tf.training.loop import Run, train
 from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.supernet import SupernetConfig, new_supernet, supernet_optimizer
@@ -78,16 +80,20 @@ def _train(shop: Workshop, networks: Sequence[Architecture], config: SupernetCon
         evaluator.begin_generation(networks)
         return {name_of(network): evaluator.evaluate(network)["accuracy"] for network in networks}
 
+    # A loop's epoch has as many steps as the images have batches, the warm-up counts those of the whole group.
+    in_epochs_of_the_loop = dataclasses.replace(config, warmup_epochs=config.warmup_epochs * size)
+    reference = Reference.of(data.train, data.num_classes, config.label_smoothing)
     loss = Loss(data.num_classes, config.batch_size, config.label_smoothing)
     run = Run(
         name=f"{size} in one supernet" if size > 1 else "one alone",
         model=supernet,
         optimizer=optimizer,
-        step=SupernetStep(supernet, optimizer, loss, "sequential", config.weight_decay),
+        step=SupernetStep(supernet, optimizer, loss, "sequential", config.weight_decay, clip_norm=config.clip_norm),
         batches=functools.partial(training_batches, data.train, config.batch_size, config.seed),
         batch_size=config.batch_size,
         steps_per_epoch=steps,
         epochs=config.epochs * size,
+        learning=Learning("supernet", in_epochs_of_the_loop, reference, folder=work),
         extra=functools.partial(turn, networks, config.seed),
         folder=work,
         checkpoint_seconds=config.checkpoint_seconds,

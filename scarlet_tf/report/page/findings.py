@@ -8,7 +8,7 @@ from typing import Any
 
 from scarlet_tf.report.page.record import Record
 from scarlet_tf.report.page.wording import kibibytes, metric_name
-from scarlet_tf.report.summary import before_scaling, millions, percent, plural
+from scarlet_tf.report.summary import before_scaling, chance_warning, millions, percent, plural
 
 GOOD, FAIR, BAD, UNKNOWN = "good", "fair", "bad", "unknown"
 
@@ -59,6 +59,8 @@ def _accuracy(record: Record) -> Card:
     text = (
         f"top-1 on {plural(test['num_examples'], 'test image')}; {percent(validation['accuracy'])} on validation images"
     )
+    if chance := chance_warning(test):
+        return Card(label, f"{percent(test['accuracy'])}: not better than chance", f"{text}; {chance}.", BAD)
     return Card(label, percent(test["accuracy"]), text, FAIR)
 
 
@@ -120,6 +122,10 @@ def _trust(record: Record) -> Card:
     label = "Can the ranking be trusted?"
     if record.ranking:
         return _measured_trust(label, record.ranking)
+    if record.supernet.get("not_learning"):
+        return Card(
+            label, "no", "The supernet's training learned nothing by its end, so there is nothing to rank.", BAD
+        )
     verdict = record.monitor.get("verdict")
     if record.is_betanas:
         text = "BetaNAS decides by importances that are trained with the weights. What they are worth is not measured."

@@ -29,6 +29,7 @@ class Record:
     bounds: of the search, in words; keeps_bounds: whether the exported network keeps those on its costs, None if nothing
         is known yet. wanted: choices of the network that is, or would be, retrained.
     evaluated: {"architecture", ...metrics} of all that the search evaluated.
+    warnings: what should be known before any figure is believed, such as a training that learned nothing.
     unreadable: files that are there but torn, with the reason.
     The mappings that follow are the files of the run's folder, empty for those that are not there (yet).
     """
@@ -46,6 +47,7 @@ class Record:
     keeps_bounds: bool | None = None
     wanted: str | None = None
     evaluated: Sequence[Mapping[str, Any]] = ()
+    warnings: Sequence[str] = ()
     unreadable: Sequence[str] = ()
     dataset: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     supernet: Mapping[str, Any] = dataclasses.field(default_factory=dict)
