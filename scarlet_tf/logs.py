@@ -6,6 +6,7 @@ Only the command line and the tests call this; importing the library changes no 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
 import os
@@ -116,6 +117,7 @@ def log_to_file(path, when_open: Callable[[], None] = lambda: None) -> Iterator[
     """
     path = pathlib.Path(path)
     try:
+        _check_place(path)
         file = _LateFile(path, when_open)
     except OSError as error:
         raise InputError(f"{path}: could not be opened for the log: {error.strerror}") from error
@@ -136,6 +138,15 @@ def log_to_file(path, when_open: Callable[[], None] = lambda: None) -> Iterator[
         handler.close()
         with contextlib.suppress(OSError):
             file.close()
+
+
+def _check_place(path: pathlib.Path) -> None:
+    """OSError where the folders that `path` still lacks could not be made."""
+    place = next(parent for parent in path.absolute().parents if parent.exists())
+    if not place.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _record(error: BaseException) -> logging.LogRecord:

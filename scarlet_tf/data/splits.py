@@ -165,7 +165,7 @@ class IndexedSplit(Split):
             for number in sorted({*range(first, min(last, missing))} - {*found.tolist()}):
                 images.lose(int(indices[number]))
             if missing in found:
-                raise InputError(f"data: more than {spare} of {len(taken)} images of one pass could not be read")
+                raise InputError(f"data: too few of the {len(taken)} images of one pass could be read")
             return np.int64(last)
 
         def check(first, batch):

@@ -151,7 +151,7 @@ def write_levels(folder, count):
 
 
 def levels(batches):
-    return [np.round(images.numpy()[:, 0, 0, 0] * 255).astype(int).tolist() for images, _ in batches]
+    return np.concatenate([np.round(images.numpy()[:, 0, 0, 0] * 255).astype(int) for images, _ in batches]).tolist()
 
 
 def test_an_image_that_fails_in_the_middle_is_named_and_skipped(tmp_path, caplog):
@@ -165,12 +165,12 @@ def test_an_image_that_fails_in_the_middle_is_named_and_skipped(tmp_path, caplog
     whole = levels(split.batches(64))
     paths[70].write_bytes(b"torn")
     paths[199].unlink()
-    assert sum(whole, []) == list(range(200))
+    assert whole == list(range(200))
     for training in (False, True):
         found = [(images, labels) for images, labels in split.batches(64, training=training, drop_remainder=False)]
         assert [len(labels) for _, labels in found] == [64, 64, 64, 8]
-        assert sum(levels(found), []) == [label for _, labels in found for label in labels.numpy().tolist()]
-    assert sum(levels(split.batches(64)), []) == [*range(70), *range(71, 199), 0, 1]
+        assert levels(found) == [label for _, labels in found for label in labels.numpy().tolist()]
+    assert levels(split.batches(64)) == [*range(70), *range(71, 199), 0, 1]
     assert [record.message for record in caplog.records] == [
         f"{paths[70]}: the image cannot be decoded any more; it is skipped, and another image takes its place",
         f"{paths[199]}: the image could not be read: No such file or directory; it is skipped, and another image takes"
@@ -187,5 +187,5 @@ def test_images_that_are_all_gone_end_the_pass_with_an_error(tmp_path):
     split = IndexedSplit(images, np.arange(12), np.arange(12), Preprocessing(4))
     for path in paths:
         path.unlink()
-    with pytest.raises(tf.errors.InvalidArgumentError, match="more than 11 of 12|could not be read"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="too few of the 10 images of one pass could be read"):
         list(split.batches(5, drop_remainder=True))
