@@ -122,8 +122,9 @@ class _Lister:
                 named.setdefault(role, []).append(path)
         holding = {role: [path for path in paths if _folders(path)] for role, paths in named.items()}
         others = [path for path in folders if role_of(path.name) is None]
-        # train/ without folders below may be a class, such as the vehicle; a prefix alone may be part of a class's name.
-        trains = [path for path in holding.get("train", []) if is_plain(path.name) or not others or len(named) > 1]
+        # train/ without folders below may be a class, such as the vehicle; a prefix may be part of a class's name.
+        has_classes = len(named) == 1 and any(_folders(path) for path in others)
+        trains = [path for path in holding.get("train", []) if is_plain(path.name) or not has_classes]
         if not trains:
             _refuse_lone_splits(root, named, others)
             return {"train": root}

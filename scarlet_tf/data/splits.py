@@ -149,8 +149,11 @@ class IndexedSplit(Split):
     def _from_files(
         self, images: FileImages, plan: Pass, preparation: Preparation, positions: np.ndarray, taken: np.ndarray
     ) -> tf.data.Dataset:
-        """Batches of images that are read now. One that cannot be is skipped: those after it move up, and the first ones
-        of the pass come again at its end, so that there are as many batches, of the same sizes."""
+        """Batches of images that are read now.
+
+        One that cannot be read is skipped: those after it move up, and the first ones of the pass come again at its end, so
+        that there are as many batches, of the same sizes.
+        """
         spare = min(images.most_lost, len(taken))
         numbers, missing = np.arange(len(taken) + spare), len(taken) + spare
         order = np.concatenate([taken, taken[:spare]])
@@ -171,7 +174,7 @@ class IndexedSplit(Split):
         def check(first, batch):
             numbers, *rest = batch
             last = numbers[-1] + 1
-            whole = tf.equal(last - first, tf.size(numbers, tf.int64))
+            whole = tf.equal(last - first, tf.size(numbers, tf.int64)) & (last <= missing)
             after = tf.cond(whole, lambda: last, lambda: tf.numpy_function(report, [first, last, numbers], tf.int64))
             return tf.ensure_shape(after, []), tuple(rest)
 

@@ -64,6 +64,16 @@ def test_splits_are_known_by_their_usual_names(tmp_path, train, validation, test
     assert list_files(str(tmp_path)).class_names == ("ant", "bee")
 
 
+def test_a_prefix_alone_makes_no_split_where_other_folders_have_classes_too(tmp_path):
+    make(tmp_path / "seg_train")
+    write(tmp_path / "seg_pred" / "1.png")
+    found = list_files(str(tmp_path))
+    assert found.class_names == ("ant", "bee") and found.unused == ("seg_pred/ is not used: it holds no class folders",)
+    make(tmp_path / "toys" / "toy_train", ("2019",))
+    make(tmp_path / "toys" / "toy_car", ("2019",))
+    assert list_files(str(tmp_path / "toys")).class_names == ("toy_car", "toy_train")
+
+
 def test_folders_beside_splits_are_named(tmp_path):
     make(tmp_path / "train")
     make(tmp_path / "holdout")
