@@ -210,9 +210,10 @@ def _folders(folder: pathlib.Path) -> list[pathlib.Path]:
 
 def _is_run(folder: pathlib.Path, depth: int = 3) -> bool:
     """True for a run's folder, and for one that holds nothing but such folders, as runs/ does."""
-    if sum((folder / name).is_file() for name in RUN_FILES) >= 2:
+    entries = list_folder(folder)
+    if sum(entry.name in RUN_FILES for entry in entries) >= 2:
         return True
-    entries = [entry for entry in list_folder(folder) if not is_hidden(entry.name)]
+    entries = [entry for entry in entries if not is_hidden(entry.name)]
     folders = [pathlib.Path(entry.path) for entry in entries if is_folder(entry)]
     return depth > 0 and 0 < len(folders) == len(entries) and all(_is_run(path, depth - 1) for path in folders)
 

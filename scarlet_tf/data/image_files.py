@@ -83,10 +83,7 @@ def list_folder(folder: pathlib.Path) -> list[os.DirEntry]:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        reason = "permission denied" if isinstance(error, PermissionError) else error.strerror or str(error)
-        raise InputError(
-            f"{folder}: the folder could not be read: {reason}; allow it (chmod u+rx) or remove it"
-        ) from error
+        raise _unreadable(folder, error) from error
 
 
 def is_folder(entry: os.DirEntry) -> bool:
@@ -133,5 +130,13 @@ def problem_of(path: pathlib.Path) -> str | None:
 
 
 def _identity(folder: pathlib.Path) -> tuple[int, int]:
-    found = folder.stat()
+    try:
+        found = folder.stat()
+    except OSError as error:
+        raise _unreadable(folder, error) from error
     return found.st_dev, found.st_ino
+
+
+def _unreadable(folder: pathlib.Path, error: OSError) -> InputError:
+    reason = "permission denied" if isinstance(error, PermissionError) else error.strerror or str(error)
+    return InputError(f"{folder}: the folder could not be read: {reason}; allow it (chmod u+rx) or remove it")

@@ -2,6 +2,8 @@
 
 import io
 import os
+import subprocess
+import sys
 import unicodedata
 
 import numpy as np
@@ -227,6 +229,26 @@ def test_missing_permission_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(image_files.os, "scandir", scan)
     with pytest.raises(InputError, match=r"bee: the folder could not be read: permission denied; allow it"):
         list_files(str(tmp_path))
+
+
+@pytest.mark.skipif(not hasattr(os, "setuid") or os.getuid() != 0, reason="needs root, which can become nobody")
+@pytest.mark.parametrize("mode", [0o000, 0o444, 0o111])
+def test_a_folder_that_another_user_may_not_read_is_told(tmp_path, mode):
+    """As the system refuses it: a child process that is no longer root."""
+    make(tmp_path / "bee", ("more",))
+    make(tmp_path)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    (tmp_path / "bee").chmod(mode)
+    script = (
+        "import os, sys\n"
+        "from scarlet_tf.data.folder_files import list_files\n"
+        "os.setuid(65534)\n"
+        "list_files(sys.argv[1])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"scarlet_tf.errors.InputError: {tmp_path}/bee") and "permission denied; allow it" in last
 
 
 # -- classes ---------------------------------------------------------------------------------------------------
