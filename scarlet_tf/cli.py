@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        if arguments.log:
+        if arguments.log and arguments.log.exists():
             _complain(f"failed: {reason}; the traceback is in {arguments.log}")
         else:
             _print(traceback.format_exc())

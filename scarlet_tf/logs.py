@@ -6,6 +6,7 @@ Only the command line and the tests call this; importing the library changes no 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
 import os
@@ -13,8 +14,8 @@ import pathlib
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator
+from typing import IO, Literal
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.visible import visible
@@ -39,11 +40,40 @@ class VisibleFormatter(logging.Formatter):
         return visible(super().format(record))
 
 
-class LogFileHandler(logging.FileHandler):
+class LogFileHandler(logging.StreamHandler):
     """A log file whose disk may fill up: then lines are lost, but the run goes on and the terminal stays quiet."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Nothing: the state of a run is in other files, whose writers do complain."""
+
+
+class _LateFile(io.TextIOBase):
+    """A text file that appends once its folder is there, and holds what is written before that."""
+
+    def __init__(self, path: pathlib.Path, when_open: Callable[[], None]):
+        self._path, self._when_open = path, when_open
+        self._held = io.StringIO()
+        self._file: IO[str] | None = None
+        self._open_if_possible()
+
+    def _open_if_possible(self) -> None:
+        if self._file is None and self._path.parent.is_dir():
+            self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 - closed in `close`
+            self._file.write(self._held.getvalue())
+            self._when_open()
+
+    def write(self, text: str) -> int:
+        self._open_if_possible()
+        return (self._file or self._held).write(text)
+
+    def flush(self) -> None:
+        if self._file is not None:
+            self._file.flush()
+
+    def close(self) -> None:
+        self._open_if_possible()
+        if self._file is not None:
+            self._file.close()
 
 
 def open_closed_streams() -> None:
@@ -81,33 +111,38 @@ def quiet_frameworks() -> None:
 def log_to_terminal(loudness: Literal["quiet", "normal", "verbose"] = "normal") -> None:
     """Sends the package's lines to stderr, once, and nowhere else: warnings alone, all, or debug lines, too.
 
-    A log file gets the normal lines however quiet the terminal is.
+    A log file gets all lines, debug lines included, however quiet the terminal is.
     """
-    logger.setLevel(logging.DEBUG if loudness == "verbose" else logging.INFO)
+    logger.setLevel(logging.DEBUG)
     logger.propagate = False
     handler = next((found for found in logger.handlers if isinstance(found, StderrHandler)), None)
     if handler is None:
         handler = StderrHandler()
         handler.setFormatter(VisibleFormatter("%(message)s"))
         logger.addHandler(handler)
-    handler.setLevel(logging.WARNING if loudness == "quiet" else logging.NOTSET)
+    levels = {"quiet": logging.WARNING, "normal": logging.INFO, "verbose": logging.DEBUG}
+    handler.setLevel(levels[loudness])
 
 
 @contextlib.contextmanager
-def log_to_file(path) -> Iterator[None]:
-    """Appends to `path`, until the block ends: log lines, what libraries print, and the traceback of a failure."""
+def log_to_file(path, when_open: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Appends to `path`, until the block ends: log lines, what libraries print, and the traceback of a failure.
+
+    Lines are held until the file's folder is there, which is left to the block: one that fails before leaves nothing.
+    """
     path = pathlib.Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handler = LogFileHandler(path, encoding="utf-8")
+        _check_place(path)
+        file = _LateFile(path, when_open)
     except OSError as error:
         raise InputError(f"{path}: could not be opened for the log: {error.strerror}") from error
+    handler = LogFileHandler(file)
     handler.setFormatter(VisibleFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     targets = [logger, *(logging.getLogger(name) for name in _FRAMEWORKS)]
     for target in targets:
         target.addHandler(handler)
     try:
-        with contextlib.redirect_stdout(handler.stream):
+        with contextlib.redirect_stdout(file):
             yield
     except BaseException as error:
         handler.handle(_record(error))
@@ -116,6 +151,17 @@ def log_to_file(path) -> Iterator[None]:
         for target in targets:
             target.removeHandler(handler)
         handler.close()
+        with contextlib.suppress(OSError):
+            file.close()
+
+
+def _check_place(path: pathlib.Path) -> None:
+    """OSError where the folders that `path` still lacks could not be made."""
+    place = next(parent for parent in path.absolute().parents if parent.exists())
+    if not place.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _record(error: BaseException) -> logging.LogRecord:

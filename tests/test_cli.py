@@ -47,6 +47,7 @@ def fake_pipeline(monkeypatch):
 
     def run(*args, max_hours=None, adb=None):
         behaviour.update(arguments=args, max_hours=max_hours, adb=adb)
+        next(arg for arg in args if isinstance(arg, pathlib.Path)).mkdir(parents=True, exist_ok=True)
         print("chatter of a library")
         if "error" in behaviour:
             raise behaviour["error"]

@@ -80,6 +80,30 @@ def test_files_are_named_as_every_system_allows(here, capsys):
     assert load_config(written[0]).data.directory == (here / "aux").resolve().as_posix()
 
 
+def test_a_run_folder_inside_the_image_folder_is_no_class(here, capsys, monkeypatch):
+    write_photos(here / "photos", {"cats": 30, "dogs": 30})
+    monkeypatch.chdir(here / "photos")
+    assert cli.main(["init", ".", "--budget", "500k"]) == 0
+    assert "scarlet run photos.yaml" in capsys.readouterr().out
+    config = load_config("photos.yaml")
+    for _ in range(2):  # the second time the folder is there
+        data = open_run(config, "runs/photos").data
+        assert (data.name, data.class_names) == ("photos", ("cats", "dogs"))
+    assert cli.main(["init", ".", "--budget", "500k", "--force"]) == 0
+    out = capsys.readouterr().out
+    assert "warning: runs/ is not used: it belongs to a run" in out
+    assert "warning: photos: left out 1 beside the class folders" in out
+
+
+def test_bad_data_leave_no_run_folder(here, capsys):
+    write_photos(here / "photos", {"cats": 30, "dogs": 30})
+    assert cli.main(["init", "photos", "--budget", "500k"]) == 0
+    (here / "photos" / "cats" / "torn.png").write_bytes(b"no image")
+    assert cli.main(["run", "photos.yaml"]) == 2
+    assert "1 of 61 images cannot be decoded, 1 no image: cats/torn.png" in capsys.readouterr().err
+    assert sorted(path.name for path in here.iterdir()) == ["photos", "photos.yaml"]
+
+
 def test_a_file_that_exists_is_replaced_with_force_alone(here, capsys):
     pathlib.Path("digits.yaml").write_text("mine")
     assert cli.main(["init", "digits", "--budget", "0.6M"]) == 2

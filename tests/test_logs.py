@@ -16,6 +16,8 @@ def test_file_gets_lines_prints_and_framework_messages(tmp_path, capsys):
     with logs.log_to_file(tmp_path / "runs" / "run.log"):
         logger.info("training begins")
         print("a library prints")
+        assert not (tmp_path / "runs").exists()
+        (tmp_path / "runs").mkdir()
         logging.getLogger("absl").error("a framework complains")
     logger.info("after the end")
     text = (tmp_path / "runs" / "run.log").read_text()
@@ -23,6 +25,13 @@ def test_file_gets_lines_prints_and_framework_messages(tmp_path, capsys):
         assert line in text
     assert "after the end" not in text
     assert capsys.readouterr().out == ""
+
+
+def test_a_failure_before_there_is_a_folder_leaves_none(tmp_path):
+    with pytest.raises(InputError), logs.log_to_file(tmp_path / "runs" / "run.log"):
+        logger.warning("bad data")
+        raise InputError("bad data")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

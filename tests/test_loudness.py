@@ -38,7 +38,7 @@ def test_the_terminal_gets_what_was_asked_for_and_the_log_all_lines(loudness, sh
         logger.info("a line")
         logger.warning("a warning")
     assert capsys.readouterr().err.splitlines() == shown
-    assert "a line" in (tmp_path / "run.log").read_text()
+    assert all(line in (tmp_path / "run.log").read_text() for line in ("a detail", "a line", "a warning"))
 
 
 def test_a_quiet_command_shows_no_bars(monkeypatch):

@@ -8,6 +8,7 @@ import types
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from scarlet_tf import pipeline
 from scarlet_tf.config import parse_config
@@ -15,7 +16,7 @@ from scarlet_tf.cost import Cost
 from scarlet_tf.errors import InputError
 from scarlet_tf.export import warm_up
 from scarlet_tf.files import read_json, write_json
-from scarlet_tf.pipeline import claim, exporting, picking, run, stages
+from scarlet_tf.pipeline import claim, exporting, picking, run, running, stages
 from scarlet_tf.pipeline.claim import alone_in
 from scarlet_tf.space import Architecture
 
@@ -593,3 +594,18 @@ def test_a_stopped_search_goes_on_until_a_network_was_retrained(calls, tmp_path)
     calls.clear()
     pipeline.run_all(config(), folder)
     assert "search" not in calls
+
+
+def test_an_error_in_reading_images_is_told_without_tensorflows_words(tmp_path):
+    def lose(_):
+        raise InputError("cat/1.png: the image could not be read")
+
+    dataset = tf.data.Dataset.range(1).map(lambda number: tf.numpy_function(lose, [number], tf.int64))
+    opened = run.Run(config(), tmp_path)
+    with (
+        pytest.raises(InputError, match=r"^cat/1\.png: the image could not be read$"),
+        running._timed(opened, "retrain"),
+    ):
+        list(dataset)
+    with pytest.raises(tf.errors.OutOfRangeError), running._timed(opened, "retrain"):
+        raise tf.errors.OutOfRangeError(None, None, "another error")

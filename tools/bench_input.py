@@ -35,7 +35,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from scarlet_tf.data.folder_files import SUFFIXES
+from scarlet_tf.data.image_files import SUFFIXES
 from scarlet_tf.data.images import FileImages
 from scarlet_tf.data.policy import Policy
 from scarlet_tf.data.preprocessing import Preprocessing

@@ -30,7 +30,7 @@ def run_folder(arguments: argparse.Namespace, load: Callable = _load_config) -> 
     """(config, run folder) once every mistake in the config, or in the choice of the folder, has been found.
 
     `load` makes the config out of the arguments. Inside the block, log lines and whatever libraries print go to the
-    folder's run.log.
+    folder's run.log, as soon as the block has made the folder.
     """
     _check_hours(arguments.max_hours, least=0 if getattr(arguments, "stage", None) == "search" else None)
     with native_lines(arguments) as native:
@@ -44,10 +44,13 @@ def run_folder(arguments: argparse.Namespace, load: Callable = _load_config) -> 
         if not is_writer(getattr(arguments, "stage", "")):  # of several workers one writes
             yield config, run_dir
             return
-        with logs.log_to_file(run_dir / "run.log"):
-            arguments.log = run_dir / "run.log"
+        arguments.log = run_dir / "run.log"
+
+        def send_native_lines() -> None:
             if native is not None:
                 native.send_to(arguments.log)
+
+        with logs.log_to_file(arguments.log, send_native_lines):
             yield config, run_dir
 
 

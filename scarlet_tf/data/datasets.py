@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 
 import numpy as np
 
@@ -14,10 +15,12 @@ from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.data.splits import Split
 from scarlet_tf.errors import InputError
 
+logger = logging.getLogger("scarlet_tf")
+
 
 @dataclasses.dataclass(frozen=True)
 class ImageData:
-    """A dataset ready for use; `fingerprint` identifies its content, `skipped` names undecodable files."""
+    """A dataset ready for use; `fingerprint` identifies its content, `skipped` names files that cannot be read."""
 
     name: str
     class_names: tuple[str, ...]
@@ -43,6 +46,8 @@ def load_dataset(config: DataConfig, preprocessing: Preprocessing | None = None)
     """
     preprocessing = preprocessing or preprocessing_of(config)
     source = _source(config).load(config, preprocessing)
+    for note in source.notes:
+        logger.warning("%s", note)
     if len(source.class_names) < 2:
         raise InputError(f"{source.name}: expected at least two classes, got {list(source.class_names)}")
     splits = dict(source.splits)

@@ -1,7 +1,8 @@
-"""Encoded JPEG, PNG, GIF or BMP bytes to upright RGB pixels, with TensorFlow operations only.
+"""Encoded JPEG, PNG, GIF, BMP or WebP bytes to upright RGB pixels, with TensorFlow operations only.
 
 A photograph is turned the way its EXIF orientation says, so that what is trained on is what people see. Of an
-animation the first frame counts; transparency is dropped, 16-bit samples are reduced to 8, CMYK becomes RGB.
+animation the first frame counts; transparency is dropped, 16-bit samples are reduced to 8, CMYK becomes RGB. An animated
+WebP file is refused: TensorFlow 2.21 writes past the end of its memory on some of them.
 """
 
 from __future__ import annotations
@@ -28,13 +29,28 @@ def decode(encoded: tf.Tensor) -> tf.Tensor:
     image = tf.cond(
         tf.equal(tf.strings.substr(encoded, 0, 3), _JPEG_BEGIN),
         lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method=_DCT_METHOD),
-        lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
+        lambda: _decode_other(encoded),
     )
     image.set_shape([None, None, 3])
     has_exif = tf.strings.regex_full_match(tf.strings.substr(encoded, 0, _HEADER_BYTES), _HAS_EXIF)
     # One test for the many images without EXIF: on small ones the search for the tag would cost more than decoding.
     image = tf.cond(has_exif, lambda: upright(image, orientation(encoded)), lambda: tf.identity(image))
     return tf.ensure_shape(image, [None, None, 3])
+
+
+def _decode_other(encoded: tf.Tensor) -> tf.Tensor:
+    """uint8 [H, W, 3] of any format but JPEG."""
+    # RIFF, the file's size, WEBP; with extensions then VP8X, that part's size and a byte of flags, bit 1 for animation.
+    header = tf.strings.join([tf.strings.substr(encoded, 0, 21), b"\x00" * 21])
+    riff, webp, kind = (tf.strings.substr(header, at, 4) for at in (0, 8, 12))
+    animated = tf.equal(kind, b"VP8X") & (_byte(header, 20) // 2 % 2 == 1)
+    # An animated file stays with `decode_image`, which refuses it where three channels are asked for.
+    still_webp = tf.equal(riff, b"RIFF") & tf.equal(webp, b"WEBP") & ~animated
+    return tf.cond(
+        still_webp,
+        lambda: tf.io.decode_webp(encoded, channels=0)[0, ..., :3],  # with transparency it has four channels
+        lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
+    )
 
 
 def can_crop(encoded: tf.Tensor) -> tf.Tensor:

@@ -13,7 +13,7 @@ class DatasetFacts:
 
     num_examples: images of each split; class_counts: training images of each class, int [classes], counted on a part where
     there are very many; shapes: (height, width) of sampled training images; unreadable: sampled files that cannot be
-    decoded.
+    decoded; notes: lines about what is not used.
     """
 
     name: str
@@ -22,6 +22,7 @@ class DatasetFacts:
     class_counts: np.ndarray
     shapes: tuple[tuple[int, int], ...]
     unreadable: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def num_sampled(self) -> int:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import dataclasses
+import hashlib
+import itertools
 import logging
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
 
+from scarlet_tf.data.copies import describe_copies
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.decoding import decode
 from scarlet_tf.data.facts import DatasetFacts
-from scarlet_tf.data.folder_files import SplitFiles, list_files
-from scarlet_tf.data.images import FileImages, in_memory
+from scarlet_tf.data.folder_files import SplitFiles, count_reasons, list_files
+from scarlet_tf.data.image_files import DAMAGED, FORBIDDEN, FORMATS
+from scarlet_tf.data.images import LARGEST_SKIPPED_SHARE, FileImages, in_memory
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.data.sources import SourceData, file_identities, fingerprint
 from scarlet_tf.data.splits import IndexedSplit
@@ -24,68 +30,87 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.progress import progress_bar
 
 logger = logging.getLogger("scarlet_tf")
-LARGEST_SKIPPED_SHARE = 0.01
-_EMPTY = np.zeros([0, 0, 3], np.uint8)
+# A photograph of 12 megapixels takes 36 MB decoded: `look` holds a few, whatever the number of processors.
+_DECODED_AT_ONCE = 4
+_Image = TypeVar("_Image")
 
 
 @dataclasses.dataclass(frozen=True)
 class _Files:
-    """Files of one split; `decoded` holds their pixels where there is room, `skipped` names what is left out."""
+    """Files of one split that can be read.
+
+    decoded: their pixels where there is room; digests: SHA-256 of each, where all of it was read; skipped: what is left
+    out, with the reason.
+    """
 
     paths: list[pathlib.Path]
     labels: list[int]
     decoded: list[np.ndarray] | None
-    skipped: list[str]
+    digests: list[str]
+    skipped: dict[pathlib.Path, str]
 
 
 def load(config: DataConfig, preprocessing: Preprocessing) -> SourceData:
     """Reads the folder's structure and, unless `config.check_images` is off, decodes every image once."""
     listed = list_files(str(config.directory))
-    splits, parts, skipped = {}, list(listed.class_names), []
+    listed.log_names()
+    splits, parts, skipped, content = {}, list(listed.class_names), [], {}
     for name, found in listed.splits.items():
         folder, files = found.folder, _check(found, config)
         _refuse_or_warn(folder, files, len(found.paths))
-        skipped += [str(folder / path) for path in files.skipped]
-        images = in_memory(files.decoded) if files.decoded else FileImages([str(path) for path in files.paths])
+        skipped += [str(path) for path in files.skipped]
+        paths = [str(path) for path in files.paths]
+        images = in_memory(files.decoded) if files.decoded else FileImages(paths, len(files.skipped))
         splits[name] = IndexedSplit(images, np.arange(len(files.labels)), np.asarray(files.labels), preprocessing)
-        identities = zip(files.paths, file_identities(files.paths), strict=True)
-        parts += [name, *(f"{path.relative_to(folder).as_posix()} {identity}" for path, identity in identities)]
-    name = config.name or listed.root.name
-    return SourceData(name, listed.class_names, splits, fingerprint(parts), tuple(skipped))
+        identities = file_identities(files.paths)
+        pairs = zip(files.paths, identities, strict=True)
+        parts += [name, *(f"{path.relative_to(folder).as_posix()} {identity}" for path, identity in pairs)]
+        digests = files.digests or [identity.partition(" ")[2] for identity in identities]
+        content.update({path: digest for path, digest in zip(files.paths, digests, strict=True) if digest})
+    name = config.name or listed.name
+    notes = (*listed.notes, *describe_copies(listed, content))
+    return SourceData(name, listed.class_names, splits, fingerprint(parts), tuple(skipped), notes)
 
 
 def look(config: DataConfig, num_images: int) -> DatasetFacts:
-    """What can be seen without decoding more than `num_images` of the training files, spread evenly over them."""
+    """Facts without decoding more than `num_images` of the training files, spread evenly over them."""
     listed = list_files(str(config.directory))
+    listed.log_names()
     train = listed.splits["train"]
     chosen = np.unique(np.linspace(0, len(train.paths) - 1, num_images).astype(int))
     paths = [train.paths[i] for i in chosen]
-    images = list(_decode_all(paths))
+    sizes = list(_decode_all(paths, train.problems, lambda image, _: image.shape[:2], _DECODED_AT_ONCE))
     return DatasetFacts(
-        config.name or listed.root.name,
+        config.name or listed.name,
         listed.class_names,
         {name: len(files.paths) for name, files in listed.splits.items()},
         np.bincount(train.labels, minlength=len(listed.class_names)),
-        tuple(image.shape[:2] for image in images if image is not None),
-        tuple(str(path) for path, image in zip(paths, images, strict=True) if image is None),
+        tuple(tuple(size) for size in sizes if not isinstance(size, str)),
+        tuple(f"{path} ({size})" for path, size in zip(paths, sizes, strict=True) if isinstance(size, str)),
+        listed.notes,
     )
 
 
 def _check(listed: SplitFiles, config: DataConfig) -> _Files:
-    """Decodes every file and keeps the pixels while there is room; without `check_images` looks for empty files only."""
-    folder, paths, labels = listed.folder, listed.paths, listed.labels
+    """Decodes every file and keeps the pixels while there is room; without `check_images` looks at first bytes only."""
     decoded: list[np.ndarray] = []
-    files = _Files([], [], decoded, [])
+    files = _Files([], [], decoded, [], {})
     room = config.memory_bytes if config.check_images else -1
-    images = _decode_all(paths) if config.check_images else (_EMPTY if path.stat().st_size else None for path in paths)
-    with progress_bar(f"checking {folder.name}", len(paths)) as bar:
-        for path, label, image in zip(paths, labels, images, strict=True):
+    found: Iterable = (listed.problems.get(path) for path in listed.paths)
+    if config.check_images:
+        found = _decode_all(listed.paths, listed.problems, lambda image, digest: (image.numpy(), digest))
+    with progress_bar(f"checking {listed.folder.name}", len(listed.paths)) as bar:
+        for path, label, outcome in zip(listed.paths, listed.labels, found, strict=True):
             bar.advance()
-            if image is None:
-                files.skipped.append(path.relative_to(folder).as_posix())
+            if isinstance(outcome, str):
+                files.skipped[path] = outcome
                 continue
             files.paths.append(path)
             files.labels.append(label)
+            if outcome is None:
+                continue
+            image, digest = outcome
+            files.digests.append(digest)
             room -= image.size
             if room >= 0:
                 decoded.append(image)
@@ -94,28 +119,51 @@ def _check(listed: SplitFiles, config: DataConfig) -> _Files:
     return files if room >= 0 else dataclasses.replace(files, decoded=None)
 
 
-def _decode_all(paths: Sequence[pathlib.Path]) -> Iterator[np.ndarray | None]:
-    """uint8 [H, W, 3], or None where that is impossible, of each file, in order, a few files ahead in threads."""
-    workers = os.cpu_count() or 1
+def _decode_all(
+    paths: Iterable[pathlib.Path],
+    problems: Mapping[pathlib.Path, str],
+    keep: Callable[[tf.Tensor, str], _Image],
+    at_once: int | None = None,
+) -> Iterator[_Image | str]:
+    """`keep(image, digest)` of each file in order, or the reason why it cannot be read; a few files ahead in threads."""
+
+    def decode_file(path: pathlib.Path) -> _Image | str:
+        if path in problems:
+            return problems[path]
+        try:
+            encoded = path.read_bytes()
+            return keep(decode(tf.constant(encoded)), hashlib.sha256(encoded).hexdigest())
+        except PermissionError:
+            return FORBIDDEN
+        except OSError as error:
+            return error.strerror or str(error)
+        except tf.errors.OpError:
+            return DAMAGED
+
+    workers = min(os.cpu_count() or 1, at_once or 64)
+    waiting: collections.deque = collections.deque()
+    rest = iter(paths)
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(paths), 16 * workers):
-            yield from pool.map(_decode_file, paths[start : start + 16 * workers])
-
-
-def _decode_file(path: pathlib.Path) -> np.ndarray | None:
-    try:
-        return decode(tf.constant(path.read_bytes())).numpy()
-    except (OSError, tf.errors.OpError):
-        return None
+        for path in itertools.islice(rest, 2 * workers if at_once is None else workers):
+            waiting.append(pool.submit(decode_file, path))
+        while waiting:
+            outcome = waiting.popleft().result()
+            waiting.extend(pool.submit(decode_file, path) for path in itertools.islice(rest, 1))
+            yield outcome
 
 
 def _refuse_or_warn(folder: pathlib.Path, files: _Files, num_files: int) -> None:
+    """InputError where more than LARGEST_SKIPPED_SHARE of the images are lost; a warning for fewer."""
     if not files.skipped:
         return
-    few = ", ".join(files.skipped[:5]) + (", ..." if len(files.skipped) > 5 else "")
-    if len(files.skipped) > LARGEST_SKIPPED_SHARE * num_files:
+    names = [f"{path.relative_to(folder).as_posix()} ({reason})" for path, reason in files.skipped.items()]
+    few = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    reasons = count_reasons(files.skipped.values())
+    if len(names) > LARGEST_SKIPPED_SHARE * num_files:
         raise InputError(
-            f"{folder}: {len(files.skipped)} of {num_files} images cannot be decoded (JPEG, PNG, GIF and BMP can):"
-            f" {few}; expected at most {LARGEST_SKIPPED_SHARE:.0%}"
+            f"{folder}: {len(names)} of {num_files} images cannot be decoded, {reasons}: {few}; expected at most"
+            f" {LARGEST_SKIPPED_SHARE:.0%}; {FORMATS} can be, convert the others or remove them"
         )
-    logger.warning("%s: skipped %d images that cannot be decoded: %s", folder, len(files.skipped), few)
+    logger.warning("%s: skipped %d images that cannot be decoded, %s: %s", folder, len(names), reasons, few)
+    if len(names) > 5:
+        logger.debug("%s: skipped:\n  %s", folder, "\n  ".join(names))

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from scarlet_tf.data.decoding import decode
+from scarlet_tf.errors import InputError
+
+logger = logging.getLogger("scarlet_tf")
+# More images than this that cannot be read, at the beginning or in the middle of a training, end a run.
+LARGEST_SKIPPED_SHARE = 0.01
 
 
 class ArrayImages:
@@ -44,11 +51,45 @@ class RaggedImages:
 
 
 class FileImages:
-    """Encoded images in files, read and decoded when they are asked for."""
+    """Encoded images in files, read and decoded when they are asked for.
 
-    def __init__(self, paths: Sequence[str]):
+    num_skipped: files of the same folder that were left out before, which count among those that may be lost.
+    """
+
+    def __init__(self, paths: Sequence[str], num_skipped: int = 0):
+        self._names = list(paths)
+        self._lost: set[int] = set()
+        self._num_skipped = num_skipped
         with tf.device("CPU"):
-            self._paths = tf.constant(list(paths), tf.string)
+            self._paths = tf.constant(self._names, tf.string)
+
+    @property
+    def most_lost(self) -> int:
+        """Number of files that may be lost in the middle of a training."""
+        num_files = len(self._names) + self._num_skipped
+        return max(int(LARGEST_SKIPPED_SHARE * num_files) - self._num_skipped, 0)
+
+    def lose(self, index: int) -> None:
+        """Takes note of a file that could not be read; InputError once that are more than `most_lost`."""
+        if index in self._lost:
+            return
+        self._lost.add(index)
+        name = f"{self._names[index]}: the image {self._reason(index)}"
+        if len(self._lost) > self.most_lost:
+            raise InputError(
+                f"{name}; with {len(self._lost) + self._num_skipped} of {len(self._names) + self._num_skipped} images these are"
+                f" more than {LARGEST_SKIPPED_SHARE:.0%} that cannot be read; restore or remove them"
+            )
+        logger.warning("%s; it is skipped, and another image takes its place", name)
+
+    def _reason(self, index: int) -> str:
+        try:
+            decode(tf.constant(pathlib.Path(self._names[index]).read_bytes()))
+        except OSError as error:
+            return f"could not be read: {error.strerror or error}"
+        except tf.errors.OpError:
+            return "cannot be decoded any more"
+        return "could not be read for a while"
 
     def load(self, index: tf.Tensor) -> tf.Tensor:
         """uint8 [H, W, 3] of one image."""

@@ -6,8 +6,11 @@ import dataclasses
 import hashlib
 import os
 import pathlib
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
+
+from scarlet_tf.errors import InputError
 
 if TYPE_CHECKING:
     from scarlet_tf.data.splits import Split
@@ -21,7 +24,8 @@ _HASHED_BYTES = 2**28
 class SourceData:
     """The splits that a dataset comes with: "train" always, "validation" and "test" where it has them.
 
-    `fingerprint` identifies the content, wherever it lies; `skipped` names images that could not be decoded.
+    `fingerprint` identifies the content, wherever it lies; `skipped` names images that could not be decoded; `notes` are
+    lines about what is not used.
     """
 
     name: str
@@ -29,6 +33,22 @@ class SourceData:
     splits: Mapping[str, Split]
     fingerprint: str
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def check_class_names(names: Iterable[str], where: str) -> None:
+    """InputError for a name that would not be one line of labels.txt, or that UTF-8 cannot write."""
+    for name in names:
+        # Cc: control characters; Cs: bytes that are no text; Zl and Zp: separators of lines and paragraphs.
+        if not name or any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
+            raise InputError(
+                f"{where}: expected class names without line breaks and other control characters, got {name!a}; rename it"
+            )
+
+
+def newest_version(folders: Iterable[pathlib.Path]) -> pathlib.Path | None:
+    """The folder whose name is the greatest version, compared by numbers: 1.10.0 is newer than 1.9.0."""
+    return max(folders, key=lambda path: [int(part) for part in path.name.split(".") if part.isdecimal()], default=None)
 
 
 def data_root() -> pathlib.Path | None:

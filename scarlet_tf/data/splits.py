@@ -138,9 +138,50 @@ class IndexedSplit(Split):
 
             return dataset.batch(plan.rows, drop_remainder=plan.drop).map(batch, tf.data.AUTOTUNE)
 
+        if isinstance(images, FileImages):
+            return self._from_files(images, plan, preparation, positions, taken)
+
         def example(position, index, label):
-            if isinstance(images, FileImages):
-                return preparation.encoded(images.read(index), position), label
             return preparation.image(images.load(index), position), label
 
         return dataset.map(example, tf.data.AUTOTUNE).batch(plan.rows, drop_remainder=plan.drop)
+
+    def _from_files(
+        self, images: FileImages, plan: Pass, preparation: Preparation, positions: np.ndarray, taken: np.ndarray
+    ) -> tf.data.Dataset:
+        """Batches of images that are read now.
+
+        One that cannot be read is skipped: those after it move up, and the first ones of the pass come again at its end, so
+        that there are as many batches, of the same sizes.
+        """
+        spare = min(images.most_lost, len(taken))
+        numbers, missing = np.arange(len(taken) + spare), len(taken) + spare
+        order = np.concatenate([taken, taken[:spare]])
+        positions = np.concatenate([positions, plan.num_examples + np.arange(spare)])
+        indices = self._indices[order]
+        dataset = tf.data.Dataset.from_tensor_slices((numbers, positions, indices, self.labels[order]))
+
+        def example(number, position, index, label):
+            return number, preparation.encoded(images.read(index), position), label
+
+        def report(first, last, found):
+            for number in sorted({*range(first, min(last, missing))} - {*found.tolist()}):
+                images.lose(int(indices[number]))
+            if missing in found:
+                raise InputError(f"data: too few of the {len(taken)} images of one pass could be read")
+            return np.int64(last)
+
+        def check(first, batch):
+            numbers, *rest = batch
+            last = numbers[-1] + 1
+            whole = tf.equal(last - first, tf.size(numbers, tf.int64)) & (last <= missing)
+            after = tf.cond(whole, lambda: last, lambda: tf.numpy_function(report, [first, last, numbers], tf.int64))
+            return tf.ensure_shape(after, []), tuple(rest)
+
+        dataset = dataset.map(example, tf.data.AUTOTUNE).ignore_errors()
+        # Where even the spare images do not suffice, something must still come for `report` to see.
+        blank = tf.zeros([self.preprocessing.image_size] * 2 + [3])
+        blanks = tf.data.Dataset.from_tensors((np.int64(missing), blank, np.int32(0))).repeat()
+        dataset = dataset.concatenate(blanks).take(len(taken)).batch(plan.rows, drop_remainder=plan.drop)
+        count = len(taken) // plan.rows if plan.drop else math.ceil(len(taken) / plan.rows)
+        return dataset.scan(np.int64(0), check).apply(tf.data.experimental.assert_cardinality(count))

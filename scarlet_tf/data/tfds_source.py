@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -18,11 +19,14 @@ from scarlet_tf.data.records import RecordSplit, Shards
 from scarlet_tf.data.sources import (
     DATA_DIR_VARIABLE,
     SourceData,
+    check_class_names,
     data_root,
     file_identities,
     find_directory,
     fingerprint,
+    newest_version,
 )
+from scarlet_tf.data.split_names import choose_splits
 from scarlet_tf.data.splits import IndexedSplit, Split
 from scarlet_tf.errors import InputError, nearest
 
@@ -34,30 +38,31 @@ _COUNTED = 100_000
 
 
 def load(config: DataConfig, preprocessing: Preprocessing) -> SourceData:
-    """Reads the splits "train", "validation" and "test" as far as they exist; `config.test_split` renames one."""
+    """Reads the splits of training, validation and test images as far as they exist; `config.test_split` names one."""
     builder = _find_builder(config)
     info = builder.info
     if str(info.file_format.value) != "tfrecord":
         raise InputError(f"data.name: {info.full_name}: expected TFRecord files, got {info.file_format.value}")
     image_key, label_key = _feature_keys(info)
-    class_names = tuple(info.features[label_key].names)
+    class_names = _class_names(info, label_key)
+    names = _split_names(info, config)
     splits, parts = {}, [info.name, str(info.version)]
-    for role, name in _split_names(info, config).items():
+    for role, name in names.items():
         reader = _SplitReader(info, name, image_key, label_key, config)
         splits[role] = reader.split(preprocessing, len(class_names))
         parts += [role, *reader.identity()]
-    return SourceData(info.name, class_names, splits, fingerprint(parts))
+    return SourceData(info.name, class_names, splits, fingerprint(parts), notes=_unused(info, names))
 
 
 def look(config: DataConfig, num_images: int) -> DatasetFacts:
     """Sizes of `num_images` training images, and the classes of the first _COUNTED; TFDS writes them in random order."""
     info = _find_builder(config).info
     image_key, label_key = _feature_keys(info)
-    train = _SplitReader(info, "train", image_key, label_key, config)
-    names = tuple(info.features[label_key].names)
-    sizes = {role: int(info.splits[name].num_examples) for role, name in _split_names(info, config).items()}
+    names, splits = _class_names(info, label_key), _split_names(info, config)
+    train = _SplitReader(info, splits["train"], image_key, label_key, config)
+    sizes = {role: int(info.splits[name].num_examples) for role, name in splits.items()}
     counts = np.bincount(train.first_labels(_COUNTED), minlength=len(names))
-    return DatasetFacts(info.name, names, sizes, counts, train.first_shapes(num_images))
+    return DatasetFacts(info.name, names, sizes, counts, train.first_shapes(num_images), notes=_unused(info, splits))
 
 
 def _find_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
@@ -88,7 +93,7 @@ def _prepared_directory(name: str) -> pathlib.Path | None:
     for folder in (root / name, root / f"{name}_jpeg") if root else ():
         found = [path.parent for path in folder.glob("*/dataset_info.json") if version in ("", path.parent.name)]
         if found:
-            return max(found, key=lambda path: [int(part) for part in path.name.split(".") if part.isdecimal()])
+            return newest_version(found)
     return None
 
 
@@ -131,20 +136,35 @@ def _feature_keys(info: tfds.core.DatasetInfo) -> tuple[str, str]:
     return images[0], labels[0]
 
 
-def _split_names(info: tfds.core.DatasetInfo, config: DataConfig) -> dict[str, str]:
-    """Role to the dataset's split name. A lone "validation" serves as test split, as is usual on ImageNet."""
-    available = sorted(info.splits)
-    if "train" not in available:
-        raise InputError(f"data.name: {info.name}: expected a split named train, got {available}")
-    names = {"train": "train"}
-    test = config.test_split or next((name for name in ("test", "validation") if name in available), None)
-    if test is not None:
-        if test not in available or test == "train":
-            raise InputError(f"data.test_split: expected one of {[s for s in available if s != 'train']}, got {test!r}")
-        names["test"] = test
-    if "validation" in available and test != "validation":
-        names["validation"] = "validation"
+def _class_names(info: tfds.core.DatasetInfo, label_key: str) -> tuple[str, ...]:
+    names = tuple(info.features[label_key].names)
+    check_class_names(names, f"data.name: {info.name}")
     return names
+
+
+def _split_names(info: tfds.core.DatasetInfo, config: DataConfig) -> dict[str, str]:
+    """Role to the dataset's split name. A lone validation split serves as test split, as is usual on ImageNet."""
+    available = sorted(info.splits)
+    names = choose_splits(available, f"data.name: {info.name}")
+    if "train" not in names:
+        raise InputError(f"data.name: {info.name}: expected a split named train, got {available}")
+    test = config.test_split or names.get("test") or names.get("validation")
+    if test is not None:
+        if test not in available or test == names["train"]:
+            others = [name for name in available if name != names["train"]]
+            raise InputError(f"data.test_split: expected one of {others}, got {test!r}")
+        names["test"] = test
+    if names.get("validation") == test:
+        names.pop("validation", None)
+    return names
+
+
+def _unused(info: tfds.core.DatasetInfo, names: Mapping[str, str]) -> tuple[str, ...]:
+    """One line for each split that has no role."""
+    unused = sorted(set(info.splits) - set(names.values()))
+    return tuple(
+        f"{info.name}: split {name} is not used ({info.splits[name].num_examples:,} images)" for name in unused
+    )
 
 
 class _SplitReader:

@@ -57,17 +57,18 @@ def check_config(path: str) -> Iterator[Finding]:
         from scarlet_tf.optimization.extra import check_extra
 
         check_extra()
-    yield from _check_images(config.data)
-    if not config.finetune.is_wanted:
-        yield from _check_budget(config, pathlib.Path(path))
-
-
-def _check_images(data) -> Iterator[Finding]:
-    """Classes and numbers; and of a sample, whether the files can be decoded."""
     from scarlet_tf.data.datasets import look_at
-    from scarlet_tf.data.folder import LARGEST_SKIPPED_SHARE
 
-    facts = look_at(data)
+    facts = look_at(config.data)
+    yield from _check_images(facts)
+    if not config.finetune.is_wanted:
+        yield from _check_budget(config, pathlib.Path(path), len(facts.class_names))
+
+
+def _check_images(facts) -> Iterator[Finding]:
+    """Classes and numbers, what is not used, and of a sample, if the files can be decoded."""
+    from scarlet_tf.data.images import LARGEST_SKIPPED_SHARE
+
     counts = ", ".join(f"{count:,} {split}" for split, count in facts.num_examples.items())
     found = f"{facts.name}: {counts} images of {len(facts.class_names)} classes, shorter side {facts.side} pixels"
     if facts.unreadable:
@@ -78,14 +79,14 @@ def _check_images(data) -> Iterator[Finding]:
         yield Finding("images", PROBLEM if many else WARNING, found, advice)
     else:
         yield Finding("images", OK, found)
+    for note in facts.notes:
+        yield Finding("images", WARNING, note)
 
 
-def _check_budget(config, path: pathlib.Path) -> Iterator[Finding]:
+def _check_budget(config, path: pathlib.Path, classes: int) -> Iterator[Finding]:
     from scarlet_tf.cost import cost_table
-    from scarlet_tf.data.datasets import look_at
     from scarlet_tf.search.objectives import figures_and_goals
 
-    classes = len(look_at(config.data, num_images=1).class_names)
     costs = cost_table(config.space, config.data.image_size, classes)
     figures, goals = figures_and_goals(costs, **config.search.objective_settings(costs))
     bounds = ", ".join(goals.bounds_in_words()) or "no bounds"

@@ -12,7 +12,8 @@ from scarlet_tf.config import Config, parse_config
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.datasets import look_at
 from scarlet_tf.data.facts import DatasetFacts
-from scarlet_tf.data.folder import LARGEST_SKIPPED_SHARE
+from scarlet_tf.data.image_files import FORMATS
+from scarlet_tf.data.images import LARGEST_SKIPPED_SHARE
 from scarlet_tf.drafting.choices import Choices
 from scarlet_tf.drafting.schedule import hold_out, schedule
 from scarlet_tf.drafting.sizing import MEDIUM_FROM, candidates, choose, natural_size, reach
@@ -74,13 +75,14 @@ def _check_readable(facts: DatasetFacts) -> None:
     if len(facts.unreadable) > LARGEST_SKIPPED_SHARE * facts.num_sampled:
         few = ", ".join(facts.unreadable[:5]) + (", ..." if len(facts.unreadable) > 5 else "")
         raise InputError(
-            f"{facts.name}: {len(facts.unreadable)} of {facts.num_sampled} sampled images cannot be decoded (JPEG, PNG, GIF and"
-            f" BMP can): {few}; convert or remove them, for a run refuses more than {LARGEST_SKIPPED_SHARE:.0%}"
+            f"{facts.name}: {len(facts.unreadable)} of {facts.num_sampled} sampled images cannot be decoded"
+            f" ({FORMATS} can): {few}; convert or remove them, for a run refuses more than {LARGEST_SKIPPED_SHARE:.0%}"
         )
 
 
 def _warnings(choices: Choices) -> Iterator[str]:
     facts, sizing, budget = choices.facts, choices.sizing, choices.budget
+    yield from facts.notes
     if facts.unreadable:
         few = ", ".join(facts.unreadable[:5])
         yield f"{len(facts.unreadable)} of {facts.num_sampled} sampled images cannot be decoded: {few}"

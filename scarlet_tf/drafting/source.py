@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 
 from scarlet_tf.data.data_config import DataConfig
-from scarlet_tf.data.sources import DATA_DIR_VARIABLE, data_root, find_directory
+from scarlet_tf.data.sources import DATA_DIR_VARIABLE, data_root, find_directory, newest_version
 from scarlet_tf.errors import InputError
 
 TFDS_PREFIX = "tfds:"
@@ -39,5 +39,6 @@ def data_config(dataset: str) -> DataConfig:
 
 def _prepared(folder: pathlib.Path) -> pathlib.Path | None:
     """The folder that TFDS prepared: this one, or the newest version in it."""
-    found = [path.parent for path in (*folder.glob(_TFDS_FILE), *folder.glob(f"*/{_TFDS_FILE}"))]
-    return max(found, default=None)
+    if (folder / _TFDS_FILE).is_file():
+        return folder
+    return newest_version(path.parent for path in folder.glob(f"*/{_TFDS_FILE}"))

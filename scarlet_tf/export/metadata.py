@@ -12,6 +12,7 @@ import keras
 
 from scarlet_tf.cost import count_spec
 from scarlet_tf.data.preprocessing import Preprocessing
+from scarlet_tf.data.sources import check_class_names
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import write_json, write_text
 from scarlet_tf.models.network import Network
@@ -41,6 +42,7 @@ def build_metadata(
     num_outputs = int(model.output_shape[-1])
     if labels is not None and len(labels) != num_outputs:
         raise InputError(f"labels: expected {num_outputs}, one an output, got {len(labels)}")
+    check_class_names(map(str, labels or ()), "labels")
     if preprocessing is not None and (height, width) != (preprocessing.image_size,) * 2:
         raise InputError(f"preprocessing.image_size: expected {height} as the model, got {preprocessing.image_size}")
     metadata = {

@@ -157,18 +157,28 @@ def _load(path: pathlib.Path, mark: pathlib.Path) -> Network:
 
 def open_run(config: Config, folder, strategy=None, max_hours: float | None = None, adb: Mapping | None = None) -> Run:
     """The run, after every check that needs no training: its folder, its dataset, its budget."""
-    check_run_dir(folder, config)
     run = Run(config, folder, strategy, max_hours, adb)
-    if not config.finetune.is_wanted:
+    examine(run)
+    claim(run)
+    return run
+
+
+def examine(run: Run) -> None:
+    """Every check that needs no training; reads the dataset and writes nothing."""
+    check_run_dir(run.folder, run.config)
+    if not run.config.finetune.is_wanted:
         _check_search(run)
         _check_retraining(run)
     elif not run.retrain_result.exists():  # later stages do not need what this began with
         logger.info("what is fine-tuned: %s", run.source.origin["network"])
     _check_later_stages(run)
+
+
+def claim(run: Run) -> None:
+    """Writes the dataset's fingerprint and the configuration into the run folder, or compares with what it has."""
     _check_dataset(run)
     if read_tf_config().is_chief:
-        claim_run_dir(folder, config)
-    return run
+        claim_run_dir(run.folder, run.config)
 
 
 def _check_search(run: Run) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import re
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
+
+import tensorflow as tf
 
 from scarlet_tf.cluster import VARIABLE, is_writer, read_tf_config, search_role
 from scarlet_tf.comparison.variants import DEFAULT, variants
@@ -19,7 +22,7 @@ from scarlet_tf.pipeline.comparing import compare_searches
 from scarlet_tf.pipeline.latency import check_adb
 from scarlet_tf.pipeline.ranking import check_ranking, rank_networks
 from scarlet_tf.pipeline.reporting import report_on
-from scarlet_tf.pipeline.run import Run, open_run
+from scarlet_tf.pipeline.run import Run, claim, examine
 from scarlet_tf.pipeline.stages import STAGES, Stage
 from scarlet_tf.pipeline.summary import stage_seconds, summarize
 from scarlet_tf.training.distribution import strategy_from_environment
@@ -43,8 +46,8 @@ def run_all(config: Config, folder, max_hours: float | None = None, adb: Mapping
             "KERASTUNER_ORACLE_IP: a chief and its workers share one stage; run search in them, and the other stages"
             " without it"
         )
-    with alone_in(folder):
-        run = open_run(config, folder, strategy_from_environment(), max_hours, adb)
+    run = Run(config, folder, strategy_from_environment(), max_hours, adb)
+    with _claimed(run):
         check_adb(run)
         for stage in _wanted(run):
             _do(run, stage)
@@ -67,12 +70,12 @@ def run_stage(
         raise InputError(f"{VARIABLE}: {name} runs in one process; unset it")
     strategy = strategy_from_environment()  # before anything else: TensorFlow configures workers at its start
     writes = is_writer(name)
-    with alone_in(folder) if writes else contextlib.nullcontext():
-        check_run_dir(folder, config)
-        if not STAGES[name].is_wanted(Run(config, folder)):
-            raise InputError(f"{name}: nothing to do; set {STAGES[name].missing}")
-        _check_predecessors(name, Run(config, folder), config_path)
-        run = open_run(config, folder, strategy, max_hours, adb)
+    run = Run(config, folder, strategy, max_hours, adb)
+    check_run_dir(folder, config)
+    if not STAGES[name].is_wanted(run):
+        raise InputError(f"{name}: nothing to do; set {STAGES[name].missing}")
+    _check_predecessors(name, run, config_path)
+    with _claimed(run, writes):
         check_adb(run)
         _do(run, STAGES[name], go_on=True)
         if not writes:
@@ -87,8 +90,8 @@ def run_ranking(config: Config, folder) -> dict:
     if len(read_tf_config().tasks) > 1:
         raise InputError(f"{VARIABLE}: rank runs in one process; unset it")
     _check_searched("rank", config)
-    with alone_in(folder):
-        run = open_run(config, folder)
+    run = Run(config, folder)
+    with _claimed(run):
         check_ranking(run)
         _do(run, STAGES["train-supernet"])
         with _timed(run, "rank"):
@@ -110,14 +113,30 @@ def run_comparison(
         raise InputError(f"{VARIABLE} and KERASTUNER_*: a comparison runs in one process; unset them")
     _check_searched("search", config)
     variants(config.search, algorithms)  # refuses unknown names before the dataset is loaded
-    with alone_in(folder):
-        check_run_dir(folder, config)
-        _check_predecessors("search", Run(config, folder), config_path)
-        run = open_run(config, folder)
+    run = Run(config, folder)
+    check_run_dir(folder, config)
+    _check_predecessors("search", run, config_path)
+    with _claimed(run):
         with _timed(run, "compare"):
             figures = compare_searches(run, algorithms, seeds, evaluations)
         report_on(run)
         return figures
+
+
+@contextlib.contextmanager
+def _claimed(run: Run, writes: bool = True) -> Iterator[None]:
+    """The checked run, whose folder this process has for itself where it `writes`.
+
+    A new folder is made after all checks: a mistake in the configuration or in the data leaves none.
+    """
+    is_new = not run.folder.exists()
+    if is_new:
+        examine(run)
+    with alone_in(run.folder) if writes else contextlib.nullcontext():
+        if not is_new:
+            examine(run)
+        claim(run)
+        yield
 
 
 def _check_searched(name: str, config: Config) -> None:
@@ -184,6 +203,11 @@ def _timed(run: Run, name: str) -> Iterator[None]:
     started = time.monotonic()
     try:
         yield
+    except tf.errors.OpError as error:
+        # An InputError that the reading of images raises inside of TensorFlow, which keeps its words alone.
+        if found := re.search(r"InputError: (.*)", str(error.message)):
+            raise InputError(found[1]) from error
+        raise
     finally:
         if is_writer(name):
             _add_seconds(run, name, time.monotonic() - started)

@@ -70,10 +70,26 @@ def image_shape(split) -> tuple[int, int, int]:
 
 
 def count_classes(*splits) -> int:
-    """One more than the greatest label of the splits; InputError where labels are not known before they are read."""
+    """One more than the greatest label of the splits; InputError where labels are not known before they are read.
+
+    The first split is trained on: InputError, too, where it has no example of a class below, as with labels 1 to 3.
+    """
     if not all(hasattr(split, "labels") for split in splits):
         raise InputError("num_classes: needed with a tf.data.Dataset, which does not tell its classes")
-    return max(s.labels.shape[1] if np.ndim(s.labels) == 2 else 1 + int(np.max(s.labels)) for s in splits)
+    classes = max(s.labels.shape[1] if np.ndim(s.labels) == 2 else 1 + int(np.max(s.labels)) for s in splits)
+    if np.ndim(splits[0].labels) == 1:
+        found = np.unique(splits[0].labels)
+        if len(missing := np.setdiff1d(np.arange(classes), found)) or found[0] < 0:
+            raise InputError(
+                f"data: expected training labels 0 to {classes - 1} without gaps, got {_few(found)}, none of {_few(missing)};"
+                " renumber them (numpy.unique(labels, return_inverse=True)), or give num_classes where classes may have no"
+                " example"
+            )
+    return classes
+
+
+def _few(labels: np.ndarray) -> str:
+    return ", ".join(str(label) for label in labels[:5]) + (", ..." if len(labels) > 5 else "")
 
 
 class BatchedDataset:

@@ -1,9 +1,12 @@
 import hashlib
 import logging
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.datasets import load_dataset
@@ -94,7 +97,11 @@ def test_undecodable_images_are_skipped_and_named(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "scarlet_tf"):
         data = folder(root)
     assert [name.rsplit("/", 1)[1] for name in data.skipped] == ["empty.jpg", "torn.png"]
-    assert "skipped 2 images" in caplog.text and "torn.png" in caplog.text
+    assert (
+        "skipped 2 images that cannot be decoded, 1 empty, 1 damaged: ant/empty.jpg (empty), bee/torn.png"
+        in caplog.text
+    )
+    assert "left out 1 empty, 1 no image (named in run.log, and with --verbose)" in caplog.text
     assert sum(split.num_examples for split in (data.train, data.validation, data.test)) == 240
 
 
@@ -119,10 +126,6 @@ def test_bad_folders_are_refused(tmp_path):
     make_folder(tmp_path / "three" / "test", classes=("ant", "bee", "cow"))
     with pytest.raises(InputError, match=r"expected the 2 class folders .* got 3; missing \[\], unknown \['cow'\]"):
         folder(tmp_path / "three")
-    make_folder(tmp_path / "three" / "val")
-    make_folder(tmp_path / "three" / "validation")
-    with pytest.raises(InputError, match="both validation/ and val/"):
-        folder(tmp_path / "three")
 
 
 def test_classes_too_small_to_split_are_refused(tmp_path):
@@ -134,3 +137,52 @@ def test_a_relative_folder_is_found_under_the_data_directory(tmp_path, monkeypat
     make_folder(tmp_path / "insects")
     monkeypatch.setenv("SCARLET_DATA_DIR", str(tmp_path))
     assert folder("insects").num_classes == 2
+
+
+def test_webp_images_are_read_from_folders(tmp_path):
+    make_folder(tmp_path)
+    for name, mode in (("a", "RGB"), ("b", "RGBA")):
+        Image.fromarray(np.full([6, 6, len(mode)], 90, np.uint8), mode).save(
+            tmp_path / "ant" / f"{name}.webp", lossless=True
+        )
+    data = folder(tmp_path)
+    assert sum(split.num_examples for split in (data.train, data.validation, data.test)) == 22
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_equal_files_are_told(tmp_path, caplog, check):
+    for split in ("train", "test"):
+        make_folder(tmp_path / split, images=5 if split == "train" else 0)
+    write_image(tmp_path / "test" / "ant" / "5.png", level=200)
+    write_image(tmp_path / "test" / "bee" / "0.png", level=41)  # as train/bee/1.png
+    write_image(tmp_path / "train" / "ant" / "copy.png", level=2)  # as train/ant/2.png
+    write_image(tmp_path / "train" / "bee" / "copy.png", level=3)  # as train/ant/3.png
+    folder(tmp_path, check_images=check, validation_fraction=0.3)
+    name = tmp_path.name
+    assert [record.message for record in caplog.records] == [
+        f"{name}: 1 images are there more than once in one class, which hold-outs may put on both sides:"
+        " train/ant/2.png = train/ant/copy.png",
+        f"{name}: 1 images are there more than once in two classes: train/ant/3.png = train/bee/copy.png",
+        f"{name}: 1 images are there more than once in test and train images: train/bee/1.png = test/bee/0.png",
+    ]
+
+
+def test_a_look_holds_no_decoded_images(tmp_path):
+    """Only sizes stay: 24 noisy images of 12 MB each would take 290 MB."""
+    for name in ("ant", "bee"):
+        write_image(tmp_path / name / "0.png", size=2000)
+        for i in range(1, 12):
+            (tmp_path / name / f"{i}.png").write_bytes((tmp_path / name / "0.png").read_bytes())
+    script = (
+        "import resource\n"
+        "from scarlet_tf.data.data_config import DataConfig\n"
+        "from scarlet_tf.data.datasets import look_at\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+        f"config = DataConfig('folder', directory={str(tmp_path)!r})\n"
+        "look_at(config, 1)\n"
+        "before = peak()\n"
+        "assert len(look_at(config).shapes) == 24\n"
+        "print(peak() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 150  # four at once, 12 MB each and as much for decoding, and what the allocator keeps

@@ -95,6 +95,30 @@ def test_decode_turns_photographs_upright(value, endian):
     np.testing.assert_array_equal(upright(plain, tf.constant(value)), turned)
 
 
+@pytest.mark.parametrize("lossless", [True, False])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_decode_reads_webp_as_pillow_does_and_drops_transparency(mode, lossless):
+    file = encode(Image.fromarray(noise(8, 9, len(mode)), mode), "webp", lossless=lossless, exact=True)
+    expected = np.asarray(Image.open(io.BytesIO(file)).convert("RGBA"))[..., :3]
+    np.testing.assert_array_equal(tf.function(decode)(tf.constant(file)), expected)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decode(tf.constant(file[: len(file) // 2]))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_decode_refuses_an_animated_webp_file(mode):
+    frames = [Image.fromarray(noise(8, 9, len(mode), seed=seed), mode) for seed in range(3)]
+    file = encode(frames[0], "webp", save_all=True, append_images=frames[1:], lossless=True)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decode(tf.constant(file))
+
+
+@pytest.mark.parametrize("start", [b"", b"RIFF", b"RIFF1234WEBPVP8X", b"BM", b"text"])
+def test_decode_refuses_what_is_too_short_for_a_header(start):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decode(tf.constant(start))
+
+
 def test_decode_handles_unusual_files():
     pixels = np.kron(noise(2, 2, 3), np.ones([8, 8, 1], np.uint8))
     image = Image.fromarray(pixels)

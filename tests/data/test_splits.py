@@ -138,5 +138,54 @@ def test_a_worker_does_not_decode_the_others_images(tmp_path):
     split = IndexedSplit(FileImages(paths), np.arange(4), np.arange(4), Preprocessing(8))
     (_, labels), *others = split.batches(4, shard=(0, 2))
     assert labels.numpy().tolist() == [0, 1] and not others
-    with pytest.raises(tf.errors.NotFoundError):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"2\.png: the image could not be read: No such file"):
         list(split.batches(4, shard=(1, 2)))
+
+
+def write_levels(folder, count):
+    """Files whose pixels are all their number; 200 of them may lose two."""
+    paths = [folder / f"{i}.png" for i in range(count)]
+    for i, path in enumerate(paths):
+        path.write_bytes(tf.io.encode_png(np.full([4, 4, 3], i, np.uint8)).numpy())
+    return paths
+
+
+def levels(batches):
+    return np.concatenate([np.round(images.numpy()[:, 0, 0, 0] * 255).astype(int) for images, _ in batches]).tolist()
+
+
+def test_an_image_that_fails_in_the_middle_is_named_and_skipped(tmp_path, caplog):
+    paths = write_levels(tmp_path, 200)
+    split = IndexedSplit(
+        FileImages([str(path) for path in paths]),
+        np.arange(200),
+        np.arange(200),
+        Preprocessing(4, normalization="unit"),
+    )
+    whole = levels(split.batches(64))
+    paths[70].write_bytes(b"torn")
+    paths[199].unlink()
+    assert whole == list(range(200))
+    for training in (False, True):
+        found = [(images, labels) for images, labels in split.batches(64, training=training, drop_remainder=False)]
+        assert [len(labels) for _, labels in found] == [64, 64, 64, 8]
+        assert levels(found) == [label for _, labels in found for label in labels.numpy().tolist()]
+    assert levels(split.batches(64)) == [*range(70), *range(71, 199), 0, 1]
+    assert [record.message for record in caplog.records] == [
+        f"{paths[70]}: the image cannot be decoded any more; it is skipped, and another image takes its place",
+        f"{paths[199]}: the image could not be read: No such file or directory; it is skipped, and another image takes"
+        " its place",
+    ]
+    paths[3].write_bytes(b"")
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"/3\.png: .*with 3 of 200 images these are more than 1%"):
+        list(split.batches(64))
+
+
+def test_images_that_are_all_gone_end_the_pass_with_an_error(tmp_path):
+    paths = write_levels(tmp_path, 12)
+    images = FileImages([*map(str, paths), *map(str, paths * 99)])  # of many files 12 are few
+    split = IndexedSplit(images, np.arange(12), np.arange(12), Preprocessing(4))
+    for path in paths:
+        path.unlink()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="too few of the 10 images of one pass could be read"):
+        list(split.batches(5, drop_remainder=True))

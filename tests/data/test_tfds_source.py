@@ -7,8 +7,10 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from scarlet_tf.data.data_config import DataConfig
-from scarlet_tf.data.datasets import load_dataset
+from scarlet_tf.data.datasets import load_dataset, look_at
+from scarlet_tf.drafting import data_config
 from scarlet_tf.errors import InputError
+from scarlet_tf.training.inputs import as_split, count_classes
 
 TRAIN, TEST = 60, 12
 
@@ -20,9 +22,9 @@ def prepared(tmp_path, monkeypatch):
     return prepare(tmp_path, ["dark", "light"])
 
 
-def prepare(tmp_path, names):
-    """The dataset "blobs" of 5 x 5 images with three training shards and one test shard."""
-    folder = tmp_path / "blobs" / "1.0.0"
+def prepare(tmp_path, names, splits=("train", "test"), version="1.0.0", classes=None):
+    """The dataset "blobs" of 5 x 5 images with three shards of the first split, of training, and one of the others."""
+    folder = tmp_path / "blobs" / version
     folder.mkdir(parents=True)
     features = tfds.features.FeaturesDict(
         {
@@ -30,9 +32,10 @@ def prepare(tmp_path, names):
             "label": tfds.features.ClassLabel(names=names),
         }
     )
-    splits = []
-    for name, shards in (("train", 3), ("test", 1)):
-        lengths = [(TRAIN if name == "train" else TEST) // shards] * shards
+    infos, classes = [], classes or list(range(len(names)))
+    for name in splits:
+        shards = 3 if name == splits[0] else 1
+        lengths = [(TRAIN if name == splits[0] else TEST) // shards] * shards
         template = tfds.core.ShardedFileTemplate(
             data_dir=folder, dataset_name="blobs", split=name, filetype_suffix="tfrecord"
         )
@@ -42,11 +45,11 @@ def prepare(tmp_path, names):
             with tf.io.TFRecordWriter(str(path)) as writer:
                 for i in range(start, start + length):
                     image = np.full([5, 5, 3], i + 100 * (i % 2), np.uint8)
-                    writer.write(features.serialize_example({"image": image, "label": i % len(names)}))
+                    writer.write(features.serialize_example({"image": image, "label": classes[i % len(classes)]}))
             start += length
-        splits.append(tfds.core.SplitInfo(name=name, shard_lengths=lengths, num_bytes=1000, filename_template=template))
+        infos.append(tfds.core.SplitInfo(name=name, shard_lengths=lengths, num_bytes=1000, filename_template=template))
     tfds.folder_dataset.write_metadata(
-        data_dir=folder, features=features, split_infos=splits, supervised_keys=("image", "label"), check_data=False
+        data_dir=folder, features=features, split_infos=infos, supervised_keys=("image", "label"), check_data=False
     )
     return folder
 
@@ -66,6 +69,46 @@ def test_prepared_dataset_is_found_by_name_and_split(prepared):
     assert np.bincount(data.validation.labels).tolist() == [6, 6]
     by_directory = load_dataset(DataConfig("tfds", directory=str(prepared), image_size=5))
     assert by_directory.fingerprint == data.fingerprint
+
+
+def test_splits_are_known_by_their_usual_names_and_others_named(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("SCARLET_DATA_DIR", str(tmp_path))
+    prepare(tmp_path, ["dark", "light"], ("Training", "valid", "dev", "evaluation", "extra"))
+    data = load()
+    assert [split.num_examples for split in (data.train, data.validation, data.test)] == [60, 12, 12]
+    expected = [f"blobs: split {name} is not used (12 images)" for name in ("dev", "extra")]
+    assert [record.message for record in caplog.records] == expected
+    assert look_at(DataConfig("tfds", name="blobs")).notes == tuple(expected)
+    assert load(test_split="extra").test.num_examples == 12
+
+
+def test_splits_that_prefixes_alone_tell_apart_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCARLET_DATA_DIR", str(tmp_path))
+    prepare(tmp_path, ["dark", "light"], ("a_train", "b_train"))
+    with pytest.raises(InputError, match="expected one split of train images, got a_train and b_train"):
+        load()
+
+
+def test_the_newest_version_is_the_greatest_number(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCARLET_DATA_DIR", str(tmp_path))
+    for version in ("1.9.0", "1.10.0", "1.2.11"):
+        prepare(tmp_path, ["dark", "light"], version=version)
+    assert data_config("blobs").directory == "blobs/1.10.0"
+    assert load().fingerprint == load_dataset(DataConfig("tfds", directory="blobs/1.10.0")).fingerprint
+
+
+@pytest.mark.parametrize(("labels", "missing"), [([1, 2, 3], "none of 0"), ([0, 5, 9], "none of 1, 2, 3, 4, 6, ...")])
+def test_classes_without_a_training_image_are_named(tmp_path, labels, missing):
+    """Labels with gaps, as a TFDS data set may have them, and as arrays may."""
+    folder = prepare(tmp_path, [f"c{i}" for i in range(max(labels) + 1)], classes=labels)
+    names = [f"c{i}" for i in range(max(labels) + 1) if i not in labels]
+    with pytest.raises(InputError, match=f"{len(names)} classes have no train images.*{names[0]}"):
+        load_dataset(DataConfig("tfds", directory=str(folder), image_size=5))
+    split = as_split((np.zeros([9, 4, 4, 3]), np.resize(labels, 9)))
+    with pytest.raises(
+        InputError, match=f"expected training labels 0 to {max(labels)} without gaps, .*{missing}; renumber"
+    ):
+        count_classes(split, split)
 
 
 def test_streamed_and_held_in_memory_agree(prepared):

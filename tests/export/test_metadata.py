@@ -2,8 +2,10 @@ import subprocess
 import sys
 
 import keras
+import pytest
 
 from scarlet_tf.cost import count
+from scarlet_tf.errors import InputError
 from scarlet_tf.export.metadata import build_metadata
 from scarlet_tf.export.tflite import describe_tflite
 from scarlet_tf.files import read_json
@@ -27,6 +29,14 @@ def test_output_is_named_probabilities_after_softmax():
     answer = keras.layers.Dense(2, activation="softmax")(keras.layers.GlobalAveragePooling2D()(image))
     assert build_metadata(keras.Model(image, answer))["output"]["name"] == "probabilities"
     assert build_metadata(keras.Model(image, answer))["multiply_adds"] is None
+
+
+@pytest.mark.parametrize("label", ["a\nb", "a\x85b", ""])
+def test_labels_that_are_no_line_of_text_are_refused(label):
+    image = keras.Input([4, 4, 3])
+    model = keras.Model(image, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(image)))
+    with pytest.raises(InputError, match="labels: expected class names without line breaks"):
+        build_metadata(model, labels=["ant", label])
 
 
 def test_the_tflite_reader_needs_no_keras(float_file):
