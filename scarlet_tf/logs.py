@@ -58,7 +58,7 @@ class _LateFile(io.TextIOBase):
 
     def _open_if_possible(self) -> None:
         if self._file is None and self._path.parent.is_dir():
-            self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 - closed in `close`
+            self._file = open(self._path, "a", encoding="utf-8", newline="\n")  # noqa: SIM115 - closed in `close`
             self._file.write(self._held.getvalue())
             self._when_open()
 
