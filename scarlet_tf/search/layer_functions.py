@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from scarlet_tf.training import kernels  # noqa: F401 - puts TensorFlow's kernels to use
 from scarlet_tf.training.batch_norm import packed
+from scarlet_tf.training.graph_options import unoptimized
 from scarlet_tf.training.sequential import signature
 
 Function = Callable[[list], list]
@@ -71,9 +72,7 @@ def compiled(function: Callable, specs: list[tf.TensorSpec]) -> Function:
     """
     concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
     types = [tensor.dtype for tensor in concrete.outputs]
-    config = tf.compat.v1.ConfigProto()
-    config.graph_options.rewrite_options.disable_meta_optimizer = not tf.config.list_physical_devices("GPU")
-    config = config.SerializeToString()
+    config = unoptimized()
 
     def call(arguments: list) -> list:
         return tf.raw_ops.PartitionedCall(args=arguments, Tout=types, f=concrete, config_proto=config)

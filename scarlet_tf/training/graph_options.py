@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -35,3 +36,15 @@ def quick_to_first_step() -> Iterator[None]:
         yield
     finally:
         tf.config.optimizer.set_experimental_options({name: before.get(name, True) for name in IDLE_PASSES})
+
+
+@functools.cache
+def unoptimized() -> bytes:
+    """Return what tells a PartitionedCall to leave graph optimisation out, on machines without a GPU.
+
+    In functions as small as a layer it finds nothing that is worth the time that it takes for each of them. A serialized
+    ConfigProto, the operation's attribute `config_proto`.
+    """
+    config = tf.compat.v1.ConfigProto()
+    config.graph_options.rewrite_options.disable_meta_optimizer = not tf.config.list_physical_devices("GPU")
+    return config.SerializeToString()

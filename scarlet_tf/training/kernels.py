@@ -129,7 +129,8 @@ def fused_batch_norm(x, gamma, beta, epsilon: float):
         is_training=True,
     )
     # The operation returns the unbiased variance; Keras keeps the biased one.
-    count = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
+    pixels = (x.shape if x.shape.is_fully_defined() else tf.shape(x))[:-1]
+    count = float(np.prod(pixels)) if x.shape.is_fully_defined() else tf.cast(tf.reduce_prod(pixels), tf.float32)
     return y, tf.stop_gradient(mean), tf.stop_gradient(variance * ((count - 1.0) / count))
 
 

@@ -8,12 +8,14 @@ once for all of them; whoever calls it passes the handles of the layer's variabl
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from scarlet_tf.training.graph_options import unoptimized
 from scarlet_tf.training.optimizers import move
 
 ZERO = tf.UnconnectedGradients.ZERO
@@ -70,17 +72,16 @@ def make_piece(layer: keras.layers.Layer, x: tf.TensorSpec, training: bool, rule
     (x, dy), (y, moves, gradients) = graph.inputs, graph.results
     weights = graph.variables.weights
     residuals = residuals_of([x, *weights], y, gradients)
-    forward = graph.pruned([x, *graph.handles], [y, *residuals], moves)
-    given = [x, *graph.handles, *residuals, dy]
+    given, updates = [x, *graph.handles, *residuals, dy], []
     with graph.function.graph.as_default():
         dx, *gradients = gradients
-        if rule.frozen:
-            return Piece(forward, graph.pruned(given, [dx]))
-        gradients = decayed(unscaled(gradients, rule.scale), weights, rule.decay)
-        if rule.momentum is None:
-            return Piece(forward, graph.pruned(given, [dx, *gradients]))
-        updates = graph.updates(gradients, dx)
-    return Piece(forward, graph.pruned([*given, graph.learning_rate, *graph.slots], [dx], updates))
+        if not rule.frozen:
+            gradients = decayed(unscaled(gradients, rule.scale), weights, rule.decay)
+        if rule.momentum is not None:
+            given += [graph.learning_rate, *graph.slots]
+            gradients, updates = [], graph.updates(gradients, dx)
+    forward = graph.pruned([x, *graph.handles], [y, *residuals], moves)
+    return Piece(forward, graph.pruned(given, [dx, *gradients], updates))
 
 
 class Graph:
@@ -94,6 +95,9 @@ class Graph:
         self.variables: Any = None
         self.results: Any = None
         self.learning_rate: Any = None
+        # In 16 bits optimisation stays: without it a gate's rounding error was 20 % of the greatest gate instead of 3 %.
+        self._options = unoptimized() if layer.compute_dtype == "float32" else b""
+        self._definition = functools.cache(lambda: self.function.graph.as_graph_def())
 
         def build():
             placeholder = tf.compat.v1.placeholder
@@ -117,7 +121,7 @@ class Graph:
             return [move(h, slot, g, self.learning_rate, self.rule.momentum) for h, slot, g in triples]
 
     def pruned(self, inputs: list, outputs: list, effects: Sequence = ()) -> Function:
-        """What computes `outputs` from `inputs` and runs the operations `effects`, as one call."""
+        """What computes `outputs` from `inputs` and runs the operations `effects`, as one call; the graph is complete."""
         definition = self._between(inputs, outputs, effects)
         used = {name for node in definition.node for name in node.input}
 
@@ -137,11 +141,11 @@ class Graph:
         specs = [tf.TensorSpec(t.shape, t.dtype) for t in inputs]
         with tf.init_scope(), tf.device(None):
             function = tf.compat.v1.wrap_function(run, specs)
-        types = [tensor.dtype for tensor in outputs]
+        types, config = [tensor.dtype for tensor in outputs], self._options
 
         def call(arguments: list) -> list:
             # Calling `function` itself would run more Python than some pieces take to compute.
-            return tf.raw_ops.StatefulPartitionedCall(args=arguments, Tout=types, f=function)
+            return tf.raw_ops.StatefulPartitionedCall(args=arguments, Tout=types, f=function, config_proto=config)
 
         return call
 
@@ -158,7 +162,7 @@ class Graph:
                 needed.add(operation.name)
                 queue += [t.op for t in operation.inputs if t.ref() not in stop]
                 queue += operation.control_inputs
-        whole = self.function.graph.as_graph_def()
+        whole = self._definition()
         found = tf.compat.v1.GraphDef(versions=whole.versions, library=whole.library)
         found.node.extend(node for node in whole.node if node.name in needed)
         for node in found.node:
