@@ -1,45 +1,60 @@
-# Every target but `browser` makes .venv and installs the package first when that is missing or its metadata has changed.
+# Every target but `browser` makes .venv and installs the package first when that is missing or its metadata has changed;
+# every target but `run`, which needs less, what the tests and tools need, too. Another PYTHON than before makes .venv again.
 # Needed beforehand: python3 >= 3.11 (with its venv module), make, and a package registry that pip can reach.
 
 PYTHON ?= python3
 CONFIG ?= configs/digits.yaml
 BIN := .venv/bin
-STAMP := .venv/.installed
+PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
+INSTALLED := .venv/.installed
+FOR_TESTS := .venv/.installed-test
 
-.PHONY: run test check coverage slow extras docs bench browser help
+# The tests run when the linters find something, too; make fails in the end.
+MAKEFLAGS += --keep-going
+
+.PHONY: run test check pytest coverage slow extras docs bench browser help
 .DELETE_ON_ERROR:
 
-run: $(STAMP) ## the digits recipe from images to verified files; CONFIG=<file> for another one
+ifneq ($(origin PYTHON),file)
+ifneq ($(shell $(PYTHON) -V 2> /dev/null || true),$(shell $(BIN)/python -V 2> /dev/null || true))
+.PHONY: $(INSTALLED)
+CLEAR := --clear
+endif
+endif
+
+run: $(INSTALLED) ## the digits recipe from images to verified files; CONFIG=<file> for another one
 	@$(BIN)/scarlet run $(CONFIG)
 
-test: check ## the linters, mypy and the tests: what continuous integration runs
-	@$(BIN)/pytest -q -n 2 --dist loadfile
+test: check pytest ## the linters, mypy and the tests: what continuous integration runs
 
-check: $(STAMP) ## ruff, import-linter and mypy alone
+check: $(FOR_TESTS) ## ruff, import-linter and mypy alone
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
 	@$(BIN)/lint-imports --no-logo > .venv/lint-imports.txt 2>&1 || { cat .venv/lint-imports.txt; exit 1; }
 	@$(BIN)/mypy > .venv/mypy.txt 2>&1 || { cat .venv/mypy.txt; exit 1; }
 	@echo "ruff, import-linter and mypy: no findings"
 
+pytest: $(FOR_TESTS) ## the tests alone
+	@$(BIN)/pytest -q -n 2 --dist loadfile --durations=20
+
 # The processes that tests start are measured, too.
-coverage: $(STAMP) ## the tests, with the share of the lines that they run
+coverage: $(FOR_TESTS) ## the tests, with the share of the lines that they run
 	@$(BIN)/pytest -q -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 
-slow: $(STAMP) ## the tests that take minutes, which `make test` leaves out
+slow: $(FOR_TESTS) ## the tests that take minutes, which `make test` leaves out
 	@$(BIN)/pytest -q -m slow
 
 # Some gigabytes: on Linux, PyTorch from the package index brings CUDA's libraries.
-EXTRAS := tests/models/test_torch_parity.py tests/training/test_log_files.py
-extras: $(STAMP) ## the tests that need PyTorch or TensorBoard, which are installed into .venv first
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[torch,tensorboard]'
+EXTRAS := tests/models/test_torch_parity.py tests/tools/test_torch_supernet.py tests/training/test_log_files.py
+extras: $(FOR_TESTS) ## the tests that need PyTorch or TensorBoard, which are installed into .venv first
+	@$(PIP) --editable '.[torch,tensorboard]'
 	@$(BIN)/pytest -q -m "slow or not slow" $(EXTRAS)
 
-docs: $(STAMP) ## the documentation, in site/; a warning is an error
+docs: $(FOR_TESTS) ## the documentation, in site/; a warning is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "site/index.html"
 
 # A script that lacks a program says so and ends with 2; the others go on.
-bench: $(STAMP) ## every tools/bench_*.py
+bench: $(FOR_TESTS) ## every tools/bench_*.py
 	@for file in tools/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || [ $$? -eq 2 ] || exit 1; done
 
 # It is written to export/browser/dist.
@@ -50,12 +65,17 @@ browser: ## the page for browsers; MODEL=<file.tflite> is the network that it op
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
 
-$(STAMP): setup.cfg pyproject.toml
+$(INSTALLED): setup.cfg pyproject.toml
 	@command -v $(PYTHON) > /dev/null || { echo "make: $(PYTHON) was not found; install Python 3.11 or newer" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "make: Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -c 'import platform; print(platform.python_version())'); try make PYTHON=python3.12" >&2; \
 	  exit 1; }
 	@echo "Installing scarlet_tf and its dependencies into .venv (once; some minutes)"
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[test]'
+	@$(PYTHON) -m venv $(CLEAR) .venv
+	@$(PIP) --editable .
+	@touch $@
+
+$(FOR_TESTS): $(INSTALLED)
+	@echo "Installing what the tests and tools need into .venv (once; some minutes)"
+	@$(PIP) --editable '.[test]'
 	@touch $@

@@ -1,19 +1,28 @@
-"""Files that are either whole or not there: written beside the target, synced, then renamed over it."""
+"""Files that are either whole or not there: written beside the target, synced, then renamed over it; locks and names of files."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import logging
 import os
 import pathlib
+import re
 import secrets
 from collections.abc import Iterator
 from typing import IO
 
+import filelock
+
 from scarlet_tf.errors import InputError
 
+logger = logging.getLogger("scarlet_tf")
 # The ending of what is not whole yet; a process that is killed leaves such files behind.
 TEMPORARY = ".tmp"
+# What Windows takes in no name, and the names that it keeps for devices, whatever their case and ending.
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]|[. ]+$|^$')
+_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\.|$)", re.IGNORECASE)
 
 
 @contextlib.contextmanager
@@ -28,7 +37,9 @@ def atomic_writer(path, mode: str = "wb") -> Iterator[IO]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # With the permissions of any new file: tempfile's, which are for its owner alone, would keep a server out.
-        with open(temporary, mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8") as file:
+        # Text has the same bytes on every system, so that digests agree.
+        encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
+        with open(temporary, mode.replace("w", "x"), encoding=encoding, newline=newline) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -62,6 +73,30 @@ def read_json(path):
         raise InputError(f"{path}: could not be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:  # of brackets nested without end
         raise InputError(f"{path}: expected JSON: {error}") from error
+
+
+def lock(descriptor: int, name) -> bool:
+    """Locks an open file; returns False where another opening of it, in this process or elsewhere, has the lock.
+
+    The system releases the lock when the file is closed or the process ends, however it ends. Where the file system
+    offers no locks, the log says so about `name`, and the file counts as locked.
+    """
+    try:
+        return filelock.lock_descriptor(descriptor, blocking=False)
+    except OSError as error:
+        logger.debug("%s: the file system offers no locks: %s", name, error)
+        return True
+
+
+def file_name(text: str) -> str:
+    """Return `text` if Linux, macOS and Windows all take it as the name of a file or folder, else one made of it.
+
+    In that, "_" stands for what is forbidden and behind a device's name, and a digest keeps texts apart which differ there.
+    """
+    name = _FORBIDDEN.sub("_", text)
+    if _DEVICE.match(name):
+        name = f"_{name}"
+    return name if name == text else f"{name}-{hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()[:6]}"
 
 
 def _sync_folder(folder: pathlib.Path) -> None:

@@ -10,6 +10,7 @@ import yaml
 
 from scarlet_tf import cli
 from scarlet_tf.errors import InputError
+from scarlet_tf.files import file_name
 
 SCARLET_A = "4,8,2,5,7,3,7,0,5,4,2,5,0,5,7,9,1,7,11"
 CONFIG = """
@@ -224,6 +225,13 @@ def test_run_goes_to_the_folder_named_after_the_config(config, fake_pipeline, ca
     given, folder = fake_pipeline["arguments"]
     assert (given.seed, folder) == (3, pathlib.Path("runs/my"))
     assert "chatter of a library" in pathlib.Path("runs/my/run.log").read_text()
+
+
+def test_run_folder_has_a_name_that_every_system_allows(config, fake_pipeline):
+    pathlib.Path(config).rename("what? con.yaml")
+    assert cli.main(["run", "what? con.yaml", "--json"]) == 0
+    assert fake_pipeline["arguments"][1] == pathlib.Path("runs", file_name("what? con"))
+    assert [path.name[:9] for path in pathlib.Path("runs").iterdir()] == ["what_ con"]
 
 
 @pytest.mark.parametrize("command", ["run", "train-supernet", "retrain"])

@@ -1,12 +1,15 @@
+import ast
 import os
+import pathlib
 import subprocess
 import sys
 import textwrap
 
 import pytest
 
+import scarlet_tf
 from scarlet_tf.errors import InputError
-from scarlet_tf.files import atomic_writer, read_json, write_json, write_text
+from scarlet_tf.files import atomic_writer, file_name, lock, read_json, write_json, write_text
 
 
 def test_json_round_trips_and_folders_are_made(tmp_path):
@@ -90,3 +93,101 @@ def test_files_may_be_read_by_whom_the_system_lets(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "model.json").stat().st_mode & 0o777 == 0o644
+
+
+# -- other systems ---------------------------------------------------------------------------------------------
+
+
+def test_second_opening_of_a_locked_file_is_refused(tmp_path):
+    with open(tmp_path / "lock", "ab") as first, open(tmp_path / "lock", "ab") as second:
+        assert lock(first.fileno(), "lock") and not lock(second.fileno(), "lock")
+        first.close()
+        assert lock(second.fileno(), "lock")
+
+
+def test_line_ends_stay_as_they_are(tmp_path):
+    with atomic_writer(tmp_path / "x.csv", "w") as file:
+        assert file.newlines is None and file.write("a\nb\r\n") == 5
+    assert (tmp_path / "x.csv").read_bytes() == b"a\nb\r\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["digits", "my run (2).v1", "Bär", ".hidden", "console", "com", "lpt10", "null", "a-b_c"]
+)
+def test_names_for_every_system_stay(text):
+    assert file_name(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "beginning"),
+    [
+        ("con", "_con-"),
+        ("Aux.v1", "_Aux.v1-"),
+        ("nul .tar.gz", "_nul .tar.gz-"),
+        ("COM9", "_COM9-"),
+        ("lpt³", "_lpt³-"),
+        ("CONOUT$", "_CONOUT$-"),
+        ("a/b\\c:d", "a_b_c_d-"),
+        ('<">|?*', "______-"),
+        ("tab\there\x00", "tab_here_-"),
+        ("end. .", "end_-"),
+        ("..", "_-"),
+        ("", "_-"),
+    ],
+)
+def test_other_names_become_ones_that_windows_takes(text, beginning):
+    name = file_name(text)
+    assert name.startswith(beginning)
+    windows = pathlib.PureWindowsPath(name)
+    assert windows.parts == (name,) and not windows.is_reserved()
+    assert name == name.rstrip(". ") and not set(name) & set('<>:"/\\|?*') and min(name) >= " "
+    assert file_name(name) == name
+
+
+def test_names_that_become_alike_are_kept_apart():
+    texts = ["a:b", "a?b", "A:B", "a/b", "con", "CON", "Con", "x.", "x..", "x ", "_con", "a_b"]
+    assert len({file_name(text).casefold() for text in texts}) == len(texts)
+
+
+def test_texts_state_their_encoding_and_written_ones_their_line_ends():
+    """Python's own choice depends on the system, and with it what a file's digest is."""
+    bad = []
+    for path in sorted(pathlib.Path(scarlet_tf.__file__).parent.rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and _is_careless(call):
+                bad.append(f"{path.name}:{call.lineno}: {ast.unparse(call)}")
+    assert bad == []
+
+
+@pytest.mark.parametrize(
+    ("source", "careless"),
+    [
+        ("open(path)", True),
+        ("open(path, encoding='utf-8')", False),
+        ("path.open('rb')", False),
+        ("path.open('w', encoding='utf-8')", True),
+        ("open(path, 'a', encoding='utf-8', newline='')", False),
+        ("path.read_text()", True),
+        ("path.write_text(text, encoding='utf-8')", True),
+        ("files.write_text(path, text)", False),
+        ("os.open(path, flags)", False),
+    ],
+)
+def test_careless_calls_are_told_from_others(source, careless):
+    assert _is_careless(ast.parse(source, mode="eval").body) is careless
+
+
+def _is_careless(call):
+    """Whether a call opens a text file without saying how; no file has a terminal's line ends (`buffering=1`)."""
+    owner = ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else None
+    name = call.func.attr if owner else getattr(call.func, "id", None)
+    keys = {keyword.arg for keyword in call.keywords}
+    if name == "open" and owner not in ("os", "self", "journal", "self._journal"):
+        modes = [value.value for value in call.args[owner is None :][:1] if isinstance(value, ast.Constant)]
+        mode = modes[0] if modes else "r"
+        if "b" in mode or "buffering" in keys:
+            return False
+        return "encoding" not in keys or (mode != "r" and "newline" not in keys)
+    if name in ("read_text", "write_text") and owner is not None and owner != "files":
+        return "encoding" not in keys or (name == "write_text" and "newline" not in keys)
+    return False

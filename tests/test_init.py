@@ -16,6 +16,7 @@ from scarlet_tf.data.facts import DatasetFacts
 from scarlet_tf.drafting.schedule import hold_out, schedule
 from scarlet_tf.drafting.sizing import IMAGE_SIZES, MEDIAN_IN_BUDGETS, candidates, choose, natural_size
 from scarlet_tf.errors import InputError
+from scarlet_tf.files import file_name
 from scarlet_tf.pipeline import open_run
 
 SHORT = ["supernet.epochs=1", "retrain.epochs=1", "search.population_size=2", "search.generations=2"]
@@ -69,6 +70,14 @@ def test_what_is_written_for_a_folder_passes_every_check_of_a_run(here, capsys):
     assert config.data.directory == str((here / "photos").resolve())  # serves from everywhere
     assert config.search.max_multiply_adds == 500_000
     assert open_run(config, "r").data.num_classes == 2
+
+
+def test_files_are_named_as_every_system_allows(here, capsys):
+    write_photos(here / "aux", {"cats": 30, "dogs": 30})
+    assert cli.main(["init", "aux", "--budget", "500k"]) == 0
+    written = [path.name for path in here.glob("*.yaml")]
+    assert written == [f"{file_name('aux')}.yaml"] and written != ["aux.yaml"]
+    assert load_config(written[0]).data.directory == (here / "aux").resolve().as_posix()
 
 
 def test_a_file_that_exists_is_replaced_with_force_alone(here, capsys):

@@ -292,6 +292,13 @@ with runpy.run_path({claim.__file__!r})["alone_in"]({str(tmp_path)!r}):
     pipeline.run_all(config(), tmp_path)
 
 
+def test_second_claim_in_the_same_process_is_refused(tmp_path):
+    with alone_in(tmp_path), pytest.raises(InputError, match="another process is at work"), alone_in(tmp_path):
+        pass
+    with alone_in(tmp_path):
+        pass
+
+
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
     (tmp_path / "export" / "saved_model" / ".1.abcdefgh.tmp" / "new").mkdir(parents=True)
     network = tmp_path / "ranking" / "standalone-0123456789ab" / "0-1"

@@ -15,17 +15,21 @@ which has one thread, so that waiting for a busy processor does not count; `*_sp
 built with its weights (`extract`), recalibrated on the same batches and evaluated (`compile`, `evaluate`); that is done
 for `--networks` networks, and their mean counts for all 70. `keras_steady_speedup` leaves out building and tracing, as with
 many images. `max_logit_difference`: the greatest between those networks' logits and the tree's, over the greatest logit.
-Prints one JSON object.
+
+All of it is measured with TF_ENABLE_ONEDNN_OPTS=0 and =1, in a process each. Prints one JSON object: `results` has an entry for
+each, and the figures of the one that TensorFlow takes by default on this machine are those of the object itself, too.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -33,6 +37,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from measuring import add_onednn_option, alternate, in_child, onednn_modes, round_ratios
 from scarlet_tf.cost import cost_table
 from scarlet_tf.models.extract import extract
 from scarlet_tf.models.supernet import Supernet
@@ -59,10 +64,19 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=3, help="networks that are measured as Keras models")
     parser.add_argument("--rounds", type=int, default=4, help="alternating measurements of which the median counts")
     parser.add_argument("--seed", type=int, default=0)
+    add_onednn_option(parser)
+    parser.add_argument("--part", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    print(json.dumps({"benchmark": "evaluation", **vars(arguments), **Bench(arguments).run()}))
+    settings = {key: value for key, value in vars(arguments).items() if key not in ("onednn", "part")}
+    if arguments.part:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        print(json.dumps(Bench(arguments).run()))
+        return
+    options = ["--part", *(f"--{key.replace('_', '-')}={value}" for key, value in settings.items())]
+    modes = onednn_modes(arguments.onednn)
+    results = [{"onednn": onednn, **in_child(__file__, options, onednn)} for onednn in modes]
+    print(json.dumps({"benchmark": "evaluation", **settings, **results[0], "results": results}))
 
 
 class Bench:
@@ -90,7 +104,7 @@ class Bench:
     def run(self) -> dict:
         """All figures."""
         rounds, networks = self.arguments.rounds, self.arguments.networks
-        with progress_bar("evaluation", 2 + networks + 2 * rounds) as bar:
+        with progress_bar("evaluation", 2 + networks + 4 * rounds) as bar:
             self.measured = Populations(self.supernet)
             first = seconds(lambda: self.along_the_tree("random"))[0]
             bar.advance()
@@ -100,16 +114,14 @@ class Bench:
             for path in self.populations["random"][:networks]:
                 keras_figures.append(self.as_keras_model(path))
                 bar.advance()
-            figures: dict = {}
-            for _ in range(rounds):
-                for name in self.populations:
-                    figures.setdefault(name, []).append(self.one_round(name))
-                    bar.advance()
+            ways = {"alone": self.one_after_another, "tree": self.along_the_tree}
+            turns = {
+                (name, way): functools.partial(seconds, functools.partial(run, name))
+                for name in self.populations
+                for way, run in ways.items()
+            }
+            figures = alternate(turns, rounds, bar.advance)
         return self.summary(figures, first, keras_figures)
-
-    def one_round(self, name: str) -> list:
-        """(processor, wall) seconds one after another, then along the tree."""
-        return [seconds(lambda: self.one_after_another(name)), seconds(lambda: self.along_the_tree(name))]
 
     def along_the_tree(self, name: str) -> list[dict]:
         return self.measured.measure(self.populations[name], self.recalibration, self.validation)
@@ -142,14 +154,14 @@ class Bench:
         return {"first": first, "steady": steady, "difference": float(difference / np.abs(expected).max())}
 
     def summary(self, figures: dict, first: float, keras_figures: list[dict]) -> dict:
-        found = {}
-        for name, rounds in figures.items():
-            ratios = [alone[0] / tree[0] for alone, tree in rounds]
-            found[f"{name}_speedup"] = statistics.median(ratios)
+        found: dict[str, Any] = {}
+        for name in self.populations:
+            # (processor, wall) seconds of each round
+            alone, tree = (list(zip(*figures[name, way], strict=True)) for way in ("alone", "tree"))
+            found[f"{name}_speedup"], found[f"{name}_speedup_rounds"] = round_ratios(alone[0], tree[0])
             found[f"{name}_bound"] = self.bound(self.populations[name])
-            found[f"{name}_speedup_wall"] = statistics.median(alone[1] / tree[1] for alone, tree in rounds)
-            found[f"{name}_speedup_rounds"] = ratios
-            found[f"{name}_seconds"] = statistics.median(tree[0] for _, tree in rounds)
+            found[f"{name}_speedup_wall"] = round_ratios(alone[1], tree[1])[0]
+            found[f"{name}_seconds"] = statistics.median(tree[0])
         whole, steady = (
             self.arguments.population * statistics.fmean(row[key] for row in keras_figures)
             for key in ("first", "steady")

@@ -1,13 +1,22 @@
-"""Measures what the oracle and the tuner cost beside evaluation: CPU time a trial, reloading, files on disk.
+"""What the oracle and the tuner cost beside evaluation: CPU time a trial, also over stock KerasTuner's, and reloading.
 
     python tools/bench_search.py
 
-Two whole searches of S2, population 70 and 120 generations, with an evaluation that does nothing, in one process each: as
-configured by default, whose mutation trains a controller, and with uniform mutation. Prints one JSON object with the
-figures of the first and, under `uniform`, of the second. cpu_ms_per_trial_1000 and cpu_ms_per_trial_8400 are CPU time
-(milliseconds, user and system) of the first 1,000 trials and of all, by trial, cpu_ms_per_trial_last_1000 of the last
-1,000; imports are not in it, the tracing of the controller's training is. reload_seconds_8400 is how long a new process takes
-to load the finished search and its front, without imports.
+Two whole searches of S2, population 70 and 120 generations, with an evaluation that does nothing, in a process each: as
+configured by default, whose mutation trains a controller, and with uniform mutation; each with TF_ENABLE_ONEDNN_OPTS=0 and
+=1. Prints one JSON object: `results` has an entry for each of these modes, with the figures of the default search and, under
+`uniform`, of the second; the figures of the mode that TensorFlow takes by default on this machine are those of the object
+itself, too.
+
+cpu_ms_per_trial_1000 and cpu_ms_per_trial_8400 are CPU time (milliseconds, user and system) of the first 1,000 trials and of
+all, by trial, cpu_ms_per_trial_last_1000 of the last 1,000; imports are not in it, the tracing of the controller's training is.
+reload_seconds_8400 is how long a new process takes to load the finished search and its front, without imports.
+
+The rival, `keras_tuner`, is a stock BaseTuner with the stock random oracle: the same hyperparameters, as many trials as our
+default search has, the same made-up scores. It prints nothing; its usual tables, for which it sorts all trials, would cost
+more. It runs once, since it computes nothing with TensorFlow, and ends after `--rival-seconds` with the trials that it has made
+by then: `complete` says whether those are all. `ratio_to_keras_tuner` is our CPU time a trial over the rival's, at the greatest
+number of trials that both have (`ratio_trials`), and `ratio_to_keras_tuner_1000` at 1,000. Nothing is extrapolated.
 """
 
 from __future__ import annotations
@@ -15,43 +24,77 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
-import subprocess
-import sys
 import tempfile
 import time
 import types
+from typing import Any
 
+from measuring import add_onednn_option, in_child, onednn_modes
 from scarlet_tf import logs
 
 logs.quiet_frameworks()
+
+import keras_tuner  # noqa: E402
+from keras_tuner.engine.base_tuner import BaseTuner  # noqa: E402
 
 from scarlet_tf.cost import cost_table  # noqa: E402
 from scarlet_tf.search.algorithms import new_algorithm  # noqa: E402
 from scarlet_tf.search.mutation_config import MutationConfig  # noqa: E402
 from scarlet_tf.search.oracle import ArchitectureOracle  # noqa: E402
 from scarlet_tf.search.run import SearchConfig  # noqa: E402
+from scarlet_tf.search.trials import TrialMaker  # noqa: E402
 from scarlet_tf.search.tuner import SupernetTuner  # noqa: E402
 from scarlet_tf.space import SearchSpace  # noqa: E402
 
 SUPERNET = types.SimpleNamespace(space=SearchSpace.from_name("s2"), image_shape=(224, 224, 3), num_classes=1000)
 MARK = 1000  # trials
+MUTATIONS = ("hierarchical", "uniform")
 
 
 class Clock:
-    """An evaluation that answers a function of the choices and notes the CPU time now and then.
+    """An evaluation that returns a function of the choices and notes the CPU time every MARK // 20 trials.
 
     Not always, because asking for it takes as long as much of what is measured.
     """
 
-    def __init__(self, marks=()):
+    def __init__(self):
         self.trials = 0
-        self.times = dict.fromkeys(marks, 0.0)  # when so many trials had been made
+        self.times: dict[int, float] = {}  # CPU time since the start when so many trials had been made
+        self._started = time.process_time()
 
     def evaluate(self, choices) -> dict:
-        if self.trials in self.times:
-            self.times[self.trials] = time.process_time()
+        if self.trials % (MARK // 20) == 0:
+            self.times[self.trials] = self.elapsed()
         self.trials += 1
         return {"accuracy": sum((i + 1) * (gene * 7 % 13) for i, gene in enumerate(choices)) % 997 / 997}
+
+    def elapsed(self) -> float:
+        """CPU seconds so far."""
+        return time.process_time() - self._started
+
+    def stop(self) -> None:
+        """The last trial has ended."""
+        self.times[self.trials] = self.elapsed()
+
+    def milliseconds(self) -> dict[int, float]:
+        """{trials: CPU time a trial of so many}, for all marks and the end."""
+        return {trials: 1e3 * seconds / trials for trials, seconds in self.times.items() if trials}
+
+
+class StockTuner(BaseTuner):
+    """KerasTuner as it comes; stops in time."""
+
+    def __init__(self, oracle, clock: Clock, seconds: float, **kwargs):
+        super().__init__(oracle, **kwargs)
+        self._clock, self._deadline = clock, time.monotonic() + seconds
+
+    def run_trial(self, trial):
+        return self._clock.evaluate(trial.hyperparameters.values.values())
+
+    def on_trial_end(self, trial):
+        super().on_trial_end(trial)
+        if time.monotonic() > self._deadline:
+            self.oracle.max_trials = len(self.oracle.trials)
 
 
 def main() -> None:
@@ -59,48 +102,121 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--population", type=int, default=70)
     parser.add_argument("--generations", type=int, default=120)
-    parser.add_argument("--part", nargs=3, metavar=("MUTATION", "WHAT", "DIR"), help=argparse.SUPPRESS)
+    parser.add_argument("--rival-seconds", type=float, default=360, help="seconds after which stock KerasTuner ends")
+    add_onednn_option(parser)
+    parser.add_argument("--part", nargs=3, metavar=("WHAT", "VARIANT", "DIR"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.part:
-        mutation, what, folder = arguments.part
-        config = SearchConfig(
-            population_size=arguments.population, generations=arguments.generations, mutation=MutationConfig(mutation)
-        )
-        print(json.dumps({"measure": measure, "reload": reload}[what](config, folder)))
+        print(json.dumps(run_part(arguments, *arguments.part)))
         return
-    results = {}
-    for mutation in ("hierarchical", "uniform"):
-        with tempfile.TemporaryDirectory() as folder:
-            results[mutation] = {**in_process(mutation, "measure", folder), **in_process(mutation, "reload", folder)}
-    print(json.dumps({"benchmark": "search", **results["hierarchical"], "uniform": results["uniform"]}))
+    modes = onednn_modes(arguments.onednn)
+    searches = {(onednn, mutation): search(arguments, onednn, mutation) for onednn in modes for mutation in MUTATIONS}
+    trials = searches[modes[0], MUTATIONS[0]]["figures"]["trials"]
+    rival = part(arguments, None, "rival", trials)
+    results = []
+    for onednn in modes:
+        default, uniform = (with_ratios(searches[onednn, mutation], rival) for mutation in MUTATIONS)
+        results.append({"onednn": onednn, **default, "uniform": uniform})
+    print(json.dumps({"benchmark": "search", **results[0], "keras_tuner": rival["figures"], "results": results}))
 
 
-def in_process(*part: str) -> dict:
+def search(arguments, onednn: int, mutation: str) -> dict:
+    """The figures of one search and of loading it again."""
+    with tempfile.TemporaryDirectory() as folder:
+        measured = part(arguments, onednn, "measure", mutation, folder)
+        measured["figures"] |= part(arguments, onednn, "reload", mutation, folder)["figures"]
+    return measured
+
+
+def part(arguments, onednn: int | None, what: str, variant, folder: str = "") -> dict:
     """One part's figures, measured in a process of its own."""
-    command = [sys.executable, __file__, *sys.argv[1:], "--part", *part]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
+    sizes = {"--population": arguments.population, "--generations": arguments.generations}
+    options = [f"{name}={value}" for name, value in {**sizes, "--rival-seconds": arguments.rival_seconds}.items()]
+    return in_child(__file__, [*options, "--part", what, variant, folder], onednn)
+
+
+def with_ratios(ours: dict, rival: dict) -> dict:
+    """Our figures, and the CPU time a trial over the rival's at the greatest number of trials that both have."""
+    own, other = ({int(n): value for n, value in side["milliseconds"].items()} for side in (ours, rival))
+    ratios = {trials: own[trials] / other[trials] for trials in own.keys() & other.keys()}
+    last = max(ratios)
+    return {
+        **ours["figures"],
+        "ratio_to_keras_tuner": ratios[last],
+        "ratio_trials": last,
+        "ratio_to_keras_tuner_1000": ratios.get(MARK),
+    }
+
+
+# -- inside a process of its own -----------------------------------------------------------------------------------
+
+
+def run_part(arguments, what: str, variant: Any, folder: str) -> dict:
+    """{figures, milliseconds: {trials: CPU time a trial of so many}}."""
+    if what == "rival":
+        return stock(int(variant), arguments.rival_seconds)
+    config = SearchConfig(
+        population_size=arguments.population, generations=arguments.generations, mutation=MutationConfig(variant)
+    )
+    return {"measure": measure, "reload": reload}[what](config, folder)
 
 
 def measure(config: SearchConfig, folder: str) -> dict:
     """Runs the search and returns its figures."""
-    total = config.population_size * config.generations
-    # Repeats are no trials, so where the last 1,000 begin is known only at the end.
-    clock = Clock(range(MARK, total, MARK // 20))
-    started = time.process_time()
+    clock = Clock()
     tuner = new_tuner(config, folder, clock)
     tuner.search()
-    ended = time.process_time()
-    first, last = min(MARK, clock.trials), max((m for m in clock.times if m <= clock.trials - MARK), default=0)
+    clock.stop()
     files = [path for path in pathlib.Path(folder).rglob("*") if path.is_file()]
     return {
-        "cpu_ms_per_trial_1000": 1e3 * (clock.times.get(first, ended) - started) / first,
-        "cpu_ms_per_trial_8400": 1e3 * (ended - started) / clock.trials,
-        "cpu_ms_per_trial_last_1000": 1e3 * (ended - clock.times.get(last, started)) / (clock.trials - last),
-        "trials": clock.trials,
-        "evaluations": tuner.oracle.evaluations,
-        "files": sorted(path.name for path in files),
-        "bytes": sum(path.stat().st_size for path in files),
+        "figures": {
+            **per_trial(clock),
+            "trials": clock.trials,
+            "evaluations": tuner.oracle.evaluations,
+            "files": sorted(path.name for path in files),
+            "bytes": sum(path.stat().st_size for path in files),
+        },
+        "milliseconds": clock.milliseconds(),
     }
+
+
+def per_trial(clock: Clock) -> dict:
+    """CPU time a trial of the first MARK trials, of all and of the last MARK."""
+    milliseconds, last = clock.milliseconds(), max((m for m in clock.times if m <= clock.trials - MARK), default=0)
+    return {
+        "cpu_ms_per_trial_1000": milliseconds.get(MARK, milliseconds[clock.trials]),
+        "cpu_ms_per_trial_8400": milliseconds[clock.trials],
+        "cpu_ms_per_trial_last_1000": 1e3
+        * (clock.times[clock.trials] - clock.times.get(last, 0))
+        / (clock.trials - last),
+    }
+
+
+def stock(trials: int, seconds: float) -> dict:
+    """Runs stock KerasTuner for so many trials or seconds, whichever ends first."""
+    clock = Clock()
+    oracle = keras_tuner.oracles.RandomSearchOracle(
+        keras_tuner.Objective("accuracy", "max"),
+        trials,
+        hyperparameters=TrialMaker(SUPERNET.space).hyperparameters,
+        seed=1,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        tuner = StockTuner(oracle, clock, seconds, directory=folder, project_name="stock")
+        oracle.verbose = 0
+        tuner.search()
+        clock.stop()
+        files = sum(path.is_file() for path in pathlib.Path(folder).rglob("*"))
+    complete, milliseconds = clock.trials == trials, clock.milliseconds()
+    figures = {
+        "cpu_ms_per_trial_1000": milliseconds.get(MARK),
+        "cpu_ms_per_trial_8400": milliseconds[clock.trials] if complete else None,
+        "cpu_ms_per_trial": milliseconds[clock.trials],
+        "trials": clock.trials,
+        "complete": complete,
+        "files": files,
+    }
+    return {"figures": figures, "milliseconds": milliseconds}
 
 
 def reload(config: SearchConfig, folder: str) -> dict:
@@ -110,7 +226,7 @@ def reload(config: SearchConfig, folder: str) -> dict:
     tuner = new_tuner(config, folder, clock)
     tuner.search()
     assert tuner.oracle.pareto_front() and not clock.trials
-    return {"reload_seconds_8400": time.perf_counter() - started}
+    return {"figures": {"reload_seconds_8400": time.perf_counter() - started}}
 
 
 def new_tuner(config: SearchConfig, folder: str, clock: Clock) -> SupernetTuner:

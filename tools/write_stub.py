@@ -43,4 +43,4 @@ def _formatted(text: str) -> str:
 
 
 if __name__ == "__main__":
-    PATH.write_text(stub())
+    PATH.write_text(stub(), encoding="utf-8", newline="\n")

@@ -14,6 +14,7 @@ from scarlet_tf.cluster import is_writer
 from scarlet_tf.commands.phone import adb_options
 from scarlet_tf.commands.terminal import library_lines_held_back, native_lines, say, show
 from scarlet_tf.errors import InputError
+from scarlet_tf.files import file_name
 from scarlet_tf.report.comparison import print_comparison
 from scarlet_tf.report.summary import print_figures, print_summary
 
@@ -36,7 +37,9 @@ def run_folder(arguments: argparse.Namespace, load: Callable = _load_config) -> 
         from scarlet_tf.config import check_run_dir
 
         config = load(arguments)
-        run_dir = pathlib.Path(arguments.run_dir or pathlib.Path("runs") / pathlib.Path(arguments.config).stem)
+        run_dir = pathlib.Path(
+            arguments.run_dir or pathlib.Path("runs") / file_name(pathlib.Path(arguments.config).stem)
+        )
         check_run_dir(run_dir, config)
         if not is_writer(getattr(arguments, "stage", "")):  # of several workers one writes
             yield config, run_dir

@@ -31,12 +31,12 @@ def init(arguments: argparse.Namespace) -> None:
     with library_lines_held_back(arguments):
         from scarlet_tf.config import quantity
         from scarlet_tf.drafting import data_config, draft
-        from scarlet_tf.files import write_text
+        from scarlet_tf.files import file_name, write_text
         from scarlet_tf.training.memory import gpu_names
 
         budget = None if arguments.budget is None else quantity("--budget", arguments.budget)
         data = data_config(arguments.dataset)
-        path = pathlib.Path(arguments.out or f"{_stem(arguments.dataset)}.yaml")
+        path = pathlib.Path(arguments.out or f"{file_name(_stem(arguments.dataset))}.yaml")
         _check_free(path, arguments.force)
         made = draft(data, budget, bool(gpu_names()), arguments.name or path.stem, path)
         write_text(path, made.text)

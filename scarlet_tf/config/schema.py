@@ -130,7 +130,7 @@ def _from_folder(section: Any, key: str, folder) -> Any:
     value = getattr(section, key, None)
     if value is None or (key == "network" and value in zoo_names()):
         return section
-    return dataclasses.replace(section, **{key: str((pathlib.Path(folder) / value).resolve())})
+    return dataclasses.replace(section, **{key: (pathlib.Path(folder) / value).resolve().as_posix()})
 
 
 def _unknown_sections(values: Mapping) -> Iterator[str]:

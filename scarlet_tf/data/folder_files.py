@@ -88,7 +88,8 @@ def _visible_folders(folder: pathlib.Path) -> list[pathlib.Path]:
 def _list(folder: pathlib.Path, class_names: Sequence[str]) -> SplitFiles:
     paths, labels, empty = [], [], []
     for label, name in enumerate(class_names):
-        files = sorted(path for path in (folder / name).rglob("*") if path.is_file() and _is_image(path))
+        found = (path for path in (folder / name).rglob("*") if path.is_file() and _is_image(path))
+        files = sorted(found, key=lambda path: path.parts)  # paths themselves are in another order on Windows
         if not files:
             empty.append(name)
         paths += files

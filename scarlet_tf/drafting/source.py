@@ -33,7 +33,7 @@ def data_config(dataset: str) -> DataConfig:
     place = prepared or folder
     # What is not found from here was found under $SCARLET_DATA_DIR, and is named from there.
     root = None if pathlib.Path(dataset).expanduser().is_dir() else data_root()
-    directory = str(place.resolve() if root is None else place.relative_to(root))
+    directory = (place.resolve() if root is None else place.relative_to(root)).as_posix()
     return DataConfig("tfds" if prepared else "folder", directory=directory)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from scarlet_tf.drafting.choices import Choices
 from scarlet_tf.drafting.sizing import PUBLISHED_FROM, natural_size
+from scarlet_tf.files import file_name
 from scarlet_tf.space import SearchSpace
 from scarlet_tf.visible import visible
 from scarlet_tf.yaml_files import to_yaml_line
@@ -43,7 +44,8 @@ def _head(path, chosen: Choices) -> str:
         f"Written by `scarlet init` as a beginning, for {where}. Every value may be changed; `scarlet run` checks them all"
         " before it trains.",
     )
-    file, trial = (_in_comment(shlex.quote(text)) for text in (str(path), f"runs/{pathlib.Path(path).stem}_trial"))
+    trial = f"runs/{file_name(pathlib.Path(path).stem)}_trial"
+    file, trial = (_in_comment(shlex.quote(text)) for text in (str(path), trial))
     return f"""{text}
 # Check: scarlet doctor --config {file}
 # Try every stage on a few steps:

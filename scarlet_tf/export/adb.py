@@ -213,4 +213,7 @@ def _choose(listing: str, serial: str | None) -> str:
 def _link(path: pathlib.Path, copy: pathlib.Path) -> None:
     if not path.is_file():
         raise InputError(f"{path}: expected a .tflite file, found none")
-    copy.symlink_to(path)
+    try:
+        copy.symlink_to(path)
+    except OSError:  # Windows lets few users make links
+        shutil.copyfile(path, copy)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.files import atomic_writer, read_json, write_json
+from scarlet_tf.files import atomic_writer, file_name, read_json, write_json
 from scarlet_tf.models.zoo_data import ZOO
 from scarlet_tf.spec import NetworkSpec
 
@@ -111,7 +111,9 @@ def add_own(
 def check_new_name(name: str) -> None:
     """InputError unless `name` can be that of a further network."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InputError(f"name: expected small letters, digits, _ and - behind a letter, got {name!r}")
+        raise InputError(f"name: expected small letters, digits, _ and - after a letter, got {name!r}")
+    if file_name(name) != name:
+        raise InputError(f"name: {name} is no name of a file on Windows; expected another one")
     if name in ZOO:
         raise InputError(f"name: {name} is a published network; expected another one")
     if _path(name, ".json").exists():

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import pathlib
 import shutil
 from collections.abc import Iterator
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.files import TEMPORARY
+from scarlet_tf.files import TEMPORARY, lock
 
-try:
-    import fcntl
-except ImportError:  # Windows: two processes on one run folder are then not noticed
-    fcntl = None  # type: ignore[assignment]
-
-logger = logging.getLogger("scarlet_tf")
 # Where a run writes; nothing else is touched, for a user may have named a folder that holds other files, too.
 _PLACES = ("", "supernet", "search", "retrain", "optimize", "optimize/*", "export", "export/saved_model")
 _PLACES += ("ranking", "ranking/*", "ranking/*/*/retrain", "compare", "compare/searches/*")
@@ -35,24 +28,14 @@ def alone_in(folder) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"{folder}: could not be written: {error.strerror or error}") from error
     with file:
-        _lock(file, folder)
+        if not lock(file.fileno(), folder):
+            raise InputError(
+                f"{folder}: another process is at work in this run folder; wait for it, or use another --run-dir"
+            )
         for place in _PLACES:
             for path in folder.glob(str(pathlib.PurePath(place, f".*.????????{TEMPORARY}"))):
                 _remove(path)
         yield
-
-
-def _lock(file, folder: pathlib.Path) -> None:
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise InputError(
-            f"{folder}: another process is at work in this run folder; wait for it, or use another --run-dir"
-        ) from None
-    except OSError as error:
-        logger.debug("%s: the file system offers no locks: %s", folder, error)
 
 
 def _remove(path: pathlib.Path) -> None:

@@ -77,7 +77,7 @@ def _dataset(run: Run) -> dict[str, Any]:
 def _origin(run: Run, architecture: Architecture) -> dict[str, Any]:
     data, dataset = run.config.data, _dataset(run)
     return {
-        "run": str(run.folder.resolve()),
+        "run": run.folder.resolve().as_posix(),
         "space": architecture.space.name,
         "architecture": architecture.to_string(),
         "dataset": dataset["name"],

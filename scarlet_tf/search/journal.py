@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
 import pathlib
 import time
+import weakref
 from collections.abc import Mapping
 
 from scarlet_tf import files
 from scarlet_tf.errors import InputError
-
-try:
-    import fcntl
-except ImportError:  # Windows: two processes on one run folder are then not noticed
-    fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger("scarlet_tf")
 VERSION = 1
@@ -25,6 +20,22 @@ TRIALS, STATE = "trials.jsonl", "state.json"
 # more than those of this many seconds.
 SECONDS_BETWEEN_SYNCS = 1.0
 _CLOSED = -1  # no descriptor
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows would write "\r\n" otherwise
+
+
+class _Lock:
+    """A locked file, which is closed with the last journal that holds it."""
+
+    def __init__(self, descriptor: int):
+        self._descriptor = descriptor
+
+    def __del__(self, close=os.close):  # bound here: the module may be gone when the interpreter ends
+        close(self._descriptor)
+
+
+# This process' locks by device and inode: the journals of one process share theirs, as where a notebook makes its tuner
+# again while the old one still exists.
+_LOCKS: weakref.WeakValueDictionary[tuple[int, int], _Lock] = weakref.WeakValueDictionary()
 
 
 class Journal:
@@ -43,17 +54,19 @@ class Journal:
         except (TypeError, ValueError) as error:
             raise InputError(f"{self.trials_path}: expected a fingerprint of plain JSON types: {error}") from error
         self._handle = _CLOSED
+        self._lock: _Lock | None = None
         self._synced = 0.0
 
     def open(self) -> tuple[dict | None, list[dict]]:
         """Opens the journal for writing; returns the last snapshot (None: there is none) and all trials' records."""
         try:
             self.trials_path.parent.mkdir(parents=True, exist_ok=True)
-            self._handle = os.open(self.trials_path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._lock = self._locked()
+            self._handle = os.open(self.trials_path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY, 0o644)
         except OSError as error:
+            self.close()
             raise InputError(f"{self.trials_path}: could not be opened: {error.strerror or error}") from error
         try:
-            self._lock()
             return self._read_state(), self._read_trials()
         except BaseException:
             self.close()
@@ -88,23 +101,25 @@ class Journal:
         if self._handle != _CLOSED:
             os.close(self._handle)
             self._handle = _CLOSED
+        self._lock = None
 
     def _sync(self) -> None:
         os.fsync(self._handle)
         self._synced = time.monotonic()
 
-    def _lock(self) -> None:
-        """Refuses a second process; the system lets go of the lock when this one ends, however it ends."""
-        if fcntl is None:
-            return
-        try:
-            fcntl.lockf(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                raise InputError(
-                    f"{self.trials_path}: expected no other search in this folder, got one running"
-                ) from None
-            logger.debug("%s: the file system offers no locks: %s", self.trials_path, error)
+    def _locked(self) -> _Lock:
+        """Refuses a second process. A file of its own is locked: where Windows locks a file, nobody else can read it."""
+        descriptor = os.open(
+            self.trials_path.with_name(f".{self.trials_path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644
+        )
+        opened, status = _Lock(descriptor), os.fstat(descriptor)
+        held = _LOCKS.get((status.st_dev, status.st_ino))
+        if held is not None:
+            return held
+        if not files.lock(descriptor, self.trials_path):
+            raise InputError(f"{self.trials_path}: expected no other search in this folder, got one running")
+        _LOCKS[status.st_dev, status.st_ino] = opened
+        return opened
 
     def _read_state(self) -> dict | None:
         if not self.state_path.exists():
@@ -162,7 +177,7 @@ def first_difference(expected: Mapping, found: Mapping) -> str | None:
 
 
 def _read_all(handle: int) -> bytes:
-    """The whole file, through `handle`: closing another one would let go of this process' lock."""
+    """The whole file."""
     os.lseek(handle, 0, os.SEEK_SET)
     parts = []
     while part := os.read(handle, 2**20):

@@ -89,7 +89,9 @@ class Supervised:
 
     def last_words(self) -> str:
         """Where its log is, and the last line of it."""
-        lines = self.log.read_text(errors="replace").strip().splitlines() if self.log and self.log.exists() else []
+        if self.log is None or not self.log.exists():
+            return str(self.log)
+        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return f"{self.log}: {lines[-1]}" if lines else str(self.log)
 
     def _start(self, now: float) -> None:

@@ -7,6 +7,7 @@ import importlib.util
 import io
 import pathlib
 from collections.abc import Sequence
+from typing import IO
 
 import keras
 
@@ -48,6 +49,8 @@ class ResumableCSVLogger(keras.callbacks.CSVLogger):
         columns: names of figures; columns that the file has already are kept.
     """
 
+    csv_file: IO[str] | None
+
     def __init__(self, path, columns: Sequence[str]):
         super().__init__(path, append=True)
         self.columns = list(columns)
@@ -58,8 +61,9 @@ class ResumableCSVLogger(keras.callbacks.CSVLogger):
     def on_epoch_begin(self, epoch, logs=None):
         if self.csv_file is None:
             self._rewrite(epoch)
-            super().on_train_begin(logs)
-            self.keys = self.columns
+            # As the csv module wants it: Keras opens it with line ends that Windows doubles.
+            self.csv_file = open(self.filename, "a", newline="", encoding="utf-8")  # noqa: SIM115 - closed at the end
+            self.append_header, self.writer, self.keys = False, None, self.columns
 
     def _rewrite(self, first_epoch: int) -> None:
         path = pathlib.Path(self.filename)

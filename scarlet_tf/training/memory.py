@@ -20,15 +20,17 @@ from scarlet_tf.errors import InputError
 def peak_bytes() -> int:
     """The greatest resident set so far; where the system does not keep it (it does on Linux), the present one."""
     with contextlib.suppress(OSError):
-        found = re.search(r"^VmHWM:\s+(\d+) kB", pathlib.Path("/proc/self/status").read_text(), re.MULTILINE)
+        found = re.search(
+            r"^VmHWM:\s+(\d+) kB", pathlib.Path("/proc/self/status").read_text(encoding="utf-8"), re.MULTILINE
+        )
         if found:
             return int(found[1]) * 1024
     return psutil.Process().memory_info().rss
 
 
-def limit_bytes() -> int:
-    """What the machine has, or its containers' limits allow, whichever is least."""
-    return min(psutil.virtual_memory().total, *cgroup_limits())
+def limit_bytes(root="/") -> int:
+    """What the machine has, or its containers' limits allow, whichever is least; `root` as in `cgroup_limits`."""
+    return min([psutil.virtual_memory().total, *cgroup_limits(root)])
 
 
 def reachable_bytes() -> int:
@@ -44,7 +46,7 @@ def cgroup_limits(root="/") -> list[int]:
     """
     root = pathlib.Path(root)
     try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
     return [limit for line in lines for file in _limit_files(line, root) for limit in _limit(file)]
@@ -66,7 +68,7 @@ def _limit_files(line: str, root: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def _limit(file: pathlib.Path) -> Iterator[int]:
     with contextlib.suppress(OSError, ValueError):  # version 2 writes "max" where there is no limit
-        yield int(file.read_text())
+        yield int(file.read_text(encoding="utf-8"))
 
 
 def gpu_names() -> list[str]:

@@ -1,5 +1,7 @@
 """adb: a stand-in for it notes what is called; no test here needs a device."""
 
+import pathlib
+
 import pytest
 from fake_adb import FakeAdb
 from fake_runner import content
@@ -55,6 +57,17 @@ def test_given_files_are_timed_though_they_share_a_name(adb, tmp_path):
     assert [one.milliseconds for one in found] == [1.5, 3.0] and runner.measure_files([]) == []
     with pytest.raises(InputError, match=r"c\.tflite: expected a \.tflite file, found none"):
         runner.measure_files([tmp_path / "c.tflite"])
+
+
+def test_files_are_copied_where_links_are_not_allowed(adb, tmp_path, monkeypatch):
+    def refuse(self, target):
+        raise OSError(1314, "A required privilege is not held by the client")
+
+    monkeypatch.setattr(pathlib.Path, "symlink_to", refuse)
+    (tmp_path / "model.tflite").write_bytes(content(1.5))
+    assert [one.milliseconds for one in AdbRunner(adb=str(adb.path)).measure_files([tmp_path / "model.tflite"])] == [
+        1.5
+    ]
 
 
 def test_a_local_program_is_pushed_and_known_by_its_contents(adb, tmp_path):

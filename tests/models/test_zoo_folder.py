@@ -71,6 +71,8 @@ def test_without_the_variable_the_folder_is_in_the_users_home(monkeypatch, tmp_p
         ("../escape", "name: expected small letters, digits"),
         ("", "name: expected small letters, digits"),
         ("net.yaml", "name: expected small letters, digits"),
+        ("con", "name: con is no name of a file on Windows"),
+        ("lpt1", "name: lpt1 is no name of a file on Windows"),
         ("taken", "name: taken is in .*zoo already; remove it first: scarlet zoo taken --remove"),
     ],
 )

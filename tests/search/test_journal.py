@@ -1,9 +1,13 @@
+import errno
 import json
+import logging
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
 
+import filelock
 import pytest
 
 from scarlet_tf.errors import InputError
@@ -27,7 +31,7 @@ def test_records_and_state_come_back(tmp_path):
     _, state, records = opened(tmp_path / "search")
     assert state == {"generation": 2}
     assert records == [{"trial": "0", "accuracy": 0.1}, {"trial": "1"}]
-    assert sorted(os.listdir(tmp_path / "search")) == ["state.json", "trials.jsonl"]
+    assert sorted(os.listdir(tmp_path / "search")) == [".trials.jsonl.lock", "state.json", "trials.jsonl"]
 
 
 @pytest.mark.parametrize("torn", [b'{"trial": "1", "acc', b'{"trial"\n', b"\0\0\0"])
@@ -100,7 +104,6 @@ def run_python(code, *arguments):
 
 
 def test_second_process_in_the_folder_is_refused(tmp_path):
-    pytest.importorskip("fcntl")
     journal, _, _ = opened(tmp_path)
     code = """
         import sys
@@ -111,6 +114,59 @@ def test_second_process_in_the_folder_is_refused(tmp_path):
     assert "trials.jsonl: expected no other search in this folder, got one running" in result.stderr
     journal.close()
     assert "belongs to another search" in run_python(code, tmp_path).stderr
+
+
+def test_killed_process_leaves_no_lock(tmp_path):
+    code = """
+        import sys
+        from scarlet_tf.search.journal import Journal
+        journal = Journal(sys.argv[1], {})
+        journal.open()
+        print("open", flush=True)
+        input()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "open\n"
+        errors = []  # kept, as a notebook keeps the last one, and with it all that its frames refer to
+        for _ in range(2):
+            with pytest.raises(InputError, match="got one running") as error:
+                opened(tmp_path, {})
+            errors.append(error)
+        other.kill()
+    opened(tmp_path, {})[0].close()
+
+
+def test_journals_of_one_process_share_the_lock_until_the_last_one_is_closed(tmp_path):
+    """A notebook makes its tuner again while it has the old one."""
+    code = "import sys; from scarlet_tf.search.journal import Journal; Journal(sys.argv[1], {'of': 'another'}).open()"
+    first, second = opened(tmp_path)[0], opened(tmp_path)[0]
+    first.close()
+    assert "got one running" in run_python(code, tmp_path).stderr
+    del second
+    assert "belongs to another search" in run_python(code, tmp_path).stderr
+
+
+def test_lock_of_a_folder_that_was_deleted_is_none_of_the_new_one(tmp_path):
+    code = "import sys; from scarlet_tf.search.journal import Journal; Journal(sys.argv[1], {}).open()"
+    old = opened(tmp_path / "search")[0]
+    shutil.rmtree(tmp_path / "search")
+    new = opened(tmp_path / "search")[0]
+    old.close()
+    assert "got one running" in run_python(code, tmp_path / "search").stderr
+    new.close()
+
+
+def test_file_system_without_locks_is_used_without(tmp_path, monkeypatch, caplog):
+    def refuse(descriptor, blocking):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(filelock, "lock_descriptor", refuse)
+    caplog.set_level(logging.DEBUG, "scarlet_tf")
+    journal, _, _ = opened(tmp_path)
+    journal.append({"trial": "0"})
+    journal.close()
+    assert "trials.jsonl: the file system offers no locks: [Errno" in caplog.text
 
 
 def test_full_disk_keeps_all_that_was_written(tmp_path):

@@ -141,7 +141,6 @@ def test_state_with_missing_parts_is_refused(tmp_path):
 
 
 def test_other_processes_are_let_in_when_the_search_has_ended(tmp_path):
-    pytest.importorskip("fcntl")
     code = "import sys; from scarlet_tf.search.journal import Journal; Journal(sys.argv[1], {}).open()"
     oracle = make(tmp_path)
 

@@ -4,6 +4,7 @@ import logging
 import pathlib
 
 import numpy as np
+import psutil
 import pytest
 import tensorflow as tf
 from test_train_supernet import CONFIG, SPACE, data, weights
@@ -170,7 +171,9 @@ def test_limits_of_control_groups(tmp_path, line, files, limits):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text + "\n")
     assert memory.cgroup_limits(tmp_path) == limits
+    assert memory.limit_bytes(tmp_path) == min([psutil.virtual_memory().total, *limits])
 
 
 def test_no_control_groups_set_no_limit(tmp_path):
     assert memory.cgroup_limits(tmp_path) == []
+    assert memory.limit_bytes(tmp_path) == psutil.virtual_memory().total

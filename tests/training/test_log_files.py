@@ -47,6 +47,13 @@ def test_the_table_has_a_row_an_epoch(tmp_path):
     ]
 
 
+def test_a_tables_lines_end_alike(tmp_path):
+    """As the csv module writes them; a text file of Windows would end them with a return too many."""
+    train(LOGGED, tmp_path)
+    lines = (tmp_path / "supernet" / "log.csv").read_bytes().splitlines(keepends=True)
+    assert {line[-2:] for line in lines} == {b"\r\n"} and not any(line.endswith(b"\r\r\n") for line in lines)
+
+
 def test_a_resumed_table_has_no_row_twice(tmp_path):
     """The checkpoint is two epochs old when the process is killed: their rows are written again."""
     stop = Interrupt(9, RuntimeError("killed"))
