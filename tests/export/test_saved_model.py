@@ -19,6 +19,8 @@ from scarlet_tf.files import read_json
 from scarlet_tf.models.network import build_network
 from scarlet_tf.space import Architecture, SearchSpace, Stage
 
+pytestmark = pytest.mark.both_modes
+
 SIZE = 16
 PREPROCESSING = Preprocessing(SIZE, 0.875, "imagenet")
 READER = """

@@ -4,13 +4,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny import images_and_labels, randomise_supernet, tiny_space
+from tiny import images_and_labels, randomise_supernet, skip_unless_computed, tiny_space
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search.population import Populations
 from scarlet_tf.space import Choice, Stage
 from scarlet_tf.training.batch_norm import moving_statistics, recalibrate
+
+pytestmark = pytest.mark.both_modes
 
 PATHS = [(0, 1, 2, 3), (0, 1, 2, 0), (0, 3, 1, 1), (2, 1, 0, 1)]
 
@@ -75,6 +77,7 @@ def test_soft_labels_are_scored_as_shares(rng):
     ("policy", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 0.03), ("mixed_float16", 0.004)]
 )
 def test_logits_are_those_of_the_supernet(rng, policy, tolerance):
+    skip_unless_computed(policy)
     supernet, recalibration, validation = make(rng, dtype=policy), batches(rng, 8, 8), batches(rng, 8)
     found = Populations(supernet).logits(PATHS[1:3], recalibration, validation[0][0])
     for path, logits in zip(PATHS[1:3], found, strict=True):

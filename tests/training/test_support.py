@@ -49,7 +49,9 @@ def test_xla_that_tensorflow_was_built_without_is_refused(untried):
 
     untried.setattr(tf, "function", without_xla)
     make_step("float32")
-    with pytest.raises(InputError, match="supernet.jit_compile: expected false on this machine, got true: .*no compil"):
+    with pytest.raises(
+        InputError, match=r"supernet\.jit_compile: expected false on this machine, got true: .*no compil"
+    ):
         make_step("float32", jit_compile=True)
 
 

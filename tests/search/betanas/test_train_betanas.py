@@ -16,6 +16,8 @@ from scarlet_tf.search.betanas.training import train_betanas
 from scarlet_tf.space import Architecture, Choice, Stage
 from scarlet_tf.training.checkpoints import Checkpoints
 
+pytestmark = pytest.mark.both_modes
+
 SPACE = tiny_space(stages=(Stage(8, 1, 2), Stage(12, 2, 1)), choices=(Choice(2, 3), Choice(3, 5), Choice()))
 CONFIG = {"epochs": 4, "batch_size": 8, "learning_rate": 0.05, "checkpoint_seconds": 0}
 BETANAS = {"learning_rate": 0.05, "drop_margin": 0.1, "drop_checks": 12}
