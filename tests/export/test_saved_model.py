@@ -19,8 +19,6 @@ from scarlet_tf.files import read_json
 from scarlet_tf.models.network import build_network
 from scarlet_tf.space import Architecture, SearchSpace, Stage
 
-pytestmark = pytest.mark.both_modes
-
 SIZE = 16
 PREPROCESSING = Preprocessing(SIZE, 0.875, "imagenet")
 READER = """
