@@ -35,8 +35,7 @@ def one_hot(path):
     return np.eye(SPACE.num_choices)[path]
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("skip", ["let", "identity"])
+@pytest.mark.parametrize(("skip", "training"), [("let", True), ("identity", False)])
 def test_gates_equal_the_automatic_gradient(skip, training):
     supernet, (images, labels) = supernet_and_batch(skip)
     gates = [[tf.constant(value, tf.float32) for value in row] for row in one_hot(PATH)]
