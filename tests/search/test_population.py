@@ -12,8 +12,6 @@ from scarlet_tf.search.population import Populations
 from scarlet_tf.space import Choice, Stage
 from scarlet_tf.training.batch_norm import moving_statistics, recalibrate
 
-pytestmark = pytest.mark.both_modes
-
 PATHS = [(0, 1, 2, 3), (0, 1, 2, 0), (0, 3, 1, 1), (2, 1, 0, 1)]
 
 
