@@ -8,6 +8,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 INSTALLED := .venv/.installed
 FOR_TESTS := .venv/.installed-test
+PYTEST := $(BIN)/pytest -q -n 2 --dist worksteal --durations=20
 
 # The tests run when the linters find something, too; make fails in the end.
 MAKEFLAGS += --keep-going
@@ -34,12 +35,19 @@ check: $(FOR_TESTS) ## ruff, import-linter and mypy alone
 	@$(BIN)/mypy > .venv/mypy.txt 2>&1 || { cat .venv/mypy.txt; exit 1; }
 	@echo "ruff, import-linter and mypy: no findings"
 
+# Which convolutions TensorFlow has, and their rounding, depend on oneDNN, which is on by itself on some processors only:
+# tests of what computes run without it and with it. The later parts run when an earlier one fails, too.
 pytest: $(FOR_TESTS) ## the tests alone
-	@$(BIN)/pytest -q -n 2 --dist loadfile --durations=20
+	@failed=0; $(PYTEST) -m "not slow and not both_modes" || failed=1; \
+	for mode in 0 1; do \
+	  echo "== TF_ENABLE_ONEDNN_OPTS=$$mode"; \
+	  TF_ENABLE_ONEDNN_OPTS=$$mode $(PYTEST) -m "not slow and both_modes" || failed=1; \
+	done; \
+	exit $$failed
 
 # The processes that tests start are measured, too.
 coverage: $(FOR_TESTS) ## the tests, with the share of the lines that they run
-	@$(BIN)/pytest -q -n 2 --dist loadfile --cov --cov-report=term:skip-covered
+	@$(BIN)/pytest -q -n 2 --dist worksteal --cov --cov-report=term:skip-covered
 
 slow: $(FOR_TESTS) ## the tests that take minutes, which `make test` leaves out
 	@$(BIN)/pytest -q -m slow

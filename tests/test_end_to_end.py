@@ -16,6 +16,8 @@ import yaml
 
 from scarlet_tf import cli
 
+pytestmark = pytest.mark.both_modes
+
 CONFIG = {
     "name": "tiny",
     "data": {"source": "digits", "image_size": 8, "augmentation": "shift", "max_train_examples": 400},

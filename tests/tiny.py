@@ -1,6 +1,7 @@
 """Small spaces, networks with random BN statistics and labelled images, shared by the tests."""
 
 import numpy as np
+import pytest
 
 from scarlet_tf.space import Choice, SearchSpace, Stage
 
@@ -48,3 +49,11 @@ def randomise_supernet(supernet, rng):
     for variable in supernet.variables:
         array = randomised({f"x/{variable.name}": np.asarray(variable)}, rng)[f"x/{variable.name}"]
         variable.assign(array)
+
+
+def skip_unless_computed(policy):
+    """Skip where TensorFlow has no convolutions of this precision, as with oneDNN held down to AVX2."""
+    from scarlet_tf.training.support import refusal
+
+    if reason := refusal(policy.removeprefix("mixed_")):
+        pytest.skip(f"{policy}: {reason}")

@@ -22,6 +22,7 @@ from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.optimizers import MomentumSGD, clipped
 from scarlet_tf.training.pieces import ZERO, Rule, decayed, unscaled
 from scarlet_tf.training.sequential import Paths
+from scarlet_tf.training.support import check_support
 
 EXECUTIONS = ("sequential", "lanes")
 LOSS_SCALE = 1024.0
@@ -69,6 +70,7 @@ class SupernetStep:
         self.scale = LOSS_SCALE if supernet.compute_dtype == "float16" else 1.0
         if jit_compile and (execution != "lanes" or num_replicas > 1):
             raise InputError("supernet.jit_compile: expected false but for lanes on one device, got true")
+        check_support(supernet.dtype_policy.name, jit_compile)
         self._run_lanes = tf.function(self._lanes, autograph=False, jit_compile=True) if jit_compile else self._lanes
         if execution == "sequential":
             self._at_once = num_replicas == 1 and not clip_norm  # choices' weights move during the backward pass

@@ -15,6 +15,8 @@ from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
 from scarlet_tf.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 
+pytestmark = pytest.mark.both_modes
+
 SKIP, BLOCK = 3, 0
 
 

@@ -10,6 +10,8 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.export.tflite import export_tflite, load_tflite
 from scarlet_tf.export.verification import verify
 
+pytestmark = pytest.mark.both_modes
+
 SIZE = 16
 CLASSES = 4
 LABELS = ["ant", "bee", "cat", "dog"]

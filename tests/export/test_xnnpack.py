@@ -48,24 +48,30 @@ def test_a_network_without_large_kernels_is_left_as_it_is(model):
     assert rewrite_for_xnnpack(model) is model
 
 
-def test_files_of_split_networks_are_of_one_partition_and_near_the_network(network, tmp_path):
-    for quantization, agreement in (("none", 1.0), ("int8", 0.8)):
-        path = tmp_path / f"{quantization}.tflite"
-        export_tflite(network, path, quantization, images())
+@pytest.fixture(scope="module")
+def split_file(network, tmp_path_factory):
+    """Written while training's kernels are put to use."""
+    convolution.use_kernel("tensorflow", "pointwise", kernels.pointwise_conv)
+    path = tmp_path_factory.mktemp("split") / "with.tflite"
+    export_tflite(network, path)
+    return path
+
+
+def test_files_of_split_networks_are_of_one_partition_and_near_the_network(network, split_file, tmp_path):
+    int8_file = tmp_path / "int8.tflite"
+    export_tflite(network, int8_file, "int8", images())
+    for path, agreement in ((split_file, 1.0), (int8_file, 0.8)):
         result = verify(path, network, images())
         assert result["passed"] and result["partitions"] == 1 and result["agreement"] >= agreement
         # Stem and kernel of 5: one each; two kernels of 7: three strips each.
         assert result["operations"]["DEPTHWISE_CONV_2D"] == 2 + 2 * 3
 
 
-def test_files_are_the_same_whether_or_not_training_put_its_kernels_to_use(network, tmp_path):
-    paths = [tmp_path / "with.tflite", tmp_path / "without.tflite"]
-    convolution.use_kernel("tensorflow", "pointwise", kernels.pointwise_conv)
-    export_tflite(network, paths[0])
+def test_files_are_the_same_whether_or_not_training_put_its_kernels_to_use(network, split_file, tmp_path):
     with convolution.without_kernels():
-        export_tflite(network, paths[1])
-    assert flatbuffer.count_operations(paths[0].read_bytes())["FULLY_CONNECTED"] == 1
-    assert paths[0].read_bytes() == paths[1].read_bytes()
+        export_tflite(network, tmp_path / "without.tflite")
+    assert flatbuffer.count_operations(split_file.read_bytes())["FULLY_CONNECTED"] == 1
+    assert split_file.read_bytes() == (tmp_path / "without.tflite").read_bytes()
     assert convolution._kernels["tensorflow", "pointwise"] is kernels.pointwise_conv
 
 

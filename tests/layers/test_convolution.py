@@ -8,6 +8,8 @@ import tensorflow as tf
 from scarlet_tf.layers.convolution import Conv2D, DepthwiseConv2D
 from scarlet_tf.training import kernels
 
+pytestmark = pytest.mark.both_modes
+
 
 @pytest.mark.parametrize(
     ("height", "width", "kernel_size", "stride"),
@@ -73,7 +75,7 @@ def test_the_kernel_is_used_for_what_it_knows_only(monkeypatch):
         ({"use_bias": True}, 0),
         ({"use_bias": False, "activation": "relu"}, 0),
         ({"use_bias": False, "dilation_rate": 2}, 0),
-        ({"use_bias": False, "dtype": "mixed_bfloat16"}, 0),
+        ({"use_bias": False, "dtype": "mixed_float16"}, 0),
     ):
         called.clear()
         layer = DepthwiseConv2D(5, padding="same", **kwargs)

@@ -1,7 +1,10 @@
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from scarlet_tf.layers.lanes import fan_out
+
+pytestmark = pytest.mark.both_modes
 
 
 def test_fan_out_adds_the_gradients_of_its_readers():

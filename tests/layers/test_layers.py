@@ -5,6 +5,8 @@ import pytest
 from scarlet_tf.layers import ChoiceBlock, InvertedResidual, Skip, SqueezeExcite, Stem, Tail
 from scarlet_tf.spec import InvertedResidualSpec
 
+pytestmark = pytest.mark.both_modes
+
 X = np.random.default_rng(0).normal(size=(2, 6, 6, 4)).astype(np.float32)
 IMAGE = X[..., :3]
 

@@ -6,6 +6,8 @@ import pytest
 
 from scarlet_tf.layers.split_depthwise import MAX_TAPS, SplitDepthwiseConv2D, strips
 
+pytestmark = pytest.mark.both_modes
+
 
 @pytest.mark.parametrize("size", range(3, 14))
 def test_strips_cover_the_rows_once_with_at_most_25_taps_each(size):

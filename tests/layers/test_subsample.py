@@ -4,6 +4,8 @@ import pytest
 
 from scarlet_tf.layers.subsample import Subsample
 
+pytestmark = pytest.mark.both_modes
+
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("shape", [(2, 6, 7, 3), (1, 1, 2, 1)])

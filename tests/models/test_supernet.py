@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny import images_and_labels, randomise_supernet, tiny_space
+from tiny import images_and_labels, randomise_supernet, skip_unless_computed, tiny_space
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.extract import extract
@@ -131,6 +131,7 @@ def test_sides_may_be_odd_or_differ_and_channels_too(shape, rng):
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_answers_float32_near_the_full_one(policy, rng):
+    skip_unless_computed(policy)
     full, images = Supernet(tiny_space(), num_classes=5), images_and_labels(rng)[0]
     keras.config.set_dtype_policy(policy)
     try:

@@ -19,6 +19,8 @@ from scarlet_tf.training.batch_norm import moving_statistics, recalibrate
 from scarlet_tf.training.evaluation import evaluate
 from scarlet_tf.training.inputs import ArraySplit
 
+pytestmark = pytest.mark.both_modes
+
 ARCHITECTURE = Architecture((1, 0, 3, 2), tiny_space())
 GENERATION = [(0, 1, 0, 0), (0, 1, 2, 0), (1, 0, 3, 2), (1, 0, 3, 3), (3, 3, 3, 3)]
 

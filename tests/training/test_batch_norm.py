@@ -9,6 +9,8 @@ from scarlet_tf.models.network import Network, get_arrays, set_arrays
 from scarlet_tf.space import Architecture
 from scarlet_tf.training.batch_norm import moving_statistics, rebase, recalibrate
 
+pytestmark = pytest.mark.both_modes
+
 
 def test_statistics_are_the_mean_of_all_batches(rng):
     """Forty batches, of which the first twenty differ from the others: a moving average would know the last alone."""

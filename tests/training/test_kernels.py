@@ -7,6 +7,8 @@ import tensorflow as tf
 from scarlet_tf.errors import InputError
 from scarlet_tf.training import kernels
 
+pytestmark = pytest.mark.both_modes
+
 
 @pytest.fixture
 def untried(monkeypatch):

@@ -19,6 +19,8 @@ from scarlet_tf.scaling import Scaling
 from scarlet_tf.space import Architecture, Stage
 from scarlet_tf.training.network import RetrainConfig, retrain, save_model
 
+pytestmark = pytest.mark.both_modes
+
 SPACE = tiny_space()
 ARCHITECTURE = Architecture((0, 3, 1, 3), SPACE)
 ONE_BLOCK = Architecture((0,), tiny_space(stages=(Stage(8, 1, 2),)))

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny import images_and_labels, randomise_supernet, tiny_space
+from tiny import images_and_labels, randomise_supernet, skip_unless_computed, tiny_space
 
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Choice, Stage
 from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.sequential import Gates
+
+pytestmark = pytest.mark.both_modes
 
 SPACE = tiny_space(stages=(Stage(8, 1, 2), Stage(12, 2, 1)), choices=(Choice(2, 3), Choice(3, 5, True), Choice()))
 PATH = np.array([1, 2, 0])
@@ -33,8 +35,7 @@ def one_hot(path):
     return np.eye(SPACE.num_choices)[path]
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("skip", ["let", "identity"])
+@pytest.mark.parametrize(("skip", "training"), [("let", True), ("identity", False)])
 def test_gates_equal_the_automatic_gradient(skip, training):
     supernet, (images, labels) = supernet_and_batch(skip)
     gates = [[tf.constant(value, tf.float32) for value in row] for row in one_hot(PATH)]
@@ -78,6 +79,7 @@ def test_choices_that_do_not_count_are_not_run():
 
 @pytest.mark.parametrize(("dtype", "scale", "tolerance"), [("mixed_bfloat16", 1, 0.06), ("mixed_float16", 1024, 0.25)])
 def test_16_bits_give_the_same_gates_within_their_rounding(dtype, scale, tolerance):
+    skip_unless_computed(dtype)
     supernet, (images, labels) = supernet_and_batch()
     half, _ = supernet_and_batch(dtype=dtype)
     everything = np.ones((3, 3), bool)
