@@ -94,8 +94,11 @@ def log_to_terminal(loudness: Literal["quiet", "normal", "verbose"] = "normal") 
 
 
 @contextlib.contextmanager
-def log_to_file(path) -> Iterator[None]:
-    """Appends to `path`, until the block ends: log lines, what libraries print, and the traceback of a failure."""
+def log_to_file(path, first: str = "") -> Iterator[None]:
+    """Appends to `path`, until the block ends: log lines, what libraries print, and the traceback of a failure.
+
+    `first`: a line for the file alone.
+    """
     path = pathlib.Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,6 +106,8 @@ def log_to_file(path) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"{path}: could not be opened for the log: {error.strerror}") from error
     handler.setFormatter(VisibleFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    if first:
+        handler.handle(logging.LogRecord(logger.name, logging.INFO, __file__, 0, first, (), None))
     targets = [logger, *(logging.getLogger(name) for name in _FRAMEWORKS)]
     for target in targets:
         target.addHandler(handler)

@@ -90,7 +90,7 @@ def test_a_route_that_cannot_be_computed_is_refused(untried):
 
     untried.setitem(kernels.GRADIENTS, "onednn", failing)
     assert kernels.route() == "eigen"
-    untried.setattr(kernels, "_has_onednn", lambda: True)
+    untried.setattr(kernels, "has_onednn", lambda: True)
     kernels.tried.cache_clear()
     assert kernels.tried().refused == {"onednn": "a gradient cannot be computed: no kernel for this processor"}
 
@@ -100,7 +100,7 @@ def test_a_route_forced_by_hand_is_taken_or_refused_clearly(untried):
         untried.setenv(kernels.VARIABLE, name)
         kernels.tried.cache_clear()
         assert kernels.route() == name
-    untried.setattr(kernels, "_has_onednn", lambda: False)
+    untried.setattr(kernels, "has_onednn", lambda: False)
     kernels.tried.cache_clear()
     untried.setenv(kernels.VARIABLE, "onednn")
     with pytest.raises(

@@ -1,0 +1,75 @@
+"""Whether TensorFlow computes with oneDNN on this processor; imports no framework.
+
+TensorFlow reads TF_ENABLE_ONEDNN_OPTS when it is imported. Without it, oneDNN is on where the processor has one of a few
+features, and off on other x86 processors although they train faster with it. The command line sets the variable there
+(`set_faster`). Used as a library, the package sets nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+
+from scarlet_tf.errors import InputError
+
+VARIABLE = "TF_ENABLE_ONEDNN_OPTS"
+# The value that the command line has set, for processes that it starts: they inherit both.
+SET_BY_US = "SCARLET_SET_ONEDNN_OPTS"
+CPUINFO = pathlib.Path("/proc/cpuinfo")
+NEEDED = {"avx2", "fma"}
+# With one of these TensorFlow turns oneDNN on by itself (as of 2.21).
+TENSORFLOWS_OWN = {"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16"}
+
+
+def onednn_setting() -> str | None:
+    """Return "0" or "1", None where the variable is not set or empty, as TensorFlow decides then; else raise InputError."""
+    value = os.environ.get(VARIABLE) or None
+    if value not in (None, "0", "1"):
+        raise InputError(f"{VARIABLE}: expected 0 or 1, or unset it, got {value!r}")
+    return value
+
+
+def set_faster(cpuinfo: pathlib.Path = CPUINFO) -> None:
+    """Turn oneDNN on where that is faster and nobody has decided; call it before TensorFlow is imported.
+
+    Raises InputError as `onednn_setting` does.
+    """
+    if onednn_setting() is None and "tensorflow" not in sys.modules:
+        os.environ.pop(VARIABLE, None)  # TensorFlow warns of an empty value
+        if needs_onednn(_read(cpuinfo)):
+            os.environ[VARIABLE] = os.environ[SET_BY_US] = "1"
+
+
+def needs_onednn(cpuinfo: str) -> bool:
+    """Return whether a processor would be faster with oneDNN, which TensorFlow leaves off there.
+
+    `cpuinfo`: text of /proc/cpuinfo. Processors that are not x86 have no line "flags" in it; other systems have no such file.
+    """
+    fields = (line.partition(":") for line in cpuinfo.splitlines())
+    flags = [set(value.split()) for name, _, value in fields if name.strip() == "flags"]
+    common = set.intersection(*flags) if flags else set()
+    return common >= NEEDED and not common & TENSORFLOWS_OWN
+
+
+def chosen_by() -> str:
+    """Return who has decided on oneDNN: "TensorFlow", "scarlet_tf" or "you"."""
+    value = onednn_setting()
+    if value is None:
+        return "TensorFlow"
+    return "scarlet_tf" if os.environ.get(SET_BY_US) == value else "you"
+
+
+def in_words() -> str:
+    """Return a line for logs."""
+    value, chooser = onednn_setting(), chosen_by()
+    if value is None:
+        return f"oneDNN: as TensorFlow decides for this processor ({VARIABLE} is not set)"
+    return f"oneDNN: {'on' if value == '1' else 'off'}, set by {chooser} ({VARIABLE}={value})"
+
+
+def _read(path: pathlib.Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
