@@ -14,6 +14,7 @@ import sys
 from scarlet_tf.errors import InputError
 
 VARIABLE = "TF_ENABLE_ONEDNN_OPTS"
+KERNELS = "SCARLET_KERNELS"  # see scarlet_tf.training.kernels
 # The value that the command line has set, for processes that it starts: they inherit both.
 SET_BY_US = "SCARLET_SET_ONEDNN_OPTS"
 CPUINFO = pathlib.Path("/proc/cpuinfo")
@@ -41,31 +42,42 @@ def set_faster(cpuinfo: pathlib.Path = CPUINFO) -> None:
             os.environ[VARIABLE] = os.environ[SET_BY_US] = "1"
 
 
+def in_use(cpuinfo: pathlib.Path = CPUINFO) -> str | None:
+    """Return "1" where TensorFlow has oneDNN on, "0" where off, None where it decides by what is not known here."""
+    return onednn_setting() or tensorflows_choice(_read(cpuinfo))
+
+
 def needs_onednn(cpuinfo: str) -> bool:
-    """Return whether a processor would be faster with oneDNN, which TensorFlow leaves off there.
+    """Return whether a processor is faster with oneDNN, which TensorFlow leaves off there. `cpuinfo`: /proc/cpuinfo's text."""
+    return tensorflows_choice(cpuinfo) == "0" and _flags(cpuinfo) >= NEEDED
 
-    `cpuinfo`: text of /proc/cpuinfo. Processors that are not x86 have no line "flags" in it; other systems have no such file.
-    """
+
+def tensorflows_choice(cpuinfo: str) -> str | None:
+    """Return what TensorFlow does by itself: "1", "0", or None where the text is not of an x86 processor under Linux."""
+    flags = _flags(cpuinfo)
+    return None if not flags else "1" if flags & TENSORFLOWS_OWN else "0"
+
+
+def _flags(cpuinfo: str) -> set[str]:
+    """Return what all cores have; x86 alone has lines of that name."""
     fields = (line.partition(":") for line in cpuinfo.splitlines())
-    flags = [set(value.split()) for name, _, value in fields if name.strip() == "flags"]
-    common = set.intersection(*flags) if flags else set()
-    return common >= NEEDED and not common & TENSORFLOWS_OWN
+    cores = [set(value.split()) for name, _, value in fields if name.strip() == "flags"]
+    return set.intersection(*cores) if cores else set()
 
 
-def chosen_by() -> str:
-    """Return who has decided on oneDNN: "TensorFlow", "scarlet_tf" or "you"."""
+def chosen() -> str:
+    """Return who has decided on oneDNN: "TensorFlow's choice", "set by scarlet_tf" or "set by you"."""
     value = onednn_setting()
     if value is None:
-        return "TensorFlow"
-    return "scarlet_tf" if os.environ.get(SET_BY_US) == value else "you"
+        return "TensorFlow's choice"
+    return "set by scarlet_tf" if os.environ.get(SET_BY_US) == value else "set by you"
 
 
 def in_words() -> str:
     """Return a line for logs."""
-    value, chooser = onednn_setting(), chosen_by()
-    if value is None:
-        return f"oneDNN: as TensorFlow decides for this processor ({VARIABLE} is not set)"
-    return f"oneDNN: {'on' if value == '1' else 'off'}, set by {chooser} ({VARIABLE}={value})"
+    value = onednn_setting()
+    state = {"1": "on, ", "0": "off, ", None: ""}[value]
+    return f"oneDNN: {state}{chosen()} ({VARIABLE}{f'={value}' if value else ' is not set'})"
 
 
 def _read(path: pathlib.Path) -> str:

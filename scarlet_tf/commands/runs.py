@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import functools
 import math
+import os
 import pathlib
 from collections.abc import Callable, Iterator
 
@@ -51,6 +52,8 @@ def run_folder(arguments: argparse.Namespace, load: Callable = _load_config) -> 
 
 def _check_kernels() -> None:
     """Raise InputError where SCARLET_KERNELS names none, or none that works here, before anything is read or written."""
+    if not os.environ.get(processor.KERNELS):
+        return
     from scarlet_tf.training import kernels
 
     if kernels.wanted() != "auto" and len(read_tf_config().tasks) < 2:  # TensorFlow configures several at its start

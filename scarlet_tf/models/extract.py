@@ -36,7 +36,7 @@ def path_variables(supernet: Supernet, architecture: Architecture) -> dict:
 
 
 def _named(layer, prefix: str) -> dict:
-    variables = {}
+    variables: dict = {}
     for name, part in layer.parts().items():
         full = name if name == "classifier" else f"{prefix}_{name}"
         variables |= {f"{full}/{weight.name}": weight for weight in part.weights}

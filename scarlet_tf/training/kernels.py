@@ -30,7 +30,7 @@ from scarlet_tf.layers import batch_norm, convolution
 logger = logging.getLogger("scarlet_tf")
 
 ROUTES = ("onednn", "eigen", "plain")
-VARIABLE = "SCARLET_KERNELS"
+VARIABLE = processor.KERNELS
 # Of the greatest value that is compared: sums of some hundred float32 products in another order.
 TOLERANCE = 1e-5
 LARGE_FILTER = 5
