@@ -19,8 +19,8 @@ from scarlet_tf.doctor.finding import OK, PROBLEM, WARNING, Finding
 COMMAND = (sys.executable, "-m", "scarlet_tf.doctor.trial")
 # The trial takes some 20 s of one core; a busy machine may take several times as long.
 TIMEOUT_SECONDS = 300.0
-# Times of one trial and the next differ by a few hundredths.
-SLOWER = 1.15
+# On a busy machine the times of one trial and the next differ by a fifth.
+SLOWER = 1.25
 ONE_THREAD = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
 WORDS = {"1": "on", "0": "off"}
 

@@ -53,12 +53,12 @@ MEASURED = (0, 3, 1)  # with a LET that folding removes
 CLASSES, IMAGES = 4, 16
 # So high a rate that rounding of the weights does not hide the gradients: each weight is moved once only.
 RATE, MOMENTUM = 8.0, 0.9
-# Relative, see `compared`. Float32 sums come in another order, which makes 5e-5 at most; a wrong operation is far above.
+# Relative, see `compared`. Float32 sums come in another order, which makes 1e-4 at most; a wrong operation is far above.
 TOLERANCE = 1e-3
 # A step of 8 bits is 1/255 of a layer's range, and there are a dozen layers: measured 0.02.
 TOLERANCE_INT8 = 0.1
 # (hidden channels, kernel, stride) of the blocks that are timed, at 28 pixels and 16 channels.
-TIMED = ((48, 3, 1), (48, 5, 1), (96, 7, 1), (48, 3, 2), (48, 5, 2), (96, 7, 2))
+TIMED = ((48, 3, 1), (48, 5, 1), (96, 7, 1), (96, 5, 2))
 ROUNDS = 5
 
 
@@ -178,9 +178,8 @@ def compare_retraining(architecture: Architecture, images, labels) -> Comparison
     network = build_network(spec, dropout=0.0, seed=0)
     before = get_arrays(network)
     twin = plain_twin(network)
-    twin.compile(
-        keras.optimizers.SGD(RATE, momentum=MOMENTUM), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    twin.compile(keras.optimizers.SGD(RATE, momentum=MOMENTUM), loss, run_eagerly=True)
     twin.train_on_batch(images, labels)
     neutral = ("warmup_epochs", "weight_decay", "label_smoothing", "dropout", "ema", "recalibration_batches")
     settings = {"epochs": 1, "batch_size": IMAGES, "optimizer": "sgd", "learning_rate": RATE, "schedule": "constant"}

@@ -110,6 +110,10 @@ def test_a_route_forced_by_hand_is_taken_or_refused_clearly(untried):
     untried.setenv(kernels.VARIABLE, "mkl")
     with pytest.raises(InputError, match="SCARLET_KERNELS: expected auto or one of onednn, eigen, plain, got 'mkl'"):
         kernels.route()
+    untried.delenv(kernels.VARIABLE)
+    untried.setenv("TF_ENABLE_ONEDNN_OPTS", "yes")
+    with pytest.raises(InputError, match="TF_ENABLE_ONEDNN_OPTS: expected 0 or 1, or unset it, got 'yes'"):
+        kernels.route()
 
 
 def test_routes_can_be_tried_while_a_function_is_traced(untried):
