@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Literal
 
-from scarlet_tf import logs, progress
+from scarlet_tf import logs, processor, progress
 from scarlet_tf.arguments import make_parser
 from scarlet_tf.commands import networks, runs, start
 from scarlet_tf.errors import ChecksFailedError, InputError
@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = make_parser().parse_args(argv)
     _set_loudness(arguments.loudness)
     try:
+        processor.set_faster()
         HANDLERS[arguments.handler](arguments)
         return 0
     except InputError as error:

@@ -125,10 +125,11 @@ def log_to_terminal(loudness: Literal["quiet", "normal", "verbose"] = "normal") 
 
 
 @contextlib.contextmanager
-def log_to_file(path, when_open: Callable[[], None] = lambda: None) -> Iterator[None]:
+def log_to_file(path, when_open: Callable[[], None] = lambda: None, first: str = "") -> Iterator[None]:
     """Appends to `path`, until the block ends: log lines, what libraries print, and the traceback of a failure.
 
     Lines are held until the file's folder is there, which is left to the block: one that fails before leaves nothing.
+    `first`: a line for the file alone.
     """
     path = pathlib.Path(path)
     try:
@@ -138,6 +139,8 @@ def log_to_file(path, when_open: Callable[[], None] = lambda: None) -> Iterator[
         raise InputError(f"{path}: could not be opened for the log: {error.strerror}") from error
     handler = LogFileHandler(file)
     handler.setFormatter(VisibleFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    if first:
+        handler.handle(logging.LogRecord(logger.name, logging.INFO, __file__, 0, first, (), None))
     targets = [logger, *(logging.getLogger(name) for name in _FRAMEWORKS)]
     for target in targets:
         target.addHandler(handler)

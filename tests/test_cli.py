@@ -441,3 +441,54 @@ def test_latency_build_on_a_phone_says_what_is_missing(config, capsys, tmp_path,
     monkeypatch.setenv("PATH", str(tmp_path))
     assert cli.main([*build, "--adb"]) == 2
     assert "expected adb, of Android's platform-tools, on the PATH" in capsys.readouterr().err
+
+
+# -- the processor ---------------------------------------------------------------------------------------------
+
+
+def run_in_a_process(config, monkeypatch, **environment):
+    """Exit code and stderr of `scarlet run`, with its data out of reach."""
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    script = "import sys; from scarlet_tf import cli; sys.exit(cli.main())"
+    command = [
+        sys.executable,
+        "-c",
+        script,
+        "run",
+        config,
+        "--set",
+        "data.directory=none",
+        "--set",
+        "data.source=folder",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"TF_ENABLE_ONEDNN_OPTS": "true"}, "TF_ENABLE_ONEDNN_OPTS: expected 0 or 1, or unset it, got 'true'"),
+        ({"SCARLET_KERNELS": "mkl"}, "SCARLET_KERNELS: expected auto or one of onednn, eigen, plain, got 'mkl'"),
+        (
+            {"SCARLET_KERNELS": "onednn", "TF_ENABLE_ONEDNN_OPTS": "0"},
+            "SCARLET_KERNELS: expected auto or one of eigen, plain here, got 'onednn': TensorFlow runs without oneDNN here"
+            " (TF_ENABLE_ONEDNN_OPTS=1 before its import may turn it on)",
+        ),
+    ],
+)
+def test_kernels_that_cannot_be_had_are_said_before_data_are_read(config, monkeypatch, environment, message):
+    code, err = run_in_a_process(config, monkeypatch, **environment)
+    assert (code, err) == (2, f"scarlet: error: {message}\n")
+    assert not pathlib.Path("runs").exists()
+
+
+def test_the_log_of_a_run_begins_with_who_decided_on_onednn(config, fake_pipeline, monkeypatch, capsys):
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
+    monkeypatch.delenv("SCARLET_SET_ONEDNN_OPTS", raising=False)
+    assert cli.main(["run", config, "--json"]) == 0
+    first, *_ = pathlib.Path("runs/my/run.log").read_text().splitlines()
+    assert first.endswith(" INFO scarlet_tf: oneDNN: on, set by you (TF_ENABLE_ONEDNN_OPTS=1)")
+    assert "oneDNN" not in "".join(capsys.readouterr())

@@ -1,18 +1,21 @@
 """`scarlet doctor`: what each check says, and that none of them ends in a traceback."""
 
 import collections
+import dataclasses
 import importlib.metadata
 import json
 import pathlib
+import sys
 
 import numpy as np
 import pytest
 import yaml
 
-from scarlet_tf import cli
-from scarlet_tf.doctor import examination, folders, frameworks, machine, packages, trial
+from scarlet_tf import cli, processor
+from scarlet_tf.doctor import examination, folders, frameworks, machine, modes, packages
 from scarlet_tf.doctor.finding import OK, PROBLEM, WARNING, Finding
 from scarlet_tf.errors import InputError
+from scarlet_tf.space import Architecture
 
 SPACE = {
     "name": "tiny",
@@ -193,13 +196,163 @@ def png():
     return tf.io.encode_png(np.zeros([12, 16, 3], np.uint8)).numpy()
 
 
-def test_a_tiny_network_goes_all_the_way():
-    assert only(trial.check_trial()).status == OK
+# -- the trial ---------------------------------------------------------------------------------------------------
 
 
-def test_a_file_that_answers_something_else_is_a_problem(monkeypatch):
-    monkeypatch.setattr(trial, "_answers", lambda file, images: np.full([len(images), 2], 9.0))
-    assert only(trial.check_trial()).status == PROBLEM
+@pytest.mark.parametrize("mode", ["0", "1"])
+def test_training_and_export_are_what_plain_keras_computes(mode):
+    outcome = modes.run_trial(mode, modes.COMMAND, modes.TIMEOUT_SECONDS, used="neither")
+    assert outcome.problems == []
+    names = [comparison["name"] for comparison in outcome.printed["comparisons"]]
+    steps = ["fair step (sequential)", "fair step (lanes)", "uniform step", "evaluation", "retraining step"]
+    assert names == [*steps, "folding", "float32 file", "int8 file"]
+    assert outcome.printed["route"] == ("onednn" if outcome.printed["onednn"] else "eigen")
+    assert ("onednn" in outcome.printed["refused"]) is not outcome.printed["onednn"]
+    assert not (mode == "0" and outcome.printed["onednn"])
+
+
+def test_the_trial_s_space_has_every_filter_with_every_stride_and_a_let_to_fold():
+    from scarlet_tf.doctor import trial
+    from scarlet_tf.export.folding import fold
+    from scarlet_tf.models.extract import extract
+
+    assert {layer.stride for layer in trial.SPACE.layers} == {1, 2}
+    assert [choice.kernel_size for choice in trial.SPACE.choices] == [3, 5, 7, 0]
+    _, rows = fold(extract(trial.new_supernet(), Architecture(trial.MEASURED, trial.SPACE)))
+    assert [row.rule != 5 for row in rows] == [True]
+
+
+def step_of(path):
+    """The comparison for a uniform step of that path."""
+    from scarlet_tf.doctor import trial
+
+    images, labels = trial.examples()
+    paths = np.array([path], np.int32)
+    gradients = [trial.plain_path_gradients(trial.new_supernet(), paths[0], images, labels)]
+    return trial.compare_step("step", "sequential", paths, gradients, images, labels)
+
+
+def test_a_kernel_that_is_wrong_by_a_hundredth_is_found(monkeypatch):
+    from scarlet_tf.training import kernels
+
+    route = kernels.route()
+    right = kernels.GRADIENTS[route]
+
+    def wrong(*arguments):
+        dx, dw = right(*arguments)
+        return dx, dw * 1.01
+
+    monkeypatch.setitem(kernels.GRADIENTS, route, wrong)
+    comparison = step_of([1, 2, 1])
+    # The filter's gradient is off by 0.01 of its own greatest value.
+    assert comparison.difference == pytest.approx(0.01, rel=0.1)
+    outcome = modes.Outcome("1", {"comparisons": [dataclasses.asdict(comparison)]})
+    assert outcome.problems == ["step: 1.0e-02 of the greatest value off plain Keras, expected at most 0.001"]
+
+
+def test_a_comparison_is_relative_and_nan_is_never_equal():
+    from scarlet_tf.doctor.trial import compared
+
+    zeros, ones = np.zeros(2), np.ones(2)
+    assert compared("", {"a": ones * 1.5, "b": zeros}, {"a": ones, "b": zeros}).difference == 0.5
+    # An array of zeros is held against a hundredth of the greatest value of all.
+    assert compared("", {"a": ones, "b": ones * 0.02}, {"a": ones, "b": zeros}).difference == pytest.approx(2)
+    assert compared("", {"a": ones * np.nan}, {"a": ones}).difference > 1e300
+    json.dumps(dataclasses.asdict(compared("", {"a": ones * np.nan}, {"a": ones})), allow_nan=False)
+
+
+def trials(script, timeout=60.0):
+    """The findings where Python runs `script`, which sees `mode` and `printed`, instead of the trial."""
+    begin = f"import json, os, signal, sys, time\nmode = os.environ['TF_ENABLE_ONEDNN_OPTS']\nprinted = {PRINTED}\n"
+    return list(modes.check_trials([sys.executable, "-c", begin + script], timeout))
+
+
+PRINTED = {
+    "route": "onednn",
+    "refused": {},
+    "onednn": True,
+    "comparisons": [{"name": "folding", "difference": 2e-7, "tolerance": 1e-3}],
+    "seconds": 0.5,
+}
+PRINT = "printed['onednn'] = mode == '1'\nprint(json.dumps(printed))"
+
+
+@pytest.fixture
+def onednn(monkeypatch):
+    """The user's setting."""
+    monkeypatch.delenv(processor.SET_BY_US, raising=False)
+    monkeypatch.delenv(processor.KERNELS, raising=False)
+    monkeypatch.setenv(processor.VARIABLE, "1")
+    return monkeypatch
+
+
+def test_the_faster_mode_is_told_and_the_slower_one_warned_of(onednn):
+    script = f"printed['seconds'] = {{'1': 0.25, '0': 0.5}}[mode]\n{PRINT}"
+    on, on_kernels, off, _, speed = trials(script)
+    assert (on.check, on.status, off.check) == ("oneDNN on", OK, "oneDNN off")
+    assert on.found == "relative differences from plain Keras, all within tolerance: folding 2e-07"
+    assert on_kernels.found == "kernels: onednn"
+    both = ["oneDNN on (set by you): 1.00 of the faster one's time", "oneDNN off: 2.00 of the faster one's time"]
+    assert (speed.status, speed.found) == (OK, "; ".join(both))
+    onednn.setenv(processor.VARIABLE, "0")
+    speed = trials(script)[-1]
+    assert (speed.status, speed.advice) == (WARNING, "export TF_ENABLE_ONEDNN_OPTS=1")
+    assert speed.found.startswith("oneDNN off (set by you): 2.00")
+
+
+def test_without_onednn_there_is_nothing_to_compare(onednn):
+    assert (
+        "TensorFlow has no oneDNN for this system"
+        in trials("print(json.dumps({**printed, 'onednn': False}))")[-1].found
+    )
+
+
+def test_what_differs_from_plain_keras_is_a_problem_with_the_way_round_it(onednn):
+    script = f"printed['comparisons'][0]['difference'] = 0.5 if mode == '1' else 0\n{PRINT}"
+    problem, *others = trials(script)
+    assert (problem.check, problem.status) == ("oneDNN on", PROBLEM)
+    assert problem.found == "folding: 5.0e-01 of the greatest value off plain Keras, expected at most 0.001"
+    look = "TF_ENABLE_ONEDNN_OPTS=1 python -m scarlet_tf.doctor.trial shows all of it"
+    assert problem.advice == f"export TF_ENABLE_ONEDNN_OPTS=0; {look}"
+    assert all(finding.status == OK for finding in others)
+
+
+def test_kernels_that_every_processor_has_and_that_are_refused_are_a_warning(onednn):
+    script = f"printed['refused'] = {{'eigen': 'a gradient differs'}}\n{PRINT}"
+    assert [f.status for f in trials(script)] == [OK, WARNING, OK, WARNING, OK]
+    assert trials(script)[1].found == "kernels: onednn; eigen refused: a gradient differs"
+
+
+@pytest.mark.parametrize(
+    ("ending", "found"),
+    [
+        ("os.kill(os.getpid(), signal.SIGILL)", "ended by SIGILL: the last line"),
+        ("raise ValueError('no such kernel')", "ended with exit code 1: ValueError: no such kernel"),
+        ("sys.exit(3)", "ended with exit code 3: the last line"),
+        ("print('half a res')", "printed no result: the last line"),
+    ],
+)
+def test_a_trial_that_ends_early_is_a_problem(onednn, ending, found):
+    script = f"print('first\\nthe last line ', file=sys.stderr, flush=True)\nif mode == '0':\n {ending}\nelse:\n "
+    *_, problem, speed = trials(script + PRINT.replace("\n", "; "))
+    assert (problem.check, problem.status, problem.found) == ("oneDNN off", PROBLEM, found)
+    assert problem.advice.startswith("export TF_ENABLE_ONEDNN_OPTS=1; ")
+    assert speed.found == "oneDNN on (set by you); not compared, since a trial failed"
+
+
+def test_trials_that_hang_or_cannot_be_started_are_problems(onednn):
+    on, off, _ = trials("print('waiting', file=sys.stderr, flush=True)\ntime.sleep(600)", timeout=3)
+    assert on.status == off.status == PROBLEM
+    assert on.found == "no result within 3 s: waiting"
+    assert on.advice.startswith("pip install --force-reinstall tensorflow")
+    on, *_ = modes.check_trials(["/no/such/python"])
+    assert (on.status, on.found) == (PROBLEM, "could not be started: No such file or directory")
+
+
+def test_kernels_that_the_user_names_are_tried_in_the_mode_that_runs_use_alone(onednn):
+    onednn.setenv(processor.KERNELS, "onednn")
+    script = f"printed['route'] = os.environ.get('SCARLET_KERNELS', 'any')\n{PRINT}"
+    assert [f.found for f in trials(script) if "kernels" in f.found] == ["kernels: onednn", "kernels: any"]
 
 
 def test_the_command_fails_where_a_check_finds_a_problem(monkeypatch, capsys):

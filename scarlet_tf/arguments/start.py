@@ -10,8 +10,8 @@ SHELLS = ("bash", "zsh", "tcsh")
 def add_doctor(commands) -> None:
     """`scarlet doctor`."""
     text = (
-        "check what runs need: Python, packages, devices, memory, disk, folders of data, and a tiny network from"
-        " training to a .tflite file; exit code 1 where something is a problem"
+        "check what runs need: Python, packages, devices, memory, disk, folders of data, and what training and"
+        " export compute, against plain Keras with oneDNN on and off; exit code 1 where something is a problem"
     )
     command = add_command(commands, "doctor", text, "scarlet doctor --config my.yaml", "doctor")
     command.add_argument("--config", metavar="CONFIG", help="check this configuration and its images, too")

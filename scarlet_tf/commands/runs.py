@@ -6,11 +6,12 @@ import argparse
 import contextlib
 import functools
 import math
+import os
 import pathlib
 from collections.abc import Callable, Iterator
 
-from scarlet_tf import logs
-from scarlet_tf.cluster import is_writer
+from scarlet_tf import logs, processor
+from scarlet_tf.cluster import is_writer, read_tf_config
 from scarlet_tf.commands.phone import adb_options
 from scarlet_tf.commands.terminal import library_lines_held_back, native_lines, say, show
 from scarlet_tf.errors import InputError
@@ -41,6 +42,7 @@ def run_folder(arguments: argparse.Namespace, load: Callable = _load_config) -> 
             arguments.run_dir or pathlib.Path("runs") / file_name(pathlib.Path(arguments.config).stem)
         )
         check_run_dir(run_dir, config)
+        _check_kernels()
         if not is_writer(getattr(arguments, "stage", "")):  # of several workers one writes
             yield config, run_dir
             return
@@ -50,8 +52,18 @@ def run_folder(arguments: argparse.Namespace, load: Callable = _load_config) -> 
             if native is not None:
                 native.send_to(arguments.log)
 
-        with logs.log_to_file(arguments.log, send_native_lines):
+        with logs.log_to_file(arguments.log, send_native_lines, first=processor.in_words()):
             yield config, run_dir
+
+
+def _check_kernels() -> None:
+    """Raise InputError where SCARLET_KERNELS names none, or none that works here, before anything is read or written."""
+    if not os.environ.get(processor.KERNELS):
+        return
+    from scarlet_tf.training import kernels
+
+    if kernels.wanted() != "auto" and len(read_tf_config().tasks) < 2:  # TensorFlow configures several at its start
+        kernels.route()
 
 
 def _check_hours(hours: float | None, least: float | None = None) -> None:

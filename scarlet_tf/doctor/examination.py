@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from scarlet_tf.doctor import folders, frameworks, machine, packages, trial
+from scarlet_tf.doctor import folders, frameworks, machine, modes, packages
 from scarlet_tf.doctor.finding import PROBLEM, Finding
 from scarlet_tf.errors import InputError
 
@@ -31,7 +31,7 @@ def _checks(config: str | None) -> Iterator[tuple[str, Check]]:
     yield "zoo folder", folders.check_zoo_folder
     if config is not None:
         yield "config", lambda: folders.check_config(config)
-    yield "trial", trial.check_trial
+    yield "trial", modes.check_trials
 
 
 def findings_of(checks: Iterable[tuple[str, Check]]) -> Iterator[Finding]:

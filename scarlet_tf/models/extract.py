@@ -23,15 +23,21 @@ def extract(supernet: Supernet, architecture: Architecture) -> Network:
 
 def path_arrays(supernet: Supernet, architecture: Architecture) -> Arrays:
     """The weights of one path under the names they have in a stand-alone network."""
-    arrays = _named(supernet.stem, "stem") | _named(supernet.tail, "tail")
+    variables = path_variables(supernet, architecture)
+    return {name: keras.ops.convert_to_numpy(variable) for name, variable in variables.items()}
+
+
+def path_variables(supernet: Supernet, architecture: Architecture) -> dict:
+    """Return the variables of one path by the names they have in a stand-alone network."""
+    variables = _named(supernet.stem, "stem") | _named(supernet.tail, "tail")
     for layer, block, choice in zip(supernet.space.layers, supernet.choice_blocks, architecture.choices, strict=True):
-        arrays |= _named(block.candidates[choice], layer.name)
-    return arrays
+        variables |= _named(block.candidates[choice], layer.name)
+    return variables
 
 
-def _named(layer, prefix: str) -> Arrays:
-    arrays: Arrays = {}
+def _named(layer, prefix: str) -> dict:
+    variables: dict = {}
     for name, part in layer.parts().items():
         full = name if name == "classifier" else f"{prefix}_{name}"
-        arrays |= {f"{full}/{weight.name}": keras.ops.convert_to_numpy(weight) for weight in part.weights}
-    return arrays
+        variables |= {f"{full}/{weight.name}": weight for weight in part.weights}
+    return variables

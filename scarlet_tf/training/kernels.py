@@ -23,13 +23,14 @@ from concurrent import futures
 import numpy as np
 import tensorflow as tf
 
+from scarlet_tf import processor
 from scarlet_tf.errors import InputError
 from scarlet_tf.layers import batch_norm, convolution
 
 logger = logging.getLogger("scarlet_tf")
 
 ROUTES = ("onednn", "eigen", "plain")
-VARIABLE = "SCARLET_KERNELS"
+VARIABLE = processor.KERNELS
 # Of the greatest value that is compared: sums of some hundred float32 products in another order.
 TOLERANCE = 1e-5
 LARGE_FILTER = 5
@@ -53,24 +54,34 @@ class Trial:
 def route() -> str:
     """Return the route of this process: "onednn", "eigen" or "plain".
 
-    Raises InputError when SCARLET_KERNELS names none of them, or one that the trial refuses.
+    Raises InputError when SCARLET_KERNELS names none of them, or one that the trial refuses, and when TF_ENABLE_ONEDNN_OPTS
+    is neither 0 nor 1.
     """
     return tried().chosen
+
+
+def wanted() -> str:
+    """Return SCARLET_KERNELS, or "auto"; InputError where it names no route."""
+    name = os.environ.get(VARIABLE) or "auto"
+    if name not in ("auto", *ROUTES):
+        raise InputError(f"{VARIABLE}: expected auto or one of {', '.join(ROUTES)}, got {name!r}")
+    return name
 
 
 @functools.cache
 def tried() -> Trial:
     """Try the routes, once a process, in a thread of its own: there no graph is being traced."""
-    wanted = os.environ.get(VARIABLE) or "auto"
-    if wanted not in ("auto", *ROUTES):
-        raise InputError(f"{VARIABLE}: expected auto or one of {', '.join(ROUTES)}, got {wanted!r}")
+    name = wanted()
+    processor.onednn_setting()
     with futures.ThreadPoolExecutor(1) as thread:
         reasons = dict(zip(ROUTES, thread.map(_refusal, ROUTES[:-1]), strict=False))
-    refused = {name: reason for name, reason in reasons.items() if reason}
-    if wanted in refused:
-        others = ", ".join(name for name in ROUTES if name not in refused)
-        raise InputError(f"{VARIABLE}: expected auto or one of {others} here, got {wanted!r}: {refused[wanted]}")
-    chosen = next(name for name in ROUTES if name not in refused) if wanted == "auto" else wanted
+    refused = {route: reason for route, reason in reasons.items() if reason}
+    allowed = [route for route in ROUTES if route not in refused]
+    if name in refused:
+        raise InputError(
+            f"{VARIABLE}: expected auto or one of {', '.join(allowed)} here, got {name!r}: {refused[name]}"
+        )
+    chosen = allowed[0] if name == "auto" else name
     if "eigen" in refused:  # it consists of operations that every processor has
         logger.warning("kernels: %s; plain gradients are used instead, which are slower", refused["eigen"])
     logger.debug("kernels: %s (refused: %s)", chosen, refused or "none")
@@ -80,7 +91,7 @@ def tried() -> Trial:
 def _refusal(name: str) -> str:
     """Return why the route cannot be taken, "" if it can."""
     try:
-        if name == "onednn" and not _has_onednn():
+        if name == "onednn" and not has_onednn():
             return "TensorFlow runs without oneDNN here (TF_ENABLE_ONEDNN_OPTS=1 before its import may turn it on)"
         for size, side, stride in EXAMPLES:
             for found, plain in _example(name, size, side, stride):
@@ -92,7 +103,7 @@ def _refusal(name: str) -> str:
     return ""
 
 
-def _has_onednn() -> bool:
+def has_onednn() -> bool:
     """Return whether oneDNN computes depthwise convolutions: a dilated one, which TensorFlow's own kernel does not know."""
     arguments = {"input": tf.ones((1, 5, 5, 8)), "filter": tf.ones((3, 3, 8, 1)), "strides": [1, 1, 1, 1]}
     try:

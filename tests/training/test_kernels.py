@@ -92,7 +92,7 @@ def test_a_route_that_cannot_be_computed_is_refused(untried):
 
     untried.setitem(kernels.GRADIENTS, "onednn", failing)
     assert kernels.route() == "eigen"
-    untried.setattr(kernels, "_has_onednn", lambda: True)
+    untried.setattr(kernels, "has_onednn", lambda: True)
     kernels.tried.cache_clear()
     assert kernels.tried().refused == {"onednn": "a gradient cannot be computed: no kernel for this processor"}
 
@@ -102,7 +102,7 @@ def test_a_route_forced_by_hand_is_taken_or_refused_clearly(untried):
         untried.setenv(kernels.VARIABLE, name)
         kernels.tried.cache_clear()
         assert kernels.route() == name
-    untried.setattr(kernels, "_has_onednn", lambda: False)
+    untried.setattr(kernels, "has_onednn", lambda: False)
     kernels.tried.cache_clear()
     untried.setenv(kernels.VARIABLE, "onednn")
     with pytest.raises(
@@ -111,6 +111,10 @@ def test_a_route_forced_by_hand_is_taken_or_refused_clearly(untried):
         kernels.route()
     untried.setenv(kernels.VARIABLE, "mkl")
     with pytest.raises(InputError, match="SCARLET_KERNELS: expected auto or one of onednn, eigen, plain, got 'mkl'"):
+        kernels.route()
+    untried.delenv(kernels.VARIABLE)
+    untried.setenv("TF_ENABLE_ONEDNN_OPTS", "yes")
+    with pytest.raises(InputError, match="TF_ENABLE_ONEDNN_OPTS: expected 0 or 1, or unset it, got 'yes'"):
         kernels.route()
 
 
