@@ -201,7 +201,7 @@ def png():
 
 @pytest.mark.parametrize("mode", ["0", "1"])
 def test_training_and_export_are_what_plain_keras_computes(mode):
-    outcome = modes.run_trial(mode, modes.COMMAND, modes.TIMEOUT_SECONDS, used="neither")
+    outcome = modes.run_trial(mode, modes.COMMAND, timeout=550, used="neither")  # a busy machine takes minutes
     assert outcome.problems == []
     names = [comparison["name"] for comparison in outcome.printed["comparisons"]]
     steps = ["fair step (sequential)", "fair step (lanes)", "uniform step", "evaluation", "retraining step"]

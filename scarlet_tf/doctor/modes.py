@@ -21,7 +21,9 @@ COMMAND = (sys.executable, "-m", "scarlet_tf.doctor.trial")
 TIMEOUT_SECONDS = 300.0
 # On a busy machine the times of one trial and the next differ by a fifth.
 SLOWER = 1.25
-ONE_THREAD = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
+# On one thread, so that the two do not disturb each other's times, and on the processor, which alone has these kernels.
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+ENVIRONMENT = {**dict.fromkeys(THREADS, "1"), "CUDA_VISIBLE_DEVICES": "-1"}
 WORDS = {"1": "on", "0": "off"}
 
 
@@ -57,8 +59,8 @@ def check_trials(command: Sequence[str] = COMMAND, timeout: float = TIMEOUT_SECO
 
 
 def run_trial(mode: str, command: Sequence[str], timeout: float, used: str | None = None) -> Outcome:
-    """Run the trial in its own process on one thread; SCARLET_KERNELS counts for the mode that runs use alone."""
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, **ONE_THREAD, processor.VARIABLE: mode}
+    """Run the trial in its own process; SCARLET_KERNELS counts for the mode that runs use alone."""
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, **ENVIRONMENT, processor.VARIABLE: mode}
     if used not in (mode, None):
         environment.pop(processor.KERNELS, None)
     try:

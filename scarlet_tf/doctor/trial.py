@@ -1,7 +1,7 @@
 """What training and export compute here, against plain Keras: `python -m scarlet_tf.doctor.trial` prints it as JSON.
 
-Each comparison has a twin out of Keras' own layers and SGD. It runs on the processor alone, in the state of oneDNN that the
-environment asks for; see `modes`.
+Each comparison has a twin out of Keras' own layers and SGD. It runs in the state of oneDNN that the environment asks for; see
+`modes`.
 """
 
 from __future__ import annotations
@@ -74,7 +74,6 @@ class Comparison:
 def main() -> None:
     """Print the outcome, after whatever libraries print."""
     with contextlib.redirect_stdout(sys.stderr):
-        tf.config.set_visible_devices([], "GPU")
         outcome = {
             "route": kernels.tried().chosen,
             "refused": kernels.tried().refused,
