@@ -8,7 +8,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 INSTALLED := .venv/.installed
 FOR_TESTS := .venv/.installed-test
-PYTEST := $(BIN)/pytest -q -n 2 --dist worksteal --durations=20
+PYTEST := $(BIN)/pytest -q -n 2 --dist loadfile --durations=20
 
 # The tests run when the linters find something, too; make fails in the end.
 MAKEFLAGS += --keep-going
@@ -47,7 +47,7 @@ pytest: $(FOR_TESTS) ## the tests alone
 
 # The processes that tests start are measured, too.
 coverage: $(FOR_TESTS) ## the tests, with the share of the lines that they run
-	@$(BIN)/pytest -q -n 2 --dist worksteal --cov --cov-report=term:skip-covered
+	@$(BIN)/pytest -q -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 
 slow: $(FOR_TESTS) ## the tests that take minutes, which `make test` leaves out
 	@$(BIN)/pytest -q -m slow

@@ -1,8 +1,10 @@
-"""What a run needs: the package's requirements without its extras, and nothing that Windows lacks."""
+"""What a run needs: the package's requirements without its extras, and nothing that Windows lacks; what `make pytest` runs."""
 
 import json
+import os
 import pathlib
 import pkgutil
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +13,7 @@ import pytest
 
 import scarlet_tf
 
+ROOT = pathlib.Path(only_required.__file__).parents[1]
 # Only these import what comes with the extra `optimization`: they run in its worker process.
 WORKERS = {"parts", "quantizing", "strips", "tasks", "trainer", "twin"}
 MODULES = [
@@ -85,3 +88,31 @@ sys.exit(main(["doctor", "--json"]))
     done = python(code, json.dumps(MODULES))
     assert done.returncode == 0, done.stdout + done.stderr
     assert {check["status"] for check in json.loads(done.stdout)["checks"]} <= {"ok", "warning"}
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize(("failing", "status"), [("none", 0), ("not both_modes", 2), ("0", 2), ("1", 2)])
+def test_what_computes_is_tested_in_both_modes_also_when_another_part_fails(tmp_path, failing, status):
+    """With a pytest that only writes down how it was called."""
+    for name in ("Makefile", "setup.cfg", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    programs = tmp_path / ".venv/bin"
+    programs.mkdir(parents=True)
+    for name in (".installed", ".installed-test"):
+        (programs.parent / name).touch()
+    (programs / "pytest").write_text(f"""#!/bin/sh
+for last; do :; done
+echo "$TF_ENABLE_ONEDNN_OPTS: $last" >> called
+case "$TF_ENABLE_ONEDNN_OPTS: $last" in *"{failing}"*) exit 1;; esac
+""")
+    (programs / "pytest").chmod(0o755)
+    of_make = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PYTHON"}  # where `make test` runs this
+    kept = {name: value for name, value in os.environ.items() if name not in of_make}
+    command = ["make", "--silent", "pytest"]
+    done = subprocess.run(command, cwd=tmp_path, env={**kept, "TF_ENABLE_ONEDNN_OPTS": "own"}, capture_output=True)
+    assert done.returncode == status
+    assert (tmp_path / "called").read_text().splitlines() == [
+        "own: not slow and not both_modes",
+        "0: not slow and both_modes",
+        "1: not slow and both_modes",
+    ]

@@ -27,12 +27,12 @@ def make_step(precision, **kwargs):
 
 
 def test_half_precision_that_no_kernel_computes_is_refused(untried):
-    def fails_in_half(x, filters, *args, real=tf.nn.depthwise_conv2d):
+    def fails_in_half(x, weights, *args, real=tf.nn.conv2d):
         if x.dtype != tf.float32:
             raise tf.errors.AbortedError(None, None, "{{function_node a}} Status: 3\nin a file")
-        return real(x, filters, *args)
+        return real(x, weights, *args)
 
-    untried.setattr(tf.nn, "depthwise_conv2d", fails_in_half)
+    untried.setattr(tf.nn, "conv2d", fails_in_half)
     make_step("float32")
     with pytest.raises(InputError) as refused:
         make_step("mixed_bfloat16")
