@@ -22,8 +22,11 @@ def refuse_tracer(variable, before, what: str) -> None:
     """
     if keras.backend.backend() != "jax":
         return
-    with keras.StatelessScope():  # a new one: what is seen here is what the variable itself holds
-        held = variable.value
+    try:
+        with keras.StatelessScope():  # a new one: what is seen here is what the variable itself holds
+            held = variable.value
+    except TypeError:  # nothing: Keras' fit keeps its values elsewhere, and a scope around all calls
+        return
     if held is not variable.value:
         return  # a scope took the value
     try:
