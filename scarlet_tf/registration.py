@@ -64,7 +64,8 @@ class _WhenKerasComes(importlib.abc.MetaPathFinder):
         finally:
             self.looking = False
         if spec is not None and spec.loader is not None:
-            spec.loader.exec_module = self._and_register(spec.loader.exec_module)
+            run = self._and_register(spec.loader.exec_module)
+            spec.loader.exec_module = run  # type: ignore[method-assign]
         return spec
 
     def _and_register(self, execute):

@@ -14,7 +14,7 @@ from scarlet_tf.layers.initialization import derived_seed
 from scarlet_tf.layers.lanes import fan_out, permute, reorder
 from scarlet_tf.layers.skip import MODES
 from scarlet_tf.space import Architecture, Layer, SearchSpace, block_spec
-from scarlet_tf.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, check_input_shape, check_num_classes
+from scarlet_tf.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, check_input_shape, check_whole
 
 
 @keras.saving.register_keras_serializable(package="scarlet_tf")
@@ -54,7 +54,7 @@ class Supernet(keras.Model):
         size = self.space.input_size
         input_shape = (size, size, 3) if input_shape is None else input_shape
         self.image_shape = check_input_shape(input_shape)
-        self.num_classes = check_num_classes(num_classes)
+        self.num_classes = check_whole("num_classes", num_classes)
         self.skip = skip
         self.seed = seed
         stem, first, tail = self.space.widths

@@ -196,7 +196,7 @@ def test_best_models_are_networks_that_answer_as_their_trials_scored(images, sup
     trials, models = oracle.get_best_trials(3), tuner.get_best_models(3)
     assert len(models) == 3 and len(tuner.get_best_models(99)) == len(oracle.evaluated())
     for trial, model in zip(trials, models, strict=True):
-        found = evaluate(model, ArraySplit(*validation))
+        found = evaluate(model, ArraySplit(*validation).batches(10))
         # A path measured within a group, and on its own: sums in another order.
         assert found["loss"] == pytest.approx(trial.metrics.get_best_value("loss"), rel=1e-4)
         assert found["accuracy"] == trial.score
