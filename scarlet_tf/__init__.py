@@ -14,10 +14,12 @@ from scarlet_tf.foreign.files import network_from_file
 from scarlet_tf.foreign.from_blocks import network_from_blocks
 from scarlet_tf.foreign.from_ofa import network_from_ofa
 from scarlet_tf.foreign.to_space import architecture_from_blocks
+from scarlet_tf.registration import register_with_keras
 from scarlet_tf.scaling import scale
 from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
 from scarlet_tf.spec import NetworkSpec
 
+register_with_keras()
 __version__ = metadata.version("scarlet_tf")
 
 _LAZY = {

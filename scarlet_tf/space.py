@@ -15,7 +15,15 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
 from scarlet_tf.errors import InputError, nearest
-from scarlet_tf.spec import ACTIVATIONS, BlockSpec, IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
+from scarlet_tf.spec import (
+    ACTIVATIONS,
+    BlockSpec,
+    IdentitySpec,
+    InvertedResidualSpec,
+    LinearSpec,
+    NetworkSpec,
+    check_input_shape,
+)
 from scarlet_tf.yaml_files import read_yaml
 
 ARCHITECTURE_VERSION = 1
@@ -339,7 +347,7 @@ class Architecture:
         size = self.space.input_size
         stem, first, tail = self.space.widths
         return NetworkSpec(
-            input_shape=cast("tuple[int, int, int]", tuple(input_shape or (size, size, 3))),
+            input_shape=(size, size, 3) if input_shape is None else check_input_shape(input_shape),
             num_classes=num_classes,
             stem_channels=stem,
             stem_stride=self.space.stem_stride,

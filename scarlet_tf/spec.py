@@ -7,6 +7,7 @@ no weights and imports no framework. Tensors are [batch, height, width, channels
 from __future__ import annotations
 
 import dataclasses
+import operator
 from typing import Literal
 
 from scarlet_tf.errors import InputError
@@ -15,19 +16,33 @@ ACTIVATIONS = ("hard_swish", "relu6", "relu")
 GATES = ("hard_sigmoid", "sigmoid")
 
 
-def check_num_classes(num_classes: int | None) -> None:
-    """InputError unless `num_classes` is a positive integer, or None for no classifier."""
-    whole = hasattr(num_classes, "__index__") and not isinstance(num_classes, bool)
-    if num_classes is not None and not (whole and num_classes >= 1):
-        raise InputError(f"num_classes: expected an integer >= 1, got {num_classes!r}")
+def check_whole(where: str, value) -> int:
+    """`value` as a Python integer; InputError unless it is a positive integer, such as NumPy's."""
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise InputError(f"{where}: expected an integer >= 1, got {value!r}")
+    return number
+
+
+def check_num_classes(num_classes: int | None) -> int | None:
+    """`num_classes` as a Python integer, or None for no classifier; InputError unless it is positive."""
+    return None if num_classes is None else check_whole("num_classes", num_classes)
 
 
 def check_input_shape(input_shape) -> tuple[int, int, int]:
-    """The shape as a tuple; InputError unless it is (height, width, channels), each a positive integer."""
-    sides = input_shape if isinstance(input_shape, (tuple, list)) else ()
-    if len(sides) != 3 or any(not hasattr(side, "__index__") or side < 1 for side in sides):
-        raise InputError(f"input_shape: expected (height, width, channels), each >= 1, got {input_shape!r}")
-    height, width, channels = sides
+    """The shape as a tuple of Python integers; InputError unless it is (height, width, channels), each a positive integer.
+
+    Tuples, lists and NumPy arrays of them will do.
+    """
+    ordered = isinstance(input_shape, (tuple, list)) or type(input_shape).__module__ == "numpy"
+    try:
+        height, width, channels = (check_whole("input_shape", side) for side in input_shape if ordered)
+    except (TypeError, ValueError) as error:
+        message = f"input_shape: expected (height, width, channels), each an integer >= 1, got {input_shape!r}"
+        raise InputError(message) from error
     return height, width, channels
 
 
@@ -140,8 +155,8 @@ class NetworkSpec:
     head_bias: bool = True
 
     def __post_init__(self):
-        check_input_shape(self.input_shape)
-        check_num_classes(self.num_classes)
+        object.__setattr__(self, "input_shape", check_input_shape(self.input_shape))
+        object.__setattr__(self, "num_classes", check_num_classes(self.num_classes))
         check_choice("stem_activation", self.stem_activation, ACTIVATIONS)
         check_choice("tail_activation", self.tail_activation, ACTIVATIONS)
         channels = self.block_channels

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.space import SearchSpace
+from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 
 
@@ -135,3 +135,19 @@ def test_replace_changes_only_what_is_named():
     spec = network().replace(num_classes=3)
     assert spec.num_classes == 3
     assert spec.replace(num_classes=10) == network()
+
+
+def test_numbers_may_be_numpys_and_become_pythons():
+    space = SearchSpace.from_name("s1")
+    architecture = Architecture((0,) * space.num_layers, space)
+    expected = architecture.lower((32, 40, 3), 10)
+    for shape in (np.array([32, 40, 3]), [np.int64(32), np.uint8(40), np.int32(3)]):
+        spec = architecture.lower(shape, np.int64(10))
+        assert spec == expected and json.loads(json.dumps(spec.to_dict())) == expected.to_dict()
+
+
+@pytest.mark.parametrize("shape", [32, "abc", (32, 40), (32, 40, 0), (32.0, 40, 3), (True, 40, 3), (None, None, 3), {}])
+def test_input_shapes_of_the_wrong_kind_are_named(shape):
+    space = SearchSpace.from_name("s1")
+    with pytest.raises(InputError, match=r"input_shape: expected \(height, width, channels\)"):
+        Architecture((0,) * space.num_layers, space).lower(shape)

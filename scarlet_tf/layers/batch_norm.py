@@ -11,7 +11,9 @@ from collections.abc import Callable
 
 import keras
 
+from scarlet_tf.errors import InputError
 from scarlet_tf.layers.lanes import fan_out
+from scarlet_tf.layers.state import assign
 
 AXES = (0, 1, 2)
 _kernels: dict[str, Callable] = {}
@@ -62,11 +64,16 @@ def portable_kernel(x, gamma, beta, epsilon: float):
 
 @keras.saving.register_keras_serializable(package="scarlet_tf")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """keras.layers.BatchNormalization of images [B, H, W, C] over C; the same arguments, weights and results."""
+    """keras.layers.BatchNormalization; the same arguments, weights and results.
 
-    def call(self, inputs, training=None):
-        if not (training and self.trainable):
-            return super().call(inputs, training=False)
+    The written-out gradient serves images [B, H, W, C] over C. Keras' own computes all else: other ranks and axes, masks,
+    `center=False`, `scale=False`, `renorm`, `synchronized` and float64.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        learns = bool(training and self.trainable)
+        if not learns or mask is not None or not self._is_plain(inputs.shape):
+            return super().call(inputs, training=learns, mask=mask)
         x = keras.ops.cast(inputs, self.compute_dtype)
         y, mean, variance = normalize(x, self._wide(self.gamma), self._wide(self.beta), self.epsilon)
         self._move([mean], [variance])
@@ -76,6 +83,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
         """[m, B, H, W, C] -> the same: what m calls, one after another, answer, and leave as moving statistics."""
         ops = keras.ops
         num_lanes, *shape = inputs.shape
+        if not self._is_plain(shape):
+            raise InputError(
+                f"{self.name}: expected lanes [m, B, H, W, C] and plain statistics over C, got {inputs.shape}"
+            )
         if not (training and self.trainable):
             y = super().call(ops.reshape(inputs, (-1, *shape[1:])), training=False)
             return ops.reshape(y, ops.shape(inputs))
@@ -86,12 +97,17 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self._move(means, variances)
         return ops.stack(ys)
 
+    def _is_plain(self, shape) -> bool:
+        """Whether the written-out gradient is that of this layer for an input of `shape`."""
+        others = self.renorm or self.synchronized or self.compute_dtype == "float64"
+        return len(shape) == 4 and self.axis in (-1, 3) and self.center and self.scale and not others
+
     def _move(self, means, variances) -> None:
         for moving, batches in ((self.moving_mean, means), (self.moving_variance, variances)):
             value = self._wide(moving)
             for batch in batches:
                 value = value * self.momentum + batch * (1.0 - self.momentum)
-            moving.assign(value)
+            assign(moving, value, f"{self.name} in training mode")
 
     @staticmethod
     def _wide(weight):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import keras
 
+from scarlet_tf.errors import InputError
+
 
 @keras.saving.register_keras_serializable(package="scarlet_tf")
 class ChoiceBlock(keras.layers.Layer):
@@ -22,10 +24,10 @@ class ChoiceBlock(keras.layers.Layer):
         if not self.candidates:
             raise ValueError("candidates: expected at least one layer, got none")
 
-    def build(self, input_shape):
+    def build(self, x_shape, choice_shape=()):
         for candidate in self.candidates:
             if not candidate.built:
-                candidate.build(input_shape)
+                candidate.build(x_shape)
         self.built = True
 
     def run(self, index: int, x, training=False):
@@ -33,11 +35,13 @@ class ChoiceBlock(keras.layers.Layer):
         return self.candidates[index](x, training=training)
 
     def call(self, x, choice, training=False):
+        _check_scalar(keras.ops.shape(choice))
         branches = [lambda x, i=i: self.run(i, x, training) for i in range(len(self.candidates))]
         return keras.ops.switch(choice, branches, x)
 
-    def compute_output_shape(self, input_shape, choice_shape=None):
-        return self.candidates[0].compute_output_shape(input_shape)
+    def compute_output_shape(self, x_shape, choice_shape=()):
+        _check_scalar(choice_shape)
+        return self.candidates[0].compute_output_shape(x_shape)
 
     def get_config(self):
         candidates = [keras.saving.serialize_keras_object(candidate) for candidate in self.candidates]
@@ -47,3 +51,8 @@ class ChoiceBlock(keras.layers.Layer):
     def from_config(cls, config):
         candidates = [keras.saving.deserialize_keras_object(c) for c in config.pop("candidates")]
         return cls(candidates, **config)
+
+
+def _check_scalar(shape) -> None:
+    if len(shape):
+        raise InputError(f"choice: expected one integer, of shape (), got shape {tuple(shape)}")

@@ -46,6 +46,9 @@ class Tail(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.num_classes)
 
+    def compute_output_spec(self, x, training=False):
+        return keras.KerasTensor(self.compute_output_shape(x.shape), dtype="float32")
+
     def parts(self) -> dict[str, keras.layers.Layer]:
         """The layers that hold weights, by the names they have in a stand-alone network."""
         return {"conv": self.conv, "conv_bn": self.conv_bn, "classifier": self.classifier}

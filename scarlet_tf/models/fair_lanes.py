@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from scarlet_tf.layers.state import refuse_tracer
 from scarlet_tf.models.supernet import Supernet
 
 
@@ -43,12 +44,18 @@ class FairLanes(keras.Model):
     def _draw(self):
         space = self.supernet.space
         # The order of independent uniform numbers is a permutation, and every one is as likely.
+        before = self._draws.state.value
         keys = keras.random.uniform((space.num_choices, space.num_layers), seed=self._draws)
+        refuse_tracer(self._draws.state, before, f"{self.name} without prescribed paths")
         return keras.ops.argsort(keys, axis=0)
 
     def compute_output_shape(self, input_shape):
         shape = input_shape["images"] if isinstance(input_shape, dict) else input_shape
         return (shape[0], self.supernet.space.num_choices, self.supernet.num_classes)
+
+    def compute_output_spec(self, inputs, training=False):
+        shapes = keras.tree.map_structure(lambda tensor: tensor.shape, inputs)
+        return keras.KerasTensor(self.compute_output_shape(shapes), dtype="float32")
 
     def get_config(self):
         supernet = keras.saving.serialize_keras_object(self.supernet)

@@ -40,11 +40,11 @@ def feature_extractor(
     """
     if isinstance(network, Architecture):
         size = network.space.input_size
-        spec = network.lower(input_shape or (size, size, 3), None)
+        spec = network.lower((size, size, 3) if input_shape is None else input_shape, None)
     else:
         spec = network.spec if isinstance(network, Network) else network
         spec = spec.replace(num_classes=None, pooling=None, classifier_activation=None)
-        spec = spec.replace(input_shape=tuple(input_shape or spec.input_shape))
+        spec = spec if input_shape is None else spec.replace(input_shape=input_shape)
     model = Network(spec, seed=seed)
     if isinstance(network, Network):
         wanted, arrays = get_arrays(model), get_arrays(network)

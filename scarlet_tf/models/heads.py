@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import keras
 
+from scarlet_tf.errors import InputError
 from scarlet_tf.layers import primitives
+from scarlet_tf.spec import check_whole
 
 # The first answer of every cell: one in a hundred holds an object, so that the many empty ones do not drown the rest.
 _PRIOR = 0.01
 
 
-def _check_positive(name: str, value) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name}: expected an integer >= 1, got {value!r}")
-
-
 def _finest_first(features) -> list[str]:
     if not isinstance(features, dict):
-        raise ValueError(f"features: expected a dict such as feature_extractor answers, got {type(features).__name__}")
+        raise InputError(f"features: expected a dict such as feature_extractor answers, got {type(features).__name__}")
     return sorted(features, key=lambda name: int(name.removeprefix("stride_")))
+
+
+def _shapes(features) -> dict[str, tuple]:
+    return {name: features[name].shape for name in _finest_first(features)}
 
 
 @keras.saving.register_keras_serializable(package="scarlet_tf")
@@ -34,11 +35,11 @@ class SeparableConv(keras.layers.Layer):
         super().__init__(**kwargs)
         self.channels = channels
         self.seed = seed
-        self.pointwise = primitives.conv(channels, 1, "pointwise", seed)
-        self.bn = primitives.batch_norm("bn")
+        self.pointwise = primitives.conv(channels, 1, "pointwise", seed, dtype=self.dtype_policy)
+        self.bn = primitives.batch_norm("bn", self.dtype_policy)
 
     def build(self, input_shape):
-        self.depthwise = primitives.depthwise_conv(input_shape[-1], 3, "depthwise", self.seed)
+        self.depthwise = primitives.depthwise_conv(input_shape[-1], 3, "depthwise", self.seed, dtype=self.dtype_policy)
         self.depthwise.build(input_shape)
         self.pointwise.build(input_shape)
         self.bn.build((*input_shape[:-1], self.channels))
@@ -64,16 +65,16 @@ class FeatureFusion(keras.layers.Layer):
 
     def __init__(self, channels: int = 64, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
-        _check_positive("channels", channels)
-        self.channels = channels
+        self.channels = check_whole("channels", channels)
         self.seed = seed
-        self.mix = SeparableConv(channels, seed, name="mix")
+        self.mix = SeparableConv(channels, seed, name="mix", dtype=self.dtype_policy)
 
     def build(self, input_shape):
         self.laterals, self.norms = {}, {}
         for name in _finest_first(input_shape):
-            self.laterals[name] = primitives.conv(self.channels, 1, f"{name}_lateral", self.seed)
-            self.norms[name] = primitives.batch_norm(f"{name}_bn")
+            lateral = primitives.conv(self.channels, 1, f"{name}_lateral", self.seed, dtype=self.dtype_policy)
+            self.laterals[name] = lateral
+            self.norms[name] = primitives.batch_norm(f"{name}_bn", self.dtype_policy)
             self.laterals[name].build(input_shape[name])
             self.norms[name].build((*input_shape[name][:-1], self.channels))
         self.mix.build(self.compute_output_shape(input_shape))
@@ -108,13 +109,11 @@ class SegmentationHead(keras.layers.Layer):
 
     def __init__(self, num_classes: int, channels: int = 64, upsampling: int = 4, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
-        _check_positive("num_classes", num_classes)
-        _check_positive("upsampling", upsampling)
-        self.num_classes = num_classes
-        self.channels = channels
-        self.upsampling = upsampling
+        self.num_classes = check_whole("num_classes", num_classes)
+        self.channels = check_whole("channels", channels)
+        self.upsampling = check_whole("upsampling", upsampling)
         self.seed = seed
-        self.fusion = FeatureFusion(channels, seed, name="fusion")
+        self.fusion = FeatureFusion(channels, seed, name="fusion", dtype=self.dtype_policy)
         self.logits = primitives.gate_conv(num_classes, "linear", "logits", seed, dtype="float32")
 
     def build(self, input_shape):
@@ -130,6 +129,9 @@ class SegmentationHead(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         batch, *sides, _ = self.fusion.compute_output_shape(input_shape)
         return (batch, *(None if side is None else self.upsampling * side for side in sides), self.num_classes)
+
+    def compute_output_spec(self, features, training=False):
+        return keras.KerasTensor(self.compute_output_shape(_shapes(features)), dtype="float32")
 
     def get_config(self):
         config = {"num_classes": self.num_classes, "channels": self.channels, "upsampling": self.upsampling}
@@ -147,12 +149,14 @@ class DetectionHead(keras.layers.Layer):
 
     def __init__(self, num_classes: int, channels: int = 64, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
-        _check_positive("num_classes", num_classes)
-        self.num_classes = num_classes
-        self.channels = channels
+        self.num_classes = check_whole("num_classes", num_classes)
+        self.channels = check_whole("channels", channels)
         self.seed = seed
-        self.fusion = FeatureFusion(channels, seed, name="fusion")
-        self.branches = {name: SeparableConv(channels, seed, name=f"{name}_mix") for name in ("heatmap", "box")}
+        self.fusion = FeatureFusion(channels, seed, name="fusion", dtype=self.dtype_policy)
+        policy = {"dtype": self.dtype_policy}
+        self.branches = {
+            name: SeparableConv(channels, seed, name=f"{name}_mix", **policy) for name in ("heatmap", "box")
+        }
         self.heatmap = primitives.gate_conv(num_classes, "linear", "heatmap", seed, dtype="float32")
         self.heatmap.bias_initializer = keras.initializers.Constant(float(keras.ops.log(_PRIOR / (1 - _PRIOR))))
         self.box = primitives.gate_conv(4, "softplus", "box", seed, dtype="float32")
@@ -176,6 +180,10 @@ class DetectionHead(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         cells = self.fusion.compute_output_shape(input_shape)[:-1]
         return {"heatmap": (*cells, self.num_classes), "box": (*cells, 4)}
+
+    def compute_output_spec(self, features, training=False):
+        shapes = self.compute_output_shape(_shapes(features))
+        return {name: keras.KerasTensor(shape, dtype="float32") for name, shape in shapes.items()}
 
     def get_config(self):
         config = {"num_classes": self.num_classes, "channels": self.channels, "seed": self.seed}

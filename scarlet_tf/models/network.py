@@ -6,6 +6,8 @@ are the keys under which weights travel between models, checkpoints and folding:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
@@ -25,24 +27,48 @@ class Network(keras.Model):
     Args:
         spec: a NetworkSpec, or its dict form.
         seed: of the initial weights; None draws them anew each time.
+        parts: layers that take the place of the spec's own of the same name. A saved network is made of those that it had,
+            with their trainable flags, dtype policies, quantised weights and regularizers.
 
     Input: float images [B, H, W, C], normalised as the training pipeline does. Output: as the spec says; logits
     [B, num_classes] by default.
     """
 
-    def __init__(self, spec: NetworkSpec | dict, seed: int | None = None, **kwargs):
+    def __init__(
+        self, spec: NetworkSpec | dict, seed: int | None = None, parts: Sequence[keras.layers.Layer] = (), **kwargs
+    ):
         spec = spec if isinstance(spec, NetworkSpec) else NetworkSpec.from_dict(spec)
         image = keras.Input(spec.input_shape, name="image")
-        super().__init__(inputs=image, outputs=connect(spec, image, primitives, seed), **kwargs)
+        super().__init__(inputs=image, outputs=connect(spec, image, _Given(parts), seed), **kwargs)
         self.spec = spec
         self.seed = seed
 
     def get_config(self):
-        return {"spec": self.spec.to_dict(), "seed": self.seed, "name": self.name, "trainable": self.trainable}
+        layers = [layer for layer in self.layers if not isinstance(layer, keras.layers.InputLayer)]
+        parts = [keras.saving.serialize_keras_object(layer) for layer in layers]
+        config = {"spec": self.spec.to_dict(), "seed": self.seed, "parts": parts}
+        return {**config, "name": self.name, "trainable": self.trainable}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        return cls(**config)
+        parts = keras.saving.deserialize_keras_object(config.get("parts", []), custom_objects)
+        return cls(**{**config, "parts": parts})
+
+
+class _Given:
+    """The functions of `primitives`; a layer that was given under the name is returned in place of a new one."""
+
+    def __init__(self, layers: Sequence[keras.layers.Layer]):
+        self._layers = {layer.name: layer for layer in layers}
+
+    def __getattr__(self, kind: str):
+        make = getattr(primitives, kind)
+
+        def given(*args, **kwargs):
+            made = make(*args, **kwargs)
+            return self._layers.get(made.name, made) if isinstance(made, keras.layers.Layer) else made
+
+        return given
 
 
 def build_network(
@@ -62,19 +88,25 @@ def build_network(
     return Network(architecture.lower(input_shape, num_classes, dropout=dropout), seed=seed, name=name)
 
 
-def load_network(path) -> Network:
+def load_network(path, around: bool = True) -> Network:
     """The Network in a `.keras` file, such as retrain/model.keras of a run; InputError when it is missing or torn.
 
-    keras.saving.load_model reads it, too, once this module is imported: Keras then knows the class.
+    `around`: a model that was built around a network or layers of this package is returned, too, as the Keras model that it
+    is, without `.spec`. keras.saving.load_model reads all of these.
     """
     try:
         network = keras.saving.load_model(path, compile=False)
     except Exception as error:  # whatever Keras, ZIP and HDF5 make of a missing, torn or foreign file
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: expected a network's .keras file: {reason}") from error
-    if not isinstance(network, Network):
+    if not isinstance(network, Network) and not (around and _has_layers_from_here(network)):
         raise InputError(f"{path}: expected a network of this package, got a {type(network).__name__}")
     return network
+
+
+def _has_layers_from_here(layer) -> bool:
+    from_here = keras.saving.get_registered_name(type(layer)).startswith("scarlet_tf>")
+    return from_here or any(map(_has_layers_from_here, getattr(layer, "layers", ())))
 
 
 def get_arrays(model: keras.Model) -> Arrays:

@@ -14,7 +14,7 @@ from scarlet_tf.layers.initialization import derived_seed
 from scarlet_tf.layers.lanes import fan_out, permute, reorder
 from scarlet_tf.layers.skip import MODES
 from scarlet_tf.space import Architecture, Layer, SearchSpace, block_spec
-from scarlet_tf.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, check_input_shape, check_num_classes
+from scarlet_tf.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, check_input_shape, check_whole
 
 
 @keras.saving.register_keras_serializable(package="scarlet_tf")
@@ -54,8 +54,7 @@ class Supernet(keras.Model):
         size = self.space.input_size
         input_shape = (size, size, 3) if input_shape is None else input_shape
         self.image_shape = check_input_shape(input_shape)
-        check_num_classes(num_classes)
-        self.num_classes = num_classes
+        self.num_classes = check_whole("num_classes", num_classes)
         self.skip = skip
         self.seed = seed
         stem, first, tail = self.space.widths
@@ -101,6 +100,9 @@ class Supernet(keras.Model):
     def call(self, images, path, training=False):
         x = self.stem(images, training=training)
         return self.tail(self.features(x, path, training), training=training)
+
+    def compute_output_spec(self, images, path, training=False):
+        return keras.KerasTensor((images.shape[0], self.num_classes), dtype="float32")
 
     def features(self, x, path, training=False):
         """Runs the searchable layers of one path on the stem's output x; `path` is an integer tensor [num_layers]."""

@@ -14,7 +14,7 @@ from scarlet_tf.models.features import feature_maps
 from scarlet_tf.models.network import Network, get_arrays, load_network, set_arrays
 from scarlet_tf.models.zoo_data import ZOO
 from scarlet_tf.models.zoo_folder import OwnEntry, find_own, zoo_names
-from scarlet_tf.spec import NetworkSpec
+from scarlet_tf.spec import NetworkSpec, check_input_shape
 
 _DOC = """{title} as a Keras model.
 
@@ -116,7 +116,7 @@ def _load_weights(model: keras.Model, spec: NetworkSpec, path: pathlib.Path) -> 
 
 def _load_by_name(model: keras.Model, spec: NetworkSpec, path: pathlib.Path) -> None:
     """Takes the weights of a whole network; a classifier that the model does not have is left out."""
-    trained = load_network(path)
+    trained = load_network(path, around=False)
     if trained.spec.blocks != spec.blocks:
         raise InputError(f"weights: {path}: expected a network of the same blocks, got another one")
     if spec.num_classes not in (None, trained.spec.num_classes):
@@ -136,12 +136,11 @@ def _input_shape(input_tensor, input_shape, default, least: int) -> tuple[int, i
     """(height, width, channels) of the image, with at least `least` pixels a side."""
     if input_tensor is not None:
         shape = tuple(input_tensor.shape[1:])
-        if input_shape is not None and tuple(input_shape) != shape:
-            raise InputError(f"input_shape: expected {shape}, the shape of input_tensor, got {tuple(input_shape)}")
+        if input_shape is not None and check_input_shape(input_shape) != shape:
+            raise InputError(f"input_shape: expected {shape}, the shape of input_tensor, got {input_shape}")
         input_shape = shape
-    shape = tuple(default if input_shape is None else input_shape)
-    fits = len(shape) == 3 and all(isinstance(side, int) and side >= least for side in shape[:2]) and shape[2]
-    if not fits:
+    shape = check_input_shape(default if input_shape is None else input_shape)
+    if min(shape[:2]) < least:
         raise InputError(
             f"input_shape: expected (height, width, channels) of at least {least} x {least} pixels, got {shape}"
         )

@@ -148,7 +148,7 @@ class Run:
 
 def _load(path: pathlib.Path, mark: pathlib.Path) -> Network:
     try:
-        return load_network(path)
+        return load_network(path, around=False)
     except InputError as error:
         raise InputError(
             f"{path}: missing or torn; remove {mark} and start again: the network comes back from its last checkpoint"

@@ -69,7 +69,7 @@ def _from_own(entry: OwnEntry, weights: str | None) -> SourceNetwork:
     stated = entry.source["result"]
     architecture = Architecture.from_dict(stated["architecture"], SearchSpace.from_dict(entry.source["space"]))
     origin = {"network": entry.name, "weights_sha256": digest(entry.weights_file)[1]}
-    return SourceNetwork(load_network(entry.weights_file), architecture, origin, stated)
+    return SourceNetwork(load_network(entry.weights_file, around=False), architecture, origin, stated)
 
 
 def _from_run(folder: pathlib.Path, weights: str | None) -> SourceNetwork:
@@ -82,4 +82,4 @@ def _from_run(folder: pathlib.Path, weights: str | None) -> SourceNetwork:
     file, stated = folder / "retrain" / "model.keras", read_json(folder / "retrain" / "result.json")
     architecture = Architecture.from_dict(stated["architecture"], load_config(folder / "config.yaml").space)
     origin = {"network": folder.name, "weights_sha256": digest(file)[1]}
-    return SourceNetwork(load_network(file), architecture, origin, stated)
+    return SourceNetwork(load_network(file, around=False), architecture, origin, stated)

@@ -10,10 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.models.extract import extract
+from scarlet_tf.models.network import Network
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.search.population import Populations
 from scarlet_tf.space import Architecture
+from scarlet_tf.training.batch_norm import moving_statistics, recalibrate
 from scarlet_tf.training.inputs import as_split
 
 MAX_CACHED_BYTES = 512 * 2**20
@@ -100,6 +103,14 @@ class Evaluator:
             self._measure(self._group(choices))
         self._unasked.discard(choices)
         return dict(self._results[choices])
+
+    def network(self, choices) -> Network:
+        """The path as a stand-alone network, with the batch normalisation that it is scored with."""
+        network = extract(self.supernet, Architecture(self._checked(choices), self.supernet.space))
+        if self._recalibration is not None:
+            statistics = moving_statistics(network)
+            recalibrate(lambda images: network(images, training=True), self._recalibration, statistics)
+        return network
 
     def forget(self) -> None:
         """Drops all figures that are kept."""

@@ -48,6 +48,7 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
         self.has_answers: Callable[[], bool] = lambda: False
         self._reported: dict[str, dict] = {}  # by id, of trials that have not ended
         self._started: dict[str, float] = {}
+        self.raise_failure = True  # False: whoever runs the trials looks at `failure`
 
     @abc.abstractmethod
     def fingerprint(self) -> dict:
@@ -90,6 +91,7 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
             if status != TrialStatus.RUNNING:
                 return self._make.trial({}, trial_id="", status=status)
             self.ongoing_trials[tuner_id] = self._trial(self._generations.take())
+            self._display.on_trial_begin(self.ongoing_trials[tuner_id])  # prints nothing unless `verbose`
         trial = self.ongoing_trials[tuner_id]
         # Without this, KerasTuner takes the metrics of an attempt that failed or was lost for those of the next one.
         clear_metrics(trial)
@@ -114,13 +116,19 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
         return trial
 
     @locked
-    def end_trial(self, trial):
+    def end_trial(self, trial=None, status=TrialStatus.COMPLETED, *, trial_id=None):
         """Ends a trial, or hands it out again; ending a trial that has ended changes nothing.
 
-        Raises InputError when the journal cannot be written; the trial has not ended then and may be ended again.
+        KerasTuner's older form will do, too: `end_trial(trial_id, status)`. Raises InputError when the journal cannot be
+        written; the trial has not ended then and may be ended again. Raises RuntimeError for the last one of too many
+        failures in a row, as KerasTuner's own oracles do, unless `raise_failure` is False.
         """
         self._open()
-        trial_id, status, message = trial.trial_id, trial.status, trial.message
+        if isinstance(trial, Trial):
+            trial_id, status, message = trial.trial_id, trial.status, self._message(trial)
+        else:
+            trial_id, message = trial_id if trial is None else trial, None
+        failed_before = self.failure is not None
         trial = self._trial(trial_id)
         if trial_id not in self._generations.ended:
             trial.status = TrialStatus.RUNNING  # until the journal has it
@@ -128,6 +136,10 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
         for tuner_id, ongoing in list(self.ongoing_trials.items()):
             if ongoing.trial_id == trial_id:
                 del self.ongoing_trials[tuner_id]
+        if trial_id in self._display.trial_start:  # it was shown when it began
+            self._display.on_trial_end(trial)
+        if self.failure is not None and not failed_before and self.raise_failure:
+            raise RuntimeError(f"search: {self.failure}")
 
     @locked
     def get_trial(self, trial_id):
@@ -245,6 +257,10 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
         self.end_order.append(trial.trial_id)
         self._reported.pop(trial.trial_id, None)
         self._started.pop(trial.trial_id, None)
+
+    def _message(self, trial: Trial) -> str | None:
+        """The reason of a trial's failure, as its worker states it."""
+        return trial.message
 
     def _record(self, trial: Trial, line: str, status: str, **details) -> dict:
         now = time.monotonic()

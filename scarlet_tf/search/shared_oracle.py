@@ -44,12 +44,6 @@ class SharedOracle(JournalledOracle):
         return super().create_trial(tuner_id)
 
     @locked
-    def end_trial(self, trial):
-        """As JournalledOracle's; the reason of a failure may come as a hyperparameter value from another process."""
-        trial.message = trial.message or trial.hyperparameters.values.get(REASON)
-        super().end_trial(trial)
-
-    @locked
     def give_up(self, tuner_id: str) -> None:
         """Expects nothing more of `tuner_id`: the trial it has in hand is the next to be handed out."""
         self.tuner_ids.discard(tuner_id)
@@ -77,6 +71,10 @@ class SharedOracle(JournalledOracle):
         if self.identity is not None:
             space.Fixed(IDENTITY, json.dumps(self.identity))
         return space
+
+    def _message(self, trial) -> str | None:
+        """The reason of a failure may come as a hyperparameter value from another process."""
+        return trial.message or trial.hyperparameters.values.get(REASON)
 
     def _take_back_stale(self, asking: str) -> None:
         if self.stale_trial_seconds is None:

@@ -10,7 +10,7 @@ from typing import Any
 import keras_tuner
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import TrialStatus
-from keras_tuner.errors import FatalError, FatalRuntimeError
+from keras_tuner.errors import FailedTrialError, FatalError, FatalRuntimeError
 
 from scarlet_tf.cluster import search_address, search_role
 from scarlet_tf.errors import InputError
@@ -23,6 +23,7 @@ from scarlet_tf.search.identity import check_identity, identity
 from scarlet_tf.search.leash import follow_launcher
 from scarlet_tf.search.oracle import ArchitectureOracle
 from scarlet_tf.search.trials import REASON
+from scarlet_tf.space import Architecture
 
 logger = logging.getLogger("scarlet_tf")
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds between two requests of an idle worker
@@ -83,7 +84,8 @@ class SupernetTuner(BaseTuner):
         self._bar: Bar | None = None
         self._pause = 0.0
         self._last_error: Exception | None = None
-        self._reasons: dict[str, str] = {}  # of evaluations that failed, by trial id
+        self._failed: dict[str, tuple[str, str]] = {}  # status and reason of evaluations that failed, by trial id
+        oracle.raise_failure = False  # `search` does, with the last evaluation's error
         super().__init__(oracle=oracle, directory=directory, project_name=project_name, overwrite=overwrite)
         if self._is_worker:
             self._identity = identity(oracle, supernet)
@@ -94,9 +96,11 @@ class SupernetTuner(BaseTuner):
     def search(self, validation_data=None, verbose: int = 0, max_hours: float | None = None) -> None:
         """Runs until the last generation is complete, or until `max_hours` have passed and `oracle.stopped` says so.
 
-        A search that was stopped in time goes on with the next call; 0 hours evaluate nothing more.
-        Raises InputError that an evaluation raised, at once; RuntimeError with the last evaluation's error as its
-        cause when too many trials in a row failed (the oracle's `max_consecutive_failed_trials`).
+        A search that was stopped in time goes on with the next call; 0 hours evaluate nothing more. `verbose`: 1 prints
+        each trial as KerasTuner does, on a chief or where there are no workers; with 0 there is the progress bar alone.
+        Raises InputError and KerasTuner's FatalError that an evaluation raised, at once; RuntimeError with the last
+        evaluation's error as its cause when too many trials in a row failed (the oracle's
+        `max_consecutive_failed_trials`). A trial whose evaluation raises FailedTrialError is not run again.
         """
         if self._is_worker and max_hours is not None:
             raise InputError(f"max_hours: expected none on a worker, whose chief says when it ends, got {max_hours!r}")
@@ -124,17 +128,17 @@ class SupernetTuner(BaseTuner):
 
     def run_trial(self, trial, verbose: int = 0) -> dict:
         """{"accuracy": ...} of the trial's architecture, as the evaluator returns it."""
-        values = trial.hyperparameters.values
-        choices = tuple(int(values[f"layer_{i:02d}"]) for i in range(self._space.num_layers))
         self._announce_generation()
         try:
-            metrics = dict(self.evaluator.evaluate(choices))
+            metrics = dict(self.evaluator.evaluate(self._choices(trial)))
             checked_accuracy(metrics)
+        except FatalError:
+            raise
         except Exception as error:
             if isinstance(error, InputError) and not isinstance(error, BadMetrics):
                 # No other architecture would do better: the data or the settings are at fault.
                 raise FatalRuntimeError(str(error)) from error
-            return self._failed(trial, error)
+            return self._fail(trial, error)
         return metrics
 
     def pre_create_trial(self) -> None:
@@ -147,11 +151,11 @@ class SupernetTuner(BaseTuner):
         self._pause = 0.0
 
     def on_trial_end(self, trial) -> None:
-        reason = self._reasons.pop(trial.trial_id, None)
-        if reason is not None:
-            trial.status, trial.message = TrialStatus.INVALID, reason
+        failed = self._failed.pop(trial.trial_id, None)
+        if failed is not None:
+            trial.status, trial.message = failed
             if self._is_worker:
-                trial.hyperparameters.values[REASON] = reason  # a message does not travel between processes
+                trial.hyperparameters.values[REASON] = trial.message  # a message does not travel between processes
         self.oracle.end_trial(trial)
         if self._bar is not None and not getattr(self.evaluator, "num_ready", 0):
             self._show_progress()
@@ -169,8 +173,27 @@ class SupernetTuner(BaseTuner):
         """Nothing to do: the oracle's journal is all there is."""
 
     def load_model(self, trial):
-        """The shared supernet; a trial's architecture is a path through it."""
-        return self.supernet
+        """The stand-alone network of a trial's architecture, with the supernet's weights.
+
+        After `search` its batch normalisation is recalibrated as the evaluator's is; before, it has the supernet's statistics.
+        """
+        make = getattr(self.evaluator, "network", None)
+        if make is not None:
+            return make(self._choices(trial))
+        if self.supernet is None:
+            raise InputError("supernet: expected one, whose weights a trial's network has, got None")
+        from scarlet_tf.models.extract import extract  # imports TensorFlow
+
+        return extract(self.supernet, Architecture(self._choices(trial), self._space))
+
+    def get_best_models(self, num_models: int = 1) -> list:
+        """The networks of the `num_models` most accurate trials, best first; fewer where fewer were evaluated."""
+        trials = self.oracle.get_best_trials(num_models)
+        return [self.load_model(trial) for trial in trials if trial.status == TrialStatus.COMPLETED]
+
+    def _choices(self, trial) -> tuple[int, ...]:
+        values = trial.hyperparameters.values
+        return tuple(int(values[f"layer_{i:02d}"]) for i in range(self._space.num_layers))
 
     @property
     def _is_worker(self) -> bool:
@@ -207,13 +230,15 @@ class SupernetTuner(BaseTuner):
             self.supernet, validation_data, recalibration_data=self._recalibration_data, **options
         )
 
-    def _failed(self, trial, error: Exception) -> dict:
+    def _fail(self, trial, error: Exception) -> dict:
         """Stands for the metrics of a failed evaluation, which `on_trial_end` reports as such.
 
         An exception that reaches KerasTuner would be printed with its traceback into the progress bar.
         """
         self._last_error = error
-        self._reasons[trial.trial_id] = reason = f"{type(error).__name__}: {error}"
+        status = TrialStatus.FAILED if isinstance(error, FailedTrialError) else TrialStatus.INVALID
+        reason = f"{type(error).__name__}: {error}"
+        self._failed[trial.trial_id] = status, reason
         # The oracle logs the reason, but in the chief's process the traceback is lost.
         level = logging.WARNING if self._is_worker else logging.DEBUG
         logger.log(level, "trial %s: %s", trial.trial_id, reason, exc_info=error)

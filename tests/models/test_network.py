@@ -166,3 +166,72 @@ def test_network_trains_under_stock_fit(rng):
     x, y = rng.normal(size=(8, 8, 8, 3)).astype(np.float32), np.arange(8) % 5
     losses = network.fit(x, y, epochs=3, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
+
+
+def resaved(model, folder):
+    model.save(folder / "model.keras")
+    return keras.saving.load_model(folder / "model.keras")
+
+
+def test_a_loaded_network_is_frozen_where_it_was_and_its_optimizer_goes_on(rng, tmp_path):
+    network = build_network(Architecture((0, 1, 3, 2), tiny_space()), num_classes=5, dropout=0.0, seed=0)
+    for layer in network.layers:
+        layer.trainable = not layer.name.startswith(("stem", "block_00"))
+    network.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    x, labels = rng.normal(size=(8, 8, 8, 3)).astype(np.float32), np.arange(8) % 5
+    network.fit(x, labels, verbose=0)
+    loaded = resaved(network, tmp_path)
+    assert [layer.trainable for layer in loaded.layers] == [layer.trainable for layer in network.layers]
+    assert [v.path for v in loaded.trainable_variables] == [v.path for v in network.trainable_variables]
+    for model in (network, loaded):
+        model.fit(x, labels, shuffle=False, verbose=0)
+    for one, other in zip(network.variables, loaded.variables, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5, err_msg=one.path)  # threads add up in any order
+    network.trainable = False
+    network.get_layer("classifier").kernel_regularizer = keras.regularizers.L2(0.5)
+    loaded = resaved(network, tmp_path)
+    assert not loaded.trainable_variables and loaded.get_layer("classifier").kernel_regularizer.l2 == 0.5
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+def test_a_loaded_network_has_its_quantised_weights_and_dtypes(rng, tmp_path):
+    x = rng.normal(size=(2, 8, 8, 3)).astype(np.float32)
+    network = build_network(Architecture((0, 1, 3, 2), tiny_space()), num_classes=5, seed=0)
+    network.quantize("int8")
+    loaded = resaved(network, tmp_path)
+    assert keras.backend.standardize_dtype(loaded.get_layer("classifier").kernel.dtype) == "int8"
+    np.testing.assert_array_equal(loaded(x), network(x))
+    before = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        network = build_network(Architecture((0, 1, 3, 2), tiny_space()), num_classes=5, seed=0)
+    finally:
+        keras.config.set_dtype_policy(before)
+    loaded = load_network(resaved(network, tmp_path) and tmp_path / "model.keras")
+    policies = [[layer.dtype_policy.name for layer in model.layers[1:]] for model in (network, loaded)]
+    assert policies[0] == policies[1] and "mixed_bfloat16" in policies[0]
+    assert loaded.get_layer("tail_conv").output.dtype == "bfloat16" and loaded.output.dtype == "float32"
+    np.testing.assert_array_equal(loaded(x), network(x))
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda net: keras.Model(net.input, keras.layers.Dense(2)(net.output)),
+        lambda net: keras.Sequential([net, keras.layers.Dense(2)]),
+        lambda net: keras.Model(image := keras.Input((8, 8, 3)), keras.layers.Dense(2)(net(image))),
+    ],
+    ids=["graph", "sequential", "nested"],
+)
+def test_a_model_around_a_network_saves_and_loads(around, rng, tmp_path):
+    network = build_network(Architecture((0, 1, 3, 2), tiny_space()), num_classes=5, seed=0)
+    network.get_layer("stem_conv").trainable = False
+    model = around(network)
+    loaded = resaved(model, tmp_path)
+    x = rng.normal(size=(2, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_array_equal(loaded(x), model(x))
+    np.testing.assert_array_equal(load_network(tmp_path / "model.keras")(x), model(x))
+    shapes = [[v.shape for v in one.trainable_variables] for one in (loaded, model)]
+    assert shapes[0] == shapes[1]
+    with pytest.raises(InputError, match="expected a network of this package, got a"):
+        load_network(tmp_path / "model.keras", around=False)

@@ -12,8 +12,10 @@ from scarlet_tf.models.extract import extract
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search import evaluator as evaluators
 from scarlet_tf.search.evaluator import Evaluator
+from scarlet_tf.search.oracle import WeightedNSGA2Oracle
 from scarlet_tf.search.population import Populations
 from scarlet_tf.search.run import search
+from scarlet_tf.search.tuner import SupernetTuner
 from scarlet_tf.space import Architecture
 from scarlet_tf.training.batch_norm import moving_statistics, recalibrate
 from scarlet_tf.training.evaluation import evaluate
@@ -186,3 +188,24 @@ def test_a_misfit_is_named(supernet, images):
 def test_options_out_of_range_are_named(supernet, images, option, value):
     with pytest.raises(InputError, match=f"{option}: expected an integer >= 1, got {value!r}"):
         Evaluator(supernet, images[1], **{option: value})
+
+
+def test_best_models_are_networks_that_answer_as_their_trials_scored(images, supernet, tmp_path):
+    training, validation = images
+    oracle = WeightedNSGA2Oracle(tiny_space(), 4, 2, max_multiply_adds=None, num_classes=5)
+    tuner = SupernetTuner(oracle, supernet, tmp_path, recalibration_data=training)
+    tuner.search(validation)
+    trials, models = oracle.get_best_trials(3), tuner.get_best_models(3)
+    assert len(models) == 3 and len(tuner.get_best_models(99)) == len(oracle.evaluated())
+    for trial, model in zip(trials, models, strict=True):
+        found = evaluate(model, ArraySplit(*validation).batches(10))
+        # A path measured within a group, and on its own: sums in another order.
+        assert found["loss"] == pytest.approx(trial.metrics.get_best_value("loss"), rel=1e-4)
+        assert found["accuracy"] == trial.score
+    # Before a search there is no recalibration: the supernet's own weights and statistics.
+    fresh = SupernetTuner(
+        WeightedNSGA2Oracle(tiny_space(), 4, 2, max_multiply_adds=None, num_classes=5), supernet, tmp_path / "other"
+    )
+    x = validation[0][:4]
+    choices = tuple(trials[0].hyperparameters.values[f"layer_{i:02d}"] for i in range(4))
+    np.testing.assert_allclose(fresh.load_model(trials[0])(x), supernet(x, choices), rtol=1e-4, atol=1e-5)

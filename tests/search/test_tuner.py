@@ -3,6 +3,8 @@ import math
 import time
 
 import pytest
+from keras_tuner import errors
+from keras_tuner.engine.base_tuner import BaseTuner
 
 from scarlet_tf import progress
 from scarlet_tf.errors import InputError
@@ -200,3 +202,74 @@ def test_other_oracles_and_overwriting_workers_are_refused(tmp_path, monkeypatch
     monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "8000")
     with pytest.raises(InputError, match="overwrite: expected False on a worker"):
         make(tmp_path, overwrite=True)
+
+
+@pytest.mark.parametrize("kind", ["FatalError", "FatalValueError", "FatalTypeError", "FatalRuntimeError"])
+def test_fatal_errors_end_the_search_at_once(tmp_path, kind):
+    cause = getattr(errors, kind)("the disk is gone")
+    evaluator = Evaluator({1: cause})
+    with pytest.raises(errors.FatalError) as caught:
+        make(tmp_path, evaluator)[1].search()
+    assert caught.value is cause and len(evaluator.seen) == 2
+
+
+def test_a_failed_trial_error_is_not_retried(tmp_path, caplog):
+    evaluator = Evaluator({2: errors.FailedTrialError("too slow")})
+    oracle, tuner = make(tmp_path, evaluator)
+    tuner.search()
+    assert evaluator.seen.count(evaluator.seen[2]) == 1
+    assert oracle.get_trial("000002").status == "FAILED" and "FailedTrialError: too slow" in caplog.text
+    assert len(oracle.evaluated()) == len(oracle.trials) - 1
+
+
+def test_verbose_prints_each_trial(tmp_path, capsys):
+    oracle, tuner = make(tmp_path, Evaluator({1: RuntimeError("once")}))
+    tuner.search(verbose=1)
+    text = capsys.readouterr().out
+    runs = len(oracle.trials) + 1  # one of them twice
+    assert text.count("Search: Running Trial #") == text.count("Complete [") == runs
+    assert f"Best accuracy So Far: {max(c.accuracy for c in oracle.evaluated())}" in text
+
+
+class Stock(BaseTuner):
+    """KerasTuner's own tuner around the oracle."""
+
+    def __init__(self, oracle, folder, broken):
+        self.broken, self.ran = broken, []
+        super().__init__(oracle, directory=folder, project_name="search")
+
+    def run_trial(self, trial):
+        self.ran.append(trial.trial_id)
+        if len(self.ran) - 1 in self.broken:
+            raise ValueError("broken")
+        return {"accuracy": 0.5}
+
+
+def stock(folder, broken, **options):
+    oracle = WeightedNSGA2Oracle(BIG, population_size=4, generations=2, mutation=UniformMutation(), **options)
+    return Stock(oracle, folder, broken)
+
+
+def test_a_stock_tuner_is_told_of_failures_in_a_row(tmp_path):
+    tuner = stock(tmp_path / "a", {1, 2, 3, 4}, max_retries_per_trial=0)
+    with pytest.raises(RuntimeError, match=r"3 trials in a row failed; the last one, 000003 .*ValueError: broken"):
+        tuner.search()
+    assert len(tuner.ran) == 4 and not tuner.oracle.ongoing_trials
+    tuner = stock(tmp_path / "b", {0, 1, 3, 4}, max_retries_per_trial=0)
+    tuner.search()
+    assert tuner.oracle.remaining_trials() == 0
+
+
+def test_trials_end_in_both_of_kerastuners_forms(tmp_path):
+    oracle = stock(tmp_path, ()).oracle
+    new, old, named = (oracle.create_trial(f"tuner{i}") for i in range(3))
+    for trial in (new, old, named):
+        oracle.update_trial(trial.trial_id, {"accuracy": 0.25})
+    new.status = "COMPLETED"
+    oracle.end_trial(new)
+    oracle.end_trial(old.trial_id, "COMPLETED")
+    assert [c.accuracy for c in oracle.evaluated()] == [0.25, 0.25]
+    oracle.end_trial(trial_id=named.trial_id, status="INVALID")
+    assert oracle.create_trial("tuner3").trial_id == named.trial_id  # run again
+    with pytest.raises(InputError, match="trial 'nine': expected one of this search"):
+        oracle.end_trial("nine", "COMPLETED")

@@ -1,0 +1,84 @@
+"""Has Keras find this package's classes in saved models after nothing but `import scarlet_tf`.
+
+Keras looks classes up in `keras.saving.get_custom_objects()` and imports no module that a file names. Registering the classes
+means importing them, and with them Keras and its backend, which takes seconds. So stand-ins are registered, each of which
+imports its class when a file asks for it: at once where Keras is imported already, else as soon as it is.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.util
+import sys
+
+CLASSES = {
+    "scarlet_tf.layers.batch_norm": ("BatchNormalization",),
+    "scarlet_tf.layers.choice_block": ("ChoiceBlock",),
+    "scarlet_tf.layers.convolution": ("Conv2D", "DepthwiseConv2D"),
+    "scarlet_tf.layers.inverted_residual": ("InvertedResidual",),
+    "scarlet_tf.layers.skip": ("Skip",),
+    "scarlet_tf.layers.split_depthwise": ("SplitDepthwiseConv2D",),
+    "scarlet_tf.layers.squeeze_excite": ("SqueezeExcite",),
+    "scarlet_tf.layers.stem": ("Stem",),
+    "scarlet_tf.layers.subsample": ("Subsample",),
+    "scarlet_tf.layers.tail": ("Tail",),
+    "scarlet_tf.models.detection": ("BoxLoss", "HeatmapLoss"),
+    "scarlet_tf.models.fair_lanes": ("FairAccuracy", "FairCrossentropy", "FairLanes"),
+    "scarlet_tf.models.heads": ("DetectionHead", "FeatureFusion", "SegmentationHead", "SeparableConv"),
+    "scarlet_tf.models.network": ("Network",),
+    "scarlet_tf.models.supernet": ("Supernet",),
+    "scarlet_tf.training.optimizers": ("MomentumSGD", "WarmUp"),
+}
+
+
+class _StandIn:
+    """What Keras needs of a registered class to load an object. The class takes its place once it is imported."""
+
+    def __init__(self, module: str, name: str):
+        self._module, self._name = module, name
+
+    def from_config(self, *args, **kwargs):
+        return getattr(importlib.import_module(self._module), self._name).from_config(*args, **kwargs)
+
+
+def register() -> None:
+    """Registers a stand-in for every class that is not registered itself; Keras has to be imported."""
+    objects = sys.modules["keras"].saving.get_custom_objects()
+    for module, names in CLASSES.items():
+        for name in names:
+            objects.setdefault(f"scarlet_tf>{name}", _StandIn(module, name))
+
+
+class _WhenKerasComes(importlib.abc.MetaPathFinder):
+    """Finds Keras as without it, and registers after Keras has been imported."""
+
+    looking = False
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname != "keras" or self.looking:
+            return None
+        self.looking = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self.looking = False
+        if spec is not None and spec.loader is not None:
+            run = self._and_register(spec.loader.exec_module)
+            spec.loader.exec_module = run  # type: ignore[method-assign]
+        return spec
+
+    def _and_register(self, execute):
+        def run(module):
+            execute(module)
+            register()
+
+        return run
+
+
+def register_with_keras() -> None:
+    """Registers now, or when Keras is imported."""
+    if "keras" in sys.modules:
+        register()
+    else:
+        sys.meta_path.insert(0, _WhenKerasComes())
