@@ -156,7 +156,9 @@ def rgb(image: Image.Image) -> np.ndarray:
 
 def orientation(exif: bytes) -> int:
     """Tag 0x0112 of an EXIF block's first directory, a single SHORT or LONG from 1 to 8; 1 where it cannot be read."""
-    tiff = exif.removeprefix(b"Exif\0\0")
+    tiff = exif
+    while tiff.startswith(b"Exif\0\0"):
+        tiff = tiff[6:]
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
     if order is None:
         return 1

@@ -105,8 +105,8 @@ def _within(size: tf.Tensor, most: tf.Tensor) -> tf.Tensor:
 
 
 def _orientation_of_exif(exif: tf.Tensor) -> tf.Tensor:
-    has_prefix = tf.strings.substr(exif, 0, 6) == _EXIF_BEGIN
-    tiff = tf.strings.substr(exif, tf.where(has_prefix, 6, 0), tf.strings.length(exif))
+    # Of a JPEG file it begins so, of others in some files; Pillow, too, takes it off as often as it is there.
+    tiff = tf.strings.regex_replace(exif, r"^(Exif\x00\x00)+", "", replace_global=False)
     order = tf.strings.substr(tiff, 0, 4)
     orders = [
         (order == b"II*\x00", lambda: _tag(tiff, little=True)),
