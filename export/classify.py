@@ -14,16 +14,18 @@ import importlib.metadata
 import json
 import pathlib
 import platform
+import struct
 import sys
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
-from PIL import Image, ImageOps
+from PIL import Image
 
 METADATA_NAME, METADATA_VERSION = b"scarlet_tf", 1
-# A JPEG file with further pictures behind the first is called MPO by Pillow.
-_JPEG = ("JPEG", "MPO")
+# Pillow's names of what turns the pixels of EXIF orientations 2 to 8 upright.
+_TURNS = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE"}
+_TURNS |= {6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -140,12 +142,37 @@ def prepare(image: Image.Image, how: dict) -> np.ndarray:
 
 
 def rgb(image: Image.Image) -> np.ndarray:
-    """uint8 [H, W, 3]: a JPEG file turned as its EXIF orientation says, grey repeated, alpha dropped, 16 bits cut to 8."""
+    """uint8 [H, W, 3]: turned as the EXIF orientation says, grey repeated, alpha dropped, 16 bits cut to 8."""
+    image.load()  # a PNG file's EXIF may follow the pixels
+    exif, is_inverted = image.info.get("exif", b""), image.mode == "CMYK" and "adobe" not in image.info
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.format in _JPEG:
-        image = ImageOps.exif_transpose(image)
+    if is_inverted:  # Pillow takes every CMYK file for one of Adobe's, which are
+        image = Image.fromarray(255 - np.asarray(image), "CMYK")
+    if value := _TURNS.get(orientation(exif)):
+        image = image.transpose(Image.Transpose[value])
     return np.asarray(image.convert("RGB"))
+
+
+def orientation(exif: bytes) -> int:
+    """Tag 0x0112 of an EXIF block's first directory, a single SHORT or LONG from 1 to 8; 1 where it cannot be read."""
+    tiff = exif
+    while tiff.startswith(b"Exif\0\0"):
+        tiff = tiff[6:]
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if order is None:
+        return 1
+    try:
+        (begin,) = struct.unpack_from(order + "I", tiff, 4)
+        (entries,) = struct.unpack_from(order + "H", tiff, begin)
+        for position in range(begin + 2, begin + 2 + 12 * entries, 12):
+            tag, kind, count = struct.unpack_from(order + "HHI4x", tiff, position)
+            if tag == 0x0112:
+                (value,) = struct.unpack_from(order + {3: "H", 4: "I"}[kind], tiff, position + 8)
+                return value if count == 1 and 1 <= value <= 8 else 1
+    except (struct.error, KeyError):  # cut off, or of another type
+        pass
+    return 1
 
 
 def central_square(pixels: np.ndarray, crop_fraction: float) -> np.ndarray:

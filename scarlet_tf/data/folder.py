@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from scarlet_tf.data.copies import describe_copies
 from scarlet_tf.data.data_config import DataConfig
-from scarlet_tf.data.decoding import decode
+from scarlet_tf.data.decoding import decode, sixteen_bit_peak
 from scarlet_tf.data.facts import DatasetFacts
 from scarlet_tf.data.folder_files import SplitFiles, count_reasons, list_files
 from scarlet_tf.data.image_files import DAMAGED, FORBIDDEN, FORMATS
@@ -32,6 +32,8 @@ from scarlet_tf.progress import progress_bar
 logger = logging.getLogger("scarlet_tf")
 # A photograph of 12 megapixels takes 36 MB decoded: `look` holds a few, whatever the number of processors.
 _DECODED_AT_ONCE = 4
+# 16-bit PNG files below this sample leave at least two of their bits unused, as those with 10, 12 or 14 bits do.
+_LOW_PEAK = 2**14
 _Image = TypeVar("_Image")
 
 
@@ -40,7 +42,7 @@ class _Files:
     """Files of one split that can be read.
 
     decoded: their pixels where there is room; digests: SHA-256 of each, where all of it was read; skipped: what is left
-    out, with the reason.
+    out, with the reason; peaks: `sixteen_bit_peak` of each, where all of it was read.
     """
 
     paths: list[pathlib.Path]
@@ -48,17 +50,19 @@ class _Files:
     decoded: list[np.ndarray] | None
     digests: list[str]
     skipped: dict[pathlib.Path, str]
+    peaks: list[int | None]
 
 
 def load(config: DataConfig, preprocessing: Preprocessing) -> SourceData:
     """Reads the folder's structure and, unless `config.check_images` is off, decodes every image once."""
     listed = list_files(str(config.directory))
     listed.log_names()
-    splits, parts, skipped, content = {}, list(listed.class_names), [], {}
+    splits, parts, skipped, content, peaks = {}, list(listed.class_names), [], {}, []
     for name, found in listed.splits.items():
         folder, files = found.folder, _check(found, config)
         _refuse_or_warn(folder, files, len(found.paths))
         skipped += [str(path) for path in files.skipped]
+        peaks += files.peaks
         paths = [str(path) for path in files.paths]
         images = in_memory(files.decoded) if files.decoded else FileImages(paths, len(files.skipped))
         splits[name] = IndexedSplit(images, np.arange(len(files.labels)), np.asarray(files.labels), preprocessing)
@@ -68,7 +72,7 @@ def load(config: DataConfig, preprocessing: Preprocessing) -> SourceData:
         digests = files.digests or [identity.partition(" ")[2] for identity in identities]
         content.update({path: digest for path, digest in zip(files.paths, digests, strict=True) if digest})
     name = config.name or listed.name
-    notes = (*listed.notes, *describe_copies(listed, content))
+    notes = (*listed.notes, *_describe_range(name, peaks), *describe_copies(listed, content))
     return SourceData(name, listed.class_names, splits, fingerprint(parts), tuple(skipped), notes)
 
 
@@ -79,26 +83,32 @@ def look(config: DataConfig, num_images: int) -> DatasetFacts:
     train = listed.splits["train"]
     chosen = np.unique(np.linspace(0, len(train.paths) - 1, num_images).astype(int))
     paths = [train.paths[i] for i in chosen]
-    sizes = list(_decode_all(paths, train.problems, lambda image, _: image.shape[:2], _DECODED_AT_ONCE))
+    name = config.name or listed.name
+
+    def keep(image, encoded):
+        return tuple(image.shape[:2]), sixteen_bit_peak(encoded)
+
+    found = list(_decode_all(paths, train.problems, keep, _DECODED_AT_ONCE))
+    images = [outcome for outcome in found if not isinstance(outcome, str)]
     return DatasetFacts(
-        config.name or listed.name,
+        name,
         listed.class_names,
         {name: len(files.paths) for name, files in listed.splits.items()},
         np.bincount(train.labels, minlength=len(listed.class_names)),
-        tuple(tuple(size) for size in sizes if not isinstance(size, str)),
-        tuple(f"{path} ({size})" for path, size in zip(paths, sizes, strict=True) if isinstance(size, str)),
-        listed.notes,
+        tuple(size for size, _ in images),
+        tuple(f"{path} ({reason})" for path, reason in zip(paths, found, strict=True) if isinstance(reason, str)),
+        (*listed.notes, *_describe_range(name, [peak for _, peak in images])),
     )
 
 
 def _check(listed: SplitFiles, config: DataConfig) -> _Files:
     """Decodes every file and keeps the pixels while there is room; without `check_images` looks at first bytes only."""
     decoded: list[np.ndarray] = []
-    files = _Files([], [], decoded, [], {})
+    files = _Files([], [], decoded, [], {}, [])
     room = config.memory_bytes if config.check_images else -1
     found: Iterable = (listed.problems.get(path) for path in listed.paths)
     if config.check_images:
-        found = _decode_all(listed.paths, listed.problems, lambda image, digest: (image.numpy(), digest))
+        found = _decode_all(listed.paths, listed.problems, _image_digest_and_peak)
     with progress_bar(f"checking {listed.folder.name}", len(listed.paths)) as bar:
         for path, label, outcome in zip(listed.paths, listed.labels, found, strict=True):
             bar.advance()
@@ -109,8 +119,9 @@ def _check(listed: SplitFiles, config: DataConfig) -> _Files:
             files.labels.append(label)
             if outcome is None:
                 continue
-            image, digest = outcome
+            image, digest, peak = outcome
             files.digests.append(digest)
+            files.peaks.append(peak)
             room -= image.size
             if room >= 0:
                 decoded.append(image)
@@ -119,20 +130,43 @@ def _check(listed: SplitFiles, config: DataConfig) -> _Files:
     return files if room >= 0 else dataclasses.replace(files, decoded=None)
 
 
+def _image_digest_and_peak(image: tf.Tensor, encoded: bytes) -> tuple[np.ndarray, str, int | None]:
+    return image.numpy(), hashlib.sha256(encoded).hexdigest(), sixteen_bit_peak(encoded)
+
+
+def _describe_range(name: str, peaks: Iterable[int | None]) -> tuple[str, ...]:
+    """A line where the 16-bit PNG files use a small part of their range, of which only the upper 8 bits are read."""
+    deep = [peak for peak in peaks if peak is not None]
+    if not deep or max(deep) >= _LOW_PEAK:
+        return ()
+    factor = 2 ** (16 - max(max(deep).bit_length(), 1))
+    return (
+        f"{name}: {len(deep):,} 16-bit PNG images use {max(deep) / 65535:.1%} of their range (samples up to {max(deep):,} of"
+        f" 65,535) and are nearly black to the network, which gets the upper 8 bits; multiply their samples by {factor} and"
+        f" save them again (magick mogrify -evaluate multiply {factor}), here and wherever the network is used",
+    )
+
+
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+def _decode(encoded: tf.Tensor) -> tf.Tensor:
+    """`decode` as one graph, which takes a fraction of the time of its operations one by one."""
+    return decode(encoded)
+
+
 def _decode_all(
     paths: Iterable[pathlib.Path],
     problems: Mapping[pathlib.Path, str],
-    keep: Callable[[tf.Tensor, str], _Image],
+    keep: Callable[[tf.Tensor, bytes], _Image],
     at_once: int | None = None,
 ) -> Iterator[_Image | str]:
-    """`keep(image, digest)` of each file in order, or the reason why it cannot be read; a few files ahead in threads."""
+    """`keep(image, encoded)` of each file in order, or the reason why it cannot be read; a few files ahead in threads."""
 
     def decode_file(path: pathlib.Path) -> _Image | str:
         if path in problems:
             return problems[path]
         try:
             encoded = path.read_bytes()
-            return keep(decode(tf.constant(encoded)), hashlib.sha256(encoded).hexdigest())
+            return keep(_decode(tf.constant(encoded)), encoded)
         except PermissionError:
             return FORBIDDEN
         except OSError as error:

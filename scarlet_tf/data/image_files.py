@@ -43,7 +43,7 @@ _SYSTEM_NAMES = {
     "system volume information",
 }
 _SYSTEM_NAMES |= {"lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
-_READ = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"BM": "BMP"}
+_READ = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8")  # JPEG, PNG, GIF
 _NOT_READ = {
     b"II*\x00": "TIFF",
     b"MM\x00*": "TIFF",
@@ -52,7 +52,11 @@ _NOT_READ = {
     b"\x00\x00\x00\x0cjP  ": "JPEG 2000",
 }
 _BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"heif": "HEIC"}
-_HEAD_BYTES = 32
+_HEAD_BYTES = 66
+# Of BMP files: sizes of the headers from Windows, and, with 32 bits a pixel, the one order of colours that is read.
+BMP_HEADERS = tuple(size.to_bytes(4, "little") for size in (40, 52, 56, 108, 124))
+BMP_NO_COMPRESSION, BMP_FIELDS = bytes(4), b"\x03\x00\x00\x00"
+BMP_MASKS = b"\x00\x00\xff\x00\x00\xff\x00\x00\xff\x00\x00\x00"
 
 
 def is_hidden(name: str) -> bool:
@@ -69,12 +73,24 @@ def problem_of_content(head: bytes) -> str | None:
     """None for the first bytes of an image that can be read; else a format, or FOREIGN."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return ANIMATED if head[12:16] == b"VP8X" and len(head) > 20 and head[20] & 2 else None
-    if head.startswith(tuple(_READ)):
+    if head[:2] == b"BM":
         # Two letters begin many texts, too; bitmap headers also have four bytes of zeros.
-        return None if head[:2] != b"BM" or head[6:10] == bytes(4) else FOREIGN
+        return _problem_of_bmp(head) if head[6:10] == bytes(4) else FOREIGN
+    if head.startswith(_READ):
+        return None
     if head[4:8] == b"ftyp":
         return _BRANDS.get(head[8:12], FOREIGN)
     return next((name for magic, name in _NOT_READ.items() if head.startswith(magic)), FOREIGN)
+
+
+def _problem_of_bmp(head: bytes) -> str | None:
+    if head[14:18] not in BMP_HEADERS:
+        return "BMP of OS/2"
+    bits, compression = int.from_bytes(head[28:30], "little"), head[30:34]
+    if bits not in (24, 32):
+        return f"BMP of {bits} bits"
+    has_fields = bits == 32 and compression == BMP_FIELDS and head[54:66] == BMP_MASKS
+    return None if compression == BMP_NO_COMPRESSION or has_fields else "BMP with compression or other masks"
 
 
 def list_folder(folder: pathlib.Path) -> list[os.DirEntry]:

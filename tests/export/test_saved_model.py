@@ -181,11 +181,13 @@ def test_sixteen_bits_are_cut_to_eight_and_cmyk_is_served(served):
     assert np.isfinite(served("serving_bytes", encoded=[encode(photograph().convert("CMYK"), "JPEG")])).all()
 
 
-def test_photographs_are_turned_upright(served):
+@pytest.mark.parametrize("icc", [b"", bytes(150_000)], ids=["plain", "with a long profile"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_photographs_are_turned_upright(served, form, icc):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn clockwise
-    turned = encode(photograph(), "JPEG", quality=95, exif=exif)
-    upright = encode(Image.open(io.BytesIO(turned)).transpose(Image.Transpose.ROTATE_270), "PNG")
+    turned = encode(photograph(), form, quality=95, exif=exif, icc_profile=icc)
+    upright = encode(Image.open(io.BytesIO(turned)).transpose(Image.Transpose.ROTATE_270), "PNG", exif=b"")
     answer = served("serving_bytes", encoded=[turned])
     np.testing.assert_allclose(answer, served("serving_bytes", encoded=[upright]), atol=1e-5)
 
