@@ -41,6 +41,9 @@ def build_metadata(
     num_outputs = int(model.output_shape[-1])
     if labels is not None and len(labels) != num_outputs:
         raise InputError(f"labels: expected {num_outputs}, one an output, got {len(labels)}")
+    broken = [str(label) for label in labels or () if {"\n", "\r"} & set(str(label))]
+    if broken:
+        raise InputError(f"labels: expected names of one line, got {broken[0]!r}")
     if preprocessing is not None and (height, width) != (preprocessing.image_size,) * 2:
         raise InputError(f"preprocessing.image_size: expected {height} as the model, got {preprocessing.image_size}")
     metadata = {
@@ -95,7 +98,12 @@ def write_sidecars(path: pathlib.Path, metadata: Mapping) -> None:
 def write_labels(folder: pathlib.Path, metadata: Mapping) -> None:
     """`folder`/labels.txt, where there are labels."""
     if metadata["labels"] is not None:
-        write_text(folder / LABELS_FILE, "".join(f"{label}\n" for label in metadata["labels"]))
+        write_text(folder / LABELS_FILE, labels_text(metadata["labels"]))
+
+
+def labels_text(labels: Sequence[str]) -> str:
+    """The content of labels.txt: one a line."""
+    return "".join(f"{label}\n" for label in labels)
 
 
 def _costs(model: keras.Model) -> dict[str, int | None]:
