@@ -104,7 +104,9 @@ def test_every_field_is_where_the_schema_has_it(imagenet_file):
     assert unit.number(0, "B") == 3  # ScoreThresholdingOptions
     assert unit.table(1).number(0, "f") == np.finfo(np.float32).min
     [file] = scores.tables(6)
-    assert set(file.fields) == {0, 2} and file.text(0) == "labels.txt" and file.number(2, "b") == 2  # TENSOR_AXIS_LABELS
+    assert (
+        set(file.fields) == {0, 2} and file.text(0) == "labels.txt" and file.number(2, "b") == 2
+    )  # TENSOR_AXIS_LABELS
 
 
 def test_the_labels_are_a_stored_file_behind_the_model(imagenet_file, model, data):
