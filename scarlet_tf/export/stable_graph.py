@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Mapping
 
 import tensorflow as tf
-from google.protobuf.message import Message
 from tensorflow.core.protobuf import saved_model_pb2
 
 _COUNTED = re.compile(r"(.*)_(\d+)", re.DOTALL)
@@ -66,12 +65,12 @@ def _forget_devices(node) -> None:
         node.attr[_CONFIGURATION].s = configuration.SerializeToString(deterministic=True)
 
 
-def _rename(message: Message, names: Mapping[str, str]) -> None:
-    """Exchanges every text in `message` that is one of `names`, keys of maps included."""
+def _rename(message, names: Mapping[str, str]) -> None:
+    """Exchanges every text in a protobuf `message` that is one of `names`, keys of maps included."""
     for field, value in message.ListFields():
         if isinstance(value, str):
             setattr(message, field.name, names.get(value, value))
-        elif isinstance(value, Message):
+        elif hasattr(value, "ListFields"):
             _rename(value, names)
         elif hasattr(value, "items"):
             _rename_map(value, names)
@@ -85,7 +84,7 @@ def _rename(message: Message, names: Mapping[str, str]) -> None:
 def _rename_map(values, names: Mapping[str, str]) -> None:
     """The same for a map; those by names of functions have messages as their values."""
     for value in values.values():
-        if isinstance(value, Message):
+        if hasattr(value, "ListFields"):
             _rename(value, names)
     copies = {
         names[key]: type(values[key]).FromString(values[key].SerializeToString()) for key in values if key in names

@@ -84,7 +84,7 @@ def _output(builder: flatbuffers.Builder, metadata: Mapping) -> int:
     """TensorMetadata of the scores."""
     fields = {0: builder.CreateString(metadata["output"]["name"])}
     if metadata["output"]["name"] == "logits":
-        # Without one, ML Kit's threshold is 0, and negative logits would be left out.
+        # Programs whose threshold is 0 where the metadata name none would drop negative logits.
         fields[4] = _tables(builder, [_unit(builder, _THRESHOLD, {}, {0: _LOWEST})])
     if metadata["labels"] is not None:
         name = builder.CreateString(LABELS_FILE)

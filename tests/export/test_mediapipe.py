@@ -24,9 +24,10 @@ pytestmark = pytest.mark.skipif(
 )
 HELD_OUT = 150
 LABELS = ["zero", "one, 1", '"two"', "drei", "четыре", "五", "six ", "siete", "8", "neuf"]
-# What its answers differ by from ai_edge_litert's, which has other kernels of XNNPACK: rounding in float32, and where
-# activations are rounded to 8 bits, now and then a step of the last layers. The logits of digits are between -5 and 15.
-TOLERANCES = {"none": 1e-4, "float16": 1e-4, "dynamic": 0.05, "int8": 0.5}
+# MediaPipe prepares images by the same formula in another order, and has kernels of its own: the last bits of float32.
+# In 8 bits, pixels are normalised to values halfway between two steps of the input, so that those bits round many of
+# them the other way. The greatest differences seen are 1e-5, 0.19 (dynamic) and 0.26 (int8); logits go from -5 to 15.
+TOLERANCES = {"none": 1e-4, "float16": 1e-4, "dynamic": 0.4, "int8": 0.5}
 CLASSIFY = """
 import json, sys
 import mediapipe, numpy
@@ -106,11 +107,16 @@ def test_the_answers_are_those_of_python(variant, files, answers, held_out, digi
     pixels, labels = held_out
     how = Preprocessing(16, normalization="unit") if variant == "unit" else digits.preprocessing
     ours, theirs = scores_here(files[variant], how, pixels), scores_there(answers[variant])
-    np.testing.assert_allclose(theirs, ours, atol=TOLERANCES.get(variant, 1e-4))
-    assert [row[0][0] for row in answers[variant]] == ours.argmax(-1).tolist()
+    tolerance = TOLERANCES.get(variant, 1e-4)
+    np.testing.assert_allclose(theirs, ours, atol=tolerance)
+    best = np.sort(ours)[:, :-3:-1]
+    certain = best[:, 0] - best[:, 1] > tolerance
+    assert certain.mean() > 0.95
+    first = np.array([row[0][0] for row in answers[variant]])
+    np.testing.assert_array_equal(first[certain], ours.argmax(-1)[certain])
     if variant != "unit":  # for which the network was not made
-        assert (ours.argmax(-1) == labels).mean() > 0.8
-    assert ours.min() < 0
+        assert (first == labels).mean() > 0.95
+    assert theirs.min() < 0
     for row in answers[variant]:
         assert all(name == (None if variant == "without labels" else LABELS[index]) for index, name, _ in row)
 

@@ -119,6 +119,19 @@ def test_two_processes_write_the_same_bytes(exported, tmp_path):
         assert path.read_bytes() == (exported / file).read_bytes(), file
 
 
+def test_a_session_answers_as_in_a_server(exported, model):
+    """TensorFlow Serving runs the signatures of the stored graph itself, by the functions' stored names."""
+    picture, v1 = tf.io.encode_png(np.full([20, 30, 3], 200, np.uint8)).numpy(), tf.compat.v1
+    image = PREPROCESSING.decode_and_prepare(picture).numpy()[np.newaxis]
+    with v1.Session(graph=tf.Graph()) as session:
+        signatures = v1.saved_model.load(session, ["serve"], str(exported)).signature_def
+        for name, key, value in (("serving_default", "image", image), ("serving_bytes", "encoded", [picture])):
+            source, target = signatures[name].inputs[key].name, signatures[name].outputs["logits"].name
+            answer = session.run(target, {source: value})
+            # The same operations in a graph; grappler may fuse some, which moves the last digits.
+            np.testing.assert_allclose(answer, model(image, training=False), atol=1e-5)
+
+
 def test_an_older_export_is_replaced_and_a_failed_one_leaves_it(model, tmp_path, monkeypatch, capfd):
     def fail(*_):
         raise OSError(28, "No space left on device")
