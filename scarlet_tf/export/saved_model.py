@@ -83,7 +83,7 @@ def load_saved_model(path):
 
 
 def _write(model: keras.Model, preprocessing: Preprocessing | None, folder: pathlib.Path) -> None:
-    """A SavedModel of the signatures alone: Keras' own export orders the variables by their addresses in memory."""
+    """A SavedModel of the signatures alone: Keras' own export stores variables in another order in each process."""
     name = output_name(model)
     image = tf.TensorSpec([None, *image_shape(model)], tf.float32, INPUT_NAME)
     bare = tf.Module()
