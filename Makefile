@@ -53,9 +53,9 @@ slow: $(FOR_TESTS) ## the tests that take minutes, which `make test` leaves out
 	@$(BIN)/pytest -q -m slow
 
 # Some gigabytes: on Linux, PyTorch from the package index brings CUDA's libraries.
-EXTRAS := tests/models/test_torch_parity.py tests/tools/test_torch_supernet.py tests/training/test_log_files.py
-extras: $(FOR_TESTS) ## the tests that need PyTorch or TensorBoard, which are installed into .venv first
-	@$(PIP) --editable '.[torch,tensorboard]'
+EXTRAS := tests/export/test_mediapipe.py tests/models/test_torch_parity.py tests/tools/test_torch_supernet.py tests/training/test_log_files.py
+extras: $(FOR_TESTS) ## the tests that need PyTorch, TensorBoard or MediaPipe, which are installed into .venv first
+	@$(PIP) --editable '.[torch,tensorboard,mediapipe]'
 	@$(BIN)/pytest -q -m "slow or not slow" $(EXTRAS)
 
 docs: $(FOR_TESTS) ## the documentation, in site/; a warning is an error

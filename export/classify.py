@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import io
 import json
 import pathlib
 import platform
 import struct
 import sys
+import warnings
+import zipfile
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -23,6 +26,9 @@ from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
 METADATA_NAME, METADATA_VERSION = b"scarlet_tf", 1
+TASK_METADATA_NAME = b"TFLITE_METADATA"
+# A JPEG file with further pictures behind the first is called MPO by Pillow.
+_JPEG = ("JPEG", "MPO")
 # Pillow's names of what turns the pixels of EXIF orientations 2 to 8 upright.
 _TURNS = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE"}
 _TURNS |= {6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"}
@@ -40,8 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("expected either images or --evaluate DIR")
     try:
         result = _run(options)
-    except (OSError, ValueError, RuntimeError, SyntaxError) as error:  # Pillow says SyntaxError of some torn PNG files
-        print(f"classify: {error}", file=sys.stderr)
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+        print(f"classify: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     if options.json:
         print(json.dumps(result))
@@ -70,10 +76,13 @@ def _run(options: argparse.Namespace) -> dict:
 
 def _row(classifier: Classifier, path: pathlib.Path) -> dict:
     try:
-        with Image.open(path) as image:
+        with (
+            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+            Image.open(path) as image,
+        ):
             scores, probabilities = classifier(image)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ValueError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    except Exception as error:  # torn files make Pillow raise many kinds, too large ones one of its own
+        raise ValueError(f"{path}: {getattr(error, 'strerror', None) or error or type(error).__name__}") from error
     best = int(scores.argmax())
     return {
         "file": str(path),
@@ -103,17 +112,23 @@ class Classifier:
         content = path.read_bytes()
         if content[4:8] != b"TFL3":
             raise ValueError(f"{path}: expected a .tflite file")
-        self.metadata = read_metadata(content)
-        if self.metadata is None or self.metadata["metadata_version"] != METADATA_VERSION:
-            raise ValueError(f"{path}: expected metadata named scarlet_tf of version {METADATA_VERSION}")
-        if self.metadata["preprocessing"] is None:
-            raise ValueError(f"{path}: its metadata do not say how images are prepared")
+        try:
+            # This examines the whole file; the metadata are then read without a further look.
+            self.interpreter = Interpreter(model_content=content)
+            self.interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"{path}: torn, or with operations that are not built in: {error}") from error
+        self.input, self.output = self.interpreter.get_input_details()[0], self.interpreter.get_output_details()[0]
+        try:
+            self.metadata = read_metadata(content)
+            check_metadata(self.metadata, self.input["shape"], self.output["shape"])
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}: {error}") from error
         self.labels = self.metadata["labels"]
         if self.labels is None:
-            self.labels = [str(number) for number in range(self.metadata["output"]["shape"][-1])]
-        self.interpreter = Interpreter(model_content=content)
-        self.interpreter.allocate_tensors()
-        self.input, self.output = self.interpreter.get_input_details()[0], self.interpreter.get_output_details()[0]
+            self.labels = [str(number) for number in range(self.output["shape"][-1])]
+        elif read_buffer(content, TASK_METADATA_NAME) is not None and not zipfile.is_zipfile(io.BytesIO(content)):
+            raise ValueError(f"{path}: torn: expected a ZIP archive of its labels at its end")
 
     def __call__(self, image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
         """(outputs, probabilities), each float32 [classes]."""
@@ -126,12 +141,53 @@ class Classifier:
 
 def read_metadata(content: bytes) -> dict | None:
     """The JSON object in the metadata buffer called scarlet_tf of a .tflite file; None without one."""
+    buffer = read_buffer(content, METADATA_NAME)
+    try:
+        return None if buffer is None else json.loads(buffer)
+    except ValueError as error:
+        raise ValueError(f"its metadata are torn: {error}") from error
+
+
+def read_buffer(content: bytes, name: bytes) -> bytes | None:
+    """The metadata buffer of that name; None without one."""
     model = schema.Model.GetRootAs(content, 0)
     for index in range(model.MetadataLength()):
         entry = model.Metadata(index)
-        if entry.Name() == METADATA_NAME:
-            return json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
+        if entry.Name() == name:
+            return model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
     return None
+
+
+def check_metadata(metadata, image_shape, scores_shape) -> None:
+    """ValueError unless the metadata are of the known version and hold, for that input and output, all that is read here."""
+    if not isinstance(metadata, dict) or metadata.get("metadata_version") != METADATA_VERSION:
+        raise ValueError(f"expected metadata named scarlet_tf of version {METADATA_VERSION}")
+    if metadata.get("preprocessing", ...) is None:
+        raise ValueError("its metadata do not say how images are prepared")
+    checks = {
+        "quantization": lambda: isinstance(metadata["quantization"], str),
+        "output": lambda: metadata["output"]["name"] in ("logits", "probabilities"),
+        "labels": lambda: metadata["labels"] is None or _are_names(metadata["labels"], scores_shape[-1]),
+        "image_size": lambda: all(metadata["preprocessing"]["image_size"] == side for side in image_shape[1:3]),
+        "crop_fraction": lambda: 0 < metadata["preprocessing"]["crop_fraction"] <= 1,
+        "mean": lambda: _are_finite(metadata["preprocessing"]["mean"]),
+        "std": lambda: _are_finite(metadata["preprocessing"]["std"]) and min(metadata["preprocessing"]["std"]) > 0,
+    }
+    for key, holds in checks.items():
+        try:
+            sound = holds()
+        except (KeyError, TypeError, ValueError):
+            sound = False
+        if not sound:
+            raise ValueError(f"its metadata are torn: {key}")
+
+
+def _are_names(labels, count: int) -> bool:
+    return len(labels) == count and all(isinstance(label, str) for label in labels)
+
+
+def _are_finite(numbers) -> bool:
+    return len(numbers) == 3 and bool(np.isfinite(np.array(numbers, np.float64)).all())
 
 
 def prepare(image: Image.Image, how: dict) -> np.ndarray:

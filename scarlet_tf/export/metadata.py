@@ -97,7 +97,12 @@ def write_sidecars(path: pathlib.Path, metadata: Mapping) -> None:
 def write_labels(folder: pathlib.Path, metadata: Mapping) -> None:
     """`folder`/labels.txt, where there are labels."""
     if metadata["labels"] is not None:
-        write_text(folder / LABELS_FILE, "".join(f"{label}\n" for label in metadata["labels"]))
+        write_text(folder / LABELS_FILE, labels_text(metadata["labels"]))
+
+
+def labels_text(labels: Sequence[str]) -> str:
+    """The content of labels.txt: one a line."""
+    return "".join(f"{label}\n" for label in labels)
 
 
 def _costs(model: keras.Model) -> dict[str, int | None]:

@@ -16,6 +16,7 @@ from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.metadata import INPUT_NAME, build_metadata, image_shape, output_name, write_labels
 from scarlet_tf.export.quiet import quiet
+from scarlet_tf.export.stable_graph import stabilize
 from scarlet_tf.export.warm_up import FILE_NAME, check_warm_up, encoded_requests, image_requests, write_warm_up
 from scarlet_tf.files import TEMPORARY, write_json
 from scarlet_tf.layers.convolution import without_kernels
@@ -53,7 +54,8 @@ def export_saved_model(
     metadata = build_metadata(model, "none", labels, preprocessing, architecture, provenance, batch_size=None)
     with _replacing(path) as folder:
         with quiet(), without_kernels():
-            _archive(model, preprocessing).write_out(str(folder), verbose=False)
+            _write(model, preprocessing, folder)
+        stabilize(folder)
         write_json(folder / EXTRA_FOLDER / METADATA_FILE, metadata)
         write_labels(folder / EXTRA_FOLDER, metadata)
         if warm_up:
@@ -80,14 +82,15 @@ def load_saved_model(path):
     return loaded
 
 
-def _archive(model: keras.Model, preprocessing: Preprocessing | None) -> keras.export.ExportArchive:
-    archive, name = keras.export.ExportArchive(), output_name(model)
-    archive.track(model)
-    archive.add_endpoint(
-        "serving_default",
-        lambda images: {name: model(images, training=False)},
-        [tf.TensorSpec([None, *image_shape(model)], tf.float32, INPUT_NAME)],
-    )
+def _write(model: keras.Model, preprocessing: Preprocessing | None, folder: pathlib.Path) -> None:
+    """A SavedModel of the signatures alone: Keras' own export stores variables in another order in each process."""
+    name = output_name(model)
+    image = tf.TensorSpec([None, *image_shape(model)], tf.float32, INPUT_NAME)
+    bare = tf.Module()
+    bare.weights = [weight.value for weight in model.weights]
+    signatures = {
+        "serving_default": tf.function(lambda image: {name: model.call(image, training=False)}, input_signature=[image])
+    }
     if preprocessing is not None:
         size = preprocessing.image_size
 
@@ -97,10 +100,11 @@ def _archive(model: keras.Model, preprocessing: Preprocessing | None) -> keras.e
                 _checked(encoded),
                 fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32),
             )
-            return {name: model(images, training=False)}
+            return {name: model.call(images, training=False)}
 
-        archive.add_endpoint("serving_bytes", serve_bytes, [tf.TensorSpec([None], tf.string, ENCODED_NAME)])
-    return archive
+        encoded = tf.TensorSpec([None], tf.string, ENCODED_NAME)
+        signatures["serving_bytes"] = tf.function(serve_bytes, input_signature=[encoded])
+    tf.saved_model.save(bare, str(folder), signatures)
 
 
 def _checked(encoded: tf.Tensor) -> tf.Tensor:

@@ -25,6 +25,7 @@ from scarlet_tf.export.quantization import (
     convert,
 )
 from scarlet_tf.export.quiet import quiet
+from scarlet_tf.export.task_metadata import TASK_METADATA_NAME, check_labels, task_metadata, with_labels
 from scarlet_tf.export.xnnpack import rewrite_for_xnnpack
 from scarlet_tf.files import atomic_writer
 from scarlet_tf.layers.convolution import without_kernels
@@ -97,8 +98,12 @@ def export_tflite(
 def write_tflite(path, content: bytes, metadata: Mapping) -> dict:
     """Writes a converted graph to `path` with its ends named and its metadata inside, and the sidecars; describes it."""
     path = pathlib.Path(path)
-    embedded = {METADATA_NAME: json.dumps(metadata, allow_nan=False).encode()}
+    embedded = {
+        METADATA_NAME: json.dumps(metadata, allow_nan=False).encode(),
+        TASK_METADATA_NAME: task_metadata(metadata),
+    }
     content = flatbuffer.rewrite(content, INPUT_NAME, metadata["output"]["name"], embedded)
+    content = with_labels(content, metadata["labels"])
     with atomic_writer(path) as file:
         file.write(content)
     write_sidecars(path, metadata)
@@ -130,7 +135,6 @@ def describe_tflite(path) -> dict:
     """Size in bytes, operations, partitions, inputs and outputs, and embedded metadata (None without) of a file."""
     interpreter, content = load_tflite(path)
     operations = flatbuffer.count_operations(content)
-    metadata = flatbuffer.read_metadata(content, METADATA_NAME)
     return {
         "bytes": len(content),
         "operations": operations,
@@ -138,8 +142,24 @@ def describe_tflite(path) -> dict:
         "partitions": flatbuffer.count_partitions(interpreter),
         "inputs": [_tensor(detail) for detail in interpreter.get_input_details()],
         "outputs": [_tensor(detail) for detail in interpreter.get_output_details()],
-        "metadata": None if metadata is None else json.loads(metadata),
+        "metadata": _read_metadata(path, content),
     }
+
+
+def _read_metadata(path, content: bytes) -> dict | None:
+    """What `write_tflite` embedded; InputError when it is torn, or the archive of labels behind it is."""
+    embedded = flatbuffer.read_metadata(content, METADATA_NAME)
+    if embedded is None:
+        return None
+    try:
+        metadata = json.loads(embedded)
+        if not isinstance(metadata, dict):
+            raise InputError(f"expected a JSON object, got {type(metadata).__name__}")
+        if flatbuffer.read_metadata(content, TASK_METADATA_NAME) is not None:
+            check_labels(content, metadata.get("labels"))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{path}: its metadata are torn: {error}") from error
+    return metadata
 
 
 def _write_graph(model: keras.Model, folder: str, batch_size: int | None) -> None:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from scarlet_tf.data.datasets import DataConfig, load_dataset
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.models.network import build_network
@@ -91,3 +92,26 @@ def int8_file(model, data, tmp_path_factory):
     path = tmp_path_factory.mktemp("int8") / "model_int8.tflite"
     export_tflite(model, path, "int8", data)
     return path
+
+
+@pytest.fixture(scope="session")
+def digits():
+    config = DataConfig(source="digits", image_size=16, crop_fraction=0.875, max_train_examples=800)
+    return load_dataset(config)
+
+
+@pytest.fixture(scope="session")
+def network(digits):
+    """Random convolutions under a classifier that is fitted by least squares: right on most digits at no cost."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input([16, 16, 3])
+    hidden = keras.layers.Conv2D(24, 5, strides=2, padding="same", activation="relu")(image)
+    hidden = keras.layers.Conv2D(48, 3, strides=2, padding="same", activation="relu")(hidden)
+    features = keras.Model(image, keras.layers.Flatten()(hidden))
+    images, labels = next(digits.train.batches(800).as_numpy_iterator())
+    x = np.c_[features.predict(images, verbose=0), np.ones(len(images))]
+    weights = np.linalg.solve(x.T @ x + 1e-1 * np.eye(x.shape[1]), x.T @ (10 * np.eye(10)[labels]))
+    logits = keras.layers.Dense(10)
+    model = keras.Model(image, logits(features.output))
+    logits.set_weights([weights[:-1], weights[-1]])
+    return model

@@ -4,17 +4,17 @@ import io
 import json
 import os
 import pathlib
+import struct
 import subprocess
 import sys
+import zlib
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
-from scarlet_tf.data.datasets import DataConfig, load_dataset
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import verify
@@ -37,29 +37,6 @@ def run(*arguments):
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     command = [sys.executable, EXPORT / "classify.py", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd="/")
-
-
-@pytest.fixture(scope="module")
-def digits():
-    config = DataConfig(source="digits", image_size=16, crop_fraction=0.875, max_train_examples=800)
-    return load_dataset(config)
-
-
-@pytest.fixture(scope="module")
-def network(digits):
-    """Random convolutions under a classifier that is fitted by least squares: right on most digits at no cost."""
-    keras.utils.set_random_seed(0)
-    image = keras.Input([16, 16, 3])
-    hidden = keras.layers.Conv2D(24, 5, strides=2, padding="same", activation="relu")(image)
-    hidden = keras.layers.Conv2D(48, 3, strides=2, padding="same", activation="relu")(hidden)
-    features = keras.Model(image, keras.layers.Flatten()(hidden))
-    images, labels = next(digits.train.batches(800).as_numpy_iterator())
-    x = np.c_[features.predict(images, verbose=0), np.ones(len(images))]
-    weights = np.linalg.solve(x.T @ x + 1e-1 * np.eye(x.shape[1]), x.T @ (10 * np.eye(10)[labels]))
-    logits = keras.layers.Dense(10)
-    model = keras.Model(image, logits(features.output))
-    logits.set_weights([weights[:-1], weights[-1]])
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -230,3 +207,76 @@ def test_a_file_without_metadata_is_refused(network, tmp_path):
     export_tflite(network, tmp_path / "bare.tflite")
     done = run(tmp_path / "bare.tflite", tmp_path / "a.png")
     assert done.returncode == 2 and "do not say how images are prepared" in done.stderr
+
+
+def refusal(capsys, model, image):
+    """The one line that classify.py says instead of an answer."""
+    capsys.readouterr()
+    assert classify.main([str(model), str(image)]) == 2
+    out, err = capsys.readouterr()
+    [line] = err.splitlines()
+    assert out == "" and line.startswith("classify: ")
+    return line
+
+
+def test_a_torn_model_is_one_line(exported, folder, tmp_path, capsys):
+    content, torn = exported["float32"].read_bytes(), tmp_path / "torn.tflite"
+    image = next(folder.glob("*/*.png"))
+    for size in (8, 9, 100, len(content) // 2, content.rindex(b"PK\x03\x04") - 200, len(content) - 1):
+        torn.write_bytes(content[:size])
+        assert "torn.tflite: torn" in refusal(capsys, torn, image)
+
+
+@pytest.mark.parametrize(
+    "sound, torn, message",
+    [
+        ('{"metadata_version": 1', '["metadata_version": 1', "metadata are torn: Expecting"),
+        ('"metadata_version": 1', '"metadata_version": 9', "expected metadata named scarlet_tf of version 1"),
+        ('"labels"', '"babels"', "metadata are torn: labels"),
+        ('"labels": ["0", ', '"labels": [000, ', "metadata are torn: Expecting"),
+        ('"labels": ["0", "1"', '"labels": [7  , "1"', "metadata are torn: labels"),
+        ('"labels": ["0", "1"', '"labels": ["0" ,1  ', "metadata are torn: labels"),
+        ('"output"', '"ouptut"', "metadata are torn: output"),
+        ('"preprocessing"', '"preproccesing"', "metadata are torn: image_size"),
+        ('"image_size": 16', '"image_size": 61', "metadata are torn: image_size"),
+        ('"crop_fraction": 0.875', '"crop_fraction": "875"', "metadata are torn: crop_fraction"),
+        ('"mean": [', '"mean": {', "metadata are torn: Expecting"),
+        ('"std": [127.5', '"std": [-27.5', "metadata are torn: std"),
+        ('"mean": [127.5', '"mean": [1e999', "metadata are torn: mean"),
+    ],
+)
+def test_torn_metadata_are_one_line(exported, folder, tmp_path, capsys, sound, torn, message):
+    content, file = exported["float32"].read_bytes(), tmp_path / "torn.tflite"
+    assert len(sound) == len(torn) and content.count(sound.encode()) == 1
+    file.write_bytes(content.replace(sound.encode(), torn.encode()))
+    assert message in refusal(capsys, file, next(folder.glob("*/*.png")))
+
+
+def test_a_torn_or_oversized_image_is_one_line(exported, tmp_path, capsys, monkeypatch):
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    def refuse(content):
+        file.write_bytes(content)
+        return refusal(capsys, model, file)
+
+    model, file = exported["float32"], tmp_path / "image.png"
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0))
+    claims = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    assert "image.png: Image size (3600000000 pixels) exceeds limit" in refuse(claims)
+    rng = np.random.default_rng(0)
+    for content in (encode(photograph(40, 40), "PNG"), encode(photograph(40, 40), "JPEG")):
+        for size in (0, 1, 8, 30, len(content) // 2):
+            assert "image.png: " in refuse(content[:size])
+        for _ in range(40):  # one line, or an answer
+            changed = bytearray(content)
+            for position in rng.integers(0, len(content), 4):
+                changed[position] = rng.integers(0, 256)
+            file.write_bytes(changed)
+            assert classify.main([str(model), str(file)]) in (0, 2)
+            assert len("".join(capsys.readouterr()).splitlines()) == 1
+    # Pillow warns above its limit and refuses above twice that; what it takes is answered without a word.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    file.write_bytes(encode(photograph(40, 40), "PNG"))
+    assert classify.main([str(model), str(file)]) == 0 and capsys.readouterr().err == ""
+    assert "exceeds limit of 2000 pixels" in refuse(encode(photograph(50, 50), "PNG"))

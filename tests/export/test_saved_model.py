@@ -1,6 +1,7 @@
 import importlib.util
 import io
 import json
+import pathlib
 import subprocess
 import sys
 
@@ -21,6 +22,13 @@ from scarlet_tf.space import Architecture, SearchSpace, Stage
 
 SIZE = 16
 PREPROCESSING = Preprocessing(SIZE, 0.875, "imagenet")
+LABELS = ["a", "b", "c", "d"]
+WRITER = """
+import sys
+import test_saved_model as writer
+writer.make_model()
+writer.export_saved_model(writer.make_model(), sys.argv[1], writer.PREPROCESSING, writer.LABELS)
+"""
 READER = """
 import importlib.abc, importlib.machinery, json, sys
 import numpy as np
@@ -47,10 +55,14 @@ print(json.dumps({
 """
 
 
-@pytest.fixture(scope="module")
-def model():
+def make_model():
     space = SearchSpace("tiny", (Stage(16, 2, 2),), SearchSpace.from_name("s2").choices, 8, 2, 8, 32, input_size=SIZE)
     return build_network(Architecture((1, 3), space), (SIZE, SIZE, 3), 4, seed=0)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_model()
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +71,7 @@ def exported(model, tmp_path_factory):
         tmp_path_factory.mktemp("served") / "1",
         importlib.util.find_spec("tensorflow_serving") is not None,
     )
-    return export_saved_model(model, path, PREPROCESSING, ["a", "b", "c", "d"], warm_up=has_extra)
+    return export_saved_model(model, path, PREPROCESSING, LABELS, warm_up=has_extra)
 
 
 def test_it_runs_without_keras_and_without_this_package(exported, model):
@@ -92,6 +104,35 @@ def test_metadata_and_labels_lie_in_extra_assets(exported):
     assert (exported / "assets.extra" / "labels.txt").read_text() == "a\nb\nc\nd\n"
 
 
+def test_two_processes_write_the_same_bytes(exported, tmp_path):
+    """The other one has made a network before, which Keras and TensorFlow count in their names."""
+    done = subprocess.run(
+        [sys.executable, "-c", WRITER, str(tmp_path / "1")],
+        capture_output=True,
+        text=True,
+        cwd=pathlib.Path(__file__).parent,
+    )
+    assert done.returncode == 0, done.stderr
+    files = {path.relative_to(tmp_path / "1"): path for path in tmp_path.rglob("*") if path.is_file()}
+    assert {file.name for file in files} >= {"saved_model.pb", "variables.index", "metadata.json", "labels.txt"}
+    for file, path in files.items():
+        assert path.read_bytes() == (exported / file).read_bytes(), file
+
+
+def test_a_session_answers_as_in_a_server(exported, model):
+    """TensorFlow Serving runs the signatures of the stored graph itself, by the functions' stored names."""
+    picture, v1 = tf.io.encode_png(np.full([20, 30, 3], 200, np.uint8)).numpy(), tf.compat.v1
+    image = PREPROCESSING.decode_and_prepare(picture).numpy()[np.newaxis]
+    expected = model(image, training=False).numpy()
+    with v1.Session(graph=tf.Graph()) as session:
+        signatures = v1.saved_model.load(session, ["serve"], str(exported)).signature_def
+        for name, key, value in (("serving_default", "image", image), ("serving_bytes", "encoded", [picture])):
+            source, target = signatures[name].inputs[key].name, signatures[name].outputs["logits"].name
+            answer = session.run(target, {source: value})
+            # The same operations in a graph; grappler may fuse some, which moves the last digits.
+            np.testing.assert_allclose(answer, expected, atol=1e-5)
+
+
 def test_an_older_export_is_replaced_and_a_failed_one_leaves_it(model, tmp_path, monkeypatch, capfd):
     def fail(*_):
         raise OSError(28, "No space left on device")
@@ -113,7 +154,7 @@ def test_disk_that_fills_up_in_tensorflow_is_bad_input_too(model, tmp_path, monk
     def fail(*_, **__):
         raise tf.errors.ResourceExhaustedError(None, None, "No space left on device\nin C++")
 
-    monkeypatch.setattr("scarlet_tf.export.saved_model._archive", fail)
+    monkeypatch.setattr("scarlet_tf.export.saved_model._write", fail)
     with pytest.raises(InputError, match=r"1: could not be written: No space left on device$"):
         export_saved_model(model, tmp_path / "1")
     monkeypatch.setattr("scarlet_tf.export.tflite._write_graph", fail)
