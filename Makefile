@@ -50,7 +50,7 @@ coverage: $(FOR_TESTS) ## the tests, with the share of the lines that they run
 	@$(BIN)/pytest -q -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 
 slow: $(FOR_TESTS) ## the tests that take minutes, which `make test` leaves out
-	@$(BIN)/pytest -q -m slow
+	@$(PYTEST) -m slow
 
 # Some gigabytes: on Linux, PyTorch from the package index brings CUDA's libraries.
 EXTRAS := tests/export/test_mediapipe.py tests/models/test_torch_parity.py tests/tools/test_torch_supernet.py tests/training/test_log_files.py
