@@ -1,82 +1,191 @@
-"""The CPU kernels of training against TensorFlow's own operations.
+"""The CPU kernels of training against TensorFlow's own operations, and where the time of a fair step goes.
 
     python tools/bench_kernels.py
 
-Forward and gradients of one 1x1 or depthwise convolution, batch 32, sizes as in S1 at 64 pixels, 1 thread; the two variants
-alternate in one process. `ratio` is the median over the rounds of the kernel's time over TensorFlow's. Prints one JSON object.
+Batch 32, sizes as in S1 at 64 pixels, 1 thread, a process for each mode of oneDNN. Two parts:
+
+* `kernels`: forward and gradients of one 1x1 or depthwise convolution; the two variants alternate, and `ratio` is the median
+  over the rounds of the kernel's processor time over TensorFlow's.
+* `step`: every kind of operation of one strictly fair step of S1, forward and gradients, alone and on inputs of the right size:
+  `milliseconds` of processor time in all blocks of all choices (the least of the rounds for each size), and `gflops`, two
+  operations a multiply-add. Their sum is more than a step takes, which fuses some of them.
+
+Prints one JSON object.
 """
 
 from __future__ import annotations
 
 import argparse
+import collections
 import json
 import os
-import statistics
 import time
+from collections.abc import Callable, Iterator
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
 
+from measuring import add_onednn_option, alternate, in_child, onednn_modes, round_ratios
+from scarlet_tf.layers import primitives
+from scarlet_tf.progress import progress_bar
+from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.spec import InvertedResidualSpec
 from scarlet_tf.training import kernels
 
 # (pixels, channels in, channels out)
 POINTWISE = [(32, 16, 96), (16, 192, 32), (8, 40, 240), (4, 480, 80), (2, 1152, 192)]
-# (pixels, channels, size of the filter)
-DEPTHWISE = [(16, 192, 5), (16, 192, 7), (8, 240, 7), (4, 480, 7), (2, 1152, 3), (2, 1152, 7)]
+# (pixels, channels, size of the filter, stride)
+DEPTHWISE = [
+    (16, 192, 5, 1),
+    (16, 192, 7, 1),
+    (4, 480, 7, 1),
+    (2, 1152, 7, 1),
+    (32, 96, 5, 2),
+    (32, 96, 7, 2),
+    (8, 240, 7, 2),
+]
 BATCH_SIZE = 32
 
 
 def main() -> None:
-    """Parses, measures, prints."""
+    """Parse; measure each mode in a process of its own; print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9, help="alternating measurements of which the median counts")
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--pixels", type=int, default=64, help="of the fair step's images")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    add_onednn_option(parser)
+    arguments = parser.parse_args()
+    if arguments.child:
+        print(json.dumps(measure(arguments.rounds, arguments.pixels)))
+        return
+    options = ["--child", "--rounds", arguments.rounds, "--pixels", arguments.pixels]
+    results = [{"onednn": mode, **in_child(__file__, options, mode)} for mode in onednn_modes(arguments.onednn)]
+    print(json.dumps({"benchmark": "kernels", "batch_size": BATCH_SIZE, "results": results}))
+
+
+def measure(rounds: int, pixels: int) -> dict:
+    """Both parts, in this process's mode."""
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     rows = []
-    for pixels, inner, outer in POINTWISE:
+    for side, inner, outer in POINTWISE:
         stock = lambda x, w: tf.nn.conv2d(x, w, 1, "SAME")  # noqa: E731
-        ratio = compare(kernels.pointwise_conv, stock, pixels, (1, 1, inner, outer), rounds)
-        rows.append({"kind": "pointwise", "pixels": pixels, "weights": [1, 1, inner, outer], "ratio": ratio})
-    for pixels, channels, size in DEPTHWISE:
-        ours = lambda x, w: kernels.depthwise_conv(x, w, 1, "same")  # noqa: E731
-        stock = lambda x, w: tf.nn.depthwise_conv2d(x, w, [1, 1, 1, 1], "SAME")  # noqa: E731
-        ratio = compare(ours, stock, pixels, (size, size, channels, 1), rounds)
-        rows.append({"kind": "depthwise", "pixels": pixels, "weights": [size, size, channels, 1], "ratio": ratio})
-    print(json.dumps({"benchmark": "kernels", "batch_size": BATCH_SIZE, "results": rows}))
+        ratio = compare(kernels.pointwise_conv, stock, side, (1, 1, inner, outer), rounds)
+        rows.append({"kind": "pointwise", "pixels": side, "weights": [1, 1, inner, outer], "ratio": ratio})
+    for side, channels, size, stride in DEPTHWISE:
+        padding = "same" if stride == 1 else "valid"
+        ours = lambda x, w: kernels.depthwise_conv(x, w, stride, padding)  # noqa: B023, E731
+        stock = lambda x, w: tf.nn.depthwise_conv2d(x, w, [1, stride, stride, 1], padding.upper())  # noqa: B023, E731
+        padded = side if stride == 1 else side + size - 1
+        ratio = compare(ours, stock, padded, (size, size, channels, 1), rounds)
+        rows.append(
+            {
+                "kind": "depthwise",
+                "pixels": side,
+                "weights": [size, size, channels, 1],
+                "stride": stride,
+                "ratio": ratio,
+            }
+        )
+    return {"route": kernels.route(), "kernels": rows, "step": step_budget(pixels, rounds)}
 
 
 def compare(ours, stock, pixels: int, weights_shape: tuple, rounds: int) -> float:
-    """Median ratio of the times of forward and gradients."""
-    x = tf.random.normal((BATCH_SIZE, pixels, pixels, weights_shape[2]))
-    weights = tf.random.normal(weights_shape)
-    variants = [with_gradients(ours), with_gradients(stock)]
-    for run in variants:
-        seconds(run, x, weights)
-    pairs = [[seconds(run, x, weights) for run in variants] for _ in range(rounds)]
-    return statistics.median(a / b for a, b in pairs)
+    """Median ratio of the processor times of forward and gradients."""
+    arguments = tf.random.normal((BATCH_SIZE, pixels, pixels, weights_shape[2])), tf.random.normal(weights_shape)
+    runs: dict = {}
+    for name, convolution in (("ours", ours), ("stock", stock)):
+        run = with_gradients(convolution)
+        seconds(run, *arguments)
+        runs[name] = lambda run=run: seconds(run, *arguments)
+    found = alternate(runs, rounds)
+    return round_ratios(found["ours"], found["stock"])[0]
 
 
-def with_gradients(convolution):
-    """A compiled function of x and weights: the convolution and both gradients."""
+def step_budget(pixels: int, rounds: int) -> dict:
+    """{kind of operation: {"milliseconds", "gflops"}} of a strictly fair step, which runs every block of S1 once."""
+    totals: dict[str, float] = collections.defaultdict(float)
+    work: dict[str, int] = collections.defaultdict(int)
+    times: dict[tuple, float] = {}
+    found = list(operations(SearchSpace.from_name("s1"), pixels))
+    with progress_bar("operations of a step", len(found)) as bar:
+        for kind, shapes, multiply_adds, function in found:
+            key = kind, *shapes
+            if key not in times:
+                inputs = [tf.random.normal(shape) for shape in shapes]
+                run = with_gradients(function)
+                times[key] = min(seconds(run, *inputs) for _ in range(rounds + 1))
+            totals[kind] += times[key]
+            work[kind] += multiply_adds
+            bar.advance()
+    return {kind: {"milliseconds": 1e3 * total, "gflops": 2e-9 * work[kind] / total} for kind, total in totals.items()}
+
+
+def operations(space: SearchSpace, pixels: int) -> Iterator[tuple[str, list[tuple], int, Callable]]:
+    """(kind, shapes of the inputs, multiply-adds forward and backward, function) of every operation in every block."""
+    shape = (pixels, pixels, 3)
+    for choice in range(space.num_choices):
+        network = Architecture((choice,) * space.num_layers, space).lower(shape, 1000, skip="let")
+        side = -(-pixels // space.stem_stride)
+        for block in network.blocks:
+            if isinstance(block, InvertedResidualSpec) and block.expand:
+                yield from block_operations(block, side)
+            side = -(-side // block.stride)
+
+
+def block_operations(block: InvertedResidualSpec, side: int) -> Iterator[tuple[str, list[tuple], int, Callable]]:
+    """Those of one block whose input has `side` pixels."""
+    size, stride, hidden = block.kernel_size, block.stride, block.hidden_channels
+    small, zeros = -(-side // stride), size // 2 if stride > 1 else 0
+    wide, narrow = (BATCH_SIZE, side, side, hidden), (BATCH_SIZE, small, small, hidden)
+    output = (BATCH_SIZE, small, small, block.out_channels)
+    activation = primitives.activation(block.activation, "activation")
+    for x, inner, outer in (
+        ((*wide[:3], block.in_channels), block.in_channels, hidden),
+        (narrow, hidden, block.out_channels),
+    ):
+        count = 3 * BATCH_SIZE * x[1] ** 2 * inner * outer
+        yield "1x1 convolutions", [x, (1, 1, inner, outer)], count, kernels.pointwise_conv
+    padded, padding = (BATCH_SIZE, side + 2 * zeros, side + 2 * zeros, hidden), "valid" if zeros else "same"
+    count = 3 * BATCH_SIZE * small**2 * size**2 * hidden
+
+    def depthwise(x, weights):
+        return kernels.depthwise_conv(x, weights, stride, padding)
+
+    def batch_norm(x, gamma, beta):
+        return kernels.fused_batch_norm(x, gamma, beta, 1e-5)[0]
+
+    yield "depthwise convolutions", [padded, (size, size, hidden, 1)], count, depthwise
+    for x in (wide, narrow, output):
+        yield "batch normalisation", [x, x[3:], x[3:]], 0, batch_norm
+    for x in (wide, narrow):
+        yield "activations", [x], 0, activation
+    if zeros:
+        yield "padding", [wide], 0, lambda x: tf.pad(x, [[0, 0], [zeros, zeros], [zeros, zeros], [0, 0]])
+    if block.residual:
+        yield "additions", [output, output], 0, tf.add
+
+
+def with_gradients(function):
+    """A compiled function: the operation and the gradients of all inputs."""
 
     @tf.function(autograph=False)
-    def run(x, weights):
+    def run(*inputs):
         with tf.GradientTape() as tape:
-            tape.watch([x, weights])
-            y = convolution(x, weights)
-        return tape.gradient(y, [x, weights], output_gradients=y)
+            tape.watch(inputs)
+            y = function(*inputs)
+        return tape.gradient(y, inputs, output_gradients=y)
 
     return run
 
 
 def seconds(run, *arguments) -> float:
-    """Until the gradients are there."""
-    started = time.perf_counter()
+    """Processor time until the gradients are there."""
+    started = time.process_time()
     for gradient in run(*arguments):
         gradient.numpy()
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 if __name__ == "__main__":
