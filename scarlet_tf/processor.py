@@ -82,6 +82,6 @@ def in_words() -> str:
 
 def _read(path: pathlib.Path) -> str:
     try:
-        return path.read_text(errors="replace")
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""

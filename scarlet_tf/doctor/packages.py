@@ -15,6 +15,7 @@ DISTRIBUTION = "scarlet_tf"
 SHOWN = ("tensorflow", "keras", "keras-tuner", "ai-edge-litert", "numpy")
 PURPOSES = {
     "jax": "FairLanes on JAX",
+    "mediapipe": "a test that opens exported files",
     "optimization": "quantisation-aware training and pruning",
     "serving": "export.warm_up",
     "tensorboard": "supernet.tensorboard",

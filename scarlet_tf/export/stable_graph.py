@@ -7,7 +7,6 @@ import pathlib
 import re
 from collections.abc import Iterable, Mapping
 
-import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 _COUNTED = re.compile(r"(.*)_(\d+)", re.DOTALL)
@@ -19,9 +18,9 @@ def stabilize(folder: pathlib.Path) -> None:
     """Rewrites saved_model.pb in `folder` and removes fingerprint.pb.
 
     TensorFlow ends the names of functions with a number that counts what its process has made so far, also names the
-    variables that they capture by such numbers, stores functions and maps in an order that depends on them, and notes
-    with every call how many devices there are. Its fingerprint has a random part and would be that of the other bytes;
-    it is optional, and loaders do without it.
+    variables that they capture by such numbers, and stores functions and maps in an order that depends on them. It notes
+    with every call how many devices there are and which graph optimisations were ever switched. Its fingerprint has a
+    random part and would be that of the other bytes; it is optional, and loaders do without it.
     """
     file = folder / "saved_model.pb"
     model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
@@ -32,7 +31,7 @@ def stabilize(folder: pathlib.Path) -> None:
         for function in functions:
             _forget_numbers(function)
         for node in itertools.chain(graph.graph_def.node, *(function.node_def for function in functions)):
-            _forget_devices(node)
+            _forget_process(node)
     file.write_bytes(model.SerializeToString(deterministic=True))
     (folder / "fingerprint.pb").unlink(missing_ok=True)
 
@@ -57,12 +56,10 @@ def _forget_numbers(function) -> None:
             del about.attr[_ARGUMENT]
 
 
-def _forget_devices(node) -> None:
-    """Removes the number of this host's devices from the configuration of a call."""
+def _forget_process(node) -> None:
+    """Empties the configuration of a call: this host's devices, and what the process had set of graph optimisation."""
     if _CONFIGURATION in node.attr:
-        configuration = tf.compat.v1.ConfigProto.FromString(node.attr[_CONFIGURATION].s)
-        configuration.ClearField("device_count")
-        node.attr[_CONFIGURATION].s = configuration.SerializeToString(deterministic=True)
+        node.attr[_CONFIGURATION].s = b""
 
 
 def _rename(message, names: Mapping[str, str]) -> None:

@@ -26,7 +26,10 @@ LABELS = ["a", "b", "c", "d"]
 WRITER = """
 import sys
 import test_saved_model as writer
+from scarlet_tf.training.graph_options import quick_to_first_step
 writer.make_model()
+with quick_to_first_step():
+    pass
 writer.export_saved_model(writer.make_model(), sys.argv[1], writer.PREPROCESSING, writer.LABELS)
 """
 READER = """
@@ -105,7 +108,7 @@ def test_metadata_and_labels_lie_in_extra_assets(exported):
 
 
 def test_two_processes_write_the_same_bytes(exported, tmp_path):
-    """The other one has made a network before, which Keras and TensorFlow count in their names."""
+    """The other one has made a network before, which Keras and TensorFlow count in their names, and begun a training."""
     done = subprocess.run(
         [sys.executable, "-c", WRITER, str(tmp_path / "1")],
         capture_output=True,
