@@ -33,7 +33,7 @@ CLASSES = {
 
 
 class _StandIn:
-    """What Keras needs of a registered class to load an object. The class takes its place once it is imported."""
+    """The part of a registered class that Keras needs to load an object. The class takes its place once it is imported."""
 
     def __init__(self, module: str, name: str):
         self._module, self._name = module, name
