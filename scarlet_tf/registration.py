@@ -13,6 +13,7 @@ import importlib.util
 import sys
 
 CLASSES = {
+    "scarlet_tf.layers.activation": ("Activation",),
     "scarlet_tf.layers.batch_norm": ("BatchNormalization",),
     "scarlet_tf.layers.choice_block": ("ChoiceBlock",),
     "scarlet_tf.layers.convolution": ("Conv2D", "DepthwiseConv2D"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import keras
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.layers.activation import Activation
 from scarlet_tf.layers.batch_norm import BatchNormalization
 from scarlet_tf.layers.convolution import Conv2D, DepthwiseConv2D
 from scarlet_tf.layers.initialization import classifier_initializer, conv_initializer, derived_seed
@@ -84,7 +85,7 @@ def batch_norm(name: str, dtype=None):
 def activation(kind: str, name: str, dtype=None):
     """`hard_swish` (x * relu6(x + 3) / 6), `relu6` or `relu`."""
     if kind == "hard_swish":
-        return keras.layers.Activation("hard_silu", dtype=dtype, name=name)
+        return Activation("hard_silu", dtype=dtype, name=name)
     if kind == "relu6":
         return keras.layers.ReLU(max_value=6.0, dtype=dtype, name=name)
     if kind == "relu":

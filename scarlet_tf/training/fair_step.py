@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.training import kernels  # noqa: F401 - puts TensorFlow's kernels to use
+from scarlet_tf.training import kernels
 from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.optimizers import MomentumSGD, clipped
 from scarlet_tf.training.pieces import ZERO, Rule, decayed, unscaled
@@ -121,7 +121,7 @@ def lanes_gradients(supernet: Supernet, loss: Loss, images, labels, paths, train
     See `Supernet.lanes`. `scale`: by how much the gradients are larger on their way back.
     """
     variables, labels = [v.value for v in supernet.trainable_variables], tf.convert_to_tensor(labels)
-    with tf.GradientTape() as tape:
+    with tf.GradientTape() as tape, kernels.in_step():
         logits = supernet.lanes(images, paths, training=training)
         num_lanes = logits.shape[0]
         repeated = tf.tile(labels, [num_lanes] + [1] * (labels.shape.rank - 1))

@@ -10,22 +10,30 @@ there are two sets of kernels, both made of operations that compute the same as 
 `plain` uses none of them. A set is taken only after it was tried: once a process, tiny examples of each of its kernels are
 compared with the plain way (`tried`). The environment variable SCARLET_KERNELS names a set; one that the trial refuses is an
 error then. On a machine with a GPU convolutions are plain.
+
+Hard swish, with its gradient, is a dozen operations that each go over memory once. In training steps XLA compiles it to two
+loops, for large tensors, where that saves more than compiling takes. It is tried in the same way (`fuses`).
 """
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import dataclasses
 import functools
 import logging
 import os
+from collections.abc import Iterator
 from concurrent import futures
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from scarlet_tf import processor
 from scarlet_tf.errors import InputError
-from scarlet_tf.layers import batch_norm, convolution
+from scarlet_tf.layers import activation, batch_norm, convolution
+from scarlet_tf.training.own_gradient import with_gradient
 
 logger = logging.getLogger("scarlet_tf")
 
@@ -38,6 +46,10 @@ LARGE_FILTER = 5
 EXAMPLES = ((5, 6, 1), (5, 12, 1), (7, 12, 1), (5, 9, 2), (7, 12, 2), (3, 2, 1))
 # With oneDNN, stride 1: a correlation is quicker than TensorFlow's kernel for filters from 7 pixels on, and for images up to 8.
 VERY_LARGE_FILTER, SMALL_IMAGE, TINY_IMAGE = 7, 8, 2
+# Elements from which on hard swish is compiled by XLA, which takes 0.13 s for each shape.
+LARGE_TENSOR = 2**18
+
+_in_step = contextvars.ContextVar("in_step", default=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +137,39 @@ def _example(name: str, size: int, side: int, stride: int) -> list[tuple[np.ndar
     return [(ours.numpy(), theirs.numpy()) for ours, theirs in zip(found, plain, strict=True)]
 
 
+@functools.cache
+def fuses() -> bool:
+    """Return whether XLA compiles hard swish here and computes it and its gradient as TensorFlow's operations do."""
+    with futures.ThreadPoolExecutor(1) as thread:  # where no graph is being traced
+        reason = thread.submit(_refusal_of_fusing).result()
+    if reason:
+        logger.warning("kernels: XLA does not compile activations here, and steps take longer: %s", reason)
+    return not reason
+
+
+def _refusal_of_fusing() -> str:
+    x = tf.constant(np.linspace(-4, 4, 33), tf.float32)
+    try:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            plain = keras.activations.hard_silu(x)
+        pairs = [(_hard_swish(x), plain), (_hard_swish_gradient(x, x), tape.gradient(plain, x, x))]
+    except tf.errors.OpError as error:
+        return error.message.splitlines()[0]
+    difference = max(float(tf.reduce_max(tf.abs(ours - theirs))) for ours, theirs in pairs)
+    return "" if difference <= TOLERANCE else f"it differs by {difference:.1e}"
+
+
+@contextlib.contextmanager
+def in_step() -> Iterator[None]:
+    """Inside, a training step is traced: XLA compiles large activations, which exported graphs are not to depend on."""
+    token = _in_step.set(True)
+    try:
+        yield
+    finally:
+        _in_step.reset(token)
+
+
 # -- kernels ------------------------------------------------------------------------------------------------------
 
 
@@ -162,6 +207,25 @@ def depthwise_conv(x, weights, stride: int, padding: str):
     return _depthwise(x, weights, stride, padding, route())
 
 
+def hard_swish(x):
+    """x * relu6(x + 3) / 6, large tensors of a training step on CPUs in one pass over memory, and two for the gradient."""
+    x = tf.convert_to_tensor(x)
+    large = x.shape.is_fully_defined() and x.shape.num_elements() >= LARGE_TENSOR
+    if not _in_step.get() or not large or not _is_for_kernels(x) or route() == "plain" or not fuses():
+        return keras.activations.hard_silu(x)
+    return with_gradient(_hard_swish, _hard_swish_gradient, "hard_swish")(x)
+
+
+@functools.partial(tf.function, autograph=False, jit_compile=True)
+def _hard_swish(x):
+    return x * tf.nn.relu6(x + 3.0) * (1.0 / 6.0)
+
+
+@functools.partial(tf.function, autograph=False, jit_compile=True)
+def _hard_swish_gradient(x, dy):
+    return dy * tf.where(x <= -3.0, 0.0, tf.where(x < 3.0, x * (1.0 / 3.0) + 0.5, 1.0))
+
+
 def _is_for_kernels(x) -> bool:
     return not _has_gpu() and x.dtype == tf.float32 and None not in x.shape[1:]
 
@@ -179,14 +243,14 @@ def _matmul(x, weights):
 
 def _depthwise(x, weights, stride: int, padding: str, name: str):
     attributes = {"strides": [1, stride, stride, 1], "padding": padding.upper()}
-    gradients = GRADIENTS[name]
 
-    @tf.custom_gradient
-    def run(x, weights):
-        y = tf.raw_ops.DepthwiseConv2dNative(input=x, filter=weights, **attributes)
-        return y, lambda dy: gradients(x, weights, dy, stride, padding, attributes)
+    def forward(x, weights):
+        return tf.raw_ops.DepthwiseConv2dNative(input=x, filter=weights, **attributes)
 
-    return run(x, weights)
+    def gradients(x, weights, dy):
+        return GRADIENTS[name](x, weights, dy, stride, padding, attributes)
+
+    return with_gradient(forward, gradients, f"depthwise_{name}_{stride}_{padding}")(x, weights)
 
 
 def _onednn_gradients(x, weights, dy, stride: int, padding: str, attributes: dict):
@@ -261,6 +325,7 @@ def _phases(x, weights, dy, stride: int):
 
 
 GRADIENTS = {"onednn": _onednn_gradients, "eigen": _eigen_gradients}
+activation.use_kernel("tensorflow", hard_swish)
 batch_norm.use_kernel("tensorflow", fused_batch_norm)
 convolution.use_kernel("tensorflow", "pointwise", pointwise_conv)
 convolution.use_kernel("tensorflow", "depthwise", depthwise_conv)

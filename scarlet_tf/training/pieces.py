@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from scarlet_tf.training import kernels
 from scarlet_tf.training.graph_options import unoptimized
 from scarlet_tf.training.optimizers import move
+from scarlet_tf.training.own_gradient import found_by_name
 
 ZERO = tf.UnconnectedGradients.ZERO
 
@@ -24,7 +27,10 @@ Function = Callable[[list], list]
 
 # Operations that are done again for the backward pass rather than their results kept: one pass over memory each, and an
 # activation such as hard swish consists of four.
-CHEAP = frozenset({"AddV2", "Cast", "Identity", "Mul", "Pad", "Relu", "Relu6", "Reshape"})
+# The calls are activations that XLA compiled, and an IdentityN hands on what a kernel with a gradient of its own made.
+CHEAP = frozenset(
+    {"AddV2", "Cast", "Identity", "IdentityN", "Mul", "Pad", "PartitionedCall", "Relu", "Relu6", "Reshape"}
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +87,10 @@ def make_piece(layer: keras.layers.Layer, x: tf.TensorSpec, training: bool, rule
             given += [graph.learning_rate, *graph.slots]
             gradients, updates = [], graph.updates(gradients, dx)
     forward = graph.pruned([x, *graph.handles], [y, *residuals], moves)
-    return Piece(forward, graph.pruned(given, [dx, *gradients], updates))
+    piece = Piece(forward, graph.pruned(given, [dx, *gradients], updates))
+    del graph, x, dx, dy, y, moves, gradients, weights, residuals, given, updates
+    gc.collect(1)  # graphs are cycles, and one is larger than what a layer's step takes
+    return piece
 
 
 class Graph:
@@ -106,7 +115,8 @@ class Graph:
             self.learning_rate = placeholder(tf.float32, [])
             self.variables = Values.read(layer, self.handles)
             self.slots = [placeholder(tf.resource, []) for _ in self.variables.weights] if rule.momentum else []
-            self.results = trace(*self.inputs, self.variables)
+            with kernels.in_step(), found_by_name():
+                self.results = trace(*self.inputs, self.variables)
 
         with tf.init_scope(), tf.device(None):
             self.function = tf.compat.v1.wrap_function(build, [])
@@ -122,10 +132,12 @@ class Graph:
 
     def pruned(self, inputs: list, outputs: list, effects: Sequence = ()) -> Function:
         """What computes `outputs` from `inputs` and runs the operations `effects`, as one call; the graph is complete."""
-        definition = self._between(inputs, outputs, effects)
-        used = {name for node in definition.node for name in node.input}
+        # TensorFlow keeps `run`; what that needs only once is taken out of here, so that the whole graph can be let go.
+        parts = [(self._between(inputs, outputs, effects), inputs, outputs, effects)]
 
         def run(*arguments):
+            definition, inputs, outputs, effects = parts.pop()
+            used = {name for node in definition.node for name in node.input}
             given = {tensor.ref(): argument for tensor, argument in zip(inputs, arguments, strict=True)}
             # Inputs that nothing reads may not be named.
             named = {t.name: given[t.ref()] for t in inputs if {t.name, t.op.name} & used}
@@ -138,10 +150,10 @@ class Graph:
                 # The call below runs what its outputs need and nothing else.
                 return [tf.identity(first), *others]
 
-        specs = [tf.TensorSpec(t.shape, t.dtype) for t in inputs]
+        specs, types = [tf.TensorSpec(t.shape, t.dtype) for t in inputs], [tensor.dtype for tensor in outputs]
         with tf.init_scope(), tf.device(None):
             function = tf.compat.v1.wrap_function(run, specs)
-        types, config = [tensor.dtype for tensor in outputs], self._options
+        config = self._options
 
         def call(arguments: list) -> list:
             # Calling `function` itself would run more Python than some pieces take to compute.
@@ -164,10 +176,23 @@ class Graph:
                 queue += operation.control_inputs
         whole = self._definition()
         found = tf.compat.v1.GraphDef(versions=whole.versions, library=whole.library)
-        found.node.extend(node for node in whole.node if node.name in needed)
+        nodes = [node for node in whole.node if node.name in needed]
+        names = _of_equal_constants(nodes, {t.op.name for t in outputs})
+        found.node.extend(node for node in nodes if names.get(node.name, node.name) == node.name)
         for node in found.node:
+            node.input[:] = [names.get(name, name) for name in node.input]
             node.attr.pop("_class", None)  # "at the same place as", of operations that may be left out
         return found
+
+
+def _of_equal_constants(nodes: list, kept: set[str]) -> dict[str, str]:
+    """{name of a constant: name of the first one that equals it}; a graph has hundreds. Those named in `kept` stay."""
+    firsts: dict[bytes, str] = {}
+    return {
+        node.name: firsts.setdefault(node.attr["value"].SerializeToString(), node.name)
+        for node in nodes
+        if node.op == "Const" and node.name not in kept
+    }
 
 
 @dataclasses.dataclass(frozen=True)

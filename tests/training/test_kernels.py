@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.training import kernels
+from scarlet_tf.training.own_gradient import found_by_name
 
 pytestmark = pytest.mark.both_modes
 
@@ -139,3 +140,61 @@ def test_plain_convolutions_are_tensorflows(untried, rng):
         kernels.pointwise_conv(tf.constant(x.numpy()), tf.ones((1, 1, 4, 3)))
         types = [operation.type for operation in graph.get_operations()]
     assert "Conv2D" in types and "DepthwiseConv2dNative" in types and "MatMul" not in types
+
+
+def hard_swish_in_float64(x, dy):
+    """Return (x * relu6(x + 3) / 6, its gradient for x); at -3 and 3 the gradient is 0 and 1."""
+    slope = np.where(x <= -3, 0, np.where(x < 3, (2 * x + 3) / 6, 1))
+    return x * np.clip(x + 3, 0, 6) / 6, slope * dy
+
+
+@pytest.fixture
+def large():
+    """Values with the corners of hard swish among them, just as many as are compiled."""
+    values = np.random.default_rng(3).normal(scale=3, size=(8, 32, 32, 32)).astype("float32")
+    values.flat[:3] = -3, 3, 0
+    assert values.size == kernels.LARGE_TENSOR
+    return values
+
+
+def test_compiled_hard_swish_is_that_in_float64_under_a_tape_and_in_a_graph(large):
+    def by_tape(x):
+        with tf.GradientTape() as tape, kernels.in_step():
+            tape.watch(x)
+            y = kernels.hard_swish(x)
+        return y, tape.gradient(y, x, output_gradients=x)
+
+    def by_name(x):
+        with kernels.in_step(), found_by_name():
+            y = kernels.hard_swish(x)
+        return y, *tf.gradients(y, x, x)
+
+    assert kernels.fuses()
+    graph = tf.compat.v1.wrap_function(by_name, [tf.TensorSpec(large.shape)])
+    for found in (by_tape(tf.constant(large)), tf.function(by_tape)(tf.constant(large)), graph(tf.constant(large))):
+        for ours, expected in zip(found, hard_swish_in_float64(large.astype(float), large), strict=True):
+            # A few roundings of values below 200: 2^-24 of each.
+            np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("why", ["outside a step", "small", "refused", "plain route"])
+def test_hard_swish_is_otherwise_keras_own(untried, large, why):
+    if why == "refused":
+        untried.setattr(kernels, "fuses", lambda: False)
+    if why == "plain route":
+        untried.setenv(kernels.VARIABLE, "plain")
+    x = large[:4] if why == "small" else large
+    with tf.Graph().as_default() as graph:
+        if why == "outside a step":
+            kernels.hard_swish(tf.constant(x))
+        else:
+            with kernels.in_step():
+                kernels.hard_swish(tf.constant(x))
+        assert not any("Call" in operation.type for operation in graph.get_operations())
+
+
+def test_xla_that_computes_something_else_is_refused_and_said(monkeypatch, caplog):
+    monkeypatch.setattr(kernels, "_hard_swish_gradient", lambda x, dy: dy)
+    monkeypatch.setattr(kernels, "fuses", kernels.functools.cache(kernels.fuses.__wrapped__))
+    assert not kernels.fuses()
+    assert "XLA does not compile activations here" in caplog.text and "it differs by" in caplog.text
