@@ -172,7 +172,7 @@ def with_gradients(function):
 
     @tf.function(autograph=False)
     def run(*inputs):
-        with tf.GradientTape() as tape:
+        with tf.GradientTape() as tape, kernels.in_step():
             tape.watch(inputs)
             y = function(*inputs)
         return tape.gradient(y, inputs, output_gradients=y)
