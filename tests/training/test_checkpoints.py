@@ -16,6 +16,16 @@ def variables(value=0.0):
     return {"a": keras.Variable(np.full((3, 2), value, np.float32)), "b": keras.Variable(np.float32(value))}
 
 
+class Held:
+    """A variable that takes no time."""
+
+    def __init__(self, shape):
+        self.shape = shape
+
+    def assign(self, value):
+        self.value = np.array(value)
+
+
 def test_newest_checkpoint_is_restored_and_old_ones_go(tmp_path):
     store = Checkpoints(tmp_path, keep=2)
     for step in (1, 2, 3):
@@ -60,9 +70,9 @@ def test_any_flipped_bit_gives_this_checkpoint_or_the_one_before_it(tmp_path):
             damaged = bytearray(whole)
             damaged[place] ^= 1 << bit
             path.write_bytes(damaged)
-            target = variables()
+            target = {"a": Held((3, 2)), "b": Held(())}
             step = store.restore(target)["step"]
-            np.testing.assert_array_equal(target["a"], step)
+            assert (target["a"].value == step).all() and target["b"].value == step
             outcomes[step] += 1
     # A few copies of a file of less than 2 KiB, and what Python itself keeps; a claim would be of 4 GiB.
     assert tracemalloc.get_traced_memory()[1] < 16 * 2**20
