@@ -111,7 +111,7 @@ def calls(monkeypatch):
         write_json(run_dir / "pareto.json", FRONT)
 
     def retrain(network, *args, run_dir, **kwargs):
-        model = types.SimpleNamespace(spec=network.lower((8, 8, 3), 2))
+        model = types.SimpleNamespace(spec=network.lower((8, 8, 3), 2), weights=[np.ones(2)])
         (run_dir / "retrain").mkdir(exist_ok=True)
         (run_dir / "retrain" / "model.keras").write_bytes(b"weights")
         return model, {"history": [{"loss": float("nan")}], "validation": {"accuracy": 0.875}, "steps": 3}
@@ -239,7 +239,7 @@ def test_stage_out_of_order_is_refused_before_the_dataset_is_loaded(calls, tmp_p
     ("torn", "again"),
     [
         ("supernet/result.json", ["train_supernet"]),
-        ("retrain/result.json", ["retrain"]),
+        ("retrain/result.json", EVERYTHING[3:]),
         ("export/certificate.json", EVERYTHING[4:]),
         ("summary.json", []),
         ("timing.json", []),
@@ -260,7 +260,9 @@ def test_torn_journal_costs_its_torn_lines_only(calls, tmp_path):
     pipeline.run_all(config(), tmp_path)
     journal = tmp_path / "search" / "trials.jsonl"
     journal.write_bytes(journal.read_bytes()[:-3])
-    assert pipeline.run_all(config(), tmp_path)["supernet"]["best_accuracy"] == 0.25
+    summary = pipeline.run_all(config(), tmp_path)
+    assert summary["supernet"]["best_accuracy"] == 0.25
+    assert summary["warnings"] == [f"{journal}: torn or changed: line 4 of 4; restore it"]
     journal.unlink()
     assert pipeline.run_all(config(), tmp_path)["supernet"]["best_accuracy"] is None
 

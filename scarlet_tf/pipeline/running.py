@@ -16,7 +16,7 @@ from scarlet_tf.cluster import VARIABLE, is_writer, read_tf_config, search_role
 from scarlet_tf.comparison.variants import DEFAULT, variants
 from scarlet_tf.config import Config, check_run_dir
 from scarlet_tf.errors import InputError, NotFiniteError
-from scarlet_tf.files import read_json, write_json
+from scarlet_tf.files import read_json, write_result
 from scarlet_tf.pipeline.claim import alone_in
 from scarlet_tf.pipeline.comparing import compare_searches
 from scarlet_tf.pipeline.latency import check_adb
@@ -51,8 +51,9 @@ def run_all(config: Config, folder, max_hours: float | None = None, adb: Mapping
         check_adb(run)
         for stage in _wanted(run):
             _do(run, stage)
+        _drop_torn_timing(run)
         summary = summarize(run) | {"report": report_on(run)}
-        write_json(run.folder / "summary.json", summary)
+        write_result(run.folder / "summary.json", summary)
         return summary
 
 
@@ -213,8 +214,15 @@ def _timed(run: Run, name: str) -> Iterator[None]:
             _add_seconds(run, name, time.monotonic() - started)
 
 
+def _drop_torn_timing(run: Run) -> None:
+    """Seconds that are lost are not missed by any stage, and nothing would ever write them again."""
+    if run.timing.exists() and not stage_seconds(run):
+        logger.warning("%s: torn or changed after it was written; it is removed", run.timing)
+        run.timing.unlink()
+
+
 def _add_seconds(run: Run, name: str, seconds: float) -> None:
     # Where the disk is full, the stage's own error is the one to show.
     with contextlib.suppress(InputError):
         known = stage_seconds(run)
-        write_json(run.timing, {**known, name: round(known.get(name, 0.0) + seconds, 1)})
+        write_result(run.timing, {**known, name: round(known.get(name, 0.0) + seconds, 1)})

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from scarlet_tf.cluster import read_tf_config, search_role
 from scarlet_tf.cost import count_spec
 from scarlet_tf.errors import InputError
-from scarlet_tf.files import write_json
+from scarlet_tf.files import write_result
 from scarlet_tf.pipeline.exporting import export
 from scarlet_tf.pipeline.finalists import measure_finalists
 from scarlet_tf.pipeline.finetuning import finetune_network
@@ -20,6 +20,7 @@ from scarlet_tf.pipeline.run import Run, plain
 from scarlet_tf.pipeline.scaling import scaling_figures
 from scarlet_tf.search.betanas.derive import derive
 from scarlet_tf.search.run import search
+from scarlet_tf.training.checkpoints import values_digest
 from scarlet_tf.training.network import retrain
 
 
@@ -47,7 +48,7 @@ def _is_searched(run: Run) -> bool:
 def _train_supernet(run: Run) -> None:
     _, figures = run.supernet_and_figures
     if read_tf_config().is_chief:
-        write_json(run.supernet_result, plain(figures))
+        write_result(run.supernet_result, plain(figures))
 
 
 def _search(run: Run) -> None:
@@ -61,7 +62,8 @@ def _search(run: Run) -> None:
         run.folder,
         recalibration_data=run.plain_train,
         context=run.context,
-        max_hours=run.max_hours,
+        # Where a network was retrained from the front, that is only written again, from what was evaluated.
+        max_hours=0 if run.network_file.parent.exists() else run.max_hours,
         finish=functools.partial(measure_finalists, run),
     )
 
@@ -110,9 +112,11 @@ def _retrain(run: Run) -> None:
         "params": cost.params,
         **scaling,
         "test": run.test_figures(model, config.batch_size),
+        "weights_sha256": values_digest(model.weights),
         **figures,
     }
-    write_json(run.retrain_result, plain(result))
+    run.certificate.unlink(missing_ok=True)  # it is another file's, where this stage is done again
+    write_result(run.retrain_result, plain(result))
 
 
 STAGES = {

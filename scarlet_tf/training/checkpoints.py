@@ -7,6 +7,7 @@ compared with the bytes that are there before any memory is taken for it.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import logging
@@ -14,7 +15,7 @@ import math
 import pathlib
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,16 @@ def as_array(variable) -> np.ndarray:
     """
     array = np.asarray(variable.numpy() if hasattr(variable, "numpy") else variable)
     return array.astype(np.float32) if array.dtype.kind == "V" else array
+
+
+def values_digest(variables: Iterable) -> str:
+    """The SHA-256 of the values of Keras variables, in order."""
+    digest = hashlib.sha256()
+    for variable in variables:
+        array = as_array(variable)
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _read(path: pathlib.Path) -> tuple[dict, dict]:

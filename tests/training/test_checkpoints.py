@@ -57,7 +57,7 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_used(tmp_path, da
 
 
 def test_any_flipped_bit_gives_this_checkpoint_or_the_one_before_it(tmp_path):
-    """Two bits of each byte of the ZIP directory and of every fifth before it; none makes memory be taken that the file has not."""
+    """Two bits of each byte of the ZIP directory, and of every fifth before it; none takes more memory than the file."""
     store = Checkpoints(tmp_path)
     store.save(1, variables(1), {"note": 1})
     path = store.save(2, variables(2), {"note": 2})
