@@ -22,6 +22,7 @@ logger = logging.getLogger("scarlet_tf")
 TEMPORARY = ".tmp"
 DIGEST_KEY = "sha256_of_all_above"
 _DIGEST, _END = f',\n "{DIGEST_KEY}": "', '"\n}\n'
+_LIKE_A_DIGEST = re.compile(r',\n "[^"\n]*": "[0-9a-f]{64}"\n}\n\Z')
 # What Windows takes in no name, and the names that it keeps for devices, whatever their case and ending.
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]|[. ]+$|^$')
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\.|$)", re.IGNORECASE)
@@ -75,13 +76,13 @@ def write_result(path, value: Mapping) -> None:
 def with_digest(text: str) -> str:
     """The text of a JSON object, which is not empty, with a last entry that is the SHA-256 of all text before it."""
     head = text.rstrip().removesuffix("}").rstrip()
-    return f"{head}{_DIGEST}{_sha256(head)}{_END}"
+    return head + _last_entry(head)
 
 
 def has_digest(path) -> bool:
     """Whether `write_result` wrote the JSON file, or at least its end."""
     with open(path, encoding="utf-8", errors="replace") as file:
-        return _DIGEST in file.read()
+        return _start_of_digest(file.read()) is not None
 
 
 def read_json(path):
@@ -96,16 +97,22 @@ def read_json(path):
         raise InputError(f"{path}: could not be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:  # of brackets nested without end
         raise InputError(f"{path}: expected JSON: {error}") from error
-    head, found, stated = text.rpartition(_DIGEST)
-    if not found:
+    if (start := _start_of_digest(text)) is None:
         return value
-    if stated != _sha256(head) + _END or not isinstance(value, dict):
+    if text != text[:start] + _last_entry(text[:start]):
         raise InputError(f"{path}: changed after it was written: its digest is that of another content")
     return {key: inner for key, inner in value.items() if key != DIGEST_KEY}
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _start_of_digest(text: str) -> int | None:
+    """Where the entry begins, though its name or its value may be damaged."""
+    if found := _LIKE_A_DIGEST.search(text):
+        return found.start()
+    return start if (start := text.rfind(_DIGEST)) >= 0 else None
+
+
+def _last_entry(head: str) -> str:
+    return f"{_DIGEST}{hashlib.sha256(head.encode()).hexdigest()}{_END}"
 
 
 def lock(descriptor: int, name) -> bool:

@@ -13,9 +13,8 @@ from scarlet_tf.export.certificate import CERTIFICATE_VERSION, check_digests
 from scarlet_tf.export.checks import Check
 from scarlet_tf.files import read_json
 from scarlet_tf.pipeline.exporting import folded_network, verification
-from scarlet_tf.pipeline.results import check_results, unchecked
+from scarlet_tf.pipeline.results import check_results, check_text, unchecked
 from scarlet_tf.pipeline.run import Run
-from scarlet_tf.report.certificate import certificate_text
 
 TOP1_TOLERANCE = 0.005
 """By how much a top-1 may differ from the certificate's: other processors round differently, and a few images flip."""
@@ -53,7 +52,7 @@ def verify_run(folder, digests_only: bool = False) -> dict[str, Any]:
         named = (*certificate["files"], *certificate["other_files"])
         changed = {row["file"] for row, check in zip(named, digests, strict=True) if not check.passed}
         results = check_results(run.folder, "summary.json")
-        checks = [*digests, *results, _check_text(run, certificate)]
+        checks = [*digests, *results, check_text(run.folder, certificate)]
         rows = []
         # What was changed is neither loaded nor run: an interpreter may crash over it.
         if not digests_only and not any(file.endswith(".keras") for file in changed):
@@ -69,7 +68,7 @@ def verify_run(folder, digests_only: bool = False) -> dict[str, Any]:
         "passed": all(check.passed for check in checks),
         "checks": [check.to_dict() for check in checks],
         "files": rows,
-        "unchecked": unchecked(run.folder),
+        "unchecked": unchecked(run.folder, "summary.json"),
     }
 
 
@@ -91,15 +90,6 @@ def open_existing(folder: pathlib.Path) -> Run:
     if not is_run(folder):
         raise InputError(f"{folder}: expected a run folder with config.yaml, which `scarlet run CONFIG` makes")
     return Run(load_config(folder / "config.yaml"), folder)
-
-
-def _check_text(run: Run, certificate: Mapping) -> Check:
-    path = run.export_folder / "certificate.md"
-    try:
-        same = path.read_text(encoding="utf-8") == certificate_text(certificate)
-    except (OSError, UnicodeDecodeError):
-        return Check(path.name, "the text of certificate.json", "no readable file", False)
-    return Check(path.name, "the text of certificate.json", "the same" if same else "another text", same)
 
 
 def _check_figures(run: Run, certificate: Mapping) -> Iterator[Check]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.certificate import check_digests
 from scarlet_tf.export.checks import Check
 from scarlet_tf.files import has_digest, read_json
+from scarlet_tf.report.certificate import certificate_text
 from scarlet_tf.search.journal import has_crcs, read_lines
 from scarlet_tf.training.learning import FILE
 
@@ -57,10 +58,20 @@ def check_results(folder: pathlib.Path, *further: str) -> list[Check]:
     return checks
 
 
-def unchecked(folder: pathlib.Path) -> list[str]:
-    """Names of results and journals that an earlier version wrote, which say nothing of themselves."""
-    names = [name for name in _RESULTS if (folder / name).exists() and not has_digest(folder / name)]
+def unchecked(folder: pathlib.Path, *further: str) -> list[str]:
+    """Names of results, `further` ones among them, and journals that an earlier version wrote: they carry no check."""
+    names = [name for name in (*_RESULTS, *further) if (folder / name).exists() and not has_digest(folder / name)]
     return names + [name for name in _JOURNALS if (folder / name).exists() and not has_crcs(folder / name)]
+
+
+def check_text(folder: pathlib.Path, certificate: Mapping) -> Check:
+    """Of certificate.md, for people, beside certificate.json."""
+    path = folder / "export" / "certificate.md"
+    try:
+        same = path.read_text(encoding="utf-8") == certificate_text(certificate)
+    except (OSError, UnicodeDecodeError):
+        return Check(path.name, "the text of certificate.json", "no readable file", False)
+    return Check(path.name, "the text of certificate.json", "the same" if same else "another text", same)
 
 
 def complaints(folder: pathlib.Path) -> list[str]:
@@ -75,6 +86,12 @@ def _complaints(folder: pathlib.Path) -> Iterator[str]:
     if not path.exists() or "export/certificate.json" in known:
         return
     certificate = read_json(path)
+    if not (text := check_text(folder, certificate)).passed:
+        yield f"{path.with_name(text.name)}: expected {text.expected}, found {text.found}"
+    if "retrain/result.json" not in known:
+        stated, found = certificate["details"].get("test"), read_json(folder / "retrain/result.json").get("test")
+        if stated != found:
+            yield f"{folder / 'retrain/result.json'}: expected the test figures that {path} states, {stated}, found {found}"
     rows = (*certificate["files"], *certificate["other_files"])
     for row, check in zip(rows, check_digests(certificate, path.parent), strict=True):
         name = os.path.normpath(f"export/{row['file']}")

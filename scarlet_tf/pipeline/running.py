@@ -22,6 +22,7 @@ from scarlet_tf.pipeline.comparing import compare_searches
 from scarlet_tf.pipeline.latency import check_adb
 from scarlet_tf.pipeline.ranking import check_ranking, rank_networks
 from scarlet_tf.pipeline.reporting import report_on
+from scarlet_tf.pipeline.results import unchecked
 from scarlet_tf.pipeline.run import Run, claim, examine
 from scarlet_tf.pipeline.stages import STAGES, Stage
 from scarlet_tf.pipeline.summary import stage_seconds, summarize
@@ -52,6 +53,10 @@ def run_all(config: Config, folder, max_hours: float | None = None, adb: Mapping
         for stage in _wanted(run):
             _do(run, stage)
         _drop_torn_timing(run)
+        if names := unchecked(run.folder):
+            logger.warning(
+                "an earlier version wrote these without a digest, changes are not noticed: %s", ", ".join(names)
+            )
         summary = summarize(run) | {"report": report_on(run)}
         write_result(run.folder / "summary.json", summary)
         return summary
@@ -163,7 +168,7 @@ def _do(run: Run, stage: Stage, go_on: bool = False) -> None:
     """Does a stage that is not done; with `go_on` also a search that was stopped before its end."""
     stages = _wanted(run)
     number = f"[{stages.index(stage) + 1}/{len(stages)}]"
-    if _is_done(run, stage):
+    if stage.is_done(run):
         stopped = stage.name == "search" and read_json(run.front).get("stopped")
         if not (go_on and stopped):
             logger.info("%s %s: %s", number, stage.name, "stopped in time before" if stopped else "done before")
@@ -181,21 +186,6 @@ def _do(run: Run, stage: Stage, go_on: bool = False) -> None:
             if is_writer(stage.name) and (path := report_on(run)):
                 logger.info("the report says it, too: %s", path)
             raise
-
-
-def _is_done(run: Run, stage: Stage) -> bool:
-    """Whether its mark is there, whole and of this configuration.
-
-    Repeating a stage costs little: its checkpoints or journal are there.
-    """
-    if not stage.result(run).exists():
-        return False
-    try:
-        read_json(stage.result(run))
-    except InputError as error:
-        logger.warning("%s; %s is done again", error, stage.name)
-        return False
-    return stage.is_current(run)
 
 
 @contextlib.contextmanager

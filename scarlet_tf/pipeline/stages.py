@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import pathlib
 from collections.abc import Callable
 
 from scarlet_tf.cluster import read_tf_config, search_role
 from scarlet_tf.cost import count_spec
 from scarlet_tf.errors import InputError
-from scarlet_tf.files import write_result
+from scarlet_tf.files import read_json, write_result
 from scarlet_tf.pipeline.exporting import export
 from scarlet_tf.pipeline.finalists import measure_finalists
 from scarlet_tf.pipeline.finetuning import finetune_network
@@ -22,6 +23,8 @@ from scarlet_tf.search.betanas.derive import derive
 from scarlet_tf.search.run import search
 from scarlet_tf.training.checkpoints import values_digest
 from scarlet_tf.training.network import retrain
+
+logger = logging.getLogger("scarlet_tf")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +42,20 @@ class Stage:
     is_wanted: Callable[[Run], bool] = lambda run: True
     is_current: Callable[[Run], bool] = lambda run: True
     missing: str = "finetune.network to null, for a fine-tuned network is not searched"
+
+    def is_done(self, run: Run) -> bool:
+        """Whether its mark is there, whole and of this configuration.
+
+        Repeating a stage costs little: its checkpoints or journal are there.
+        """
+        if not self.result(run).exists():
+            return False
+        try:
+            read_json(self.result(run))
+        except InputError as error:
+            logger.warning("%s; %s is done again", error, self.name)
+            return False
+        return self.is_current(run)
 
 
 def _is_searched(run: Run) -> bool:

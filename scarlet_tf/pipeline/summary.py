@@ -13,6 +13,7 @@ from scarlet_tf.pipeline.result_keys import SCALING_KEYS
 from scarlet_tf.pipeline.results import complaints
 from scarlet_tf.pipeline.run import Run, dataset_figures
 from scarlet_tf.report.summary import chance_warning
+from scarlet_tf.search.checks import is_number
 from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.training.learning import FILE
 
@@ -103,9 +104,10 @@ def one_shot_figures(run: Run) -> dict[str, Any]:
 def stage_seconds(run: Run) -> dict[str, float]:
     """Seconds by stage as far as they are known: a figure for people, for whose loss no run should fail."""
     try:
-        return read_json(run.timing)
+        found = read_json(run.timing)
     except InputError:
         return {}
+    return found if all(is_number(seconds) for seconds in found.values()) else {}
 
 
 def journal_lines(run: Run) -> Iterator[dict]:
