@@ -10,11 +10,11 @@ import signal
 import subprocess
 import sys
 
-import flip_bits
 import only_required
 import pytest
 import yaml
 
+import flip_bits
 from scarlet_tf import cli
 from scarlet_tf.files import read_json
 
@@ -197,7 +197,9 @@ def test_no_flipped_bit_gives_a_traceback_or_another_figure(straight, flips):
     found = flip_bits.flip_bits(straight[0], flips, seed=0, again=flips > 60)
     assert found["ok"], json.dumps(found, indent=1)
     unnoticed = {
-        name for name, outcomes in found["files"].items() if any("verify passes; run shows" in said for said in outcomes)
+        name
+        for name, outcomes in found["files"].items()
+        if any("verify passes; run shows" in said for said in outcomes)
     }
     assert {name for name in unnoticed if not name.endswith(".npz")} <= found["not_checked"].keys()
     assert set(found["done_again"].values()) <= {"shows the same figures and says so"}

@@ -15,7 +15,7 @@ from scarlet_tf.config import parse_config
 from scarlet_tf.cost import Cost
 from scarlet_tf.errors import InputError
 from scarlet_tf.export import warm_up
-from scarlet_tf.files import read_json, write_json
+from scarlet_tf.files import read_json, write_json, write_result
 from scarlet_tf.pipeline import claim, exporting, picking, run, running, stages
 from scarlet_tf.pipeline.claim import alone_in
 from scarlet_tf.space import Architecture
@@ -106,9 +106,9 @@ def calls(monkeypatch):
             {"message": "failed"},
             {"metrics": {"accuracy": 0.75}},
         ]
-        (run_dir / "search").mkdir()
+        (run_dir / "search").mkdir(exist_ok=True)
         (run_dir / "search" / "trials.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        write_json(run_dir / "pareto.json", FRONT)
+        write_result(run_dir / "pareto.json", FRONT)
 
     def retrain(network, *args, run_dir, **kwargs):
         model = types.SimpleNamespace(spec=network.lower((8, 8, 3), 2), weights=[np.ones(2)])
