@@ -72,7 +72,8 @@ def flip_bits(run_dir: pathlib.Path, flips: int, seed: int, again: bool = True) 
 
     again: whether stages that count as not done are really done again.
     """
-    rng, outcomes = np.random.default_rng(seed), collections.defaultdict(collections.Counter)
+    rng = np.random.default_rng(seed)
+    outcomes: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     redone: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(tempfile.TemporaryDirectory())
@@ -118,7 +119,8 @@ class Subject:
         if undone or self.messages:
             raise InputError(f"{folder}: expected a finished run that nothing is said of, got {undone + self.messages}")
         self.checkpoints = {path: self._arrays(path) for path in sorted(folder.glob("*/checkpoint-*.npz"))}
-        self.header, *self.records = read_lines(folder / "search" / "trials.jsonl")
+        header, *self.records = read_lines(folder / "search" / "trials.jsonl")
+        self.fingerprint = (header or {})["fingerprint"]
         self.state = self._open_journal()[0]
 
     def __enter__(self) -> Subject:
@@ -188,7 +190,7 @@ class Subject:
         return "loads the checkpoint" if newest else "loads the checkpoint before it"
 
     def _open_journal(self) -> tuple[dict | None, list[dict]]:
-        journal = Journal(self.folder / "search", self.header["fingerprint"])
+        journal = Journal(self.folder / "search", self.fingerprint)
         try:
             return journal.open()
         finally:

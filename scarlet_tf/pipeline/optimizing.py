@@ -26,7 +26,8 @@ def optimize(run: Run) -> None:
     run.certificate.unlink(missing_ok=True)
     _begin(run)
     folded, _ = fold(run.network, MAX_CONDITION_INT8)
-    data, figures = run.plain_train, {}
+    data = run.plain_train
+    figures: dict[str, Any] = {}
     options: dict[str, Any] = {"run_dir": run.folder, "seed": wanted.seed}
     if isinstance(wanted.quantization_aware, QuantizationAwareConfig):
         settings, about = wanted.quantization_aware, file_metadata(run)
