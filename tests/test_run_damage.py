@@ -111,6 +111,33 @@ def test_the_front_is_made_again_from_what_was_evaluated_once_a_network_was_retr
     assert hours == [None, 0]
 
 
+@pytest.mark.parametrize(
+    "name, runs", [("export/model_int8.tflite", 4), ("export/labels.txt", 5), ("retrain/model.keras", 0)]
+)
+def test_what_was_changed_is_not_run(calls, tmp_path, name, runs):
+    """An interpreter may crash over it; of a network that was changed, no file can be compared with it."""
+    pipeline.run_all(config(), tmp_path)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    calls.clear()
+    assert not pipeline.verify_run(tmp_path)["passed"]
+    assert calls.count("verify") == runs
+    (warning,) = pipeline.run_all(config(), tmp_path)["warnings"]
+    assert warning.startswith(f"{tmp_path / name}: expected the file that ")
+
+
+def test_a_stage_names_the_command_that_makes_a_damaged_result_of_another_again(calls, tmp_path):
+    pipeline.run_all(config(), tmp_path)
+    path = tmp_path / "pareto.json"
+    path.write_text(path.read_text().replace(*CHANGES["pareto.json"]))
+    with pytest.raises(
+        InputError, match=r"pareto\.json: changed after it was written.*; this makes it again: scarlet search my\.yaml"
+    ):
+        pipeline.run_stage("export", config(), tmp_path, "my.yaml")
+    pipeline.run_stage("search", config(), tmp_path, "my.yaml")
+    pipeline.run_stage("export", config(), tmp_path, "my.yaml")
+
+
 @pytest.mark.parametrize("damage", ["", "{", '{"fingerprint": "abc"'])
 def test_a_damaged_dataset_file_is_made_again_where_other_files_know_the_dataset(calls, tmp_path, caplog, damage):
     path = tmp_path / "dataset.json"

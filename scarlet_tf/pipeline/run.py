@@ -22,13 +22,12 @@ from scarlet_tf.files import read_json, write_result
 from scarlet_tf.models.network import Network, load_network
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.optimization.extra import check_extra
-from scarlet_tf.pipeline.source_network import SourceNetwork, load_source
+from scarlet_tf.pipeline.source_network import SourceNetwork, has_stated_weights, load_source
 from scarlet_tf.report.summary import chance_warning
 from scarlet_tf.search.betanas.training import check_betanas, train_betanas
 from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.search.objectives import check_known, figures_and_goals
 from scarlet_tf.search.picks import check_picks_of
-from scarlet_tf.training.checkpoints import values_digest
 from scarlet_tf.training.distillation import load_teacher
 from scarlet_tf.training.distribution import copy_variables
 from scarlet_tf.training.evaluation import beside_chance, evaluate
@@ -156,8 +155,7 @@ def _load(path: pathlib.Path, mark: pathlib.Path) -> Network:
         network = load_network(path, around=False)
     except InputError as error:
         raise InputError(f"{path}: missing or torn; {remedy}") from error
-    stated = read_json(mark).get("weights_sha256") if mark.exists() else None  # earlier versions state none
-    if stated is not None and stated != values_digest(network.weights):
+    if mark.exists() and not has_stated_weights(network, read_json(mark)):
         raise InputError(f"{path}: its weights are not those that {mark} states; {remedy}")
     return network
 

@@ -153,11 +153,15 @@ def _check_searched(name: str, config: Config) -> None:
 def _check_predecessors(name: str, run: Run, config_path) -> None:
     """Looks at files only, so that a stage out of order is refused before the dataset is loaded."""
     for before in itertools.takewhile(lambda stage: stage.name != name, _wanted(run)):
+        command = shlex.join(["scarlet", before.name, str(config_path), "--run-dir", str(run.folder)])
         if not before.result(run).exists():
             raise InputError(
-                f"{run.folder}: {name} needs {before.product}, which is not there yet; first run: "
-                + shlex.join(["scarlet", before.name, str(config_path), "--run-dir", str(run.folder)])
+                f"{run.folder}: {name} needs {before.product}, which is not there yet; first run: {command}"
             )
+        try:
+            read_json(before.result(run))
+        except InputError as error:
+            raise InputError(f"{error}; this makes it again: {command}") from error
 
 
 def _wanted(run: Run) -> list[Stage]:

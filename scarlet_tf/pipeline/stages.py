@@ -20,6 +20,7 @@ from scarlet_tf.pipeline.picking import choose
 from scarlet_tf.pipeline.run import Run, plain
 from scarlet_tf.pipeline.scaling import scaling_figures
 from scarlet_tf.search.betanas.derive import derive
+from scarlet_tf.search.journal import TRIALS
 from scarlet_tf.search.run import search
 from scarlet_tf.training.checkpoints import values_digest
 from scarlet_tf.training.network import retrain
@@ -79,10 +80,14 @@ def _search(run: Run) -> None:
         run.folder,
         recalibration_data=run.plain_train,
         context=run.context,
-        # Where a network was retrained from the front, that is only written again, from what was evaluated.
-        max_hours=0 if run.network_file.parent.exists() else run.max_hours,
+        max_hours=0 if _is_used(run) else run.max_hours,
         finish=functools.partial(measure_finalists, run),
     )
+
+
+def _is_used(run: Run) -> bool:
+    """Whether a network was retrained from the front: it is only written again then, from what was evaluated."""
+    return run.network_file.parent.exists() and (run.folder / "search" / TRIALS).exists()
 
 
 def _derive(run: Run) -> None:
