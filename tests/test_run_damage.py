@@ -138,6 +138,21 @@ def test_a_stage_names_the_command_that_makes_a_damaged_result_of_another_again(
     pipeline.run_stage("export", config(), tmp_path, "my.yaml")
 
 
+@pytest.mark.parametrize("change", [("epochs: 1", "epochs: 1,"), ("name: test", "nome: test"), ("name", "na\x00me")])
+def test_a_damaged_copy_of_the_configuration_is_told_with_the_remedy(calls, tmp_path, change):
+    pipeline.run_stage("train-supernet", config(), tmp_path)
+    path = tmp_path / "config.yaml"
+    whole = path.read_text()
+    path.write_text(whole.replace(*change, 1))
+    with pytest.raises(
+        InputError, match=r"config\.yaml: (?s:.*)remove this copy if the run was begun with the configuration of now"
+    ):
+        pipeline.run_all(config(), tmp_path)
+    path.unlink()
+    pipeline.run_all(config(), tmp_path)
+    assert path.read_text() == whole
+
+
 @pytest.mark.parametrize("damage", ["", "{", '{"fingerprint": "abc"'])
 def test_a_damaged_dataset_file_is_made_again_where_other_files_know_the_dataset(calls, tmp_path, caplog, damage):
     path = tmp_path / "dataset.json"

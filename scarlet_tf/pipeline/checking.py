@@ -43,7 +43,10 @@ def verify_run(folder, digests_only: bool = False) -> dict[str, Any]:
     results of an earlier version, in which changes cannot be noticed.
     """
     run = open_existing(pathlib.Path(folder))
-    certificate = read_json(run.certificate)
+    try:
+        certificate = read_json(run.certificate)
+    except InputError as error:
+        raise InputError(f"{error}; `scarlet export`, or `scarlet run`, writes it") from error
     version = certificate.get("certificate_version") if isinstance(certificate, Mapping) else None
     if version != CERTIFICATE_VERSION:
         raise InputError(f"{run.certificate}: certificate_version: expected {CERTIFICATE_VERSION}, got {version!r}")

@@ -42,6 +42,17 @@ _RESULTS = (
     "compare/compare.json",
 )
 
+# What to do where `scarlet run` does not make a result again.
+_REMEDIES = {
+    "search/state.json": "remove pareto.json, and `scarlet run` makes both again from the journal",
+    "finalists.json": "remove it; a search measures them again",
+    "supernet/monitor.json": "remove it; the report goes without",
+    f"supernet/{FILE}": "remove it",
+    f"retrain/{FILE}": "remove it",
+    "ranking/result.json": "remove it, and `scarlet rank` makes it again",
+    "compare/compare.json": "remove it, and `scarlet search --compare` makes it again",
+}
+
 
 def final_files(folder: pathlib.Path) -> list[pathlib.Path]:
     """Files of FINAL that are there."""
@@ -53,7 +64,7 @@ def check_results(folder: pathlib.Path, *further: str) -> list[Check]:
     checks = []
     for name in (*_RESULTS, *further, *_JOURNALS):
         if (folder / name).exists():
-            fault = _fault(folder / name)
+            fault = _fault(folder, name)
             checks.append(Check(name, "as it was written", fault or "as it was written", not fault))
     return checks
 
@@ -99,13 +110,16 @@ def _complaints(folder: pathlib.Path) -> Iterator[str]:
             yield f"{folder / name}: expected the file that {path} states, {check.expected}, found {check.found}"
 
 
-def _fault(path: pathlib.Path) -> str | None:
-    if path.name.endswith(".jsonl"):
+def _fault(folder: pathlib.Path, name: str) -> str | None:
+    """What is wrong with a file that is there, and what to do; None where nothing is."""
+    path = folder / name
+    if name in _JOURNALS:
         lines = read_lines(path)
         torn = [str(number) for number, line in enumerate(lines, 1) if line is None]
         return f"torn or changed: line {', '.join(torn[:5])} of {len(lines)}; restore it" if torn else None
     try:
         read_json(path)
     except InputError as error:
-        return str(error).removeprefix(f"{path}: ") + "; restore it, or remove it and do the same command again"
+        remedy = _REMEDIES.get(name, "`scarlet run` makes it again")
+        return f"{str(error).removeprefix(f'{path}: ')}; {remedy}"
     return None
