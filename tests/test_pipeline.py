@@ -128,7 +128,9 @@ def calls(monkeypatch):
     record(stages, "search", search)
     record(stages, "retrain", retrain)
     monkeypatch.setattr(run, "evaluate", lambda *args: {"accuracy": 0.9375, "loss": 0.1, "num_examples": 30})
-    model = types.SimpleNamespace(spec=Architecture((0, 6, 3), config().space).lower((8, 8, 3), 2))
+    model = types.SimpleNamespace(
+        spec=Architecture((0, 6, 3), config().space).lower((8, 8, 3), 2), weights=[np.ones(2)]
+    )
     monkeypatch.setattr(run.Run, "network", model)
     monkeypatch.setattr(exporting, "fold", lambda network, limit: (network, []))
     record(exporting, "export_tflite", write)
