@@ -10,7 +10,7 @@ import os
 import pathlib
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import IO
 
 import filelock
@@ -20,6 +20,9 @@ from scarlet_tf.errors import InputError
 logger = logging.getLogger("scarlet_tf")
 # The ending of what is not whole yet; a process that is killed leaves such files behind.
 TEMPORARY = ".tmp"
+DIGEST_KEY = "sha256_of_all_above"
+_DIGEST, _END = f',\n "{DIGEST_KEY}": "', '"\n}\n'
+_LIKE_A_DIGEST = re.compile(r',\n "[^"\n]*": "[0-9a-f]{64}"\n}\n\Z')
 # What Windows takes in no name, and the names that it keeps for devices, whatever their case and ending.
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]|[. ]+$|^$')
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\.|$)", re.IGNORECASE)
@@ -65,14 +68,51 @@ def write_json(path, value) -> None:
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
+def write_result(path, value: Mapping) -> None:
+    """As `write_json`, with a digest as the last entry, which `read_json` checks: for files whose figures are shown."""
+    write_text(path, with_digest(json.dumps(value, indent=1, allow_nan=False)))
+
+
+def with_digest(text: str) -> str:
+    """The text of a JSON object, which is not empty, with a last entry that is the SHA-256 of all text before it."""
+    head = text.rstrip().removesuffix("}").rstrip()
+    return head + _last_entry(head)
+
+
+def has_digest(path) -> bool:
+    """Whether `write_result` wrote the JSON file, or at least its end."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return _start_of_digest(file.read()) is not None
+
+
 def read_json(path):
-    """Reads JSON; InputError names the file when it is missing, unreadable or torn."""
+    """Reads JSON; InputError names the file when it is missing, unreadable, torn, or not as `write_result` wrote it.
+
+    The digest is no entry of what is returned.
+    """
     try:
-        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        text = pathlib.Path(path).read_text(encoding="utf-8")
+        value = json.loads(text)
     except OSError as error:
         raise InputError(f"{path}: could not be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:  # of brackets nested without end
         raise InputError(f"{path}: expected JSON: {error}") from error
+    if (start := _start_of_digest(text)) is None:
+        return value
+    if text != text[:start] + _last_entry(text[:start]):
+        raise InputError(f"{path}: changed after it was written: its digest is that of another content")
+    return {key: inner for key, inner in value.items() if key != DIGEST_KEY}
+
+
+def _start_of_digest(text: str) -> int | None:
+    """Where the entry begins, though its name or its value may be damaged."""
+    if found := _LIKE_A_DIGEST.search(text):
+        return found.start()
+    return start if (start := text.rfind(_DIGEST)) >= 0 else None
+
+
+def _last_entry(head: str) -> str:
+    return f"{_DIGEST}{hashlib.sha256(head.encode()).hexdigest()}{_END}"
 
 
 def lock(descriptor: int, name) -> bool:

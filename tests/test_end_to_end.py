@@ -14,7 +14,9 @@ import only_required
 import pytest
 import yaml
 
+import flip_bits
 from scarlet_tf import cli
+from scarlet_tf.files import read_json
 
 pytestmark = pytest.mark.both_modes
 
@@ -97,7 +99,7 @@ def straight(config_file, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def summary(straight):
-    return json.loads((straight[0] / "summary.json").read_text())
+    return read_json(straight[0] / "summary.json")
 
 
 def test_one_command_leaves_everything(straight, summary):
@@ -187,6 +189,20 @@ def test_a_run_keeps_its_certificate_until_a_byte_is_changed(straight, tmp_path,
     assert in_process("verify", folder, "--digests-only") == 1
     out, err = capfd.readouterr()
     assert "FAILED labels.txt SHA-256" in out and "1 of" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("flips", [60, pytest.param(2000, marks=pytest.mark.slow)])
+def test_no_flipped_bit_gives_a_traceback_or_another_figure(straight, flips):
+    """Of the files in which nobody has to notice a change, the tool states why."""
+    found = flip_bits.flip_bits(straight[0], flips, seed=0, again=flips > 60)
+    assert found["ok"], json.dumps(found, indent=1)
+    unnoticed = {
+        name
+        for name, outcomes in found["files"].items()
+        if any("verify passes; run shows" in said for said in outcomes)
+    }
+    assert {name for name in unnoticed if not name.endswith(".npz")} <= found["not_checked"].keys()
+    assert set(found["done_again"].values()) <= {"shows the same figures and says so; then verify passes"}
 
 
 def test_files_can_be_timed_side_by_side(straight, capfd):

@@ -1,4 +1,5 @@
 import ast
+import json
 import os
 import pathlib
 import subprocess
@@ -9,7 +10,7 @@ import pytest
 
 import scarlet_tf
 from scarlet_tf.errors import InputError
-from scarlet_tf.files import atomic_writer, file_name, lock, read_json, write_json, write_text
+from scarlet_tf.files import atomic_writer, file_name, has_digest, lock, read_json, write_json, write_result, write_text
 
 
 def test_json_round_trips_and_folders_are_made(tmp_path):
@@ -17,6 +18,23 @@ def test_json_round_trips_and_folders_are_made(tmp_path):
     write_json(path, {"accuracy": 0.5, "choices": [1, 2]})
     assert read_json(path) == {"accuracy": 0.5, "choices": [1, 2]}
     assert os.listdir(path.parent) == ["b.json"]
+
+
+@pytest.mark.parametrize("value", [{"accuracy": 0.5}, {"a": {"sha256": "0" * 64}, "b": [], "c": None}, {"Bär": "ä\n"}])
+def test_no_bit_of_a_result_changes_unnoticed(tmp_path, value):
+    path = tmp_path / "result.json"
+    write_result(path, value)
+    assert read_json(path) == value and json.loads(path.read_text()).items() > value.items() and has_digest(path)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        for bit in range(8):
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << bit
+            path.write_bytes(damaged)
+            with pytest.raises(InputError, match=r"result\.json: (expected JSON|changed after it was written)"):
+                read_json(path)
+    path.write_text(json.dumps(value, indent=1))  # as earlier versions did
+    assert read_json(path) == value and not has_digest(path)
 
 
 def test_failure_inside_the_block_keeps_the_previous_content(tmp_path):

@@ -15,7 +15,7 @@ from scarlet_tf.config import parse_config
 from scarlet_tf.cost import Cost
 from scarlet_tf.errors import InputError
 from scarlet_tf.export import warm_up
-from scarlet_tf.files import read_json, write_json
+from scarlet_tf.files import read_json, write_json, write_result
 from scarlet_tf.pipeline import claim, exporting, picking, run, running, stages
 from scarlet_tf.pipeline.claim import alone_in
 from scarlet_tf.space import Architecture
@@ -106,12 +106,12 @@ def calls(monkeypatch):
             {"message": "failed"},
             {"metrics": {"accuracy": 0.75}},
         ]
-        (run_dir / "search").mkdir()
+        (run_dir / "search").mkdir(exist_ok=True)
         (run_dir / "search" / "trials.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        write_json(run_dir / "pareto.json", FRONT)
+        write_result(run_dir / "pareto.json", FRONT)
 
     def retrain(network, *args, run_dir, **kwargs):
-        model = types.SimpleNamespace(spec=network.lower((8, 8, 3), 2))
+        model = types.SimpleNamespace(spec=network.lower((8, 8, 3), 2), weights=[np.ones(2)])
         (run_dir / "retrain").mkdir(exist_ok=True)
         (run_dir / "retrain" / "model.keras").write_bytes(b"weights")
         return model, {"history": [{"loss": float("nan")}], "validation": {"accuracy": 0.875}, "steps": 3}
@@ -128,7 +128,9 @@ def calls(monkeypatch):
     record(stages, "search", search)
     record(stages, "retrain", retrain)
     monkeypatch.setattr(run, "evaluate", lambda *args: {"accuracy": 0.9375, "loss": 0.1, "num_examples": 30})
-    model = types.SimpleNamespace(spec=Architecture((0, 6, 3), config().space).lower((8, 8, 3), 2))
+    model = types.SimpleNamespace(
+        spec=Architecture((0, 6, 3), config().space).lower((8, 8, 3), 2), weights=[np.ones(2)]
+    )
     monkeypatch.setattr(run.Run, "network", model)
     monkeypatch.setattr(exporting, "fold", lambda network, limit: (network, []))
     record(exporting, "export_tflite", write)
@@ -239,7 +241,7 @@ def test_stage_out_of_order_is_refused_before_the_dataset_is_loaded(calls, tmp_p
     ("torn", "again"),
     [
         ("supernet/result.json", ["train_supernet"]),
-        ("retrain/result.json", ["retrain"]),
+        ("retrain/result.json", EVERYTHING[3:]),
         ("export/certificate.json", EVERYTHING[4:]),
         ("summary.json", []),
         ("timing.json", []),
@@ -260,7 +262,9 @@ def test_torn_journal_costs_its_torn_lines_only(calls, tmp_path):
     pipeline.run_all(config(), tmp_path)
     journal = tmp_path / "search" / "trials.jsonl"
     journal.write_bytes(journal.read_bytes()[:-3])
-    assert pipeline.run_all(config(), tmp_path)["supernet"]["best_accuracy"] == 0.25
+    summary = pipeline.run_all(config(), tmp_path)
+    assert summary["supernet"]["best_accuracy"] == 0.25
+    assert summary["warnings"] == [f"{journal}: torn or changed: line 4 of 4; restore it"]
     journal.unlink()
     assert pipeline.run_all(config(), tmp_path)["supernet"]["best_accuracy"] is None
 

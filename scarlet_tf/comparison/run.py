@@ -16,7 +16,9 @@ from scarlet_tf.comparison.searches import kept_search
 from scarlet_tf.comparison.variants import DEFAULT, variants
 from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.errors import InputError
-from scarlet_tf.files import write_json
+from scarlet_tf.files import write_result
+from scarlet_tf.search.checks import EVALUATION
+from scarlet_tf.search.journal import EVALUATION_KEY
 from scarlet_tf.search.objectives import check_known, figures_and_goals
 from scarlet_tf.search.run import SearchConfig, evaluator_options, side_of
 from scarlet_tf.search.table import EvaluationTable
@@ -54,6 +56,7 @@ def compare(
     _check(seeds, evaluations, config, costs)
     folder = pathlib.Path(run_dir) / "compare"
     measured = {"space": supernet.space.fingerprint, "context": context, **evaluator_options(config)}
+    measured[EVALUATION_KEY] = EVALUATION
     known = {**measured, "table": figures_and_goals(costs, **config.objective_settings(costs))[0].fingerprint}
     searches: dict[str, list[dict]] = {name: [] for name in algorithms}
     with EvaluationTable(folder / "evaluations.jsonl", measured, evaluator) as table:
@@ -125,7 +128,7 @@ def _write(folder: pathlib.Path, result: dict, searches: Mapping, costs: CostTab
     curves = curves_of(searches, costs, config)
     title = ", ".join([result["space"], *result["bounds"]])
     save_curves(folder / "hypervolume.png", curves, result["target"], title=title)
-    write_json(folder / "compare.json", result)
+    write_result(folder / "compare.json", result)
 
 
 def _check(seeds: Sequence[int], evaluations: int, config: SearchConfig, costs: CostTable) -> None:

@@ -47,9 +47,13 @@ def check_run_dir(run_dir, config: Config, may_differ: frozenset[str] = MAY_DIFF
     path = _path(run_dir)
     if not path.exists():
         return
+    try:
+        known = load_config(path).to_dict()
+    except InputError as error:
+        raise InputError(f"{error}\n  remove this copy if the run was begun with the configuration of now") from error
     lines = [
         f"{key}: {show(old)} in the folder, {show(new)} now"
-        for key, (old, new) in differing_keys(load_config(path).to_dict(), config.to_dict()).items()
+        for key, (old, new) in differing_keys(known, config.to_dict()).items()
         if key not in may_differ
     ]
     if lines:

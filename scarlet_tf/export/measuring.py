@@ -16,7 +16,7 @@ import numpy as np
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.runners import Measurement, Runner
-from scarlet_tf.files import read_json, write_json
+from scarlet_tf.files import read_json, write_result
 from scarlet_tf.progress import progress_bar
 
 logger = logging.getLogger("scarlet_tf")
@@ -60,7 +60,7 @@ class Measurements:
             row = [round(one.milliseconds, 6), round(one.deviation, 6), one.num_runs]
             self.passes.setdefault(file, []).append(row)
             self.bytes[file] = len(content)
-        write_json(self.path, {**self.settings, "bytes": self.bytes, "passes": self.passes})
+        write_result(self.path, {**self.settings, "bytes": self.bytes, "passes": self.passes})
 
     def _restore(self, found) -> None:
         if not isinstance(found, dict) or not isinstance(found.get("passes"), dict):

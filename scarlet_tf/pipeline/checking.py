@@ -13,8 +13,8 @@ from scarlet_tf.export.certificate import CERTIFICATE_VERSION, check_digests
 from scarlet_tf.export.checks import Check
 from scarlet_tf.files import read_json
 from scarlet_tf.pipeline.exporting import folded_network, verification
+from scarlet_tf.pipeline.results import check_results, check_text, unchecked
 from scarlet_tf.pipeline.run import Run
-from scarlet_tf.report.certificate import certificate_text
 
 TOP1_TOLERANCE = 0.005
 """By how much a top-1 may differ from the certificate's: other processors round differently, and a few images flip."""
@@ -35,24 +35,33 @@ def verify_files(files: Sequence, run_dir=None) -> list[dict[str, Any]]:
 
 
 def verify_run(folder, digests_only: bool = False) -> dict[str, Any]:
-    """Compares a run's files and figures with its certificate: {"run", "passed", "checks", "files"}.
+    """Compares a run's files and figures with its certificate: {"run", "passed", "checks", "files", "unchecked"}.
 
-    The SHA-256 of every file; then, from the files themselves, everything that can be computed again: the network's
-    costs, the data's fingerprint, and each file's operations, partitions, parity and top-1. Latencies are not compared,
-    for they are another host's.
+    The SHA-256 of every file, and what results say of themselves; then, from the files themselves, everything that can be
+    computed again: the network's costs, the data's fingerprint, and each file's operations, partitions, parity and top-1. A
+    file that is not the certificate's is not run. Latencies are not compared, for they are another host's. "unchecked" names
+    results of an earlier version, in which changes cannot be noticed.
     """
     run = open_existing(pathlib.Path(folder))
-    certificate = read_json(run.certificate)
+    try:
+        certificate = read_json(run.certificate)
+    except InputError as error:
+        raise InputError(f"{error}; `scarlet export`, or `scarlet run`, writes it") from error
     version = certificate.get("certificate_version") if isinstance(certificate, Mapping) else None
     if version != CERTIFICATE_VERSION:
         raise InputError(f"{run.certificate}: certificate_version: expected {CERTIFICATE_VERSION}, got {version!r}")
     try:
-        checks = [*check_digests(certificate, run.export_folder), _check_text(run, certificate)]
+        digests = check_digests(certificate, run.export_folder)
+        named = (*certificate["files"], *certificate["other_files"])
+        changed = {row["file"] for row, check in zip(named, digests, strict=True) if not check.passed}
+        results = check_results(run.folder, "summary.json")
+        checks = [*digests, *results, check_text(run.folder, certificate)]
         rows = []
-        if not digests_only:
+        # What was changed is neither loaded nor run: an interpreter may crash over it.
+        if not digests_only and not any(file.endswith(".keras") for file in changed):
             checks += _check_figures(run, certificate)
             for row in certificate["files"]:
-                found, failed = _verify_again(run, row)
+                found, failed = _verify_again(run, row) if row["file"] not in changed else ([], [])
                 rows += found
                 checks += failed
     except (KeyError, TypeError, AttributeError) as error:
@@ -62,6 +71,7 @@ def verify_run(folder, digests_only: bool = False) -> dict[str, Any]:
         "passed": all(check.passed for check in checks),
         "checks": [check.to_dict() for check in checks],
         "files": rows,
+        "unchecked": unchecked(run.folder, "summary.json"),
     }
 
 
@@ -85,19 +95,15 @@ def open_existing(folder: pathlib.Path) -> Run:
     return Run(load_config(folder / "config.yaml"), folder)
 
 
-def _check_text(run: Run, certificate: Mapping) -> Check:
-    path = run.export_folder / "certificate.md"
-    try:
-        same = path.read_text(encoding="utf-8") == certificate_text(certificate)
-    except (OSError, UnicodeDecodeError):
-        return Check(path.name, "the text of certificate.json", "no readable file", False)
-    return Check(path.name, "the text of certificate.json", "the same" if same else "another text", same)
-
-
 def _check_figures(run: Run, certificate: Mapping) -> Iterator[Check]:
     yield _equal("data fingerprint", certificate["dataset"]["fingerprint"], run.data.fingerprint)
-    stated = read_json(run.retrain_result)["architecture"]["choices"]
-    yield _equal("architecture", certificate["architecture"]["string"], ",".join(map(str, stated)))
+    try:
+        stated = read_json(run.retrain_result)
+        choices, test = ",".join(map(str, stated["architecture"]["choices"])), stated["test"]
+    except (InputError, KeyError, TypeError) as error:
+        choices = test = f"no readable {run.retrain_result.name}: {error}"
+    yield _equal("architecture", certificate["architecture"]["string"], choices)
+    yield _equal("test figures", certificate["details"].get("test", test), test)
     cost = count_spec(folded_network(run)[0].spec)
     yield _equal("multiply-adds", certificate["multiply_adds"], cost.multiply_adds)
     yield _equal("params", certificate["params"], cost.params)

@@ -17,11 +17,12 @@ from scarlet_tf.export.runners import describe_host
 from scarlet_tf.export.saved_model import export_saved_model
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import verify
-from scarlet_tf.files import atomic_writer, read_json, write_json, write_text
+from scarlet_tf.files import atomic_writer, read_json, write_result, write_text
 from scarlet_tf.optimization.config import PruningConfig
 from scarlet_tf.pipeline.latency import latency_details
 from scarlet_tf.pipeline.picking import folding_limit
 from scarlet_tf.pipeline.result_keys import SCALING_KEYS
+from scarlet_tf.pipeline.results import final_files
 from scarlet_tf.pipeline.run import Run, dataset_figures, plain
 from scarlet_tf.report.certificate import certificate_text
 from scarlet_tf.space import Architecture
@@ -48,6 +49,7 @@ def export(run: Run) -> None:
         others=[
             run.network_file,
             *([run.pruned_file] if run.config.optimization.pruning else []),
+            *final_files(run.folder),
             run.export_folder / LABELS_FILE,
             *(path.with_suffix(".json") for path in tflite_files),
         ],
@@ -63,7 +65,7 @@ def export(run: Run) -> None:
     )
     _warn_of_failed_checks(results)
     write_text(run.export_folder / "certificate.md", certificate_text(certificate))
-    write_json(run.certificate, certificate)
+    write_result(run.certificate, certificate)
 
 
 def folded_network(run: Run):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from scarlet_tf.cluster import read_tf_config
 from scarlet_tf.cost import count_spec
-from scarlet_tf.files import write_json
+from scarlet_tf.files import write_result
 from scarlet_tf.pipeline.result_keys import SCALING_KEYS
 from scarlet_tf.pipeline.run import Run, plain
+from scarlet_tf.training.checkpoints import values_digest
 from scarlet_tf.training.finetuning import finetune
 
 
@@ -35,6 +36,8 @@ def finetune_network(run: Run) -> None:
         "params": cost.params,
         **{key: source.stated[key] for key in SCALING_KEYS if key in source.stated},
         "test": run.test_figures(model, config.batch_size),
+        "weights_sha256": values_digest(model.weights),
         **figures,
     }
-    write_json(run.retrain_result, plain(result))
+    run.certificate.unlink(missing_ok=True)  # it is another file's, where this stage is done again
+    write_result(run.retrain_result, plain(result))

@@ -8,12 +8,13 @@ import shutil
 from typing import Any
 
 from scarlet_tf.export.folding import MAX_CONDITION_INT8, fold
-from scarlet_tf.files import read_json, write_json
+from scarlet_tf.files import read_json, write_json, write_result
 from scarlet_tf.optimization.config import PruningConfig, QuantizationAwareConfig
 from scarlet_tf.optimization.prune import prune
 from scarlet_tf.optimization.quantize_aware import quantize_aware
 from scarlet_tf.pipeline.exporting import file_metadata
 from scarlet_tf.pipeline.run import Run, plain
+from scarlet_tf.training.checkpoints import values_digest
 from scarlet_tf.training.network import save_model
 
 logger = logging.getLogger("scarlet_tf")
@@ -25,7 +26,8 @@ def optimize(run: Run) -> None:
     run.certificate.unlink(missing_ok=True)
     _begin(run)
     folded, _ = fold(run.network, MAX_CONDITION_INT8)
-    data, figures = run.plain_train, {}
+    data = run.plain_train
+    figures: dict[str, Any] = {}
     options: dict[str, Any] = {"run_dir": run.folder, "seed": wanted.seed}
     if isinstance(wanted.quantization_aware, QuantizationAwareConfig):
         settings, about = wanted.quantization_aware, file_metadata(run)
@@ -34,7 +36,8 @@ def optimize(run: Run) -> None:
     if isinstance(wanted.pruning, PruningConfig):
         pruned, figures["pruning"] = prune(folded, data, wanted.pruning, **options)
         save_model(pruned, run.pruned_file)
-    write_json(run.optimize_result, plain({"settings": _settings(run), **figures}))
+        figures["weights_sha256"] = values_digest(pruned.weights)
+    write_result(run.optimize_result, plain({"settings": _settings(run), **figures}))
 
 
 def is_current(run: Run) -> bool:

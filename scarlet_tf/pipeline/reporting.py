@@ -63,7 +63,7 @@ def _record(run: Run) -> Record:
     files, config = _Files(run.folder), run.config
     front, retrained = files.read("pareto.json"), files.read("retrain/result.json")
     supernet, certificate = files.read("supernet/result.json"), files.read("export/certificate.json")
-    searched = not config.finetune.is_wanted
+    searched, said = not config.finetune.is_wanted, warnings(run)
     return Record(
         name=config.name,
         # Commands name folders beside this one.
@@ -90,7 +90,7 @@ def _record(run: Run) -> Record:
         retrained=retrained,
         optimization=files.read("optimize/result.json"),
         certificate=certificate,
-        warnings=warnings(run),
+        warnings=[text for text in said if not text.startswith(tuple(files.unreadable))],
         unreadable=files.unreadable,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import math
@@ -17,13 +18,14 @@ from scarlet_tf.cost import cost_table
 from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.warm_up import check_warm_up
-from scarlet_tf.files import read_json, write_json
+from scarlet_tf.files import read_json, write_result
 from scarlet_tf.models.network import Network, load_network
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.optimization.extra import check_extra
-from scarlet_tf.pipeline.source_network import SourceNetwork, load_source
+from scarlet_tf.pipeline.source_network import SourceNetwork, has_stated_weights, load_source
 from scarlet_tf.report.summary import chance_warning
 from scarlet_tf.search.betanas.training import check_betanas, train_betanas
+from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.search.objectives import check_known, figures_and_goals
 from scarlet_tf.search.picks import check_picks_of
 from scarlet_tf.training.distillation import load_teacher
@@ -147,12 +149,15 @@ class Run:
 
 
 def _load(path: pathlib.Path, mark: pathlib.Path) -> Network:
+    """The network, whose weights `mark` tells from others."""
+    remedy = f"remove {mark} and start again: the network comes back from its last checkpoint"
     try:
-        return load_network(path, around=False)
+        network = load_network(path, around=False)
     except InputError as error:
-        raise InputError(
-            f"{path}: missing or torn; remove {mark} and start again: the network comes back from its last checkpoint"
-        ) from error
+        raise InputError(f"{path}: missing or torn; {remedy}") from error
+    if mark.exists() and not has_stated_weights(network, read_json(mark)):
+        raise InputError(f"{path}: its weights are not those that {mark} states; {remedy}")
+    return network
 
 
 def open_run(config: Config, folder, strategy=None, max_hours: float | None = None, adb: Mapping | None = None) -> Run:
@@ -234,14 +239,43 @@ def _check_dataset(run: Run) -> None:
     found = dataset_figures(run.data)
     if not path.exists():
         if read_tf_config().is_chief:
-            write_json(path, found)
+            write_result(path, found)
         return
-    known = read_json(path)
+    try:
+        known = read_json(path)
+    except InputError as error:
+        known = _known_again(run, found, error)
     if known != found:
         raise InputError(
             f"{run.folder}: the dataset has changed since the run began: fingerprint {known.get('fingerprint')} then,"
             f" {found['fingerprint']} now; restore it, or use another --run-dir"
         )
+
+
+def _known_again(run: Run, found: dict[str, Any], error: InputError) -> dict[str, Any]:
+    """What a damaged dataset.json said, where the search's journal or the certificate knows the dataset, too."""
+    known = _fingerprints(run)
+    if not known:
+        raise InputError(
+            f"{error}; if the images are those that the run began with, remove the file and start again"
+        ) from error
+    if known != {found["fingerprint"]}:
+        return {"fingerprint": ", ".join(sorted(known))}
+    logger.warning("%s; it is written again: the run's other files know the same dataset", error)
+    if read_tf_config().is_chief:
+        write_result(run.folder / "dataset.json", found)
+    return found
+
+
+def _fingerprints(run: Run) -> set[str]:
+    """Of the dataset, in the certificate and in the first line of the search's journal, as far as they are there."""
+    found = set()
+    with contextlib.suppress(InputError, KeyError, TypeError):
+        found.add(str(read_json(run.certificate)["dataset"]["fingerprint"]))
+    with contextlib.suppress(InputError, KeyError, TypeError):
+        header = read_lines(run.folder / "search" / TRIALS)[0] or {}
+        found.add(str(header["fingerprint"]["context"]["caller"]["dataset"]))
+    return found
 
 
 def dataset_figures(data: ImageData) -> dict[str, Any]:

@@ -16,12 +16,13 @@ from scarlet_tf.cluster import VARIABLE, is_writer, read_tf_config, search_role
 from scarlet_tf.comparison.variants import DEFAULT, variants
 from scarlet_tf.config import Config, check_run_dir
 from scarlet_tf.errors import InputError, NotFiniteError
-from scarlet_tf.files import read_json, write_json
+from scarlet_tf.files import read_json, write_result
 from scarlet_tf.pipeline.claim import alone_in
 from scarlet_tf.pipeline.comparing import compare_searches
 from scarlet_tf.pipeline.latency import check_adb
 from scarlet_tf.pipeline.ranking import check_ranking, rank_networks
 from scarlet_tf.pipeline.reporting import report_on
+from scarlet_tf.pipeline.results import unchecked
 from scarlet_tf.pipeline.run import Run, claim, examine
 from scarlet_tf.pipeline.stages import STAGES, Stage
 from scarlet_tf.pipeline.summary import stage_seconds, summarize
@@ -51,8 +52,13 @@ def run_all(config: Config, folder, max_hours: float | None = None, adb: Mapping
         check_adb(run)
         for stage in _wanted(run):
             _do(run, stage)
+        _drop_torn_timing(run)
+        if names := unchecked(run.folder):
+            logger.warning(
+                "an earlier version wrote these without a digest, changes are not noticed: %s", ", ".join(names)
+            )
         summary = summarize(run) | {"report": report_on(run)}
-        write_json(run.folder / "summary.json", summary)
+        write_result(run.folder / "summary.json", summary)
         return summary
 
 
@@ -147,11 +153,15 @@ def _check_searched(name: str, config: Config) -> None:
 def _check_predecessors(name: str, run: Run, config_path) -> None:
     """Looks at files only, so that a stage out of order is refused before the dataset is loaded."""
     for before in itertools.takewhile(lambda stage: stage.name != name, _wanted(run)):
+        command = shlex.join(["scarlet", before.name, str(config_path), "--run-dir", str(run.folder)])
         if not before.result(run).exists():
             raise InputError(
-                f"{run.folder}: {name} needs {before.product}, which is not there yet; first run: "
-                + shlex.join(["scarlet", before.name, str(config_path), "--run-dir", str(run.folder)])
+                f"{run.folder}: {name} needs {before.product}, which is not there yet; first run: {command}"
             )
+        try:
+            read_json(before.result(run))
+        except InputError as error:
+            raise InputError(f"{error}; this makes it again: {command}") from error
 
 
 def _wanted(run: Run) -> list[Stage]:
@@ -162,7 +172,7 @@ def _do(run: Run, stage: Stage, go_on: bool = False) -> None:
     """Does a stage that is not done; with `go_on` also a search that was stopped before its end."""
     stages = _wanted(run)
     number = f"[{stages.index(stage) + 1}/{len(stages)}]"
-    if _is_done(run, stage):
+    if stage.is_done(run):
         stopped = stage.name == "search" and read_json(run.front).get("stopped")
         if not (go_on and stopped):
             logger.info("%s %s: %s", number, stage.name, "stopped in time before" if stopped else "done before")
@@ -182,21 +192,6 @@ def _do(run: Run, stage: Stage, go_on: bool = False) -> None:
             raise
 
 
-def _is_done(run: Run, stage: Stage) -> bool:
-    """Whether its mark is there, whole and of this configuration.
-
-    Repeating a stage costs little: its checkpoints or journal are there.
-    """
-    if not stage.result(run).exists():
-        return False
-    try:
-        read_json(stage.result(run))
-    except InputError as error:
-        logger.warning("%s; %s is done again", error, stage.name)
-        return False
-    return stage.is_current(run)
-
-
 @contextlib.contextmanager
 def _timed(run: Run, name: str) -> Iterator[None]:
     """Adds the seconds a stage took to timing.json, also when it was interrupted."""
@@ -213,8 +208,15 @@ def _timed(run: Run, name: str) -> Iterator[None]:
             _add_seconds(run, name, time.monotonic() - started)
 
 
+def _drop_torn_timing(run: Run) -> None:
+    """Seconds that are lost are not missed by any stage, and nothing would ever write them again."""
+    if run.timing.exists() and not stage_seconds(run):
+        logger.warning("%s: torn or changed after it was written; it is removed", run.timing)
+        run.timing.unlink()
+
+
 def _add_seconds(run: Run, name: str, seconds: float) -> None:
     # Where the disk is full, the stage's own error is the one to show.
     with contextlib.suppress(InputError):
         known = stage_seconds(run)
-        write_json(run.timing, {**known, name: round(known.get(name, 0.0) + seconds, 1)})
+        write_result(run.timing, {**known, name: round(known.get(name, 0.0) + seconds, 1)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import pathlib
+from collections.abc import Mapping
 
 from scarlet_tf.config import load_config
 from scarlet_tf.errors import InputError
@@ -16,6 +17,7 @@ from scarlet_tf.models.zoo import build_zoo_network
 from scarlet_tf.models.zoo_data import ZOO
 from scarlet_tf.models.zoo_folder import OwnEntry, find_own, zoo_names
 from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.training.checkpoints import values_digest
 from scarlet_tf.training.finetuning import FinetuneConfig
 from scarlet_tf.training.tuning import check_part
 
@@ -82,4 +84,12 @@ def _from_run(folder: pathlib.Path, weights: str | None) -> SourceNetwork:
     file, stated = folder / "retrain" / "model.keras", read_json(folder / "retrain" / "result.json")
     architecture = Architecture.from_dict(stated["architecture"], load_config(folder / "config.yaml").space)
     origin = {"network": folder.name, "weights_sha256": digest(file)[1]}
-    return SourceNetwork(load_network(file, around=False), architecture, origin, stated)
+    network = load_network(file, around=False)
+    if not has_stated_weights(network, stated):
+        raise InputError(f"{file}: its weights are not those that result.json beside it states; train it again")
+    return SourceNetwork(network, architecture, origin, stated)
+
+
+def has_stated_weights(network: Network, result: Mapping) -> bool:
+    """Whether a network has the weights that the result of its training states; earlier versions state none."""
+    return result.get("weights_sha256") in (None, values_digest(network.weights))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import pathlib
 from collections.abc import Callable
 
 from scarlet_tf.cluster import read_tf_config, search_role
 from scarlet_tf.cost import count_spec
 from scarlet_tf.errors import InputError
-from scarlet_tf.files import write_json
+from scarlet_tf.files import read_json, write_result
 from scarlet_tf.pipeline.exporting import export
 from scarlet_tf.pipeline.finalists import measure_finalists
 from scarlet_tf.pipeline.finetuning import finetune_network
@@ -19,8 +20,12 @@ from scarlet_tf.pipeline.picking import choose
 from scarlet_tf.pipeline.run import Run, plain
 from scarlet_tf.pipeline.scaling import scaling_figures
 from scarlet_tf.search.betanas.derive import derive
+from scarlet_tf.search.journal import TRIALS
 from scarlet_tf.search.run import search
+from scarlet_tf.training.checkpoints import values_digest
 from scarlet_tf.training.network import retrain
+
+logger = logging.getLogger("scarlet_tf")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +44,20 @@ class Stage:
     is_current: Callable[[Run], bool] = lambda run: True
     missing: str = "finetune.network to null, for a fine-tuned network is not searched"
 
+    def is_done(self, run: Run) -> bool:
+        """Whether its mark is there, whole and of this configuration.
+
+        Repeating a stage costs little: its checkpoints or journal are there.
+        """
+        if not self.result(run).exists():
+            return False
+        try:
+            read_json(self.result(run))
+        except InputError as error:
+            logger.warning("%s; %s is done again", error, self.name)
+            return False
+        return self.is_current(run)
+
 
 def _is_searched(run: Run) -> bool:
     return not run.config.finetune.is_wanted
@@ -47,7 +66,7 @@ def _is_searched(run: Run) -> bool:
 def _train_supernet(run: Run) -> None:
     _, figures = run.supernet_and_figures
     if read_tf_config().is_chief:
-        write_json(run.supernet_result, plain(figures))
+        write_result(run.supernet_result, plain(figures))
 
 
 def _search(run: Run) -> None:
@@ -61,9 +80,14 @@ def _search(run: Run) -> None:
         run.folder,
         recalibration_data=run.plain_train,
         context=run.context,
-        max_hours=run.max_hours,
+        max_hours=0 if _is_used(run) else run.max_hours,
         finish=functools.partial(measure_finalists, run),
     )
+
+
+def _is_used(run: Run) -> bool:
+    """Whether a network was retrained from the front: it is only written again then, from what was evaluated."""
+    return run.network_file.parent.exists() and (run.folder / "search" / TRIALS).exists()
 
 
 def _derive(run: Run) -> None:
@@ -110,9 +134,11 @@ def _retrain(run: Run) -> None:
         "params": cost.params,
         **scaling,
         "test": run.test_figures(model, config.batch_size),
+        "weights_sha256": values_digest(model.weights),
         **figures,
     }
-    write_json(run.retrain_result, plain(result))
+    run.certificate.unlink(missing_ok=True)  # it is another file's, where this stage is done again
+    write_result(run.retrain_result, plain(result))
 
 
 STAGES = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,8 +10,11 @@ from typing import Any
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json
 from scarlet_tf.pipeline.result_keys import SCALING_KEYS
+from scarlet_tf.pipeline.results import complaints
 from scarlet_tf.pipeline.run import Run, dataset_figures
 from scarlet_tf.report.summary import chance_warning
+from scarlet_tf.search.checks import is_number
+from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.training.learning import FILE
 
 
@@ -36,11 +38,14 @@ def summarize(run: Run) -> dict[str, Any]:
 
 
 def warnings(run: Run) -> list[str]:
-    """What should be known before any figure is believed: trainings that learned nothing, a network no better than chance."""
+    """What should be known before any figure is believed.
+
+    Trainings that learned nothing, a network no better than chance, files that are not as the run wrote them.
+    """
     found = [_text_in(run.folder / name / FILE) for name in ("supernet", "retrain")]
     with contextlib.suppress(InputError, KeyError):
         found.append(chance_warning(read_json(run.retrain_result)["test"]))
-    return [text for text in found if text]
+    return [text for text in (*found, *complaints(run.folder)) if text]
 
 
 def _text_in(path: pathlib.Path) -> str | None:
@@ -99,14 +104,13 @@ def one_shot_figures(run: Run) -> dict[str, Any]:
 def stage_seconds(run: Run) -> dict[str, float]:
     """Seconds by stage as far as they are known: a figure for people, for whose loss no run should fail."""
     try:
-        return read_json(run.timing)
+        found = read_json(run.timing)
     except InputError:
         return {}
+    return found if all(is_number(seconds) for seconds in found.values()) else {}
 
 
 def journal_lines(run: Run) -> Iterator[dict]:
-    """The search's journal without lines that a crash tore; the front, which was found from it, lies elsewhere."""
-    with contextlib.suppress(OSError), (run.folder / "search" / "trials.jsonl").open("rb") as file:
-        for line in file:
-            with contextlib.suppress(ValueError):
-                yield json.loads(line)
+    """The search's journal without lines that are torn or changed; the front, which was found from it, lies elsewhere."""
+    path = run.folder / "search" / TRIALS
+    yield from (line for line in (read_lines(path) if path.exists() else ()) if line is not None)

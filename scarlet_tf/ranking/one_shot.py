@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.ranking.store import Store, name_of
+from scarlet_tf.search.checks import EVALUATION
 from scarlet_tf.search.evaluator import Evaluator
+from scarlet_tf.search.journal import EVALUATION_KEY
 from scarlet_tf.space import Architecture
 
 
@@ -29,7 +31,8 @@ def measure_one_shot(
     JSON that names the supernet and the data, to which the kept results belong; `seed`: of the order of training images.
     """
     options = {"recalibration_batches": recalibration_batches, "batch_size": batch_size, "seed": seed}
-    store = Store(folder, "one_shot", {**options, "space": supernet.space.fingerprint, "context": context})
+    settings = {**options, EVALUATION_KEY: EVALUATION, "space": supernet.space.fingerprint, "context": context}
+    store = Store(folder, "one_shot", settings)
     found = {a: row for a in architectures if (row := store.known(name_of(a))) is not None}
     missing = [a for a in architectures if a not in found]
     if missing:

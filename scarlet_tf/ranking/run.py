@@ -7,9 +7,9 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 
+from scarlet_tf import files
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
-from scarlet_tf.files import atomic_writer, write_json
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.ranking.config import RankingConfig
 from scarlet_tf.ranking.correlation import kendall
@@ -111,9 +111,9 @@ def compare(
 def write_result(folder: pathlib.Path, result: dict, title: str = "") -> None:
     """Writes ranking.csv, ranking.png and, last, result.json."""
     rows = result["networks"]
-    with atomic_writer(folder / "ranking.csv", "w") as file:
+    with files.atomic_writer(folder / "ranking.csv", "w") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     save_scatter(folder / "ranking.png", rows, result["tau"], title or f"{result['space']}: {len(rows)} networks")
-    write_json(folder / "result.json", result)
+    files.write_result(folder / "result.json", result)

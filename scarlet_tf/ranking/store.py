@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Callable
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.files import read_json, write_json
+from scarlet_tf.files import read_json, write_json, write_result
 
 logger = logging.getLogger("scarlet_tf")
 
@@ -57,7 +57,7 @@ class Store:
         """Keeps a result."""
         if not self.path("settings").exists():
             write_json(self.path("settings"), self._settings)
-        write_json(self.path(name), result)
+        write_result(self.path(name), result)
 
 
 def name_of(architecture) -> str:

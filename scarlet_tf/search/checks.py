@@ -10,6 +10,12 @@ import numpy as np
 
 from scarlet_tf.errors import InputError
 
+EVALUATION = 2
+"""The number of what the package's Evaluator answers: journals keep it, so that figures of two meanings are not mixed.
+
+1: BN is recalibrated by a moving average, which forgets earlier batches. 2: by the mean of all batches.
+"""
+
 
 class BadMetrics(InputError):
     """An evaluation answered something that cannot be one of the metrics it has to give."""

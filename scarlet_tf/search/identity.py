@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.journal import first_difference
-from scarlet_tf.training.checkpoints import as_array
+from scarlet_tf.training.checkpoints import values_digest
 
 IDENTITY = "search_identity"  # the fixed hyperparameter that brings a chief's to its workers
 
@@ -17,7 +16,14 @@ def identity(oracle, supernet=None) -> dict:
 
     The weights are no part of the fingerprint, since a journal lies beside them. A worker may read a copy of them.
     """
-    return json.loads(json.dumps({**oracle.fingerprint(), "supernet_weights": _digest(supernet)}))
+    return json.loads(
+        json.dumps(
+            {
+                **oracle.fingerprint(),
+                "supernet_weights": None if supernet is None else values_digest(supernet.variables),
+            }
+        )
+    )
 
 
 def check_identity(own: dict, chief_space, address: str) -> None:
@@ -30,15 +36,3 @@ def check_identity(own: dict, chief_space, address: str) -> None:
             f"search: the chief at {address} is at work on another search: {difference} here; "
             "start this worker with the chief's configuration and run folder"
         )
-
-
-def _digest(supernet) -> str | None:
-    """Of the values of all variables in order."""
-    if supernet is None:
-        return None
-    digest = hashlib.sha256()
-    for variable in supernet.variables:
-        array = as_array(variable)
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()

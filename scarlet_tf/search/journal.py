@@ -1,4 +1,9 @@
-"""The search's journal: one appended line a finished trial, one atomic snapshot a generation."""
+"""The search's journal: one appended line a finished trial, one atomic snapshot a generation.
+
+Each line ends with a CRC of itself and the snapshot with a digest, so that a change of either is noticed. A damaged
+snapshot counts as none: the search makes it again from the lines. Lines cannot be made again; a damaged one is refused,
+but for the last one, which a crash may have cut short.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +11,20 @@ import json
 import logging
 import os
 import pathlib
+import re
 import time
 import weakref
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 
 from scarlet_tf import files
 from scarlet_tf.errors import InputError
 
 logger = logging.getLogger("scarlet_tf")
 VERSION = 1
+# Entry of a fingerprint: the number of what an evaluation means (checks.EVALUATION). Earlier versions wrote none.
+EVALUATION_KEY = "evaluation"
+_CRC = re.compile(rb'(.*),"crc":"([0-9a-f]{8})"}')
 TRIALS, STATE = "trials.jsonl", "state.json"
 # A line is handed to the system at once, so a killed process loses none. Only a power cut can lose lines, and no
 # more than those of this many seconds.
@@ -56,6 +66,7 @@ class Journal:
         self._handle = _CLOSED
         self._lock: _Lock | None = None
         self._synced = 0.0
+        self._has_crc = True  # as the first line
 
     def open(self) -> tuple[dict | None, list[dict]]:
         """Opens the journal for writing; returns the last snapshot (None: there is none) and all trials' records."""
@@ -67,7 +78,8 @@ class Journal:
             self.close()
             raise InputError(f"{self.trials_path}: could not be opened: {error.strerror or error}") from error
         try:
-            return self._read_state(), self._read_trials()
+            lines = self._whole_lines()
+            return self._read_state(), self._records(lines)
         except BaseException:
             self.close()
             raise
@@ -78,7 +90,7 @@ class Journal:
         Raises InputError that names the file when it cannot be written, for example on a full disk; what was
         written before is kept.
         """
-        line = json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        line = _line(record, self._has_crc) + b"\n"
         size = os.fstat(self._handle).st_size
         try:
             written = 0
@@ -95,7 +107,7 @@ class Journal:
     def snapshot(self, state: Mapping) -> None:
         """Replaces state.json, atomically, after making sure that the trials it builds on are on disk."""
         self._sync()
-        files.write_json(self.state_path, {"version": VERSION, "fingerprint": self._fingerprint, "state": state})
+        files.write_result(self.state_path, {"version": VERSION, "fingerprint": self._fingerprint, "state": state})
 
     def close(self) -> None:
         if self._handle != _CLOSED:
@@ -124,36 +136,54 @@ class Journal:
     def _read_state(self) -> dict | None:
         if not self.state_path.exists():
             return None
-        snapshot = files.read_json(self.state_path)
+        try:
+            snapshot = files.read_json(self.state_path)
+        except InputError as error:
+            logger.warning("%s; it is made again from %s", error, self.trials_path.name)
+            return None
         self._check(self.state_path, snapshot)
         return snapshot.get("state")
 
-    def _read_trials(self) -> list[dict]:
-        lines = self._whole_lines()
+    def _records(self, lines: list[dict]) -> list[dict]:
         if not lines:
+            self._has_crc = True
             self.append({"version": VERSION, "fingerprint": self._fingerprint})
             return []
         self._check(self.trials_path, lines[0])
+        if not self._has_crc:
+            logger.warning(
+                "%s: an earlier version began it: its lines have no CRC, so that changes to them are not noticed%s",
+                self.trials_path,
+                ""
+                if self._says_evaluation(lines[0])
+                else "; how it recalibrated BN is not recorded, so that its accuracies may not compare with new ones",
+            )
         return lines[1:]
+
+    def _says_evaluation(self, header: Mapping) -> bool:
+        """Whether the header says what evaluations mean, where this search does."""
+        return EVALUATION_KEY not in self._fingerprint or EVALUATION_KEY in header["fingerprint"]
 
     def _whole_lines(self) -> list[dict]:
         """All lines; one that was cut short by a crash, which can only be the last, is cut off with a warning."""
         data = _read_all(self._handle)
+        *raw, rest = data.split(b"\n")
+        self._has_crc = not raw or _has_crc(raw[0])
         lines: list[dict] = []
         start = 0
-        while start < len(data):
-            end = data.find(b"\n", start)
-            line = _parse(data[start:end]) if end >= 0 else None
-            if line is None:
-                if 0 <= end < len(data) - 1:
+        for line, found in zip(raw, parse_lines(raw), strict=True):
+            if found is None:
+                if len(lines) + 1 < len(raw) or rest:
                     raise InputError(
-                        f"{self.trials_path}: line {len(lines) + 1}: expected a JSON object, got {data[start:end][:80]!r}"
+                        f"{self.trials_path}: line {len(lines) + 1}: expected a JSON object as it was written, got"
+                        f" {line[:80]!r}; restore the file, or move {self.trials_path.parent} away to search again"
                     )
-                logger.warning("%s: the last line was cut short and is dropped", self.trials_path)
-                os.ftruncate(self._handle, start)
                 break
-            lines.append(line)
-            start = end + 1
+            lines.append(found)
+            start += len(line) + 1
+        if start < len(data):
+            logger.warning("%s: the last line was cut short and is dropped", self.trials_path)
+            os.ftruncate(self._handle, start)
         return lines
 
     def _check(self, path: pathlib.Path, header) -> None:
@@ -161,7 +191,13 @@ class Journal:
             version = header.get("version") if isinstance(header, dict) else header
             raise InputError(f"{path}: version: expected {VERSION}, got {version!r}")
         found = header.get("fingerprint")
-        if difference := first_difference(self._fingerprint, found if isinstance(found, dict) else {}):
+        found = found if isinstance(found, dict) else {}
+        if not self._has_crc and EVALUATION_KEY in self._fingerprint:
+            found = {
+                EVALUATION_KEY: self._fingerprint[EVALUATION_KEY],
+                **found,
+            }  # an earlier version's: told, not refused
+        if difference := first_difference(self._fingerprint, found):
             raise InputError(
                 f"{path}: it belongs to another search: {difference}; "
                 "take another run folder, or move this one's search/ away to search anew"
@@ -174,6 +210,47 @@ def first_difference(expected: Mapping, found: Mapping) -> str | None:
         if expected.get(key) != found.get(key):
             return f"{key}: expected {expected.get(key)!r}, found {found.get(key)!r}"
     return None
+
+
+def read_lines(path) -> list[dict | None]:
+    """All lines of a journal that lies in a file, as `parse_lines` reads them; InputError where there is none."""
+    return list(parse_lines(_lines_in(path)))
+
+
+def has_crcs(path) -> bool:
+    """Whether the lines of a journal that lies in a file have CRCs."""
+    return _has_crc(_lines_in(path)[0])
+
+
+def parse_lines(lines: Sequence[bytes]) -> Iterator[dict | None]:
+    """The object in each line of a journal, without its CRC; None for a line that is torn or changed.
+
+    Lines of a journal whose first one has no CRC, which earlier versions wrote, have none.
+    """
+    has_crc = bool(lines) and _has_crc(lines[0])
+    for line in lines:
+        found = _CRC.fullmatch(line)
+        if bool(found) != has_crc or (found and int(found[2], 16) != zlib.crc32(found[1])):
+            yield None
+        else:
+            yield _parse(found[1] + b"}" if found else line)
+
+
+def _lines_in(path) -> list[bytes]:
+    """Of a file, at least one; what follows the end of the last whole line counts as another."""
+    try:
+        return pathlib.Path(path).read_bytes().removesuffix(b"\n").split(b"\n")
+    except OSError as error:
+        raise InputError(f"{path}: could not be read: {error.strerror or error}") from error
+
+
+def _line(record: Mapping, has_crc: bool) -> bytes:
+    text = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()
+    return text[:-1] + f',"crc":"{zlib.crc32(text[:-1]):08x}"}}'.encode() if has_crc else text
+
+
+def _has_crc(line: bytes) -> bool:
+    return _CRC.fullmatch(line) is not None
 
 
 def _read_all(handle: int) -> bytes:

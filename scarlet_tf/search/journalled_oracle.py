@@ -283,6 +283,9 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
         self._journal = journal
         if state is None:
             self._generations.advance()
+            # Of a search whose snapshot was lost, the lines say what every generation was told.
+            while self._generations.complete and not self._generations.finished:
+                self._generations.advance()
             journal.snapshot(self.get_state())
 
     def _load(self, journal: Journal, state: Mapping | None, records: list[dict]) -> None:

@@ -10,10 +10,11 @@ import keras_tuner
 from scarlet_tf.cost import cost_table
 from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.search.algorithm import Algorithm
-from scarlet_tf.search.checks import check_settings
+from scarlet_tf.search.checks import EVALUATION, check_settings
 from scarlet_tf.search.front import Candidate, front_of
 from scarlet_tf.search.generations import Generations
 from scarlet_tf.search.genomes import decode
+from scarlet_tf.search.journal import EVALUATION_KEY
 from scarlet_tf.search.locking import locked
 from scarlet_tf.search.mutation import Mutation
 from scarlet_tf.search.mutation_config import MutationConfig
@@ -121,6 +122,7 @@ class ArchitectureOracle(SharedOracle):
             "objective": f"{self.objective.direction} {self.objective.name}",
             **self.algorithm.get_config(),
             "seed": int(self.seed),
+            EVALUATION_KEY: EVALUATION,
             "context": self.context,
         }
 

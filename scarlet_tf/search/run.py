@@ -323,4 +323,4 @@ def front_text(head: Mapping, result: SearchResult) -> str:
     for key, rows in (("picks", picks), ("pareto", [candidate.to_dict() for candidate in result.pareto])):
         lines = ",\n  ".join(json.dumps(row) for row in rows)
         parts.append(f'"{key}": [\n  {lines}\n ]')
-    return "{\n " + ",\n ".join(parts) + "\n}\n"
+    return files.with_digest("{\n " + ",\n ".join(parts) + "\n}\n")

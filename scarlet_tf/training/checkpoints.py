@@ -1,17 +1,21 @@
 """Checkpoints: every variable of a training run in one file that is either whole or refused.
 
 A checkpoint is an uncompressed NumPy .npz (a ZIP archive) written beside its target and renamed. ZIP keeps a CRC of
-every member, so a torn or damaged file is noticed when it is read and the one before it is used.
+every member, so a torn or damaged file is noticed when it is read and the one before it is used. What headers claim is
+compared with the bytes that are there before any memory is taken for it.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import logging
+import math
 import pathlib
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -57,8 +61,9 @@ class Checkpoints:
         for path in reversed(paths):
             try:
                 arrays, meta = _read(path)
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-                logger.warning("%s is damaged (%s); using the checkpoint before it", path, error)
+            except Exception as error:  # whatever ZIP, NumPy and JSON make of damaged bytes
+                reason = str(error) or type(error).__name__
+                logger.warning("%s is damaged (%s); using the checkpoint before it", path, reason)
                 continue
             _check_meta(path, meta, expected or {})
             _assign(path, variables, arrays)
@@ -79,11 +84,40 @@ def as_array(variable) -> np.ndarray:
     return array.astype(np.float32) if array.dtype.kind == "V" else array
 
 
+def values_digest(variables: Iterable) -> str:
+    """The SHA-256 of the values of Keras variables, in order."""
+    digest = hashlib.sha256()
+    for variable in variables:
+        array = as_array(variable)
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
 def _read(path: pathlib.Path) -> tuple[dict, dict]:
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
+    """Arrays and meta; any exception where the bytes are not those of a checkpoint."""
+    with zipfile.ZipFile(path) as archive:
+        arrays = {member.filename: _array(archive, member, path.stat().st_size) for member in archive.infolist()}
+    arrays = {name.removesuffix(".npy"): array for name, array in arrays.items()}
     meta = json.loads(arrays.pop(_META).tobytes().decode())
-    return arrays, meta
+    return arrays, {**meta, "step": int(meta["step"])}
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file_size: int) -> np.ndarray:
+    """One member, as `np.savez` stores it: uncompressed, its .npy header followed by exactly the bytes that it declares."""
+    if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
+        raise ValueError(f"{member.filename}: expected it stored, neither compressed nor encrypted")
+    if not member.file_size == member.compress_size <= file_size:
+        raise ValueError(f"{member.filename}: expected at most the file's {file_size} bytes, got {member.file_size}")
+    data = io.BytesIO(archive.read(member))  # which compares the CRC
+    if np.lib.format.read_magic(data) != (1, 0):
+        raise ValueError(f"{member.filename}: expected NumPy's format 1.0")
+    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(data)
+    size = math.prod(shape) * dtype.itemsize
+    if dtype.hasobject or size != member.file_size - data.tell():
+        raise ValueError(f"{member.filename}: expected {dtype} {shape} to be {size} bytes")
+    array = np.frombuffer(data.getbuffer(), dtype, offset=data.tell())
+    return array.reshape(shape, order="F" if by_columns else "C")
 
 
 def _check_meta(path: pathlib.Path, meta: dict, expected: dict) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from scarlet_tf.errors import NotFiniteError
-from scarlet_tf.files import write_json
+from scarlet_tf.files import write_result
 
 logger = logging.getLogger("scarlet_tf")
 
@@ -132,7 +132,7 @@ class Learning:
 
     def _write(self, found: Mapping[str, Any]) -> None:
         if self.file is not None:
-            write_json(self.file, found)
+            write_result(self.file, found)
 
     def _remedies(self) -> dict[str, Any]:
         """Values to try, by key, the likeliest first."""

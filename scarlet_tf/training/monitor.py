@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.files import read_json, write_json
+from scarlet_tf.files import read_json, write_result
 from scarlet_tf.training.panel import Panel
 from scarlet_tf.training.panel_statistics import count_skips, histogram, skip_bias, stability, update_counts
 from scarlet_tf.training.verdict import verdict
@@ -92,7 +92,7 @@ class Monitor:
             return
         record = {"panel": self.panel.paths.tolist(), "examples": self.panel.num_examples}
         record |= {"update_counts": counts.tolist(), "epochs": self.rows, "verdict": self.verdict()}
-        write_json(self.file, record)
+        write_result(self.file, record)
 
     def _read(self) -> list[dict]:
         """The rows of an earlier process, unless they are of another panel or cannot be read."""

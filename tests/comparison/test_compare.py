@@ -1,7 +1,6 @@
 """A comparison on a formula in place of a supernet's accuracies."""
 
 import copy
-import json
 import os
 import shutil
 import signal
@@ -18,6 +17,7 @@ from scarlet_tf.comparison.run import compare
 from scarlet_tf.comparison.searches import run_search
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
+from scarlet_tf.files import read_json
 from scarlet_tf.report.comparison import print_comparison
 from scarlet_tf.search.run import SearchConfig, search
 
@@ -62,7 +62,7 @@ def test_searches_share_evaluations_and_have_as_many_each(tmp_path):
     assert all(row["evaluations"] == [30, 30] for row in rows.values())
     assert len(evaluator.seen) == len(set(evaluator.seen)) == result["evaluated"] < 4 * 2 * 30
     assert evaluator.announced == evaluator.seen
-    assert json.loads((tmp_path / "compare/compare.json").read_text()) == result
+    assert read_json(tmp_path / "compare/compare.json") == result
     assert (tmp_path / "compare/hypervolume.png").read_bytes().startswith(b"\x89PNG")
     for row in rows.values():
         for one in row["searches"]:

@@ -9,6 +9,7 @@ from made_run import CONFIG, write_run
 from scarlet_tf import cli
 from scarlet_tf.config import load_config
 from scarlet_tf.errors import InputError
+from scarlet_tf.files import read_json, write_result
 from scarlet_tf.pipeline.reporting import report_on, write_report
 from scarlet_tf.pipeline.run import Run
 
@@ -35,6 +36,15 @@ def test_a_torn_file_is_named_on_the_page_and_its_stage_is_not_done(tmp_path):
     text = write_report(folder).read_text()
     assert f"{folder / 'export' / 'certificate.json'}: expected JSON" in text
     assert "the next stage is export" in text
+
+
+def test_a_figure_that_was_changed_is_not_on_the_page(tmp_path):
+    folder = write_run(tmp_path)
+    path = folder / "retrain" / "result.json"
+    write_result(path, read_json(path))
+    path.write_text(path.read_text().replace('"accuracy": 0.875', '"accuracy": 0.9125'))
+    text = write_report(folder).read_text()
+    assert f"{path}: changed after it was written" in text and "91.25" not in text
 
 
 def test_a_training_under_way_shows_the_epochs_of_its_log(tmp_path):

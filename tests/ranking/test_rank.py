@@ -11,6 +11,7 @@ import yaml
 
 from scarlet_tf import cli, pipeline
 from scarlet_tf.config import load_config
+from scarlet_tf.files import read_json
 
 CONFIG = {
     "data": {"source": "digits", "image_size": 8, "max_train_examples": 300},
@@ -77,7 +78,7 @@ def test_every_network_is_measured_three_times(interrupted_then_ended):
         for key in ("stand_alone", "one_shot_recalibrated", "one_shot_running"):
             assert 0 <= row[key] <= 1
     assert figures["settings"]["training"]["epochs"] == 2
-    assert figures == json.loads((folder / "ranking/result.json").read_text())
+    assert figures == read_json(folder / "ranking/result.json")
 
 
 def test_table_and_plot_are_written(interrupted_then_ended):
@@ -102,7 +103,7 @@ def test_again_with_more_networks_the_known_ones_are_kept(interrupted_then_ended
     times = {path: path.stat().st_mtime_ns for path in (folder / "ranking").glob("standalone-*/*-*.json")}
     assert cli.main([*command(config_file, folder), "--set", "ranking.architectures=4"]) == 0
     more = json.loads(capsys.readouterr().out)
-    assert more == json.loads((folder / "ranking/result.json").read_text())
+    assert more == read_json(folder / "ranking/result.json")
     assert len(more["networks"]) == 4  # the whole space
     known = {row["architecture"]: row["stand_alone"] for row in more["networks"]}
     assert all(known[row["architecture"]] == row["stand_alone"] for row in figures["networks"])

@@ -1,9 +1,8 @@
-import json
-
 import pytest
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.checks import BadMetrics
+from scarlet_tf.search.journal import Journal
 from scarlet_tf.search.table import EvaluationTable
 
 
@@ -62,7 +61,9 @@ def test_other_tables_and_second_holders_are_refused(tmp_path):
         table.evaluate((0, 0))
     with pytest.raises(InputError, match=r"t\.jsonl: it belongs to another search: images: expected 6, found 5"):
         EvaluationTable(tmp_path / "t.jsonl", {"images": 6}, Evaluator())
-    with (tmp_path / "t.jsonl").open("a") as file:
-        file.write(json.dumps({"architecture": "0,x", "metrics": {"accuracy": 1}}) + "\n")
+    journal = Journal(tmp_path, {"images": 5}, "t.jsonl")
+    journal.open()
+    journal.append({"architecture": "0,x", "metrics": {"accuracy": 1}})
+    journal.close()
     with pytest.raises(InputError, match=r"t\.jsonl: could not be restored: ValueError"):
         EvaluationTable(tmp_path / "t.jsonl", {"images": 5}, Evaluator())

@@ -11,7 +11,7 @@ import filelock
 import pytest
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.journal import Journal
+from scarlet_tf.search.journal import Journal, parse_lines
 
 MINE = {"space": "s2 abc", "weights": (0.4, 0.4, 0.2), "context": None}
 
@@ -46,7 +46,7 @@ def test_half_written_last_line_is_dropped_and_cut_off(tmp_path, caplog, torn):
     assert "trials.jsonl: the last line was cut short" in caplog.text
     journal.append({"trial": "2"})
     journal.close()
-    assert [json.loads(line) for line in path.read_text().splitlines()][1:] == [{"trial": "0"}, {"trial": "2"}]
+    assert list(parse_lines(path.read_bytes().splitlines()))[1:] == [{"trial": "0"}, {"trial": "2"}]
 
 
 def test_torn_header_begins_anew(tmp_path):
@@ -61,9 +61,61 @@ def test_damage_in_the_middle_is_refused_with_its_line(tmp_path):
     journal.append({"trial": "1"})
     journal.close()
     path = tmp_path / "trials.jsonl"
-    path.write_bytes(path.read_bytes().replace(b'{"trial":"0"}', b'{"trial":"0'))
-    with pytest.raises(InputError, match=r"trials\.jsonl: line 2: expected a JSON object"):
+    whole = path.read_bytes()
+    for changed in (b'{"trial":"0', b'{"trial":"2"', b'{"trial":"0","more":1'):
+        path.write_bytes(whole.replace(b'{"trial":"0"', changed))
+        with pytest.raises(InputError, match=r"trials\.jsonl: line 2: expected a JSON object as it was written"):
+            opened(tmp_path)
+        assert path.read_bytes() == whole.replace(b'{"trial":"0"', changed)
+    path.write_bytes(whole.replace(b'{"version":1', b'{"version":2', 1))
+    with pytest.raises(InputError, match=r"trials\.jsonl: line 1: expected a JSON object as it was written"):
         opened(tmp_path)
+
+
+def test_a_flipped_bit_of_a_line_is_noticed_wherever_it_is(tmp_path):
+    """Of 8 bits in each byte of the lines behind the first."""
+    lines = written(tmp_path, {"trial": "0", "metrics": {"accuracy": 0.25}}, {"trial": "1"})
+    for place in range(len(lines[1])):
+        for bit in range(8):
+            damaged = bytearray(lines[1])
+            damaged[place] ^= 1 << bit
+            found = list(parse_lines([lines[0], *bytes(damaged).split(b"\n"), lines[2]]))
+            assert found[-1] == {"trial": "1"} and set(map(str, found[1:-1])) == {"None"}
+
+
+def written(folder, *records) -> list[bytes]:
+    """The lines of a journal of these records."""
+    journal, _, _ = opened(folder)
+    for record in records:
+        journal.append(record)
+    journal.close()
+    return (folder / "trials.jsonl").read_bytes().splitlines()
+
+
+def test_a_journal_of_an_earlier_version_goes_on_with_a_line_that_says_what_is_not_known(tmp_path, caplog):
+    """Its header has neither a CRC nor the number of what evaluations mean."""
+    path, mine = tmp_path / "trials.jsonl", {**MINE, "evaluation": 2}
+    header = {"version": 1, "fingerprint": {**MINE, "weights": [0.4, 0.4, 0.2]}}
+    path.write_text(json.dumps(header) + '\n{"trial": "0"}\n')
+    journal, _, records = opened(tmp_path, mine)
+    journal.append({"trial": "1"})
+    journal.close()
+    assert records == [{"trial": "0"}] and path.read_bytes().endswith(b'{"trial":"1"}\n')
+    assert [record.message for record in caplog.records] == [
+        f"{path}: an earlier version began it: its lines have no CRC, so that changes to them are not noticed; how it"
+        " recalibrated BN is not recorded, so that its accuracies may not compare with new ones"
+    ]
+    with pytest.raises(InputError, match="space: expected 's1', found 's2 abc'"):
+        opened(tmp_path, {**mine, "space": "s1"})
+
+
+def test_a_journal_of_other_evaluations_is_refused(tmp_path):
+    written(tmp_path, {"trial": "0"})
+    with pytest.raises(InputError, match="another search: evaluation: expected 2, found None"):
+        opened(tmp_path, {**MINE, "evaluation": 2})
+    opened(tmp_path / "newer", {**MINE, "evaluation": 1})[0].close()
+    with pytest.raises(InputError, match="another search: evaluation: expected 2, found 1"):
+        opened(tmp_path / "newer", {**MINE, "evaluation": 2})
 
 
 @pytest.mark.parametrize("name", ["trials.jsonl", "state.json"])
@@ -79,11 +131,15 @@ def test_foreign_files_are_refused_with_both_values(tmp_path, name):
         opened(tmp_path, {**MINE, "context": "hash"})
 
 
-def test_state_that_is_no_json_is_refused(tmp_path):
-    opened(tmp_path)[0].close()
-    (tmp_path / "state.json").write_text("{")
-    with pytest.raises(InputError, match=r"state\.json: expected JSON"):
-        opened(tmp_path)
+@pytest.mark.parametrize("damage", [lambda text: "{", lambda text: "", lambda text: text.replace("2", "3", 1)])
+def test_a_state_that_is_torn_or_changed_counts_as_none(tmp_path, caplog, damage):
+    journal, _, _ = opened(tmp_path)
+    journal.snapshot({"generation": 2})
+    journal.close()
+    path = tmp_path / "state.json"
+    path.write_text(damage(path.read_text()))
+    assert opened(tmp_path)[1] is None
+    assert f"{path}: " in caplog.text and "it is made again from trials.jsonl" in caplog.text
 
 
 def test_folder_that_cannot_be_made_is_named(tmp_path):

@@ -23,7 +23,7 @@ def test_files_are_one_journal_and_one_state(tmp_path):
     run(make(tmp_path))
     assert sorted(p.name for p in (tmp_path / "search").glob("[!.]*")) == ["state.json", "trials.jsonl"]
     lines = [json.loads(line) for line in (tmp_path / "search" / "trials.jsonl").read_text().splitlines()]
-    assert {"trial", "architecture", "status", "metrics", "seconds"} == set(lines[1])
+    assert {"trial", "architecture", "status", "metrics", "seconds", "crc"} == set(lines[1])
     assert {"accuracy", "multiply_adds", "params"} == set(lines[1]["metrics"])
     assert [line["trial"] for line in lines[1:]] == [f"{i:06d}" for i in range(len(lines) - 1)]
 

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -100,9 +101,10 @@ def test_journal_that_lost_lines_of_earlier_generations_is_refused(tmp_path):
     ],
 )
 def test_damaged_record_is_refused_and_its_file_named(tmp_path, record, message):
-    make(tmp_path).reload()
-    with open(tmp_path / "search" / "trials.jsonl", "a") as file:
-        file.write(json.dumps(record) + "\n")
+    oracle = make(tmp_path)
+    oracle.reload()
+    oracle._journal.append(record)
+    oracle._journal.close()
     with pytest.raises(InputError, match=rf"trials\.jsonl: could not be restored: {message}"):
         make(tmp_path).reload()
 
@@ -112,11 +114,31 @@ def test_journal_of_other_architectures_than_are_drawn_is_refused(tmp_path):
     (tmp_path / "search" / "state.json").unlink()
     path = tmp_path / "search" / "trials.jsonl"
     drawn = json.loads(path.read_text().splitlines()[2])["architecture"]
-    path.write_text(path.read_text().replace(drawn, "5,5,5,5,5,5,5,5"))
+    path.write_bytes(of_an_earlier_version(path.read_bytes()).replace(drawn.encode(), b"5,5,5,5,5,5,5,5"))
     oracle = make(tmp_path)
     for _ in range(2):
         with pytest.raises(InputError, match=rf"trials\.jsonl: trial 000001: expected architecture {drawn}"):
             oracle.create_trial("tuner0")
+
+
+def of_an_earlier_version(journal: bytes) -> bytes:
+    """Without the CRC of each line."""
+    return re.sub(rb',"crc":"\w{8}"}', b"}", journal)
+
+
+@pytest.mark.parametrize("trials", [3, 15, None])
+@pytest.mark.parametrize("damage", [lambda text: text[: len(text) // 2], lambda text: text.replace("0.", "1.", 1)])
+def test_a_damaged_state_is_made_again_from_the_journal(tmp_path, trials, damage):
+    """In the first generation, in a later one and at the end: byte by byte, also where nothing is to be evaluated any more."""
+    whole = make(tmp_path)
+    run(whole, trials or 10**6)
+    path = tmp_path / "search" / "state.json"
+    before = path.read_bytes()
+    path.write_text(damage(path.read_text()))
+    repaired = make(tmp_path)
+    repaired.stop_after(0)
+    assert run(repaired) == 0
+    assert path.read_bytes() == before and answer(repaired) == answer(whole)
 
 
 def test_record_that_is_there_twice_counts_once(tmp_path):

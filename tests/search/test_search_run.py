@@ -51,7 +51,7 @@ def test_result_and_pareto_file_agree(tmp_path):
     assert written["picks"] == [{"name": name, **c.to_dict()} for name, c in zip("01", result.picks, strict=True)]
     assert written["space"] == "big" and written["input_size"] == 32 and written["num_classes"] == 10
     assert Architecture.parse(written["picks"][0]["architecture"], SPACE) == result.picks[0].architecture
-    assert len(text.splitlines()) == len(result.pareto) + 2 + 17  # a model is a line
+    assert len(text.splitlines()) == len(result.pareto) + 2 + 18  # a model is a line
     assert (tmp_path / "search" / "trials.jsonl").exists() and (tmp_path / "search" / "state.json").exists()
 
 

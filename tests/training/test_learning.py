@@ -13,6 +13,7 @@ from test_train_supernet import SPACE
 from tiny import images_and_labels
 
 from scarlet_tf.errors import InputError, NotFiniteError
+from scarlet_tf.files import read_json
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Architecture
 from scarlet_tf.training.deadline import closing_figures
@@ -160,7 +161,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_advice(tmp_path, value
         assert f"the {name.replace('_', ' ')} became {value} at step {step + 1};" in text
         assert "try supernet.learning_rate: 0.033" in text and "last checkpoint is kept" in text
         assert ("no weight has moved yet" in text) == (step == 0)
-    assert json.loads((tmp_path / FILE).read_text()) == {
+    assert read_json(tmp_path / FILE) == {
         "text": text,
         "step": 8,
         "try": {"supernet.learning_rate": 0.033, "supernet.clip_norm": 1.0},

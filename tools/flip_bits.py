@@ -1,0 +1,260 @@
+"""Flips single bits in the files of a finished run and says what becomes of its figures.
+
+    scarlet run digits --run-dir runs/digits
+    python tools/flip_bits.py runs/digits --flips 2000 > flips.json
+
+Works in a copy of the folder. After every flip, `scarlet verify --digests-only` and what `scarlet run` reads of a finished run
+are called in this process; checkpoints, the journal and the network are also loaded as by a stage that goes on. Where a stage
+counts as not done, `scarlet run` really does it again, once for each file. Prints one JSON object. Exit code: 0 nothing
+failed, 1 there was an exception that is no InputError, or a figure that differs without a word, 2 bad input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import json
+import logging
+import pathlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from scarlet_tf import logs
+
+logs.quiet_frameworks()  # before anything imports TensorFlow
+
+import numpy as np  # noqa: E402
+
+from scarlet_tf import pipeline  # noqa: E402
+from scarlet_tf.config import check_run_dir, load_config  # noqa: E402
+from scarlet_tf.data.datasets import load_dataset  # noqa: E402
+from scarlet_tf.errors import InputError  # noqa: E402
+from scarlet_tf.pipeline.run import Run, claim  # noqa: E402
+from scarlet_tf.pipeline.stages import STAGES  # noqa: E402
+from scarlet_tf.pipeline.summary import summarize  # noqa: E402
+from scarlet_tf.search.journal import Journal, read_lines  # noqa: E402
+from scarlet_tf.training.checkpoints import Checkpoints, values_digest  # noqa: E402
+
+# Files in which nobody has to notice a change, by the end of their paths.
+NOT_CHECKED = {
+    "run.log": "text for people, which nothing reads",
+    "report.html": "made of checked files, and again by `scarlet report`; nothing reads it",
+    ".csv": "for people; every figure comes from a result.json",
+    ".png": "for people; the figures are in the result beside it",
+}
+WRONG = "WRONG"
+STATE = "search/state.json"  # no stage of a finished run reads it; it is made again with the front
+# What may differ between two accounts of one run.
+_OF_THE_CALL = ("run_dir", "report", "warnings")
+
+
+def main() -> int:
+    """Parses the command line and prints the outcomes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run_dir", metavar="RUN_DIR", type=pathlib.Path, help="folder of a finished run")
+    parser.add_argument("--flips", type=int, default=2000, help="default: 2000")
+    parser.add_argument("--seed", type=int, default=0, help="of the places (default: 0)")
+    arguments = parser.parse_args()
+    try:
+        result = flip_bits(arguments.run_dir, arguments.flips, arguments.seed)
+    except InputError as error:
+        print(f"flip_bits: error: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(result, indent=1))
+    return 0 if result["ok"] else 1
+
+
+def flip_bits(run_dir: pathlib.Path, flips: int, seed: int, again: bool = True) -> dict[str, Any]:
+    """Outcomes of `flips` flips, at places drawn by `seed`, each file as often as another: plain JSON.
+
+    again: whether stages that count as not done are really done again.
+    """
+    rng = np.random.default_rng(seed)
+    outcomes: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    redone: dict[str, str] = {}
+    with contextlib.ExitStack() as stack:
+        temporary = stack.enter_context(tempfile.TemporaryDirectory())
+        folder = pathlib.Path(shutil.copytree(run_dir, pathlib.Path(temporary) / "run"))
+        names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+        whole = {name: (folder / name).read_bytes() for name in names}
+        names = [name for name in names if whole[name]]
+        subject = stack.enter_context(Subject(folder))
+        for _ in range(flips):
+            name = names[rng.integers(len(names))]
+            damaged = bytearray(whole[name])
+            damaged[rng.integers(len(damaged))] ^= 1 << rng.integers(8)
+            (folder / name).write_bytes(damaged)
+            said = subject.examine(name)
+            outcomes[name]["; ".join(said)] += 1
+            if again and name not in redone and ("does again" in said[1] or name == STATE):
+                (folder / name).write_bytes(damaged)
+                if name == STATE:
+                    (folder / "pareto.json").unlink()
+                redone[name] = _in_words(subject.do_again)
+                for other, content in whole.items():
+                    (folder / other).write_bytes(content)
+            (folder / name).write_bytes(whole[name])
+    words = [word for counts in outcomes.values() for word in counts] + list(redone.values())
+    return {
+        "ok": not any(WRONG in word for word in words),
+        "flips": flips,
+        "seed": seed,
+        "files": {name: dict(outcomes[name].most_common()) for name in sorted(outcomes)},
+        "done_again": redone,
+        "not_checked": {name: reason for name in names for end, reason in NOT_CHECKED.items() if name.endswith(end)},
+    }
+
+
+class Subject:
+    """A finished run's folder, whose images are read once, and what it says undamaged."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder, self.config = folder, load_config(folder / "config.yaml")
+        self.data = load_dataset(self.config.data)
+        self.messages: list[str] = []
+        self._handler = _Kept(self.messages)
+        logging.getLogger("scarlet_tf").addHandler(self._handler)
+        undone, self.figures = self._read()
+        if undone or self.messages:
+            raise InputError(f"{folder}: expected a finished run that nothing is said of, got {undone + self.messages}")
+        self.checkpoints = {path: self._arrays(path) for path in sorted(folder.glob("*/checkpoint-*.npz"))}
+        header, *self.records = read_lines(folder / "search" / "trials.jsonl")
+        self.fingerprint = (header or {})["fingerprint"]
+        self.state = self._open_journal()[0]
+
+    def __enter__(self) -> Subject:
+        return self
+
+    def __exit__(self, *_) -> None:
+        logging.getLogger("scarlet_tf").removeHandler(self._handler)
+
+    def examine(self, name: str) -> list[str]:
+        """What verify says, what `scarlet run` says and, of some files, what a stage that goes on says."""
+        said = [f"verify {_in_words(self._verify)}", f"run {_in_words(self._resume)}"]
+        loaders: dict[str, Callable[[], str]] = {
+            "checkpoint-": lambda: self._restore(name),
+            "trials.jsonl": self._load_journal,
+            "state.json": self._load_journal,
+            "model.keras": self._load_network,
+        }
+        return said + [_in_words(load) for part, load in loaders.items() if part in name]
+
+    def do_again(self) -> str:
+        """What `scarlet run` finds, and what verify says of that."""
+        self.messages.clear()
+        figures = pipeline.run_all(self.config, self.folder)
+        said = _compared(figures | {"seconds": self.figures["seconds"]}, self.figures, bool(self.messages))
+        return f"{said}; then verify {_in_words(self._verify)}"
+
+    def _run(self) -> Run:
+        opened = Run(self.config, self.folder)
+        opened.data = self.data
+        return opened
+
+    def _verify(self) -> str:
+        found = pipeline.verify_run(self.folder, digests_only=True)
+        if not found["passed"]:
+            return "fails"
+        return "names what is not checked" if found["unchecked"] else "passes"
+
+    def _read(self) -> tuple[list[str], dict]:
+        """Names of the stages that `scarlet run` would do again, and its closing figures where there is none."""
+        check_run_dir(self.folder, self.config)
+        opened = self._run()
+        claim(opened)
+        undone = [stage.name for stage in STAGES.values() if stage.is_wanted(opened) and not stage.is_done(opened)]
+        return undone, {} if undone else summarize(opened)
+
+    def _resume(self) -> str:
+        self.messages.clear()
+        undone, figures = self._read()
+        if undone:
+            return f"does again {', '.join(undone)}"
+        says = bool(self.messages) or figures["warnings"] != self.figures["warnings"]
+        return _compared(figures, self.figures, says)
+
+    def _arrays(self, path: pathlib.Path) -> dict[str, np.ndarray]:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files if name != "__meta__"}
+
+    def _restore(self, name: str) -> str:
+        """Of the checkpoints of a stage."""
+        self.messages.clear()
+        path = self.folder / name
+        held = {key: _Held(array) for key, array in self.checkpoints[path].items()}
+        meta = Checkpoints(path.parent).restore(held) or {}
+        found = path.with_name(f"checkpoint-{meta['step']:09d}.npz")
+        if values_digest(one.array for one in held.values()) != values_digest(self.checkpoints[found].values()):
+            return f"loads another checkpoint: {WRONG}"
+        newest = found == max(path.parent.glob("checkpoint-*.npz"))
+        return "loads the checkpoint" if newest else "loads the checkpoint before it"
+
+    def _open_journal(self) -> tuple[dict | None, list[dict]]:
+        journal = Journal(self.folder / "search", self.fingerprint)
+        try:
+            return journal.open()
+        finally:
+            journal.close()
+
+    def _load_journal(self) -> str:
+        self.messages.clear()
+        state, records = self._open_journal()
+        if (state, records) == (self.state, self.records):
+            return "loads the journal"
+        if self.messages and records == self.records and state is None:
+            return "makes the state again"
+        if self.messages and records == self.records[:-1] and state == self.state:
+            return "drops the last line"
+        return f"loads another journal: {WRONG}"
+
+    def _load_network(self) -> str:
+        stated = json.loads((self.folder / "retrain" / "result.json").read_text(encoding="utf-8"))["weights_sha256"]
+        same = values_digest(self._run().network.weights) == stated
+        return "loads the network" if same else f"loads another network: {WRONG}"
+
+
+class _Kept(logging.Handler):
+    """Keeps warnings."""
+
+    def __init__(self, messages: list[str]):
+        super().__init__(logging.WARNING)
+        self.messages = messages
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+class _Held:
+    """Takes an array as a variable does."""
+
+    def __init__(self, array: np.ndarray):
+        self.shape, self.array = array.shape, np.zeros_like(array)
+
+    def assign(self, value: np.ndarray) -> None:
+        self.array = np.array(value)
+
+
+def _in_words(call: Callable[[], str]) -> str:
+    try:
+        return call()
+    except InputError:
+        return "refuses"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}: {WRONG}"
+
+
+def _compared(figures: Mapping, expected: Mapping, says: bool) -> str:
+    def without(account: Mapping) -> str:
+        return json.dumps({key: value for key, value in account.items() if key not in _OF_THE_CALL})
+
+    if without(figures) == without(expected):
+        return "shows the same figures and says so" if says else "shows the same figures"
+    return "leaves out what is damaged and says so" if says else f"shows {without(figures)}: {WRONG}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
