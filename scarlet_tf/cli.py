@@ -13,9 +13,8 @@ import traceback
 from collections.abc import Sequence
 from typing import Literal
 
-from scarlet_tf import logs, processor, progress
+from scarlet_tf import logs, processor
 from scarlet_tf.arguments import make_parser
-from scarlet_tf.commands import networks, runs, start
 from scarlet_tf.errors import ChecksFailedError, InputError
 from scarlet_tf.visible import visible
 
@@ -29,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _set_loudness(arguments.loudness)
     try:
         processor.set_faster()
+        from scarlet_tf.commands import HANDLERS  # which --help does without
+
         HANDLERS[arguments.handler](arguments)
         return 0
     except InputError as error:
@@ -55,6 +56,8 @@ def _set_loudness(loudness: Literal["quiet", "normal", "verbose"]) -> None:
     if loudness != "verbose":
         logs.quiet_frameworks()
     logs.log_to_terminal(loudness)
+    from scarlet_tf import progress
+
     progress.show_bars(loudness != "quiet")
 
 
@@ -66,24 +69,6 @@ def _print(text: str) -> None:
     with contextlib.suppress(OSError):  # the terminal may be gone; the exit code remains
         print(visible(text), end="", file=sys.stderr, flush=True)
 
-
-HANDLERS = {
-    "benchmark": networks.benchmark,
-    "completion": start.completion,
-    "cost": networks.cost,
-    "doctor": start.doctor,
-    "finetune": runs.finetune,
-    "init": start.init,
-    "latency_build": networks.latency_build,
-    "latency_predict": networks.latency_predict,
-    "rank": runs.rank,
-    "report": runs.report,
-    "run": runs.run,
-    "search": runs.search,
-    "stage": runs.stage,
-    "verify": networks.verify,
-    "zoo": networks.zoo,
-}
 
 if __name__ == "__main__":
     sys.exit(main())
