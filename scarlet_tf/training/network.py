@@ -13,6 +13,7 @@ from typing import Literal
 import keras
 import tensorflow as tf
 
+from scarlet_tf import host
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import atomic_writer
 from scarlet_tf.models.network import Arrays, Network, build_network, set_arrays
@@ -172,6 +173,7 @@ def retrain(
     another run's checkpoints, when the loss is no longer finite, and, after a few steps, when the machine's memory will
     not suffice.
     """
+    host.check()
     config = from_mapping(RetrainConfig, config)
     if isinstance(architecture, Architecture):
         data, validation = as_split(train_data), as_split(validation_data)
