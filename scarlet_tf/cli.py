@@ -7,6 +7,7 @@ TensorFlow is imported only by the commands that need it.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import shlex
 import sys
 import traceback
@@ -18,12 +19,19 @@ from scarlet_tf.arguments import make_parser
 from scarlet_tf.errors import ChecksFailedError, InputError
 from scarlet_tf.visible import visible
 
+OUT_OF_MEMORY = (
+    "end other programs, or use less: a smaller batch_size of the section at work, data.memory_bytes or"
+    " search.evaluation_memory_mib; `scarlet doctor` says how much there is"
+)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     logs.open_closed_streams()
     logs.escape_what_streams_lack()
+    if not faulthandler.is_enabled():
+        faulthandler.enable(2, all_threads=False)
     arguments = make_parser().parse_args(argv)
     _set_loudness(arguments.loudness)
     try:
@@ -43,12 +51,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(f"interrupted{resume}")
         return 130
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        if _is_out_of_memory(error):
+            _complain(f"out of memory: {_first_line(error)}; {OUT_OF_MEMORY}")
+            return 1
+        reason = _first_line(error)
         if arguments.log and arguments.log.exists():
             _complain(f"failed: {reason}; the traceback is in {arguments.log}")
         else:
             _print(traceback.format_exc())
         return 1
+
+
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether Python, NumPy, TensorFlow or C++ code behind them got no memory, for themselves or for what failed then."""
+    while error is not None:
+        text = f"{type(error).__name__}: {error}"
+        if isinstance(error, MemoryError) or any(
+            sign in text for sign in ("ResourceExhaustedError", "MemoryError:", "std::bad_alloc")
+        ):
+            return True
+        error = error.__cause__
+    return False
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _set_loudness(loudness: Literal["quiet", "normal", "verbose"]) -> None:
