@@ -76,6 +76,12 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
         """
         self._stop_at, self.stopped = time.monotonic() + seconds, False
 
+    def searching(self) -> contextlib.AbstractContextManager[None]:
+        """A block in which no other thread of this process searches in the same folder; InputError where one does."""
+        self._open()
+        assert self._journal is not None
+        return self._journal.searching()
+
     # -- KerasTuner's protocol ------------------------------------------------------------------------------
 
     @locked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
@@ -104,7 +105,11 @@ class SupernetTuner(BaseTuner):
         """
         if self._is_worker and max_hours is not None:
             raise InputError(f"max_hours: expected none on a worker, whose chief says when it ends, got {max_hours!r}")
-        self._make_evaluator(validation_data)
+        with contextlib.nullcontext() if self._is_worker else self.oracle.searching():
+            self._make_evaluator(validation_data)
+            self._search(verbose, max_hours)
+
+    def _search(self, verbose: int, max_hours: float | None) -> None:
         try:
             if self._is_worker:
                 self._work(verbose)
