@@ -23,6 +23,7 @@ from scarlet_tf.search.hosting import hosted
 from scarlet_tf.search.identity import check_identity, identity
 from scarlet_tf.search.leash import follow_launcher
 from scarlet_tf.search.oracle import ArchitectureOracle
+from scarlet_tf.search.secret import chiefs_secret, digest, workers_secret
 from scarlet_tf.search.trials import REASON
 from scarlet_tf.space import Architecture
 
@@ -207,13 +208,17 @@ class SupernetTuner(BaseTuner):
     def _work(self, verbose: int) -> None:
         """Runs the chief's trials until it has no more."""
         follow_launcher(lambda line: None)
-        check_identity(self._identity, self.oracle.get_space(), "{}:{}".format(*search_address()))
+        space = self.oracle.get_space()  # waits for the chief, which makes the secret
+        secret = workers_secret(self.project_dir)
+        check_identity({**self._identity, "secret": digest(secret)}, space, "{}:{}".format(*search_address()))
+        self.oracle.secret = secret
         super().search(verbose=verbose)
 
     def _lead(self, verbose: int) -> None:
         """Hands out trials to workers until the search is over."""
         follow_launcher(self.oracle.give_up)
-        self.oracle.identity = identity(self.oracle, self.supernet)
+        self.oracle.secret = chiefs_secret(self.project_dir)
+        self.oracle.identity = {**identity(self.oracle, self.supernet), "secret": digest(self.oracle.secret)}
         serve(self.oracle, lambda: super(SupernetTuner, self).search(verbose=verbose), self._show_progress)
 
     def _show_progress(self) -> None:
