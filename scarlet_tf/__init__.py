@@ -1,28 +1,31 @@
 """scarlet_tf: from a dataset and a budget to the best compact vision network for a phone.
 
-The public names. Spaces, architectures and costs load at once; everything that needs TensorFlow loads at first use.
+The public names, each of which loads at its first use: NumPy's import takes longer than `scarlet --help`, TensorFlow's seconds.
 """
 
 from __future__ import annotations
 
 import importlib
-from importlib import metadata
 
-from scarlet_tf.cost import Cost, CostTable, count
-from scarlet_tf.errors import InputError
-from scarlet_tf.foreign.files import network_from_file
-from scarlet_tf.foreign.from_blocks import network_from_blocks
-from scarlet_tf.foreign.from_ofa import network_from_ofa
-from scarlet_tf.foreign.to_space import architecture_from_blocks
 from scarlet_tf.registration import register_with_keras
-from scarlet_tf.scaling import scale
-from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
-from scarlet_tf.spec import NetworkSpec
 
 register_with_keras()
-__version__ = metadata.version("scarlet_tf")
 
 _LAZY = {
+    "Architecture": "scarlet_tf.space",
+    "Choice": "scarlet_tf.space",
+    "SearchSpace": "scarlet_tf.space",
+    "Stage": "scarlet_tf.space",
+    "NetworkSpec": "scarlet_tf.spec",
+    "Cost": "scarlet_tf.cost",
+    "CostTable": "scarlet_tf.cost",
+    "count": "scarlet_tf.cost",
+    "scale": "scarlet_tf.scaling",
+    "InputError": "scarlet_tf.errors",
+    "architecture_from_blocks": "scarlet_tf.foreign.to_space",
+    "network_from_blocks": "scarlet_tf.foreign.from_blocks",
+    "network_from_file": "scarlet_tf.foreign.files",
+    "network_from_ofa": "scarlet_tf.foreign.from_ofa",
     "FairNASA": "scarlet_tf.models.zoo",
     "FairNASB": "scarlet_tf.models.zoo",
     "FairNASC": "scarlet_tf.models.zoo",
@@ -85,31 +88,20 @@ _LAZY = {
     "write_report": "scarlet_tf.pipeline.reporting",
 }
 
-__all__ = [
-    "Architecture",
-    "Choice",
-    "Cost",
-    "CostTable",
-    "InputError",
-    "NetworkSpec",
-    "SearchSpace",
-    "Stage",
-    "architecture_from_blocks",
-    "count",
-    "network_from_blocks",
-    "network_from_file",
-    "network_from_ofa",
-    "scale",
-    *_LAZY,
-]
+__all__ = list(_LAZY)
 
 
 def __getattr__(name: str):
-    if name in _LAZY:
+    if name == "__version__":
+        from importlib import metadata
+
+        value = metadata.version("scarlet_tf")
+    elif name in _LAZY:
         value = getattr(importlib.import_module(_LAZY[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'scarlet_tf' has no attribute {name!r}")
+    else:
+        raise AttributeError(f"module 'scarlet_tf' has no attribute {name!r}")
+    globals()[name] = value
+    return value
 
 
 def __dir__():

@@ -7,17 +7,22 @@ TensorFlow is imported only by the commands that need it.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import shlex
 import sys
 import traceback
 from collections.abc import Sequence
 from typing import Literal
 
-from scarlet_tf import logs, processor, progress
+from scarlet_tf import logs, processor
 from scarlet_tf.arguments import make_parser
-from scarlet_tf.commands import networks, runs, start
 from scarlet_tf.errors import ChecksFailedError, InputError
 from scarlet_tf.visible import visible
+
+OUT_OF_MEMORY = (
+    "end other programs, or use less: a smaller batch_size of the section at work, data.memory_bytes or"
+    " search.evaluation_memory_mib; `scarlet doctor` says how much there is"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,10 +30,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     logs.open_closed_streams()
     logs.escape_what_streams_lack()
+    if not faulthandler.is_enabled():
+        faulthandler.enable(2, all_threads=False)
     arguments = make_parser().parse_args(argv)
     _set_loudness(arguments.loudness)
     try:
         processor.set_faster()
+        from scarlet_tf.commands import HANDLERS  # which --help does without
+
         HANDLERS[arguments.handler](arguments)
         return 0
     except InputError as error:
@@ -42,7 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(f"interrupted{resume}")
         return 130
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        if _is_out_of_memory(error):
+            _complain(f"out of memory: {_first_line(error)}; {OUT_OF_MEMORY}")
+            return 1
+        reason = _first_line(error)
         if arguments.log and arguments.log.exists():
             _complain(f"failed: {reason}; the traceback is in {arguments.log}")
         else:
@@ -50,11 +62,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether Python, NumPy, TensorFlow or C++ code behind them got no memory, for themselves or for what failed then."""
+    while error is not None:
+        text = f"{type(error).__name__}: {error}"
+        if isinstance(error, MemoryError) or any(
+            sign in text for sign in ("ResourceExhaustedError", "MemoryError:", "std::bad_alloc")
+        ):
+            return True
+        error = error.__cause__
+    return False
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
 def _set_loudness(loudness: Literal["quiet", "normal", "verbose"]) -> None:
     """What the terminal gets besides results and errors; before TensorFlow is imported."""
     if loudness != "verbose":
         logs.quiet_frameworks()
     logs.log_to_terminal(loudness)
+    from scarlet_tf import progress
+
     progress.show_bars(loudness != "quiet")
 
 
@@ -66,24 +96,6 @@ def _print(text: str) -> None:
     with contextlib.suppress(OSError):  # the terminal may be gone; the exit code remains
         print(visible(text), end="", file=sys.stderr, flush=True)
 
-
-HANDLERS = {
-    "benchmark": networks.benchmark,
-    "completion": start.completion,
-    "cost": networks.cost,
-    "doctor": start.doctor,
-    "finetune": runs.finetune,
-    "init": start.init,
-    "latency_build": networks.latency_build,
-    "latency_predict": networks.latency_predict,
-    "rank": runs.rank,
-    "report": runs.report,
-    "run": runs.run,
-    "search": runs.search,
-    "stage": runs.stage,
-    "verify": networks.verify,
-    "zoo": networks.zoo,
-}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,11 +12,11 @@ import logging
 import os
 import pathlib
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from typing import IO, Literal
 
+from scarlet_tf import streams
 from scarlet_tf.errors import InputError
 from scarlet_tf.visible import visible
 
@@ -145,7 +145,7 @@ def log_to_file(path, when_open: Callable[[], None] = lambda: None, first: str =
     for target in targets:
         target.addHandler(handler)
     try:
-        with contextlib.redirect_stdout(file):
+        with streams.STDOUT.override(file):
             yield
     except BaseException as error:
         handler.handle(_record(error))
@@ -178,36 +178,47 @@ class NativeLines:
     """Keeps what C++ code writes to the process's stderr off the terminal; Python's sys.stderr still reaches it.
 
     TensorFlow writes some lines before it reads TF_CPP_MIN_LOG_LEVEL, so no variable silences them. They are held in a
-    temporary file until `send_to` names a log for them; nothing is lost when there is one.
+    temporary file until `send_to` names a log for them; nothing is lost when there is one. If the process dies, the
+    terminal gets the last lines.
     """
 
+    _log: IO[bytes] | None = None
+
     def __enter__(self) -> NativeLines:
-        self._original = os.dup(2)
-        self._held = tempfile.TemporaryFile()
-        self._python = sys.stderr
-        if _writes_to(sys.stderr, 2):
-            sys.stderr.flush()
-            encoding = sys.stderr.encoding
-            sys.stderr = open(os.dup(self._original), "w", buffering=1, encoding=encoding, errors="backslashreplace")
-        os.dup2(self._held.fileno(), 2)
+        with contextlib.ExitStack() as stack:
+            self._held = stack.enter_context(streams.held_file())
+            replaces = _writes_to(sys.stderr, 2)
+            if replaces:
+                sys.stderr.flush()
+            self._replace = stack.enter_context(streams.NATIVE_STDERR.override(self._held.fileno()))
+            terminal = streams.NATIVE_STDERR.before
+            if replaces and terminal is not None:
+                encoding = sys.stderr.encoding
+                own = open(os.dup(terminal), "w", buffering=1, encoding=encoding, errors="backslashreplace")
+                stack.callback(_close, own)
+                stack.enter_context(streams.STDERR.override(own))
+            self._stack = stack.pop_all()
         return self
 
     def send_to(self, path) -> None:
         """Appends the lines so far, and from now on every line, to `path`."""
-        with contextlib.suppress(OSError), open(path, "ab") as file:
+        with contextlib.suppress(OSError):
+            self._log = open(path, "ab", buffering=0)  # noqa: SIM115 - closed in __exit__
+            self._stack.enter_context(streams.held_from_here(path))
             self._held.seek(0)
-            file.write(self._held.read())
-            file.flush()
-            os.dup2(file.fileno(), 2)
+            self._log.write(self._held.read())
+            self._held.truncate(0)
+            self._replace(self._log.fileno())
 
     def __exit__(self, *_) -> None:
-        os.dup2(self._original, 2)
-        os.close(self._original)
-        self._held.close()
-        if sys.stderr is not self._python:
-            with contextlib.suppress(OSError):  # a terminal that is gone takes no last words
-                sys.stderr.close()
-            sys.stderr = self._python
+        self._stack.close()
+        if self._log is not None:
+            self._log.close()
+
+
+def _close(stream: IO[str]) -> None:
+    with contextlib.suppress(OSError):  # a terminal that is gone takes no last words
+        stream.close()
 
 
 def _writes_to(stream, descriptor: int) -> bool:

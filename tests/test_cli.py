@@ -111,6 +111,17 @@ def test_help_and_cost_import_no_tensorflow():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["serch"]])
+def test_help_and_usage_errors_import_nothing_that_takes_time(arguments):
+    script = (
+        "import sys, contextlib, scarlet_tf.cli as cli\n"
+        f"with contextlib.suppress(SystemExit): cli.main({arguments!r})\n"
+        "print(sorted({'numpy', 'rich', 'yaml', 'pydantic', 'filelock', 'psutil', 'keras'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 # -- cost ------------------------------------------------------------------------------------------------------
 
 

@@ -116,7 +116,8 @@ def test_a_backend_other_than_tensorflow_is_a_problem(monkeypatch):
     import keras
 
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")
-    assert only(frameworks.check_keras()).advice == "export KERAS_BACKEND=tensorflow"
+    found = only(frameworks.check_keras())
+    assert found.status == PROBLEM and "got 'jax'" in found.found and "KERAS_BACKEND=tensorflow" in found.advice
 
 
 def test_a_gpu_that_tensorflow_does_not_see_is_a_warning(monkeypatch):

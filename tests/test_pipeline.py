@@ -11,12 +11,12 @@ import pytest
 import tensorflow as tf
 
 from scarlet_tf import pipeline
-from scarlet_tf.config import parse_config
+from scarlet_tf.config import claim_run_dir, parse_config
 from scarlet_tf.cost import Cost
 from scarlet_tf.errors import InputError
 from scarlet_tf.export import warm_up
 from scarlet_tf.files import read_json, write_json, write_result
-from scarlet_tf.pipeline import claim, exporting, picking, run, running, stages
+from scarlet_tf.pipeline import checking, claim, exporting, picking, run, running, stages
 from scarlet_tf.pipeline.claim import alone_in
 from scarlet_tf.space import Architecture
 
@@ -568,6 +568,38 @@ def test_verify_refuses_missing_files_and_folders_without_a_run(tmp_path):
         pipeline.verify_files([tmp_path / "x.tflite"])
     with pytest.raises(InputError, match=r"expected a run folder with config.yaml"):
         pipeline.verify_files([tmp_path / "x.tflite"], tmp_path)
+
+
+@pytest.mark.parametrize("source", ["folder", "tfds"])
+@pytest.mark.parametrize("data_dir", [True, False])
+def test_verify_from_another_folder_says_what_a_relative_path_counts_from(source, data_dir, tmp_path, monkeypatch):
+    """The run was started where `photos` is; its folder does not say where that was."""
+    here = tmp_path / "elsewhere"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.delenv("SCARLET_DATA_DIR", raising=False)
+    if data_dir:
+        monkeypatch.setenv("SCARLET_DATA_DIR", str(tmp_path / "all"))
+    folder = tmp_path / "run"
+    claim_run_dir(folder, config(data={"source": source, "directory": "photos"}))
+    (folder / "x.tflite").write_bytes(b"")
+    write_json(folder / "export" / "certificate.json", {"certificate_version": 2, "files": []})
+    monkeypatch.setattr(checking, "check_digests", lambda *_: [])
+    monkeypatch.setattr(checking, "_check_text", lambda *_: checking.Check("x", "", "", True))
+    for call in (lambda: pipeline.verify_run("../run"), lambda: pipeline.verify_files(["../run/x.tflite"])):
+        with pytest.raises(InputError) as caught:
+            call()
+        said = str(caught.value)
+        assert "run/config.yaml: data.directory: expected a" in said and "got 'photos'" in said
+        assert (
+            f"looked for {here}/photos, for a relative path counts from the folder where the command is started" in said
+        )
+        assert said.endswith(f"where it would be {tmp_path}/all/photos" if data_dir else "which is not set")
+    for call in (lambda: pipeline.verify_run("run"), lambda: pipeline.verify_files(["y.tflite"])):
+        with pytest.raises(
+            InputError, match=rf"looked for {here}/(run|y.tflite), for the path counts from the current"
+        ):
+            call()
 
 
 @pytest.mark.parametrize(

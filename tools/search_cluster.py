@@ -115,7 +115,8 @@ def tell_other_hosts(address: tuple[str, int], arguments: argparse.Namespace, ov
     values = [f"{name}={value}" for name, value in variables.items()]
     command = shlex.join(["scarlet", *scarlet("search", arguments, overrides)[3:]])
     print(
-        "A worker on another host, which has to see this run folder or a copy of it, is started so, each with an id of its own:\n"
+        "A worker on another host, which has to see this run folder or a copy of it, search/.secret included, is started so, each"
+        " with an id of its own:\n"
         f"  {' '.join(values)} {command}",
         flush=True,
     )

@@ -21,7 +21,7 @@ def stub() -> str:
     """The stub's text: an explicit export of each public name from the module that defines it."""
     places = defaultdict(list)
     for name in sorted(scarlet_tf.__all__):
-        places[vars(scarlet_tf)["_LAZY"].get(name) or getattr(scarlet_tf, name).__module__].append(name)
+        places[vars(scarlet_tf)["_LAZY"][name]].append(name)
     lines = ["# Written by tools/write_stub.py."]
     lines += [f"from {module} import {name} as {name}" for module in sorted(places) for name in places[module]]
     lines += [

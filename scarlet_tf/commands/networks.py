@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from scarlet_tf import host
 from scarlet_tf.commands.phone import device_runner
 from scarlet_tf.commands.terminal import library_lines_held_back, say, show
 from scarlet_tf.errors import ChecksFailedError, InputError
@@ -12,6 +13,7 @@ from scarlet_tf.report.summary import all_checks, print_benchmark, print_verific
 
 def verify(arguments: argparse.Namespace) -> None:
     """Computes figures of a run or of files again; ChecksFailedError where they are others."""
+    host.check()
     with library_lines_held_back(arguments):
         from scarlet_tf import pipeline
 
@@ -57,6 +59,7 @@ def _space(arguments: argparse.Namespace):
 
 def latency_build(arguments: argparse.Namespace) -> None:
     """Measures a space's parts."""
+    host.check()
     with library_lines_held_back(arguments):
         from scarlet_tf.export.latency import build_latency_table
         from scarlet_tf.report.latency import lines, table_figures

@@ -10,7 +10,7 @@ import os
 import pathlib
 from collections.abc import Callable, Iterator
 
-from scarlet_tf import logs, processor
+from scarlet_tf import host, logs, processor
 from scarlet_tf.cluster import is_writer, read_tf_config
 from scarlet_tf.commands.phone import adb_options
 from scarlet_tf.commands.terminal import library_lines_held_back, native_lines, say, show
@@ -34,6 +34,7 @@ def run_folder(arguments: argparse.Namespace, load: Callable = _load_config) -> 
     folder's run.log, as soon as the block has made the folder.
     """
     _check_hours(arguments.max_hours, least=0 if getattr(arguments, "stage", None) == "search" else None)
+    host.check()
     with native_lines(arguments) as native:
         from scarlet_tf.config import check_run_dir
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import pathlib
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scarlet_tf import logs, progress
+from scarlet_tf import logs, progress, streams
 from scarlet_tf.arguments import make_parser
 from scarlet_tf.commands.terminal import library_lines_held_back, say, show
 from scarlet_tf.errors import ChecksFailedError, InputError
@@ -93,7 +92,7 @@ def doctor(arguments: argparse.Namespace) -> None:
         for finding in examine(arguments.config):
             findings.append(finding)
             if not (arguments.json or (arguments.loudness == "quiet" and finding.status == OK)):
-                with contextlib.redirect_stdout(terminal):
+                with streams.STDOUT.override(terminal):
                     show(arguments, finding, lambda finding: say(_finding_text(finding)))
     problems = [finding for finding in findings if finding.status == PROBLEM]
     if arguments.json:

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 
-from scarlet_tf import logs
+from scarlet_tf import logs, streams
 from scarlet_tf.errors import InputError
 from scarlet_tf.visible import visible
 
@@ -48,5 +48,5 @@ def native_lines(arguments: argparse.Namespace) -> Iterator[logs.NativeLines | N
 @contextlib.contextmanager
 def library_lines_held_back(arguments: argparse.Namespace) -> Iterator[None]:
     """Keeps what libraries print off the terminal; with --verbose it goes to stderr, for stdout has the figures."""
-    with native_lines(arguments) as native, contextlib.redirect_stdout(io.StringIO() if native else sys.stderr):
+    with native_lines(arguments) as native, streams.STDOUT.override(io.StringIO() if native else sys.stderr):
         yield

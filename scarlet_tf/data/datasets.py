@@ -7,6 +7,7 @@ import logging
 
 import numpy as np
 
+from scarlet_tf import host
 from scarlet_tf.data import stratified
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.facts import DatasetFacts
@@ -44,6 +45,7 @@ def load_dataset(config: DataConfig, preprocessing: Preprocessing | None = None)
     split. All hold-outs are stratified and a function of `config.seed` alone. A dataset with a training and only
     one further split keeps that one for testing: nothing is chosen on it.
     """
+    host.check_fork()
     preprocessing = preprocessing or preprocessing_of(config)
     source = _source(config).load(config, preprocessing)
     for note in source.notes:

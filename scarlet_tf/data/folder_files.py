@@ -26,7 +26,7 @@ from scarlet_tf.data.image_files import (
     list_folder,
     walk,
 )
-from scarlet_tf.data.sources import DATA_DIR_VARIABLE, check_class_names, find_directory
+from scarlet_tf.data.sources import check_class_names, find_directory, looked_for
 from scarlet_tf.data.split_names import is_plain, role_of
 from scarlet_tf.errors import InputError
 
@@ -92,8 +92,8 @@ def list_files(directory: str) -> FolderFiles:
     root = find_directory(directory)
     if not root.is_dir():
         raise InputError(
-            f"data.directory: expected a folder of class folders, got {directory!r}, which is none"
-            f" (relative paths are also looked up under ${DATA_DIR_VARIABLE})"
+            f"data.directory: expected a folder of class folders, got {directory!r}, which is none;"
+            f" {looked_for(directory)}"
         )
     return _Lister(root).list()
 

@@ -89,11 +89,12 @@ def policy_of(config: DataConfig, num_classes: int) -> Policy | None:
 
 @functools.cache
 def _layers(random_erasing: float, mixup: float, cutmix: float) -> dict[str, keras.layers.Layer]:
+    common = {"dtype": "float32", "data_format": "channels_last"}
     with tf.init_scope():  # the layers own variables, although none is used
         return {
             "random_erasing": keras.layers.RandomErasing(
-                (random_erasing, random_erasing), fill_value=127.5, value_range=(0, 255), dtype="float32"
+                (random_erasing, random_erasing), fill_value=127.5, value_range=(0, 255), **common
             ),
-            "mixup": keras.layers.MixUp(mixup, dtype="float32"),
-            "cutmix": keras.layers.CutMix((cutmix, cutmix), dtype="float32"),
+            "mixup": keras.layers.MixUp(mixup, **common),
+            "cutmix": keras.layers.CutMix((cutmix, cutmix), **common),
         }

@@ -48,7 +48,7 @@ def _one_of_them(magnitude: float) -> tf.types.experimental.PolymorphicFunction:
 def operations(magnitude: float) -> tuple[Callable, ...]:
     """The 14 operations as functions of (float32 [1, H, W, 3] in 0..255, seed [2])."""
     share = magnitude / 10
-    layers, common = keras.layers, {"dtype": "float32"}
+    layers, common = keras.layers, {"dtype": "float32", "data_format": "channels_last"}
     moved = {"fill_mode": "constant", "fill_value": _GREY, **common}
     colour = {"value_range": (0, 255), **common}
     with tf.init_scope():  # the layers own variables, although none is used

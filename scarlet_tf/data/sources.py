@@ -65,6 +65,18 @@ def find_directory(directory: str) -> pathlib.Path:
     return path
 
 
+def looked_for(directory: str) -> str:
+    """Where `find_directory` has looked, in words."""
+    path, root = pathlib.Path(directory).expanduser(), data_root()
+    if path.is_absolute():
+        return f"looked for {path}"
+    further = "which is not set" if root is None else f"where it would be {root / path}"
+    return (
+        f"looked for {path.absolute()}, for a relative path counts from the folder where the command is started, or else"
+        f" from ${DATA_DIR_VARIABLE}, {further}"
+    )
+
+
 def fingerprint(parts: Iterable[str | bytes]) -> str:
     """Sixteen hex digits of SHA-256 over `parts`, each with its length, so that no two lists run together."""
     digest = hashlib.sha256()

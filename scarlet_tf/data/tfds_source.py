@@ -24,6 +24,7 @@ from scarlet_tf.data.sources import (
     file_identities,
     find_directory,
     fingerprint,
+    looked_for,
     newest_version,
 )
 from scarlet_tf.data.split_names import choose_splits
@@ -71,8 +72,8 @@ def _find_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
         path = find_directory(config.directory)
         if not (path / "dataset_info.json").is_file():
             raise InputError(
-                f"data.directory: expected a prepared TFDS folder with dataset_info.json, got {config.directory!r}"
-                f" (relative paths are also looked up under ${DATA_DIR_VARIABLE})"
+                f"data.directory: expected a prepared TFDS folder with dataset_info.json, got {config.directory!r};"
+                f" {looked_for(config.directory)}"
             )
         return _builder_from_directory(path)
     prepared = _prepared_directory(str(config.name))

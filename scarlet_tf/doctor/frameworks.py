@@ -6,7 +6,9 @@ import os
 import shutil
 from collections.abc import Iterator
 
+from scarlet_tf import host
 from scarlet_tf.doctor.finding import OK, PROBLEM, WARNING, Finding
+from scarlet_tf.errors import InputError
 
 _GROWTH = "TF_FORCE_GPU_ALLOW_GROWTH"
 
@@ -31,17 +33,17 @@ def check_tensorflow() -> Iterator[Finding]:
 
 
 def check_keras() -> Iterator[Finding]:
-    """Whether Keras 3 runs on TensorFlow, which everything but FairLanes needs."""
+    """Whether Keras 3 runs on TensorFlow in float32, which everything but layers and models needs."""
     if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true"):
         yield Finding("keras", PROBLEM, "TF_USE_LEGACY_KERAS makes TensorFlow use Keras 2", "unset TF_USE_LEGACY_KERAS")
-    import keras
-
-    backend = keras.config.backend()
-    if backend == "tensorflow":
-        yield Finding("keras", OK, f"{keras.__version__} on TensorFlow")
-    else:
-        advice = "export KERAS_BACKEND=tensorflow"
-        yield Finding("keras", PROBLEM, f"the backend is {backend}; FairLanes alone works with it", advice)
+    try:
+        host.check()
+        import keras
+    except InputError as error:
+        found, _, advice = str(error).partition("; ")
+        yield Finding("keras", PROBLEM, found, advice)
+        return
+    yield Finding("keras", OK, f"{keras.__version__} on TensorFlow")
 
 
 def check_devices() -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 
 from scarlet_tf.data.data_config import DataConfig
-from scarlet_tf.data.sources import DATA_DIR_VARIABLE, data_root, find_directory, newest_version
+from scarlet_tf.data.sources import data_root, find_directory, looked_for, newest_version
 from scarlet_tf.errors import InputError
 
 TFDS_PREFIX = "tfds:"
@@ -25,9 +25,8 @@ def data_config(dataset: str) -> DataConfig:
     folder = find_directory(dataset)
     if not folder.is_dir():
         raise InputError(
-            f"{dataset}: expected a folder of class folders, {TFDS_PREFIX}NAME or digits, found nothing of that name (relative"
-            f" paths are also looked up under ${DATA_DIR_VARIABLE}); of TensorFlow Datasets: scarlet init"
-            f" {TFDS_PREFIX}{pathlib.Path(dataset).name}"
+            f"{dataset}: expected a folder of class folders, {TFDS_PREFIX}NAME or digits, found nothing of that name;"
+            f" {looked_for(dataset)}; of TensorFlow Datasets: scarlet init {TFDS_PREFIX}{pathlib.Path(dataset).name}"
         )
     prepared = _prepared(folder)
     place = prepared or folder

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from scarlet_tf import host
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.calibration import LATENCY, calibrate
@@ -53,6 +54,7 @@ def build_latency_table(
     continued: what was measured is kept in `path` with suffix .partial until all is there. InputError where that was
     begun with other settings.
     """
+    host.check()
     path, size = pathlib.Path(path), space.input_size if input_size is None else input_size
     _check(path, quantization, networks)
     runner = runner or HostRunner(threads, quantization, SECONDS_PER_PART)

@@ -3,79 +3,79 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import os
 import sys
-import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
-from typing import IO
+
+from scarlet_tf import streams
 
 logger = logging.getLogger("scarlet_tf")
 _LOUD = ("absl", "tensorflow", "keras")
-_DESCRIPTORS = (1, 2)
 _TAIL_BYTES = 4000
+
+
+def _level_of(name: str) -> streams.Setting:
+    target = logging.getLogger(name)
+    return streams.Setting(lambda: target.level, target.setLevel)
+
+
+class _IgnoredWarnings:
+    """Drops warnings while any thread is in a block; Python's own block is the process's, too, but not safe in threads."""
+
+    def __init__(self) -> None:
+        self._lock, self._count, self._block = threading.Lock(), 0, contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._count:
+                self._block.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+            self._count += 1
+
+    def __exit__(self, *_) -> None:
+        with self._lock:
+            self._count -= 1
+            if not self._count:
+                self._block.close()
+
+
+_LEVELS = [_level_of(name) for name in _LOUD]
+_WARNINGS = _IgnoredWarnings()
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Holds back everything that this process writes to stdout and stderr until the block ends.
 
-    That includes what other threads write meanwhile. The last lines go to the debug log, which --verbose shows.
+    That includes what other threads write meanwhile. The last lines go to the debug log, which --verbose shows, and to the
+    terminal if the process dies inside the block. Blocks of several threads may overlap.
     """
-    printed = io.StringIO()
-    with tempfile.TemporaryFile() as held:
+    with streams.held_file() as held:
         try:
-            with _held_back(held, printed):
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(_WARNINGS)
+                for level in _LEVELS:
+                    stack.enter_context(level.override(logging.CRITICAL))
+                _flush()
+                for stream in (streams.STDOUT, streams.STDERR):
+                    stack.enter_context(stream.override(streams.HeldText(held)))
+                for descriptor in (streams.NATIVE_STDOUT, streams.NATIVE_STDERR):
+                    stack.enter_context(descriptor.override(held.fileno()))
+                stack.callback(_flush)
                 yield
         finally:
             held.seek(max(0, held.seek(0, os.SEEK_END) - _TAIL_BYTES))
-            text = printed.getvalue()[-_TAIL_BYTES:] + held.read().decode(errors="replace")
-            if text.strip():
-                logger.debug("held back: %s", text.strip())
+            text = held.read().decode(errors="replace").strip()
+            if text:
+                logger.debug("held back: %s", text)
 
 
-@contextlib.contextmanager
-def _held_back(held: IO[bytes], printed: IO[str]) -> Iterator[None]:
-    """Sends what native code writes to `held` and what Python prints to `printed`; warnings are dropped."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
-        for name in _LOUD:
-            stack.enter_context(_level(logging.getLogger(name), logging.CRITICAL))
-        stack.enter_context(contextlib.redirect_stdout(printed))
-        stack.enter_context(contextlib.redirect_stderr(printed))
-        for descriptor in _DESCRIPTORS:
-            stack.enter_context(_descriptor_to(descriptor, held.fileno()))
-        yield
-
-
-@contextlib.contextmanager
-def _level(target: logging.Logger, level: int) -> Iterator[None]:
-    before = target.level
-    target.setLevel(level)
-    try:
-        yield
-    finally:
-        target.setLevel(before)
-
-
-@contextlib.contextmanager
-def _descriptor_to(descriptor: int, other: int) -> Iterator[None]:
-    """Makes `descriptor` write to `other` until the block ends; nothing where it is closed, as in a daemon."""
+def _flush() -> None:
+    """Writes what Python's own streams still buffer to where the descriptors point now."""
     for stream in (sys.__stdout__, sys.__stderr__):
         with contextlib.suppress(OSError, ValueError):
             if stream is not None:
                 stream.flush()
-    try:
-        original = os.dup(descriptor)
-    except OSError:
-        yield
-        return
-    try:
-        os.dup2(other, descriptor)
-        yield
-    finally:
-        os.dup2(original, descriptor)
-        os.close(original)

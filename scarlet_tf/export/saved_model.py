@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import tensorflow as tf
 
+from scarlet_tf import host
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.metadata import INPUT_NAME, build_metadata, image_shape, output_name, write_labels
@@ -48,6 +49,7 @@ def export_saved_model(
     Metadata and labels lie in assets.extra/. `warm_up` puts requests there that TensorFlow Serving runs when it loads
     the model; InputError without the extra [serving]. An older SavedModel at `path` is replaced.
     """
+    host.check()
     path = pathlib.Path(path)
     if warm_up:
         check_warm_up("warm_up")

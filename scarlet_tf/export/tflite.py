@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
+from scarlet_tf import host
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.errors import InputError
 from scarlet_tf.export import flatbuffer
@@ -70,6 +71,7 @@ def export_tflite(
 
     The file's input is called "image", its output "logits". InputError names what does not fit.
     """
+    host.check()
     path = pathlib.Path(path)
     if quantization not in QUANTIZATIONS:
         raise InputError(f"quantization: expected one of {list(QUANTIZATIONS)}, got {quantization!r}")

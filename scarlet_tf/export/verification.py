@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from scarlet_tf import host
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.checks import Limits, check_file
 from scarlet_tf.export.held_out import image_batches
@@ -31,6 +32,7 @@ def verify(artifact, model: keras.Model | None, data, limits: Limits = DEFAULT_L
     same first class); inputs, outputs, operations, builtins_only, partitions (None for a SavedModel); checks, a list of
     {name, expected, found, passed}, and passed, whether all are. A check that fails raises nothing.
     """
+    host.check()
     path = pathlib.Path(artifact)
     predict, description = _open_saved_model(path) if path.is_dir() else _open_tflite(path)
     shape = tuple(description["inputs"][0]["shape"][1:])

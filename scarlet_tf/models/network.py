@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from scarlet_tf import host
 from scarlet_tf.errors import InputError
 from scarlet_tf.layers import primitives
 from scarlet_tf.models.builder import connect
@@ -37,6 +38,7 @@ class Network(keras.Model):
     def __init__(
         self, spec: NetworkSpec | dict, seed: int | None = None, parts: Sequence[keras.layers.Layer] = (), **kwargs
     ):
+        host.check_fork()
         spec = spec if isinstance(spec, NetworkSpec) else NetworkSpec.from_dict(spec)
         image = keras.Input(spec.input_shape, name="image")
         super().__init__(inputs=image, outputs=connect(spec, image, _Given(parts), seed), **kwargs)

@@ -8,6 +8,7 @@ from typing import Literal, assert_never
 import keras
 import numpy as np
 
+from scarlet_tf import host
 from scarlet_tf.errors import InputError
 from scarlet_tf.layers import ChoiceBlock, InvertedResidual, Skip, Stem, Tail
 from scarlet_tf.layers.initialization import derived_seed
@@ -45,6 +46,7 @@ class Supernet(keras.Model):
         seed: int | None = 0,
         **kwargs,
     ):
+        host.check_fork()
         super().__init__(**kwargs)
         if isinstance(space, str):
             space = SearchSpace.from_name(space)

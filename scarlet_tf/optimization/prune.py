@@ -7,6 +7,7 @@ import pathlib
 
 import numpy as np
 
+from scarlet_tf import host
 from scarlet_tf.models.network import Network, get_arrays, set_arrays
 from scarlet_tf.optimization.config import PruningConfig
 from scarlet_tf.optimization.host import new_worker, train, training_split
@@ -29,6 +30,7 @@ def prune(
     Figures: {"history", "sparsity": share of zeros among all weights, "layers": the same by pruned layer}. InputError for
     bad input, and where the extra `optimization` is not installed.
     """
+    host.check()
     config = from_mapping(PruningConfig, config)
     split = training_split(model, train_data, config.batch_size, "optimization.pruning")
     total = config.epochs * split.steps_per_epoch(config.batch_size)

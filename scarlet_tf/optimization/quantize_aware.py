@@ -8,6 +8,7 @@ import logging
 import pathlib
 from collections.abc import Mapping, Sequence
 
+from scarlet_tf import host
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.export.float_operations import in_float
 from scarlet_tf.export.metadata import build_metadata
@@ -51,6 +52,7 @@ def quantize_aware(
     Hard-swish is trained and run in float between int8 tensors; see export.quantization. Returns `describe_tflite(path)`
     with "history", the figures of each epoch. InputError for bad input, and where the extra `optimization` is not installed.
     """
+    host.check()
     config = from_mapping(QuantizationAwareConfig, config)
     split = training_split(model, train_data, config.batch_size, "optimization.quantization_aware")
     metadata = build_metadata(model, "int8_qat", labels, preprocessing, architecture, provenance)

@@ -45,6 +45,7 @@ def _commands(job: dict, folder: pathlib.Path) -> dict[str, Callable]:
     from scarlet_tf.optimization.tasks import Pruning, QuantizationAware
     from scarlet_tf.optimization.trainer import Trainer
 
+    tf_keras.backend.set_image_data_format("channels_last")  # whatever keras.json says
     tf_keras.utils.set_random_seed(job["settings"]["seed"])  # dropout's
     with np.load(folder / "weights.npz") as archive:
         arrays = dict(archive)

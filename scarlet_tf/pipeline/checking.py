@@ -26,11 +26,12 @@ def verify_files(files: Sequence, run_dir=None) -> list[dict[str, Any]]:
     for path in paths:
         if not path.exists():
             raise InputError(
-                f"{path}: expected a .tflite file or a SavedModel folder, found nothing; runs/NAME of `scarlet run` has them"
-                " in export/"
+                f"{path}: expected a .tflite file or a SavedModel folder, found nothing{_from_here(path)};"
+                " runs/NAME of `scarlet run` has them in export/"
             )
     folder = pathlib.Path(run_dir) if run_dir else find_run_dir(paths[0])
     run = open_existing(folder)
+    _load_data(run)
     return [{"file": str(path), **verification(run, path)} for path in paths]
 
 
@@ -59,6 +60,7 @@ def verify_run(folder, digests_only: bool = False) -> dict[str, Any]:
         rows = []
         # What was changed is neither loaded nor run: an interpreter may crash over it.
         if not digests_only and not any(file.endswith(".keras") for file in changed):
+            _load_data(run)
             checks += _check_figures(run, certificate)
             for row in certificate["files"]:
                 found, failed = _verify_again(run, row) if row["file"] not in changed else ([], [])
@@ -91,8 +93,22 @@ def find_run_dir(path: pathlib.Path) -> pathlib.Path:
 def open_existing(folder: pathlib.Path) -> Run:
     """The run in a folder, whose dataset is not looked at; InputError where it is no run folder."""
     if not is_run(folder):
-        raise InputError(f"{folder}: expected a run folder with config.yaml, which `scarlet run CONFIG` makes")
+        raise InputError(
+            f"{folder}: expected a run folder with config.yaml, which `scarlet run CONFIG` makes{_from_here(folder)}"
+        )
     return Run(load_config(folder / "config.yaml"), folder)
+
+
+def _from_here(path: pathlib.Path) -> str:
+    return "" if path.is_absolute() else f"; looked for {path.absolute()}, for the path counts from the current folder"
+
+
+def _load_data(run: Run) -> None:
+    """Loads the run's dataset now; InputError names the configuration, whose relative `data.directory` counts from elsewhere."""
+    try:
+        run.data  # noqa: B018 - loaded once
+    except InputError as error:
+        raise InputError(f"{run.folder / 'config.yaml'}: {error}") from error
 
 
 def _check_figures(run: Run, certificate: Mapping) -> Iterator[Check]:

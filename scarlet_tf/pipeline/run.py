@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from scarlet_tf import host
 from scarlet_tf.cluster import read_tf_config
 from scarlet_tf.config import MAY_DIFFER, Config, check_run_dir, claim_run_dir
 from scarlet_tf.cost import cost_table
@@ -48,6 +49,7 @@ class Run:
     def __init__(
         self, config: Config, folder, strategy=None, max_hours: float | None = None, adb: Mapping | None = None
     ):
+        host.check()
         self.config = config
         self.strategy = strategy
         self.max_hours = max_hours

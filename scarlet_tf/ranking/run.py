@@ -7,7 +7,7 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from scarlet_tf import files
+from scarlet_tf import files, host
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
@@ -43,6 +43,7 @@ def rank(
     Returns what result.json holds: {"tau": {"recalibrated", "running"}: figures of `kendall`, "networks": one row each,
     "settings"}. Called again, it goes on with the network it was interrupted in. Raises InputError for bad values.
     """
+    host.check()
     config, retrain_config = from_mapping(RankingConfig, config), from_mapping(RetrainConfig, retrain_config)
     training = config.training(retrain_config)
     train_data, validation_data = (as_split(data, supernet.num_classes) for data in (train_data, validation_data))

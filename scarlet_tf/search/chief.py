@@ -27,8 +27,8 @@ def serve(oracle: SharedOracle, service: Callable[[], None], progress: Callable[
     host, port = search_address()
     if not is_loopback(host):
         logger.warning(
-            "the search's service at %s:%d has no authentication: whoever reaches that port can change the search; "
-            "open it to trusted hosts alone",
+            "the search's service at %s:%d is not encrypted: whoever listens on its way learns the search's secret, and"
+            " whoever reaches that port can keep it busy; open it to trusted hosts alone",
             host,
             port,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 import socket
@@ -10,10 +11,12 @@ import time
 import grpc
 
 from scarlet_tf.cluster import search_address
+from scarlet_tf.search.secret import sealed
 
 logger = logging.getLogger("scarlet_tf")
 PATIENCE_SECONDS = 600.0  # a chief loads its dataset and supernet before it answers
 PAUSE_SECONDS = 0.5
+_NAMED = ("create_trial", "update_trial", "get_trial", "end_trial")  # begin with an identifier, or with a trial
 QUIET_SECONDS = 1.0  # after this long without an answer, the chief is looked for before it is called
 
 
@@ -28,14 +31,19 @@ class PatientClient:
 
     def __init__(self, client, patience: float = PATIENCE_SECONDS):
         self._client, self._patience = client, patience
+        self.secret: str | None = None  # that calls which take or end trials carry, see secret.py
         self._address = search_address()
         self._answered = -QUIET_SECONDS
 
     def __getattr__(self, name):
         value = getattr(self._client, name)
-        return functools.partial(self._call, value) if callable(value) else value
+        if not callable(value):
+            return value
+        return functools.partial(self._call, value, name in _NAMED and self.secret is not None)
 
-    def _call(self, method, *args, **kwargs):
+    def _call(self, method, seals, *args, **kwargs):
+        if seals:
+            args = (self._sealed(args[0]), *args[1:])
         deadline = time.monotonic() + self._patience
         while True:
             self._find_chief(deadline)
@@ -50,6 +58,15 @@ class PatientClient:
             else:
                 self._answered = time.monotonic()
                 return answer
+
+    def _sealed(self, named):
+        """A worker's or trial's identifier, or a copy of a trial, with the secret."""
+        assert self.secret is not None
+        if isinstance(named, str):
+            return sealed(named, self.secret)
+        trial = copy.copy(named)
+        trial.trial_id = sealed(named.trial_id, self.secret)
+        return trial
 
     def _find_chief(self, deadline: float) -> None:
         """Waits until something listens at the chief's address."""

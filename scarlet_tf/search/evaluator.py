@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from scarlet_tf import host
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.extract import extract
 from scarlet_tf.models.network import Network
@@ -58,6 +59,7 @@ class Evaluator:
         group_size: int = 70,
         memory_mib: int = 1024,
     ):
+        host.check()
         for name, value in (("group_size", group_size), ("memory_mib", memory_mib)):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
                 raise InputError(f"{name}: expected an integer >= 1, got {value!r}")

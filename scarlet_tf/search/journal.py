@@ -7,11 +7,13 @@ but for the last one, which a crash may have cut short.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import pathlib
 import re
+import threading
 import time
 import weakref
 import zlib
@@ -38,6 +40,7 @@ class _Lock:
 
     def __init__(self, descriptor: int):
         self._descriptor = descriptor
+        self.is_searching = False
 
     def __del__(self, close=os.close):  # bound here: the module may be gone when the interpreter ends
         close(self._descriptor)
@@ -45,6 +48,7 @@ class _Lock:
 
 # This process' locks by device and inode: the journals of one process share theirs, as where a notebook makes its tuner
 # again while the old one still exists.
+_GUARD = threading.Lock()
 _LOCKS: weakref.WeakValueDictionary[tuple[int, int], _Lock] = weakref.WeakValueDictionary()
 
 
@@ -65,11 +69,16 @@ class Journal:
             raise InputError(f"{self.trials_path}: expected a fingerprint of plain JSON types: {error}") from error
         self._handle = _CLOSED
         self._lock: _Lock | None = None
+        self._size: int | None = None  # of trials.jsonl as this journal has read and written it
         self._synced = 0.0
         self._has_crc = True  # as the first line
 
     def open(self) -> tuple[dict | None, list[dict]]:
         """Opens the journal for writing; returns the last snapshot (None: there is none) and all trials' records."""
+        with _GUARD:  # another thread may open the same files
+            return self._open()
+
+    def _open(self) -> tuple[dict | None, list[dict]]:
         try:
             self.trials_path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = self._locked()
@@ -79,7 +88,9 @@ class Journal:
             raise InputError(f"{self.trials_path}: could not be opened: {error.strerror or error}") from error
         try:
             lines = self._whole_lines()
-            return self._read_state(), self._records(lines)
+            found = self._read_state(), self._records(lines)
+            self._size = os.fstat(self._handle).st_size
+            return found
         except BaseException:
             self.close()
             raise
@@ -91,7 +102,7 @@ class Journal:
         written before is kept.
         """
         line = _line(record, self._has_crc) + b"\n"
-        size = os.fstat(self._handle).st_size
+        size = self._checked_size()
         try:
             written = 0
             while written < len(line):
@@ -103,11 +114,41 @@ class Journal:
             raise InputError(
                 f"{self.trials_path}: could not be written: {error.strerror or error}; all earlier trials are kept"
             ) from error
+        self._size = size + len(line)
 
     def snapshot(self, state: Mapping) -> None:
         """Replaces state.json, atomically, after making sure that the trials it builds on are on disk."""
+        self._checked_size()
         self._sync()
         files.write_result(self.state_path, {"version": VERSION, "fingerprint": self._fingerprint, "state": state})
+
+    @contextlib.contextmanager
+    def searching(self) -> Iterator[None]:
+        """Refuses a search while another thread of this process is at work on the same files."""
+        lock = self._lock
+        if lock is None:  # closed: the search is complete
+            yield
+            return
+        with _GUARD:
+            if lock.is_searching:
+                raise InputError(
+                    f"{self.trials_path}: expected no other search in this folder, got one running in another thread"
+                )
+            lock.is_searching = True
+        try:
+            yield
+        finally:
+            lock.is_searching = False
+
+    def _checked_size(self) -> int:
+        """The size of trials.jsonl; InputError where another journal of this process has written to it meanwhile."""
+        size = os.fstat(self._handle).st_size
+        if self._size not in (None, size):
+            raise InputError(
+                f"{self.trials_path}: another search of this process has written to it since this one read it; go on with"
+                " that one, or begin again from what is there"
+            )
+        return size
 
     def close(self) -> None:
         if self._handle != _CLOSED:

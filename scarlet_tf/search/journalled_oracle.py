@@ -76,6 +76,12 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
         """
         self._stop_at, self.stopped = time.monotonic() + seconds, False
 
+    def searching(self) -> contextlib.AbstractContextManager[None]:
+        """A block in which no other thread of this process searches in the same folder; InputError where one does."""
+        self._open()
+        assert self._journal is not None
+        return self._journal.searching()
+
     # -- KerasTuner's protocol ------------------------------------------------------------------------------
 
     @locked
@@ -107,7 +113,9 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
 
     @locked
     def update_trial(self, trial_id, metrics, step=0):
-        """Takes a running trial's metrics; a later report replaces an earlier one."""
+        """Takes a running trial's metrics; a later report replaces an earlier one. InputError where the objective is missing."""
+        if self.objective.name not in metrics:
+            raise InputError(f"metrics: expected the objective {self.objective.name}, got {sorted(metrics)}")
         self._open()
         trial = self._trial(trial_id)
         if trial_id not in self._generations.ended:

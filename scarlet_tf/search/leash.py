@@ -7,6 +7,8 @@ import os
 import threading
 from collections.abc import Callable
 
+from scarlet_tf import streams
+
 logger = logging.getLogger("scarlet_tf")
 VARIABLE = "SCARLET_LAUNCHER"  # "stdin" in a process whose standard input is the launcher's pipe
 
@@ -25,4 +27,5 @@ def _follow(on_line: Callable[[str], None]) -> None:
         for line in lines:
             on_line(line.decode())
     logger.error("the launcher is gone; this process ends, and the same command resumes")
+    streams.leave()
     os._exit(1)  # the main thread may be deep in TensorFlow; what is on disk is always whole

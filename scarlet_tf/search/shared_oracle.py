@@ -8,12 +8,13 @@ import math
 import time
 from collections.abc import Mapping
 
-from keras_tuner.engine.trial import TrialStatus
+from keras_tuner.engine.trial import Trial, TrialStatus
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.identity import IDENTITY
 from scarlet_tf.search.journalled_oracle import JournalledOracle
 from scarlet_tf.search.locking import locked
+from scarlet_tf.search.secret import FILE, opened
 from scarlet_tf.search.trials import REASON
 
 logger = logging.getLogger("scarlet_tf")
@@ -36,12 +37,43 @@ class SharedOracle(JournalledOracle):
             raise InputError(f"stale_trial_seconds: expected a number > 0 or None, got {stale_trial_seconds!r}")
         self.stale_trial_seconds = stale_trial_seconds
         self.identity: Mapping | None = None  # what a worker's search has to equal, see identity.py
+        self.secret: str | None = None  # on a chief: what identifiers have to carry, see secret.py
+        self._strangers_came = False
 
     @locked
     def create_trial(self, tuner_id):
         """As JournalledOracle's, after trials without an answer were taken back."""
+        tuner_id = self._admitted(tuner_id)
         self._take_back_stale(asking=tuner_id)
         return super().create_trial(tuner_id)
+
+    def update_trial(self, trial_id, metrics, step=0):
+        """As JournalledOracle's."""
+        return super().update_trial(self._admitted(trial_id), metrics, step)
+
+    def get_trial(self, trial_id):
+        """As JournalledOracle's."""
+        return super().get_trial(self._admitted(trial_id))
+
+    def end_trial(self, trial=None, status=TrialStatus.COMPLETED, *, trial_id=None):
+        """As JournalledOracle's."""
+        if isinstance(trial, Trial):
+            trial.trial_id = self._admitted(trial.trial_id)
+            super().end_trial(trial)
+        else:
+            super().end_trial(trial_id=self._admitted(trial_id if trial is None else trial), status=status)
+
+    def _admitted(self, identifier: str) -> str:
+        """The identifier without the secret; InputError for a stranger's."""
+        if self.secret is None:
+            return identifier
+        try:
+            return opened(identifier, self.secret)
+        except InputError:
+            if not self._strangers_came:  # said once, for the log must not grow by what strangers do
+                logger.warning("the search's service refuses requests without the search's secret, see search/%s", FILE)
+            self._strangers_came = True
+            raise
 
     @locked
     def give_up(self, tuner_id: str) -> None:

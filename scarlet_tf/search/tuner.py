@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
@@ -22,6 +23,7 @@ from scarlet_tf.search.hosting import hosted
 from scarlet_tf.search.identity import check_identity, identity
 from scarlet_tf.search.leash import follow_launcher
 from scarlet_tf.search.oracle import ArchitectureOracle
+from scarlet_tf.search.secret import chiefs_secret, digest, workers_secret
 from scarlet_tf.search.trials import REASON
 from scarlet_tf.space import Architecture
 
@@ -104,7 +106,11 @@ class SupernetTuner(BaseTuner):
         """
         if self._is_worker and max_hours is not None:
             raise InputError(f"max_hours: expected none on a worker, whose chief says when it ends, got {max_hours!r}")
-        self._make_evaluator(validation_data)
+        with contextlib.nullcontext() if self._is_worker else self.oracle.searching():
+            self._make_evaluator(validation_data)
+            self._search(verbose, max_hours)
+
+    def _search(self, verbose: int, max_hours: float | None) -> None:
         try:
             if self._is_worker:
                 self._work(verbose)
@@ -202,13 +208,17 @@ class SupernetTuner(BaseTuner):
     def _work(self, verbose: int) -> None:
         """Runs the chief's trials until it has no more."""
         follow_launcher(lambda line: None)
-        check_identity(self._identity, self.oracle.get_space(), "{}:{}".format(*search_address()))
+        space = self.oracle.get_space()  # waits for the chief, which makes the secret
+        secret = workers_secret(self.project_dir)
+        check_identity({**self._identity, "secret": digest(secret)}, space, "{}:{}".format(*search_address()))
+        self.oracle.secret = secret
         super().search(verbose=verbose)
 
     def _lead(self, verbose: int) -> None:
         """Hands out trials to workers until the search is over."""
         follow_launcher(self.oracle.give_up)
-        self.oracle.identity = identity(self.oracle, self.supernet)
+        self.oracle.secret = chiefs_secret(self.project_dir)
+        self.oracle.identity = {**identity(self.oracle, self.supernet), "secret": digest(self.oracle.secret)}
         serve(self.oracle, lambda: super(SupernetTuner, self).search(verbose=verbose), self._show_progress)
 
     def _show_progress(self) -> None:

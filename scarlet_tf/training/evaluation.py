@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from scarlet_tf import host
 from scarlet_tf.errors import InputError
 from scarlet_tf.training.losses import targets_and_classes
 
@@ -27,6 +28,7 @@ def evaluate(model, batches, forward=None) -> dict:
     `batches` yields (images [B, H, W, C], labels [B] or shares [B, num_classes]); `forward`, from `inference(model)`,
     spares tracing anew. Raises InputError when there is no image.
     """
+    host.check_fork()
     forward = forward or inference(model)
     hits = examples = 0
     loss = 0.0

@@ -7,6 +7,7 @@ from typing import Literal
 
 import tensorflow as tf
 
+from scarlet_tf import host
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.network import Arrays, Network, build_network, get_arrays
 from scarlet_tf.spec import NetworkSpec
@@ -113,6 +114,7 @@ def finetune(
 
     Figures and errors are those of `retrain`; InputError, too, for `train_from` that names no part of the network.
     """
+    host.check()
     config = from_mapping(FinetuneConfig, config)
     data, validation = as_split(train_data), as_split(validation_data)
     classes = count_classes(data, validation) if num_classes is None else num_classes

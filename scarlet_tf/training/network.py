@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import json
 import pathlib
+import tempfile
 import zlib
 from typing import Literal
 
 import keras
 import tensorflow as tf
 
+from scarlet_tf import host
 from scarlet_tf.errors import InputError
-from scarlet_tf.files import atomic_writer
+from scarlet_tf.files import TEMPORARY, atomic_writer, write_archive
 from scarlet_tf.models.network import Arrays, Network, build_network, set_arrays
 from scarlet_tf.scaling import Scaling
 from scarlet_tf.space import Architecture
@@ -172,6 +173,7 @@ def retrain(
     another run's checkpoints, when the loss is no longer finite, and, after a few steps, when the machine's memory will
     not suffice.
     """
+    host.check()
     config = from_mapping(RetrainConfig, config)
     if isinstance(architecture, Architecture):
         data, validation = as_split(train_data), as_split(validation_data)
@@ -253,17 +255,14 @@ def retrain(
 def save_model(model: keras.Model, path) -> None:
     """Writes a `.keras` file, atomically; InputError names `path` when it cannot be written."""
     path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.stem}.tmp.keras")  # Keras goes by the ending
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        model.save(temporary)
-        with atomic_writer(path) as file:
-            file.write(temporary.read_bytes())
+        with tempfile.TemporaryDirectory(TEMPORARY, f".{path.name}.", path.parent) as folder:
+            model.save(folder, zipped=False)
+            with atomic_writer(path) as file:
+                write_archive(file, folder)
     except OSError as error:
         raise InputError(f"{path}: could not be written: {error}; the previous file is kept") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def _distillation(config: RetrainConfig, spec: NetworkSpec) -> Distillation | None:

@@ -9,6 +9,7 @@ from typing import Literal
 
 import tensorflow as tf
 
+from scarlet_tf import host
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.training.deadline import Deadline, closing_figures
@@ -136,6 +137,7 @@ def train_supernet(
     Raises InputError for bad values, when the folder holds another run's checkpoints, when the loss is no longer finite,
     and, after a few steps, when the machine's memory will not suffice.
     """
+    host.check()
     config = resolved(supernet, config)
     strategy = strategy or tf.distribute.get_strategy()
     data = as_split(train_data, supernet.num_classes)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from scarlet_tf.data import policy
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.images import in_memory
 from scarlet_tf.data.policy import Policy, policy_of
@@ -153,3 +154,28 @@ def test_key_seeds_serve_kerass_random_functions():
 def test_a_config_without_strong_values_has_no_policy():
     assert policy_of(DataConfig(rand_augment_magnitude=3.0), 10) is None
     assert policy_of(DataConfig(mixup=0.2), 10) == Policy(10, mixup=0.2)
+
+
+def test_keras_configured_for_channels_first_changes_no_distortion():
+    """RandomErasing and RandomTranslation would take rows for channels, without an error."""
+
+    def distorted():
+        seeds = tf.constant([3, 5])
+        images = tf.random.stateless_uniform([1, 8, 8, 3], seeds, 0, 255)
+        layers = policy._layers(0.9, 0.4, 1.0)
+        erased = layers["random_erasing"]
+        drawn = erased.get_random_transformation(images, training=True, seed=KeySeeds(seeds))
+        return [
+            *(operation(images, seeds) for operation in operations(9.0)),
+            erased.transform_images(images, drawn, True),
+        ]
+
+    caches = (operations, policy._layers)
+    found = {}
+    for data_format in ("channels_first", "channels_last"):
+        keras.config.set_image_data_format(data_format)
+        for cache in caches:
+            cache.cache_clear()
+        found[data_format] = distorted()
+    for image, other in zip(*found.values(), strict=True):
+        np.testing.assert_array_equal(image, other)

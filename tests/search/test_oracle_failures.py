@@ -7,9 +7,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.search.genomes import encode
 
 
-@pytest.mark.parametrize(
-    "metrics", [{"accuracy": float("nan")}, {"accuracy": float("inf")}, {"accuracy": 2.0}, {"loss": 1.0}]
-)
+@pytest.mark.parametrize("metrics", [{"accuracy": float("nan")}, {"accuracy": float("inf")}, {"accuracy": 2.0}])
 def test_bad_metrics_never_count_and_the_retry_does(tmp_path, caplog, metrics):
     oracle = make(tmp_path)
     trial = oracle.create_trial("tuner0")
@@ -143,3 +141,14 @@ def test_error_inside_does_not_keep_the_lock(tmp_path):
     thread.start()
     thread.join(timeout=10)
     assert caught
+
+
+def test_metrics_without_the_objective_are_refused_as_kerastuners_oracles_do(tmp_path):
+    oracle = make(tmp_path)
+    trial = oracle.create_trial("a")
+    with pytest.raises(ValueError, match=r"metrics: expected the objective accuracy, got \['loss'\]"):
+        oracle.update_trial(trial.trial_id, {"loss": 0.5})
+    assert trial.status == "RUNNING"
+    oracle.update_trial(trial.trial_id, {"loss": 0.5, "accuracy": 0.25})
+    oracle.end_trial(trial.trial_id)
+    assert oracle.get_trial(trial.trial_id).score == 0.25

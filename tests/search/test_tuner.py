@@ -1,5 +1,6 @@
 import logging
 import math
+import threading
 import time
 
 import pytest
@@ -27,7 +28,7 @@ class Evaluator:
         call = len(self.seen)
         self.seen.append(choices)
         special = self.broken.get(call)
-        if isinstance(special, Exception):
+        if isinstance(special, BaseException):
             raise special
         return special if special is not None else {"accuracy": sum(choices) / 64, "loss": 1.5}
 
@@ -273,3 +274,55 @@ def test_trials_end_in_both_of_kerastuners_forms(tmp_path):
     assert oracle.create_trial("tuner3").trial_id == named.trial_id  # run again
     with pytest.raises(InputError, match="trial 'nine': expected one of this search"):
         oracle.end_trial("nine", "COMPLETED")
+
+
+class Waiting(Evaluator):
+    """Tells that an evaluation has begun, and waits with the answer."""
+
+    def __init__(self):
+        super().__init__()
+        self.began, self.goes_on = threading.Event(), threading.Event()
+
+    def evaluate(self, choices):
+        self.began.set()
+        assert self.goes_on.wait(60)
+        return super().evaluate(choices)
+
+
+def test_a_second_search_of_a_thread_in_one_folder_is_refused(tmp_path):
+    evaluator = Waiting()
+    oracle, tuner = make(tmp_path, evaluator)
+    thread = threading.Thread(target=tuner.search)
+    thread.start()
+    assert evaluator.began.wait(60)
+    other = Evaluator()
+    with pytest.raises(InputError, match=r"trials\.jsonl: expected no other search .* running in another thread"):
+        make(tmp_path, other)[1].search()
+    evaluator.goes_on.set()
+    thread.join()
+    assert (oracle.evaluations, other.seen) == (16, [])
+    # Afterwards the folder is free, and an interrupted search does not keep it.
+    make(tmp_path, other)[1].search()
+    assert other.seen == []
+
+
+def test_a_search_that_another_one_has_overtaken_writes_nothing(tmp_path):
+    """Both have read an empty folder; a stock tuner of KerasTuner would interleave their trials."""
+    oracle, tuner = make(tmp_path)
+    _, stale = make(tmp_path)
+    tuner.search()
+    folder = tmp_path / "search"
+    content = {path.name: path.read_bytes() for path in folder.glob("[!.]*")}
+    with pytest.raises(InputError, match="another search of this process has written to it since"):
+        stale.search()
+    assert content == {path.name: path.read_bytes() for path in folder.glob("[!.]*")}
+    assert oracle.evaluations == make(tmp_path)[0].evaluations == 16
+
+
+def test_a_search_that_was_interrupted_leaves_the_folder_free(tmp_path):
+    _, tuner = make(tmp_path, Evaluator({5: KeyboardInterrupt()}))
+    with pytest.raises(KeyboardInterrupt):
+        tuner.search()
+    oracle, again = make(tmp_path)
+    again.search()
+    assert oracle.evaluations == 16

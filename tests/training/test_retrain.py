@@ -1,4 +1,5 @@
 import dataclasses
+import time
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ from scarlet_tf.data.splits import IndexedSplit
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.folding import fold
 from scarlet_tf.models.extract import extract
-from scarlet_tf.models.network import build_network, get_arrays
+from scarlet_tf.models.network import build_network, get_arrays, load_network
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.scaling import Scaling
 from scarlet_tf.space import Architecture, Stage
@@ -195,6 +196,19 @@ def test_a_model_file_that_cannot_be_written_is_named(tmp_path):
         with pytest.raises(InputError, match=r"model.keras: could not be written"):
             save_model(model, path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "model.keras"]
+
+
+def test_a_clock_before_1980_costs_no_training(tmp_path, monkeypatch):
+    """Checkpoints and `.keras` files are ZIP archives, whose dates begin in 1980; Keras' own writer fails."""
+    monkeypatch.setattr(time, "localtime", lambda *seconds: time.struct_time((1970, 1, 2, 0, 0, 0, 4, 2, 0)))
+    config = {**CONFIG, "checkpoint_seconds": 0}
+    model, _ = retrain(ARCHITECTURE, *data(), config, run_dir=tmp_path, **SHAPE)
+    with pytest.raises(ValueError, match="before 1980"):
+        model.save(tmp_path / "keras' own.keras")
+    images = data()[0][0]
+    np.testing.assert_array_equal(load_network(tmp_path / "retrain" / "model.keras")(images), model(images))
+    assert list((tmp_path / "retrain").glob("checkpoint-*.npz"))
+    assert not [path.name for path in (tmp_path / "retrain").iterdir() if path.name.startswith(".")]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import cast
 import numpy as np
 import tensorflow as tf
 
+from scarlet_tf import host
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
@@ -64,6 +65,7 @@ def train_betanas(
     "importances" has alpha and trained [num_layers, num_choices], and dropped_at: the step behind which a choice was
     dropped, -1 if it was not. Raises InputError as `train_supernet` does, and for bounds that no network keeps.
     """
+    host.check()
     config, search = from_mapping(SupernetConfig, config), as_search_config(search)
     costs = cost_table(supernet.space, input_size or side_of(supernet), num_classes or supernet.num_classes)
     figures, goals = figures_and_goals(costs, **search.objective_settings(costs))

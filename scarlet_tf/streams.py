@@ -1,0 +1,189 @@
+"""The process's output streams while something else takes their place.
+
+Threads may redirect a stream at the same time: the latest redirection that still lasts is in force, and after the last one
+the stream is what it was. What is held back meanwhile reaches the terminal if the process dies.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import io
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from typing import IO, Any
+
+from scarlet_tf import last_words
+
+
+class Setting:
+    """A setting of the process that several threads override, each for its own time.
+
+    Args:
+        read, write: get and set it.
+        forget: takes the value that `read` returned, after that was set again.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Any],
+        write: Callable[[Any], None],
+        forget: Callable[[Any], None] = lambda before: None,
+    ):
+        self._read, self._write, self._forget = read, write, forget
+        self._lock = threading.RLock()
+        self._overrides: list[list] = []  # of one value each, told apart by identity
+        self.before: Any = None  # while it is overridden: what it was
+
+    @contextlib.contextmanager
+    def override(self, value) -> Iterator[Callable[[Any], None]]:
+        """Sets the value until the block ends, which gets a function that replaces the value."""
+        override = [value]
+        with self._lock:
+            if not self._overrides:
+                self.before = self._read()
+            self._overrides.append(override)
+            self._write(value)
+
+        def replace(value) -> None:
+            with self._lock:
+                override[0] = value
+                self._write(self._overrides[-1][0])
+
+        try:
+            yield replace
+        finally:
+            with self._lock:
+                self._overrides = [other for other in self._overrides if other is not override]
+                self._write(self._overrides[-1][0] if self._overrides else self.before)
+                if not self._overrides:
+                    self._forget(self.before)
+                    self.before = None
+
+
+def _descriptor(number: int) -> Setting:
+    """Nothing is done where the descriptor is closed, as in a daemon."""
+
+    def read() -> int | None:
+        with contextlib.suppress(OSError):
+            return os.dup(number)
+        return None
+
+    def write(other: int | None) -> None:
+        if setting.before is not None and other is not None:
+            os.dup2(other, number)
+
+    def forget(copy: int | None) -> None:
+        if copy is not None:
+            os.close(copy)
+
+    setting = Setting(read, write, forget)
+    return setting
+
+
+STDOUT = Setting(lambda: sys.stdout, lambda stream: setattr(sys, "stdout", stream))
+STDERR = Setting(lambda: sys.stderr, lambda stream: setattr(sys, "stderr", stream))
+NATIVE_STDOUT, NATIVE_STDERR = _descriptor(1), _descriptor(2)
+
+
+class HeldText(io.TextIOBase):
+    """Text that goes to a binary file; nowhere after that was closed, for loggers may keep a stream of their first line."""
+
+    def __init__(self, file: IO[bytes]):
+        self._file = file
+
+    def write(self, text: str) -> int:
+        if not self._file.closed:
+            self._file.write(text.encode(errors="backslashreplace"))
+        return len(text)
+
+
+@contextlib.contextmanager
+def held_file() -> Iterator[IO[bytes]]:
+    """An unbuffered temporary file, whose content the terminal gets if the process dies before the block ends."""
+    descriptor, name = tempfile.mkstemp(prefix="scarlet_tf-")
+    try:
+        with open(descriptor, "w+b", buffering=0) as file:
+            _watcher.hold(name, 0, temporary=True)
+            yield file
+    finally:
+        _watcher.release(name)
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+
+
+@contextlib.contextmanager
+def held_from_here(path) -> Iterator[None]:
+    """The terminal gets what is added to the file at `path` if the process dies before the block ends."""
+    name = os.path.abspath(path)
+    _watcher.hold(name, pathlib.Path(name).stat().st_size)
+    try:
+        yield
+    finally:
+        _watcher.release(name)
+
+
+def leave() -> None:
+    """Ends the watch: the process is about to end without its blocks' ends, and has said why."""
+    _watcher.leave()
+
+
+class _Watcher:
+    """A process that runs last_words.py, started when something is held back for the first time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen | None = None
+        self._owner = 0
+        self._held: dict[str, bool] = {}  # whether a file is temporary
+
+    def hold(self, path: str, start: int, temporary: bool = False) -> None:
+        self._send(path, start, temporary)
+        self._held[path] = temporary
+
+    def release(self, path: str) -> None:
+        self._held.pop(path, None)
+        self._send(path, None, False)
+
+    def leave(self) -> None:
+        for path, temporary in list(self._held.items()):
+            self.release(path)
+            if temporary:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+
+    def _send(self, *message) -> None:
+        with self._lock, contextlib.suppress(OSError):  # without a watcher, what is held back is lost
+            if self._owner != os.getpid():  # none yet, or the parent's, after a fork
+                self._process, self._owner = None, os.getpid()
+                self._start()
+            if self._process is not None and self._process.stdin is not None:
+                self._process.stdin.write(json.dumps(message).encode() + b"\n")
+
+    def _start(self) -> None:
+        terminal = 2 if NATIVE_STDERR.before is None else NATIVE_STDERR.before
+        command = [sys.executable, "-I", "-S", last_words.__file__]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=terminal,
+            bufsize=0,
+            start_new_session=True,  # Ctrl-C and a terminal that is closed do not reach it
+        )
+        atexit.register(self._end, self._process)
+
+    def _end(self, process: subprocess.Popen) -> None:
+        if self._owner == os.getpid() and process.stdin is not None:
+            process.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1)
+
+
+_watcher = _Watcher()
