@@ -14,7 +14,7 @@ from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.datasets import load_dataset, look_at
 from scarlet_tf.data.facts import DatasetFacts
 from scarlet_tf.drafting.schedule import hold_out, schedule, supernet_rate
-from scarlet_tf.drafting.sizing import IMAGE_SIZES, MEDIAN_IN_BUDGETS, candidates, choose, natural_size
+from scarlet_tf.drafting.sizing import MEDIAN_IN_BUDGETS, candidates, choose, natural_size
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import file_name
 from scarlet_tf.pipeline import open_run
@@ -169,10 +169,26 @@ def test_names_that_would_act_on_a_terminal_or_end_a_comment(here, capsys):
 # -- what is chosen --------------------------------------------------------------------------------------------
 
 
-def test_images_are_never_enlarged_but_for_the_smallest():
-    for side in (16, 31, 47, 96, 375, 4000):
-        assert natural_size(side) <= side
-    assert (natural_size(8), natural_size(375)) == (IMAGE_SIZES[0], 224)
+@pytest.mark.parametrize(
+    ("side", "expected"), [(8, 16), (16, 16), (28, 28), (31, 31), (47, 47), (97, 97), (224, 224), (375, 224)]
+)
+def test_the_input_side_loses_nothing_up_to_224_pixels(side, expected):
+    assert natural_size(side) == expected
+    assert candidates(side, 10, False)[0].image_size == expected
+
+
+@pytest.mark.parametrize("side", [17, 28, 29, 31, 63, 97])
+def test_a_network_takes_sides_that_its_strides_do_not_divide(side):
+    """Each stride of 2 makes ceil(side / 2) pixels; where the last layers see them, two by two are left at least."""
+    from scarlet_tf.models.network import build_network
+
+    sizing = candidates(side, 3, False)[-1]
+    side = sizing.image_size
+    network = build_network(sizing.space.sample(np.random.default_rng(0)).lower((side, side, 3), 3))
+    for stride in [sizing.space.stem_stride, *(stage.stride for stage in sizing.space.stages)]:
+        side = -(-side // stride)
+    heights = [layer.output.shape[1] for layer in network.layers if len(layer.output.shape) == 4]
+    assert heights[-1] == side >= 2
 
 
 @pytest.mark.parametrize("side", [8, 32, 64, 100, 375])
