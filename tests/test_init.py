@@ -11,8 +11,9 @@ import pytest
 from scarlet_tf import cli
 from scarlet_tf.config import load_config
 from scarlet_tf.data.data_config import DataConfig
-from scarlet_tf.data.datasets import load_dataset, look_at
+from scarlet_tf.data.datasets import load_dataset
 from scarlet_tf.data.facts import DatasetFacts
+from scarlet_tf.data.looking import look_at
 from scarlet_tf.drafting.schedule import hold_out, schedule, supernet_rate
 from scarlet_tf.drafting.sizing import MEDIAN_IN_BUDGETS, candidates, choose, natural_size
 from scarlet_tf.errors import InputError

@@ -15,6 +15,9 @@ from scarlet_tf.arguments import make_parser
 from scarlet_tf.commands.terminal import library_lines_held_back, say, show
 from scarlet_tf.errors import ChecksFailedError, InputError
 
+# Of NVIDIA's driver, of AMD's, and of Windows' in a Linux subsystem.
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+
 
 def completion(arguments: argparse.Namespace) -> None:
     """Prints the script for a shell."""
@@ -32,17 +35,25 @@ def init(arguments: argparse.Namespace) -> None:
         from scarlet_tf.config import quantity
         from scarlet_tf.drafting import data_config, draft
         from scarlet_tf.files import file_name, write_text
-        from scarlet_tf.training.memory import gpu_names
 
         budget = None if arguments.budget is None else quantity("--budget", arguments.budget)
         data = data_config(arguments.dataset)
         path = pathlib.Path(arguments.out or f"{file_name(_stem(arguments.dataset))}.yaml")
         _check_free(path, arguments.force)
-        made = draft(data, budget, bool(gpu_names()), arguments.name or path.stem, path)
+        made = draft(data, budget, _has_gpu(), arguments.name or path.stem, path)
         write_text(path, made.text)
     commands = _next_commands(path, arguments.hours)
     figures = {"file": str(path), **made.figures, "next": commands}
     show(arguments, figures, lambda figures: say("\n".join(_init_lines(figures))))
+
+
+def _has_gpu() -> bool:
+    """Asks TensorFlow, which takes long to import and much memory, only where there is a driver."""
+    if sys.platform == "linux" and not any(pathlib.Path(device).exists() for device in _GPU_DEVICES):
+        return False
+    from scarlet_tf.training.memory import gpu_names
+
+    return bool(gpu_names())
 
 
 def _stem(dataset: str) -> str:

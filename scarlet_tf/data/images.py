@@ -10,11 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from scarlet_tf.data.decoding import decode
+from scarlet_tf.data.image_files import LARGEST_SKIPPED_SHARE
 from scarlet_tf.errors import InputError
 
 logger = logging.getLogger("scarlet_tf")
-# More images than this that cannot be read, at the beginning or in the middle of a training, end a run.
-LARGEST_SKIPPED_SHARE = 0.01
 
 
 class ArrayImages:

@@ -10,10 +10,9 @@ import numpy as np
 
 from scarlet_tf.config import Config, parse_config
 from scarlet_tf.data.data_config import DataConfig
-from scarlet_tf.data.datasets import look_at
 from scarlet_tf.data.facts import DatasetFacts
-from scarlet_tf.data.image_files import FORMATS
-from scarlet_tf.data.images import LARGEST_SKIPPED_SHARE
+from scarlet_tf.data.image_files import FORMATS, LARGEST_SKIPPED_SHARE
+from scarlet_tf.data.looking import look_at
 from scarlet_tf.drafting.choices import Choices
 from scarlet_tf.drafting.schedule import hold_out, schedule
 from scarlet_tf.drafting.sizing import MEDIUM_FROM, candidates, choose, natural_size, reach

@@ -16,7 +16,7 @@ from scarlet_tf.models.zoo import build_zoo_network
 from scarlet_tf.models.zoo_data import ZOO
 from scarlet_tf.models.zoo_folder import OwnEntry, find_own, zoo_names
 from scarlet_tf.space import Architecture, SearchSpace
-from scarlet_tf.training.finetuning import FinetuneConfig
+from scarlet_tf.training.finetuning_config import FinetuneConfig
 from scarlet_tf.training.tuning import check_part
 
 logger = logging.getLogger("scarlet_tf")

@@ -176,7 +176,7 @@ def test_a_look_holds_no_decoded_images(tmp_path):
     script = (
         "import resource\n"
         "from scarlet_tf.data.data_config import DataConfig\n"
-        "from scarlet_tf.data.datasets import look_at\n"
+        "from scarlet_tf.data.looking import look_at\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
         f"config = DataConfig('folder', directory={str(tmp_path)!r})\n"
         "look_at(config, 1)\n"
