@@ -33,14 +33,15 @@ def init(arguments: argparse.Namespace) -> None:
         raise InputError(f"--hours: expected a number > 0, got {arguments.hours!r}")
     with library_lines_held_back(arguments):
         from scarlet_tf.config import quantity
-        from scarlet_tf.drafting import data_config, draft
+        from scarlet_tf.drafting import data_config, draft, parse_time
         from scarlet_tf.files import file_name, write_text
 
         budget = None if arguments.budget is None else quantity("--budget", arguments.budget)
+        seconds = None if arguments.time is None else parse_time(arguments.time)
         data = data_config(arguments.dataset)
         path = pathlib.Path(arguments.out or f"{file_name(_stem(arguments.dataset))}.yaml")
         _check_free(path, arguments.force)
-        made = draft(data, budget, _has_gpu(), arguments.name or path.stem, path)
+        made = draft(data, budget, _has_gpu(), arguments.name or path.stem, path, seconds)
         write_text(path, made.text)
     commands = _next_commands(path, arguments.hours)
     figures = {"file": str(path), **made.figures, "next": commands}
@@ -86,6 +87,12 @@ def _init_lines(figures: Mapping[str, Any]) -> Iterator[str]:
     width = figures["width_multiplier"]
     space = figures["space"] + ("" if width == 1 else f" x {width:g}")
     yield f"image_size {figures['image_size']}, space {space}: {least:.2f} M to {greatest:.2f} M multiply-adds"
+    if figures["forecast_seconds"]:
+        from scarlet_tf.config.run_time import in_words
+
+        yield f"forecast {in_words(figures['forecast_seconds'])} (steps were tried here; other work on this machine counts)"
+    else:
+        yield "no forecast of the time; --time 10m makes one, and chooses lengths for it; scarlet run makes one, too"
     yield f"wrote {figures['file']}, which explains each choice; next:"
     for command in figures["next"]:
         yield f"  {command}"
