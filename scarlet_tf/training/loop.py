@@ -35,8 +35,8 @@ from scarlet_tf.training.learning import Learning
 
 logger = logging.getLogger("scarlet_tf")
 LONG_WAIT_SECONDS, LONG_WAIT_SHARE = 1.0, 0.2
-# Steps that a rehearsal times after the first, and the least number of steps that it is worth.
-REHEARSED_STEPS, LEAST_REHEARSED = 3, 100
+# A rehearsal times so many steps after the first at least, and for so many seconds; the least number that it is worth.
+REHEARSED_STEPS, REHEARSED_SECONDS, LEAST_REHEARSED = 3, 2.0, 100
 
 
 @dataclasses.dataclass
@@ -61,8 +61,9 @@ class Run:
         checkpoint_seconds: time between checkpoints; there is always one at the end, and on Ctrl-C.
         callbacks: Keras callbacks. What they remember themselves is not in the checkpoint, and the learning rate is the
             optimizer's schedule, which callbacks cannot change. Those that have `on_rehearsal(first, seconds)` are told
-            before a long training what the step takes the first time and later: a few are tried on the first batch, and
-            all variables are put back. Not with several replicas or a `state`.
+            before a long training what the step takes the first time and later: a few are tried on the first batch, for
+            the callback's `rehearsal_seconds` if it has any, and all variables are put back. Not with several replicas or
+            a `state`.
         on_epoch_end: `on_epoch_end(epoch) -> {name: figure}`, added to the epoch's logs, such as validation; not called for
             an epoch that a callback ended before its last step (`model.stop_training`), whose row says its "steps".
         on_stop: `on_stop() -> {name: value}`, added to the last row of the history when callbacks ended the training.
@@ -163,7 +164,7 @@ class _Trainer:
         return self.stopped or len(self.history) >= self.run.epochs
 
     def _rehearse(self, callbacks: list) -> None:
-        """Tells them the seconds of the step's first call and of a later one."""
+        """Tells them the seconds of the step's first call and the mean of later ones, which other processes disturb, too."""
         run, epoch = self.run, len(self.history)
         few = run.epochs * run.steps_per_epoch - self.step < LEAST_REHEARSED
         if few or not callbacks or run.state or self.strategy.num_replicas_in_sync > 1:
@@ -175,15 +176,16 @@ class _Trainer:
         extra = run.extra(self.step)
         extra = tf.convert_to_tensor(extra) if run.compiled else extra
         kept = [as_array(variable).copy() for variable in self.variables.values()]  # not the memory that steps write to
-        seconds = []
-        for _ in range(1 + REHEARSED_STEPS):
+        wanted = max(getattr(callback, "rehearsal_seconds", REHEARSED_SECONDS) for callback in callbacks)
+        seconds: list[float] = []
+        while len(seconds) <= REHEARSED_STEPS or sum(seconds[1:]) < wanted:
             began = time.perf_counter()
             float(self._one(*batch, extra, tf.constant(0.0))["due"])
             seconds.append(time.perf_counter() - began)
         for variable, value in zip(self.variables.values(), kept, strict=True):
             variable.assign(value)
         for callback in callbacks:
-            callback.on_rehearsal(seconds[0], statistics.median(seconds[1:]))
+            callback.on_rehearsal(seconds[0], statistics.mean(seconds[1:]))
 
     def _epochs(self, callbacks, bar) -> None:
         try:

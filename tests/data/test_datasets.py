@@ -220,7 +220,12 @@ def test_only_files_that_may_be_equal_are_read(tmp_path, monkeypatch):
         path.write_bytes(beginning + end)
     (tmp_path / "bee" / "2.png").write_bytes(b"\x89PNG\r\n\x1a\n, alone of its size")
     opened = []
-    monkeypatch.setattr(copies, "open", lambda path, mode: opened.append(path.name) or open(path, mode), raising=False)
+
+    def noted(path, mode):
+        opened.append(path.name)
+        return path.open(mode)
+
+    monkeypatch.setattr(copies, "open", noted, raising=False)
     listed = list_files(str(tmp_path))
     digests = copies.digests_of_alike(listed)
     assert [path.relative_to(tmp_path).as_posix() for path in digests] == [f"{name}.jpg" for name in list(contents)[:4]]
