@@ -316,12 +316,12 @@ def test_the_time_of_a_run_by_hand():
 
 @pytest.fixture
 def measured(monkeypatch):
-    """Steps that take 10 ns for a multiply-add of the middle network; what was asked for."""
+    """Steps that take 100 ns for a multiply-add of the middle network; what was asked for."""
     asked = []
 
     def fake(config, choices):
         asked.append(choices.sizing.space.width_multiplier)
-        return timing.Timing(10.0, 8.0, choices.sizing.median * 1e-8)
+        return timing.Timing(10.0, 8.0, choices.sizing.median * 1e-7)
 
     monkeypatch.setattr(draft_module, "measured", fake)
     return asked
@@ -356,7 +356,7 @@ def test_lengths_fit_the_time(measured, seconds, budget, monkeypatch):
 def test_more_time_gets_larger_networks_until_they_are_usual(measured, monkeypatch):
     widths = [
         draft_for(seconds, monkeypatch=monkeypatch).choices.sizing.space.width_multiplier
-        for seconds in (100, 400, 9999)
+        for seconds in (150, 500, 9999)
     ]
     assert widths == sorted(widths) and widths[0] < widths[-1] == 1
     many = draft_for(10**6, num_train=50_000, monkeypatch=monkeypatch)
