@@ -47,17 +47,17 @@ def main() -> None:
     found = {}
     for count in options.images:
         with tempfile.TemporaryDirectory() as folder:
-            make_photographs(pathlib.Path(folder) / "photos", count, options.size)
+            make_photographs(pathlib.Path(folder) / "photos", count, tuple(options.size))
             init = peak([_INIT, "init", "photos", "--budget", "2G", "--quiet"], folder)
             doctor = peak([_DOCTOR, "photos.yaml"], folder)
         found[count] = {"init": init, "doctor": doctor}
     print(json.dumps(found))
 
 
-def make_photographs(folder: pathlib.Path, count: int, size: Sequence[int]) -> None:
+def make_photographs(folder: pathlib.Path, count: int, size: tuple[int, int]) -> None:
     """Half of them in each of two class folders, with blots and grain."""
     rng = np.random.default_rng(0)
-    blots = Image.fromarray(rng.integers(0, 256, (30, 40, 3), np.uint8)).resize(tuple(size), Image.Resampling.BICUBIC)
+    blots = Image.fromarray(rng.integers(0, 256, (30, 40, 3), np.uint8)).resize(size, Image.Resampling.BICUBIC)
     grain = rng.integers(-8, 9, (size[1], size[0], 1), np.int16)
     pixels = np.clip(np.asarray(blots, np.int16) + grain, 0, 255).astype(np.uint8)
     buffer = io.BytesIO()

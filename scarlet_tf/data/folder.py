@@ -53,7 +53,8 @@ def load(config: DataConfig, preprocessing: Preprocessing) -> SourceData:
     """Reads the folder's structure and, unless `config.check_images` is off, decodes every image once."""
     listed = list_files(str(config.directory))
     listed.log_names()
-    splits, parts, skipped, content, peaks = {}, list(listed.class_names), [], {}, []
+    content: dict[pathlib.Path, str] = {}
+    splits, parts, skipped, peaks = {}, list(listed.class_names), [], []
     for name, found in listed.splits.items():
         folder, files = found.folder, _check(found, config)
         _refuse_or_warn(folder, files, len(found.paths))

@@ -100,5 +100,4 @@ def _sixteen_bit_peak(path: pathlib.Path, image: Image.Image) -> int | None:
             return None
     if image.mode.startswith("I"):
         return int(np.asarray(image).max())
-    bands = image.convert("RGB").getextrema()
-    return 256 * int(max(most for _, most in bands)) + 255
+    return 256 * int(np.asarray(image.convert("RGB")).max()) + 255

@@ -47,7 +47,8 @@ def load(config: DataConfig, preprocessing: Preprocessing) -> SourceData:
     image_key, label_key = _feature_keys(info)
     class_names = _class_names(info, label_key)
     names = _split_names(info, config)
-    splits, skipped, parts = {}, [], [info.name, str(info.version)]
+    skipped: list[str] = []
+    splits, parts = {}, [info.name, str(info.version)]
     for role, name in names.items():
         reader = _SplitReader(info, name, image_key, label_key, config)
         splits[role] = reader.split(preprocessing, len(class_names))

@@ -173,6 +173,7 @@ class _Trainer:
         batch = next(iter(distribute(self.strategy, batches, run.batch_size)), None)
         if batch is None:  # the epoch's steps are done, its figures are not
             return
+        images, labels = batch
         extra = run.extra(self.step)
         extra = tf.convert_to_tensor(extra) if run.compiled else extra
         kept = [as_array(variable).copy() for variable in self.variables.values()]  # not the memory that steps write to
@@ -180,7 +181,7 @@ class _Trainer:
         seconds: list[float] = []
         while len(seconds) <= REHEARSED_STEPS or sum(seconds[1:]) < wanted:
             began = time.perf_counter()
-            float(self._one(*batch, extra, tf.constant(0.0))["due"])
+            float(self._one(images, labels, extra, tf.constant(0.0))["due"])
             seconds.append(time.perf_counter() - began)
         for variable, value in zip(self.variables.values(), kept, strict=True):
             variable.assign(value)
