@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import time
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image
+import PIL.Image
+from PIL.Image import Image
+from PIL.Image import open as open_image
 
 from scarlet_tf.data.copies import describe_copies, digests_of_alike
 from scarlet_tf.data.data_config import DataConfig
@@ -77,27 +81,36 @@ def _size_and_peak(path: pathlib.Path) -> tuple[tuple[int, int], int | None] | s
     A JPEG file is decoded at an eighth of its size, which reads all of it.
     """
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+        with open(path, "rb") as file, _of_any_size(), open_image(file) as image:
             size = image.height, image.width
-            if size[0] * size[1] <= _MOST_PIXELS:
-                image.draft("RGB", (1, 1))
-                image.load()
-            return size, _sixteen_bit_peak(path, image) if image.format == "PNG" else None
+            if size[0] * size[1] > _MOST_PIXELS:
+                return size, None
+            image.draft("RGB", (1, 1))
+            image.load()
+            file.seek(24)
+            is_deep = image.format == "PNG" and file.read(1) == b"\x10"  # bits a sample
+            return size, _sixteen_bit_peak(image) if is_deep else None
     except PermissionError:
         return FORBIDDEN
-    except Image.DecompressionBombError as error:
-        return f"{DAMAGED}, or {error}"
     except OSError as error:
         return error.strerror or DAMAGED
     except Exception:  # torn files make Pillow raise many kinds
         return DAMAGED
 
 
-def _sixteen_bit_peak(path: pathlib.Path, image: Image.Image) -> int | None:
+def _sixteen_bit_peak(image: Image) -> int:
     """Of colour files Pillow keeps the upper 8 bits: the greatest sample that they allow."""
-    with open(path, "rb") as file:
-        if file.read(25)[24:] != b"\x10":  # bits a sample
-            return None
     if image.mode.startswith("I"):
         return int(np.asarray(image).max())
     return 256 * int(np.asarray(image.convert("RGB")).max()) + 255
+
+
+@contextlib.contextmanager
+def _of_any_size() -> Iterator[None]:
+    """Has Pillow say the size of large files, too, and keep its warnings to itself."""
+    limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        PIL.Image.MAX_IMAGE_PIXELS = limit

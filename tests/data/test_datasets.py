@@ -233,3 +233,26 @@ def test_only_files_that_may_be_equal_are_read(tmp_path, monkeypatch):
     assert list(copies.describe_copies(listed, digests)) == [
         f"{tmp_path.name}: 1 images are there more than once in two classes: ant/1.jpg = ant/2.jpg = bee/0.jpg"
     ]
+
+
+def test_a_look_reads_sizes_from_headers_and_finds_torn_files(tmp_path):
+    """Of every format, of 225 megapixels, which Pillow refuses by itself, and of files that are cut in half."""
+    for name, size in (("large", (15_000, 15_000)), ("wide", (31, 20)), ("high", (20, 47))):
+        Image.new("1", size).save(tmp_path / f"{name}.png")
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8))
+    for form in ("jpeg", "png", "gif", "bmp", "webp"):
+        for name in ("ant", "bee"):
+            (tmp_path / "photos" / name).mkdir(parents=True, exist_ok=True)
+            noise.save(tmp_path / "photos" / name / f"1.{form}", form)
+        whole = (tmp_path / "photos" / "bee" / f"1.{form}").read_bytes()
+        (tmp_path / "photos" / "bee" / f"torn.{form}").write_bytes(whole[: len(whole) // 2])
+    for path in tmp_path.glob("*.png"):
+        path.rename(tmp_path / "photos" / "ant" / path.name)
+    facts = look_at(DataConfig("folder", directory=str(tmp_path / "photos")))
+    assert sorted(facts.shapes) == sorted([(40, 60)] * 10 + [(15_000, 15_000), (20, 31), (47, 20)])
+    torn = [
+        f"{tmp_path / 'photos' / 'bee' / f'torn.{form}'} (damaged)" for form in ("bmp", "gif", "jpeg", "png", "webp")
+    ]
+    assert sorted(facts.unreadable) == torn
+    assert 0 < facts.decode_seconds < 1 and facts.side == 40
