@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scarlet_tf import logs, progress
+from scarlet_tf import logs
 from scarlet_tf.arguments import make_parser
 from scarlet_tf.commands.terminal import library_lines_held_back, say, show
 from scarlet_tf.errors import ChecksFailedError, InputError
@@ -104,9 +104,8 @@ def doctor(arguments: argparse.Namespace) -> None:
     from scarlet_tf.doctor import OK, PROBLEM, examine
 
     findings, terminal = [], sys.stdout
-    if arguments.loudness == "normal":  # the trial's progress is no finding
+    if arguments.loudness == "normal":  # lines are no findings; bars go away again
         logs.log_to_terminal("quiet")
-        progress.show_bars(False)
     with library_lines_held_back(arguments):
         for finding in examine(arguments.config):
             findings.append(finding)
