@@ -71,7 +71,9 @@ def _digests(
 ) -> dict[pathlib.Path, tuple[str, int]]:
     """(digest of the first `most` bytes, how many these are) of files that have company in their group."""
     paths = [path for group in alike.values() if len(group) > 1 for path in group]
-    found = {}
+    found: dict[pathlib.Path, tuple[str, int]] = {}
+    if not paths:
+        return found
     with progress_bar(f"comparing files of {name}", len(paths), transient=True) as bar:
         for path in paths:
             bar.advance()
