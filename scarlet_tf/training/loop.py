@@ -36,7 +36,7 @@ from scarlet_tf.training.learning import Learning
 logger = logging.getLogger("scarlet_tf")
 LONG_WAIT_SECONDS, LONG_WAIT_SHARE = 1.0, 0.2
 # A rehearsal times so many steps after the first at least, and for so many seconds; the least number that it is worth.
-REHEARSED_STEPS, REHEARSED_SECONDS, LEAST_REHEARSED = 3, 2.0, 100
+REHEARSED_STEPS, REHEARSED_SECONDS, LEAST_REHEARSED = 3, 1.0, 40
 
 
 @dataclasses.dataclass
