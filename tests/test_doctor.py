@@ -177,7 +177,7 @@ def test_files_that_a_run_refuses_are_a_problem(tmp_path):
     )
 
 
-def test_what_is_not_used_is_named(tmp_path):
+def test_what_is_not_used_and_equal_files_are_named(tmp_path):
     for name in ("train/a/1.png", "train/b/1.png", "train/a/.DS_Store", "extra/a/1.png"):
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "photos" / name).write_bytes(png())
@@ -188,6 +188,7 @@ def test_what_is_not_used_is_named(tmp_path):
     assert [finding.found for finding in found] == [
         "extra/ is not used: its name is none of a split",
         "photos: left out 1 hidden or system (named in run.log, and with --verbose)",
+        "photos: 1 images are there more than once in two classes: train/a/1.png = train/b/1.png",
     ]
 
 

@@ -1,5 +1,6 @@
 """`scarlet init`: from a look at images to a configuration that runs."""
 
+import importlib
 import json
 import pathlib
 import subprocess
@@ -9,16 +10,20 @@ import numpy as np
 import pytest
 
 from scarlet_tf import cli
-from scarlet_tf.config import load_config
+from scarlet_tf.config import load_config, parse_config
+from scarlet_tf.config.run_time import in_words, stage_seconds
 from scarlet_tf.data.data_config import DataConfig
-from scarlet_tf.data.datasets import load_dataset, look_at
+from scarlet_tf.data.datasets import load_dataset
 from scarlet_tf.data.facts import DatasetFacts
+from scarlet_tf.data.looking import look_at
+from scarlet_tf.drafting import parse_time, timing
 from scarlet_tf.drafting.schedule import hold_out, schedule, supernet_rate
-from scarlet_tf.drafting.sizing import IMAGE_SIZES, MEDIAN_IN_BUDGETS, candidates, choose, natural_size
+from scarlet_tf.drafting.sizing import MEDIAN_IN_BUDGETS, candidates, choose, natural_size
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import file_name
 from scarlet_tf.pipeline import open_run
 
+draft_module = importlib.import_module("scarlet_tf.drafting.draft")  # the package has a function of that name
 SHORT = ["supernet.epochs=1", "retrain.epochs=1", "search.population_size=2", "search.generations=2"]
 SHORT += ["export.formats=[float32]", "export.saved_model=false", "export.benchmark_threads=0", "search.picks=1"]
 
@@ -169,10 +174,26 @@ def test_names_that_would_act_on_a_terminal_or_end_a_comment(here, capsys):
 # -- what is chosen --------------------------------------------------------------------------------------------
 
 
-def test_images_are_never_enlarged_but_for_the_smallest():
-    for side in (16, 31, 47, 96, 375, 4000):
-        assert natural_size(side) <= side
-    assert (natural_size(8), natural_size(375)) == (IMAGE_SIZES[0], 224)
+@pytest.mark.parametrize(
+    ("side", "expected"), [(8, 16), (16, 16), (28, 28), (31, 31), (47, 47), (97, 97), (224, 224), (375, 224)]
+)
+def test_the_input_side_loses_nothing_up_to_224_pixels(side, expected):
+    assert natural_size(side) == expected
+    assert candidates(side, 10, False)[0].image_size == expected
+
+
+@pytest.mark.parametrize("side", [17, 28, 29, 31, 63, 97])
+def test_a_network_takes_sides_that_its_strides_do_not_divide(side):
+    """Each stride of 2 makes ceil(side / 2) pixels; where the last layers see them, two by two are left at least."""
+    from scarlet_tf.models.network import build_network
+
+    sizing = candidates(side, 3, False)[-1]
+    side = sizing.image_size
+    network = build_network(sizing.space.sample(np.random.default_rng(0)).lower((side, side, 3), 3))
+    for stride in [sizing.space.stem_stride, *(stage.stride for stage in sizing.space.stages)]:
+        side = -(-side // stride)
+    heights = [layer.output.shape[1] for layer in network.layers if len(layer.output.shape) == 4]
+    assert heights[-1] == side >= 2
 
 
 @pytest.mark.parametrize("side", [8, 32, 64, 100, 375])
@@ -249,6 +270,122 @@ def test_splits_of_its_own_are_kept():
 def test_too_few_images_for_any_hold_out_are_refused():
     with pytest.raises(InputError, match="24 images are too few to hold some of each of 8 classes out"):
         hold_out(facts(24, 8))
+
+
+# -- for a time ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("10m", 600), ("1h30m", 5400), ("1.5 h", 5400), ("2 min", 120), ("1h 5m", 3900)]
+)
+def test_times_are_read(text, seconds):
+    assert parse_time(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["10 parsecs", "", "10", "-5m", "m", "0s", "1e3s", "10mm", "nan"])
+def test_times_that_cannot_be_are_told(here, text, capsys):
+    assert cli.main(["init", "digits", f"--time={text}"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("scarlet: error: --time: expected ") and error.count("\n") == 1 and repr(text) in error
+
+
+def test_the_time_of_a_run_by_hand():
+    """One choice, so that every network costs the same; a step of 0.7 s for 7 images is 0.1 s for an image of a path."""
+    values = {
+        "name": "a",
+        "data": {"source": "digits", "image_size": 8},
+        "space": {
+            "name": "one",
+            "stages": [{"channels": 8, "depth": 1}],
+            "choices": [{"expansion": 2, "kernel_size": 3}],
+        },
+        "supernet": {"epochs": 3, "batch_size": 7},
+        "search": {"population_size": 4, "generations": 2, "recalibration_batches": 2, "validation_batch_size": 10},
+        "retrain": {"epochs": 5, "batch_size": 8},
+    }
+    found = stage_seconds(parse_config(values), {"train": 70, "validation": 30}, 10, first=20.0, seconds=0.7)
+    assert found == pytest.approx(
+        {
+            "train-supernet": 20 + 3 * 10 * 0.7,
+            "search": 10 + 8 * (20 + 30) * 0.25 * 0.1,
+            "retrain": 10 + 5 * (64 * 1.3 + 30 * 0.4) * 0.1,
+            "export": 30,
+        }
+    )
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Steps that take 100 ns for a multiply-add of the middle network; what was asked for."""
+    asked = []
+
+    def fake(config, choices):
+        asked.append(choices.sizing.space.width_multiplier)
+        return timing.Timing(10.0, 8.0, choices.sizing.median * 1e-7)
+
+    monkeypatch.setattr(draft_module, "measured", fake)
+    return asked
+
+
+def draft_for(seconds, budget=None, num_train=6000, monkeypatch=None):
+    shapes = DatasetFacts("photos", tuple("abcd"), {"train": num_train}, np.full(4, num_train // 4), ((28, 28),))
+    monkeypatch.setattr(draft_module, "look_at", lambda data: shapes)
+    return draft_module.draft(DataConfig("folder", directory="photos"), budget, False, "my", "my.yaml", seconds)
+
+
+@pytest.mark.parametrize("seconds", [120, 600, 3600])
+@pytest.mark.parametrize("budget", [None, 1e6])
+def test_lengths_fit_the_time(measured, seconds, budget, monkeypatch):
+    """What is forecast is within the time, and a fifth longer lengths would not be, or would be of little use."""
+    made = draft_for(seconds, budget, monkeypatch=monkeypatch)
+    chosen, config = made.choices, made.config
+    total = sum(chosen.forecast.values())
+    assert total <= seconds
+    assert (config.supernet.epochs, config.retrain.epochs) == (chosen.plan.supernet_epochs, chosen.plan.retrain_epochs)
+    usual = schedule(chosen.held_out.num_train, False, True)
+    at_most = chosen.plan == timing.scaled_plan(usual, timing.MOST_LENGTHS)
+    assert total > 0.8 * seconds or at_most
+    assert config.data.image_size == 28
+    if budget is None:
+        assert chosen.sizing.least < config.search.max_multiply_adds < chosen.sizing.greatest
+    else:
+        assert config.search.max_multiply_adds == budget and len(measured) == 1
+    assert f"# Time: forecast {in_words(chosen.forecast)[:9]}" in made.text
+
+
+def test_more_time_gets_larger_networks_until_they_are_usual(measured, monkeypatch):
+    widths = [
+        draft_for(seconds, monkeypatch=monkeypatch).choices.sizing.space.width_multiplier
+        for seconds in (150, 500, 9999)
+    ]
+    assert widths == sorted(widths) and widths[0] < widths[-1] == 1
+    many = draft_for(10**6, num_train=50_000, monkeypatch=monkeypatch)
+    assert many.choices.sizing.space.width_multiplier == 2
+
+
+def test_a_time_below_every_run_is_refused_with_what_is_needed(measured, monkeypatch):
+    with pytest.raises(
+        InputError, match=r"--time: expected at least 1m for these images on this machine, got 1 s; one epoch"
+    ):
+        draft_for(1, monkeypatch=monkeypatch)
+    assert draft_for(60, monkeypatch=monkeypatch).choices.plan.supernet_epochs >= 1
+
+
+def test_the_trial_times_a_step_as_a_run_takes_it(here, capsys):
+    """In its own process; so does a run that is long enough, and tells of all stages before its first step."""
+    write_photos(here / "photos", {"cats": 20, "dogs": 20}, size=(16, 20))
+    assert cli.main(["init", "photos", "--time", "2h", "--budget", "200k", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert list(figures["forecast_seconds"]) == ["start", "train-supernet", "search", "retrain", "export"]
+    assert all(seconds > 0 for seconds in figures["forecast_seconds"].values())
+    assert sum(figures["forecast_seconds"].values()) <= 7200
+
+
+def test_a_trial_that_fails_is_one_line(here, monkeypatch, capsys):
+    monkeypatch.setattr(timing, "COMMAND", (sys.executable, "-c", "raise SystemExit('no memory')"))
+    assert cli.main(["init", "digits", "--time", "10m"]) == 2
+    assert "--time: no step could be timed: no memory; leave it out" in capsys.readouterr().err
+    assert list(here.glob("*.yaml")) == []
 
 
 # -- the terminal ----------------------------------------------------------------------------------------------

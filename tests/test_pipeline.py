@@ -1,6 +1,7 @@
 """The order, the resumption and the refusals of a run, with the long stages replaced; one short run of the real ones."""
 
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from scarlet_tf import pipeline
 from scarlet_tf.config import claim_run_dir, parse_config
+from scarlet_tf.config.run_time import in_words, stage_seconds
 from scarlet_tf.cost import Cost
 from scarlet_tf.errors import InputError
 from scarlet_tf.export import warm_up
@@ -159,6 +161,23 @@ def test_stages_run_in_order_and_are_not_repeated(calls, tmp_path):
     calls.clear()
     assert pipeline.run_all(config(), tmp_path) == summary == read_json(tmp_path / "summary.json")
     assert calls == ["load_dataset"]
+
+
+def test_a_run_is_forecast_as_soon_as_its_supernets_steps_were_tried(calls, tmp_path, monkeypatch, caplog):
+    """A training tells the callbacks that it is given; `rank`, which does not go through all stages, gives none."""
+
+    def train(*args, callbacks, **kwargs):
+        for callback in callbacks:
+            callback.on_rehearsal(4.0, 0.5)
+        return {"history": [], "steps": 3}
+
+    monkeypatch.setattr(run, "train_supernet", train)
+    with caplog.at_level(logging.INFO, "scarlet_tf"):
+        pipeline.run_all(config(), tmp_path)
+    seconds = stage_seconds(config(), {"train": 100, "validation": 20}, 2, 4.0, 0.5)
+    [line] = [record.getMessage() for record in caplog.records if "run forecast" in record.getMessage()]
+    assert line.startswith(f"run forecast: {in_words(seconds)} (the supernet's steps were tried")
+    assert run.Run(config(), tmp_path).callbacks == ()
 
 
 def test_summary_states_what_the_stages_found(calls, tmp_path):

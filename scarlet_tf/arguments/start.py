@@ -20,9 +20,7 @@ def add_doctor(commands) -> None:
 def add_init(commands) -> None:
     """`scarlet init`."""
     text = "look at images and write a commented configuration for them and a budget"
-    example = (
-        "scarlet init photos --budget 60M; scarlet init tfds:cifar10 --budget 4M; scarlet init digits --budget 0.6M"
-    )
+    example = "scarlet init photos --time 10m; scarlet init tfds:cifar10 --budget 4M; scarlet init digits --budget 0.6M"
     command = add_command(commands, "init", text, example, "init")
     command.add_argument(
         "dataset",
@@ -33,7 +31,14 @@ def add_init(commands) -> None:
     command.add_argument(
         "--budget",
         metavar="M",
-        help="multiply-adds that the network stays below, such as 60M; without it the error says what is in reach",
+        help="multiply-adds that the network stays below, such as 60M; without it --time decides, or the error says what is in"
+        " reach",
+    )
+    command.add_argument(
+        "--time",
+        metavar="T",
+        help="what the whole run may take on this machine, such as 10m or 1h30m: a few steps are tried, and lengths, and without"
+        " --budget the space, are chosen so that the forecast stays within it",
     )
     command.add_argument("--out", metavar="FILE", help="the file to write (default: <name of the dataset>.yaml)")
     command.add_argument("--name", help="of the run (default: the file's name)")

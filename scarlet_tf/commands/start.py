@@ -9,10 +9,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scarlet_tf import logs, progress, streams
+from scarlet_tf import logs, streams
 from scarlet_tf.arguments import make_parser
 from scarlet_tf.commands.terminal import library_lines_held_back, say, show
 from scarlet_tf.errors import ChecksFailedError, InputError
+
+# Of NVIDIA's driver, of AMD's, and of Windows' in a Linux subsystem.
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
 def completion(arguments: argparse.Namespace) -> None:
@@ -29,19 +32,28 @@ def init(arguments: argparse.Namespace) -> None:
         raise InputError(f"--hours: expected a number > 0, got {arguments.hours!r}")
     with library_lines_held_back(arguments):
         from scarlet_tf.config import quantity
-        from scarlet_tf.drafting import data_config, draft
+        from scarlet_tf.drafting import data_config, draft, parse_time
         from scarlet_tf.files import file_name, write_text
-        from scarlet_tf.training.memory import gpu_names
 
         budget = None if arguments.budget is None else quantity("--budget", arguments.budget)
+        seconds = None if arguments.time is None else parse_time(arguments.time)
         data = data_config(arguments.dataset)
         path = pathlib.Path(arguments.out or f"{file_name(_stem(arguments.dataset))}.yaml")
         _check_free(path, arguments.force)
-        made = draft(data, budget, bool(gpu_names()), arguments.name or path.stem, path)
+        made = draft(data, budget, _has_gpu(), arguments.name or path.stem, path, seconds)
         write_text(path, made.text)
     commands = _next_commands(path, arguments.hours)
     figures = {"file": str(path), **made.figures, "next": commands}
     show(arguments, figures, lambda figures: say("\n".join(_init_lines(figures))))
+
+
+def _has_gpu() -> bool:
+    """Asks TensorFlow, which takes long to import and much memory, only where there is a driver."""
+    if sys.platform == "linux" and not any(pathlib.Path(device).exists() for device in _GPU_DEVICES):
+        return False
+    from scarlet_tf.training.memory import gpu_names
+
+    return bool(gpu_names())
 
 
 def _stem(dataset: str) -> str:
@@ -74,6 +86,12 @@ def _init_lines(figures: Mapping[str, Any]) -> Iterator[str]:
     width = figures["width_multiplier"]
     space = figures["space"] + ("" if width == 1 else f" x {width:g}")
     yield f"image_size {figures['image_size']}, space {space}: {least:.2f} M to {greatest:.2f} M multiply-adds"
+    if figures["forecast_seconds"]:
+        from scarlet_tf.config.run_time import in_words
+
+        yield f"forecast {in_words(figures['forecast_seconds'])} (steps were tried here; other work on this machine counts)"
+    else:
+        yield "no forecast of the time; --time 10m makes one, and chooses lengths for it; scarlet run makes one, too"
     yield f"wrote {figures['file']}, which explains each choice; next:"
     for command in figures["next"]:
         yield f"  {command}"
@@ -85,9 +103,8 @@ def doctor(arguments: argparse.Namespace) -> None:
     from scarlet_tf.doctor import OK, PROBLEM, examine
 
     findings, terminal = [], sys.stdout
-    if arguments.loudness == "normal":  # the trial's progress is no finding
+    if arguments.loudness == "normal":  # lines are no findings; bars go away again
         logs.log_to_terminal("quiet")
-        progress.show_bars(False)
     with library_lines_held_back(arguments):
         for finding in examine(arguments.config):
             findings.append(finding)

@@ -19,13 +19,13 @@ from scarlet_tf.space import SearchSpace
 from scarlet_tf.yaml_files import parse_yaml, read_yaml
 
 if TYPE_CHECKING:
-    from scarlet_tf.data.datasets import DataConfig
+    from scarlet_tf.data.data_config import DataConfig
     from scarlet_tf.optimization.config import OptimizationConfig
     from scarlet_tf.ranking.config import RankingConfig
     from scarlet_tf.search.run import SearchConfig
-    from scarlet_tf.training.finetuning import FinetuneConfig
-    from scarlet_tf.training.network import RetrainConfig
-    from scarlet_tf.training.supernet import SupernetConfig
+    from scarlet_tf.training.finetuning_config import FinetuneConfig
+    from scarlet_tf.training.network_config import RetrainConfig
+    from scarlet_tf.training.supernet_config import SupernetConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -62,13 +62,13 @@ class ExportConfig:
 @functools.cache
 def section_types() -> dict[str, type]:
     """The dataclass of each section except `space`; imported late, because some of their modules import TensorFlow."""
-    from scarlet_tf.data.datasets import DataConfig
+    from scarlet_tf.data.data_config import DataConfig
     from scarlet_tf.optimization.config import OptimizationConfig
     from scarlet_tf.ranking.config import RankingConfig
     from scarlet_tf.search.run import SearchConfig
-    from scarlet_tf.training.finetuning import FinetuneConfig
-    from scarlet_tf.training.network import RetrainConfig
-    from scarlet_tf.training.supernet import SupernetConfig
+    from scarlet_tf.training.finetuning_config import FinetuneConfig
+    from scarlet_tf.training.network_config import RetrainConfig
+    from scarlet_tf.training.supernet_config import SupernetConfig
 
     return {
         "data": DataConfig,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import hashlib
 import logging
 import pathlib
 from collections.abc import Iterator, Mapping
 
 from scarlet_tf.data.folder_files import FolderFiles
+from scarlet_tf.progress import progress_bar
 
+_HEAD_BYTES = 2**16
 logger = logging.getLogger("scarlet_tf")
 
 
@@ -37,3 +41,46 @@ def describe_copies(listed: FolderFiles, content: Mapping[pathlib.Path, str]) ->
         logger.debug("%s: equal files in %s:\n  %s", listed.name, kind, "\n  ".join(names))
         more = ", ..." if len(names) > 3 else ""
         yield f"{listed.name}: {len(names):,} images are there more than once in {kind}: {', '.join(names[:3])}{more}"
+
+
+def digests_of_alike(listed: FolderFiles) -> dict[pathlib.Path, str]:
+    """The digest of each file that may be equal to another, by its size and then by its first bytes.
+
+    So of photographs, hardly any of which have the same size, next to nothing is read.
+    """
+    alike: dict[object, list[pathlib.Path]] = collections.defaultdict(list)
+    for files in listed.splits.values():
+        for path in files.paths:
+            if path not in files.problems:
+                with contextlib.suppress(OSError):
+                    alike[path.stat().st_size].append(path)
+    found = _digests(listed.name, alike, _HEAD_BYTES)
+    alike = collections.defaultdict(list)
+    for path, (digest, _) in found.items():
+        alike[digest].append(path)
+    # Files that the first bytes are all of are known already.
+    whole = {path: digest for path, (digest, size) in found.items() if size < _HEAD_BYTES}
+    rest = {digest: [path for path in paths if path not in whole] for digest, paths in alike.items()}
+    found_whole = whole | {path: digest for path, (digest, _) in _digests(listed.name, rest, None).items()}
+    ordered = (path for files in listed.splits.values() for path in files.paths)
+    return {path: found_whole[path] for path in ordered if path in found_whole}
+
+
+def _digests(
+    name: str, alike: Mapping[object, list[pathlib.Path]], most: int | None
+) -> dict[pathlib.Path, tuple[str, int]]:
+    """(digest of the first `most` bytes, how many these are) of files that have company in their group."""
+    paths = [path for group in alike.values() if len(group) > 1 for path in group]
+    found: dict[pathlib.Path, tuple[str, int]] = {}
+    if not paths:
+        return found
+    with progress_bar(f"comparing files of {name}", len(paths), transient=True) as bar:
+        for path in paths:
+            bar.advance()
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                if most is None:
+                    found[path] = hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
+                else:
+                    head = file.read(most)
+                    found[path] = hashlib.sha256(head).hexdigest(), len(head)
+    return found

@@ -10,7 +10,6 @@ import numpy as np
 from scarlet_tf import host
 from scarlet_tf.data import stratified
 from scarlet_tf.data.data_config import DataConfig
-from scarlet_tf.data.facts import DatasetFacts
 from scarlet_tf.data.policy import policy_of
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.data.splits import Split
@@ -75,11 +74,6 @@ def load_dataset(config: DataConfig, preprocessing: Preprocessing | None = None)
         skipped=source.skipped,
         **splits,
     )
-
-
-def look_at(config: DataConfig, num_images: int = 400) -> DatasetFacts:
-    """Classes, numbers and sizes of the images, of which at most `num_images` are decoded; InputError as `load_dataset`."""
-    return _source(config).look(config, num_images)
 
 
 def preprocessing_of(config: DataConfig) -> Preprocessing:

@@ -6,7 +6,6 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from scarlet_tf.data.data_config import DataConfig
-from scarlet_tf.data.facts import DatasetFacts
 from scarlet_tf.data.images import ArrayImages
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.data.sources import SourceData, fingerprint
@@ -26,11 +25,3 @@ def load(config: DataConfig, preprocessing: Preprocessing) -> SourceData:
         splits={"train": split},
         fingerprint=fingerprint(["digits", images.tobytes(), labels.tobytes()]),
     )
-
-
-def look(config: DataConfig, num_images: int) -> DatasetFacts:
-    """All of the digits, which are few."""
-    digits = load_digits()
-    names = tuple(str(name) for name in digits.target_names)
-    shapes = (digits.images.shape[1:],) * min(num_images, len(digits.images))
-    return DatasetFacts("digits", names, {"train": len(digits.images)}, np.bincount(digits.target), shapes)

@@ -30,6 +30,8 @@ SUFFIXES = {
 }
 SUFFIXES |= {".jxl", ".jp2", ".ppm", ".pgm", ".dng", ".cr2", ".nef", ".arw"}
 FORMATS = "JPEG, PNG, GIF, BMP and WebP"
+# More images than this that cannot be read, at the beginning or in the middle of a training, end a run.
+LARGEST_SKIPPED_SHARE = 0.01
 HIDDEN, FOREIGN, EMPTY, BROKEN = "hidden or system", "no image", "empty", "broken link"
 FORBIDDEN, CYCLE, SPECIAL = "no permission to read", "link to a folder read before", "no regular file"
 DAMAGED, ANIMATED = "damaged", "animated WebP"

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from scarlet_tf.data.decoding import decode
+from scarlet_tf.data.image_files import LARGEST_SKIPPED_SHARE
 from scarlet_tf.errors import InputError
 
 logger = logging.getLogger("scarlet_tf")
-# More images than this that cannot be read, at the beginning or in the middle of a training, end a run.
-LARGEST_SKIPPED_SHARE = 0.01
 
 
 class ArrayImages:
@@ -50,37 +49,52 @@ class RaggedImages:
         return tf.ensure_shape(tf.reshape(pixels, self._shapes[index]), [None, None, 3])
 
 
-class FileImages:
-    """Encoded images in files, read and decoded when they are asked for.
+class Losses:
+    """Images that failed in the middle of a training: each is named once, and too many of them are an error.
 
-    num_skipped: files of the same folder that were left out before, which count among those that may be lost.
+    Args:
+        num_images: of the split as it came.
+        describe: `describe(index)` says which image it is and what is wrong with it.
+        num_skipped: images of the same split that were left out before, which count among those that may be lost.
+    """
+
+    def __init__(self, num_images: int, describe: Callable[[int], str], num_skipped: int = 0):
+        self._describe, self._num_images, self._num_skipped = describe, num_images + num_skipped, num_skipped
+        self._lost: set[int] = set()
+
+    @property
+    def most(self) -> int:
+        """Number of images that may be lost in the middle of a training."""
+        return max(int(LARGEST_SKIPPED_SHARE * self._num_images) - self._num_skipped, 0)
+
+    def add(self, index: int) -> None:
+        """Takes note of an image that could not be read; InputError once that are more than `most`."""
+        if index in self._lost:
+            return
+        self._lost.add(index)
+        text = self._describe(index)
+        if len(self._lost) > self.most:
+            raise InputError(
+                f"{text}; with {len(self._lost) + self._num_skipped} of {self._num_images} images these are more than"
+                f" {LARGEST_SKIPPED_SHARE:.0%} that cannot be read; restore or remove them"
+            )
+        logger.warning("%s; it is skipped, and another image takes its place", text)
+
+
+class FileImages:
+    """Encoded images in files, read and decoded when they are asked for; `losses` counts those that fail.
+
+    num_skipped: files of the same folder that were left out before.
     """
 
     def __init__(self, paths: Sequence[str], num_skipped: int = 0):
         self._names = list(paths)
-        self._lost: set[int] = set()
-        self._num_skipped = num_skipped
+        self.losses = Losses(len(self._names), self._describe, num_skipped)
         with tf.device("CPU"):
             self._paths = tf.constant(self._names, tf.string)
 
-    @property
-    def most_lost(self) -> int:
-        """Number of files that may be lost in the middle of a training."""
-        num_files = len(self._names) + self._num_skipped
-        return max(int(LARGEST_SKIPPED_SHARE * num_files) - self._num_skipped, 0)
-
-    def lose(self, index: int) -> None:
-        """Takes note of a file that could not be read; InputError once that are more than `most_lost`."""
-        if index in self._lost:
-            return
-        self._lost.add(index)
-        name = f"{self._names[index]}: the image {self._reason(index)}"
-        if len(self._lost) > self.most_lost:
-            raise InputError(
-                f"{name}; with {len(self._lost) + self._num_skipped} of {len(self._names) + self._num_skipped} images these are"
-                f" more than {LARGEST_SKIPPED_SHARE:.0%} that cannot be read; restore or remove them"
-            )
-        logger.warning("%s; it is skipped, and another image takes its place", name)
+    def _describe(self, index: int) -> str:
+        return f"{self._names[index]}: the image {self._reason(index)}"
 
     def _reason(self, index: int) -> str:
         try:

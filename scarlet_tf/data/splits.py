@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import copy
 import math
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -149,39 +150,48 @@ class IndexedSplit(Split):
     def _from_files(
         self, images: FileImages, plan: Pass, preparation: Preparation, positions: np.ndarray, taken: np.ndarray
     ) -> tf.data.Dataset:
-        """Batches of images that are read now.
-
-        One that cannot be read is skipped: those after it move up, and the first ones of the pass come again at its end, so
-        that there are as many batches, of the same sizes.
-        """
-        spare = min(images.most_lost, len(taken))
-        numbers, missing = np.arange(len(taken) + spare), len(taken) + spare
+        """Batches of images that are read now."""
+        spare = min(images.losses.most, len(taken))
         order = np.concatenate([taken, taken[:spare]])
         positions = np.concatenate([positions, plan.num_examples + np.arange(spare)])
         indices = self._indices[order]
-        dataset = tf.data.Dataset.from_tensor_slices((numbers, positions, indices, self.labels[order]))
+        dataset = tf.data.Dataset.from_tensor_slices((np.arange(len(order)), positions, indices, self.labels[order]))
 
         def example(number, position, index, label):
             return number, preparation.encoded(images.read(index), position), label
 
-        def report(first, last, found):
-            for number in sorted({*range(first, min(last, missing))} - {*found.tolist()}):
-                images.lose(int(indices[number]))
-            if missing in found:
-                raise InputError(f"data: too few of the {len(taken)} images of one pass could be read")
-            return np.int64(last)
+        examples = dataset.map(example, tf.data.AUTOTUNE)
+        return whole_batches(examples, len(taken), spare, plan, lambda number: images.losses.add(int(indices[number])))
 
-        def check(first, batch):
-            numbers, *rest = batch
-            last = numbers[-1] + 1
-            whole = tf.equal(last - first, tf.size(numbers, tf.int64)) & (last <= missing)
-            after = tf.cond(whole, lambda: last, lambda: tf.numpy_function(report, [first, last, numbers], tf.int64))
-            return tf.ensure_shape(after, []), tuple(rest)
 
-        dataset = dataset.map(example, tf.data.AUTOTUNE).ignore_errors()
-        # Where even the spare images do not suffice, something must still come for `report` to see.
-        blank = tf.zeros([self.preprocessing.image_size] * 2 + [3])
-        blanks = tf.data.Dataset.from_tensors((np.int64(missing), blank, np.int32(0))).repeat()
-        dataset = dataset.concatenate(blanks).take(len(taken)).batch(plan.rows, drop_remainder=plan.drop)
-        count = len(taken) // plan.rows if plan.drop else math.ceil(len(taken) / plan.rows)
-        return dataset.scan(np.int64(0), check).apply(tf.data.experimental.assert_cardinality(count))
+def whole_batches(
+    examples: tf.data.Dataset, count: int, spare: int, plan: Pass, lose: Callable[[int], None]
+) -> tf.data.Dataset:
+    """Batches (images, labels) of the first `count` examples that can be prepared.
+
+    One that fails is skipped: those after it move up, and `spare` others stand in at the end, so that there are as many
+    batches, of the same sizes. `examples`: (number, image, label) in the order of the numbers, from 0 on; `lose(number)` is
+    told of one that failed.
+    """
+    missing = count + spare
+
+    def report(first, last, found):
+        for number in sorted({*range(first, min(last, missing))} - {*found.tolist()}):
+            lose(number)
+        if missing in found:
+            raise InputError(f"data: too few of the {count} images of one pass could be read")
+        return np.int64(last)
+
+    def check(first, batch):
+        numbers, *rest = batch
+        last = numbers[-1] + 1
+        whole = tf.equal(last - first, tf.size(numbers, tf.int64)) & (last <= missing)
+        after = tf.cond(whole, lambda: last, lambda: tf.numpy_function(report, [first, last, numbers], tf.int64))
+        return tf.ensure_shape(after, []), tuple(rest)
+
+    # Where even the spare images do not suffice, something must still come for `report` to see.
+    blank = tf.zeros(examples.element_spec[1].shape)
+    blanks = tf.data.Dataset.from_tensors((np.int64(missing), blank, np.int32(0))).repeat()
+    dataset = examples.ignore_errors().concatenate(blanks).take(count).batch(plan.rows, drop_remainder=plan.drop)
+    batches = count // plan.rows if plan.drop else math.ceil(count / plan.rows)
+    return dataset.scan(np.int64(0), check).apply(tf.data.experimental.assert_cardinality(batches))

@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.decoding import decode
 from scarlet_tf.data.facts import DatasetFacts
+from scarlet_tf.data.image_files import LARGEST_SKIPPED_SHARE
 from scarlet_tf.data.images import ArrayImages, RaggedImages, in_memory
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.data.records import RecordSplit, Shards
@@ -47,12 +48,14 @@ def load(config: DataConfig, preprocessing: Preprocessing) -> SourceData:
     image_key, label_key = _feature_keys(info)
     class_names = _class_names(info, label_key)
     names = _split_names(info, config)
+    skipped: list[str] = []
     splits, parts = {}, [info.name, str(info.version)]
     for role, name in names.items():
         reader = _SplitReader(info, name, image_key, label_key, config)
         splits[role] = reader.split(preprocessing, len(class_names))
+        skipped += reader.skipped
         parts += [role, *reader.identity()]
-    return SourceData(info.name, class_names, splits, fingerprint(parts), notes=_unused(info, names))
+    return SourceData(info.name, class_names, splits, fingerprint(parts), tuple(skipped), _unused(info, names))
 
 
 def look(config: DataConfig, num_images: int) -> DatasetFacts:
@@ -63,7 +66,8 @@ def look(config: DataConfig, num_images: int) -> DatasetFacts:
     train = _SplitReader(info, splits["train"], image_key, label_key, config)
     sizes = {role: int(info.splits[name].num_examples) for role, name in splits.items()}
     counts = np.bincount(train.first_labels(_COUNTED), minlength=len(names))
-    return DatasetFacts(info.name, names, sizes, counts, train.first_shapes(num_images), notes=_unused(info, splits))
+    shapes, lost = train.first_shapes(num_images)
+    return DatasetFacts(info.name, names, sizes, counts, shapes, lost, _unused(info, splits))
 
 
 def _find_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
@@ -174,6 +178,7 @@ class _SplitReader:
     def __init__(self, info, name: str, image_key: str, label_key: str, config: DataConfig):
         self._info, self._split, self._config = info, info.splits[name], config
         self._image_key, self._label_key = image_key, label_key
+        self.skipped: tuple[str, ...] = ()  # records that cannot be decoded
         self._shards = Shards(
             [str(path) for path in self._split.filepaths],
             [int(length) for length in self._split.shard_lengths],
@@ -208,14 +213,14 @@ class _SplitReader:
         """Labels of the first `count` examples, or of all there are."""
         return self._labels_of(self._shards.in_order().take(count))
 
-    def first_shapes(self, count: int) -> tuple[tuple[int, int], ...]:
-        """(height, width) of the first `count` images, or of all there are."""
-        size = self._fixed_size()
-        if size is not None:
-            return (size,) * min(count, self._shards.num_records)
+    def first_shapes(self, count: int) -> tuple[tuple[tuple[int, int], ...], tuple[str, ...]]:
+        """((height, width) of the first `count` images, or of all there are; those that cannot be decoded)."""
+        count = min(count, self._shards.num_records)
         records = self._shards.in_order().take(count)
-        images = records.map(lambda _, record: self._decoded_record(record)[0], tf.data.AUTOTUNE)
-        return tuple(image.shape[:2] for image in images.as_numpy_iterator())
+        images = records.map(lambda number, record: (number, self._decoded_record(record)[0]), tf.data.AUTOTUNE)
+        found = {int(number): image.shape[:2] for number, image in images.ignore_errors().as_numpy_iterator()}
+        lost = tuple(self._shards.describe(number) for number in range(count) if number not in found)
+        return tuple(found.values()), lost
 
     def _decoded_bytes(self) -> int:
         """Upper estimate of the split's size as uint8 [N, H, W, 3]."""
@@ -228,12 +233,35 @@ class _SplitReader:
         return (height, width) if height and width else None
 
     def _decoded(self) -> tuple[ArrayImages | RaggedImages, np.ndarray]:
-        dataset = self._shards.in_order().map(lambda _, record: self._decoded_record(record), tf.data.AUTOTUNE)
-        if self._fixed_size() is None:
-            images, labels = zip(*dataset.prefetch(64).as_numpy_iterator(), strict=True)
-            return in_memory(images), np.asarray(labels, np.int32)
-        images, labels = zip(*dataset.batch(1024).prefetch(2).as_numpy_iterator(), strict=True)
-        return ArrayImages(np.concatenate(images)), np.concatenate(labels).astype(np.int32)
+        records = self._shards.in_order()
+        dataset = records.map(lambda number, record: (number, *self._decoded_record(record)), tf.data.AUTOTUNE)
+        try:
+            return self._in_memory(dataset)
+        except tf.errors.InvalidArgumentError:  # some cannot be decoded
+            return self._in_memory(dataset.ignore_errors())
+
+    def _in_memory(self, dataset: tf.data.Dataset) -> tuple[ArrayImages | RaggedImages, np.ndarray]:
+        """What comes of the records; warns of those that do not come, InputError where these are too many."""
+        ragged = self._fixed_size() is None
+        batches = list(dataset.batch(1 if ragged else 1024).prefetch(64 if ragged else 2).as_numpy_iterator())
+        self._tell_lost({*range(self._shards.num_records)}.difference(*(numbers.tolist() for numbers, _, _ in batches)))
+        labels = np.concatenate([labels for _, _, labels in batches]).astype(np.int32)
+        if ragged:
+            return in_memory([image for _, images, _ in batches for image in images]), labels
+        return ArrayImages(np.concatenate([images for _, images, _ in batches])), labels
+
+    def _tell_lost(self, lost: set[int]) -> None:
+        if not lost:
+            return
+        self.skipped = tuple(self._shards.describe(number) for number in sorted(lost))
+        few = ", ".join(self.skipped[:5]) + (", ..." if len(lost) > 5 else "")
+        name = f"{self._info.name}: split {self._split.name}"
+        if len(lost) > LARGEST_SKIPPED_SHARE * self._shards.num_records:
+            raise InputError(
+                f"{name}: {len(lost)} of {self._shards.num_records} images cannot be decoded: {few}; expected at most"
+                f" {LARGEST_SKIPPED_SHARE:.0%}; prepare the dataset again"
+            )
+        logger.warning("%s: skipped %d images that cannot be decoded: %s", name, len(lost), few)
 
     def _decoded_record(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         encoded, label = self._parse(record)

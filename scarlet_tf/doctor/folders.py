@@ -57,7 +57,7 @@ def check_config(path: str) -> Iterator[Finding]:
         from scarlet_tf.optimization.extra import check_extra
 
         check_extra()
-    from scarlet_tf.data.datasets import look_at
+    from scarlet_tf.data.looking import look_at
 
     facts = look_at(config.data)
     yield from _check_images(facts)
@@ -67,7 +67,7 @@ def check_config(path: str) -> Iterator[Finding]:
 
 def _check_images(facts) -> Iterator[Finding]:
     """Classes and numbers, what is not used, and of a sample, if the files can be decoded."""
-    from scarlet_tf.data.images import LARGEST_SKIPPED_SHARE
+    from scarlet_tf.data.image_files import LARGEST_SKIPPED_SHARE
 
     counts = ", ".join(f"{count:,} {split}" for split, count in facts.num_examples.items())
     found = f"{facts.name}: {counts} images of {len(facts.class_names)} classes, shorter side {facts.side} pixels"

@@ -10,13 +10,13 @@ import numpy as np
 
 from scarlet_tf.config import Config, parse_config
 from scarlet_tf.data.data_config import DataConfig
-from scarlet_tf.data.datasets import look_at
 from scarlet_tf.data.facts import DatasetFacts
-from scarlet_tf.data.image_files import FORMATS
-from scarlet_tf.data.images import LARGEST_SKIPPED_SHARE
+from scarlet_tf.data.image_files import FORMATS, LARGEST_SKIPPED_SHARE
+from scarlet_tf.data.looking import look_at
 from scarlet_tf.drafting.choices import Choices
 from scarlet_tf.drafting.schedule import hold_out, schedule
 from scarlet_tf.drafting.sizing import MEDIUM_FROM, candidates, choose, natural_size, reach
+from scarlet_tf.drafting.timing import budget_of, choose_sizing, fit_lengths, measured
 from scarlet_tf.drafting.writing import config_text
 from scarlet_tf.errors import InputError
 from scarlet_tf.yaml_files import parse_yaml
@@ -48,27 +48,43 @@ class Draft:
             "width_multiplier": sizing.space.width_multiplier,
             "max_multiply_adds": self.config.search.max_multiply_adds,
             "reach": {"least": sizing.least, "greatest": sizing.greatest},
+            "forecast_seconds": {name: round(seconds, 1) for name, seconds in self.choices.forecast.items()},
             "warnings": list(self.warnings),
         }
 
 
-def draft(data: DataConfig, budget: float | None, has_gpu: bool, name: str, path) -> Draft:
+def draft(
+    data: DataConfig, budget: float | None, has_gpu: bool, name: str, path, seconds: float | None = None
+) -> Draft:
     """Looks at the dataset, chooses, writes a configuration that will be at `path`, and validates it.
 
-    `budget`: multiply-adds; without it InputError says what is in reach. InputError, too, for images that a run would
-    refuse, and for a budget below every network.
+    `budget`: multiply-adds; without it, what suits `seconds`. `seconds`: what the run may take, for which steps are tried;
+    without it, the usual lengths. InputError without either, which says what is in reach; for images that a run would
+    refuse, for a budget below every network, and for a time below every run.
     """
     facts = look_at(data)
     _check_readable(facts)
     classes = len(facts.class_names)
-    if budget is None:
-        raise InputError(f"--budget: missing; multiply-adds from {reach(candidates(facts.side, classes, has_gpu))}")
-    sizing, held_out = choose(budget, facts.side, classes, has_gpu), hold_out(facts)
+    sizings = candidates(facts.side, classes, has_gpu)
+    if budget is None and seconds is None:
+        raise InputError(f"--budget: missing; multiply-adds from {reach(sizings)}; or --time 10m chooses it")
+    held_out = hold_out(facts)
     plan = schedule(held_out.num_train, has_gpu, natural_size(facts.side) < MEDIUM_FROM)
-    choices = Choices(data, facts, sizing, held_out, plan, budget, has_gpu)
-    text = config_text(name, path, choices)
-    config = parse_config(parse_yaml(text, str(path)), str(path))
-    return Draft(text, config, choices, tuple(_warnings(choices)))
+    sizing = sizings[len(sizings) // 2] if budget is None else choose(budget, facts.side, classes, has_gpu)
+    choices = Choices(data, facts, sizing, held_out, plan, budget or budget_of(sizing), has_gpu)
+
+    def make(chosen: Choices) -> Config:
+        return parse_config(parse_yaml(config_text(name, path, chosen), str(path)), str(path))
+
+    if seconds is not None:
+        timing = measured(make(choices), choices)
+        if budget is None:
+            chosen = choose_sizing(choices, sizings, seconds, timing, make)
+            timing = timing if chosen.sizing == sizing else measured(make(chosen), chosen)
+            choices = chosen
+        choices, stages = fit_lengths(choices, seconds, timing, make)
+        choices = dataclasses.replace(choices, forecast=stages, step_seconds=timing.step)
+    return Draft(config_text(name, path, choices), make(choices), choices, tuple(_warnings(choices)))
 
 
 def _check_readable(facts: DatasetFacts) -> None:

@@ -11,7 +11,9 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.search.objectives import show
 from scarlet_tf.space import SearchSpace, Stage
 
-IMAGE_SIZES = (16, 24, 32, 40, 48, 64, 80, 96, 112, 128, 160, 192, 224)
+# Any side between these will do: a stride of 2 makes 15 pixels of 29 as it makes 14 of 28, so nothing has to divide by the
+# total stride, and images that are not resized lose nothing.
+SMALLEST_SIDE, LARGEST_SIDE = 16, 224
 # Of 400 networks drawn at random half shall cost at most this many budgets: the published recipe has 0.66 (S1 at 224
 # pixels, 500 M), configs/cifar10_small.yaml 1.07 and configs/digits.yaml 1.4.
 MEDIAN_IN_BUDGETS = 1.25
@@ -40,8 +42,8 @@ class Sizing:
 
 
 def natural_size(side: int) -> int:
-    """The largest of IMAGE_SIZES that does not enlarge an image whose shorter side is `side`; the smallest below it."""
-    return max((size for size in IMAGE_SIZES if size <= side), default=IMAGE_SIZES[0])
+    """The input side that loses nothing of an image whose shorter side is `side`, up to LARGEST_SIDE."""
+    return min(max(side, SMALLEST_SIDE), LARGEST_SIDE)
 
 
 def candidates(side: int, num_classes: int, squeeze: bool) -> list[Sizing]:
@@ -50,7 +52,7 @@ def candidates(side: int, num_classes: int, squeeze: bool) -> list[Sizing]:
     ladder = _SHRINKING if size >= PUBLISHED_FROM else _WIDENING
     found = []
     for share, width in ladder:
-        pixels = max(round(share * size / 8) * 8, IMAGE_SIZES[0])
+        pixels = size if share == 1 else max(round(share * size / 8) * 8, SMALLEST_SIDE)
         found.append(_sizing(_space(size, pixels, width, "s2" if squeeze else "s1"), num_classes))
     return found
 

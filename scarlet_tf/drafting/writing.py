@@ -7,6 +7,7 @@ import shlex
 import textwrap
 from typing import Any
 
+from scarlet_tf.config.run_time import in_words
 from scarlet_tf.drafting.choices import Choices
 from scarlet_tf.drafting.schedule import supernet_rate
 from scarlet_tf.drafting.sizing import PUBLISHED_FROM, natural_size
@@ -46,13 +47,16 @@ def _head(path, chosen: Choices) -> str:
         " before it trains.",
     )
     trial = f"runs/{file_name(pathlib.Path(path).stem)}_trial"
+    time = "not measured"
+    if chosen.forecast:
+        time = f"forecast {in_words(chosen.forecast)}, by a step of {chosen.step_seconds:.3g} s where it was written"
     file, trial = (_in_comment(shlex.quote(text)) for text in (str(path), trial))
     return f"""{text}
 # Check: scarlet doctor --config {file}
 # Try every stage on a few steps:
 #   scarlet run {file} --run-dir {trial} {TRIAL}
 # Run: scarlet run {file}      (it tells the time left; interrupted, the same command resumes)
-# Time and result: not measured.
+{_comment(f"Time: {time}.", "Result: not measured.")}
 """
 
 

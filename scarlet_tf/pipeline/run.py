@@ -54,6 +54,7 @@ class Run:
         self.strategy = strategy
         self.max_hours = max_hours
         self.adb = adb
+        self.callbacks: tuple = ()  # of the supernet's training
         self.folder = pathlib.Path(folder)
         self.supernet_result = self.folder / "supernet" / "result.json"
         self.front = self.folder / "pareto.json"
@@ -107,6 +108,7 @@ class Run:
             strategy=self.strategy,
             run_dir=self.folder,
             max_hours=self.max_hours,
+            callbacks=self.callbacks,
             **search,
         )
 

@@ -19,6 +19,7 @@ from scarlet_tf.errors import InputError, NotFiniteError
 from scarlet_tf.files import read_json, write_result
 from scarlet_tf.pipeline.claim import alone_in
 from scarlet_tf.pipeline.comparing import compare_searches
+from scarlet_tf.pipeline.forecasting import RunForecast
 from scarlet_tf.pipeline.latency import check_adb
 from scarlet_tf.pipeline.ranking import check_ranking, rank_networks
 from scarlet_tf.pipeline.reporting import report_on
@@ -48,6 +49,7 @@ def run_all(config: Config, folder, max_hours: float | None = None, adb: Mapping
             " without it"
         )
     run = Run(config, folder, strategy_from_environment(), max_hours, adb)
+    run.callbacks = (RunForecast(run),)
     with _claimed(run):
         check_adb(run)
         for stage in _wanted(run):

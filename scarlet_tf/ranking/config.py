@@ -10,7 +10,7 @@ from scarlet_tf.scaling import Scaling
 from scarlet_tf.training.settings import check_ranges
 
 if TYPE_CHECKING:
-    from scarlet_tf.training.network import RetrainConfig
+    from scarlet_tf.training.network_config import RetrainConfig
 
 LEAST_ARCHITECTURES = 3  # with two networks tau is -1 or 1, whatever they are
 

@@ -18,7 +18,7 @@ from scarlet_tf.ranking.plot import SERIES, save_scatter
 from scarlet_tf.ranking.standalone import train_alone
 from scarlet_tf.ranking.strata import Sample, stratified_sample
 from scarlet_tf.training.inputs import as_split
-from scarlet_tf.training.network import RetrainConfig
+from scarlet_tf.training.network_config import RetrainConfig
 from scarlet_tf.training.settings import from_mapping
 
 

@@ -27,7 +27,8 @@ class Forecast(keras.callbacks.Callback):
     """Logs the time of the whole training and its memory after a few steps; refuses one whose memory will not fit.
 
     The steps are those of the training itself, from an epoch's second one on (the first starts the input, and traces), so
-    what is trained is the same with and without a forecast.
+    what is trained is the same with and without a forecast. Before them, `on_rehearsal` tells the time by a few that the
+    training loop tries; see its Run.
 
     Args:
         name: in front of the lines.
@@ -72,6 +73,18 @@ class Forecast(keras.callbacks.Callback):
                 f"{self.name}: a step needs at least {gibibytes(self.least_bytes)} of memory for its activations, expected"
                 f" at most the {gibibytes(reachable)} that can be had; use {self.advice}"
             )
+
+    def on_rehearsal(self, first: float, seconds: float) -> None:
+        """Tells the time of all steps by `seconds` of one that was tried; the `first` call took longer."""
+        steps = self.steps_per_epoch * self.epochs
+        logger.info(
+            "%s forecast: %s for all %d epochs, %d steps of %.3g s (tried before the first)",
+            self.name,
+            duration(first + steps * seconds),
+            self.epochs,
+            steps,
+            seconds,
+        )
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch, self._last = epoch, None

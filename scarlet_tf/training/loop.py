@@ -15,6 +15,7 @@ import functools
 import itertools
 import logging
 import signal
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,13 +28,15 @@ import tensorflow as tf
 from scarlet_tf.errors import InputError, WorkerLostError
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.training import kernels  # noqa: F401 - puts TensorFlow's kernels to use
-from scarlet_tf.training.checkpoints import Checkpoints
+from scarlet_tf.training.checkpoints import Checkpoints, as_array
 from scarlet_tf.training.distribution import distribute, is_chief, is_multi_worker, read_variables
 from scarlet_tf.training.graph_options import quick_to_first_step
 from scarlet_tf.training.learning import Learning
 
 logger = logging.getLogger("scarlet_tf")
 LONG_WAIT_SECONDS, LONG_WAIT_SHARE = 1.0, 0.2
+# A rehearsal times so many steps after the first at least, and for so many seconds; the least number that it is worth.
+REHEARSED_STEPS, REHEARSED_SECONDS, LEAST_REHEARSED = 3, 1.0, 40
 
 
 @dataclasses.dataclass
@@ -57,7 +60,10 @@ class Run:
         folder: where checkpoints go; None keeps nothing.
         checkpoint_seconds: time between checkpoints; there is always one at the end, and on Ctrl-C.
         callbacks: Keras callbacks. What they remember themselves is not in the checkpoint, and the learning rate is the
-            optimizer's schedule, which callbacks cannot change.
+            optimizer's schedule, which callbacks cannot change. Those that have `on_rehearsal(first, seconds)` are told
+            before a long training what the step takes the first time and later: a few are tried on the first batch, for
+            the callback's `rehearsal_seconds` if it has any, and all variables are put back. Not with several replicas or
+            a `state`.
         on_epoch_end: `on_epoch_end(epoch) -> {name: figure}`, added to the epoch's logs, such as validation; not called for
             an epoch that a callback ended before its last step (`model.stop_training`), whose row says its "steps".
         on_stop: `on_stop() -> {name: value}`, added to the last row of the history when callbacks ended the training.
@@ -146,6 +152,7 @@ class _Trainer:
         self._save()  # a folder that cannot be written shows before any time is spent
         with _seen_by_callbacks(run.model, run.optimizer), _lost_workers(run.name), quick_to_first_step():
             callbacks.on_train_begin()
+            self._rehearse([callback for callback in run.callbacks if hasattr(callback, "on_rehearsal")])
             with progress_bar(run.name, run.epochs * run.steps_per_epoch, self.step) as bar:
                 self._epochs(callbacks, bar)
             self._save()
@@ -155,6 +162,31 @@ class _Trainer:
     @property
     def _finished(self) -> bool:
         return self.stopped or len(self.history) >= self.run.epochs
+
+    def _rehearse(self, callbacks: list) -> None:
+        """Tells them the seconds of the step's first call and the mean of later ones, which other processes disturb, too."""
+        run, epoch = self.run, len(self.history)
+        few = run.epochs * run.steps_per_epoch - self.step < LEAST_REHEARSED
+        if few or not callbacks or run.state or self.strategy.num_replicas_in_sync > 1:
+            return
+        batches = functools.partial(run.batches, epoch, self.step - epoch * run.steps_per_epoch)
+        batch = next(iter(distribute(self.strategy, batches, run.batch_size)), None)
+        if batch is None:  # the epoch's steps are done, its figures are not
+            return
+        images, labels = batch
+        extra = run.extra(self.step)
+        extra = tf.convert_to_tensor(extra) if run.compiled else extra
+        kept = [as_array(variable).copy() for variable in self.variables.values()]  # not the memory that steps write to
+        wanted = max(getattr(callback, "rehearsal_seconds", REHEARSED_SECONDS) for callback in callbacks)
+        seconds: list[float] = []
+        while len(seconds) <= REHEARSED_STEPS or sum(seconds[1:]) < wanted:
+            began = time.perf_counter()
+            float(self._one(images, labels, extra, tf.constant(0.0))["due"])
+            seconds.append(time.perf_counter() - began)
+        for variable, value in zip(self.variables.values(), kept, strict=True):
+            variable.assign(value)
+        for callback in callbacks:
+            callback.on_rehearsal(seconds[0], statistics.mean(seconds[1:]))
 
     def _epochs(self, callbacks, bar) -> None:
         try:

@@ -14,7 +14,7 @@ from scarlet_tf.training.optimizers import clipped, make_schedule
 from scarlet_tf.training.tuning import Tuning
 
 if TYPE_CHECKING:
-    from scarlet_tf.training.network import RetrainConfig
+    from scarlet_tf.training.network_config import RetrainConfig
 
 
 def network_optimizer(config: RetrainConfig, steps_per_epoch: int, model, tuning: Tuning | None = None):

@@ -19,7 +19,7 @@ from scarlet_tf.training.panel import Panel
 from scarlet_tf.training.panel_statistics import panel_paths
 
 if TYPE_CHECKING:
-    from scarlet_tf.training.supernet import SupernetConfig
+    from scarlet_tf.training.supernet_config import SupernetConfig
 
 logger = logging.getLogger("scarlet_tf")
 

@@ -8,8 +8,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from scarlet_tf.data import copies
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.datasets import load_dataset
+from scarlet_tf.data.folder_files import list_files
+from scarlet_tf.data.looking import look_at
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.errors import InputError
 
@@ -159,12 +162,16 @@ def test_equal_files_are_told(tmp_path, caplog, check):
     write_image(tmp_path / "train" / "bee" / "copy.png", level=3)  # as train/ant/3.png
     folder(tmp_path, check_images=check, validation_fraction=0.3)
     name = tmp_path.name
-    assert [record.message for record in caplog.records] == [
+    expected = [
         f"{name}: 1 images are there more than once in one class, which hold-outs may put on both sides:"
         " train/ant/2.png = train/ant/copy.png",
         f"{name}: 1 images are there more than once in two classes: train/ant/3.png = train/bee/copy.png",
         f"{name}: 1 images are there more than once in test and train images: train/bee/1.png = test/bee/0.png",
     ]
+    assert [record.message for record in caplog.records] == expected
+    assert look_at(DataConfig("folder", directory=str(tmp_path))).notes == tuple(
+        expected
+    )  # as init and doctor tell them
 
 
 def test_a_look_holds_no_decoded_images(tmp_path):
@@ -176,7 +183,7 @@ def test_a_look_holds_no_decoded_images(tmp_path):
     script = (
         "import resource\n"
         "from scarlet_tf.data.data_config import DataConfig\n"
-        "from scarlet_tf.data.datasets import look_at\n"
+        "from scarlet_tf.data.looking import look_at\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
         f"config = DataConfig('folder', directory={str(tmp_path)!r})\n"
         "look_at(config, 1)\n"
@@ -185,4 +192,67 @@ def test_a_look_holds_no_decoded_images(tmp_path):
         "print(peak() - before)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 150  # four at once, 12 MB each and as much for decoding, and what the allocator keeps
+    assert float(done.stdout) < 60  # one at a time, 12 MB and as much for decoding, and what the allocator keeps
+
+
+def test_init_imports_no_tensorflow(tmp_path):
+    """Which takes 750 MiB; nor does what `scarlet doctor --config` does with the images."""
+    make_folder(tmp_path / "photos")
+    script = (
+        "import sys\n"
+        "from scarlet_tf import cli\n"
+        "from scarlet_tf.doctor.folders import check_config\n"
+        "assert cli.main(['init', 'photos', '--budget', '1M', '--quiet']) == 0\n"
+        "assert len(list(check_config('photos.yaml'))) == 3\n"
+        "print('tensorflow' in sys.modules or 'keras' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ["False"], done.stderr
+
+
+def test_only_files_that_may_be_equal_are_read(tmp_path, monkeypatch):
+    """Of equal size, then of equal beginnings; those that are equal up to their last bytes are told apart by all of them."""
+    beginning = b"\xff\xd8\xff" + b"x" * 2**17
+    contents = {"ant/0": b"a", "ant/1": b"b", "ant/2": b"b", "bee/0": b"b", "bee/1": b"longer"}
+    for name, end in contents.items():
+        path = tmp_path / f"{name}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(beginning + end)
+    (tmp_path / "bee" / "2.png").write_bytes(b"\x89PNG\r\n\x1a\n, alone of its size")
+    opened = []
+
+    def noted(path, mode):
+        opened.append(path.name)
+        return path.open(mode)
+
+    monkeypatch.setattr(copies, "open", noted, raising=False)
+    listed = list_files(str(tmp_path))
+    digests = copies.digests_of_alike(listed)
+    assert [path.relative_to(tmp_path).as_posix() for path in digests] == [f"{name}.jpg" for name in list(contents)[:4]]
+    assert sorted(opened) == sorted(["0.jpg", "1.jpg", "2.jpg", "0.jpg"] * 2)
+    assert list(copies.describe_copies(listed, digests)) == [
+        f"{tmp_path.name}: 1 images are there more than once in two classes: ant/1.jpg = ant/2.jpg = bee/0.jpg"
+    ]
+
+
+def test_a_look_reads_sizes_from_headers_and_finds_torn_files(tmp_path):
+    """Of every format, of 225 megapixels, which Pillow refuses by itself, and of files that are cut in half."""
+    for name, size in (("large", (15_000, 15_000)), ("wide", (31, 20)), ("high", (20, 47))):
+        Image.new("1", size).save(tmp_path / f"{name}.png")
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8))
+    for form in ("jpeg", "png", "gif", "bmp", "webp"):
+        for name in ("ant", "bee"):
+            (tmp_path / "photos" / name).mkdir(parents=True, exist_ok=True)
+            noise.save(tmp_path / "photos" / name / f"1.{form}", form)
+        whole = (tmp_path / "photos" / "bee" / f"1.{form}").read_bytes()
+        (tmp_path / "photos" / "bee" / f"torn.{form}").write_bytes(whole[: len(whole) // 2])
+    for path in tmp_path.glob("*.png"):
+        path.rename(tmp_path / "photos" / "ant" / path.name)
+    facts = look_at(DataConfig("folder", directory=str(tmp_path / "photos")))
+    assert sorted(facts.shapes) == sorted([(40, 60)] * 10 + [(15_000, 15_000), (20, 31), (47, 20)])
+    torn = [
+        f"{tmp_path / 'photos' / 'bee' / f'torn.{form}'} (damaged)" for form in ("bmp", "gif", "jpeg", "png", "webp")
+    ]
+    assert sorted(facts.unreadable) == torn
+    assert 0 < facts.decode_seconds < 1 and facts.side == 40

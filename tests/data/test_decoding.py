@@ -13,6 +13,7 @@ from scarlet_tf.data import folder
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.decoding import decode, sixteen_bit_peak
 from scarlet_tf.data.image_files import problem_of_content
+from scarlet_tf.data.looking import look_at_folder
 from scarlet_tf.data.preprocessing import Preprocessing
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "export"))
@@ -130,7 +131,7 @@ def test_16_bit_images_that_use_a_part_of_their_range_are_noticed(tmp_path, peak
             samples = np.full([4, 4, 1], number * peak // 3, np.uint16)
             (tmp_path / name / f"{number}.png").write_bytes(tf.io.encode_png(samples).numpy())
     config = DataConfig(source="folder", directory=str(tmp_path), image_size=4)
-    for notes in (folder.look(config, 8).notes, folder.load(config, Preprocessing(4)).notes):
+    for notes in (look_at_folder(config, 8).notes, folder.load(config, Preprocessing(4)).notes):
         lines = [note for note in notes if "16-bit" in note]
         assert len(lines) == bool(said)
         if said:

@@ -1,8 +1,12 @@
-"""EXIF orientation: training, serving_bytes' decoder and classify.py against Pillow, on files of every layout."""
+"""EXIF orientation: training, serving_bytes' decoder, classify.py and the browser's page against Pillow, on every layout."""
 
+import base64
 import io
+import json
 import pathlib
+import shutil
 import struct
+import subprocess
 import sys
 import warnings
 import zlib
@@ -227,3 +231,78 @@ def test_sizes_that_lie_end_the_search():
     assert (
         orientation_in_graph(jpeg(b"\0" * 10**5, app1(GOOD))).numpy() == 1
     )  # bounded, so as not to keep a server busy
+
+
+# -- the browser's page ----------------------------------------------------------------------------------------
+
+PAGE = pathlib.Path(__file__).parents[2] / "export" / "browser"
+# The whole image, and a box of two columns and three rows, as `readRows` in image.js reads it.
+_TURN = """
+import {readFileSync} from "node:fs";
+import {readOrientation, storedBox, turn} from "./src/orientation.js";
+const asBytes = (text) => new Uint8Array(Buffer.from(text, "base64"));
+const asText = (bytes) => Buffer.from(bytes).toString("base64");
+console.log(JSON.stringify(JSON.parse(readFileSync(0, "utf8")).map(({content, pixels, width, height}) => {
+  const {orientation, bytes} = readOrientation(asBytes(content));
+  const stored = asBytes(pixels);
+  const readBox = (box) => {
+    const {left, top, width: columns, height: rows} = storedBox(orientation, {width, height}, box);
+    const cut = Array.from({length: rows}, (_, row) => {
+      const start = 4 * ((top + row) * width + left);
+      return [...stored.subarray(start, start + 4 * columns)];
+    });
+    return asText(turn(Uint8ClampedArray.from(cut.flat()), columns, orientation));
+  };
+  const [wide, high] = orientation >= 5 ? [height, width] : [width, height];
+  const whole = readBox({left: 0, top: 0, width: wide, height: high});
+  return {orientation, bytes: asText(bytes), whole, box: readBox({left: 3, top: 1, width: 2, height: 3})};
+})));
+"""
+
+
+def by_page(contents):
+    """(orientation, the bytes that the browser decodes, upright pixels, those of a box) of each file, by the page's modules."""
+    requests = []
+    for content in contents:
+        with Image.open(io.BytesIO(content)) as image:
+            pixels = image.convert("RGBA").tobytes()
+        texts = {"content": content, "pixels": pixels}
+        texts = {key: base64.b64encode(value).decode() for key, value in texts.items()}
+        requests.append({**texts, "width": SIZE[0], "height": SIZE[1]})
+    command = ["node", "--input-type=module", "-e", _TURN]
+    done = subprocess.run(command, cwd=PAGE, input=json.dumps(requests), capture_output=True, text=True, check=True)
+    return [
+        (row["orientation"], *(base64.b64decode(row[key]) for key in ("bytes", "whole", "box")))
+        for row in json.loads(done.stdout)
+    ]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_the_browsers_page_turns_what_pillow_turns_and_leaves_nothing_to_the_browser():
+    contents = [layout(tiff(v, **BLOCKS[b])) for layout in LAYOUTS.values() for b in BLOCKS for v in range(1, 9)]
+    contents += [layout(NOT_TURNED[kind]) for kind in NOT_TURNED for layout in LAYOUTS.values()]
+    contents += [jpeg(app1(GOOD), XMP, app1(tiff(3))), jpeg(segment(b"Exif\0\0" + GOOD, 0xE2)), PNG, WEBP]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of damaged EXIF
+        found = by_page(contents)
+        for content, (value, bare, whole, box) in zip(contents, found, strict=True):
+            assert value == orientation_in_graph(content).numpy()
+            expected = decode_in_graph(content).numpy()  # which the tests above hold against Pillow's
+            pixels = np.frombuffer(whole, np.uint8).reshape(*expected.shape[:2], 4)
+            np.testing.assert_array_equal(pixels[..., :3], expected)
+            np.testing.assert_array_equal(np.frombuffer(box, np.uint8).reshape(3, 2, 4), pixels[1:4, 3:5])
+            with Image.open(io.BytesIO(bare)) as image:
+                assert not image.getexif()
+                np.testing.assert_array_equal(np.asarray(image.convert("RGB")), stored(content))
+    assert {value for value, *_ in found} == set(range(1, 9))
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_the_browsers_page_reads_nothing_beyond_a_torn_file():
+    whole = [LAYOUTS[layout](tiff(6, thumbnail=3)) for layout in ("after JFIF", "PNG", "WebP")]
+    torn = [base64.b64encode(content[:length]).decode() for content in whole for length in range(0, len(content), 7)]
+    requests = [{"content": text, "pixels": "", "width": 0, "height": 0} for text in torn]
+    command = ["node", "--input-type=module", "-e", _TURN]
+    done = subprocess.run(command, cwd=PAGE, input=json.dumps(requests), capture_output=True, text=True, check=True)
+    for text, row in zip(torn, json.loads(done.stdout), strict=True):
+        assert row["orientation"] == orientation_in_graph(base64.b64decode(text)).numpy()

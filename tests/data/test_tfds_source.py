@@ -1,3 +1,4 @@
+import io
 import json
 import os
 
@@ -7,7 +8,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from scarlet_tf.data.data_config import DataConfig
-from scarlet_tf.data.datasets import load_dataset, look_at
+from scarlet_tf.data.datasets import load_dataset
+from scarlet_tf.data.looking import look_at
 from scarlet_tf.drafting import data_config
 from scarlet_tf.errors import InputError
 from scarlet_tf.training.inputs import as_split, count_classes
@@ -22,8 +24,11 @@ def prepared(tmp_path, monkeypatch):
     return prepare(tmp_path, ["dark", "light"])
 
 
-def prepare(tmp_path, names, splits=("train", "test"), version="1.0.0", classes=None):
-    """The dataset "blobs" of 5 x 5 images with three shards of the first split, of training, and one of the others."""
+def prepare(tmp_path, names, splits=("train", "test"), version="1.0.0", classes=None, train=TRAIN, torn=()):
+    """The dataset "blobs" of 5 x 5 images with three shards of the first split, of training, and one of the others.
+
+    torn: numbers of training images whose files are cut off.
+    """
     folder = tmp_path / "blobs" / version
     folder.mkdir(parents=True)
     features = tfds.features.FeaturesDict(
@@ -35,7 +40,7 @@ def prepare(tmp_path, names, splits=("train", "test"), version="1.0.0", classes=
     infos, classes = [], classes or list(range(len(names)))
     for name in splits:
         shards = 3 if name == splits[0] else 1
-        lengths = [(TRAIN if name == splits[0] else TEST) // shards] * shards
+        lengths = [(train if name == splits[0] else TEST) // shards] * shards
         template = tfds.core.ShardedFileTemplate(
             data_dir=folder, dataset_name="blobs", split=name, filetype_suffix="tfrecord"
         )
@@ -45,6 +50,9 @@ def prepare(tmp_path, names, splits=("train", "test"), version="1.0.0", classes=
             with tf.io.TFRecordWriter(str(path)) as writer:
                 for i in range(start, start + length):
                     image = np.full([5, 5, 3], i + 100 * (i % 2), np.uint8)
+                    image = io.BytesIO(
+                        tf.io.encode_png(image).numpy()[: 40 if name == splits[0] and i in torn else None]
+                    )
                     writer.write(features.serialize_example({"image": image, "label": classes[i % len(classes)]}))
             start += length
         infos.append(tfds.core.SplitInfo(name=name, shard_lengths=lengths, num_bytes=1000, filename_template=template))
@@ -119,6 +127,51 @@ def test_streamed_and_held_in_memory_agree(prepared):
         for (images, labels), (other, other_labels) in pairs:
             np.testing.assert_array_equal(images, other)
             np.testing.assert_array_equal(labels, other_labels)
+
+
+def levels(batches):
+    """What `prepare` made the images of; the numbers of images up to 255 below."""
+    found = np.concatenate([images.numpy()[:, 2, 2, 0] for images, _ in batches])
+    return np.round((found + 1) * 127.5).astype(int).tolist()
+
+
+@pytest.mark.parametrize("held_in_memory", [True, False])
+def test_records_that_cannot_be_decoded_are_named_and_skipped(tmp_path, monkeypatch, caplog, held_in_memory):
+    """Two of 240 training images; 42 is the third record of the second shard of 80."""
+    monkeypatch.setenv("SCARLET_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(np, "full", lambda shape, value, kind: np.ones(shape, kind) * kind(value % 256))
+    prepare(tmp_path, ["dark", "light"], train=240, torn=(7, 82))
+    wrong = ["blobs-train.tfrecord-00000-of-00003, record 7", "blobs-train.tfrecord-00001-of-00003, record 2"]
+    data = load_dataset(
+        DataConfig("tfds", name="blobs", image_size=5, validation_examples=2, memory_bytes=10**6 * held_in_memory)
+    )
+    if held_in_memory:
+        assert data.skipped == tuple(wrong) and data.train.num_examples == 236
+        assert [record.message for record in caplog.records] == [
+            f"blobs: split train: skipped 2 images that cannot be decoded: {', '.join(wrong)}"
+        ]
+    for training in (False, True):
+        found = list(data.train.batches(64, training=training, drop_remainder=False))
+        sizes = [64, 64, 64, data.train.num_examples - 192]
+        assert [len(labels) for _, labels in found] == sizes
+        assert [level % 2 for level in levels(found)] == [label for _, labels in found for label in labels.numpy()]
+    if not held_in_memory:
+        suffix = ": the image cannot be decoded; it is skipped, and another image takes its place"
+        assert sorted(record.message for record in caplog.records) == [name + suffix for name in wrong]
+
+
+def test_too_many_records_that_cannot_be_decoded_are_an_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCARLET_DATA_DIR", str(tmp_path))
+    prepare(tmp_path, ["dark", "light"], torn=(3,))
+    name = "blobs-train.tfrecord-00000-of-00003, record 3"
+    with pytest.raises(InputError, match=f"split train: 1 of 60 images cannot be decoded: {name}; expected at most 1%"):
+        load()
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=f"{name}: the image cannot be .*with 1 of 60 images these"
+    ):
+        for training in (False, True):
+            list(load(memory_bytes=0, validation_examples=2).train.batches(4, training=training))
+    assert look_at(DataConfig("tfds", name="blobs")).unreadable == (name,)
 
 
 def test_streamed_training_repeats_shuffles_and_resumes_exactly(prepared):

@@ -229,6 +229,20 @@ def test_a_photograph_is_upright_and_near_to_what_python_decodes(page, float_fil
     assert "300\u00a0×\u00a0400" not in page.inner_text("#caption")
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["PNG", "WebP", "JPEG"])
+def test_every_orientation_of_every_format_is_turned_as_in_python(page, float_file, form, orientation):
+    """Exactly, but for JPEG's decoders; a large image is read in several boxes."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"quality": 95} if form == "JPEG" else {"lossless": True} if form == "WebP" else {}
+    content = encode(make_picture(400, 300), format=form, exif=exif, **options)
+    open_model(page, float_file)
+    pixels = PREPROCESSING.decode_and_prepare(content).numpy()
+    found = np.reshape(classify(page, content, f"photo.{form.lower()}")["pixels"], pixels.shape)
+    np.testing.assert_allclose(found, pixels, atol=0.02 if form == "JPEG" else 1e-5)
+
+
 def test_a_gamma_in_the_file_changes_nothing(page, float_file):
     info = PngImagePlugin.PngInfo()
     info.add(b"gAMA", struct.pack(">I", 100_000))

@@ -5,7 +5,7 @@ import pytest
 from scarlet_tf.errors import InputError
 from scarlet_tf.ranking.config import RankingConfig
 from scarlet_tf.scaling import Scaling
-from scarlet_tf.training.network import RetrainConfig
+from scarlet_tf.training.network_config import RetrainConfig
 
 
 def test_training_is_retraining_with_the_values_given():

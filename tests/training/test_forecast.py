@@ -3,6 +3,7 @@
 import logging
 import pathlib
 
+import keras
 import numpy as np
 import psutil
 import pytest
@@ -11,11 +12,14 @@ from test_train_supernet import CONFIG, SPACE, data, weights
 from tiny import tiny_space
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.models.network import get_arrays
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.training import memory
+from scarlet_tf.space import Architecture
+from scarlet_tf.training import loop, memory
 from scarlet_tf.training import supernet as supernet_module
 from scarlet_tf.training.footprint import least_activation_bytes
 from scarlet_tf.training.forecast import MEASURED_STEPS, Forecast
+from scarlet_tf.training.network import retrain
 from scarlet_tf.training.supernet import train_supernet
 
 LONGER = {**CONFIG, "batch_size": 5}  # eight steps an epoch
@@ -120,6 +124,68 @@ def test_training_is_bit_identical_with_and_without_a_forecast(monkeypatch):
     assert train_supernet(plain, data(), LONGER) == history
     for one, other in zip(weights(plain), weights(forecast), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+class Told(keras.callbacks.Callback):
+    """Keeps what a rehearsal tells, and how many steps of the training were done by then."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps, self.told = 0, []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
+
+    def on_rehearsal(self, first, seconds):
+        self.told.append((self.steps, first, seconds))
+
+
+def rehearsing(monkeypatch, wanted):
+    monkeypatch.setattr(loop, "LEAST_REHEARSED", 1 if wanted else 10**9)
+    monkeypatch.setattr(loop, "REHEARSED_SECONDS", 0.0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"execution": "sequential"}, {"execution": "sequential", "sampling": "uniform"}, {"monitor_paths": 2}],
+)
+def test_a_rehearsal_changes_nothing(monkeypatch, options, caplog):
+    """Weights, statistics, momentum and whatever follows from them are bit by bit those of a training without one."""
+    config, validation = {**LONGER, **options}, data(8) if "monitor_paths" in options else None
+    plain, rehearsed, told = *(Supernet(SPACE, num_classes=5) for _ in range(2)), Told()
+    rehearsing(monkeypatch, False)
+    expected = train_supernet(plain, data(), config, validation_data=validation)
+    rehearsing(monkeypatch, True)
+    with caplog.at_level(logging.INFO, "scarlet_tf"):
+        found = train_supernet(rehearsed, data(), config, validation_data=validation, callbacks=[told])
+    assert {**found, "monitor": None} == {**expected, "monitor": None}
+    for one, other in zip(weights(plain), weights(rehearsed), strict=True):
+        np.testing.assert_array_equal(one, other)
+    [(steps, first, seconds)] = told.told
+    assert steps == 0 and first > seconds > 0
+    assert f"for all 3 epochs, 24 steps of {seconds:.3g} s (tried before the first)" in caplog.text
+
+
+def test_a_rehearsal_of_retraining_changes_nothing(monkeypatch):
+    """Nor draws of dropout, nor the moving average of weights, nor the statistics of the optimizer."""
+    spec = Architecture((0, 0), SPACE).lower((8, 8, 3), 5)
+    config = {"epochs": 2, "batch_size": 5, "learning_rate": 0.02, "dropout": 0.5, "ema": 0.9}
+    found = []
+    for wanted in (False, True):
+        rehearsing(monkeypatch, wanted)
+        told = Told()
+        network, figures = retrain(spec, data(), data(8), config, callbacks=[told])
+        assert len(told.told) == wanted
+        found.append((get_arrays(network), figures))
+    assert found[0][1] == found[1][1]
+    for name, array in found[0][0].items():
+        np.testing.assert_array_equal(array, found[1][0][name], err_msg=name)
+
+
+def test_a_short_training_is_not_rehearsed():
+    told = Told()
+    train_supernet(Supernet(SPACE, num_classes=5), data(), CONFIG, callbacks=[told])
+    assert told.told == []
 
 
 def test_what_a_device_cannot_allocate_is_bad_input():

@@ -18,7 +18,8 @@ from scarlet_tf.models.network import build_network, get_arrays, load_network
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.scaling import Scaling
 from scarlet_tf.space import Architecture, Stage
-from scarlet_tf.training.network import RetrainConfig, retrain, save_model
+from scarlet_tf.training.network import retrain, save_model
+from scarlet_tf.training.network_config import RetrainConfig
 
 pytestmark = pytest.mark.both_modes
 

@@ -18,7 +18,8 @@ from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Choice, Stage
 from scarlet_tf.training.fair_step import SupernetStep
 from scarlet_tf.training.inputs import ArraySplit
-from scarlet_tf.training.supernet import SupernetConfig, train_supernet
+from scarlet_tf.training.supernet import train_supernet
+from scarlet_tf.training.supernet_config import SupernetConfig
 
 SPACE = tiny_space(stages=(Stage(8, 2, 1),), choices=(Choice(2, 3), Choice()))
 CONFIG = {"epochs": 3, "batch_size": 10, "learning_rate": 0.05, "execution": "lanes"}

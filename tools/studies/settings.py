@@ -14,9 +14,9 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.ranking.config import RankingConfig
 from scarlet_tf.search.run import SearchConfig
 from scarlet_tf.space import Architecture, SearchSpace
-from scarlet_tf.training.network import RetrainConfig
+from scarlet_tf.training.network_config import RetrainConfig
 from scarlet_tf.training.settings import check_ranges
-from scarlet_tf.training.supernet import SupernetConfig
+from scarlet_tf.training.supernet_config import SupernetConfig
 from scarlet_tf.yaml_files import read_yaml
 from studies.betanas_settings import FindingConfig, ImportancesConfig, misfits_of_finding, misfits_of_importances
 from studies.quadruples import count_quadruples

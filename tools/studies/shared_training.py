@@ -18,7 +18,8 @@ from scarlet_tf.training.inputs import training_batches
 from scarlet_tf.training.learning import Learning, Reference
 from scarlet_tf.training.loop import Run, train
 from scarlet_tf.training.losses import Loss
-from scarlet_tf.training.supernet import SupernetConfig, new_supernet, supernet_optimizer
+from scarlet_tf.training.supernet import new_supernet, supernet_optimizer
+from scarlet_tf.training.supernet_config import SupernetConfig
 from studies.settings import SharingConfig
 from studies.workshop import Workshop
 

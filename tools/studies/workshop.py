@@ -16,7 +16,8 @@ from scarlet_tf.files import write_json
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.pipeline.run import plain
 from scarlet_tf.ranking.store import digest
-from scarlet_tf.training.supernet import IMMATERIAL, SupernetConfig, new_supernet, train_supernet
+from scarlet_tf.training.supernet import new_supernet, train_supernet
+from scarlet_tf.training.supernet_config import IMMATERIAL, SupernetConfig
 from studies.clock import CPU_FILE, CpuClock
 from studies.settings import Study
 

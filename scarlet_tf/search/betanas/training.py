@@ -28,7 +28,8 @@ from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.sampling import drawn_path
 from scarlet_tf.training.sequential import Gates
 from scarlet_tf.training.settings import from_mapping
-from scarlet_tf.training.supernet import SupernetConfig, carry_out, new_run, with_watchers
+from scarlet_tf.training.supernet import carry_out, new_run, with_watchers
+from scarlet_tf.training.supernet_config import SupernetConfig
 
 logger = logging.getLogger("scarlet_tf")
 

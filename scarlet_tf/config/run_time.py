@@ -1,0 +1,57 @@
+"""A run's time, estimated from that of one step of its supernet. Imports no framework."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scarlet_tf.cost import cost_table
+from scarlet_tf.progress import duration
+
+if TYPE_CHECKING:
+    from scarlet_tf.config.schema import Config
+
+# Relative to what one path of a supernet's step takes for an image, forward and backward, for as many multiply-adds:
+# an image in the search, of which paths share layers, in validation, and in retraining, whose layers are called one by one.
+SEARCHED, VALIDATED, RETRAINED = 0.25, 0.4, 1.3
+# Relative to the first call of the supernet's step, most of which is the making of graphs: the same in the other stages.
+SEARCH_BEGIN, RETRAIN_BEGIN, EXPORT = 0.5, 0.5, 1.5
+_DRAWS = 400
+
+
+def stage_seconds(
+    config: Config, examples: Mapping[str, int], num_classes: int, first: float, seconds: float
+) -> dict[str, float]:
+    """{stage: seconds} of a run on one device whose supernet's step takes `first` seconds once, then `seconds`.
+
+    examples: images for "train" and "validation". A step is taken to cost what its multiply-adds do, and the network that is
+    retrained to cost the budget.
+    """
+    supernet, search, retrain = config.supernet, config.search, config.retrain
+    table = cost_table(config.space, config.data.image_size, num_classes)
+    draws = np.random.default_rng(0).integers(config.space.num_choices, size=(_DRAWS, config.space.num_layers))
+    costs = table.count(draws)[0]
+    mean, greatest = float(np.mean(costs)), table.bounds["multiply_adds"][1]
+    picked = min(search.max_multiply_adds or mean, greatest) / mean
+    num_paths = config.space.num_choices if supernet.sampling == "strict_fair" else 1
+    an_image = seconds / (num_paths * supernet.batch_size)
+    train, validation = examples["train"], examples["validation"]
+    recalibration = min(search.recalibration_batches * search.validation_batch_size, train)
+    evaluated = search.population_size * search.generations * (recalibration + validation)
+    trained = train // retrain.batch_size * retrain.batch_size
+    validated = validation / retrain.validate_every_epochs
+    an_epoch = (trained * RETRAINED + validated * VALIDATED) * picked * an_image
+    return {
+        "train-supernet": first + supernet.epochs * (train // supernet.batch_size) * seconds,
+        "search": SEARCH_BEGIN * first + evaluated * SEARCHED * min(picked, 1) * an_image,
+        "retrain": RETRAIN_BEGIN * first + retrain.epochs * an_epoch,
+        "export": EXPORT * first,
+    }
+
+
+def in_words(stages: Mapping[str, float]) -> str:
+    """Such as "9 min 40 s: train-supernet 5 min 0 s, search 40 s, retrain 4 min 0 s"."""
+    parts = ", ".join(f"{name} {duration(round(seconds))}" for name, seconds in stages.items())
+    return f"{duration(round(sum(stages.values())))}: {parts}"

@@ -1,0 +1,134 @@
+"""Sizes and lengths for a time: what a run takes is estimated from one step, which is measured on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+
+from scarlet_tf.config import Config
+from scarlet_tf.config.run_time import stage_seconds
+from scarlet_tf.drafting.choices import Choices
+from scarlet_tf.drafting.schedule import Schedule
+from scarlet_tf.drafting.sizing import Sizing
+from scarlet_tf.errors import InputError
+from scarlet_tf.progress import duration
+
+COMMAND = (sys.executable, "-m", "scarlet_tf.drafting.trial")
+TRIAL_SECONDS = 900.0
+# The trainings' usual lengths are for as much time as there happens to be; beyond this many of them little is gained, and
+# networks wider than usual are for many images [reading].
+MOST_LENGTHS, MANY_IMAGES = 4.0, 20_000
+_UNITS = {"h": 3600, "m": 60, "min": 60, "s": 1}
+_PART = r"(\d+(?:\.\d+)?) ?(h|min|m|s)"
+MakeConfig = Callable[[Choices], Config]
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """Seconds, measured on this machine: from the command to the first step, of the first step, of a later one."""
+
+    start: float
+    first: float
+    step: float
+
+
+def parse_time(text: str) -> float:
+    """Seconds of "90s", "10m" or "1h30m"; InputError."""
+    if not re.fullmatch(rf"(?:{_PART} ?)+", text.strip()):
+        raise InputError(f"--time: expected a time such as 90s, 10m or 1h30m, got {text!r}")
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text))
+    if not seconds > 0:
+        raise InputError(f"--time: expected more than no time, got {text!r}")
+    return seconds
+
+
+def measured(config: Config, choices: Choices) -> Timing:
+    """A trial of the configuration, in a process of its own; InputError where it fails."""
+    facts = choices.facts
+    in_memory = facts.decoded_bytes <= config.data.memory_bytes
+    shape = sorted(facts.shapes)[len(facts.shapes) // 2] if in_memory else (config.data.image_size,) * 2
+    asked = {"config": config.to_dict(), "num_classes": len(facts.class_names), "shape": shape}
+    try:
+        ended = subprocess.run(
+            COMMAND, input=json.dumps(asked).encode(), capture_output=True, timeout=TRIAL_SECONDS, check=True
+        )
+        start, first, step = json.loads(ended.stdout)
+    except subprocess.TimeoutExpired as error:
+        raise InputError(f"--time: a few steps took longer than {duration(TRIAL_SECONDS)}; leave it out") from error
+    except (subprocess.CalledProcessError, OSError, ValueError) as error:
+        lines = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip().splitlines() or [str(error)]
+        raise InputError(f"--time: no step could be timed: {lines[-1]}; leave it out") from error
+    # Threads decode: before the first step all files, once, and during the steps those that are not kept.
+    decoding = facts.decode_seconds / (os.cpu_count() or 1)
+    start += decoding * sum(facts.num_examples.values()) * config.data.check_images
+    return Timing(start, first, step + (0 if in_memory else decoding * config.supernet.batch_size))
+
+
+def forecast(config: Config, choices: Choices, timing: Timing) -> dict[str, float]:
+    """{stage: seconds} of the whole run."""
+    facts, held_out = choices.facts, choices.held_out
+    validation = facts.num_examples.get("validation") or round(
+        (held_out.validation_share or 0) / (1 - (held_out.validation_share or 0)) * held_out.num_train
+    )
+    examples = {"train": held_out.num_train, "validation": validation}
+    found = stage_seconds(config, examples, len(facts.class_names), timing.first, timing.step)
+    return {"start": timing.start, **found}
+
+
+def choose_sizing(choices: Choices, sizings: list[Sizing], seconds: float, timing: Timing, make: MakeConfig) -> Choices:
+    """The dearest sizing for which the usual lengths fit, by the time of `choices`, which was measured; else the cheapest."""
+    usual = [s for s in sizings if s.space.width_multiplier <= 1 or choices.held_out.num_train >= MANY_IMAGES]
+    for sizing in usual:
+        scale = sizing.median / choices.sizing.median
+        tried = dataclasses.replace(choices, sizing=sizing, budget=budget_of(sizing))
+        scaled = Timing(timing.start, timing.first, timing.step * scale)
+        if sum(forecast(make(tried), tried, scaled).values()) <= seconds:
+            return tried
+    return dataclasses.replace(choices, sizing=usual[-1], budget=budget_of(usual[-1]))
+
+
+def budget_of(sizing: Sizing) -> float:
+    """Half of its networks cost less."""
+    return float(f"{sizing.median:.2g}")
+
+
+def fit_lengths(choices: Choices, seconds: float, timing: Timing, make: MakeConfig) -> tuple[Choices, dict[str, float]]:
+    """(choices with the greatest lengths that fit into `seconds`, their forecast); InputError where the least do not."""
+
+    def tried(lengths: float) -> tuple[Choices, dict[str, float]]:
+        chosen = dataclasses.replace(choices, plan=scaled_plan(choices.plan, lengths))
+        return chosen, forecast(make(chosen), chosen, timing)
+
+    least = sum(tried(0)[1].values())
+    if least > seconds:
+        raise InputError(
+            f"--time: expected at least {_ceiling(least)} for these images on this machine, got {duration(seconds)}; one epoch"
+            f" of each training alone takes {duration(least)} in all"
+        )
+    low, high = 0.0, MOST_LENGTHS
+    if sum(tried(high)[1].values()) <= seconds:
+        return tried(high)
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if sum(tried(middle)[1].values()) <= seconds else (low, middle)
+    return tried(low)
+
+
+def scaled_plan(plan: Schedule, lengths: float) -> Schedule:
+    """Epochs and generations times `lengths`, the latter twice at most, and at least what every stage needs."""
+    return dataclasses.replace(
+        plan,
+        supernet_epochs=max(round(lengths * plan.supernet_epochs), 1),
+        retrain_epochs=max(round(lengths * plan.retrain_epochs), 1),
+        generations=max(round(min(lengths, 2) * plan.generations), 2),
+    )
+
+
+def _ceiling(seconds: float) -> str:
+    """In whole minutes, as --time takes it."""
+    return f"{-(-seconds // 60):.0f}m"
