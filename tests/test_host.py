@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -162,7 +163,10 @@ with multiprocessing.get_context("fork").Pool(1) as pool:
 
 @pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="a system without fork")
 def test_a_child_forked_after_tensorflow_was_used_gets_a_sentence():
-    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=300, check=False)
+    here = pathlib.Path(__file__).parent  # of `tiny`
+    done = subprocess.run(
+        [sys.executable, "-c", FORK], cwd=here, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr
     before, after = ast.literal_eval(done.stdout.splitlines()[-1])
     assert before == ["Network", "Supernet"]

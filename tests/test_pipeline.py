@@ -602,7 +602,7 @@ def test_verify_from_another_folder_says_what_a_relative_path_counts_from(source
     folder = tmp_path / "run"
     claim_run_dir(folder, config(data={"source": source, "directory": "photos"}))
     (folder / "x.tflite").write_bytes(b"")
-    write_json(folder / "export" / "certificate.json", {"certificate_version": 2, "files": []})
+    write_json(folder / "export" / "certificate.json", {"certificate_version": 2, "files": [], "other_files": []})
     monkeypatch.setattr(checking, "check_digests", lambda *_: [])
     monkeypatch.setattr(checking, "check_text", lambda *_: checking.Check("x", "", "", True))
     for call in (lambda: pipeline.verify_run("../run"), lambda: pipeline.verify_files(["../run/x.tflite"])):
