@@ -1,6 +1,6 @@
 """Finalists: networks of the front that are measured whole, so that the table which predicted latencies is corrected by them.
 
-The search itself knows nothing of this: its journal and state are what they were, and without a table nothing is done.
+The search itself knows nothing of this: its journal and state are what they were.
 """
 
 from __future__ import annotations
@@ -13,18 +13,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.export.calibration import LATENCY, calibrate
-from scarlet_tf.export.latency import PASSES
-from scarlet_tf.export.measuring import Measurements
-from scarlet_tf.export.parts import network_content
-from scarlet_tf.export.runners import Runner
+from scarlet_tf.latency.correction import LATENCY, calibrate
+from scarlet_tf.latency.measuring import PASSES, Measurements, network_content
+from scarlet_tf.latency.timing import Runner
 from scarlet_tf.metric_table import MetricTable
-from scarlet_tf.pipeline.latency import latency_runner, latency_table
-from scarlet_tf.pipeline.run import Run
 from scarlet_tf.search.front import Candidate, best_of, front_of, pick_equispaced
 from scarlet_tf.search.objectives import Objectives, show
 from scarlet_tf.search.picks import pick_models
-from scarlet_tf.search.run import SearchResult
+from scarlet_tf.search.run import SearchConfig, SearchResult
 from scarlet_tf.space import Architecture
 
 logger = logging.getLogger("scarlet_tf")
@@ -32,21 +28,20 @@ ROUNDS = 3  # correction may bring forward networks that were not measured yet; 
 
 
 def measure_finalists(
-    run: Run, result: SearchResult, decide: Callable[[MetricTable], SearchResult] | None = None
+    result: SearchResult,
+    settings: SearchConfig,
+    table: MetricTable,
+    runner: Runner,
+    path,
+    decide: Callable[[MetricTable], SearchResult] | None = None,
 ) -> SearchResult:
-    """`result` with latencies corrected by finalists measured whole, ranked and picked again; else as it is.
+    """`result` with latencies corrected by finalists measured whole, ranked and picked again.
 
-    Finalists are the picks, the best and further networks along the front, `search.finalists` in all at least. What was
-    measured is in finalists.json of the run folder, with which an interrupted call resumes. `decide`: returns the result by a
-    corrected table; else what was evaluated is ranked again.
+    Finalists are the picks, the best and further networks along the front, `settings.finalists` in all at least. What was
+    measured is in the JSON file `path`, with which an interrupted call resumes. `decide`: returns the result by a corrected
+    table; else what was evaluated is ranked again.
     """
-    settings, table = run.config.search, latency_table(run)
-    if table is None or settings.finalists <= 0:
-        return result
-    runner = latency_runner(run, table)
-    if runner is None:
-        return result
-    goals, known = settings.objectives(), _Finalists(run, table, runner)
+    goals, known = settings.objectives(), _Finalists(path, table, runner)
     found = result
     report: dict = {}
     for _ in range(ROUNDS):
@@ -93,11 +88,11 @@ def rerank(result: SearchResult, table: MetricTable, goals: Objectives, picks) -
 class _Finalists:
     """What was measured of networks, by architecture, in milliseconds."""
 
-    def __init__(self, run: Run, table: MetricTable, runner: Runner):
+    def __init__(self, path, table: MetricTable, runner: Runner):
         self.runner, self.table = runner, table
         self.measured: dict[Architecture, float] = {}
         settings = {"device": runner.device, "table": table.fingerprint}
-        self._measurements = Measurements(run.folder / "finalists.json", settings)
+        self._measurements = Measurements(path, settings)
 
     def measure(self, architectures: Sequence[Architecture]) -> bool:
         """Whether any of them had not been measured."""
