@@ -89,7 +89,7 @@ def add_adb(command: argparse.ArgumentParser) -> None:
 
 
 def adb_options(arguments: argparse.Namespace) -> dict | None:
-    """The phone that --adb names, as an AdbRunner takes it; None without it."""
+    """The phone that --adb names, as arguments of an AdbRunner; None without it."""
     if arguments.adb is None and arguments.benchmark_model is not None:
         raise InputError("--benchmark-model: expected --adb with it")
     if arguments.adb is None:

@@ -48,7 +48,7 @@ def benchmark(arguments: argparse.Namespace) -> None:
 
 
 def _phone_runner(arguments: argparse.Namespace):
-    """Return a runner on the phone that --adb names; None without it."""
+    """The runner on the phone that --adb names; None without it."""
     adb = adb_options(arguments)
     if adb is None:
         return None

@@ -93,7 +93,7 @@ def beside_table(
 ) -> dict[str, Any]:
     """The latency of an exported file as measured, beside what `table` predicts of its network, in plain JSON types.
 
-    architecture: of the network; None for one that the table does not know, which is measured alone.
+    architecture: of the network; None for one that the table does not cover, which is only measured.
     corrected: the milliseconds that a corrected table predicts. "error" is the share by which it, or else the table's own
         prediction, is off.
     """

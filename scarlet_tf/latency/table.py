@@ -102,9 +102,9 @@ def choose_networks(
 
 
 def table_runner(table: MetricTable, adb: Mapping | None = None) -> Runner | None:
-    """Return a runner on the table's device, with its threads and quantization; None, with a warning, where that is not here.
+    """The runner on the table's device, with its threads and quantization; None, with a warning, if the device is not here.
 
-    `adb`: serial and benchmark_model of an AdbRunner, which then measures. InputError where it leads to another device.
+    `adb`: serial and benchmark_model of an AdbRunner, which then measures. InputError if it leads to another device.
     """
     threads, quantization = table.device.get("threads", 1), table.device.get("quantization", "none")
     if adb is not None:

@@ -26,7 +26,7 @@ def latency_table(run: Run) -> MetricTable | None:
 
 
 def check_adb(run: Run) -> None:
-    """InputError now for what `run.adb` would be missing after hours: a table with latencies, and that table's phone."""
+    """Raise InputError now, rather than after hours, if `run.adb` lacks a table with latencies or that table's phone."""
     if run.adb is None:
         return
     table = latency_table(run)
@@ -51,8 +51,8 @@ def correct_latencies(
 def latency_details(run: Run, architecture: Architecture | None) -> dict:
     """{"latency": ...} for the certificate: the exported file of the table's quantization, predicted and measured; or {}.
 
-    `corrected_ms` is there if finalists corrected the table. None for a network that the table does not know, because it
-    was scaled after the search: it is measured alone.
+    `corrected_ms` is present if finalists corrected the table. `architecture` is None for a network that was scaled after the
+    search, which the table does not cover: it is only measured.
     """
     table = latency_table(run)
     if table is None:

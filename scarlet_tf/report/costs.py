@@ -149,7 +149,7 @@ def published_line(published: Mapping[str, Any]) -> str:
 
 
 def prediction(architecture: Architecture, table: MetricTable) -> dict[str, Any]:
-    """What a table predicts of an architecture, beside its costs and the table's error, in plain JSON types."""
+    """A table's predictions for an architecture, with its costs and the table's error, in plain JSON types."""
     cost = count(architecture, table.input_size, table.num_classes)
     predicted = {name: values[0].item() for name, values in table.sums([architecture.choices]).items()}
     return {
@@ -172,7 +172,7 @@ def table_figures(table: MetricTable) -> dict[str, Any]:
 
 
 def _table_error(table: MetricTable) -> dict[str, Any]:
-    """What the table knows of its error: of each network that it was corrected by, predicted from the others."""
+    """The table's error: for each network that corrected it, the prediction from the others."""
     calibration = table.details.get("calibration")
     if not isinstance(calibration, Mapping) or not isinstance(calibration.get("left_out"), Mapping):
         return {}
