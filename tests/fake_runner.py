@@ -2,7 +2,7 @@
 
 import json
 
-from scarlet_tf.export.runners import Measurement
+from scarlet_tf.latency.timing import Measurement
 
 
 def content(milliseconds, size=100):

@@ -31,7 +31,7 @@ import numpy as np  # noqa: E402
 from browser_page import MissingProgram, build_page, open_chromium, serve  # noqa: E402
 from scarlet_tf.data.preprocessing import Preprocessing  # noqa: E402
 from scarlet_tf.export.tflite import export_tflite  # noqa: E402
-from scarlet_tf.export.timing import new_interpreter, time_interpreters  # noqa: E402
+from scarlet_tf.latency.timing import new_interpreter, time_interpreters  # noqa: E402
 from scarlet_tf.models.zoo import build_zoo_network  # noqa: E402
 from scarlet_tf.progress import progress_bar  # noqa: E402
 

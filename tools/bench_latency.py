@@ -21,11 +21,10 @@ import time
 
 import numpy as np
 
-from scarlet_tf.export.calibration import errors
-from scarlet_tf.export.latency import NETWORKS, PASSES, SECONDS_PER_PART, build_latency_table, choose_networks
-from scarlet_tf.export.measuring import Measurements
-from scarlet_tf.export.parts import network_content
-from scarlet_tf.export.runners import HostRunner
+from scarlet_tf.latency.correction import errors
+from scarlet_tf.latency.measuring import PASSES, Measurements, network_content
+from scarlet_tf.latency.table import NETWORKS, SECONDS_PER_PART, build_latency_table, choose_networks
+from scarlet_tf.latency.timing import HostRunner
 from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.report.costs import named_space
 from scarlet_tf.space import Architecture, SearchSpace

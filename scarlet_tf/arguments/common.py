@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from scarlet_tf.errors import InputError
+
 
 def add_command(
     commands, name: str, text: str, example: str, handler: str, prints_figures: bool = True
@@ -84,6 +86,15 @@ def add_adb(command: argparse.ArgumentParser) -> None:
         help="TFLite's benchmark_model for the device: a file here, which is copied there, or its path on the device (default:"
         " /data/local/tmp/benchmark_model)",
     )
+
+
+def adb_options(arguments: argparse.Namespace) -> dict | None:
+    """The phone that --adb names, as arguments of an AdbRunner; None without it."""
+    if arguments.adb is None and arguments.benchmark_model is not None:
+        raise InputError("--benchmark-model: expected --adb with it")
+    if arguments.adb is None:
+        return None
+    return {"serial": arguments.adb or None, "benchmark_model": arguments.benchmark_model}
 
 
 def add_space(command: argparse.ArgumentParser) -> None:

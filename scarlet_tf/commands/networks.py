@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from scarlet_tf import host
-from scarlet_tf.commands.phone import device_runner
+from scarlet_tf.arguments.common import adb_options
 from scarlet_tf.commands.terminal import library_lines_held_back, say, show
 from scarlet_tf.errors import ChecksFailedError, InputError
 from scarlet_tf.report.summary import all_checks, print_benchmark, print_verification
@@ -40,11 +40,21 @@ def _verify_run(arguments: argparse.Namespace) -> dict:
 def benchmark(arguments: argparse.Namespace) -> None:
     """Times files side by side."""
     with library_lines_held_back(arguments):
-        from scarlet_tf.export.benchmark import benchmark
+        from scarlet_tf.latency.benchmark import benchmark
 
         options = arguments.threads, arguments.rounds, arguments.seconds
-        rows = benchmark(arguments.files, *options, phone=device_runner(arguments))
+        rows = benchmark(arguments.files, *options, phone=_phone_runner(arguments))
     show(arguments, rows, print_benchmark)
+
+
+def _phone_runner(arguments: argparse.Namespace):
+    """The runner on the phone that --adb names; None without it."""
+    adb = adb_options(arguments)
+    if adb is None:
+        return None
+    from scarlet_tf.latency.adb import AdbRunner
+
+    return AdbRunner(**adb, threads=arguments.threads, quantization=arguments.quantization)
 
 
 def _space(arguments: argparse.Namespace):
@@ -61,29 +71,28 @@ def latency_build(arguments: argparse.Namespace) -> None:
     """Measures a space's parts."""
     host.check()
     with library_lines_held_back(arguments):
-        from scarlet_tf.export.latency import build_latency_table
-        from scarlet_tf.report.latency import lines, table_figures
+        from scarlet_tf.latency.table import build_latency_table
+        from scarlet_tf.report.costs import latency_lines, table_figures
 
         place = (arguments.input_size, arguments.classes, arguments.threads)
         given = {name: getattr(arguments, name) for name in ("quantization", "passes", "networks")}
         options = {name: value for name, value in given.items() if value is not None}
         table = build_latency_table(
-            _space(arguments), arguments.out, *place, **options, runner=device_runner(arguments)
+            _space(arguments), arguments.out, *place, **options, runner=_phone_runner(arguments)
         )
-    show(arguments, table_figures(table), lambda figures: say("\n".join(lines(figures))))
+    show(arguments, table_figures(table), lambda figures: say("\n".join(latency_lines(figures))))
 
 
 def latency_predict(arguments: argparse.Namespace) -> None:
     """A network's figures by a table."""
     with library_lines_held_back(arguments):
         from scarlet_tf.metric_table import MetricTable
-        from scarlet_tf.report.costs import find_network
-        from scarlet_tf.report.latency import lines, prediction
+        from scarlet_tf.report.costs import find_network, latency_lines, prediction
 
         space = _space(arguments) if arguments.config else arguments.space
         architecture = find_network(arguments.network, space)
         figures = prediction(architecture, MetricTable.load(arguments.table, architecture.space))
-    show(arguments, figures, lambda figures: say("\n".join(lines(figures))))
+    show(arguments, figures, lambda figures: say("\n".join(latency_lines(figures))))
 
 
 def cost(arguments: argparse.Namespace) -> None:

@@ -11,8 +11,8 @@ import pathlib
 from collections.abc import Callable, Iterator
 
 from scarlet_tf import host, logs, processor
+from scarlet_tf.arguments.common import adb_options
 from scarlet_tf.cluster import is_writer, read_tf_config
-from scarlet_tf.commands.phone import adb_options
 from scarlet_tf.commands.terminal import library_lines_held_back, native_lines, say, show
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import file_name

@@ -123,13 +123,8 @@ def dense(
     )
 
 
-def subsample(x, stride: int):
-    """Every `stride`-th pixel of x [B, H, W, C], the first one included."""
-    return x if stride == 1 else x[:, ::stride, ::stride, :]
-
-
 def subsampling(stride: int, name: str):
-    """`subsample` as a layer."""
+    """Every `stride`-th pixel, the first one included."""
     return Subsample(stride, name=name)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from scarlet_tf.layers import primitives
+from scarlet_tf.layers.subsample import subsample
 
 MODES = ("let", "identity", "relu")
 
@@ -52,7 +53,7 @@ class Skip(keras.layers.Layer):
     def call(self, x, training=False):
         del training  # there is nothing here that behaves differently; every candidate takes it
         if self.mode == "identity":
-            return primitives.pad_channels(primitives.subsample(x, self.stride), self.out_channels - x.shape[-1])
+            return primitives.pad_channels(subsample(x, self.stride), self.out_channels - x.shape[-1])
         x = self.let(x)
         return keras.ops.relu(x) if self.mode == "relu" else x
 

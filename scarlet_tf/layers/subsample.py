@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import keras
 
-from scarlet_tf.layers import primitives
+
+def subsample(x, stride: int):
+    """Every `stride`-th pixel of x [B, H, W, C], the first one included."""
+    return x if stride == 1 else x[:, ::stride, ::stride, :]
 
 
 @keras.saving.register_keras_serializable(package="scarlet_tf")
@@ -28,7 +31,7 @@ class Subsample(keras.layers.Layer):
 
     def call(self, x):
         if not self.by_convolution:
-            return primitives.subsample(x, self.stride)
+            return subsample(x, self.stride)
         one = keras.ops.ones((1, 1, x.shape[-1], 1), x.dtype)
         return keras.ops.depthwise_conv(x, one, self.stride, "valid", "channels_last")
 

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scarlet_tf.cost import count_spec
-from scarlet_tf.export.benchmark import benchmark
 from scarlet_tf.export.certificate import make_certificate
 from scarlet_tf.export.checks import Limits
 from scarlet_tf.export.folding import fold
 from scarlet_tf.export.metadata import LABELS_FILE
-from scarlet_tf.export.runners import describe_host
 from scarlet_tf.export.saved_model import export_saved_model
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import verify
 from scarlet_tf.files import atomic_writer, read_json, write_result, write_text
+from scarlet_tf.latency.benchmark import benchmark
+from scarlet_tf.latency.timing import describe_host
 from scarlet_tf.optimization.config import PruningConfig
 from scarlet_tf.pipeline.latency import latency_details
 from scarlet_tf.pipeline.picking import folding_limit

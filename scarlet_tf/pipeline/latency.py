@@ -1,22 +1,19 @@
-"""Latencies of a run: the table that predicts them, what measures them, and what the certificate says of the exported network."""
+"""Latencies of a run: its table, a search's results corrected by finalists, what the certificate says of the exported network."""
 
 from __future__ import annotations
 
-import logging
-
-import numpy as np
+from collections.abc import Callable
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.export.adb import AdbRunner
-from scarlet_tf.export.calibration import LATENCY
-from scarlet_tf.export.latency import PASSES
-from scarlet_tf.export.runners import HostRunner, Runner
 from scarlet_tf.files import read_json
+from scarlet_tf.latency.benchmark import beside_table
+from scarlet_tf.latency.correction import LATENCY
+from scarlet_tf.latency.finalists import measure_finalists
+from scarlet_tf.latency.table import table_runner
 from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.pipeline.run import Run
+from scarlet_tf.search.run import SearchResult
 from scarlet_tf.space import Architecture
-
-logger = logging.getLogger("scarlet_tf")
 
 
 def latency_table(run: Run) -> MetricTable | None:
@@ -29,74 +26,44 @@ def latency_table(run: Run) -> MetricTable | None:
 
 
 def check_adb(run: Run) -> None:
-    """InputError now for what `run.adb` would be missing after hours: a table with latencies, and that table's phone."""
+    """Raise InputError now, rather than after hours, if `run.adb` lacks a table with latencies or that table's phone."""
     if run.adb is None:
         return
     table = latency_table(run)
     if table is None:
         raise InputError(f"--adb: expected a table with {LATENCY} as search.table, got {run.config.search.table}")
-    latency_runner(run, table)
+    table_runner(table, run.adb)
 
 
-def latency_runner(run: Run, table: MetricTable) -> Runner | None:
-    """What measures on the table's device, with its threads and quantization; None, with a warning, where that is not here.
-
-    InputError where `run.adb` leads to another device than the table's.
-    """
-    threads, quantization = table.device.get("threads", 1), table.device.get("quantization", "none")
-    if run.adb is not None:
-        phone = AdbRunner(**run.adb, threads=threads, quantization=quantization)
-        if phone.device != table.device:
-            raise InputError(f"--adb: expected the device of {table.source}, {table.device}, got {phone.device}")
-        return phone
-    runner = HostRunner(threads, quantization)
-    if runner.device != table.device:
-        logger.warning(
-            "%s was measured on another device, %s: its latencies are neither checked nor corrected; --adb measures on a phone",
-            table.source,
-            table.device,
-        )
-        return None
-    return runner
+def correct_latencies(
+    run: Run, result: SearchResult, decide: Callable[[MetricTable], SearchResult] | None = None
+) -> SearchResult:
+    """`result` by latencies that finalists correct, see `measure_finalists`; as it is without table, finalists or device."""
+    settings, table = run.config.search, latency_table(run)
+    if table is None or settings.finalists <= 0:
+        return result
+    runner = table_runner(table, run.adb)
+    if runner is None:
+        return result
+    return measure_finalists(result, settings, table, runner, run.folder / "finalists.json", decide)
 
 
 def latency_details(run: Run, architecture: Architecture | None) -> dict:
     """{"latency": ...} for the certificate: the exported file of the table's quantization, predicted and measured; or {}.
 
-    `corrected_ms` is there if finalists corrected the table. None for a network that the table does not know, because it
-    was scaled after the search: it is measured alone.
+    `corrected_ms` is present if finalists corrected the table. `architecture` is None for a network that was scaled after the
+    search, which the table does not cover: it is only measured.
     """
     table = latency_table(run)
     if table is None:
         return {}
     quantization = table.device.get("quantization", "none")
     file = run.export_folder / f"model_{'float32' if quantization == 'none' else quantization}.tflite"
-    runner = latency_runner(run, table) if file.exists() else None
+    runner = table_runner(table, run.adb) if file.exists() else None
     if runner is None:
         return {}
-    content = file.read_bytes()
-    measured = min((runner.measure([content])[0] for _ in range(PASSES)), key=lambda found: found.milliseconds)
-    found = {
-        "file": file.name,
-        "device": runner.device,
-        "measured_ms": round(measured.milliseconds, 6),
-        "deviation_ms": round(measured.deviation, 6),
-        "runs": measured.num_runs,
-    }
-    predicted = {} if architecture is None else _predicted(run, table, architecture, measured.milliseconds)
-    return {"latency": {**found, **predicted}}
-
-
-def _predicted(run: Run, table: MetricTable, architecture: Architecture, measured: float) -> dict:
-    """What the table says of a network, and how far that is from what was measured, as a share of it."""
-    predicted = table.sums(np.array([architecture.choices]))[LATENCY][0].item()
-    corrected = _corrected(run, architecture)
-    return {
-        "table": table.fingerprint,
-        "predicted_ms": round(predicted, 6),
-        **({} if corrected is None else {"corrected_ms": round(corrected, 6)}),
-        "error": round((predicted if corrected is None else corrected) / measured - 1, 5),
-    }
+    corrected = None if architecture is None else _corrected(run, architecture)
+    return {"latency": beside_table(file, runner, table, architecture, corrected)}
 
 
 def _corrected(run: Run, architecture: Architecture) -> float | None:

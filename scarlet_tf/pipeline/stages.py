@@ -13,8 +13,8 @@ from scarlet_tf.cost import count_spec
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_result
 from scarlet_tf.pipeline.exporting import export
-from scarlet_tf.pipeline.finalists import measure_finalists
 from scarlet_tf.pipeline.finetuning import finetune_network
+from scarlet_tf.pipeline.latency import correct_latencies
 from scarlet_tf.pipeline.optimizing import is_current, optimize
 from scarlet_tf.pipeline.picking import choose
 from scarlet_tf.pipeline.run import Run, plain
@@ -81,7 +81,7 @@ def _search(run: Run) -> None:
         recalibration_data=run.plain_train,
         context=run.context,
         max_hours=0 if _is_used(run) else run.max_hours,
-        finish=functools.partial(measure_finalists, run),
+        finish=functools.partial(correct_latencies, run),
     )
 
 
@@ -101,7 +101,7 @@ def _derive(run: Run) -> None:
         run.config.search,
         run.folder,
         recalibration_data=run.plain_train,
-        finish=functools.partial(measure_finalists, run),
+        finish=functools.partial(correct_latencies, run),
     )
 
 

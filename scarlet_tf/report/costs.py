@@ -1,4 +1,4 @@
-"""What `scarlet cost` states about a network: its counted costs beside the published ones."""
+"""Figures of `scarlet cost` and `scarlet latency`: costs of a network beside the published ones, and what a table predicts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from scarlet_tf.cost import count
 from scarlet_tf.errors import InputError, nearest
 from scarlet_tf.foreign.files import is_network_file, network_from_file
+from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.models.zoo_data import ZOO, ZooEntry
 from scarlet_tf.models.zoo_folder import find_own
 from scarlet_tf.scaling import scale
@@ -145,3 +146,43 @@ def published_line(published: Mapping[str, Any]) -> str:
     costs = [("multiply-adds", published["multiply_adds"], 0), ("params", published["params"], 1)]
     costs = [f"{value / 1e6:.{digits}f} M {name}" for name, value, digits in costs if value is not None]
     return f"published: {', '.join([*costs, *accuracies])} [{published['source']}]"
+
+
+def prediction(architecture: Architecture, table: MetricTable) -> dict[str, Any]:
+    """A table's predictions for an architecture, with its costs and the table's error, in plain JSON types."""
+    cost = count(architecture, table.input_size, table.num_classes)
+    predicted = {name: values[0].item() for name, values in table.sums([architecture.choices]).items()}
+    return {
+        "architecture": architecture.to_string(),
+        "input_size": table.input_size,
+        "num_classes": table.num_classes,
+        "multiply_adds": cost.multiply_adds,
+        "params": cost.params,
+        **predicted,
+        **_table_error(table),
+        "device": table.device,
+    }
+
+
+def table_figures(table: MetricTable) -> dict[str, Any]:
+    """The range of each metric in the table's space, in plain JSON types."""
+    bounds = {name: list(bounds) for name, bounds in table.bounds.items()}
+    figures = {"table": table.source, "parts": len(table.entries), "reach": bounds}
+    return {**figures, **_table_error(table), "device": table.device}
+
+
+def _table_error(table: MetricTable) -> dict[str, Any]:
+    """The table's error: for each network that corrected it, the prediction from the others."""
+    calibration = table.details.get("calibration")
+    if not isinstance(calibration, Mapping) or not isinstance(calibration.get("left_out"), Mapping):
+        return {}
+    return {"error": {**calibration["left_out"], "networks": len(calibration.get("networks", ()))}}
+
+
+def latency_lines(figures: Mapping[str, Any]) -> Iterator[str]:
+    """The figures of a table or of its prediction for people, a line a figure."""
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            yield f"{name}: " + ", ".join(f"{key} {inner}" for key, inner in value.items())
+        else:
+            yield f"{name}: {value:.6g}" if isinstance(value, float) else f"{name}: {value}"

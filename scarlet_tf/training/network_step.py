@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import keras
 import tensorflow as tf
 
 from scarlet_tf.training.distillation import Distillation
 from scarlet_tf.training.layer_rates import LayerwiseAdamW, LayerwiseRMSprop, LayerwiseSGD
 from scarlet_tf.training.losses import Loss
+from scarlet_tf.training.network_config import RetrainConfig
 from scarlet_tf.training.optimizers import clipped, make_schedule
 from scarlet_tf.training.tuning import Tuning
-
-if TYPE_CHECKING:
-    from scarlet_tf.training.network_config import RetrainConfig
 
 
 def network_optimizer(config: RetrainConfig, steps_per_epoch: int, model, tuning: Tuning | None = None):

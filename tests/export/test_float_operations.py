@@ -3,7 +3,7 @@ import tensorflow as tf
 
 from scarlet_tf.export import flatbuffer
 from scarlet_tf.export.float_operations import in_float
-from scarlet_tf.export.timing import new_interpreter
+from scarlet_tf.latency.timing import new_interpreter
 
 
 def int8_graph():

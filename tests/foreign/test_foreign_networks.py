@@ -10,7 +10,7 @@ from tiny import randomised
 
 import scarlet_tf as st
 from scarlet_tf.cost import count_spec
-from scarlet_tf.export.benchmark import benchmark
+from scarlet_tf.latency.benchmark import benchmark
 from scarlet_tf.layers.primitives import BN_EPSILON
 from scarlet_tf.models.network import Network, get_arrays, set_arrays
 

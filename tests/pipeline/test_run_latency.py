@@ -1,4 +1,4 @@
-"""A run's latencies: whose table it is, and what the certificate says of the exported file."""
+"""A run's latencies: whose table it is, when finalists are measured, and what the certificate says of the exported file."""
 
 import types
 
@@ -8,12 +8,10 @@ from fake_runner import FakeRunner, content
 from tiny import tiny_space
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.export.adb import AdbRunner
-from scarlet_tf.export.runners import HostRunner
 from scarlet_tf.files import write_json
 from scarlet_tf.metric_table import MetricTable, parts
 from scarlet_tf.pipeline import latency
-from scarlet_tf.pipeline.latency import check_adb, latency_details, latency_runner, latency_table
+from scarlet_tf.pipeline.latency import check_adb, correct_latencies, latency_details, latency_table
 from scarlet_tf.space import Architecture
 
 SPACE = tiny_space()
@@ -37,26 +35,6 @@ def run(tmp_path):
     )
 
 
-def test_a_table_of_this_host_is_measured_here_with_its_threads(run, caplog):
-    runner = latency_runner(run, new_table(HostRunner(2, "int8").device))
-    assert isinstance(runner, HostRunner) and runner.threads == 2 and not caplog.records
-
-
-def test_a_table_of_another_device_is_passed_over_with_one_warning(run, caplog):
-    assert latency_runner(run, new_table({"model": "Phone 9", "threads": 1})) is None
-    assert len(caplog.records) == 1 and "another device" in caplog.text and "Phone 9" in caplog.text
-
-
-def test_a_phones_table_is_measured_over_adb_on_that_phone_alone(run, tmp_path, monkeypatch):
-    adb = FakeAdb(tmp_path / "bin")
-    monkeypatch.setenv("PATH", str(adb.folder))
-    run.adb = {"serial": None, "benchmark_model": None}
-    device = AdbRunner(threads=4).device
-    assert latency_runner(run, new_table(device)).device == device
-    with pytest.raises(InputError, match=r"--adb: expected the device of table, .*Phone 8.*, got .*Phone 9"):
-        latency_runner(run, new_table({**device, "model": "Phone 8"}))
-
-
 def test_a_missing_phone_or_table_is_found_before_anything_is_trained(run, tmp_path, monkeypatch):
     check_adb(run)  # without --adb nothing is asked for
     run.adb = {"serial": "PHONE2", "benchmark_model": None}
@@ -78,7 +56,7 @@ def test_only_a_table_with_latencies_counts(run, tmp_path):
 
 def test_the_certificate_has_predicted_corrected_and_measured(run, monkeypatch):
     architecture, runner = Architecture((0, 0, 3, 3), SPACE), FakeRunner(slow=1.0)
-    monkeypatch.setattr(latency, "latency_runner", lambda run, table: runner)
+    monkeypatch.setattr(latency, "table_runner", lambda table, adb: runner)
     write_json(run.front, {"picks": [], "pareto": []})
     assert latency_details(run, architecture) == {}  # the table is of int8 files, and there is none
     (run.export_folder / "model_int8.tflite").write_bytes(content(5.0))
@@ -100,7 +78,7 @@ def test_the_certificate_has_predicted_corrected_and_measured(run, monkeypatch):
 
 
 def test_a_network_that_was_scaled_is_measured_and_compared_with_no_prediction(run, monkeypatch):
-    monkeypatch.setattr(latency, "latency_runner", lambda run, table: FakeRunner(slow=1.0))
+    monkeypatch.setattr(latency, "table_runner", lambda table, adb: FakeRunner(slow=1.0))
     (run.export_folder / "model_int8.tflite").write_bytes(content(5.0))
     assert latency_details(run, None)["latency"] == {
         "file": "model_int8.tflite",
@@ -109,3 +87,18 @@ def test_a_network_that_was_scaled_is_measured_and_compared_with_no_prediction(r
         "deviation_ms": 0.01,
         "runs": 7,
     }
+
+
+def test_without_table_finalists_or_device_the_result_stays_as_it_is(run, tmp_path, monkeypatch):
+    run.folder, runner, result, measured = tmp_path, FakeRunner(), object(), []
+    monkeypatch.setattr(latency, "table_runner", lambda table, adb: runner)
+    monkeypatch.setattr(latency, "measure_finalists", lambda *arguments: measured.append(arguments) or "corrected")
+    table, run.config.search.finalists = run.config.search.table, 0
+    assert correct_latencies(run, result) is result
+    run.config.search.finalists, run.config.search.table = 4, None
+    assert correct_latencies(run, result) is result and not measured
+    run.config.search.table = table
+    assert correct_latencies(run, result) == "corrected"
+    assert measured[0][3:] == (runner, tmp_path / "finalists.json", None)
+    monkeypatch.setattr(latency, "table_runner", lambda table, adb: None)
+    assert correct_latencies(run, result) is result and len(measured) == 1

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import functools
+import logging
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from scarlet_tf import host
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
-from scarlet_tf.export.calibration import LATENCY, calibrate
-from scarlet_tf.export.measuring import Measurements
-from scarlet_tf.export.parts import idle_content, network_content, part_content, takes_nothing
 from scarlet_tf.export.quantization import QUANTIZATIONS
-from scarlet_tf.export.runners import HostRunner, Runner
+from scarlet_tf.latency.adb import AdbRunner
+from scarlet_tf.latency.correction import LATENCY, calibrate
+from scarlet_tf.latency.measuring import (
+    PASSES,
+    Measurements,
+    idle_content,
+    network_content,
+    part_content,
+    takes_nothing,
+)
+from scarlet_tf.latency.timing import HostRunner, Runner
 from scarlet_tf.metric_table import MetricTable, parts
 from scarlet_tf.space import Architecture, SearchSpace
 
+logger = logging.getLogger("scarlet_tf")
 METRICS = (LATENCY, "file_bytes")
-PASSES = 5
 NETWORKS = 10
 SECONDS_PER_PART = 0.02
 IDLE = "idle"
@@ -91,6 +99,28 @@ def choose_networks(
     drawn = drawn[np.argsort(cost_table(space, input_size, num_classes).sums(drawn)["multiply_adds"], kind="stable")]
     places = np.unique(np.linspace(0, len(drawn) - 1, min(count, len(drawn))).round().astype(int))
     return [Architecture(tuple(drawn[place].tolist()), space) for place in places]
+
+
+def table_runner(table: MetricTable, adb: Mapping | None = None) -> Runner | None:
+    """The runner on the table's device, with its threads and quantization; None, with a warning, if the device is not here.
+
+    `adb`: serial and benchmark_model of an AdbRunner, which then measures. InputError if it leads to another device.
+    """
+    threads, quantization = table.device.get("threads", 1), table.device.get("quantization", "none")
+    if adb is not None:
+        phone = AdbRunner(**adb, threads=threads, quantization=quantization)
+        if phone.device != table.device:
+            raise InputError(f"--adb: expected the device of {table.source}, {table.device}, got {phone.device}")
+        return phone
+    runner = HostRunner(threads, quantization)
+    if runner.device != table.device:
+        logger.warning(
+            "%s was measured on another device, %s: its latencies are neither checked nor corrected; --adb measures on a phone",
+            table.source,
+            table.device,
+        )
+        return None
+    return runner
 
 
 def _part_files(space, size, num_classes, quantization) -> dict[str, Callable[[], bytes]]:

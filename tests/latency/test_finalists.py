@@ -1,6 +1,7 @@
 """Finalists: a front ranked again by hand-made latencies, measured by a fake runner, interrupted and continued."""
 
 import dataclasses
+import pathlib
 import types
 
 import numpy as np
@@ -10,9 +11,9 @@ from tiny import tiny_space
 
 from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
+from scarlet_tf.latency import finalists
+from scarlet_tf.latency.finalists import choose_finalists, measure_finalists, rerank
 from scarlet_tf.metric_table import MetricTable, parts
-from scarlet_tf.pipeline import finalists
-from scarlet_tf.pipeline.finalists import choose_finalists, measure_finalists, rerank
 from scarlet_tf.search.betanas.derive import derive
 from scarlet_tf.search.front import Candidate, front_of
 from scarlet_tf.search.picks import pick_models
@@ -63,9 +64,9 @@ ACCURACIES = {
 
 
 @pytest.fixture
-def run(tmp_path):
+def settings(tmp_path):
     new_table(tmp_path)
-    search = SearchConfig(
+    return SearchConfig(
         weights=WEIGHTS,
         max_multiply_adds=None,
         limits={"latency_ms": 6.5},
@@ -73,33 +74,36 @@ def run(tmp_path):
         picks={"fast": {"latency_ms": 4.5}},
         finalists=4,
     )
-    config = types.SimpleNamespace(search=search, space=SPACE, data=types.SimpleNamespace(image_size=32))
-    return types.SimpleNamespace(
-        config=config, data=types.SimpleNamespace(num_classes=10), folder=tmp_path, adb=None, front=tmp_path / "p.json"
-    )
 
 
 @pytest.fixture
-def runner(run, monkeypatch, tmp_path):
+def runner(monkeypatch, tmp_path):
     """On the device 5x5 filters take twice what the table says, and every part 2 % more."""
     truth = new_table(tmp_path / "truth", slow=2.0)
-    runner = FakeRunner()
-    monkeypatch.setattr(finalists, "latency_runner", lambda run, table: runner)
     monkeypatch.setattr(finalists, "network_content", lambda one, *_: content(1.02 * latency(truth, one)))
-    return runner
+    return FakeRunner()
 
 
-def search_result(run, table=None):
-    table = table or MetricTable.load(run.config.search.table, SPACE, 32, 10)
-    return found_by(evaluated_by(table, ACCURACIES), run.config.search.objectives(), run.config.search.picks)
+def table_of(settings):
+    return MetricTable.load(settings.table, SPACE, 32, 10)
 
 
-def test_a_front_is_ranked_again_by_corrected_latencies(run, tmp_path):
-    before = search_result(run)
+def search_result(settings):
+    return found_by(evaluated_by(table_of(settings), ACCURACIES), settings.objectives(), settings.picks)
+
+
+def measured(settings, runner, result=None, decide=None):
+    """`measure_finalists` of a search by `settings`, whose measurements lie beside its table."""
+    path = pathlib.Path(settings.table).with_name("finalists.json")
+    return measure_finalists(result or search_result(settings), settings, table_of(settings), runner, path, decide)
+
+
+def test_a_front_is_ranked_again_by_corrected_latencies(settings, tmp_path):
+    before = search_result(settings)
     assert [m.architecture.choices[0] for m in before.pareto] == [1, 1, 1, 1]  # the 5x5 filters seem to be free
     assert before.picks[0].architecture.choices == (1, 1, 3, 3)
     corrected = new_table(tmp_path / "c", slow=2.0)
-    after = rerank(before, corrected, run.config.search.objectives(), run.config.search.picks)
+    after = rerank(before, corrected, settings.objectives(), settings.picks)
     # By hand: with 2 ms for a 5x5 filter (1, 1, 3, 3) takes 6 ms, as (0, 0, 0, 0), which is more accurate; those of three
     # and four such filters take 8 and 10 ms, above the limit of 6.5; (0, 0, 3, 3), 4 ms, beats (1, 3, 3, 3), 4 ms.
     assert {m.architecture.choices: m.others["latency_ms"] for m in after.pareto} == {
@@ -112,8 +116,8 @@ def test_a_front_is_ranked_again_by_corrected_latencies(run, tmp_path):
     assert after.hypervolume == before.hypervolume and len(after.evaluated) == len(ACCURACIES)
 
 
-def test_finalists_are_the_picks_and_others_along_the_front(run):
-    result, goals = search_result(run), run.config.search.objectives()
+def test_finalists_are_the_picks_and_others_along_the_front(settings):
+    result, goals = search_result(settings), settings.objectives()
     chosen = choose_finalists(result.pareto, result.picks, goals, 3)
     assert chosen[0] == result.picks[0].architecture and len(set(chosen)) == 3
     assert result.best.accuracy == max(c.accuracy for c in result.pareto)
@@ -123,8 +127,8 @@ def test_finalists_are_the_picks_and_others_along_the_front(run):
     assert len(choose_finalists(result.pareto, result.picks, goals, 99)) == len(result.pareto)
 
 
-def test_finalists_are_measured_and_the_picks_among_them(run, runner):
-    result = measure_finalists(run, search_result(run))
+def test_finalists_are_measured_and_the_picks_among_them(settings, runner):
+    result = measured(settings, runner)
     assert result.picks[0].architecture.choices == (0, 0, 3, 3)
     assert all(m.others["latency_ms"] < 6.5 for m in result.pareto)
     report = result.details["measured"]
@@ -135,48 +139,35 @@ def test_finalists_are_measured_and_the_picks_among_them(run, runner):
     assert (row["predicted_ms"], row["measured_ms"]) == (4.0, pytest.approx(6.12))
     assert row["error"] == pytest.approx(4 / 6.12 - 1, abs=1e-4) and abs(row["corrected_error"]) < 0.05
     assert report["predicted"]["median_absolute_error"] > report["corrected"]["median_absolute_error"]
-    assert (run.folder / "finalists.json").exists()
 
 
-def test_what_was_measured_before_a_kill_is_not_measured_again(run, runner):
-    whole = measure_finalists(run, search_result(run))
-    measured = len(runner.seen)
-    assert measure_finalists(run, search_result(run)).details == whole.details
-    assert len(runner.seen) == measured
+def test_what_was_measured_before_a_kill_is_not_measured_again(settings, runner):
+    whole = measured(settings, runner)
+    count = len(runner.seen)
+    assert measured(settings, runner).details == whole.details
+    assert len(runner.seen) == count
 
 
-def test_without_table_finalists_or_device_the_result_stays_as_it_is(run, runner, monkeypatch):
-    result, search = search_result(run), run.config.search
-    for change in ({"table": None, "limits": {}}, {"finalists": 0}):
-        run.config.search = dataclasses.replace(search, **change)
-        assert measure_finalists(run, result) is result
-    run.config.search = search
-    monkeypatch.setattr(finalists, "latency_runner", lambda run, table: None)
-    assert measure_finalists(run, result) is result
-    assert not runner.seen and not (run.folder / "finalists.json").exists()
-
-
-def test_bounds_that_no_corrected_network_keeps_are_an_error(run, tmp_path):
+def test_bounds_that_no_corrected_network_keeps_are_an_error(settings, tmp_path):
     corrected = new_table(tmp_path / "c", slow=2.0)
     everything_slow = corrected.with_metric("latency_ms", dict.fromkeys(corrected.entries, 9.0))
     with pytest.raises(
         InputError, match=r"search\.limits: expected some model that keeps latency_ms < 6\.5 ms .* is 27 ms"
     ):
-        rerank(search_result(run), everything_slow, run.config.search.objectives(), run.config.search.picks)
+        rerank(search_result(settings), everything_slow, settings.objectives(), settings.picks)
 
 
-def test_betanas_decides_again_by_corrected_latencies(run, runner, tmp_path):
+def test_betanas_decides_again_by_corrected_latencies(settings, runner, tmp_path):
     """Importances prefer the 5x5 filter everywhere; within the limit that holds by the table, but not on the device."""
     costs = CostTable(SPACE, 32, 10)
     importances = {"alpha": [[1.0, 2.0, 0.0, -1.0]] * 4, "dropped_at": [[-1, -1, 3, -1]] * 4}
     evaluator = types.SimpleNamespace(begin_generation=lambda _: None, evaluate=lambda _: {"accuracy": 0.5})
-    settings = dataclasses.replace(run.config.search, algorithm="betanas", picks=3)
-    run.config.search = settings
+    settings = dataclasses.replace(settings, algorithm="betanas", picks=3)
     asked = []
 
     def finish(result, decide):
         asked.append(result.picks[0].architecture.choices)
-        return measure_finalists(run, result, decide)
+        return measured(settings, runner, result, decide)
 
     supernet = types.SimpleNamespace(space=SPACE, image_shape=(32, 32, 3), num_classes=10)
     result = derive(supernet, importances, None, settings, tmp_path / "out", evaluator=evaluator, finish=finish)

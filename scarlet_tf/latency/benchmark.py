@@ -1,4 +1,4 @@
-"""Times .tflite files side by side, on this host or on a phone."""
+"""Latencies of exported files: side by side, on this host or on a phone, and beside what a table predicts."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from scarlet_tf.export.adb import AdbRunner
 from scarlet_tf.export.quiet import quiet
 from scarlet_tf.export.tflite import describe_tflite
-from scarlet_tf.export.timing import ROUNDS, SECONDS_PER_ROUND, new_interpreter, time_interpreters
+from scarlet_tf.latency.adb import AdbRunner
+from scarlet_tf.latency.correction import LATENCY
+from scarlet_tf.latency.measuring import PASSES
+from scarlet_tf.latency.timing import ROUNDS, SECONDS_PER_ROUND, Runner, new_interpreter, time_interpreters
+from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.progress import progress_bar
+from scarlet_tf.space import Architecture
 
 
 def benchmark(
@@ -78,3 +82,37 @@ def _on_phone(paths: Sequence[pathlib.Path], phone: AdbRunner) -> list[dict]:
         }
         for each in found
     ]
+
+
+def beside_table(
+    file: pathlib.Path,
+    runner: Runner,
+    table: MetricTable,
+    architecture: Architecture | None,
+    corrected: float | None = None,
+) -> dict[str, Any]:
+    """The latency of an exported file as measured, beside what `table` predicts of its network, in plain JSON types.
+
+    architecture: of the network; None for one that the table does not cover, which is only measured.
+    corrected: the milliseconds that a corrected table predicts. "error" is the share by which it, or else the table's own
+        prediction, is off.
+    """
+    content = file.read_bytes()
+    measured = min((runner.measure([content])[0] for _ in range(PASSES)), key=lambda found: found.milliseconds)
+    found = {
+        "file": file.name,
+        "device": runner.device,
+        "measured_ms": round(measured.milliseconds, 6),
+        "deviation_ms": round(measured.deviation, 6),
+        "runs": measured.num_runs,
+    }
+    if architecture is None:
+        return found
+    predicted = table.sums([architecture.choices])[LATENCY][0].item()
+    return {
+        **found,
+        "table": table.fingerprint,
+        "predicted_ms": round(predicted, 6),
+        **({} if corrected is None else {"corrected_ms": round(corrected, 6)}),
+        "error": round((predicted if corrected is None else corrected) / measured.milliseconds - 1, 5),
+    }

@@ -7,9 +7,9 @@ from fake_adb import FakeAdb
 from fake_runner import content
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.export.adb import AdbRunner, parse_timings
-from scarlet_tf.export.measuring import Measurements
-from scarlet_tf.export.runners import Measurement
+from scarlet_tf.latency.adb import AdbRunner, parse_timings
+from scarlet_tf.latency.measuring import Measurements
+from scarlet_tf.latency.timing import Measurement
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.export import timing
-from scarlet_tf.export.timing import Timing, time_interpreters
+from scarlet_tf.latency import timing
+from scarlet_tf.latency.timing import Timing, time_interpreters
 
 
 class FakeInterpreter:

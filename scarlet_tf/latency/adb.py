@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.export.runners import Measurement
+from scarlet_tf.latency.timing import Measurement
 
 FOLDER = "/data/local/tmp/scarlet"
 BENCHMARK_MODEL = "/data/local/tmp/benchmark_model"

@@ -4,12 +4,15 @@ import json
 
 import numpy as np
 import pytest
+from fake_adb import FakeAdb
 from fake_runner import FakeRunner, content
 from tiny import tiny_space
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.export import latency
-from scarlet_tf.export.latency import build_latency_table, choose_networks
+from scarlet_tf.latency import table as table_module
+from scarlet_tf.latency.adb import AdbRunner
+from scarlet_tf.latency.table import build_latency_table, choose_networks, table_runner
+from scarlet_tf.latency.timing import HostRunner
 from scarlet_tf.metric_table import MetricTable, parts
 
 SPACE = tiny_space()
@@ -29,9 +32,9 @@ def truth(monkeypatch):
     def of_part(space, about, size, *_):
         return content(0.01 + times[keys[repr((about, size))]], 1100)
 
-    monkeypatch.setattr(latency, "idle_content", lambda: content(0.01))
-    monkeypatch.setattr(latency, "part_content", of_part)
-    monkeypatch.setattr(latency, "network_content", of_network)
+    monkeypatch.setattr(table_module, "idle_content", lambda: content(0.01))
+    monkeypatch.setattr(table_module, "part_content", of_part)
+    monkeypatch.setattr(table_module, "network_content", of_network)
     return table
 
 
@@ -99,3 +102,25 @@ def test_litert_measures_a_space_of_one_layer(tmp_path):
     # A skip's stride is taken over by the convolution behind it: it takes nothing and has no bytes.
     assert [values for key, values in table.entries.items() if key.startswith("identity")] == [[0.0, 0.0]]
     json.dumps(table.to_dict(), allow_nan=False)
+
+
+def table_of(device):
+    return MetricTable(SPACE, 32, 10, ["latency_ms"], {key: [1.0] for key, _, _ in parts(SPACE, 32, 10)}, device)
+
+
+def test_a_table_of_this_host_is_measured_here_with_its_threads(caplog):
+    runner = table_runner(table_of(HostRunner(2, "int8").device))
+    assert isinstance(runner, HostRunner) and runner.threads == 2 and not caplog.records
+
+
+def test_a_table_of_another_device_is_passed_over_with_one_warning(caplog):
+    assert table_runner(table_of({"model": "Phone 9", "threads": 1})) is None
+    assert len(caplog.records) == 1 and "another device" in caplog.text and "Phone 9" in caplog.text
+
+
+def test_a_phones_table_is_measured_over_adb_on_that_phone_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(FakeAdb(tmp_path / "bin").folder))
+    device, adb = AdbRunner(threads=4).device, {"serial": None, "benchmark_model": None}
+    assert table_runner(table_of(device), adb).device == device
+    with pytest.raises(InputError, match=r"--adb: expected the device of table, .*Phone 8.*, got .*Phone 9"):
+        table_runner(table_of({**device, "model": "Phone 8"}), adb)
