@@ -41,8 +41,8 @@ def add_stage(commands, name: str, text: str) -> None:
             "--max-hours",
             type=float,
             metavar="H",
-            help="the search ends within H hours, behind the group of models in hand (search.evaluation_group), with the best so"
-            " far; 0 takes what was evaluated already; the same command without it goes on",
+            help="the search ends within H hours, after the present group of models (search.evaluation_group), with the best so"
+            " far; 0 takes what was evaluated already; the same command without it continues",
         )
 
 
@@ -91,7 +91,7 @@ def add_finetune(commands) -> None:
     command.add_argument(
         "--train-from",
         metavar="PART",
-        help="train this part and those behind it alone: a block such as block_12, tail or classifier",
+        help="train only this part and those after it: a block such as block_12, tail or classifier",
     )
     command.add_argument(
         "--rate-decay",

@@ -1,4 +1,4 @@
-"""Commands of the first hour: is the machine ready, a configuration for one's own images, the shell."""
+"""Commands of the first hour: a check of the machine, a configuration for the user's images, shell completion."""
 
 from __future__ import annotations
 

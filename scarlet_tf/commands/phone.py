@@ -8,7 +8,7 @@ from scarlet_tf.errors import InputError
 
 
 def adb_options(arguments: argparse.Namespace) -> dict | None:
-    """Which phone --adb names, as an AdbRunner takes it; None without it."""
+    """The phone that --adb names, as arguments of an AdbRunner; None without it."""
     if arguments.adb is None and arguments.benchmark_model is not None:
         raise InputError("--benchmark-model: expected --adb with it")
     if arguments.adb is None:
@@ -17,7 +17,7 @@ def adb_options(arguments: argparse.Namespace) -> dict | None:
 
 
 def device_runner(arguments: argparse.Namespace):
-    """What measures on the phone that --adb names; None without it."""
+    """The runner on the phone that --adb names; None without it."""
     adb = adb_options(arguments)
     if adb is None:
         return None

@@ -1,6 +1,6 @@
-"""Finalists: networks of the front that are measured whole, so that the table which predicted latencies is corrected by them.
+"""Finalists: networks of the front that are measured whole, to correct the table that predicted latencies.
 
-The search itself knows nothing of this: its journal and state are what they were, and without a table nothing is done.
+The search itself is not affected: its journal and state stay the same, and without a table nothing is done.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from scarlet_tf.search.run import SearchResult
 from scarlet_tf.space import Architecture
 
 logger = logging.getLogger("scarlet_tf")
-ROUNDS = 3  # correction may bring forward networks that were not measured yet; they are measured in the next round
+ROUNDS = 3  # correction may promote networks that were not measured yet; they are measured in the next round
 
 
 def measure_finalists(
     run: Run, result: SearchResult, decide: Callable[[MetricTable], SearchResult] | None = None
 ) -> SearchResult:
-    """`result` with latencies corrected by finalists measured whole, ranked and picked again; else as it is.
+    """`result` with latencies corrected by finalists measured whole, ranked and picked again; else unchanged.
 
-    Finalists are the picks, the best and further networks along the front, `search.finalists` in all at least. What was
-    measured is in finalists.json of the run folder, with which an interrupted call resumes. `decide`: returns the result by a
-    corrected table; else what was evaluated is ranked again.
+    Finalists are the picks, the best and further networks along the front, at least `search.finalists` in all.
+    Measurements are kept in finalists.json of the run folder, from which an interrupted call resumes. `decide`: returns the
+    result for a corrected table; without it the evaluated networks are ranked again.
     """
     settings, table = run.config.search, latency_table(run)
     if table is None or settings.finalists <= 0:
@@ -61,7 +61,7 @@ def measure_finalists(
 def choose_finalists(
     front: Sequence[Candidate], picks: Sequence[Candidate], goals: Objectives, count: int
 ) -> list[Architecture]:
-    """All picks, the best, and of the front as many models, equispaced along it, as make up `count`."""
+    """All picks, the best, and equispaced models of the front that fill up `count`."""
     chosen = dict.fromkeys(pick.architecture for pick in picks)
     if front:
         chosen[best_of(front).architecture] = None
@@ -73,7 +73,7 @@ def choose_finalists(
 
 
 def rerank(result: SearchResult, table: MetricTable, goals: Objectives, picks) -> SearchResult:
-    """Front and picks among all that was evaluated, with latencies from `table`. InputError where nothing keeps the bounds."""
+    """Front and picks of all evaluated networks, with latencies from `table`. InputError if none keeps the bounds."""
     latencies = table.sums(np.array([model.architecture.choices for model in result.evaluated]))[LATENCY]
     models = [
         dataclasses.replace(model, others={**model.others, LATENCY: latency})
@@ -91,7 +91,7 @@ def rerank(result: SearchResult, table: MetricTable, goals: Objectives, picks) -
 
 
 class _Finalists:
-    """What was measured of networks, by architecture, in milliseconds."""
+    """Measured latencies of networks, by architecture, in milliseconds."""
 
     def __init__(self, run: Run, table: MetricTable, runner: Runner):
         self.runner, self.table = runner, table
@@ -100,7 +100,7 @@ class _Finalists:
         self._measurements = Measurements(run.folder / "finalists.json", settings)
 
     def measure(self, architectures: Sequence[Architecture]) -> bool:
-        """Whether any of them had not been measured."""
+        """Measure the networks; return True if any of them had not been measured."""
         new = [one for one in architectures if one not in self.measured]
         place = (self.table.input_size, self.table.num_classes, self.runner.device.get("quantization", "none"))
         files = {one.to_string(): functools.partial(network_content, one, *place) for one in new}
@@ -110,7 +110,7 @@ class _Finalists:
 
 
 def _described(report: dict, table: MetricTable, runner: Runner) -> dict:
-    """What pareto.json says of it: errors as shares of the measured latency."""
+    """The correction's entry in pareto.json: errors as shares of the measured latency."""
     rows = [
         {
             "architecture": row["architecture"],

@@ -1,4 +1,4 @@
-"""Latencies of a run: the table that predicts them, what measures them, and what the certificate says of the exported network."""
+"""Latencies of a run: the table that predicts them, their measurement, and the certificate's entry for the exported network."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def latency_table(run: Run) -> MetricTable | None:
 
 
 def check_adb(run: Run) -> None:
-    """InputError now for what `run.adb` would be missing after hours: a table with latencies, and that table's phone."""
+    """Raise InputError now, rather than after hours, if `run.adb` lacks a table with latencies or that table's phone."""
     if run.adb is None:
         return
     table = latency_table(run)
@@ -39,9 +39,9 @@ def check_adb(run: Run) -> None:
 
 
 def latency_runner(run: Run, table: MetricTable) -> Runner | None:
-    """What measures on the table's device, with its threads and quantization; None, with a warning, where that is not here.
+    """The runner on the table's device, with its threads and quantization; None, with a warning, if the device is not here.
 
-    InputError where `run.adb` leads to another device than the table's.
+    InputError if `run.adb` leads to another device than the table's.
     """
     threads, quantization = table.device.get("threads", 1), table.device.get("quantization", "none")
     if run.adb is not None:
@@ -63,8 +63,8 @@ def latency_runner(run: Run, table: MetricTable) -> Runner | None:
 def latency_details(run: Run, architecture: Architecture | None) -> dict:
     """{"latency": ...} for the certificate: the exported file of the table's quantization, predicted and measured; or {}.
 
-    `corrected_ms` is there if finalists corrected the table. None for a network that the table does not know, because it
-    was scaled after the search: it is measured alone.
+    `corrected_ms` is present if finalists corrected the table. Predictions are None for a network that was scaled after the
+    search, which the table does not cover: it is only measured.
     """
     table = latency_table(run)
     if table is None:
@@ -88,7 +88,7 @@ def latency_details(run: Run, architecture: Architecture | None) -> dict:
 
 
 def _predicted(run: Run, table: MetricTable, architecture: Architecture, measured: float) -> dict:
-    """What the table says of a network, and how far that is from what was measured, as a share of it."""
+    """The table's prediction for a network, and its error relative to the measurement."""
     predicted = table.sums(np.array([architecture.choices]))[LATENCY][0].item()
     corrected = _corrected(run, architecture)
     return {

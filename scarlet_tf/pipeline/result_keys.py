@@ -1,4 +1,4 @@
-"""Keys of retrain/result.json that other files take over, where they are in it."""
+"""Keys of retrain/result.json that are copied to other files if present."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `scarlet latency` prints."""
+"""Output of `scarlet latency`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scarlet_tf.space import Architecture
 
 
 def prediction(architecture: Architecture, table: MetricTable) -> dict[str, Any]:
-    """What a table predicts of an architecture, beside its costs and the table's error, in plain JSON types."""
+    """A table's predictions for an architecture, with its costs and the table's error, in plain JSON types."""
     cost = count(architecture, table.input_size, table.num_classes)
     predicted = {name: values[0].item() for name, values in table.sums([architecture.choices]).items()}
     return {
@@ -34,7 +34,7 @@ def table_figures(table: MetricTable) -> dict[str, Any]:
 
 
 def _error(table: MetricTable) -> dict[str, Any]:
-    """What the table knows of its error: of each network that it was corrected by, predicted from the others."""
+    """The table's error: for each network that corrected it, the prediction from the others."""
     calibration = table.details.get("calibration")
     if not isinstance(calibration, Mapping) or not isinstance(calibration.get("left_out"), Mapping):
         return {}

@@ -1,4 +1,4 @@
-"""The sections of the page, in its order. What a run does not have is said in a sentence with the command that adds it."""
+"""The sections of the page, in its order. A part that a run lacks is replaced by a sentence with the command that adds it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MONITORED_PATHS = "supernet.monitor_paths=32"
 
 
 def sections(record: Record) -> list[Section]:
-    """All sections that the kind of run has."""
+    """All sections for the run's kind."""
     networks = found_networks(record)
     parts: list[tuple[str, str, Callable[[], Iterator[Any]]]] = [
         ("front", "The front", lambda: _front(record, networks)),
