@@ -14,7 +14,7 @@ import sys
 
 TAIL_BYTES, TAIL_LINES = 8000, 30
 ENDED = (
-    "the process ended without a word of its own: native code stopped it, or it was killed from outside, as Linux does"
+    "the process ended without a message: native code stopped it, or it was killed from outside, as Linux does"
     " where memory runs out"
 )
 

@@ -23,7 +23,7 @@ def add_command(
 def add_loudness(parser: argparse.ArgumentParser) -> None:
     """Add --quiet and --verbose, which are accepted before a command's name and after it; the last one counts."""
     for name, text in (
-        ("quiet", "on the terminal only results, warnings and errors; run.log has all lines as ever"),
+        ("quiet", "on the terminal only results, warnings and errors; run.log still has all lines"),
         ("verbose", "also debug lines, and what TensorFlow and other libraries print"),
     ):
         parser.add_argument(
@@ -92,4 +92,4 @@ def add_space(command: argparse.ArgumentParser) -> None:
     either.add_argument(
         "--space", help="s1, s2 (default), or the YAML file of a space of your own; a zoo network brings its own"
     )
-    either.add_argument("--config", metavar="CONFIG", help="the YAML file of a run, whose space is meant")
+    either.add_argument("--config", metavar="CONFIG", help="the YAML file of a run, whose space is used")

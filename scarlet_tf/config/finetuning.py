@@ -14,7 +14,7 @@ from scarlet_tf.space import SearchSpace
 from scarlet_tf.yaml_files import to_yaml_line
 
 DATA_KEYS = ("image_size", "crop_fraction", "normalization", "augmentation")
-"""Of the section "data": what the images of a run went through, and those of its fine-tuning go through as well."""
+"""Keys of the section "data" for the preparation of a run's images, which its fine-tuning uses as well."""
 
 
 def finetune_config(source: str, settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:

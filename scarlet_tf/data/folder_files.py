@@ -138,7 +138,7 @@ class _Lister:
                 chosen[role] = paths[0]
         for path in folders:
             if path not in chosen.values():
-                why = "its name is none of a split" if _folders(path) else "it holds no class folders"
+                why = "its name is not that of a split" if _folders(path) else "it holds no class folders"
                 self._unused.append(f"{path.name}/ is not used: {why}")
         return {role: self._innermost(chosen[role], role) for role in ("train", "validation", "test") if role in chosen}
 

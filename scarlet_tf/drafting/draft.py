@@ -105,7 +105,7 @@ def _warnings(choices: Choices) -> Iterator[str]:
     least, most = int(np.argmin(facts.class_counts)), int(np.argmax(facts.class_counts))
     if facts.class_counts[most] >= _UNEVEN * facts.class_counts[least]:
         small, large = (f"{facts.class_names[i]} has {facts.class_counts[i]}" for i in (least, most))
-        yield f"classes are uneven: {small} images, {large}; accuracy speaks of the large classes above all"
+        yield f"classes are uneven: {small} images, {large}; accuracy mostly reflects the large classes"
     if budget > sizing.greatest:
         yield f"the budget excludes nothing: the most expensive network costs {sizing.greatest / 1e6:.2f} M multiply-adds"
     elif budget < sizing.median / 2:

@@ -38,7 +38,7 @@ def config_text(name: str, path, chosen: Choices) -> str:
 
 def _head(path, chosen: Choices) -> str:
     facts = chosen.facts
-    where = "a GPU" if chosen.has_gpu else "processors alone, for no GPU was found"
+    where = "a GPU" if chosen.has_gpu else "processors alone, since no GPU was found"
     images = ", ".join(f"{count:,} {split}" for split, count in facts.num_examples.items())
     text = _comment(
         f"Purpose: a network of fewer than {_millions(chosen.budget)} multiply-adds for {facts.name}: {images} images of"
@@ -162,7 +162,7 @@ search:
   max_multiply_adds: {_quantity(chosen.budget)}
   population_size: {plan.population_size}
   generations: {plan.generations}
-  # Networks picked from the front, from cheap to dear.
+  # Networks picked from the front, from cheap to expensive.
   picks: 3
   # Batches from which a network's batch normalisation is measured before it is scored.
   recalibration_batches: {plan.recalibration_batches}

@@ -22,7 +22,7 @@ from scarlet_tf.training.settings import from_mapping
 
 logger = logging.getLogger("scarlet_tf")
 ROUNDS = 3
-"""Of measuring ranges: in the first, tfmot's initial ranges still cut activations off."""
+"""Rounds of measuring ranges: in the first, tfmot's initial ranges still cut activations off."""
 
 
 def quantize_aware(

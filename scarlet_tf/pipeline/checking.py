@@ -17,7 +17,7 @@ from scarlet_tf.pipeline.results import check_results, check_text, unchecked
 from scarlet_tf.pipeline.run import Run
 
 TOP1_TOLERANCE = 0.005
-"""By how much a top-1 may differ from the certificate's: other processors round differently, and a few images flip."""
+"""Allowed difference of a top-1 from the certificate's: other processors round differently, and a few images flip."""
 
 
 def verify_files(files: Sequence, run_dir=None) -> list[dict[str, Any]]:

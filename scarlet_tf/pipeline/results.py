@@ -45,7 +45,7 @@ _RESULTS = (
 _REMEDIES = {
     "search/state.json": "remove pareto.json, and `scarlet run` makes both again from the journal",
     "finalists.json": "remove it; a search measures them again",
-    "supernet/monitor.json": "remove it; the report goes without",
+    "supernet/monitor.json": "remove it; the report omits it",
     f"supernet/{FILE}": "remove it",
     f"retrain/{FILE}": "remove it",
     "ranking/result.json": "remove it, and `scarlet rank` makes it again",

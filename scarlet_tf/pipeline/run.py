@@ -154,7 +154,7 @@ class Run:
 
 def _load(path: pathlib.Path, mark: pathlib.Path) -> Network:
     """Load a network; `mark` distinguishes its weights from others."""
-    remedy = f"remove {mark} and start again: the network comes back from its last checkpoint"
+    remedy = f"remove {mark} and start again: the network is restored from its last checkpoint"
     try:
         network = load_network(path, around=False)
     except InputError as error:

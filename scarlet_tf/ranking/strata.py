@@ -11,7 +11,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.space import Architecture, SearchSpace
 
 POOL = 20_000
-"""A space of at most this many networks is divided as it is; of a larger one, that many random networks are."""
+"""A space of at most this many networks is divided completely; of a larger one, that many random networks are."""
 
 
 @dataclasses.dataclass(frozen=True)

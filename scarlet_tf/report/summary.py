@@ -162,7 +162,7 @@ def print_verification(
             )
     if isinstance(results, Mapping) and results["unchecked"]:
         names = ", ".join(results["unchecked"])
-        console.print(f"Not checked, for an earlier version wrote them without a digest: {names}", highlight=False)
+        console.print(f"Not checked, since an earlier version wrote them without a digest: {names}", highlight=False)
     passed = sum(check["passed"] for check in checks)
     console.print(f"{passed} of {len(checks)} checks passed", highlight=False)
 

@@ -23,7 +23,7 @@ SIDE, TOP, BARS, BOTTOM = 10, 44, 104, 50
 STEM = 44
 """Room for the stem's size in front of a first layer that leaves out pixels."""
 LEAST_BAR = 18
-"""What a bar needs for the number on it."""
+"""Space in a bar for the number on it."""
 COLOURS = 6
 """Kernel sizes that have a colour of their own in the style sheet."""
 

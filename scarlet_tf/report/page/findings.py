@@ -128,7 +128,7 @@ def _trust(record: Record) -> Card:
         )
     verdict = record.monitor.get("verdict")
     if record.is_betanas:
-        text = "BetaNAS decides by importances that are trained with the weights. What they are worth is not measured."
+        text = "BetaNAS decides by importances that are trained with the weights. Their quality is not measured."
         return Card(label, "no ranking", text, UNKNOWN)
     if verdict is not None:
         value, tone = {True: ("nothing against it", FAIR), False: ("no", BAD), None: ("undecided", UNKNOWN)}[

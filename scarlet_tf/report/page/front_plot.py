@@ -62,7 +62,7 @@ _MARKERS: dict[str, dict[str, Any]] = {
 
 
 CROWD = 300
-"""Points from which on those behind the front are drawn smaller and paler."""
+"""Number of points above which those not on the front are drawn smaller and paler."""
 _FEW, _MANY = {"size": 6, "opacity": 0.75}, {"size": 4, "opacity": 0.4}
 
 

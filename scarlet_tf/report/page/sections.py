@@ -39,7 +39,7 @@ def _front(record: Record, networks: Sequence[FoundNetwork]) -> Iterator[Any]:
         yield _missing("The search has not written its front yet")
         return
     if record.front.get("stopped"):
-        yield Note("The search was stopped before its last generation; this goes on with it:", record.command("search"))
+        yield Note("The search was stopped before its last generation; this continues it:", record.command("search"))
     if len(networks) > 1 or record.evaluated:
         yield front_plot(record, networks)
     yield Gallery(networks, front_table(networks), shown_first(networks, record.wanted))
@@ -155,7 +155,7 @@ def _search(record: Record) -> Iterator[Any]:
         yield plot
     elif not record.is_betanas:
         command = record.command("search", "--compare")
-        yield Note("What this search is worth beside random draws is not measured. This compares them:", command)
+        yield Note("This search was not compared with random draws. This compares them:", command)
 
 
 def _settings(record: Record) -> Iterator[Any]:
@@ -167,7 +167,7 @@ def _settings(record: Record) -> Iterator[Any]:
 
 
 def _missing(what: str) -> Note:
-    return Note(f"{what}; scarlet run goes on with that, see the command above.")
+    return Note(f"{what}; scarlet run continues with that, see the command above.")
 
 
 def _present(*blocks: Any) -> Iterator[Any]:

@@ -16,7 +16,7 @@ from scarlet_tf.training.panel_statistics import update_counts
 
 Epochs = Sequence[Mapping[str, Any]]
 BINS = 20
-"""Of a histogram, between the least and the greatest accuracy in it."""
+"""Bins of a histogram, between the least and the greatest accuracy in it."""
 
 
 def training_plot(record: Record) -> Plot | None:
