@@ -26,7 +26,7 @@ OUT_OF_MEMORY = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code."""
+    """Run one command and return its exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     logs.open_closed_streams()
     logs.escape_what_streams_lack()
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether Python, NumPy, TensorFlow or C++ code behind them got no memory, for themselves or for what failed then."""
+    """True if `error` means that Python, NumPy, TensorFlow or C++ code below them got no memory."""
     while error is not None:
         text = f"{type(error).__name__}: {error}"
         if isinstance(error, MemoryError) or any(
@@ -79,7 +79,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _set_loudness(loudness: Literal["quiet", "normal", "verbose"]) -> None:
-    """What the terminal gets besides results and errors; before TensorFlow is imported."""
+    """Set the terminal's output besides results and errors; before TensorFlow is imported."""
     if loudness != "verbose":
         logs.quiet_frameworks()
     logs.log_to_terminal(loudness)

@@ -1,4 +1,4 @@
-"""Which of several processes this one is: TF_CONFIG in a training, KerasTuner's variables in a search.
+"""Role of this process among several: TF_CONFIG in a training, KerasTuner's variables in a search.
 
 No TensorFlow is imported here.
 """
@@ -27,7 +27,7 @@ class Cluster:
 
     @property
     def is_chief(self) -> bool:
-        """Whether this process writes: the task named chief, or else worker 0."""
+        """True if this process writes: it is the task named chief, or else worker 0."""
         return self.own == (("chief", 0) if ("chief", 0) in self.tasks else ("worker", 0))
 
 
@@ -77,9 +77,9 @@ def _own(config: dict, cluster: dict) -> tuple[str, int]:
 
 
 def search_role() -> Literal["alone", "chief", "worker"]:
-    """What KerasTuner's variables make of this process in a search; InputError when some are there and others not.
+    """Role of this process in a search by KerasTuner's variables; InputError if only some of them are set.
 
-    As in KerasTuner, KERASTUNER_ORACLE_IP decides whether there is a chief, and an id with "chief" in it is its own.
+    As in KerasTuner, there is a chief if KERASTUNER_ORACLE_IP is set, and an id with "chief" in it is the chief's.
     """
     if os.environ.get("KERASTUNER_ORACLE_IP") is None:
         return "alone"
@@ -93,12 +93,12 @@ def search_role() -> Literal["alone", "chief", "worker"]:
 
 
 def search_address() -> tuple[str, int]:
-    """(host, port) of the search's chief, where `search_role` is not "alone"."""
+    """(host, port) of the search's chief, if `search_role` is not "alone"."""
     return os.environ["KERASTUNER_ORACLE_IP"], int(os.environ["KERASTUNER_ORACLE_PORT"])
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` is an address that this machine alone reaches."""
+    """True if `host` is an address that only this machine reaches."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -106,5 +106,5 @@ def is_loopback(host: str) -> bool:
 
 
 def is_writer(stage: str) -> bool:
-    """Whether this process is the one of several that writes the run folder in `stage`, a command's name."""
+    """True if this process, of several, writes the run folder in `stage`, a command's name."""
     return search_role() != "worker" if stage == "search" else read_tf_config().is_chief

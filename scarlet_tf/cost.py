@@ -2,7 +2,7 @@
 
 Counted are the multiply-adds of convolutions, dense layers and the two convolutions of squeeze-and-excitation;
 batch normalisation, activations, pooling and SE's scaling are not. Parameters are all trainable ones, BN's
-scale and offset included. That is the count under which the published tables come out.
+scale and offset included. This count reproduces the published tables.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def count(network: Architecture | NetworkSpec, input_size: int | None = None, nu
     """The cost of a stand-alone architecture, or of any NetworkSpec (which carries its own size and classes).
 
     input_size: pixels of a side of a square image with three channels; None takes the space's. Raises InputError for
-    sizes and classes that are no positive integers.
+    sizes and classes that are not positive integers.
     """
     if isinstance(network, NetworkSpec):
         return count_spec(network)
@@ -45,7 +45,7 @@ def count(network: Architecture | NetworkSpec, input_size: int | None = None, nu
 
 
 def count_spec(spec: NetworkSpec) -> Cost:
-    """Adds up a NetworkSpec layer by layer; the tables of `CostTable` are tested against it."""
+    """Add up a NetworkSpec layer by layer; the tables of `CostTable` are tested against it."""
     size = reduced(spec.input_shape[:2], spec.stem_stride)
     head = (spec.head_channels, spec.head_bias)
     total = stem_cost(size, spec.input_shape[2], spec.stem_channels, spec.first_channels)

@@ -1,4 +1,4 @@
-"""InputError: what every module raises for bad input; the command line turns it into exit code 2."""
+"""InputError: every module's error for bad input; the command line turns it into exit code 2."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint such as "; did you mean scarlet_a?" to append to a message; "" where nothing known is near."""
+    """A hint such as "; did you mean scarlet_a?" to append to a message; "" if no known name is near."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
@@ -17,12 +17,12 @@ class InputError(ValueError):
 
 
 class NotFiniteError(InputError):
-    """A training's loss became infinite or no number: the settings are at fault, and the message names those to change."""
+    """A training's loss became infinite or NaN: the settings are at fault, and the message names those to change."""
 
 
 class ChecksFailedError(RuntimeError):
-    """What was checked does not hold; the command line turns it into exit code 1, without a traceback."""
+    """A check failed; the command line turns it into exit code 1, without a traceback."""
 
 
 class WorkerLostError(RuntimeError):
-    """Another worker of a distributed training is gone; started again, all continue from the last checkpoint."""
+    """Another worker of a distributed training is lost; started again, all resume from the last checkpoint."""

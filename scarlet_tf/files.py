@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written beside the target, synced, then renamed over it; locks and names of files."""
+"""Atomic writes of files (written beside the target, synced, renamed over it), locks, and portable file names."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ import filelock
 from scarlet_tf.errors import InputError
 
 logger = logging.getLogger("scarlet_tf")
-# The ending of what is not whole yet; a process that is killed leaves such files behind.
+# The ending of files that are being written; a process that is killed leaves such files.
 TEMPORARY = ".tmp"
 DIGEST_KEY = "sha256_of_all_above"
 _DIGEST, _END = f',\n "{DIGEST_KEY}": "', '"\n}\n'
 _LIKE_A_DIGEST = re.compile(r',\n "[^"\n]*": "[0-9a-f]{64}"\n}\n\Z')
-# What Windows takes in no name, and the names that it keeps for devices, whatever their case and ending.
+# Characters that Windows allows in no name, and the names that it reserves for devices, in any case and with any ending.
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]|[. ]+$|^$')
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\.|$)", re.IGNORECASE)
 
 
 @contextlib.contextmanager
 def atomic_writer(path, mode: str = "wb") -> Iterator[IO]:
-    """Opens a temporary file that replaces `path` when the block ends without an error.
+    """Open a temporary file that replaces `path` when the block ends without an error.
 
     When anything fails (a full disk, a killed process) the previous content of `path` is untouched. A failing
     write raises InputError that names `path` and the system's reason.
@@ -41,7 +41,7 @@ def atomic_writer(path, mode: str = "wb") -> Iterator[IO]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # With the permissions of any new file: tempfile's, which are for its owner alone, would keep a server out.
+        # With the permissions of any new file: tempfile's, for the owner alone, would deny a server access.
         # Text has the same bytes on every system, so that digests agree.
         encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
         with open(temporary, mode.replace("w", "x"), encoding=encoding, newline=newline) as file:
@@ -60,58 +60,58 @@ def atomic_writer(path, mode: str = "wb") -> Iterator[IO]:
 
 
 def write_text(path, text: str) -> None:
-    """Writes `text` to `path`, atomically."""
+    """Write `text` to `path`, atomically."""
     with atomic_writer(path, "w") as file:
         file.write(text)
 
 
 def write_json(path, value) -> None:
-    """Writes `value` as JSON to `path`, atomically."""
+    """Write `value` as JSON to `path`, atomically."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def write_result(path, value: Mapping) -> None:
-    """As `write_json`, with a digest as the last entry, which `read_json` checks: for files whose figures are shown."""
+    """Write JSON with a digest as the last entry, which `read_json` checks: for files whose figures are shown."""
     write_text(path, with_digest(json.dumps(value, indent=1, allow_nan=False)))
 
 
 def with_digest(text: str) -> str:
-    """The text of a JSON object, which is not empty, with a last entry that is the SHA-256 of all text before it."""
+    """The text of a JSON object that is not empty, with the SHA-256 of all text before it as a last entry."""
     head = text.rstrip().removesuffix("}").rstrip()
     return head + _last_entry(head)
 
 
 def has_digest(path) -> bool:
-    """Whether `write_result` wrote the JSON file, or at least its end."""
+    """True if `write_result` wrote the JSON file, or at least its end."""
     with open(path, encoding="utf-8", errors="replace") as file:
         return _start_of_digest(file.read()) is not None
 
 
 def write_archive(file, folder) -> None:
-    """Writes all files in a folder into a ZIP archive, uncompressed, in the order of their names, dated 1 January 1980.
+    """Write all files in a folder into a ZIP archive, uncompressed, in the order of their names, dated 1 January 1980.
 
-    ZIP knows no day before that one, which a clock may show, as a board's without a battery does.
+    ZIP cannot store earlier dates, which a board without a battery may have.
     """
     folder = pathlib.Path(folder)
     with zipfile.ZipFile(file, "w") as archive:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             member = zipfile.ZipInfo(path.relative_to(folder).as_posix())
-            member.file_size = path.stat().st_size  # says whether it needs ZIP64
+            member.file_size = path.stat().st_size  # determines whether it needs ZIP64
             with path.open("rb") as source, archive.open(member, mode="w") as target:
                 shutil.copyfileobj(source, target)
 
 
 def read_json(path):
-    """Reads JSON; InputError names the file when it is missing, unreadable, torn, or not as `write_result` wrote it.
+    """Read JSON; InputError names the file if it is missing, unreadable, damaged, or not as `write_result` wrote it.
 
-    The digest is no entry of what is returned.
+    The returned value does not contain the digest.
     """
     try:
         text = pathlib.Path(path).read_text(encoding="utf-8")
         value = json.loads(text)
     except OSError as error:
         raise InputError(f"{path}: could not be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:  # of brackets nested without end
+    except (ValueError, RecursionError) as error:  # from too deeply nested brackets
         raise InputError(f"{path}: expected JSON: {error}") from error
     if (start := _start_of_digest(text)) is None:
         return value
@@ -121,7 +121,7 @@ def read_json(path):
 
 
 def _start_of_digest(text: str) -> int | None:
-    """Where the entry begins, though its name or its value may be damaged."""
+    """Start of the digest's entry, even if its name or its value is damaged."""
     if found := _LIKE_A_DIGEST.search(text):
         return found.start()
     return start if (start := text.rfind(_DIGEST)) >= 0 else None
@@ -132,9 +132,9 @@ def _last_entry(head: str) -> str:
 
 
 def lock(descriptor: int, name) -> bool:
-    """Locks an open file; returns False where another opening of it, in this process or elsewhere, has the lock.
+    """Lock an open file; return False if another opening of it, in this process or elsewhere, has the lock.
 
-    The system releases the lock when the file is closed or the process ends, however it ends. Where the file system
+    The system releases the lock when the file is closed or the process ends for any reason. If the file system
     offers no locks, the log says so about `name`, and the file counts as locked.
     """
     try:
@@ -145,9 +145,9 @@ def lock(descriptor: int, name) -> bool:
 
 
 def file_name(text: str) -> str:
-    """Return `text` if Linux, macOS and Windows all take it as the name of a file or folder, else one made of it.
+    """Return `text` if Linux, macOS and Windows all accept it as the name of a file or folder, else one derived from it.
 
-    In that, "_" stands for what is forbidden and behind a device's name, and a digest keeps texts apart which differ there.
+    In that name, "_" replaces forbidden characters and follows a device's name; a digest distinguishes texts that differ there.
     """
     name = _FORBIDDEN.sub("_", text)
     if _DEVICE.match(name):
@@ -156,7 +156,7 @@ def file_name(text: str) -> str:
 
 
 def _sync_folder(folder: pathlib.Path) -> None:
-    """Makes the rename itself survive a power cut, where the system can."""
+    """Make the rename itself survive a power cut, if the system can."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

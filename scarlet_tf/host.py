@@ -1,7 +1,7 @@
-"""The process that the package is called in: Keras' settings, and forks. Imports no framework.
+"""Checks of the calling process: Keras' settings, and forks. Imports no framework.
 
 Keras reads keras.json and KERAS_BACKEND when it is imported, which takes seconds; here both are read without it, so that
-a setting that a run would trip over at its export is refused before anything is read or written.
+a setting that would fail a run at its export is refused before anything is read or written.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Any
 
 from scarlet_tf.errors import InputError
 
-# What training, searching, evaluating and exporting work with. Layers and models do under every other value, too.
+# Settings required by training, search, evaluation and export. Layers and models work under every other value, too.
 WANTED = {"backend": "tensorflow", "floatx": "float32", "dtype_policy": "float32"}
-# What Keras' import takes from keras.json; any other value ends it with a traceback.
+# Values that Keras' import accepts from keras.json; any other value ends it with a traceback.
 _KNOWN = {"floatx": ("float16", "float32", "float64"), "image_data_format": ("channels_last", "channels_first")}
 _forked = False
 
 
 def check() -> None:
-    """Raise InputError where this process cannot train, search, evaluate or export: it names the setting and the remedy."""
+    """Raise InputError if this process cannot train, search, evaluate or export: it names the setting and the remedy."""
     check_fork()
     for key, found, place, remedy in _settings():
         if key in WANTED and found != WANTED[key]:
@@ -31,7 +31,7 @@ def check() -> None:
 
 
 def check_fork() -> None:
-    """Raise InputError in a child that was forked after TensorFlow's first operation, whose threads it lacks: it would hang."""
+    """Raise InputError in a child that was forked after TensorFlow's first operation, without its threads: it would hang."""
     if _forked:
         raise InputError(
             "this process was forked after TensorFlow had been used, which would hang; start processes with"
@@ -68,7 +68,7 @@ def _settings() -> Iterator[tuple[str, Any, str, str]]:
 
 
 def _keras_json() -> tuple[pathlib.Path, Mapping]:
-    """Return the path of Keras' configuration and what it says; nothing where Keras takes nothing from it."""
+    """Return the path and the content of Keras' configuration; empty if Keras reads nothing from it."""
     folder = os.environ.get("KERAS_HOME")
     if folder is None:
         home = os.path.expanduser("~")
@@ -87,10 +87,10 @@ def _after_fork() -> None:
 
 
 def _tensorflow_was_used() -> bool:
-    """Return whether TensorFlow has made its threads, as at its first operation: then their number cannot be set any more."""
+    """Return True if TensorFlow has made its threads, at its first operation: then their number cannot be set any more."""
     tensorflow = sys.modules.get("tensorflow")
     threading = getattr(getattr(tensorflow, "config", None), "threading", None)
-    if threading is None:  # not imported, or not to its end
+    if threading is None:  # not imported, or not completely
         return False
     number = threading.get_intra_op_parallelism_threads()
     try:

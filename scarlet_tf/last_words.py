@@ -1,10 +1,10 @@
-"""A watching process: prints what another one had held back from the terminal when that one dies without releasing it.
+"""A watching process: prints another process' held-back lines if that one dies without releasing them.
 
     python -I -S last_words.py
 
-Native code that aborts, and a kernel that is out of memory, let no handler of Python run. So the lines come from outside:
-standard input is a pipe that ends with the watched process, however that ends. Each of its lines is the JSON list [path,
-start, temporary]: the file's bytes from `start` on are held back; where `start` is null, they are not any more.
+Native code that aborts, and a kernel that is out of memory, run no handler of Python. So another process prints the lines:
+standard input is a pipe that ends with the watched process, for any reason. Each of its lines is the JSON list [path,
+start, temporary]: the file's bytes from `start` on are held back; if `start` is null, they are released.
 """
 
 import contextlib
@@ -14,13 +14,13 @@ import sys
 
 TAIL_BYTES, TAIL_LINES = 8000, 30
 ENDED = (
-    "the process ended without a word of its own: native code stopped it, or it was killed from outside, as Linux does"
+    "the process ended without a message: native code stopped it, or it was killed from outside, as Linux does"
     " where memory runs out"
 )
 
 
 def main() -> None:
-    """Follows standard input to its end."""
+    """Follow standard input to its end."""
     held: dict[str, tuple[int, bool]] = {}
     for line in sys.stdin.buffer:
         path, start, temporary = json.loads(line)
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def tail(path: str, start: int, temporary: bool) -> list[str]:
-    """The last lines of what the file holds from `start` on; a temporary file is removed."""
+    """The last lines of the file from `start` on; a temporary file is removed."""
     content = b""
     with contextlib.suppress(OSError):
         with open(path, "rb") as file:
@@ -43,7 +43,7 @@ def tail(path: str, start: int, temporary: bool) -> list[str]:
         if temporary:
             os.unlink(path)
     lines = content.decode(errors="backslashreplace").splitlines()
-    # faulthandler's list of every module that is not Python says nothing of the reason.
+    # faulthandler's list of extension modules does not show the reason.
     lines = [line for line in lines if line.strip() and not line.startswith("Extension modules:")]
     return ["".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines[-TAIL_LINES:]]
 

@@ -26,7 +26,7 @@ _FRAMEWORKS = ("absl", "tensorflow", "keras", "keras_tuner", "matplotlib", "h5py
 
 
 class StderrHandler(logging.Handler):
-    """Writes to whatever sys.stderr is at that moment, so that lines and a live progress bar do not collide."""
+    """Handler that writes to the current sys.stderr, so that lines and a live progress bar do not collide."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError, ValueError):  # a closed terminal must not end a run of hours
@@ -34,21 +34,21 @@ class StderrHandler(logging.Handler):
 
 
 class VisibleFormatter(logging.Formatter):
-    """Names in a line or a traceback may contain characters that act on a terminal; they are shown as escapes."""
+    """Formatter that escapes characters that act on a terminal, which names in a line or a traceback may contain."""
 
     def format(self, record: logging.LogRecord) -> str:
         return visible(super().format(record))
 
 
 class LogFileHandler(logging.StreamHandler):
-    """A log file whose disk may fill up: then lines are lost, but the run goes on and the terminal stays quiet."""
+    """Log file that tolerates a full disk: lines are lost, but the run continues and the terminal stays quiet."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Nothing: the state of a run is in other files, whose writers do complain."""
+        """Do nothing: the state of a run is in other files, whose writers report errors."""
 
 
 class _LateFile(io.TextIOBase):
-    """A text file that appends once its folder is there, and holds what is written before that."""
+    """A text file that appends once its folder exists, and buffers until then."""
 
     def __init__(self, path: pathlib.Path, when_open: Callable[[], None]):
         self._path, self._when_open = path, when_open
@@ -77,7 +77,7 @@ class _LateFile(io.TextIOBase):
 
 
 def open_closed_streams() -> None:
-    """Points standard streams that are closed, as a daemon's are, at the null device.
+    """Open closed standard streams, such as a daemon's, on the null device.
 
     Their numbers would otherwise go to the next files opened, such as a checkpoint, which would then receive what
     C++ code writes to its stderr.
@@ -86,20 +86,20 @@ def open_closed_streams() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - stays open
 
 
 def escape_what_streams_lack() -> None:
-    r"""Has stdout and stderr write characters that their encoding lacks as escapes, such as \u2192, rather than fail."""
+    r"""Make stdout and stderr write characters that their encoding lacks as escapes, such as \u2192, rather than fail."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def quiet_frameworks() -> None:
-    """Call before TensorFlow is imported. A variable that the user has set stays as it is."""
+    """Silence frameworks by environment variables; call before TensorFlow is imported. The user's own values are kept."""
     for name, value in _QUIET_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     for name in _FRAMEWORKS:
@@ -109,9 +109,9 @@ def quiet_frameworks() -> None:
 
 
 def log_to_terminal(loudness: Literal["quiet", "normal", "verbose"] = "normal") -> None:
-    """Sends the package's lines to stderr, once, and nowhere else: warnings alone, all, or debug lines, too.
+    """Send the package's lines to stderr, once, and nowhere else: warnings alone, all, or debug lines, too.
 
-    A log file gets all lines, debug lines included, however quiet the terminal is.
+    A log file gets all lines, debug lines included, whatever the terminal gets.
     """
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
@@ -126,9 +126,9 @@ def log_to_terminal(loudness: Literal["quiet", "normal", "verbose"] = "normal") 
 
 @contextlib.contextmanager
 def log_to_file(path, when_open: Callable[[], None] = lambda: None, first: str = "") -> Iterator[None]:
-    """Appends to `path`, until the block ends: log lines, what libraries print, and the traceback of a failure.
+    """Append to `path`, until the block ends: log lines, libraries' output, and the traceback of a failure.
 
-    Lines are held until the file's folder is there, which is left to the block: one that fails before leaves nothing.
+    Lines are held until the block has made the file's folder: a block that fails before leaves nothing.
     `first`: a line for the file alone.
     """
     path = pathlib.Path(path)
@@ -159,7 +159,7 @@ def log_to_file(path, when_open: Callable[[], None] = lambda: None, first: str =
 
 
 def _check_place(path: pathlib.Path) -> None:
-    """OSError where the folders that `path` still lacks could not be made."""
+    """Raise OSError if the folders that `path` still lacks cannot be made."""
     place = next(parent for parent in path.absolute().parents if parent.exists())
     if not place.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -175,10 +175,10 @@ def _record(error: BaseException) -> logging.LogRecord:
 
 
 class NativeLines:
-    """Keeps what C++ code writes to the process's stderr off the terminal; Python's sys.stderr still reaches it.
+    """Redirection of C++ code's output to the process's stderr away from the terminal; Python's sys.stderr still reaches it.
 
     TensorFlow writes some lines before it reads TF_CPP_MIN_LOG_LEVEL, so no variable silences them. They are held in a
-    temporary file until `send_to` names a log for them; nothing is lost when there is one. If the process dies, the
+    temporary file until `send_to` names a log for them; with a log, nothing is lost. If the process dies, the
     terminal gets the last lines.
     """
 
@@ -201,7 +201,7 @@ class NativeLines:
         return self
 
     def send_to(self, path) -> None:
-        """Appends the lines so far, and from now on every line, to `path`."""
+        """Append the lines so far, and from now on every line, to `path`."""
         with contextlib.suppress(OSError):
             self._log = open(path, "ab", buffering=0)  # noqa: SIM115 - closed in __exit__
             self._stack.enter_context(streams.held_from_here(path))
@@ -217,7 +217,7 @@ class NativeLines:
 
 
 def _close(stream: IO[str]) -> None:
-    with contextlib.suppress(OSError):  # a terminal that is gone takes no last words
+    with contextlib.suppress(OSError):  # the terminal may be closed
         stream.close()
 
 

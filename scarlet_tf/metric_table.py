@@ -3,9 +3,9 @@
     {"version": 1, "input_size": 32, "num_classes": 10, "device": {...}, "metrics": ["latency_ms", "file_bytes"],
      "entries": {"stem 3>16>8 s1 @32x32": [0.02, 1804], "ir 8>48>16 k3 s2 se0 hard_swish @32x32": [0.11, 9120], ...}}
 
-An entry holds one number for each metric. `block_key`, `stem_key` and `tail_key` name what an entry is about: channels, kernel,
+An entry holds one number for each metric. `block_key`, `stem_key` and `tail_key` name an entry by its channels, kernel,
 stride, width of squeeze-and-excitation, shortcut, activation, and the size of the input. A network's figure is the sum of
-its parts' [reading: parts run one after another on a phone, so times add up]. `device` says where and how it was measured.
+its parts' [reading: parts run one after another on a phone, so times add up]. `device` describes the measurement.
 Further keys are information that no sum needs, see docs/tables.md; they are kept as `details`.
 """
 
@@ -51,14 +51,14 @@ def stem_key(space: SearchSpace, size: Size) -> str:
 
 
 def tail_key(space: SearchSpace, channels: int, num_classes: int | None, size: Size) -> str:
-    """The entry of tail and classifier behind `channels` channels of `size` pixels."""
+    """The entry of tail and classifier after `channels` channels of `size` pixels."""
     return f"tail {channels}>{space.widths[2]}>{num_classes or 0} @{size[0]}x{size[1]}"
 
 
 class MetricTable(SumTable):
     """Predicted figures of all stand-alone architectures of a space: the sums of their parts' entries.
 
-    Raises InputError that names the parts which `entries` lacks, or an entry that is no list of finite numbers.
+    Raises InputError that names the parts that `entries` lacks, or an entry that is not a list of finite numbers.
     """
 
     def __init__(
@@ -103,9 +103,9 @@ class MetricTable(SumTable):
     def load(
         cls, path, space: SearchSpace, input_size: int | None = None, num_classes: int | None = None
     ) -> MetricTable:
-        """The table in the file `path`, for the size and classes that it was made for where none are given.
+        """The table in the file `path`; size and classes are by default those that it was made for.
 
-        InputError when it is no table, or lacks a part of `space` at that size.
+        InputError if it is not a table, or lacks a part of `space` at that size.
         """
         data = _read(path)
         if not isinstance(data, Mapping) or data.get("version") != VERSION:
@@ -124,21 +124,21 @@ class MetricTable(SumTable):
         return cls(space, size, classes, metrics, entries, data.get("device"), str(path), details)
 
     def save(self, path) -> None:
-        """Writes the file, as YAML where it ends in .yaml or .yml, else as JSON."""
+        """Write the file, as YAML if it ends in .yaml or .yml, else as JSON."""
         if pathlib.Path(path).suffix in _YAML:
             write_text(path, to_yaml(self.to_dict(), compact=True))
         else:
             write_json(path, self.to_dict())
 
     def with_metric(self, name: str, values: Mapping[str, float], details: Mapping | None = None) -> MetricTable:
-        """The same table with other values, one an entry, of one metric."""
+        """The same table with other values of one metric, one per entry."""
         column = self.names.index(name)
         entries = {key: [*row[:column], values[key], *row[column + 1 :]] for key, row in self.entries.items()}
         place = (self.space, self.input_size, self.num_classes, self.names)
         return MetricTable(*place, entries, self.device, self.source, self.details if details is None else details)
 
     def keys_of(self, architecture: Architecture) -> list[str]:
-        """The entries that a stand-alone network is the sum of; one that comes twice is there twice."""
+        """The entries whose sum is a stand-alone network's figure; one that occurs twice is listed twice."""
         size = (self.input_size, self.input_size)
         spec = architecture.lower((*size, 3), self.num_classes)
         keys, size = [stem_key(self.space, size)], reduced(size, self.space.stem_stride)
@@ -148,7 +148,7 @@ class MetricTable(SumTable):
         return [*keys, tail_key(self.space, spec.feature_channels, self.num_classes, size)]
 
     def to_dict(self) -> dict:
-        """What the file holds."""
+        """The file's content."""
         return {
             "version": VERSION,
             "space": self.space.name,
@@ -162,7 +162,7 @@ class MetricTable(SumTable):
 
     @property
     def fingerprint(self) -> str:
-        """Names what the sums depend on."""
+        """Digest of everything that the sums depend on."""
         text = json.dumps([list(self.names), sorted(self.entries.items())])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -174,9 +174,9 @@ class MetricTable(SumTable):
 
 
 def parts(space: SearchSpace, input_size: int, num_classes: int | None) -> Iterator[tuple[str, object, Size]]:
-    """(key, what it is about, size of its input) of everything that a table of `space` needs, each key once.
+    """(key, part, size of its input) of everything that a table of `space` needs, each key once.
 
-    What it is about: a BlockSpec, "stem", or the channels that reach the tail.
+    The part is a BlockSpec, "stem", or the number of channels that reach the tail.
     """
     found: dict[str, tuple] = {}
 

@@ -1,4 +1,4 @@
-"""Whether TensorFlow computes with oneDNN on this processor; imports no framework.
+"""TensorFlow's use of oneDNN on this processor; imports no framework.
 
 TensorFlow reads TF_ENABLE_ONEDNN_OPTS when it is imported. Without it, oneDNN is on where the processor has one of a few
 features, and off on other x86 processors although they train faster with it. The command line sets the variable there
@@ -24,7 +24,7 @@ TENSORFLOWS_OWN = {"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_in
 
 
 def onednn_setting() -> str | None:
-    """Return "0" or "1", None where the variable is not set or empty, as TensorFlow decides then; else raise InputError."""
+    """Return "0" or "1", None if the variable is not set or empty, so that TensorFlow decides; else raise InputError."""
     value = os.environ.get(VARIABLE) or None
     if value not in (None, "0", "1"):
         raise InputError(f"{VARIABLE}: expected 0 or 1, or unset it, got {value!r}")
@@ -32,7 +32,7 @@ def onednn_setting() -> str | None:
 
 
 def set_faster(cpuinfo: pathlib.Path = CPUINFO) -> None:
-    """Turn oneDNN on where that is faster and nobody has decided; call it before TensorFlow is imported.
+    """Turn oneDNN on if that is faster and nobody has decided; call it before TensorFlow is imported.
 
     Raises InputError as `onednn_setting` does.
     """
@@ -43,23 +43,23 @@ def set_faster(cpuinfo: pathlib.Path = CPUINFO) -> None:
 
 
 def in_use(cpuinfo: pathlib.Path = CPUINFO) -> str | None:
-    """Return "1" where TensorFlow has oneDNN on, "0" where off, None where it decides by what is not known here."""
+    """Return "1" if TensorFlow has oneDNN on, "0" if off, None if it decides by facts not known here."""
     return onednn_setting() or tensorflows_choice(_read(cpuinfo))
 
 
 def needs_onednn(cpuinfo: str) -> bool:
-    """Return whether a processor is faster with oneDNN, which TensorFlow leaves off there. `cpuinfo`: /proc/cpuinfo's text."""
+    """Return True if a processor is faster with oneDNN, but TensorFlow leaves it off. `cpuinfo`: /proc/cpuinfo's text."""
     return tensorflows_choice(cpuinfo) == "0" and _flags(cpuinfo) >= NEEDED
 
 
 def tensorflows_choice(cpuinfo: str) -> str | None:
-    """Return what TensorFlow does by itself: "1", "0", or None where the text is not of an x86 processor under Linux."""
+    """Return TensorFlow's own choice: "1", "0", or None if the text is not of an x86 processor under Linux."""
     flags = _flags(cpuinfo)
     return None if not flags else "1" if flags & TENSORFLOWS_OWN else "0"
 
 
 def _flags(cpuinfo: str) -> set[str]:
-    """Return what all cores have; x86 alone has lines of that name."""
+    """Return the flags that all cores have; only x86 has lines of that name."""
     fields = (line.partition(":") for line in cpuinfo.splitlines())
     cores = [set(value.split()) for name, _, value in fields if name.strip() == "flags"]
     return set.intersection(*cores) if cores else set()

@@ -21,7 +21,7 @@ SECONDS_BETWEEN_LINES = float(os.environ.get("SCARLET_PROGRESS_SECONDS", 15))
 
 
 class Bar:
-    """Counts finished units of one task; `advance` may carry figures to show, such as loss=1.2."""
+    """Counter of finished units of one task; `advance` may carry figures to show, such as loss=1.2."""
 
     def __init__(self, name: str, total: int, done: int = 0, transient: bool = False):
         self.name, self.total, self.done, self.transient = name, total, done, transient
@@ -29,14 +29,14 @@ class Bar:
         self._started = self._last_line = time.monotonic()
 
     def advance(self, amount: int = 1, **figures: float) -> None:
-        """`amount` more units are finished."""
-        if self._first is None:  # the first unit traces graphs: the others tell the speed
+        """Count `amount` more finished units."""
+        if self._first is None:  # the first unit traces graphs: the others show the speed
             self._first, self._started = self.done + amount, time.monotonic()
         self.done += amount
         self._show(" ".join(f"{key} {value:.4g}" for key, value in figures.items()))
 
     def seconds_left(self) -> float | None:
-        """At the mean speed since this process' first unit; None before its second."""
+        """Time left at the mean speed since this process' first unit; None before its second."""
         if self._first is None or self.done == self._first:
             return None
         fresh = self.done - self._first
@@ -67,7 +67,7 @@ class _TerminalBar(Bar):
 
 
 class _Screen:
-    """A terminal that may be closed while a run goes on without it."""
+    """A terminal that may be closed while a run continues."""
 
     def __init__(self, stream):
         self._stream = stream
@@ -90,16 +90,16 @@ _bars_wanted = True
 
 
 def show_bars(wanted: bool) -> None:
-    """Whether a terminal gets bars from now on; without them there are lines, which the log's levels may silence."""
+    """Set whether a terminal gets bars from now on; without them there are lines, which the log's levels may silence."""
     global _bars_wanted
     _bars_wanted = wanted
 
 
 @contextlib.contextmanager
 def progress_bar(name: str, total: int, done: int = 0, transient: bool = False) -> Iterator[Bar]:
-    """Shows the progress of `total` units of which `done` were finished before (a resumed run).
+    """Show the progress of `total` units of which `done` were finished before (a resumed run).
 
-    Inside another bar it stands below that one. `transient`: nothing is left of it at the end.
+    Inside another bar it appears below that one. `transient`: it disappears at the end.
     """
     if not (_bars_wanted and sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)):
         yield Bar(name, total, done, transient)
@@ -115,7 +115,7 @@ def progress_bar(name: str, total: int, done: int = 0, transient: bool = False) 
 
 @contextlib.contextmanager
 def _screen(transient: bool) -> Iterator[Progress]:
-    """What is on the terminal, or something new there."""
+    """The screen that is shown on the terminal, or a new one."""
     shown = _shown.get()
     if shown is not None:
         yield shown

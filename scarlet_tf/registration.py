@@ -1,8 +1,8 @@
-"""Has Keras find this package's classes in saved models after nothing but `import scarlet_tf`.
+"""Registration of this package's classes with Keras, so that `import scarlet_tf` suffices to load saved models.
 
 Keras looks classes up in `keras.saving.get_custom_objects()` and imports no module that a file names. Registering the classes
 means importing them, and with them Keras and its backend, which takes seconds. So stand-ins are registered, each of which
-imports its class when a file asks for it: at once where Keras is imported already, else as soon as it is.
+imports its class when a file needs it: at once if Keras is imported already, else as soon as it is.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CLASSES = {
 
 
 class _StandIn:
-    """The part of a registered class that Keras needs to load an object. The class takes its place once it is imported."""
+    """The part of a registered class that Keras needs to load an object. The class replaces it once it is imported."""
 
     def __init__(self, module: str, name: str):
         self._module, self._name = module, name
@@ -44,7 +44,7 @@ class _StandIn:
 
 
 def register() -> None:
-    """Registers a stand-in for every class that is not registered itself; Keras has to be imported."""
+    """Register a stand-in for every class that is not registered itself; Keras must be imported."""
     objects = sys.modules["keras"].saving.get_custom_objects()
     for module, names in CLASSES.items():
         for name in names:
@@ -52,7 +52,7 @@ def register() -> None:
 
 
 class _WhenKerasComes(importlib.abc.MetaPathFinder):
-    """Finds Keras as without it, and registers after Keras has been imported."""
+    """Import finder that leaves Keras' import unchanged and registers after it."""
 
     looking = False
 
@@ -78,7 +78,7 @@ class _WhenKerasComes(importlib.abc.MetaPathFinder):
 
 
 def register_with_keras() -> None:
-    """Registers now, or when Keras is imported."""
+    """Register now, or when Keras is imported."""
     if "keras" in sys.modules:
         register()
     else:

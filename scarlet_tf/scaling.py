@@ -1,4 +1,4 @@
-"""Scaling: what makes a network larger or smaller, each way by one number.
+"""Scaling: larger or smaller networks, each dimension by one number.
 
 BetaNAS retrains its network first as found, then with squeeze-and-excitation in all blocks, then wider on top of that.
 EfficientNet widens and deepens its network and enlarges the images, all at once. Nothing here imports a framework.
@@ -17,7 +17,7 @@ from scarlet_tf.spec import BlockSpec, InvertedResidualSpec, NetworkSpec
 
 @dataclasses.dataclass(frozen=True)
 class Scaling:
-    """How a network is scaled before it is retrained; the defaults leave it as it is.
+    """Scaling of a network before it is retrained; the defaults leave it unchanged.
 
     width_multiplier: see `scale_width`; depth_multiplier: see `scale_depth`; se_ratio: see `add_squeeze_excite`, which
     comes last. The size of the images is the dataset's.
@@ -29,7 +29,7 @@ class Scaling:
 
     @property
     def is_none(self) -> bool:
-        """Whether every network stays as it is."""
+        """True if every network stays unchanged."""
         return self == Scaling()
 
     def __str__(self) -> str:
@@ -46,7 +46,7 @@ class Scaling:
     ) -> NetworkSpec:
         """The scaled network; shape and classes are those of an Architecture's, a NetworkSpec has its own.
 
-        InputError where a NetworkSpec is to be widened or deepened: it does not say which of its widths come from where,
+        InputError if a NetworkSpec is to be widened or deepened: it states neither the origin of its widths
         nor where a stage ends.
         """
         if isinstance(network, Architecture):
@@ -65,7 +65,7 @@ class Scaling:
 
 @dataclasses.dataclass(frozen=True)
 class Coefficients:
-    """How far compound scaling goes in each direction; `dropout` is that of the larger network's training."""
+    """Coefficients of compound scaling in each dimension; `dropout` is that of the larger network's training."""
 
     width_multiplier: float
     depth_multiplier: float
@@ -93,8 +93,8 @@ def scale(
 ) -> Architecture:
     """Compound scaling: `scale_width`, `scale_depth` and `scale_resolution` in one.
 
-    The result is an architecture like any other, in a space of its own whose `input_size` (pixels) costs are counted and
-    networks are built at. InputError where both resolution_multiplier and input_size are given, or one is no number > 0.
+    The result is an architecture like any other, in its own space; costs are counted and networks are built at that
+    space's `input_size` (pixels). InputError if both resolution_multiplier and input_size are given, or one is not > 0.
     """
     architecture = scale_depth(scale_width(architecture, width_multiplier), depth_multiplier)
     if input_size is not None and resolution_multiplier != 1:
@@ -105,7 +105,7 @@ def scale(
 
 
 def scale_width(architecture: Architecture, multiplier: float) -> Architecture:
-    """The same choices where all widths are `multiplier` times what they were, by the rule of `SearchSpace`.
+    """The same choices with all widths times `multiplier`, by the rule of `SearchSpace`.
 
     That is its `width_multiplier`, multiplied: widths are multiples of 8 and the tail is never narrowed. Expansions stay,
     so hidden channels grow with the widths. InputError unless `multiplier` is finite and > 0.
@@ -116,12 +116,12 @@ def scale_width(architecture: Architecture, multiplier: float) -> Architecture:
 
 
 def scale_depth(architecture: Architecture, multiplier: float) -> Architecture:
-    """The same network with ceil(multiplier * n) blocks in each stage that has n, which is EfficientNet's rule.
+    """The same network with ceil(multiplier * n) blocks in each stage of n, by EfficientNet's rule.
 
-    Skipped layers are no blocks [reading: a stand-alone network has nothing there]. Added layers stand at the end of their
-    stage and repeat the choices of its blocks behind the first layer, in order and again from the front [reading:
+    Skipped layers are not blocks [reading: a stand-alone network has nothing there]. Added layers come at the end of their
+    stage and repeat the choices of its blocks after the first layer, in order and again from the front [reading:
     EfficientNet's stages hold equal blocks; here the first was chosen for a stride or a change of width]; those of the
-    first layer where it has the only block. A multiplier below 1 removes the last blocks of each stage. Stem and tail stay.
+    first layer if it has the only block. A multiplier below 1 removes the last blocks of each stage. Stem and tail stay.
     InputError unless `multiplier` is finite and > 0.
     """
     _check_multiplier("depth_multiplier", multiplier)
@@ -132,7 +132,7 @@ def scale_depth(architecture: Architecture, multiplier: float) -> Architecture:
         choices += scaled
     if tuple(stages) == space.stages:
         return architecture
-    name = f"{space.name}_depth{multiplier:g}"  # its choices are none of the former space's
+    name = f"{space.name}_depth{multiplier:g}"  # its choices are not in the former space
     return Architecture(tuple(choices), dataclasses.replace(space, name=name, stages=tuple(stages)))
 
 
@@ -154,7 +154,7 @@ def _deepened(architecture: Architecture, layers: range, multiplier: float) -> l
 def scale_resolution(architecture: Architecture, multiplier: float) -> Architecture:
     """The same network for images `multiplier` times as large, in pixels of a side, to the nearest multiple of 8.
 
-    [reading: EfficientNet's sizes follow no rule; these keep 240 for 1.07 and are what widths are rounded to.] InputError
+    [reading: EfficientNet's sizes follow no rule; this one gives 240 for 1.07 and is the rounding of widths.] InputError
     unless `multiplier` is finite and > 0.
     """
     _check_multiplier("resolution_multiplier", multiplier)
@@ -173,7 +173,7 @@ def add_squeeze_excite(spec: NetworkSpec, ratio: float) -> NetworkSpec:
     """Squeeze-and-excitation in every inverted residual block that has none; ratio 0 changes nothing.
 
     Its width is max(1, round(ratio * hidden channels)), halves to the even number [reading: relative to the expanded
-    channels, as where a choice has it]. Blocks that have it keep theirs; the stem gets none. InputError unless
+    channels, as in the choices that have it]. Blocks that have it keep theirs; the stem gets none. InputError unless
     0 <= ratio <= 1.
     """
     if not 0 <= ratio <= 1:

@@ -44,7 +44,7 @@ class Choice:
     Args:
         expansion: of the input's width.
         kernel_size: of the depthwise filter, odd.
-        use_se: whether the block has squeeze-and-excitation.
+        use_se: adds squeeze-and-excitation to the block.
     """
 
     expansion: int = 0
@@ -67,7 +67,7 @@ class Choice:
 
     @property
     def label(self) -> str:
-        """Short name for people, such as "E6K5+SE" or "skip"."""
+        """Short readable name, such as "E6K5+SE" or "skip"."""
         return "skip" if self.is_skip else f"E{self.expansion}K{self.kernel_size}{'+SE' if self.use_se else ''}"
 
     def to_dict(self) -> dict:
@@ -96,7 +96,7 @@ class Stage:
 
     Args:
         channels: of each layer's output.
-        depth: how many layers.
+        depth: number of layers.
         stride: of the first of them, 1 or 2.
     """
 
@@ -134,11 +134,11 @@ class SearchSpace:
     Args:
         name: for people and file names.
         stages: from the largest images to the smallest.
-        choices: what every layer may be; in a dict or YAML also "s1" or "s2" for the published ones.
+        choices: of every layer; in a dict or YAML also "s1" or "s2" for the published ones.
         stem_channels: of the 3x3 convolution in front.
         stem_stride: its stride, 1 or 2.
-        first_channels: of the depthwise separable block behind it.
-        tail_channels: of the 1x1 convolution behind the stages; never narrowed.
+        first_channels: of the depthwise separable block after it.
+        tail_channels: of the 1x1 convolution after the stages; never narrowed.
         activation: of all but the skips.
         width_multiplier: of all other widths, rounded to multiples of 8.
         input_size: side of the image, in pixels, that costs are counted at unless another is given.
@@ -187,7 +187,7 @@ class SearchSpace:
 
     @property
     def size(self) -> int:
-        """How many architectures the space holds."""
+        """Number of architectures in the space."""
         return self.num_choices**self.num_layers
 
     @property
@@ -294,7 +294,7 @@ class Architecture:
 
     @classmethod
     def parse(cls, text: str, space: SearchSpace) -> Architecture:
-        """From "4,8,2,...", optionally with the space's name in front: "s2:4,8,2,..."."""
+        """Parse "4,8,2,...", optionally with the space's name in front: "s2:4,8,2,..."."""
         name, _, encoding = text.strip().rpartition(":")
         if name and name != space.name:
             raise InputError(f"architecture: it belongs to space {name!r}, expected {space.name!r}")
@@ -340,9 +340,9 @@ class Architecture:
     ) -> NetworkSpec:
         """The network as a NetworkSpec.
 
-        `skip="nothing"` gives the stand-alone network: a skipped layer is nothing at all (at stride 2 it keeps
-        every second pixel) and the next block takes the narrower input. The other values give the path as it
-        stands in a supernet with that kind of skip.
+        `skip="nothing"` gives the stand-alone network: a skipped layer is absent (at stride 2 it keeps
+        every second pixel) and the next block takes the narrower input. The other values give the path
+        in a supernet with that kind of skip.
         """
         size = self.space.input_size
         stem, first, tail = self.space.widths
@@ -361,7 +361,7 @@ class Architecture:
 
 
 def block_spec(space: SearchSpace, layer: Layer, choice: Choice, in_channels: int, skip: str) -> BlockSpec | None:
-    """One choice of one layer reading `in_channels`; None where nothing at all is left of it."""
+    """One choice of one layer reading `in_channels`; None if the layer is absent."""
     if not choice.is_skip:
         hidden = in_channels * choice.expansion
         return InvertedResidualSpec(

@@ -1,6 +1,6 @@
 """NetworkSpec: the one intermediate form of a network.
 
-An architecture lowers to it, costs count it, the Keras builder builds it and folding rewrites it. It holds
+Architectures are lowered to it, costs are counted on it, the Keras builder builds it and folding rewrites it. It holds
 no weights and imports no framework. Tensors are [batch, height, width, channels].
 """
 
@@ -35,7 +35,7 @@ def check_num_classes(num_classes: int | None) -> int | None:
 def check_input_shape(input_shape) -> tuple[int, int, int]:
     """The shape as a tuple of Python integers; InputError unless it is (height, width, channels), each a positive integer.
 
-    Tuples, lists and NumPy arrays of them will do.
+    Tuples, lists and NumPy arrays of them are accepted.
     """
     ordered = isinstance(input_shape, (tuple, list)) or type(input_shape).__module__ == "numpy"
     try:
@@ -47,7 +47,7 @@ def check_input_shape(input_shape) -> tuple[int, int, int]:
 
 
 def check_choice(where: str, value, allowed: tuple) -> None:
-    """InputError unless `value` is one of `allowed`; `where` names it."""
+    """Raise InputError unless `value` is one of `allowed`; `where` names it."""
     if value not in allowed:
         raise InputError(f"{where}: expected one of {allowed}, got {value!r}")
 
@@ -115,7 +115,7 @@ class IdentitySpec:
             raise InputError(f"{self.name}: an identity cannot narrow {self.in_channels} to {self.out_channels}")
 
 
-# Fields that are written only where they say something: what was saved before there were any compares equal.
+# Fields that are written only if they differ from the default: files saved before they existed compare equal.
 _LATER = {"expand", "se_gate", "stem_activation", "tail_activation", "head_channels", "head_bias"}
 
 
@@ -132,10 +132,10 @@ _KINDS = {"inverted_residual": InvertedResidualSpec, "linear": LinearSpec, "iden
 class NetworkSpec:
     """A whole network: stem (3x3 conv, 3x3 depthwise, 1x1 conv), blocks, tail (1x1 conv, pool, dense).
 
-    `first_channels=None` leaves of the stem only its first convolution, with its activation. `head_channels` puts a dense
-    layer with the tail's activation between pool and classifier, as MobileNetV3 has it; `head_bias`: whether that one has
+    `first_channels=None` reduces the stem to its first convolution, with its activation. `head_channels` adds a dense
+    layer with the tail's activation between pool and classifier, as in MobileNetV3; `head_bias`: that layer has
     a bias.
-    `num_classes=None` leaves out classifier and head; `pooling` then says what the output is: the feature map after
+    `num_classes=None` leaves out classifier and head; `pooling` then selects the output: the feature map after
     the tail's convolution (None) or its spatial mean ("avg") or maximum ("max").
     """
 

@@ -1,7 +1,7 @@
-"""The process's output streams while something else takes their place.
+"""Temporary redirection of the process's output streams.
 
 Threads may redirect a stream at the same time: the latest redirection that still lasts is in force, and after the last one
-the stream is what it was. What is held back meanwhile reaches the terminal if the process dies.
+the stream is restored. Output held back meanwhile reaches the terminal if the process dies.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scarlet_tf import last_words
 
 
 class Setting:
-    """A setting of the process that several threads override, each for its own time.
+    """A setting of the process that several threads may override at the same time.
 
     Args:
         read, write: get and set it.
@@ -38,12 +38,12 @@ class Setting:
     ):
         self._read, self._write, self._forget = read, write, forget
         self._lock = threading.RLock()
-        self._overrides: list[list] = []  # of one value each, told apart by identity
-        self.before: Any = None  # while it is overridden: what it was
+        self._overrides: list[list] = []  # of one value each, distinguished by identity
+        self.before: Any = None  # while it is overridden: the original value
 
     @contextlib.contextmanager
     def override(self, value) -> Iterator[Callable[[Any], None]]:
-        """Sets the value until the block ends, which gets a function that replaces the value."""
+        """Set the value until the block ends; the block gets a function that replaces the value."""
         override = [value]
         with self._lock:
             if not self._overrides:
@@ -68,7 +68,7 @@ class Setting:
 
 
 def _descriptor(number: int) -> Setting:
-    """Nothing is done where the descriptor is closed, as in a daemon."""
+    """Redirect a descriptor; do nothing if it is closed, as in a daemon."""
 
     def read() -> int | None:
         with contextlib.suppress(OSError):
@@ -93,7 +93,7 @@ NATIVE_STDOUT, NATIVE_STDERR = _descriptor(1), _descriptor(2)
 
 
 class HeldText(io.TextIOBase):
-    """Text that goes to a binary file; nowhere after that was closed, for loggers may keep a stream of their first line."""
+    """Text stream into a binary file; discards text after that was closed, since loggers may keep their first stream."""
 
     def __init__(self, file: IO[bytes]):
         self._file = file
@@ -120,7 +120,7 @@ def held_file() -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def held_from_here(path) -> Iterator[None]:
-    """The terminal gets what is added to the file at `path` if the process dies before the block ends."""
+    """Show additions to the file at `path` on the terminal if the process dies before the block ends."""
     name = os.path.abspath(path)
     _watcher.hold(name, pathlib.Path(name).stat().st_size)
     try:
@@ -130,12 +130,12 @@ def held_from_here(path) -> Iterator[None]:
 
 
 def leave() -> None:
-    """Ends the watch: the process is about to end without its blocks' ends, and has said why."""
+    """End the watch: the process is about to end without its blocks' ends, and has reported the reason."""
     _watcher.leave()
 
 
 class _Watcher:
-    """A process that runs last_words.py, started when something is held back for the first time."""
+    """A process that runs last_words.py, started when output is held back for the first time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -159,7 +159,7 @@ class _Watcher:
                     os.unlink(path)
 
     def _send(self, *message) -> None:
-        with self._lock, contextlib.suppress(OSError):  # without a watcher, what is held back is lost
+        with self._lock, contextlib.suppress(OSError):  # without a watcher, held-back output is lost
             if self._owner != os.getpid():  # none yet, or the parent's, after a fork
                 self._process, self._owner = None, os.getpid()
                 self._start()
@@ -175,7 +175,7 @@ class _Watcher:
             stdout=subprocess.DEVNULL,
             stderr=terminal,
             bufsize=0,
-            start_new_session=True,  # Ctrl-C and a terminal that is closed do not reach it
+            start_new_session=True,  # Ctrl-C and the terminal's closing do not reach it
         )
         atexit.register(self._end, self._process)
 

@@ -15,7 +15,7 @@ Size = tuple[int, int]  # height and width in pixels
 
 
 def reduced(size: Size, stride: int) -> Size:
-    """What a stride leaves of an image of `size`."""
+    """Size of an image of `size` after a stride."""
     height, width = size
     return -(-height // stride), -(-width // stride)
 
@@ -23,8 +23,8 @@ def reduced(size: Size, stride: int) -> Size:
 class SumTable:
     """Sums of figures over the layers of stand-alone architectures of a space.
 
-    What a layer adds depends on its choice and on the channels that reach it, which skips in front of it may have left
-    narrower. So a row of the table is a (layer, incoming channels) pair, its columns the choices; a second table names
+    A layer's contribution depends on its choice and on the channels that reach it, which skips in front of it may have
+    narrowed. So a row of the table is a (layer, incoming channels) pair, its columns the choices; a second table names
     the row of the next layer. One architecture is a walk over rows; a population walks at once.
 
     Args:
@@ -68,7 +68,7 @@ class SumTable:
             self._layer_rows.append(range(start, len(rows)))
             row_of = next_row_of
             size = reduced(size, layer.stride)
-        # One more row a width that can reach the tail, with a single real column.
+        # One more row for each width that can reach the tail, with a single real column.
         self._tail_rows = range(len(rows), len(rows) + len(row_of))
         num_choices = space.num_choices
         for channels in row_of:
@@ -107,9 +107,9 @@ class SumTable:
     def _expected(self, probabilities: np.ndarray, array: np.ndarray) -> tuple[float, np.ndarray]:
         m, tail = self.space.num_choices, np.asarray(self._tail_rows)
         table, following = array.reshape(-1, m).astype(float), self._next_array.reshape(-1, m) // m
-        onwards = np.zeros(len(table))  # the mean of what comes from a row on
+        onwards = np.zeros(len(table))  # the mean of the sums from a row on
         onwards[tail] = table[tail, 0]
-        sums = []  # for each layer, last first: its own figure and what comes behind it [rows, m]
+        sums = []  # for each layer, last first: its own figure and the sum of what follows [rows, m]
         for layer, rows in reversed(list(enumerate(self._layer_rows))):
             sums.append(table[rows] + onwards[following[rows]])
             onwards[rows] = sums[-1] @ probabilities[layer]
@@ -121,7 +121,7 @@ class SumTable:
         return float(onwards[0]), gradient
 
     def steps(self) -> list[tuple[int, int, int, int]]:
-        """(layer, row, choice, row that follows) of everything that a walk can do; it begins in row 0."""
+        """(layer, row, choice, next row) of every possible step of a walk, which begins in row 0."""
         m = self.space.num_choices
         return [
             (layer, row, choice, self._next[row * m + choice] // m)
@@ -131,7 +131,7 @@ class SumTable:
         ]
 
     def figure(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """(what each choice adds in each row [rows, num_choices], what the end adds behind each row [rows])."""
+        """(contribution of each choice in each row [rows, num_choices], that of the end after each row [rows])."""
         table = self._arrays[self.names.index(name)].reshape(-1, self.space.num_choices).astype(float)
         ends = np.zeros(len(table))
         ends[np.asarray(self._tail_rows)] = table[np.asarray(self._tail_rows), 0]

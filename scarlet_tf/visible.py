@@ -1,4 +1,4 @@
-"""Text for a terminal or a log, whatever a name in it contains."""
+"""Text made safe for a terminal or a log, whatever a name in it contains."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ _INVISIBLE = re.compile(
 
 
 def visible(text: str) -> str:
-    r"""Return `text` with what would act on a terminal rather than show written as an escape, such as \x1b."""
+    r"""Return `text` with escapes, such as \x1b, for characters that would act on a terminal."""
     return _INVISIBLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

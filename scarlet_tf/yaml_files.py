@@ -1,8 +1,8 @@
 """One reader and one writer of YAML for the whole package; they agree on every string.
 
-PyYAML knows the syntax, in C where it was built so; the meaning of a bare word is decided here, for both directions: true and
-false are booleans, ~ and null are nothing, 10, 010 and 1_000 are integers, 1., 4e-5 and .inf are floats, and everything
-else is text: yes, 0x1F, 1:30, 2026-11-29. No key is given twice, `<<` merges, and tags other than `!!str` are refused.
+PyYAML parses the syntax, in C if it was built so; the meaning of a bare word is defined here, for both directions: true and
+false are booleans, ~ and null are null, 10, 010 and 1_000 are integers, 1., 4e-5 and .inf are floats, and everything
+else is text: yes, 0x1F, 1:30, 2026-11-29. `<<` merges; repeated keys and tags other than `!!str` are refused.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _WORDS = {
     type(None): re.compile("~|null|Null|NULL|"),
 }
 _TAGS = {bool: f"{_TAG}bool", int: f"{_TAG}int", float: f"{_TAG}float", type(None): f"{_TAG}null", str: f"{_TAG}str"}
-# Characters that a file cannot hold as they are; the last four would be read as line breaks or as the file's beginning.
+# Characters that a file cannot hold unescaped; the last four would be read as line breaks or as the file's beginning.
 _FORBIDDEN = re.compile("[^\t\n\r -~\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\u0085\u2028\u2029\ufeff]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
-# Far beyond any honest file: what is deeper, larger or longer is refused before it costs time or memory.
+# Far beyond any genuine file: deeper, larger or longer ones are refused before they cost time or memory.
 _MOST_BYTES = 2**26
 _DEEPEST = 100
 _MOST_REPEATED = 10_000
@@ -57,7 +57,7 @@ def read_yaml(path) -> Any:
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """Return the values in `text`, None where it is empty; InputError names `source` and the place."""
+    """Return the values in `text`, None if it is empty; InputError names `source` and the place."""
     return _Document(text, source).value()
 
 
@@ -67,7 +67,7 @@ def to_yaml(value: Any, compact: bool = False) -> str:
 
 
 def to_yaml_line(value: Any) -> str:
-    """Return a plain value as it may stand behind a key: one line, without its end."""
+    """Return a plain value as it may follow a key: one line, without its end."""
     return _dump([value], True)[1:-2]
 
 
@@ -77,7 +77,7 @@ def _dump(value: Any, flow: bool | None) -> str:
 
 
 class _Document:
-    """Builds the values of one document from the parser's events."""
+    """Builder of one document's values from the parser's events."""
 
     def __init__(self, text: str, source: str):
         self._source = source
@@ -87,7 +87,7 @@ class _Document:
             place = (text.count("\n", 0, start), bad.start() - start)
             self._fail(f"the character U+{ord(bad[0]):04X} is not allowed unless it is escaped", place)
         self._events = yaml.parse(text, Loader=_PARSER)
-        self._anchors: dict[str, tuple[Any, int] | None] = {}  # the value and how many it consists of; None while open
+        self._anchors: dict[str, tuple[Any, int] | None] = {}  # the value and its number of parts; None while open
         self._count = self._repeated = 0
 
     def value(self) -> Any:
@@ -194,7 +194,7 @@ class _Document:
         return {**merged, **own} if merged else own
 
     def _merged(self, key: Any, depth: int) -> dict:
-        """The mapping behind `<<`, or those of a list, of which an earlier one takes precedence."""
+        """The mapping after `<<`, or those of a list, of which an earlier one takes precedence."""
         value = self._node(self._next(), depth + 1)
         merged: dict = {}
         for mapping in reversed(value) if isinstance(value, list) else [value]:
@@ -220,7 +220,7 @@ def _convert(kind: type, word: str) -> Any:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what would be read as something else, here or by any other reader of YAML 1.1 or 1.2."""
+    """Dumper that quotes text that would be read as something else, here or by any reader of YAML 1.1 or 1.2."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -186,7 +186,7 @@ def test_what_is_not_used_and_equal_files_are_named(tmp_path):
         finding for finding in folders.check_config(write_config(tmp_path, data=data)) if finding.status == WARNING
     ]
     assert [finding.found for finding in found] == [
-        "extra/ is not used: its name is none of a split",
+        "extra/ is not used: its name is not that of a split",
         "photos: left out 1 hidden or system (named in run.log, and with --verbose)",
         "photos: 1 images are there more than once in two classes: train/a/1.png = train/b/1.png",
     ]

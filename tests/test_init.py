@@ -151,7 +151,7 @@ def test_uneven_classes_and_an_idle_budget_are_said(here, capsys):
     assert cli.main(["init", "photos", "--budget", "900M"]) == 0
     out = capsys.readouterr().out
     assert "warning: classes are uneven: b has 10 images, a has 40" in out
-    assert "warning: the budget excludes nothing: the dearest network costs" in out
+    assert "warning: the budget excludes nothing: the most expensive network costs" in out
 
 
 def test_names_that_yaml_would_misread_are_quoted(here, capsys):

@@ -22,7 +22,7 @@ logger = logging.getLogger("scarlet_tf")
         (["latency", "build", "--out", "x", "-q"], "quiet"),
     ],
 )
-def test_loudness_is_understood_before_and_behind_the_command(arguments, loudness):
+def test_loudness_is_accepted_before_and_after_the_command(arguments, loudness):
     assert make_parser().parse_args(arguments).loudness == loudness
 
 

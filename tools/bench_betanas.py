@@ -1,4 +1,4 @@
-"""What dropped choices save: a step of BetaNAS' importances with all choices, with half of them, and with one a layer.
+"""Savings by dropped choices: a step of BetaNAS' importances with all choices, with half of them, and with one per layer.
 
     python tools/bench_betanas.py
     python tools/bench_betanas.py --space s2 --pixels 96
@@ -39,7 +39,7 @@ WEIGHTS = "weights"
 
 
 def main() -> None:
-    """Parses; times all variants in one process, measures the memory of each in its own; prints."""
+    """Parse; time all variants in one process, measure the memory of each in its own; print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", default="s1", choices=["s1", "s2"])
     parser.add_argument("--pixels", type=int, default=64)
@@ -62,12 +62,12 @@ def main() -> None:
 
 
 def variants_of(num_choices: int) -> dict[str, int]:
-    """How many choices of each layer remain, by name; none is the weight step."""
+    """Number of remaining choices per layer, by name; 0 is the weight step."""
     return {"all": num_choices, "half": (num_choices + 1) // 2, "one": 1, WEIGHTS: 0}
 
 
 def rows(parts: dict, variants: dict[str, int]) -> list[dict]:
-    """One a variant; ratios are over the importance step with all choices."""
+    """One row per variant; ratios are over the importance step with all choices."""
     times, whole = parts["times"], parts["all"]["peak_bytes"]
     return [
         {
@@ -83,7 +83,7 @@ def rows(parts: dict, variants: dict[str, int]) -> list[dict]:
 
 
 def in_own_process(part: str, arguments) -> dict:
-    """Runs this file for one part and reads the JSON it prints."""
+    """Run this file for one part and read the JSON it prints."""
     options = [f"--{key.replace('_', '-')}={value}" for key, value in vars(arguments).items() if key != "part"]
     command = [sys.executable, __file__, "--part", part, *options]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])

@@ -7,8 +7,8 @@ Published networks with random weights at 224 pixels, each exported as float32, 
 with h-swish in float. The files of one network are loaded side by side and take turns in every round, first in the
 browser, then in Python; one thread both times. Prints one JSON object: `browser_ms` and `native_ms` are medians over
 the rounds, the `best` ones those of the fastest round, `ratio_to_float32` is the median of the rounds' ratios in the
-browser, and `max_logit_difference` the greatest between browser and Python for one image of random values. Where
-Chromium, playwright or npm is missing it says so and ends with 2.
+browser, and `max_logit_difference` the greatest between browser and Python for one image of random values. If
+Chromium, playwright or npm is missing, it says so and exits with 2.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ async ([files, pixels, rounds, runs]) => {
 
 
 def main() -> int:
-    """Parses, exports, measures, prints."""
+    """Parse, export, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=NETWORKS, help="names of the zoo")
     parser.add_argument("--rounds", type=int, default=10, help="turns that each file takes")
@@ -148,7 +148,7 @@ def measure(browser, address: str, name: str, files: dict, arguments) -> list[di
 
 
 def logits(interpreter, pixels: np.ndarray) -> np.ndarray:
-    """What LiteRT in Python answers."""
+    """Logits of LiteRT in Python."""
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels[np.newaxis])
     interpreter.invoke()
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]

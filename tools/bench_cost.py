@@ -1,10 +1,10 @@
-"""Counts architectures: seconds for one, and architectures a second in bulk.
+"""Benchmark of counting architectures: seconds for one, and architectures a second in bulk.
 
     python tools/bench_cost.py
 
 Prints one JSON object: seconds_one is the median time of counting a single S2 architecture with a ready table (the
 paper reports below 1 ms), architectures_per_second the bulk rate over a population, table_seconds the making of the
-table. S1's figures stand beside.
+table. S1's figures are beside it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scarlet_tf.space import SearchSpace
 
 
 def main() -> None:
-    """Parses, measures, prints."""
+    """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--population", type=int, default=200_000, help="architectures counted in one call")
     parser.add_argument("--repeats", type=int, default=15, help="measurements of which the median counts")

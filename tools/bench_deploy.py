@@ -1,4 +1,4 @@
-"""Times the published networks as .tflite files beside keras.applications' networks of the same class.
+"""Time the published networks as .tflite files beside keras.applications' networks of the same class.
 
     python tools/bench_deploy.py
 
@@ -45,7 +45,7 @@ FOLDED_PATH = "every second layer"
 
 
 def main() -> None:
-    """Converts, times, prints."""
+    """Convert, time, print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--pixels", type=int, default=224)
     parser.add_argument("--threads", type=int, default=1)
@@ -170,7 +170,7 @@ def measure_statistics(model: keras.Model, images: np.ndarray) -> None:
 
 
 def multiply_adds(model: keras.Model) -> int:
-    """Of all convolutions and dense layers, from their weights and outputs; a batch of one."""
+    """Multiply-adds of all convolutions and dense layers, from their weights and outputs; a batch of one."""
     total = 0
     for layer in model.layers:
         if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)):
@@ -180,7 +180,7 @@ def multiply_adds(model: keras.Model) -> int:
 
 
 def to_tflite(model: keras.Model, quantization: str, images: np.ndarray) -> bytes:
-    """Batch 1, by the package's converter."""
+    """Convert with batch 1, by the package's converter."""
     with tempfile.TemporaryDirectory() as folder, quiet():
         signature = [keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32", name="image")]
         rewrite_for_xnnpack(model).export(folder, format="tf_saved_model", input_signature=signature, verbose=False)

@@ -1,10 +1,10 @@
-"""A population's evaluation along its prefix tree, against one path after another and against Keras models.
+"""Benchmark of a population's evaluation along its prefix tree, against one path after another and against Keras models.
 
     python tools/bench_evaluation.py
 
 Space S1 with fresh weights, 96 pixels, random images, 70 different paths, each with batch normalisation recalibrated; 1 thread.
 Two populations: `random` is drawn uniformly; `converging` are children of five random parents, of which two are crossed at
-one point and one gene of the child is then redrawn. `*_bound` is by how many times the tree has fewer multiply-adds;
+one point and one gene of the child is then redrawn. `*_bound` is the factor by which the tree has fewer multiply-adds;
 `search_bound` is that of the children in the 60th generation of a search whose accuracy is a made-up sum over the choices.
 
 `*_speedup`: time one path after another over time along the tree, both with the same compiled functions, traced before; the two
@@ -16,7 +16,7 @@ built with its weights (`extract`), recalibrated on the same batches and evaluat
 for `--networks` networks, and their mean counts for all 70. `keras_steady_speedup` leaves out building and tracing, as with
 many images. `max_logit_difference`: the greatest between those networks' logits and the tree's, over the greatest logit.
 
-All of it is measured with TF_ENABLE_ONEDNN_OPTS=0 and =1, in a process each. Prints one JSON object: `results` has an entry for
+Everything is measured with TF_ENABLE_ONEDNN_OPTS=0 and =1, in a process each. Prints one JSON object: `results` has an entry for
 each, and the figures of the one that TensorFlow takes by default on this machine are those of the object itself, too.
 """
 
@@ -54,7 +54,7 @@ GENERATION = 60
 
 
 def main() -> None:
-    """Parses, measures, prints."""
+    """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pixels", type=int, default=96)
     parser.add_argument("--population", type=int, default=70)
@@ -102,7 +102,7 @@ class Bench:
         self.validation = batches(arguments.validation_batches)
 
     def run(self) -> dict:
-        """All figures."""
+        """Measure all figures."""
         rounds, networks = self.arguments.rounds, self.arguments.networks
         with progress_bar("evaluation", 2 + networks + 4 * rounds) as bar:
             self.measured = Populations(self.supernet)
@@ -203,7 +203,7 @@ def children(space: SearchSpace, count: int, rng: np.random.Generator) -> list[t
 
 
 def searched_paths(space: SearchSpace, arguments) -> list[tuple]:
-    """The different children of a search's generation GENERATION, by a random worth of each choice; sorted."""
+    """The different children of a search's generation GENERATION, by random values of each choice; sorted."""
     worth = np.random.default_rng(arguments.seed).normal(size=(space.num_layers, space.num_choices))
     costs = cost_table(space, arguments.pixels, NUM_CLASSES)
     algorithm = WeightedNSGA2(costs, arguments.population, max(GENERATION, 3), seed=arguments.seed)

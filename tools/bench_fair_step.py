@@ -61,11 +61,11 @@ from scarlet_tf.training.optimizers import MomentumSGD
 from scarlet_tf.training.sampling import strict_fair_paths
 
 NUM_CLASSES = 1000
-MATRIX = 2048  # rows and columns of the product that stands for what a core can do
+MATRIX = 2048  # rows and columns of the product that represents a core's speed
 
 
 def main() -> None:
-    """Parses; measures each combination in processes of its own, since threads and modes are fixed once; prints."""
+    """Parse; measure each combination in its own processes, since threads and modes are fixed once; print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spaces", nargs="+", default=["s1"], choices=["s1", "s2"])
     parser.add_argument("--pixels", nargs="+", type=int, default=[64])
@@ -192,7 +192,7 @@ def run_part(arguments) -> dict:
 
 
 class Bench:
-    """Makes steps on one fixed batch and one fixed set of fair paths."""
+    """Steps on one fixed batch and one fixed set of fair paths."""
 
     def __init__(self, space: SearchSpace, pixels: int, batch_size: int):
         rng = np.random.default_rng(0)
@@ -232,7 +232,7 @@ class Bench:
         return self.batch_size * (3 * (paths + shared) - image_gradient)
 
     def torch_command(self, python: str, threads: int) -> list[str]:
-        """What starts the supernet in PyTorch on the same paths and a batch of the same size."""
+        """The command for the supernet in PyTorch on the same paths and a batch of the same size."""
         case = {
             "space": space_facts(self.space),
             "paths": np.asarray(self.paths).tolist(),
@@ -244,7 +244,7 @@ class Bench:
         return [python, str(pathlib.Path(__file__).with_name("torch_supernet.py")), json.dumps(case)]
 
     def peak(self, make) -> dict:
-        """Growth of the peak resident set by three steps, tracing included, over what the variables take."""
+        """Growth of the peak resident set by three steps, tracing included, beyond the variables' memory."""
         self.warm_up()
         started = peak_bytes()
         step = make()
@@ -254,7 +254,7 @@ class Bench:
         return {"peak_bytes": peak_bytes() - before, "variable_bytes": before - started}
 
     def warm_up(self) -> None:
-        """Whatever the first TensorFlow step allocates once does not count."""
+        """Run a first TensorFlow step, whose one-time allocations do not count."""
         tf.function(lambda x: tf.nn.conv2d(x, tf.ones([3, 3, 3, 8]), 1, "SAME"))(self.images)
 
     def supernet_step(self, execution: str):
@@ -313,7 +313,7 @@ def matrix_product():
 
 
 def space_facts(space: SearchSpace) -> dict:
-    """What `torch_supernet.TorchSupernet` reads of a space."""
+    """The facts about a space that `torch_supernet.TorchSupernet` reads."""
     return {
         "widths": space.widths,
         "stem_stride": space.stem_stride,

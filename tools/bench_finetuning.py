@@ -42,7 +42,7 @@ WAYS: dict[str, dict] = {
 
 
 def main() -> None:
-    """Parses, trains, prints."""
+    """Parse, train, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=5, help="of each way")
     parser.add_argument("--pretraining-epochs", type=int, default=12)
@@ -75,7 +75,7 @@ def compare(epochs: int, pretraining_epochs: int, images: int, seed: int) -> dic
 
 
 def settings(epochs: int, seed: int) -> dict:
-    """What all trainings share: RetrainConfig's and FinetuneConfig's fields alike."""
+    """Settings of all trainings, valid as RetrainConfig's and FinetuneConfig's fields."""
     shared = FinetuneConfig(epochs=epochs, batch_size=20, learning_rate=0.03, seed=seed, recalibration_batches=5)
     keys = ("epochs", "batch_size", "optimizer", "learning_rate", "schedule", "ema", "seed", "recalibration_batches")
     return {key: getattr(shared, key) for key in keys} | {"warmup_epochs": 0.5}

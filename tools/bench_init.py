@@ -4,7 +4,7 @@
     python tools/bench_init.py --images 40 400 --size 4000 3000
 
 Makes JPEG files of two classes (12 megapixels each unless --size says otherwise) in a temporary folder; they differ in their last
-bytes alone, so that comparing files has work, too. Each command runs in a process of its own, whose greatest resident set counts.
+bytes alone, so that comparing files has work, too. Each command runs in its own process, whose peak resident set counts.
 Linux and macOS. Prints one JSON object: for each number of images MiB, processor seconds and whether TensorFlow was imported.
 """
 

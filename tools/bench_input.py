@@ -49,14 +49,14 @@ WARM_UP = 2
 
 
 class WholeImages:
-    """Decodes all of every file: offers no bytes, so the pipeline cannot decode a part."""
+    """Images without access to the bytes, so that the pipeline decodes all of every file."""
 
     def __init__(self, images: FileImages):
         self.load = images.load
 
 
 def main() -> None:
-    """Parses, measures, prints."""
+    """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     root = os.environ.get("SCARLET_DATA_DIR")
     default = pathlib.Path(root) / "photos" if root else None
@@ -120,7 +120,7 @@ def measure(arguments, files: list[str]) -> dict:
 
 
 def rate(iterator, arguments, batches: int | None = None) -> float:
-    """Images a second of the batches behind the first ones."""
+    """Images a second, without the first batches."""
     batches = batches or arguments.batches
     for _ in range(WARM_UP):
         next(iterator)
@@ -141,7 +141,7 @@ def ours(arguments, files: list[str], whole: bool = False, policy: Policy | None
 
 
 def plain_keras(arguments) -> tf.data.Dataset:
-    """What a Keras user writes down: resized while read, then the layers on whole batches."""
+    """Usual Keras code: images resized while read, then the layers on whole batches."""
     side, layers = round(arguments.pixels / 0.875), keras.layers
     dataset = keras.utils.image_dataset_from_directory(
         arguments.folder, labels=None, image_size=(side, side), batch_size=arguments.batch_size, verbose=False
@@ -161,7 +161,7 @@ def plain_keras(arguments) -> tf.data.Dataset:
 
 
 def with_threads(dataset: tf.data.Dataset, threads: int) -> tf.data.Dataset:
-    """`dataset` on a pool of its own, where a number is given."""
+    """`dataset` on its own pool of threads, if a number is given."""
     options = tf.data.Options()
     if threads:
         options.threading.private_threadpool_size = threads

@@ -1,4 +1,4 @@
-"""The CPU kernels of training against TensorFlow's own operations, and where the time of a fair step goes.
+"""The CPU kernels of training against TensorFlow's own operations, and the times of a fair step's operations.
 
     python tools/bench_kernels.py
 
@@ -135,7 +135,7 @@ def operations(space: SearchSpace, pixels: int) -> Iterator[tuple[str, list[tupl
 
 
 def block_operations(block: InvertedResidualSpec, side: int) -> Iterator[tuple[str, list[tuple], int, Callable]]:
-    """Those of one block whose input has `side` pixels."""
+    """The operations of one block whose input has `side` pixels."""
     size, stride, hidden = block.kernel_size, block.stride, block.hidden_channels
     small, zeros = -(-side // stride), size // 2 if stride > 1 else 0
     wide, narrow = (BATCH_SIZE, side, side, hidden), (BATCH_SIZE, small, small, hidden)
@@ -181,7 +181,7 @@ def with_gradients(function):
 
 
 def seconds(run, *arguments) -> float:
-    """Processor time until the gradients are there."""
+    """Processor time to compute the gradients."""
     started = time.process_time()
     for gradient in run(*arguments):
         gradient.numpy()

@@ -1,4 +1,4 @@
-"""How near a latency table comes to networks that are measured whole.
+"""Accuracy of a latency table's predictions for networks that are measured whole.
 
     python tools/bench_latency.py
     python tools/bench_latency.py --space s2 --input-size 224 --classes 1000
@@ -6,7 +6,7 @@
 Builds the table of a space as `scarlet latency build` does, draws random stand-alone networks that it has not seen,
 measures each whole and compares. Prints one JSON object as its last line: the errors of the table's predictions,
 median_absolute_error and spearman among them, and under "sum" those of the parts' sums before networks corrected them;
-"left_out" is what the table itself says of its error. Errors are shares of the measured latency. On a machine with other
+"left_out" is the table's own estimate of its error. Errors are shares of the measured latency. On a machine with other
 work, `chrt -f 50 taskset -c 1` in front keeps that work out of the figures, save what it takes of memory and caches.
 """
 
@@ -31,7 +31,7 @@ from scarlet_tf.space import Architecture, SearchSpace
 
 
 def main() -> None:
-    """Parses, measures, prints."""
+    """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", default="s1", help="s1 (default), s2, or the YAML file of a space")
     parser.add_argument("--config", help="the YAML file of a run, whose space and size are meant instead")
@@ -96,12 +96,12 @@ def draw(space: SearchSpace, count: int, known, seed: int) -> list[Architecture]
 
 
 def predictions(table: MetricTable, networks) -> list[float]:
-    """Milliseconds."""
+    """Predicted milliseconds."""
     return table.sums(np.array([one.choices for one in networks]))["latency_ms"].tolist()
 
 
 def uncorrected(table: MetricTable) -> MetricTable:
-    """The table as its parts alone were measured."""
+    """The table from the measurements of its parts alone."""
     measured = table.details["measured"]
     idle = measured["idle"][0]
     return table.with_metric(

@@ -1,4 +1,4 @@
-"""Hierarchical mutation: what it costs beside evaluation, and what it finds on made-up problems.
+"""Hierarchical mutation: its cost beside evaluation, and its results on made-up problems.
 
     python tools/bench_mutation.py                  time, on digits and of a controller for S2
     python tools/bench_mutation.py --seeds 8        and the variants of the controller, on 8 made-up problems
@@ -10,7 +10,7 @@ traces the update; `share_later` is that of the generations after the first upda
 
 Made-up problems: networks of S2, whose accuracy is a logistic function of random terms, one a layer and one a pair of
 neighbours, and of multiply-adds; 20 individuals, 40 generations. Mean and deviation over the problems of the hypervolume
-of all networks evaluated, and what became of the controller's children. Prints one JSON object.
+of all networks evaluated, and the outcome of the controller's children. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ VARIANTS: dict[str, dict] = {
 
 
 def main() -> None:
-    """Parses, measures, prints."""
+    """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--generations", type=int, default=6, help="of the search on digits")
     parser.add_argument("--children", type=int, default=300, help="sampled, of which the median counts")
@@ -126,14 +126,14 @@ def for_s2(children: int) -> dict:
 
 
 def seconds(function, *arguments) -> float:
-    """Of one call."""
+    """Seconds of one call."""
     started = time.perf_counter()
     function(*arguments)
     return time.perf_counter() - started
 
 
 def made_up(seeds: int) -> dict:
-    """Of each variant: hypervolumes, and the shares of the controller's children that were new and that survived."""
+    """Results of each variant: hypervolumes, and the shares of the controller's children that were new and that survived."""
     table = CostTable(S2, 224, 1000)
     rows: dict[str, list] = {name: [] for name in VARIANTS}
     with progress_bar("made-up problems", seeds * len(VARIANTS)) as bar:

@@ -1,11 +1,11 @@
 """Top-1, size and latency of one network as float32, int8 by calibration, int8 by quantisation-aware training, and pruned.
 
-Of a finished run's retrained network, on all its test images:
+For a finished run's retrained network, on all its test images:
 
     SCARLET_DATA_DIR=... python tools/bench_optimization.py runs/cifar10_small --out bench
 
-Without a run folder a small network is trained on the digits first. What is in --out is not done again, so an
-interrupted bench goes on, and latency can be measured once more on an idle machine. Latencies are ratios to float32
+Without a run folder a small network is trained on the digits first. Results in --out are not computed again, so an
+interrupted bench resumes, and latency can be measured once more on an idle machine. Latencies are ratios to float32
 measured in turns, on one thread. Pruned networks come with their zeros stored like other weights, in the format's sparse
 storage, and in int8. The last line is one JSON object.
 """
@@ -34,7 +34,7 @@ from scarlet_tf.training.network import save_model
 
 
 def main() -> None:
-    """Makes what is missing, measures, prints."""
+    """Make what is missing, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", nargs="?", help="a run folder with retrain/model.keras (default: digits)")
     parser.add_argument("--out", help="folder of files and checkpoints (default: a temporary one)")

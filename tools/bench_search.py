@@ -1,4 +1,4 @@
-"""What the oracle and the tuner cost beside evaluation: CPU time a trial, also over stock KerasTuner's, and reloading.
+"""Overhead of oracle and tuner beside evaluation: CPU time per trial, also relative to stock KerasTuner's, and reloading.
 
     python tools/bench_search.py
 
@@ -52,9 +52,9 @@ MUTATIONS = ("hierarchical", "uniform")
 
 
 class Clock:
-    """An evaluation that returns a function of the choices and notes the CPU time every MARK // 20 trials.
+    """An evaluation that returns a function of the choices and records the CPU time every MARK // 20 trials.
 
-    Not always, because asking for it takes as long as much of what is measured.
+    Not for each trial, because reading the CPU time takes long relative to a trial's overhead.
     """
 
     def __init__(self):
@@ -82,7 +82,7 @@ class Clock:
 
 
 class StockTuner(BaseTuner):
-    """KerasTuner as it comes; stops in time."""
+    """Stock KerasTuner, with a time limit."""
 
     def __init__(self, oracle, clock: Clock, seconds: float, **kwargs):
         super().__init__(oracle, **kwargs)
@@ -98,7 +98,7 @@ class StockTuner(BaseTuner):
 
 
 def main() -> None:
-    """Parses, measures, prints."""
+    """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--population", type=int, default=70)
     parser.add_argument("--generations", type=int, default=120)
@@ -162,7 +162,7 @@ def run_part(arguments, what: str, variant: Any, folder: str) -> dict:
 
 
 def measure(config: SearchConfig, folder: str) -> dict:
-    """Runs the search and returns its figures."""
+    """Run the search and return its figures."""
     clock = Clock()
     tuner = new_tuner(config, folder, clock)
     tuner.search()
@@ -193,7 +193,7 @@ def per_trial(clock: Clock) -> dict:
 
 
 def stock(trials: int, seconds: float) -> dict:
-    """Runs stock KerasTuner for so many trials or seconds, whichever ends first."""
+    """Run stock KerasTuner for so many trials or seconds, whichever ends first."""
     clock = Clock()
     oracle = keras_tuner.oracles.RandomSearchOracle(
         keras_tuner.Objective("accuracy", "max"),
@@ -220,7 +220,7 @@ def stock(trials: int, seconds: float) -> dict:
 
 
 def reload(config: SearchConfig, folder: str) -> dict:
-    """How long it takes until a finished search of an earlier process is there, with its front."""
+    """Seconds to load a finished search of an earlier process with its front."""
     clock = Clock()
     started = time.perf_counter()
     tuner = new_tuner(config, folder, clock)
@@ -230,7 +230,7 @@ def reload(config: SearchConfig, folder: str) -> dict:
 
 
 def new_tuner(config: SearchConfig, folder: str, clock: Clock) -> SupernetTuner:
-    """The tuner, which loads what is in the folder."""
+    """The tuner, which loads the folder's content."""
     costs = cost_table(SUPERNET.space, SUPERNET.image_shape[0], SUPERNET.num_classes)
     oracle = ArchitectureOracle(new_algorithm(config, costs), seed=config.seed)
     return SupernetTuner(oracle, SUPERNET, folder, "search", evaluator=clock)

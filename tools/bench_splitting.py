@@ -1,4 +1,4 @@
-"""Times depthwise convolutions in LiteRT on this host: filters of 3, 5 and 7, and the one of 7 in parts.
+"""Time depthwise convolutions in LiteRT on this host: filters of 3, 5 and 7, and the one of 7 in parts.
 
     python tools/bench_splitting.py
 
@@ -32,7 +32,7 @@ SHAPES = ((112, 48, 2), (56, 96, 2), (28, 240, 1), (14, 480, 1), (14, 576, 2), (
 
 
 def main() -> None:
-    """Converts, times, prints."""
+    """Convert, time, print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
@@ -65,7 +65,7 @@ def layer(pixels: int, channels: int, size: int, stride: int) -> keras.Model:
 
 
 def to_tflite(model: keras.Model, quantization: str) -> bytes:
-    """Batch 1; int8 calibrated with normal noise."""
+    """Convert with batch 1; int8 calibrated with normal noise."""
     noise = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:])).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder, quiet():
         signature = [keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32", name="image")]

@@ -1,6 +1,6 @@
-"""Builds the page in export/browser, serves it on the loopback interface and opens headless Chromium.
+"""Build the page in export/browser, serve it on the loopback interface and open headless Chromium.
 
-Tests and tools/bench_browser.py share this. MissingProgram says what this machine lacks.
+Tests and tools/bench_browser.py share this. MissingProgram names what this machine lacks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator, Mapping
 
 SOURCE = pathlib.Path(__file__).parents[1] / "export" / "browser"
-# What a server must send for threads: https://developer.mozilla.org/docs/Web/API/Window/crossOriginIsolated
+# Headers that a server must send for threads: https://developer.mozilla.org/docs/Web/API/Window/crossOriginIsolated
 ISOLATION_HEADERS = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 _CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 _CHROMIUM_ARGUMENTS = [
@@ -28,7 +28,7 @@ _CHROMIUM_ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# npm's codes for a registry that does not answer or does not have the packages.
+# npm's codes for a registry that does not respond or does not have the packages.
 _NO_REGISTRY = re.compile(r"\b(ENOTFOUND|EAI_AGAIN|ECONN\w+|ETIMEDOUT|ERR_SOCKET_TIMEOUT|E40[134]|E5\d\d|ENOTCACHED)\b")
 
 

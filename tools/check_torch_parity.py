@@ -1,4 +1,4 @@
-"""Compares the published networks with PyTorch twins that have the same random weights and BN statistics.
+"""Compare the published networks with PyTorch twins that have the same random weights and BN statistics.
 
     python tools/check_torch_parity.py [--networks scarlet_a ...] [--pixels 224 192]
 
@@ -34,7 +34,7 @@ AUTHORS = ("fairnas_a", "fairnas_b", "fairnas_c", "scarlet_a", "scarlet_b", "sca
 
 
 def main(networks: list[str], sizes: list[int]) -> int:
-    """Prints the comparison of each network at each size."""
+    """Print the comparison of each network at each size."""
     rows = []
     print(f"{'network':<10} {'pixels':>6} {'from PyTorch':>12} {'to PyTorch':>10} {'between images':>14}")
     for name in networks:
@@ -53,7 +53,7 @@ def main(networks: list[str], sizes: list[int]) -> int:
 def compare(name: str, pixels: int, folder: pathlib.Path) -> dict:
     """One row for a network of the zoo: relative differences of the logits after loading and after saving.
 
-    "between_images" is the difference that another image makes, so that agreement means something.
+    "between_images" is the difference between two images' logits, the scale of the other differences.
     """
     import torch
     from torch_twin import Twin, published_rows, relative_difference
@@ -84,7 +84,7 @@ if __name__ == "__main__":
     if importlib.util.find_spec("torch") is None:
         print("check_torch_parity: PyTorch is not installed: pip install -e '.[torch]'", file=sys.stderr)
         sys.exit(2)
-    sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests" / "models"))  # the twin is the tests'
+    sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests" / "models"))  # the twin comes from the tests
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", choices=AUTHORS, default=["scarlet_a", "scarlet_b", "scarlet_c"])
     parser.add_argument("--pixels", nargs="+", type=int, default=[224, 192])

@@ -1,4 +1,4 @@
-"""Compares what export/classify.py answered on two machines; tools/check_aarch64.sh calls it.
+"""Compare the outputs of export/classify.py on two machines; tools/check_aarch64.sh calls it.
 
     python tools/compare_answers.py FOLDER      # holds <n>/here.json and <n>/<core>.json for each exported file
 
@@ -24,7 +24,7 @@ _HEADER = (
 
 
 def main(folder: pathlib.Path) -> int:
-    """Prints the comparison of each core's answers with this machine's."""
+    """Print the comparison of each core's outputs with this machine's."""
     rows = []
     for here in sorted(folder.glob("*/here.json"), key=lambda path: int(path.parent.name)):
         others = sorted(path for path in here.parent.glob("*.json") if path != here)
@@ -41,7 +41,7 @@ def main(folder: pathlib.Path) -> int:
 
 
 def compare(core: str, here: dict, there: dict) -> dict:
-    """One row, in plain JSON types, of two answers (classify.py --evaluate --json) of one file on the same images."""
+    """One row, in plain JSON types, of two outputs (classify.py --evaluate --json) of one file on the same images."""
     if [row["file"] for row in here["images"]] != [row["file"] for row in there["images"]]:
         raise ValueError(f"{here['model']}: expected answers about the same images")
     logits, others = (np.array([row["logits"] for row in answer["images"]]) for answer in (here, there))

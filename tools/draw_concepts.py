@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/concepts into docs/pictures, as SVG on white.
+"""Draw the pictures of docs/concepts into docs/pictures, as SVG on white.
 
     python tools/draw_concepts.py
     python tools/draw_concepts.py --out elsewhere lanes folding
@@ -27,7 +27,7 @@ FOLDER = pathlib.Path(__file__).parents[1] / "docs" / "pictures"
 
 
 def main() -> None:
-    """Parses the command line and draws."""
+    """Parse the command line and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(PICTURES)} (default: all)")
     parser.add_argument("--out", type=pathlib.Path, default=FOLDER, metavar="DIR", help="default: docs/pictures")

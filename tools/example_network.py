@@ -1,4 +1,4 @@
-"""The networks whose features the worked examples train: a small one out of the search space's blocks, or one of the zoo."""
+"""The networks whose features the worked examples train: a small one from the search space's blocks, or one of the zoo."""
 
 from __future__ import annotations
 

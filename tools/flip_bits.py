@@ -1,12 +1,12 @@
-"""Flips single bits in the files of a finished run and says what becomes of its figures.
+"""Flip single bits in the files of a finished run and report the effects on its figures.
 
     scarlet run digits --run-dir runs/digits
     python tools/flip_bits.py runs/digits --flips 2000 > flips.json
 
 Works in a copy of the folder. After every flip, `scarlet verify --digests-only` and what `scarlet run` reads of a finished run
-are called in this process; checkpoints, the journal and the network are also loaded as by a stage that goes on. Where a stage
+are called in this process; checkpoints, the journal and the network are also loaded as by a stage that resumes. If a stage
 counts as not done, `scarlet run` really does it again, once for each file. Prints one JSON object. Exit code: 0 nothing
-failed, 1 there was an exception that is no InputError, or a figure that differs without a word, 2 bad input.
+failed, 1 there was an exception other than InputError, or a figure that differs without a message, 2 bad input.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from scarlet_tf.pipeline.summary import summarize  # noqa: E402
 from scarlet_tf.search.journal import Journal, read_lines  # noqa: E402
 from scarlet_tf.training.checkpoints import Checkpoints, values_digest  # noqa: E402
 
-# Files in which nobody has to notice a change, by the end of their paths.
+# Files in which changes need not be detected, by the end of their paths.
 NOT_CHECKED = {
     "run.log": "text for people, which nothing reads",
     "report.html": "made of checked files, and again by `scarlet report`; nothing reads it",
@@ -48,12 +48,12 @@ NOT_CHECKED = {
 }
 WRONG = "WRONG"
 STATE = "search/state.json"  # no stage of a finished run reads it; it is made again with the front
-# What may differ between two accounts of one run.
+# Entries that may differ between two summaries of one run.
 _OF_THE_CALL = ("run_dir", "report", "warnings")
 
 
 def main() -> int:
-    """Parses the command line and prints the outcomes."""
+    """Parse the command line and print the outcomes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run_dir", metavar="RUN_DIR", type=pathlib.Path, help="folder of a finished run")
     parser.add_argument("--flips", type=int, default=2000, help="default: 2000")
@@ -71,7 +71,7 @@ def main() -> int:
 def flip_bits(run_dir: pathlib.Path, flips: int, seed: int, again: bool = True) -> dict[str, Any]:
     """Outcomes of `flips` flips, at places drawn by `seed`, each file as often as another: plain JSON.
 
-    again: whether stages that count as not done are really done again.
+    again: really repeat stages that count as not done.
     """
     rng = np.random.default_rng(seed)
     outcomes: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
@@ -110,7 +110,7 @@ def flip_bits(run_dir: pathlib.Path, flips: int, seed: int, again: bool = True) 
 
 
 class Subject:
-    """A finished run's folder, whose images are read once, and what it says undamaged."""
+    """A finished run's folder, whose images are read once, and its undamaged results."""
 
     def __init__(self, folder: pathlib.Path):
         self.folder, self.config = folder, load_config(folder / "config.yaml")
@@ -133,7 +133,7 @@ class Subject:
         logging.getLogger("scarlet_tf").removeHandler(self._handler)
 
     def examine(self, name: str) -> list[str]:
-        """What verify says, what `scarlet run` says and, of some files, what a stage that goes on says."""
+        """Results of verify, of `scarlet run` and, for some files, of a stage that resumes."""
         said = [f"verify {_in_words(self._verify)}", f"run {_in_words(self._resume)}"]
         loaders: dict[str, Callable[[], str]] = {
             "checkpoint-": lambda: self._restore(name),
@@ -144,7 +144,7 @@ class Subject:
         return said + [_in_words(load) for part, load in loaders.items() if part in name]
 
     def do_again(self) -> str:
-        """What `scarlet run` finds, and what verify says of that."""
+        """Results of `scarlet run`, and of verify on them."""
         self.messages.clear()
         figures = pipeline.run_all(self.config, self.folder)
         said = _compared(figures | {"seconds": self.figures["seconds"]}, self.figures, bool(self.messages))
@@ -162,7 +162,7 @@ class Subject:
         return "names what is not checked" if found["unchecked"] else "passes"
 
     def _read(self) -> tuple[list[str], dict]:
-        """Names of the stages that `scarlet run` would do again, and its closing figures where there is none."""
+        """Names of the stages that `scarlet run` would do again, and its closing figures if there are none."""
         check_run_dir(self.folder, self.config)
         opened = self._run()
         claim(opened)
@@ -182,7 +182,7 @@ class Subject:
             return {name: archive[name] for name in archive.files if name != "__meta__"}
 
     def _restore(self, name: str) -> str:
-        """Of the checkpoints of a stage."""
+        """Restore the checkpoints of a stage."""
         self.messages.clear()
         path = self.folder / name
         held = {key: _Held(array) for key, array in self.checkpoints[path].items()}
@@ -218,7 +218,7 @@ class Subject:
 
 
 class _Kept(logging.Handler):
-    """Keeps warnings."""
+    """Log handler that keeps warnings."""
 
     def __init__(self, messages: list[str]):
         super().__init__(logging.WARNING)
@@ -229,7 +229,7 @@ class _Kept(logging.Handler):
 
 
 class _Held:
-    """Takes an array as a variable does."""
+    """Stand-in for a variable that accepts an array."""
 
     def __init__(self, array: np.ndarray):
         self.shape, self.array = array.shape, np.zeros_like(array)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
-_ONEDNN_IS_ON = "oneDNN custom operations are on"  # TensorFlow says so when it is imported
+_ONEDNN_IS_ON = "oneDNN custom operations are on"  # TensorFlow logs this when it is imported
 
 
 def add_onednn_option(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def onednn_modes(chosen: int | None) -> list[int]:
 
 
 def default_onednn() -> int:
-    """1 if TensorFlow uses oneDNN here when nobody asks for it or against it; it depends on the processor."""
+    """1 if TensorFlow uses oneDNN here by default; it depends on the processor."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
     command = [sys.executable, "-c", "import tensorflow"]
     lines = subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True, env=environment).stderr
@@ -55,7 +55,7 @@ def in_child(file: str, options: Sequence, onednn: int | None = None) -> dict[st
 def alternate(
     measurements: Mapping[Any, Callable[[], Any]], rounds: int, advance: Callable[[], Any] = lambda: None
 ) -> dict[Any, list]:
-    """{name: what its function returned in each round}; the functions of a round run one after another.
+    """{name: return values of its function, by round}; the functions of a round run one after another.
 
     `advance` is called after each of them.
     """
@@ -83,7 +83,7 @@ def timed(step: Callable[[], Any]) -> float:
 def peak_bytes() -> int:
     """Peak resident set of this process so far.
 
-    Linux hands getrusage's figure on to the programs that a process starts, so a child of a large parent would seem as
+    Under Linux a started program inherits getrusage's figure, so a child of a large parent would seem as
     large; VmHWM belongs to the program alone.
     """
     status = pathlib.Path("/proc/self/status")
@@ -103,7 +103,7 @@ class Partner:
         self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def turn(self) -> dict[str, Any]:
-        """What the child's next call returns. Raises RuntimeError when the child has ended."""
+        """Return value of the child's next call. Raises RuntimeError if the child has ended."""
         assert self._process.stdin and self._process.stdout
         try:
             print(file=self._process.stdin, flush=True)
@@ -122,6 +122,6 @@ class Partner:
 
 
 def serve(step: Callable[[], dict[str, Any]]) -> None:
-    """Call `step` for each line on standard input and print what it returns as a line of JSON."""
+    """Call `step` for each line on standard input and print its return value as a line of JSON."""
     for _ in sys.stdin:
         print(json.dumps(step()), flush=True)

@@ -1,4 +1,4 @@
-"""Runs studies: what the papers claim, measured again at a small size.
+"""Run studies: the papers' claims, measured again at a small size.
 
     python tools/run_study.py configs/studies/let_vs_identity.yaml --out runs/studies
 
@@ -37,14 +37,14 @@ RUN = {
 
 
 def main(argv=None) -> int:
-    """Parses, runs, prints; returns 0, 2 for bad input, or 130 when interrupted."""
+    """Parse, run, print; return 0, 2 for bad input, or 130 when interrupted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("studies", metavar="STUDY", nargs="+", help="a YAML file, such as in configs/studies")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder of results and of what studies share")
     parser.add_argument("--set", metavar="KEY=VALUE", dest="overrides", action="append", default=[])
     arguments = parser.parse_args(argv)
     logs.log_to_terminal()
-    stdout = sys.stdout  # what libraries print goes to the log
+    stdout = sys.stdout  # libraries' output goes to the log
     try:
         studies = [load_study(path, arguments.overrides) for path in arguments.studies]
         with alone_in(arguments.out), logs.log_to_file(pathlib.Path(arguments.out) / "run.log"):

@@ -1,10 +1,10 @@
-"""Searches a supernet with several workers on this machine, and with others on other hosts where there are any.
+"""Search a supernet with several workers on this machine, and optionally with others on other hosts.
 
     python tools/search_cluster.py configs/digits.yaml --run-dir runs/digits --workers 2
 
 Trains the supernet first if that is not done. A worker that dies is started again under its id and gets its trial back; one that
-dies again and again is given up, and its trial goes to another. A chief that is killed comes back. Interrupted? The same command
-resumes, and so does `scarlet search`, which finds the same front. Then `scarlet run` goes on with the later stages.
+dies again and again is given up, and its trial goes to another. A killed chief is restarted. Interrupted? The same command
+resumes, and so does `scarlet search`, which finds the same front. Then `scarlet run` continues with the later stages.
 
 The workers' output is in <run-dir>/search/worker-*.log. Each gets its share of the cores, unless TF_NUM_INTRAOP_THREADS,
 TF_NUM_INTEROP_THREADS or OMP_NUM_THREADS say otherwise. Exit code: 0 when the search has ended well, 1 failure, 2 bad input, 130
@@ -32,7 +32,7 @@ STALE_MINUTES = 30
 
 
 def main() -> int:
-    """Parses the command line and runs the search to its end."""
+    """Parse the command line and run the search to its end."""
     arguments = parse()
     logs.quiet_frameworks()
     logs.log_to_terminal()
@@ -58,7 +58,7 @@ def parse() -> argparse.Namespace:
         "--stale-minutes",
         type=float,
         metavar="M",
-        help="a model without an answer for so long is given to another worker, too (default: the configuration's, or 30)",
+        help="a model without a result for so long is given to another worker, too (default: the configuration's, or 30)",
     )
     parser.add_argument(
         "--set", metavar="KEY=VALUE", dest="overrides", action="append", default=[], help="as in scarlet"
@@ -70,7 +70,7 @@ def parse() -> argparse.Namespace:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Trains the supernet where that is not done, then searches; the exit code."""
+    """Train the supernet if that is not done, then search; return the exit code."""
     if not (pathlib.Path(arguments.run_dir) / "supernet" / "result.json").exists():
         code = train(scarlet("train-supernet", arguments, arguments.overrides))
         if code:
@@ -94,7 +94,7 @@ def scarlet(stage: str, arguments: argparse.Namespace, overrides: list[str]) -> 
 
 
 def train(command: list[str]) -> int:
-    """Runs the command; it gets Ctrl-C itself, and saves a checkpoint before it ends."""
+    """Run the command; it gets Ctrl-C itself, and saves a checkpoint before it ends."""
     with subprocess.Popen(command) as process:
         previous = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         try:
@@ -106,7 +106,7 @@ def train(command: list[str]) -> int:
 
 
 def tell_other_hosts(address: tuple[str, int], arguments: argparse.Namespace, overrides: list[str]) -> None:
-    """Prints what a worker on another host needs."""
+    """Print the settings for a worker on another host."""
     host, port = address
     if is_loopback(host):
         print(f"The chief is at {host}:{port}; --host ADDRESS lets workers of other hosts in.", flush=True)

@@ -1,4 +1,4 @@
-"""The page of the site on the commands of `scarlet`, made out of their parser."""
+"""The page of the site on the commands of `scarlet`, made from their parser."""
 
 from __future__ import annotations
 

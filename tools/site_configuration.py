@@ -1,4 +1,4 @@
-"""The page of the site on configurations, made out of the sections' dataclasses and their docstrings."""
+"""The page of the site on configurations, made from the sections' dataclasses and their docstrings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scarlet_tf.space import SearchSpace
 
 HEAD = """# Configuration
 
-A run is one YAML file. Unknown keys, wrong types and impossible values are answered with the key, what was expected and what
+A run is one YAML file. Unknown keys, wrong types and impossible values are reported with the key, what was expected and what
 came, before anything is trained. `--set section.key=value` overrides one value. Quantities may be written as `20k`, `4M`, `1.5G`.
 `config.yaml` in the run folder is the configuration with every default written out.
 
@@ -63,7 +63,7 @@ def _section(name: str, cls: type) -> Iterator[str]:
 
 
 def documented(cls: type) -> tuple[str, dict[str, str]]:
-    """What the docstring of a dataclass says, and what it says of each field; fields may share an entry: "a, b: ..."."""
+    """The text of a dataclass' docstring, and that of each field; fields may share an entry: "a, b: ..."."""
     sections = griffe.parse_google(griffe.Docstring(cls.__doc__ or ""), warnings=False)
     intro = " ".join(part.value for part in sections if part.kind is griffe.DocstringSectionKind.text)
     entries = [one for part in sections if part.kind is griffe.DocstringSectionKind.parameters for one in part.value]

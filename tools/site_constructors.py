@@ -13,7 +13,7 @@ MODULE = "scarlet_tf.models.zoo"
 
 
 class Constructors(griffe.Extension):
-    """Puts functions in the place of the attributes that griffe finds."""
+    """Extension that replaces the attributes that griffe finds with functions."""
 
     def on_package(self, *, pkg: griffe.Module, **_) -> None:
         """Called when all of the package has been read."""

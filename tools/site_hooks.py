@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: pages that lie outside docs/, pages made out of code, and links from one folder to the other."""
+"""Hooks of mkdocs: pages outside docs/, pages made from code, and links from one folder to the other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from site_cli import cli_page
 from site_configuration import configuration_page
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# Files that the site shows or hands out under the paths that they have in the repository.
+# Files that the site shows or serves under their paths in the repository.
 INCLUDED = (
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -33,17 +33,17 @@ def included_files() -> list[str]:
 
 
 def on_files(files: Files, config) -> Files:
-    """Adds what does not lie in docs/."""
+    """Add files outside docs/."""
     for path in included_files():
         files.append(File.generated(config, path, abs_src_path=str(ROOT / path)))
-    with logs.NativeLines():  # what TensorFlow says when it is imported
+    with logs.NativeLines():  # TensorFlow's messages at its import
         for path, page in GENERATED.items():
             files.append(File.generated(config, path, content=page()))
     return files
 
 
 def on_page_markdown(markdown: str, page, config, files: Files) -> str:
-    """Links are those of the repository, where docs/ is a folder; in the site its content lies at the top."""
+    """Rewrite links of the repository, where docs/ is a folder; in the site its content is at the top."""
     source = page.file.src_uri
     in_repository = source if source in included_files() else f"docs/{source}"
     return _LINK.sub(lambda link: site_link(link[1], in_repository, source), markdown)

@@ -6,7 +6,7 @@ Needs PyTorch and no other package. CASE is JSON: {space: as `space_facts` of th
 batch_size, num_classes, threads}. For each line on standard input the process makes one step and prints its seconds and by
 how much steps have raised the peak resident set.
 
-The step is what a user of PyTorch would write: each path goes forward and backward on the same batch, gradients add up in
+The step follows usual PyTorch code: each path goes forward and backward on the same batch, gradients add up in
 `.grad`, and SGD moves once at the end. Images and weights are float32 in the memory format channels_last.
 """
 
@@ -33,7 +33,7 @@ def conv_bn(inner: int, outer: int, size: int = 1, stride: int = 1, groups: int 
 
 
 class SqueezeExcite(nn.Module):
-    """Scales channels by a gate that reads their means."""
+    """Channels scaled by a gate that reads their means."""
 
     def __init__(self, channels: int, squeeze: int):
         super().__init__()
@@ -95,7 +95,7 @@ class TorchSupernet(nn.Module):
 
 
 class FairStep:
-    """One step on a fixed batch; each call says how long it took and how much memory steps have taken so far."""
+    """One step on a fixed batch; each call returns its seconds and the memory that steps have taken so far."""
 
     def __init__(self, case: dict):
         torch.manual_seed(0)
@@ -110,7 +110,7 @@ class FairStep:
         supernet: Any = TorchSupernet(case["space"], case["num_classes"]).train()
         self.supernet = supernet.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.SGD(self.supernet.parameters(), lr=0.001, momentum=0.9)
-        for parameter in self.supernet.parameters():  # which PyTorch would make in the first step
+        for parameter in self.supernet.parameters():  # PyTorch would make them in the first step
             self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         self.before = peak_bytes()
         self.variable_bytes = self.before - started
@@ -125,7 +125,7 @@ class FairStep:
         }
 
     def step(self) -> None:
-        """Adds up the paths' gradients, then moves all weights once."""
+        """Add up the paths' gradients, then update all weights once."""
         self.optimizer.zero_grad(set_to_none=True)
         for path in self.paths:
             functional.cross_entropy(self.supernet(self.images, path), self.labels).backward()
@@ -133,7 +133,7 @@ class FairStep:
 
 
 def main() -> None:
-    """Parses the case and serves steps until standard input ends."""
+    """Parse the case and serve steps until standard input ends."""
     case = json.loads(sys.argv[1])
     torch.set_num_threads(case["threads"])
     torch.set_num_interop_threads(1)

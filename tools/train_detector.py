@@ -27,7 +27,7 @@ BATCH = 16
 
 
 def main() -> None:
-    """Parses, trains, measures, prints."""
+    """Parse, train, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="small", help="small (default) or a name of the zoo, such as scarlet_c")
     parser.add_argument("--steps", type=int, default=800, help="of 16 scenes each")
@@ -60,13 +60,13 @@ def main() -> None:
 
 
 def build(network: str, size: int, seed: int) -> keras.Model:
-    """Images [B, size, size, 3] -> the answers of a DetectionHead at stride 4."""
+    """Images [B, size, size, 3] -> the outputs of a DetectionHead at stride 4."""
     features = features_of(network, size, seed)
     return keras.Model(features.input, DetectionHead(NUM_CLASSES, channels=48, seed=seed, name="head")(features.output))
 
 
 def train(model: keras.Model, steps: int, size: int, seed: int) -> list[float]:
-    """Fits the model; the loss of each epoch of up to 100 steps."""
+    """Fit the model; the loss of each epoch of up to 100 steps."""
     scenes = make_scenes(BATCH * min(steps, 100), size, seed)
     targets = targets_of(scenes, size)
     rate = keras.optimizers.schedules.CosineDecay(4e-3, steps)
@@ -77,7 +77,7 @@ def train(model: keras.Model, steps: int, size: int, seed: int) -> list[float]:
 
 
 def targets_of(scenes: Scenes, size: int) -> dict:
-    """What the losses compare with."""
+    """Targets of the losses."""
     cells = size // STRIDE
     return detection_targets(scenes.boxes, scenes.labels, (cells, cells), STRIDE, NUM_CLASSES)
 

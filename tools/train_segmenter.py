@@ -27,7 +27,7 @@ BATCH = 16
 
 
 def main() -> None:
-    """Parses, trains, measures, prints."""
+    """Parse, train, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="small", help="small (default) or a name of the zoo, such as scarlet_c")
     parser.add_argument("--steps", type=int, default=800, help="of 16 scenes each")
@@ -65,7 +65,7 @@ def build(network: str, size: int, seed: int) -> keras.Model:
 
 
 def train(model: keras.Model, steps: int, size: int, seed: int) -> list[float]:
-    """Fits the model; the loss of each epoch of up to 100 steps."""
+    """Fit the model; the loss of each epoch of up to 100 steps."""
     scenes = make_scenes(BATCH * min(steps, 100), size, seed)
     rate = keras.optimizers.schedules.CosineDecay(4e-3, steps)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -1,9 +1,9 @@
-"""Runs one command in several local workers of a MultiWorkerMirroredStrategy, and all of them again when one dies.
+"""Run one command in several local workers of a MultiWorkerMirroredStrategy, and all of them again when one dies.
 
     python tools/train_workers.py --workers 2 -- scarlet train-supernet configs/digits.yaml --run-dir runs/digits
 
-Each worker gets its TF_CONFIG. When a worker ends with an error or is killed, the others are stopped, since they cannot go on
-without it, and all are started again; they continue from the last checkpoint. On several hosts a scheduler does the same:
+Each worker gets its TF_CONFIG. When a worker ends with an error or is killed, the others are stopped, since they cannot continue
+without it, and all are started again; they resume from the last checkpoint. On several hosts a scheduler does the same:
 `--print-environment` shows what to set there. Exit code: 0 when all workers ended well, else that of the first that did not.
 """
 
@@ -19,7 +19,7 @@ import time
 
 
 def main() -> int:
-    """Parses the command line and runs the job to its end."""
+    """Parse the command line and run the job to its end."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--restarts", type=int, default=3, help="how often the whole job is started again")
@@ -34,7 +34,7 @@ def main() -> int:
             print(f"TF_CONFIG='{text}'")
         return 0
     if not command:
-        parser.error("expected a command behind --")
+        parser.error("expected a command after --")
     for attempt in range(arguments.restarts + 1):
         code = run_job(command, arguments.workers)
         if code in (0, 2):  # 2 is bad input: trying again would not help
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def run_job(command: list[str], workers: int) -> int:
-    """Starts all workers; returns 0, or the exit code of the first that fails, once none is left."""
+    """Start all workers; return 0, or the exit code of the first that fails, once none is left."""
     processes = [subprocess.Popen(command, env={**os.environ, "TF_CONFIG": text}) for text in environments(workers)]
     try:
         while True:

@@ -1,8 +1,8 @@
-"""Writes export/contract_cases.json: small images and what the evaluation path makes of them, for other languages' tests.
+"""Write export/contract_cases.json: small images and the evaluation path's results, for other languages' tests.
 
     python tools/write_contract_cases.py [FILE]
 
-Each case has an image (height, width, RGB pixels row by row), what metadata say of the preprocessing, and the values [S, S, 3]
+Each case has an image (height, width, RGB pixels row by row), the metadata of the preprocessing, and the values [S, S, 3]
 that a network must get, row by row. Run it again only when the contract in export/CONTRACT.md changes.
 """
 
@@ -38,7 +38,7 @@ CASES = (
 
 
 def main(path: pathlib.Path) -> None:
-    """Writes the cases, one a line."""
+    """Write the cases, one per line."""
     lines = ",\n".join(json.dumps(case) for case in make_cases())
     path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 

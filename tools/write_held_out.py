@@ -1,4 +1,4 @@
-"""Writes held-out images of a run as PNG files, one folder a class, for programs that read nothing but files.
+"""Write held-out images of a run as PNG files, one folder a class, for programs that read only files.
 
     python tools/write_held_out.py runs/digits held_out
     python export/classify.py runs/digits/export/model_int8.tflite --evaluate held_out
@@ -27,7 +27,7 @@ from scarlet_tf.errors import InputError  # noqa: E402
 
 
 def main() -> int:
-    """Parses the command line and writes the files."""
+    """Parse the command line and write the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run_dir", metavar="RUN_DIR", type=pathlib.Path, help="a run folder, with config.yaml")
     parser.add_argument("folder", metavar="FOLDER", type=pathlib.Path, help="new folder for the images")
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def write_images(split: Split, class_names, folder: pathlib.Path) -> int:
-    """Writes `folder`/<class>/<number>.png, RGB, in the split's order; returns how many."""
+    """Write `folder`/<class>/<number>.png, RGB, in the split's order; return their number."""
     if folder.exists():
         raise InputError(f"{folder}: expected a folder that does not exist yet")
     images = split.with_preprocessing(_Unprepared(split.preprocessing.image_size)).batches(1)
@@ -59,7 +59,7 @@ def write_images(split: Split, class_names, folder: pathlib.Path) -> int:
 
 
 class _Unprepared(Preprocessing):
-    """Leaves images as they are, but for their colours: uint8 [..., H, W, 3]."""
+    """Preprocessing that only converts colours: uint8 [..., H, W, 3]."""
 
     def prepare(self, image) -> tf.Tensor:
         return rgb(image)

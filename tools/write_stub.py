@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes scarlet_tf/__init__.pyi, from which type checkers and editors know the public names: the package's own list loads
+"""Write scarlet_tf/__init__.pyi, from which type checkers and editors learn the public names: the package's own list loads
 them at first use, which neither can follow. Run it after a change of that list; a test compares the two.
 
     python tools/write_stub.py

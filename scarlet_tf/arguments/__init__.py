@@ -11,7 +11,7 @@ from scarlet_tf.arguments.parser import Parser
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of every command; each command's --help ends with an example, and `handler` names what is to be done."""
+    """The parser of every command; each command's --help ends with an example, and `handler` names the function that runs it."""
     parser = Parser(
         prog="scarlet",
         description="From a dataset and a budget to the best compact vision network for a phone.",

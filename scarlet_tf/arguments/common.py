@@ -1,4 +1,4 @@
-"""What several commands have in common."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scarlet_tf.errors import InputError
 def add_command(
     commands, name: str, text: str, example: str, handler: str, prints_figures: bool = True
 ) -> argparse.ArgumentParser:
-    """A command with what every command has: --help with an example, --json, --quiet and --verbose."""
+    """Add a command with the options of every command: --help with an example, --json, --quiet and --verbose."""
     command = commands.add_parser(
         name, help=text, description=text[0].upper() + text[1:] + ".", epilog=f"example: {example}"
     )
@@ -23,9 +23,9 @@ def add_command(
 
 
 def add_loudness(parser: argparse.ArgumentParser) -> None:
-    """--quiet and --verbose, which are understood before a command's name and behind it; the last one counts."""
+    """Add --quiet and --verbose, which are accepted before a command's name and after it; the last one counts."""
     for name, text in (
-        ("quiet", "on the terminal only results, warnings and errors; run.log has all lines as ever"),
+        ("quiet", "on the terminal only results, warnings and errors; run.log still has all lines"),
         ("verbose", "also debug lines, and what TensorFlow and other libraries print"),
     ):
         parser.add_argument(
@@ -60,12 +60,12 @@ def add_folder(command: argparse.ArgumentParser, default: str, *aliases: str, re
 
 
 def add_max_hours(command: argparse.ArgumentParser, what: str) -> None:
-    """--max-hours, of which `what` says what ends."""
+    """Add --max-hours; `what` names what ends."""
     command.add_argument(
         "--max-hours",
         type=float,
         metavar="H",
-        help=f"{what} ends within H hours of its start, a training behind the last whole epoch that fits; the learning rate's"
+        help=f"{what} ends within H hours of its start, a training after the last whole epoch that fits; the learning rate's"
         " schedule is not rescaled",
     )
 
@@ -98,9 +98,9 @@ def adb_options(arguments: argparse.Namespace) -> dict | None:
 
 
 def add_space(command: argparse.ArgumentParser) -> None:
-    """--space, or --config, of which either names a space."""
+    """Add --space and --config; either names a space."""
     either = command.add_mutually_exclusive_group()
     either.add_argument(
         "--space", help="s1, s2 (default), or the YAML file of a space of your own; a zoo network brings its own"
     )
-    either.add_argument("--config", metavar="CONFIG", help="the YAML file of a run, whose space is meant")
+    either.add_argument("--config", metavar="CONFIG", help="the YAML file of a run, whose space is used")

@@ -1,4 +1,4 @@
-"""The script with which a shell completes `scarlet`'s commands, options, files and names of networks."""
+"""Scripts for shells that complete `scarlet`'s commands, options, files and names of networks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import shtab
 
-# What an argument takes, by its metavar.
+# Values that an argument accepts, by its metavar.
 _FOLDERS = ("DIR", "RUN", "RUN_DIR", "DATASET")
 _FILES = ("CONFIG", "FILE", "RUN|FILE", "PATH")
 _NAMES_OR_FILES = ("ARCH|ZOO_NAME|FILE", "ARCH|ZOO_NAME", "NETWORK")
@@ -15,7 +15,7 @@ _NAMES = ("NAME",)  # of a positional argument: options take names of other thin
 
 
 def completion_script(parser: argparse.ArgumentParser, shell: str, networks: Sequence[str]) -> str:
-    """The script for bash, zsh or tcsh; `networks`: the names that are completed where a network is wanted."""
+    """The script for bash, zsh or tcsh; `networks`: the names that complete a network argument."""
     for action in _actions(parser):
         how = _completion(action, " ".join(networks))
         if how is not None:
@@ -24,7 +24,7 @@ def completion_script(parser: argparse.ArgumentParser, shell: str, networks: Seq
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Those of all commands, whose parsers are the choices of an action."""
+    """The actions of all subparsers."""
     for action in parser._actions:
         yield action
         if isinstance(action.choices, dict):
@@ -46,6 +46,6 @@ def _completion(action: argparse.Action, networks: str) -> dict | None:
 
 
 def _words(function: str, words: str, zsh: str, further: str = "") -> dict:
-    """Words, and in bash what a `further` command prints; tcsh completes files instead."""
+    """Words, and in bash the output of a `further` command; tcsh completes files instead."""
     body = f'compgen -W "{words}" -- $1; {further}'
     return {"bash": function, "zsh": zsh, "tcsh": "f", "preamble": {"bash": f"{function}() {{ {body} }}\n"}}

@@ -1,4 +1,4 @@
-"""An argument parser whose errors suggest what may have been meant and where to read on."""
+"""An argument parser whose errors suggest the nearest name and the help to read."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _UNKNOWN_OPTION = re.compile(r"unrecognized arguments: (--?[^\s=]+)")
 
 
 class Parser(argparse.ArgumentParser):
-    """As argparse's, but an error is one line, with the nearest command or option and the --help to read."""
+    """argparse's parser with one-line errors that name the nearest command or option and the --help to read."""
 
     def parse_args(self, args=None, namespace=None):
-        """As argparse's; the command that did not know an option suggests one, not `scarlet` as a whole."""
+        """Parse as argparse does; the command that did not know an option suggests one, not `scarlet` as a whole."""
         arguments, rest = self.parse_known_args(args, namespace)
         if rest:
             getattr(arguments, "parser", self).error(f"unrecognized arguments: {' '.join(rest)}")
         return arguments
 
     def error(self, message: str) -> NoReturn:
-        """Prints the message, what may have been meant and where to read on; exit code 2."""
+        """Print the message, the nearest name and the help to read; exit with code 2."""
         self.exit(2, visible(f"{self.prog}: error: {message}{self._suggestion(message)}; see: {self.prog} --help\n"))
 
     def _suggestion(self, message: str) -> str:

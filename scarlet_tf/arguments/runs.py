@@ -10,7 +10,7 @@ STAGE_HELP = {
     "train-supernet": "train the supernet fairly (stage 1 of 4)",
     "search": "search the trained supernet (stage 2)",
     "retrain": "train the picked network on its own (stage 3)",
-    "optimize": "train on with 8-bit rounding, prune, or both, as `optimization` asks (between stages 3 and 4)",
+    "optimize": "train further with 8-bit rounding, prune, or both, as set in `optimization` (between stages 3 and 4)",
     "export": "fold, export and verify the retrained network (stage 4)",
 }
 
@@ -41,8 +41,8 @@ def add_stage(commands, name: str, text: str) -> None:
             "--max-hours",
             type=float,
             metavar="H",
-            help="the search ends within H hours, behind the group of models in hand (search.evaluation_group), with the best so"
-            " far; 0 takes what was evaluated already; the same command without it goes on",
+            help="the search ends within H hours, after the present group of models (search.evaluation_group), with the best so"
+            " far; 0 takes what was evaluated already; the same command without it continues",
         )
 
 
@@ -58,7 +58,7 @@ def _add_compare(command: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="NAME",
         help="some of random, nsga2_plain, nsga2 (as configured), keras_tuner_random, keras_tuner_bayesian (default: all but"
-        " the last, whose trials take longer the more there were)",
+        " the last, whose trials take longer with their number)",
     )
     group.add_argument(
         "--evaluations", type=int, metavar="N", help="of each search (default: population_size * generations)"
@@ -86,12 +86,12 @@ def add_finetune(commands) -> None:
     command.add_argument("--batch-size", type=int, metavar="N", help="default: 32")
     command.add_argument("--learning-rate", type=float, metavar="RATE", help="of SGD with momentum (default: 0.01)")
     command.add_argument(
-        "--freeze-bn", action="store_true", default=None, help="batch normalisation stays as it is, statistics and all"
+        "--freeze-bn", action="store_true", default=None, help="do not change batch normalisation, statistics included"
     )
     command.add_argument(
         "--train-from",
         metavar="PART",
-        help="train this part and those behind it alone: a block such as block_12, tail or classifier",
+        help="train only this part and those after it: a block such as block_12, tail or classifier",
     )
     command.add_argument(
         "--rate-decay",

@@ -1,4 +1,4 @@
-"""Commands of the first hour: is the machine ready, a configuration for one's own images, the shell."""
+"""Commands of the first hour: a check of the machine, a configuration for the user's images, shell completion."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def add_init(commands) -> None:
         "dataset",
         metavar="DATASET",
         help="a folder of class folders (with or without train/ and test/ above them), a prepared TFDS folder, tfds:NAME,"
-        " which is downloaded where it is not prepared, or digits",
+        " which is downloaded if it is not prepared, or digits",
     )
     command.add_argument(
         "--budget",
@@ -48,7 +48,7 @@ def add_init(commands) -> None:
         metavar="H",
         help="for the two trainings and the search together; the next command then has a --max-hours for each of them",
     )
-    command.add_argument("--force", action="store_true", help="replace the file where it exists")
+    command.add_argument("--force", action="store_true", help="replace the file if it exists")
 
 
 def add_completion(commands) -> None:

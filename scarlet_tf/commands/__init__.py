@@ -1,4 +1,4 @@
-"""What each command of `scarlet` does: it calls the library and prints. TensorFlow is imported inside the calls alone."""
+"""The commands of `scarlet`: each calls the library and prints. TensorFlow is imported inside the calls alone."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from scarlet_tf.report.summary import all_checks, print_benchmark, print_verific
 
 
 def verify(arguments: argparse.Namespace) -> None:
-    """Computes figures of a run or of files again; ChecksFailedError where they are others."""
+    """Compute figures of a run or of files again; ChecksFailedError if they differ."""
     host.check()
     with library_lines_held_back(arguments):
         from scarlet_tf import pipeline
@@ -38,7 +38,7 @@ def _verify_run(arguments: argparse.Namespace) -> dict:
 
 
 def benchmark(arguments: argparse.Namespace) -> None:
-    """Times files side by side."""
+    """Time files side by side."""
     with library_lines_held_back(arguments):
         from scarlet_tf.latency.benchmark import benchmark
 
@@ -68,7 +68,7 @@ def _space(arguments: argparse.Namespace):
 
 
 def latency_build(arguments: argparse.Namespace) -> None:
-    """Measures a space's parts."""
+    """Measure a space's parts."""
     host.check()
     with library_lines_held_back(arguments):
         from scarlet_tf.latency.table import build_latency_table

@@ -30,7 +30,7 @@ def _load_config(arguments: argparse.Namespace):
 def run_folder(arguments: argparse.Namespace, load: Callable = _load_config) -> Iterator[tuple]:
     """(config, run folder) once every mistake in the config, or in the choice of the folder, has been found.
 
-    `load` makes the config out of the arguments. Inside the block, log lines and whatever libraries print go to the
+    `load` makes the config from the arguments. Inside the block, log lines and libraries' output go to the
     folder's run.log, as soon as the block has made the folder.
     """
     _check_hours(arguments.max_hours, least=0 if getattr(arguments, "stage", None) == "search" else None)
@@ -44,7 +44,7 @@ def run_folder(arguments: argparse.Namespace, load: Callable = _load_config) -> 
         )
         check_run_dir(run_dir, config)
         _check_kernels()
-        if not is_writer(getattr(arguments, "stage", "")):  # of several workers one writes
+        if not is_writer(getattr(arguments, "stage", "")):  # of several workers, one writes
             yield config, run_dir
             return
         arguments.log = run_dir / "run.log"
@@ -58,7 +58,7 @@ def run_folder(arguments: argparse.Namespace, load: Callable = _load_config) -> 
 
 
 def _check_kernels() -> None:
-    """Raise InputError where SCARLET_KERNELS names none, or none that works here, before anything is read or written."""
+    """Raise InputError if SCARLET_KERNELS names no kernels, or none that work here, before anything is read or written."""
     if not os.environ.get(processor.KERNELS):
         return
     from scarlet_tf.training import kernels
@@ -73,7 +73,7 @@ def _check_hours(hours: float | None, least: float | None = None) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Every stage in order."""
+    """Run every stage in order."""
     with run_folder(arguments) as (config, run_dir):
         from scarlet_tf import pipeline
 
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def stage(arguments: argparse.Namespace) -> None:
-    """One stage."""
+    """Run one stage."""
     with run_folder(arguments) as (config, run_dir):
         from scarlet_tf import pipeline
 
@@ -112,14 +112,14 @@ def _finetune_config(arguments: argparse.Namespace):
     if "finetune.weights" in settings:
         settings["finetune.weights"] = str(pathlib.Path(arguments.weights).resolve())
     if arguments.data is not None:
-        # So that the run folder serves from everywhere; what is not there may lie under $SCARLET_DATA_DIR.
+        # So that the run folder works from any directory; a folder that is not there may be under $SCARLET_DATA_DIR.
         data = pathlib.Path(arguments.data)
         settings["data.directory"] = str(data.resolve()) if data.exists() else arguments.data
     return finetune_config(arguments.network, settings, arguments.overrides)
 
 
 def finetune(arguments: argparse.Namespace) -> None:
-    """Trains a trained network further and exports it."""
+    """Train a trained network further and export it."""
     is_file = arguments.network.endswith((".yaml", ".yml"))
     arguments.config = arguments.network if is_file else arguments.data or arguments.network
     with run_folder(arguments, _finetune_config) as (config, run_dir):
@@ -139,7 +139,7 @@ def search(arguments: argparse.Namespace) -> None:
         stage(arguments)
         return
     if arguments.max_hours is not None:
-        raise InputError("--max-hours: expected none with --compare, which goes on where it was interrupted")
+        raise InputError("--max-hours: expected none with --compare, which resumes where it was interrupted")
     with run_folder(arguments) as (config, run_dir):
         from scarlet_tf import pipeline
 
@@ -148,7 +148,7 @@ def search(arguments: argparse.Namespace) -> None:
 
 
 def rank(arguments: argparse.Namespace) -> None:
-    """What the supernet's ranking is worth."""
+    """Measure the quality of the supernet's ranking."""
     with run_folder(arguments) as (config, run_dir):
         from scarlet_tf import pipeline
 

@@ -1,4 +1,4 @@
-"""Commands of the first hour: is the machine ready, a configuration for one's own images, the shell."""
+"""Commands of the first hour: a check of the machine, a configuration for the user's images, shell completion."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from scarlet_tf.arguments import make_parser
 from scarlet_tf.commands.terminal import library_lines_held_back, say, show
 from scarlet_tf.errors import ChecksFailedError, InputError
 
-# Of NVIDIA's driver, of AMD's, and of Windows' in a Linux subsystem.
+# Device files of NVIDIA's driver, of AMD's, and of Windows' in a Linux subsystem.
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
 def completion(arguments: argparse.Namespace) -> None:
-    """Prints the script for a shell."""
+    """Print the script for a shell."""
     from scarlet_tf.arguments.completion import completion_script
     from scarlet_tf.models.zoo_folder import zoo_names
 
@@ -27,7 +27,7 @@ def completion(arguments: argparse.Namespace) -> None:
 
 
 def init(arguments: argparse.Namespace) -> None:
-    """Writes a configuration, once it is known to be valid."""
+    """Write a configuration after validating it."""
     if arguments.hours is not None and not arguments.hours > 0:
         raise InputError(f"--hours: expected a number > 0, got {arguments.hours!r}")
     with library_lines_held_back(arguments):
@@ -48,7 +48,7 @@ def init(arguments: argparse.Namespace) -> None:
 
 
 def _has_gpu() -> bool:
-    """Asks TensorFlow, which takes long to import and much memory, only where there is a driver."""
+    """True if TensorFlow sees a GPU; it is imported, which takes time and memory, only if there is a driver."""
     if sys.platform == "linux" and not any(pathlib.Path(device).exists() for device in _GPU_DEVICES):
         return False
     from scarlet_tf.training.memory import gpu_names
@@ -57,7 +57,7 @@ def _has_gpu() -> bool:
 
 
 def _stem(dataset: str) -> str:
-    """A file's name for a dataset's."""
+    """A file name for a dataset's name."""
     return pathlib.Path(dataset.removeprefix("tfds:").partition(":")[0]).resolve().name.replace(".", "_") or "my"
 
 
@@ -98,12 +98,12 @@ def _init_lines(figures: Mapping[str, Any]) -> Iterator[str]:
 
 
 def doctor(arguments: argparse.Namespace) -> None:
-    """Prints each finding as it is made; ChecksFailedError where one is a problem."""
+    """Print each finding as it is made; ChecksFailedError if one is a problem."""
 
     from scarlet_tf.doctor import OK, PROBLEM, examine
 
     findings, terminal = [], sys.stdout
-    if arguments.loudness == "normal":  # lines are no findings; bars go away again
+    if arguments.loudness == "normal":  # lines are not findings; bars disappear again
         logs.log_to_terminal("quiet")
     with library_lines_held_back(arguments):
         for finding in examine(arguments.config):
@@ -119,5 +119,5 @@ def doctor(arguments: argparse.Namespace) -> None:
 
 
 def _finding_text(finding) -> str:
-    """Such as "warning  memory           1.20 GiB to be had of 2.00 GiB -> end other programs"."""
+    """Such as "warning  memory           1.20 GiB of 2.00 GiB available -> end other programs"."""
     return f"{finding.status:8} {finding.check:17} {finding.found}{f' -> {finding.advice}' if finding.advice else ''}"

@@ -1,4 +1,4 @@
-"""What commands print, and what they keep off the terminal."""
+"""Output of commands, and output that is kept off the terminal."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from scarlet_tf.visible import visible
 
 
 def say(text: str) -> None:
-    """Prints lines to stdout; what would act on a terminal is shown as an escape."""
+    """Print lines to stdout; characters that would act on a terminal are shown as escapes."""
     print(visible(text))
 
 
 def show(arguments: argparse.Namespace, figures, show: Callable) -> None:
-    """Prints the figures. A reader that went away, as `head` does, has seen what it wanted: that is no failure."""
+    """Print the figures. A reader that closes the pipe, as `head` does, has seen what it wanted: that is not a failure."""
     try:
         if arguments.json:
             print(json.dumps(figures, allow_nan=False))
@@ -29,7 +29,7 @@ def show(arguments: argparse.Namespace, figures, show: Callable) -> None:
             show(figures)
         sys.stdout.flush()
     except OSError as error:
-        with contextlib.suppress(OSError):  # what is still buffered is written at Python's end, which would fail again
+        with contextlib.suppress(OSError):  # buffered output is written when Python ends, which would fail again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             raise InputError(f"standard output: could not be written: {error.strerror or error}") from error
@@ -37,7 +37,7 @@ def show(arguments: argparse.Namespace, figures, show: Callable) -> None:
 
 @contextlib.contextmanager
 def native_lines(arguments: argparse.Namespace) -> Iterator[logs.NativeLines | None]:
-    """Keeps C++ code's lines off the terminal; with --verbose they stay there, and there is None."""
+    """Keep C++ code's lines off the terminal; with --verbose they stay there, and the value is None."""
     if arguments.loudness == "verbose":
         yield None
         return
@@ -47,6 +47,6 @@ def native_lines(arguments: argparse.Namespace) -> Iterator[logs.NativeLines | N
 
 @contextlib.contextmanager
 def library_lines_held_back(arguments: argparse.Namespace) -> Iterator[None]:
-    """Keeps what libraries print off the terminal; with --verbose it goes to stderr, for stdout has the figures."""
+    """Keep libraries' output off the terminal; with --verbose it goes to stderr, since stdout has the figures."""
     with native_lines(arguments) as native, streams.STDOUT.override(io.StringIO() if native else sys.stderr):
         yield

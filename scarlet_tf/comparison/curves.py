@@ -1,4 +1,4 @@
-"""Hypervolume against evaluations: curves, what a target takes, and medians over seeds with intervals."""
+"""Hypervolume against evaluations: curves, evaluations to a target, and medians over seeds with intervals."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ RESAMPLES = 2000
 def hypervolume_curve(search: Mapping, figures: Figures, goals: Objectives) -> np.ndarray:
     """Hypervolume, 0..1 of HypervolumeBox, of all models found so far, after each evaluation of a search: [N], rising.
 
-    Of a search that evaluated nothing it is [0].
+    For a search that evaluated nothing it is [0].
     """
     archive = Archive(figures, goals)
     return np.array([archive.add([decode(line)], [result]) for line, result in results_of(search)] or [0.0])
 
 
 def results_of(search: Mapping) -> list[tuple[str, dict | None]]:
-    """(architecture, {"accuracy"} or None for a failed evaluation) of what a search evaluated, in its order."""
+    """(architecture, {"accuracy"} or None for a failed evaluation) of a search's evaluations, in its order."""
     pairs = zip(search["architectures"], search["accuracies"], strict=True)
     return [(line, None if accuracy is None else {"accuracy": accuracy}) for line, accuracy in pairs]
 
@@ -36,22 +36,22 @@ def evaluations_to(curve: np.ndarray, target: float) -> float:
 
 
 def median(values: ArrayLike) -> float:
-    """The lower median, which is one of the values: infinite ones, for what was not reached, may be among them."""
+    """The lower median, which is one of the values; they may include infinite ones, for targets not reached."""
     return float(_medians(np.asarray(values, float)))
 
 
 def median_figures(values: Sequence[float], seed: int = 0) -> dict:
     """{"median", "low", "high"}: the lower median and a 95 % percentile bootstrap interval; None stands for infinite.
 
-    Of fewer than 3 values the interval is None.
+    For fewer than 3 values the interval is None.
     """
     return _figures(median(values), _medians(_resamples(values, seed)))
 
 
 def ratio_figures(values: Sequence[float], reference: Sequence[float], spent: float, seed: int = 0) -> dict:
-    """As `median_figures`, of the ratio of two medians.
+    """Like `median_figures`, for the ratio of two medians.
 
-    A reference that is infinite counts as `spent`, all the evaluations that there were: the true ratio is less then.
+    An infinite reference counts as `spent`, the number of all evaluations: the true ratio is then smaller.
     """
     reference = np.minimum(reference, spent)
     above, below = _medians(_resamples(values, seed)), _medians(_resamples(reference, seed + 1))
@@ -65,7 +65,7 @@ def _medians(values: np.ndarray) -> np.ndarray:
 
 
 def _resamples(values: ArrayLike, seed: int) -> np.ndarray:
-    """[RESAMPLES, N], drawn with replacement; none of fewer than 3 values."""
+    """[RESAMPLES, N], drawn with replacement; none for fewer than 3 values."""
     values = np.asarray(values, float)
     count = RESAMPLES if len(values) >= 3 else 0
     return np.random.default_rng(seed).choice(values, (count, len(values)))

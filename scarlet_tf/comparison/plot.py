@@ -13,9 +13,9 @@ from scarlet_tf.ranking.plot import save_figure
 def save_curves(
     path, curves: Mapping[str, Sequence[np.ndarray]], target: float | None = None, ylabel: str = "hypervolume", title=""
 ) -> None:
-    """Writes a PNG: for each name the median of its curves, one a seed, and the range between their quartiles.
+    """Write a PNG: for each name the median of its curves, one per seed, and the range between their quartiles.
 
-    A curve that ends early stays where it is. target: a dashed line.
+    A curve that ends early keeps its last value. target: a dashed line.
     """
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     axes = figure.add_subplot()

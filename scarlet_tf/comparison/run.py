@@ -1,4 +1,4 @@
-"""compare: how many evaluations each search needs, on one supernet."""
+"""compare: the number of evaluations that each search needs, on one supernet."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from scarlet_tf.search.run import SearchConfig, evaluator_options, side_of
 from scarlet_tf.search.table import EvaluationTable
 
 logger = logging.getLogger("scarlet_tf")
-REFERENCE = "random"  # the search that the others are measured against
+REFERENCE = "random"  # the reference search
 
 
 def compare(
@@ -37,17 +37,17 @@ def compare(
     evaluations: int | None = None,
     context: Mapping | str | None = None,
 ) -> dict:
-    """Runs every algorithm with every seed on `supernet` and writes `<run_dir>/compare/`: compare.json, hypervolume.png.
+    """Run every algorithm with every seed on `supernet` and write `<run_dir>/compare/`: compare.json, hypervolume.png.
 
     Args:
         supernet: trained, for square images.
         config: the run's search; a variant changes only what its name says (variants.py).
-        evaluator: see SupernetTuner. An architecture is evaluated once, whoever asks for it: what it scored is kept in
-            compare/evaluations.jsonl.
+        evaluator: see SupernetTuner. An architecture is evaluated once for all searches: its score is kept in
+        compare/evaluations.jsonl.
         evaluations: different architectures that each search may have evaluated; by default as many as `config` asks for.
         context: plain JSON that names the supernet and the data; evaluations of another context are refused.
 
-    Returns what compare.json holds after each seed: see `figures`. Called again, it goes on where it stopped. Raises
+    Returns the content of compare.json, which is written after each seed: see `figures`. Called again, it resumes. Raises
     InputError for bad values.
     """
     evaluations = config.population_size * config.generations if evaluations is None else evaluations
@@ -77,10 +77,10 @@ def compare(
 def figures(
     searches: Mapping[str, Sequence[Mapping]], seeds: Sequence[int], costs: CostTable, config: SearchConfig
 ) -> dict:
-    """What the searches, those of each algorithm in the order of `seeds`, come to, in plain JSON types.
+    """Figures of the searches, given for each algorithm in the order of `seeds`, in plain JSON types.
 
-    target: the hypervolume that half of the random searches reach (of other ones where there are none, the least that
-    an algorithm's median reaches). algorithms: for each the final hypervolume and the evaluations that the target takes,
+    target: the hypervolume that half of the random searches reach (without random searches, the least that an
+    algorithm's median reaches). algorithms: for each the final hypervolume and the evaluations to reach the target,
     medians over seeds with 95 % intervals, and the ratio of these evaluations to random's; None: not reached.
     """
     curves = curves_of(searches, costs, config)
@@ -133,7 +133,7 @@ def _write(folder: pathlib.Path, result: dict, searches: Mapping, costs: CostTab
 
 def _check(seeds: Sequence[int], evaluations: int, config: SearchConfig, costs: CostTable) -> None:
     figures, goals = figures_and_goals(costs, **config.objective_settings(costs))
-    check_known(figures, goals)  # of what is evaluated, a comparison keeps the accuracy alone
+    check_known(figures, goals)  # a comparison keeps only the accuracy of an evaluation
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise InputError(f"--seeds: expected different integers >= 0, got {list(seeds)}")
     if evaluations < config.population_size:

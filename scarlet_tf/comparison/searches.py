@@ -1,4 +1,4 @@
-"""Runs one search of a comparison on evaluations that all searches share."""
+"""Execution of one search of a comparison, on evaluations that all searches share."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from scarlet_tf.search.algorithms import new_algorithm
 from scarlet_tf.search.genomes import encode
 from scarlet_tf.search.run import SearchConfig
 
-# Generations a search may have for each that it would need if no architecture came again.
+# Generations allowed for each one that a search without repeated architectures would need.
 PATIENCE = 2
-# Settings of a search that change nothing of what `run_search` finds; a kept search's name has the seed.
+# Settings of a search that do not affect the result of `run_search`; a kept search's name has the seed.
 _IMMATERIAL = ("generations", "picks", "seed", "evaluation_group", "evaluation_memory_mib", "stale_trial_minutes")
 
 
 def run_search(
     config: SearchConfig, costs: CostTable, evaluator, evaluations: int, progress: Callable[[], None] = lambda: None
 ) -> dict:
-    """Runs the search that `config` describes from its start, up to `evaluations` different architectures.
+    """Run the search that `config` describes from its start, up to `evaluations` different architectures.
 
-    What counts is an architecture's first evaluation, whatever the algorithm: one that comes again costs nothing. So
+    Only an architecture's first evaluation counts, for every algorithm: a repeated one costs nothing. So
     `config.generations` does not matter. Returns {"architectures": canonical strings in the order of evaluation,
-    "accuracies": theirs, "repeats": how often the algorithm asked for one again, "over_budget": or for one above the
-    budget, which only an algorithm without a budget does}.
+    "accuracies": theirs, "repeats": the number of repeated requests, "over_budget": the number of requests above the
+    budget, which only an algorithm without a budget makes}.
     """
     needed = max(2, math.ceil(evaluations / config.population_size))
     generations = needed if config.algorithm.startswith("keras_tuner") else PATIENCE * needed + 2
@@ -58,7 +58,7 @@ def run_search(
 def kept_search(
     folder, context: Mapping, name: str, config: SearchConfig, costs: CostTable, evaluator, evaluations: int
 ) -> dict:
-    """`run_search`'s answer as it is kept in a folder of `folder` from an earlier call, or made now.
+    """The result of `run_search`, kept in a folder of `folder` from an earlier call, or computed now.
 
     name: of the kind of search. context: plain JSON, what evaluations depend on.
     """

@@ -1,4 +1,4 @@
-"""The searches that are compared, by name: what each changes in the settings of the run's own search."""
+"""The compared searches, by name: each one's changes to the settings of the run's own search."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VARIANTS: dict[str, dict] = {
     "keras_tuner_random": {"algorithm": "keras_tuner_random"},
     "keras_tuner_bayesian": {"algorithm": "keras_tuner_bayesian"},
 }
-# Without keras_tuner_bayesian, whose trials take longer the more there were.
+# Without keras_tuner_bayesian, whose trials take longer with their number.
 DEFAULT = tuple(name for name in VARIANTS if name != "keras_tuner_bayesian")
 
 

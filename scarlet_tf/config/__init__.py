@@ -1,4 +1,4 @@
-"""The schema of the YAML files; the command line and the pipeline alone read it, library code takes plain arguments."""
+"""The schema of the YAML files; only the command line and the pipeline read it, library code takes plain arguments."""
 
 from scarlet_tf.config.finetuning import finetune_config
 from scarlet_tf.config.run_folder import MAY_DIFFER, check_run_dir, claim_run_dir, differing_keys

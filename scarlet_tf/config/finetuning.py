@@ -1,4 +1,4 @@
-"""The configuration of a fine-tuning that was asked for in words of the command line rather than in a YAML file."""
+"""The configuration of a fine-tuning that is described on the command line rather than in a YAML file."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from scarlet_tf.space import SearchSpace
 from scarlet_tf.yaml_files import to_yaml_line
 
 DATA_KEYS = ("image_size", "crop_fraction", "normalization", "augmentation")
-"""Of the section "data": what the images of a run went through, and those of its fine-tuning go through as well."""
+"""Keys of the section "data" for the preparation of a run's images, which its fine-tuning uses as well."""
 
 
 def finetune_config(source: str, settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
-    """The configuration for fine-tuning `source`: a YAML file, a name of the zoo or of one's own, or a run folder.
+    """The configuration for fine-tuning `source`: a YAML file, the name of a published or registered network, or a run folder.
 
-    settings: {dotted key: value} of what was given, such as "data.directory"; `overrides`, as of `--set`, come behind them. A
-    YAML file says itself which network it means. Else space and image size are the network's own; so is what its
-    images went through, where a run tells that, and those of the zoo are cropped and flipped.
+    settings: {dotted key: value} as given, such as "data.directory"; `overrides`, as of `--set`, are applied after them. A
+    YAML file names its network itself. Otherwise space and image size are the network's own; so is the preparation of
+    its images, if a run states it, and images for the zoo's networks are cropped and flipped.
     """
     given = [f"{key}={to_yaml_line(value)}" for key, value in settings.items()]
     if source.endswith((".yaml", ".yml")):
@@ -48,7 +48,7 @@ def _zoo_values(name: str) -> dict[str, Any]:
 
 
 def _own_values(name: str) -> dict[str, Any] | None:
-    """None unless `name` is a network of one's own; InputError for one without weights."""
+    """The values of a registered network, None for other names; InputError for one without weights."""
     entry = find_own(name)
     if entry is None:
         return None

@@ -10,7 +10,7 @@ from typing import Any
 from scarlet_tf.config.validation import show
 from scarlet_tf.yaml_files import parse_yaml
 
-# Sections that may name a recipe; a recipe may besides give values of `data`.
+# Sections that may name a recipe; a recipe may also give values of `data`.
 SECTIONS = ("supernet", "retrain")
 
 
@@ -28,10 +28,10 @@ def recipe_names(section: str) -> list[str]:
 
 
 def expand(values: Mapping[str, Any], mistakes: list[str]) -> dict[str, Any]:
-    """`values` with every `recipe` replaced by what it stands for; whatever is written out beside it wins.
+    """`values` with every `recipe` replaced by its values; values written beside it take precedence.
 
-    The recipes' values of `data` go below the configuration's own. Mistakes are added to the list: an unknown name, and
-    two recipes that want different values for one key of `data` which the configuration does not give.
+    The configuration's own values of `data` take precedence over the recipes'. Mistakes are added to the list: an unknown
+    name, and two recipes with different values for one key of `data` that the configuration does not give.
     """
     expanded = dict(values)
     data: dict = {}

@@ -16,9 +16,9 @@ from scarlet_tf.ranking.config import RankingConfig
 from scarlet_tf.yaml_files import to_yaml
 
 # Keys that may differ when a run folder is used again, since nothing that is computed depends on them: `lanes` that ran
-# out of memory may go on as `sequential`. A ranking leads to no other stage and keeps its results by their settings;
-# an optimisation knows its settings, and with other ones it and the export are done again.
-# Whatever else changed would mix two experiments.
+# out of memory may continue as `sequential`. No other stage uses a ranking, which keeps its results by their settings;
+# an optimisation records its settings, and with other ones it and the export are done again.
+# Any other change would mix two experiments.
 MAY_DIFFER = frozenset(
     {
         "data.memory_bytes",
@@ -43,7 +43,7 @@ MAY_DIFFER = frozenset(
 
 
 def check_run_dir(run_dir, config: Config, may_differ: frozenset[str] = MAY_DIFFER) -> None:
-    """Refuses a folder that belongs to another configuration or space, naming the keys with both values."""
+    """Refuse a folder that belongs to another configuration or space, naming the keys with both values."""
     path = _path(run_dir)
     if not path.exists():
         return
@@ -62,7 +62,7 @@ def check_run_dir(run_dir, config: Config, may_differ: frozenset[str] = MAY_DIFF
 
 
 def claim_run_dir(run_dir, config: Config, may_differ: frozenset[str] = MAY_DIFFER) -> None:
-    """Writes the resolved configuration to run_dir/config.yaml, unless the folder has it already."""
+    """Write the resolved configuration to run_dir/config.yaml, unless the folder has it already."""
     check_run_dir(run_dir, config, may_differ)
     if not _path(run_dir).exists():
         header = "# The configuration of this run, with every default written out.\n"

@@ -1,4 +1,4 @@
-"""A run's time, estimated from that of one step of its supernet. Imports no framework."""
+"""Estimate of a run's time from the time of one step of its supernet. Imports no framework."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from scarlet_tf.progress import duration
 if TYPE_CHECKING:
     from scarlet_tf.config.schema import Config
 
-# Relative to what one path of a supernet's step takes for an image, forward and backward, for as many multiply-adds:
-# an image in the search, of which paths share layers, in validation, and in retraining, whose layers are called one by one.
+# Relative to the time of one path in a supernet's step for an image, forward and backward, for as many multiply-adds:
+# an image in the search, whose paths share layers, in validation, and in retraining, whose layers are called one by one.
 SEARCHED, VALIDATED, RETRAINED = 0.25, 0.4, 1.3
-# Relative to the first call of the supernet's step, most of which is the making of graphs: the same in the other stages.
+# Relative to the first call of the supernet's step, most of which is graph construction: the same in the other stages.
 SEARCH_BEGIN, RETRAIN_BEGIN, EXPORT = 0.5, 0.5, 1.5
 _DRAWS = 400
 
@@ -26,8 +26,8 @@ def stage_seconds(
 ) -> dict[str, float]:
     """{stage: seconds} of a run on one device whose supernet's step takes `first` seconds once, then `seconds`.
 
-    examples: images for "train" and "validation". A step is taken to cost what its multiply-adds do, and the network that is
-    retrained to cost the budget.
+    examples: images for "train" and "validation". A step's time is assumed proportional to its multiply-adds, and the cost of the
+    retrained network to be the budget.
     """
     supernet, search, retrain = config.supernet, config.search, config.retrain
     table = cost_table(config.space, config.data.image_size, num_classes)

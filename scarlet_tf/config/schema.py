@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """One run: what `scarlet run` is given. `seed` fills every section that has a seed and does not set it."""
+    """Configuration of one run, as given to `scarlet run`. `seed` fills every section that has a seed and does not set it."""
 
     name: str
     seed: int
@@ -69,7 +69,7 @@ def load_config(path, overrides: Sequence[str] = ()) -> Config:
 
 
 def override(values: dict[str, Any], text: str) -> None:
-    """Applies one "section.key=value" of `--set`; the value is YAML. The schema judges key and value like any other."""
+    """Apply one "section.key=value" of `--set`; the value is YAML. The schema checks key and value like any other."""
     dotted, equals, value = text.partition("=")
     keys = dotted.strip().split(".")
     if not equals or not all(keys):
@@ -85,7 +85,7 @@ def override(values: dict[str, Any], text: str) -> None:
 
 
 def _next_step(path: pathlib.Path) -> str:
-    """What to do about a configuration that could not be read."""
+    """Advice about a configuration that could not be read."""
     if os.path.exists(path / "config.yaml"):
         return f"; the run's configuration is {path / 'config.yaml'}"
     if os.path.exists(path):
@@ -96,7 +96,7 @@ def _next_step(path: pathlib.Path) -> str:
 
 
 def parse_config(values: Mapping[str, Any], source: str = "config", folder=".") -> Config:
-    """Validates plain values; one InputError lists every mistake found, a line each, with `source` in front.
+    """Validate plain values; one InputError lists every mistake found, a line each, with `source` in front.
 
     `space` may be a published name, a mapping or the path of a YAML file, relative to `folder`, as `search.table` is, and
     `finetune.network` and `weights` are.
@@ -126,7 +126,7 @@ def parse_config(values: Mapping[str, Any], source: str = "config", folder=".") 
 
 
 def _from_folder(section: Any, key: str, folder) -> Any:
-    """`section` with the path in `key`, if there is one, made absolute from `folder` on; the zoo's names are none."""
+    """`section` with the path in `key`, if there is one, made absolute from `folder` on; names of the zoo are not paths."""
     value = getattr(section, key, None)
     if value is None or (key == "network" and value in zoo_names()):
         return section

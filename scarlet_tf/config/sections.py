@@ -18,13 +18,13 @@ SECTIONS = ("data", "space", "supernet", "search", "retrain", "finetune", "optim
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig:
-    """Which files are written, how they are calibrated, and what they have to fulfil.
+    """The exported files, their calibration and their required accuracy.
 
     Args:
         formats: of float32, float16, dynamic, int8 and full_int8; see export_tflite.
-        saved_model: whether a SavedModel is written, too.
-        warm_up: whether the SavedModel gets requests that a model server runs when it loads it; needs the extra [serving].
-        dynamic_batch: whether the .tflite files' batch size may be changed; LiteRT.js and some delegates need it fixed.
+        saved_model: write a SavedModel, too.
+        warm_up: give the SavedModel requests that a model server runs when it loads it; needs the extra [serving].
+        dynamic_batch: allow other batch sizes in the .tflite files; LiteRT.js and some delegates need it fixed.
         calibration_examples: training images for the ranges of int8 files.
         verification_examples: test images on which each file is compared with the network.
         max_logit_difference, max_top1_drop: see export.checks.Limits; a file beyond them is reported, and `scarlet
@@ -92,7 +92,7 @@ def known_keys() -> Iterator[str]:
 
 
 def keys_of(section: type, prefix: str) -> Iterator[str]:
-    """The dotted keys of a section's dataclass, and of those nested in it, behind `prefix`."""
+    """The dotted keys of a section's dataclass, and of those nested in it, with `prefix` in front."""
     hints = typing.get_type_hints(section)
     for field in dataclasses.fields(section):
         yield f"{prefix}.{field.name}"

@@ -1,6 +1,6 @@
-"""Validates one section and explains its mistakes in the user's words.
+"""Validation of one section, with its mistakes explained in the user's words.
 
-Values are validated in strict mode as JSON: a string is no integer and a number no string, while lists may fill tuples.
+Values are validated in strict mode as JSON: strings are not read as integers nor numbers as strings, but lists fill tuples.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def validate_section(name: str, section: type, raw: Any, mistakes: list[str]) ->
 
 
 def _innermost(raw: Any, errors: Sequence[Mapping]) -> list[Mapping]:
-    """Without those about a value in which another error lies: they are of a union's other branches."""
+    """The errors without those about a value that contains another error: they belong to a union's other branches."""
     paths = [_path(raw, error["loc"]) for error in errors]
     around = {path[:length] for path in paths for length in range(len(path))}
     return [error for error, path in zip(errors, paths, strict=True) if path not in around]
 
 
 def _numbers_in_place(raw: Any, errors: Sequence[Mapping]) -> Any:
-    """`raw` with quantities such as "60M", and whole numbers such as 1e6, where a number was wanted; None without any."""
+    """`raw` with quantities such as "60M", and whole numbers such as 1e6, where a number is expected; None without any."""
     repaired, found = json.loads(json.dumps(raw)), False
     for error in errors:
         path = _path(raw, error["loc"])

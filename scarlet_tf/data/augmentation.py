@@ -8,7 +8,7 @@ from scarlet_tf.data.decoding import can_crop, decode, decode_and_crop
 
 
 def random_shift(pixels: tf.Tensor, margin: int, seed: tf.Tensor, flip: bool, rows: tuple | None = None) -> tf.Tensor:
-    """Shifts [S, S, 3] or [B, S, S, 3] by up to `margin` pixels, black moving in; `flip`: mirrors half of them.
+    """Shift [S, S, 3] or [B, S, S, 3] by up to `margin` pixels, black moving in; `flip`: mirrors half of them.
 
     rows: (first, total), where the images are those from `first` on of a batch of `total`; each is then shifted as it
     would be in that batch.

@@ -46,7 +46,7 @@ def describe_copies(listed: FolderFiles, content: Mapping[pathlib.Path, str]) ->
 def digests_of_alike(listed: FolderFiles) -> dict[pathlib.Path, str]:
     """The digest of each file that may be equal to another, by its size and then by its first bytes.
 
-    So of photographs, hardly any of which have the same size, next to nothing is read.
+    Photographs rarely have the same size, so next to nothing of them is read.
     """
     alike: dict[object, list[pathlib.Path]] = collections.defaultdict(list)
     for files in listed.splits.values():
@@ -58,7 +58,7 @@ def digests_of_alike(listed: FolderFiles) -> dict[pathlib.Path, str]:
     alike = collections.defaultdict(list)
     for path, (digest, _) in found.items():
         alike[digest].append(path)
-    # Files that the first bytes are all of are known already.
+    # Files no longer than the first bytes are known already.
     whole = {path: digest for path, (digest, size) in found.items() if size < _HEAD_BYTES}
     rest = {digest: [path for path in paths if path not in whole] for digest, paths in alike.items()}
     found_whole = whole | {path: digest for path, (digest, _) in _digests(listed.name, rest, None).items()}
@@ -69,7 +69,7 @@ def digests_of_alike(listed: FolderFiles) -> dict[pathlib.Path, str]:
 def _digests(
     name: str, alike: Mapping[object, list[pathlib.Path]], most: int | None
 ) -> dict[pathlib.Path, tuple[str, int]]:
-    """(digest of the first `most` bytes, how many these are) of files that have company in their group."""
+    """(digest of the first `most` bytes, how many these are) of the files that share their group with others."""
     paths = [path for group in alike.values() if len(group) > 1 for path in group]
     found: dict[pathlib.Path, tuple[str, int]] = {}
     if not paths:

@@ -1,4 +1,4 @@
-"""DataConfig: which dataset, how it is split and how its images are prepared. Imports no framework."""
+"""DataConfig: the dataset, its splits and the preparation of its images. Imports no framework."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class DataConfig:
         max_train_examples, max_test_examples: stratified random subsets, for trials.
         memory_bytes: a dataset whose decoded images take less is held in memory; a larger one is streamed.
         shuffle_buffer: encoded examples that the shuffling of a streamed TFDS dataset holds.
-        check_images: decode every file of a folder once while loading, to find those that cannot be.
+        check_images: decode every file of a folder once while loading, to find unreadable ones.
         download: whether TFDS may download a dataset that is not prepared yet.
         normalization: of pixels: "inception" (-1 to 1), "imagenet" (its mean and deviation) or "unit" (0 to 1).
         seed: of hold-outs and subsets; by default the configuration's.

@@ -1,4 +1,4 @@
-"""Loads a dataset and divides it into training, validation and test images."""
+"""Loading of a dataset and its division into training, validation and test images."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ImageData:
 
 
 def load_dataset(config: DataConfig, preprocessing: Preprocessing | None = None) -> ImageData:
-    """Loads the dataset that `config` describes; `preprocessing` replaces the one that `config` asks for.
+    """Load the dataset that `config` describes; `preprocessing` replaces the one that `config` asks for.
 
     Test images are the dataset's own where it has a test split, else held out of the training images; validation
     images are held out of the training images, too, except where the dataset has both a validation and a test
@@ -114,7 +114,7 @@ def _limit(split: Split, num_examples: int | None, rng: np.random.Generator) -> 
 
 
 def _check_labels(class_names: tuple[str, ...], splits: dict[str, Split]) -> None:
-    """Every class needs training images; a class that no other split holds would never be measured."""
+    """Refuse a class without training images, or one in no other split, which would never be measured."""
     for name in ("train", "validation", "test"):
         missing = sorted(set(range(len(class_names))) - set(np.unique(splits[name].labels).tolist()))
         if missing and (name == "train" or len(missing) == len(class_names)):

@@ -1,7 +1,7 @@
 """Encoded JPEG, PNG, GIF, BMP or WebP bytes to upright RGB pixels, with TensorFlow operations only.
 
-A photograph is turned the way its EXIF orientation says, so that what is trained on is what people see. Of an
-animation the first frame counts; transparency is dropped, 16-bit samples are reduced to 8, CMYK becomes RGB. An animated
+A photograph is rotated according to its EXIF orientation, so that training sees what people see. An animation gives its
+first frame; transparency is dropped, 16-bit samples are reduced to 8, CMYK becomes RGB. An animated
 WebP file is refused: TensorFlow 2.21 writes past the end of its memory on some of them. So are BMP files with a palette, of
 16 bits or compressed, which it reads as other pixels or not at all.
 """
@@ -23,7 +23,7 @@ _MARGIN = 2
 
 
 def decode(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes a scalar string to uint8 [H, W, 3]; tf.errors.InvalidArgumentError when that is impossible."""
+    """Decode a scalar string to uint8 [H, W, 3]; tf.errors.InvalidArgumentError when that is impossible."""
     image = tf.cond(
         tf.equal(tf.strings.substr(encoded, 0, 3), JPEG_BEGIN),
         lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method=_DCT_METHOD),
@@ -75,9 +75,9 @@ def sixteen_bit_peak(encoded: bytes) -> int | None:
 
 
 def can_crop(encoded: tf.Tensor) -> tf.Tensor:
-    """Whether `decode_and_crop` serves: a whole JPEG file of grey or colour samples, not CMYK.
+    """True if `decode_and_crop` can read it: a complete JPEG file of grey or colour samples, not CMYK.
 
-    A file that does not end as JPEG files do may be torn, which shows only when all of it is decoded.
+    A file without JPEG's end marker may be truncated, which shows only when all of it is decoded.
     """
     is_jpeg = tf.equal(tf.strings.substr(encoded, 0, 3), JPEG_BEGIN)
     length = tf.strings.length(encoded)
@@ -87,9 +87,9 @@ def can_crop(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def decode_and_crop(encoded: tf.Tensor, choose: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-    """A part of `decode(encoded)`, bit by bit, of which only that part is decoded; for files that pass `can_crop`.
+    """Decode only a part of an image, bit by bit equal to that part of `decode(encoded)`; for files that pass `can_crop`.
 
-    `choose` gets the image's height and width, int32 [2], as the file's header tells them, and answers the box (top,
+    `choose` gets the image's height and width, int32 [2], from the file's header, and returns the box (top,
     left, height, width), int32 [4].
     """
     stored = tf.image.extract_jpeg_shape(encoded)[:2]
@@ -98,7 +98,7 @@ def decode_and_crop(encoded: tf.Tensor, choose: Callable[[tf.Tensor], tf.Tensor]
     def turned():
         size = tf.where(value >= 5, stored[::-1], stored)
         begin, extent = tf.split(choose(size), 2)
-        # The box before `upright`, whose steps are undone last to first.
+        # The box before `upright`: its steps are undone, last to first.
         flipped = tf.stack(flips(value))
         begin = tf.where(flipped, size - begin - extent, begin)
         box = tf.where(value >= 5, tf.concat([begin[::-1], extent[::-1]], 0), tf.concat([begin, extent], 0))

@@ -1,4 +1,4 @@
-"""DatasetFacts: what a quick look at a dataset tells. Imports no framework."""
+"""DatasetFacts: the result of a quick look at a dataset. Imports no framework."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _LOW_PEAK = 2**14
 
 @dataclasses.dataclass(frozen=True)
 class DatasetFacts:
-    """A dataset as it lies there, before anything is held out.
+    """A dataset as stored, before anything is held out.
 
     num_examples: images of each split; class_counts: training images of each class, int [classes], counted on a part where
     there are very many; shapes: (height, width) of sampled training images; unreadable: sampled files that cannot be
-    decoded; notes: lines about what is not used, and what a run would warn of; decode_seconds: of a core, to decode an image,
-    where it was measured.
+    decoded; notes: lines about what is not used and a run's warnings; decode_seconds: core seconds to decode an image,
+    where measured.
     """
 
     name: str
@@ -46,7 +46,7 @@ class DatasetFacts:
 
 
 def describe_range(name: str, peaks: Iterable[int | None]) -> tuple[str, ...]:
-    """A line where the 16-bit PNG files use a small part of their range, of which only the upper 8 bits are read."""
+    """A line if the 16-bit PNG files use a small part of their range, of which only the upper 8 bits are read."""
     deep = [peak for peak in peaks if peak is not None]
     if not deep or max(deep) >= _LOW_PEAK:
         return ()

@@ -50,7 +50,7 @@ class _Files:
 
 
 def load(config: DataConfig, preprocessing: Preprocessing) -> SourceData:
-    """Reads the folder's structure and, unless `config.check_images` is off, decodes every image once."""
+    """Read the folder's structure and, unless `config.check_images` is off, decode every image once."""
     listed = list_files(str(config.directory))
     listed.log_names()
     content: dict[pathlib.Path, str] = {}
@@ -74,7 +74,7 @@ def load(config: DataConfig, preprocessing: Preprocessing) -> SourceData:
 
 
 def _check(listed: SplitFiles, config: DataConfig) -> _Files:
-    """Decodes every file and keeps the pixels while there is room; without `check_images` looks at first bytes only."""
+    """Decode every file and keep the pixels while there is room; without `check_images` read first bytes only."""
     decoded: list[np.ndarray] = []
     files = _Files([], [], decoded, [], {}, [])
     room = config.memory_bytes if config.check_images else -1
@@ -145,7 +145,7 @@ def _decode_all(
 
 
 def _refuse_or_warn(folder: pathlib.Path, files: _Files, num_files: int) -> None:
-    """InputError where more than LARGEST_SKIPPED_SHARE of the images are lost; a warning for fewer."""
+    """Raise InputError if more than LARGEST_SKIPPED_SHARE of the images are lost; warn of fewer."""
     if not files.skipped:
         return
     names = [f"{path.relative_to(folder).as_posix()} ({reason})" for path, reason in files.skipped.items()]

@@ -1,6 +1,6 @@
 """The files of a dataset in class folders, with or without folders of splits above them.
 
-Nothing is passed over in silence: what is not used is named in `notes`, what is left out is counted there by reason.
+Nothing is skipped silently: `notes` names what is not used and counts what is left out, by reason.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _BESIDE = "beside the class folders"
 
 @dataclasses.dataclass(frozen=True)
 class SplitFiles:
-    """Image files of one split, by class and name, with their labels; `folder` is what their names are told from.
+    """Image files of one split, by class and name, with their labels; messages name them relative to `folder`.
 
-    `problems` says of some of these files why they cannot be read; the others are known by their first bytes alone.
+    `problems` holds the reasons why some of these files cannot be read; the others are known by their first bytes alone.
     """
 
     folder: pathlib.Path
@@ -53,7 +53,7 @@ class SplitFiles:
 class FolderFiles:
     """A dataset's folder, its classes and its splits: "train" always, "validation" and "test" where it has them.
 
-    left_out: reason to paths of all that is no image of a split, and of images that cannot be read.
+    left_out: reason to paths of all files that are not images of a split, and of unreadable images.
     """
 
     root: pathlib.Path
@@ -64,7 +64,7 @@ class FolderFiles:
 
     @property
     def name(self) -> str:
-        """The folder's own name, also where it was named "."."""
+        """The folder's own name, also if it was given as "."."""
         return self.root.name if self.root.name not in ("", "..") else self.root.resolve().name
 
     @property
@@ -76,7 +76,7 @@ class FolderFiles:
         return (*self.unused, f"{self.name}: left out {counts} (named in run.log, and with --verbose)")
 
     def log_names(self) -> None:
-        """Writes the names of what is left out to the log; the terminal gets them with --verbose alone."""
+        """Write the names of what is left out to the log; the terminal gets them with --verbose alone."""
         for reason, paths in self.left_out.items():
             names = "\n  ".join(repr(str(path.relative_to(self.root)))[1:-1] for path in paths)
             logger.debug("%s: left out as %s:\n  %s", self.name, reason, names)
@@ -88,7 +88,7 @@ def count_reasons(reasons: Iterable[str]) -> str:
 
 
 def list_files(directory: str) -> FolderFiles:
-    """Lists the folder, also looked for under $SCARLET_DATA_DIR; InputError for what is no dataset in class folders."""
+    """List the folder, also searched under $SCARLET_DATA_DIR; InputError if it is not a dataset in class folders."""
     root = find_directory(directory)
     if not root.is_dir():
         raise InputError(
@@ -99,7 +99,7 @@ def list_files(directory: str) -> FolderFiles:
 
 
 class _Lister:
-    """Lists one dataset and takes notes."""
+    """Listing of one dataset, with notes."""
 
     def __init__(self, root: pathlib.Path):
         self._root = root
@@ -122,7 +122,7 @@ class _Lister:
                 named.setdefault(role, []).append(path)
         holding = {role: [path for path in paths if _folders(path)] for role, paths in named.items()}
         others = [path for path in folders if role_of(path.name) is None]
-        # train/ without folders below may be a class, such as the vehicle; a prefix may be part of a class's name.
+        # train/ without subfolders may be a class, such as the vehicle; a prefix may be part of a class's name.
         has_classes = len(named) == 1 and any(_folders(path) for path in others)
         trains = [path for path in holding.get("train", []) if is_plain(path.name) or not has_classes]
         if not trains:
@@ -138,7 +138,7 @@ class _Lister:
                 chosen[role] = paths[0]
         for path in folders:
             if path not in chosen.values():
-                why = "its name is none of a split" if _folders(path) else "it holds no class folders"
+                why = "its name is not that of a split" if _folders(path) else "it holds no class folders"
                 self._unused.append(f"{path.name}/ is not used: {why}")
         return {role: self._innermost(chosen[role], role) for role in ("train", "validation", "test") if role in chosen}
 
@@ -168,7 +168,7 @@ class _Lister:
         return found
 
     def _note_beside(self, folder: pathlib.Path) -> None:
-        """Takes note of hidden folders, of run folders and of files that lie beside the class folders."""
+        """Record hidden folders, run folders and files beside the class folders."""
         for entry in list_folder(folder):
             path = pathlib.Path(entry.path)
             if is_hidden(entry.name):
@@ -222,7 +222,7 @@ def _is_run(folder: pathlib.Path, depth: int = 3) -> bool:
 def _refuse_lone_splits(
     root: pathlib.Path, named: dict[str, list[pathlib.Path]], others: Sequence[pathlib.Path]
 ) -> None:
-    """InputError for folders of splits without one of training images that holds class folders."""
+    """Raise InputError for folders of splits without one of training images that holds class folders."""
     plain = [path for role in ("validation", "test") for path in named.get(role, []) if is_plain(path.name)]
     lone = plain if others else [path for paths in named.values() for path in paths]
     if not lone:
@@ -266,7 +266,7 @@ def _has_train(folders: Sequence[pathlib.Path]) -> bool:
 
 
 def _refuse_level(folder: pathlib.Path, classes: Iterable[pathlib.Path]) -> None:
-    """InputError where all class folders hold two or more folders of the same names, and not all hold images themselves."""
+    """Raise InputError if all class folders hold two or more folders of the same names, and not all hold images themselves."""
     common: set[str] | None = None
     all_hold_images = True
     for path in classes:
@@ -287,7 +287,7 @@ def _refuse_level(folder: pathlib.Path, classes: Iterable[pathlib.Path]) -> None
 
 
 def _is_lost_image(path: pathlib.Path, problem: str) -> bool:
-    """True where a file that cannot be read was probably meant as an image."""
+    """True if an unreadable file was probably meant as an image."""
     if problem in (HIDDEN, CYCLE, SPECIAL):
         return False
     if has_image_name(path):

@@ -1,4 +1,4 @@
-"""Files below a folder, told apart by their content: images, and all else with the reason why it is left out.
+"""Files below a folder, classified by content: images, and everything else with the reason why it is left out.
 
 Imports no framework.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from scarlet_tf.errors import InputError
 
-# Endings of image files. A file that has one and is no image that can be read counts as an image that is lost.
+# Endings of image files. A file with such an ending that is not a readable image counts as a lost image.
 SUFFIXES = {
     ".jpg",
     ".jpeg",
@@ -30,7 +30,7 @@ SUFFIXES = {
 }
 SUFFIXES |= {".jxl", ".jp2", ".ppm", ".pgm", ".dng", ".cr2", ".nef", ".arw"}
 FORMATS = "JPEG, PNG, GIF, BMP and WebP"
-# More images than this that cannot be read, at the beginning or in the middle of a training, end a run.
+# More unreadable images than this, at the beginning or in the middle of a training, end a run.
 LARGEST_SKIPPED_SHARE = 0.01
 HIDDEN, FOREIGN, EMPTY, BROKEN = "hidden or system", "no image", "empty", "broken link"
 FORBIDDEN, CYCLE, SPECIAL = "no permission to read", "link to a folder read before", "no regular file"
@@ -72,7 +72,7 @@ def has_image_name(path: pathlib.Path) -> bool:
 
 
 def problem_of_content(head: bytes) -> str | None:
-    """None for the first bytes of an image that can be read; else a format, or FOREIGN."""
+    """Problem of a file by its first bytes: None for a readable image, else a format, or FOREIGN."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return ANIMATED if head[12:16] == b"VP8X" and len(head) > 20 and head[20] & 2 else None
     if head[:2] == b"BM":
@@ -105,7 +105,7 @@ def list_folder(folder: pathlib.Path) -> list[os.DirEntry]:
 
 
 def is_folder(entry: os.DirEntry) -> bool:
-    """True for a folder or a link to one; what cannot be followed is none."""
+    """True for a folder or a link to one; False for a link that cannot be followed."""
     try:
         return entry.is_dir()
     except OSError:
@@ -115,7 +115,7 @@ def is_folder(entry: os.DirEntry) -> bool:
 def walk(folder: pathlib.Path) -> Iterator[tuple[pathlib.Path, str | None]]:
     """(path, problem) of every file at any depth, problem None for an image that can be read.
 
-    Links to folders are followed, each folder is read once. Hidden and system folders are told and not entered.
+    Links to folders are followed; each folder is read once. Hidden and system folders are reported and not entered.
     """
     seen = {_identity(folder)}
     waiting = [folder]
@@ -134,7 +134,7 @@ def walk(folder: pathlib.Path) -> Iterator[tuple[pathlib.Path, str | None]]:
 
 
 def problem_of(path: pathlib.Path) -> str | None:
-    """None for an image that can be read, as far as the first bytes tell."""
+    """Problem of a file, as far as its first bytes show; None for a readable image."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return SPECIAL

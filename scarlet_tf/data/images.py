@@ -1,4 +1,4 @@
-"""Where the pixels of a dataset are kept: one array, an array of many sizes, or files."""
+"""Storage of a dataset's pixels: one array, an array of many sizes, or files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ArrayImages:
     """Images of one size in memory, uint8 [N, H, W, C]."""
 
     def __init__(self, images: np.ndarray):
-        # On the CPU whatever the machine has: tf.data would otherwise copy all of it back from the GPU.
+        # Always on the CPU: tf.data would otherwise copy all of it back from a GPU.
         with tf.device("CPU"):
             self._images = tf.constant(images, tf.uint8)
 
@@ -34,7 +34,7 @@ class ArrayImages:
 
 
 class RaggedImages:
-    """RGB images of many sizes in memory, one behind the other."""
+    """RGB images of many sizes in memory, one after the other."""
 
     def __init__(self, images: Sequence[np.ndarray]):
         sizes = [image.size for image in images]
@@ -53,7 +53,7 @@ class Losses:
     """Images that failed in the middle of a training: each is named once, and too many of them are an error.
 
     Args:
-        num_images: of the split as it came.
+        num_images: of the split as loaded.
         describe: `describe(index)` says which image it is and what is wrong with it.
         num_skipped: images of the same split that were left out before, which count among those that may be lost.
     """
@@ -68,7 +68,7 @@ class Losses:
         return max(int(LARGEST_SKIPPED_SHARE * self._num_images) - self._num_skipped, 0)
 
     def add(self, index: int) -> None:
-        """Takes note of an image that could not be read; InputError once that are more than `most`."""
+        """Record an image that could not be read; raise InputError once there are more than `most`."""
         if index in self._lost:
             return
         self._lost.add(index)
@@ -118,7 +118,7 @@ Images = ArrayImages | RaggedImages | FileImages
 
 
 def in_memory(images: Sequence[np.ndarray]) -> ArrayImages | RaggedImages:
-    """Holds decoded images, as one array where all have the same size."""
+    """Hold decoded images in memory, as one array if all have the same size."""
     if len({image.shape for image in images}) == 1:
         return ArrayImages(np.stack(images))
     return RaggedImages(images)

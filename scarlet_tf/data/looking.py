@@ -1,4 +1,4 @@
-"""A quick look at a dataset: classes, numbers, sizes and what a run would warn of. Imports TensorFlow for TFDS alone."""
+"""A quick look at a dataset: classes, numbers, sizes and a run's warnings. Imports TensorFlow for TFDS alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from scarlet_tf.data.folder_files import list_files
 from scarlet_tf.data.image_files import DAMAGED, FORBIDDEN
 from scarlet_tf.progress import progress_bar
 
-# Files of more pixels are known by their headers alone: decoded, one takes hundreds of MB.
+# Of files with more pixels only the header is read: decoding one takes hundreds of MB.
 _MOST_PIXELS = 100_000_000
 
 
@@ -94,12 +94,12 @@ def _size_and_peak(path: pathlib.Path) -> tuple[tuple[int, int], int | None] | s
         return FORBIDDEN
     except OSError as error:
         return error.strerror or DAMAGED
-    except Exception:  # torn files make Pillow raise many kinds
+    except Exception:  # damaged files make Pillow raise many kinds
         return DAMAGED
 
 
 def _sixteen_bit_peak(image: Image) -> int:
-    """Of colour files Pillow keeps the upper 8 bits: the greatest sample that they allow."""
+    """Greatest sample that the file may hold; of colour files Pillow keeps only the upper 8 bits."""
     if image.mode.startswith("I"):
         return int(np.asarray(image).max())
     return 256 * int(np.asarray(image.convert("RGB")).max()) + 255
@@ -107,7 +107,7 @@ def _sixteen_bit_peak(image: Image) -> int:
 
 @contextlib.contextmanager
 def _of_any_size() -> Iterator[None]:
-    """Has Pillow say the size of large files, too, and keep its warnings to itself."""
+    """Let Pillow read the size of large files, too, without its warnings."""
     limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
     try:
         with warnings.catch_warnings(action="ignore"):

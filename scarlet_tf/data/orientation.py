@@ -1,8 +1,8 @@
 """EXIF orientation of encoded images, read from the bytes and undone on the pixels, with TensorFlow operations only.
 
-EXIF stands in the first APP1 segment of a JPEG file that begins with "Exif" (of the segments before the first scan, in any
+EXIF is stored in the first APP1 segment of a JPEG file that begins with "Exif" (of the segments before the first scan, in any
 order), in a PNG file's eXIf chunk, or in a WebP file's EXIF chunk. The orientation is tag 0x0112 of its first directory, a
-single SHORT or LONG from 1 to 8. Whatever cannot be read counts as 1: a damaged block does not turn an image.
+single SHORT or LONG from 1 to 8. Anything unreadable counts as 1: a damaged block does not rotate an image.
 export/classify.py does the same without TensorFlow.
 """
 
@@ -30,7 +30,7 @@ def orientation(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def upright(image: tf.Tensor, exif_orientation: tf.Tensor) -> tf.Tensor:
-    """Turns [H, W, C] pixels so that orientation 1 holds: mirrored for 2, 4, 5, 7; transposed for 5 to 8."""
+    """Turn [H, W, C] pixels to orientation 1: mirrored for 2, 4, 5, 7; transposed for 5 to 8."""
     rows, columns = flips(exif_orientation)
     image = tf.cond(exif_orientation >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: tf.identity(image))
     image = tf.cond(rows, lambda: tf.reverse(image, [0]), lambda: tf.identity(image))
@@ -38,7 +38,7 @@ def upright(image: tf.Tensor, exif_orientation: tf.Tensor) -> tf.Tensor:
 
 
 def flips(exif_orientation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """(rows, columns): which of them `upright` reverses after transposing."""
+    """(rows, columns): True for each that `upright` reverses after transposing."""
     rows = tf.reduce_any(tf.equal(exif_orientation, [3, 4, 7, 8]))
     return rows, tf.reduce_any(tf.equal(exif_orientation, [2, 3, 6, 7]))
 
@@ -62,7 +62,7 @@ def _find(encoded: tf.Tensor, begin: int, read: Callable[[tf.Tensor, tf.Tensor, 
     """The content of the first part that `read` knows as EXIF; empty without one.
 
     `read(encoded, position, length)` reads the header of the part at `position`, at most 10 bytes, and returns the next
-    position and -1, or, of EXIF, where its content begins and its size.
+    position and -1, or, for EXIF, the position and the size of its content.
     """
     length = tf.strings.length(encoded)
     position, size = tf.while_loop(
@@ -105,7 +105,7 @@ def _within(size: tf.Tensor, most: tf.Tensor) -> tf.Tensor:
 
 
 def _orientation_of_exif(exif: tf.Tensor) -> tf.Tensor:
-    # Of a JPEG file it begins so, of others in some files; Pillow, too, takes it off as often as it is there.
+    # In JPEG files the block begins so, in others sometimes; Pillow, too, removes it as often as it is there.
     tiff = tf.strings.regex_replace(exif, r"^(Exif\x00\x00)+", "", replace_global=False)
     order = tf.strings.substr(tiff, 0, 4)
     orders = [
@@ -123,7 +123,7 @@ def _tag(tiff: tf.Tensor, little: bool) -> tf.Tensor:
     offset = _within(offset, length)
     entries = _numbers(_padded(tiff, offset, 2), tf.uint16, little, 1)[0]
     offset = tf.minimum(offset + 2, length)
-    # Of a directory that is cut off, the entries that are there count.
+    # In a truncated directory, the entries that are there count.
     entries = tf.minimum(entries, (length - offset) // 12)
     table = tf.io.decode_raw(tf.strings.substr(tiff, offset, 12 * entries), tf.uint16, little_endian=little)
     # Tag, type, number of values (two halves), value (two halves, or a SHORT in the first).

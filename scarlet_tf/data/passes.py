@@ -1,4 +1,4 @@
-"""Pass: which examples one worker prepares in one pass over a split, and in which batches."""
+"""Pass: the examples that one worker prepares in one pass over a split, and their batches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scarlet_tf.errors import InputError
 class Pass:
     """One pass in global batches of `batch_size`, of which worker `shard[0]` of `shard[1]` gets its rows.
 
-    Of every global batch the worker's rows are index * B / count to (index + 1) * B / count. Positions count the
+    The worker's rows of every global batch are index * B / count to (index + 1) * B / count. Positions count the
     examples of the pass, over all workers. A last, incomplete batch (`drop` False) is cut at the same rows, so a worker
     can get fewer rows of it, or none and one batch less.
 
@@ -47,12 +47,12 @@ class Pass:
 
     @property
     def first_row(self) -> int:
-        """The first of them, counted within the global batch."""
+        """The worker's first row, counted within the global batch."""
         return self.shard[0] * self.rows
 
     @property
     def end(self) -> int:
-        """The position behind the pass's last example."""
+        """The position after the pass's last example."""
         return self.num_examples // self.batch_size * self.batch_size if self.drop else self.num_examples
 
     def positions(self) -> np.ndarray:
@@ -61,6 +61,6 @@ class Pass:
         return positions[self.holds(positions)]
 
     def holds(self, position):
-        """Whether the worker prepares the example at `position`; an integer, an array or a tensor."""
+        """True if the worker prepares the example at `position`: an integer, an array or a tensor."""
         row = position % self.batch_size
         return (row >= self.first_row) & (row < self.first_row + self.rows) & (position < self.end)

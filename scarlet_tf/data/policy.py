@@ -15,7 +15,7 @@ from scarlet_tf.data.seeds import KeySeeds
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """What `data.rand_augment`, `random_erasing`, `mixup` and `cutmix` ask for, for images of `num_classes` classes.
+    """The distortions that `data.rand_augment`, `random_erasing`, `mixup` and `cutmix` configure, for `num_classes` classes.
 
     Made from a DataConfig, which has checked the ranges. Everything is a pure function of its arguments.
     """
@@ -29,16 +29,16 @@ class Policy:
 
     @property
     def distorts_images(self) -> bool:
-        """Whether single images are changed."""
+        """True if single images are changed."""
         return bool(self.rand_augment or self.random_erasing)
 
     @property
     def mixes(self) -> bool:
-        """Whether images of a batch are mixed, which makes labels float32 [B, num_classes]."""
+        """True if images of a batch are mixed, which makes labels float32 [B, num_classes]."""
         return bool(self.mixup or self.cutmix)
 
     def prepare(self) -> None:
-        """Makes the layers, outside of any graph."""
+        """Make the layers, outside of any graph."""
         operations(self.rand_augment_magnitude)
         _layers(self.random_erasing, self.mixup, self.cutmix)
 
@@ -57,7 +57,7 @@ class Policy:
         return pixels
 
     def mix(self, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mixes float32 [B, S, S, 3] with one another; int labels [B] become float32 [B, num_classes].
+        """Mix float32 [B, S, S, 3] with one another; int labels [B] become float32 [B, num_classes].
 
         With both mixup and cutmix a batch gets one of them, each with probability 1/2.
         """

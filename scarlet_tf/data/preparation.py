@@ -12,9 +12,9 @@ from scarlet_tf.data.seeds import pass_key
 
 
 class Preparation:
-    """Every random number follows from (seed, epoch) and the example's position in the pass, or the batch's number.
+    """One pass' preparation; random numbers follow from (seed, epoch) and the example's position or the batch's number.
 
-    So a worker's rows are bit by bit those of the whole batch. Mixing is the exception: a worker mixes its own rows
+    A worker's rows are therefore bit by bit those of the whole batch. Mixing is the exception: a worker mixes its own rows
     with one another, and its number is part of the key.
     """
 
@@ -29,7 +29,7 @@ class Preparation:
 
     @property
     def takes_batches(self) -> bool:
-        """Whether `batch` will do; otherwise images have to come one by one."""
+        """True if `batch` can be used; otherwise images have to come one by one."""
         single = self._policy is not None and self._policy.distorts_images
         return not single and (self._preprocessing.augments_batches or not self._training)
 

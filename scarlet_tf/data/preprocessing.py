@@ -1,4 +1,4 @@
-"""From pixels to what a network reads: the one path that training, evaluation and exported files share."""
+"""Preparation of a network's input from pixels: the one path that training, evaluation and exported files share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scarlet_tf.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """How images are made ready.
+    """The preparation of images for a network.
 
     At evaluation: the central square whose side is `crop_fraction` of the shorter side (0.875 is usual on
     ImageNet), resized to `image_size` pixels by antialiased bilinear interpolation, then normalised: "inception"
@@ -54,7 +54,7 @@ class Preprocessing:
 
     @property
     def augments_batches(self) -> bool:
-        """Whether `augment` takes whole batches at once without a loop over their images."""
+        """True if `augment` takes whole batches at once without a loop over their images."""
         return self.augmentation != "inception"
 
     def prepare(self, image) -> tf.Tensor:

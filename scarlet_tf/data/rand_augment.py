@@ -18,11 +18,11 @@ _GREY = 127.5
 
 
 def rand_augment(pixels: tf.Tensor, seed: tf.Tensor, num_operations: int, magnitude: float) -> tf.Tensor:
-    """Applies `num_operations` random ones of the paper's 14 to float32 [H, W, 3] in 0..255; a function of `seed` [2].
+    """Apply `num_operations` random ones of the paper's 14 to float32 [H, W, 3] in 0..255; a function of `seed` [2].
 
     magnitude: 0 to 10; at 10 an operation is as strong as it ever is in AutoAugment: 30 degrees, a shear of 0.3, a shift
-    by 0.45 of the side. The strength is drawn evenly up to that (a reading: the paper fixes it and draws the sign), and
-    brightness is added, where the paper multiplies. What moves in is grey.
+    by 0.45 of the side. The strength is drawn uniformly up to that (a reading: the paper fixes it and draws the sign), and
+    brightness is added, where the paper multiplies. Pixels that move in are grey.
     """
     images, one_of_them = pixels[tf.newaxis], _one_of_them(magnitude)
     for number in range(num_operations):
@@ -32,7 +32,7 @@ def rand_augment(pixels: tf.Tensor, seed: tf.Tensor, num_operations: int, magnit
 
 @functools.cache
 def _one_of_them(magnitude: float) -> tf.types.experimental.PolymorphicFunction:
-    """Traced once a size, not once an epoch: the branches take seconds to trace."""
+    """One random operation, traced once per size, not once per epoch: the branches take seconds to trace."""
     candidates = operations(magnitude)
 
     def apply(images, seed):
@@ -84,7 +84,7 @@ def _apply(layer) -> Callable:
 
 
 def _solarize(layer, share: float) -> Callable:
-    """Inverts the levels above a threshold; the layer's own draw has no lower end but 0."""
+    """Invert the levels above a threshold; the layer's own draw has no lower end but 0."""
 
     def operation(images, seed):
         threshold = 256 * (1 - share * tf.random.stateless_uniform([1, 1, 1, 1], seed))

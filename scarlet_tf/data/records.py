@@ -47,7 +47,7 @@ class Shards:
         return int(sum(self.lengths))
 
     def in_order(self) -> tf.data.Dataset:
-        """All records in the files' order, as (record's number, record)."""
+        """All records in the files' order, as (record number, record)."""
         return tf.data.TFRecordDataset(list(self.paths)).enumerate()
 
     def shuffled(self, seeds: tuple[int, int], read: bool = True) -> tf.data.Dataset:
@@ -72,7 +72,7 @@ class Shards:
 
 
 class RecordSplit(Split):
-    """Those records of `shards` whose numbers stand in `numbers` (sorted)."""
+    """The records of `shards` whose numbers are in `numbers` (sorted)."""
 
     def __init__(self, shards: Shards, numbers: np.ndarray, labels: np.ndarray, preprocessing: Preprocessing):
         super().__init__(labels, preprocessing)
@@ -86,7 +86,7 @@ class RecordSplit(Split):
         count = len(plan.positions())
         spare = min(self._shards.losses.most, count)
         records = self._pass(plan).enumerate()
-        # In the files' order, so that a shuffled stream is not begun again for them.
+        # In the files' order, so that a shuffled stream is not restarted for them.
         wanted = self._wanted(self._shards.in_order()).take(spare).enumerate()
         spares = wanted.map(lambda i, record: (count + i, (plan.num_examples + i, record)))
 
@@ -99,7 +99,7 @@ class RecordSplit(Split):
 
         @functools.cache
         def numbers() -> list[int]:
-            """Of the pass' records, found without reading one."""
+            """Record numbers of the pass, found without reading a record."""
             own = [int(number) for _, (number, _) in self._pass(plan, read=False).as_numpy_iterator()]
             return own + self._numbers[:spare].tolist()
 

@@ -1,4 +1,4 @@
-"""Random keys of a pass, and what lets Keras' preprocessing layers draw from one of them."""
+"""Random keys of a pass, and a generator with which Keras' preprocessing layers draw from one of them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ def pass_key(shuffle: tuple[int, int], purpose: int) -> np.ndarray:
 
 
 class KeySeeds(keras.random.SeedGenerator):
-    """Gives Keras' random functions the seeds that follow from one key, a tensor [2], instead of counting calls.
+    """Seed generator for Keras' random functions whose seeds follow from one key, a tensor [2].
 
     Keras' layers take a whole number or a SeedGenerator. The first would be fixed when tf.data traces the function; the
     second keeps its state in a variable, which parallel calls change in any order and which a resumed run lacks.
     """
 
     def __init__(self, key: tf.Tensor):
-        # Not the base class's: there is no variable, and nothing that a checkpoint would have to hold.
+        # The base class's is not called: there is no variable, and nothing that a checkpoint would have to hold.
         self._key = key
         self._drawn = 0
 

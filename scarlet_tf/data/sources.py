@@ -1,4 +1,4 @@
-"""What every source of images delivers, and where sources look for directories. Imports no framework."""
+"""Result type of all image sources, and their lookup of directories. Imports no framework."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SourceData:
 
 
 def check_class_names(names: Iterable[str], where: str) -> None:
-    """InputError for a name that would not be one line of labels.txt, or that UTF-8 cannot write."""
+    """Raise InputError for a name that would not be one line of labels.txt, or that UTF-8 cannot write."""
     for name in names:
         # Cc: control characters; Cs: bytes that are no text; Zl and Zp: separators of lines and paragraphs.
         if not name or any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
@@ -66,7 +66,7 @@ def find_directory(directory: str) -> pathlib.Path:
 
 
 def looked_for(directory: str) -> str:
-    """Where `find_directory` has looked, in words."""
+    """The places that `find_directory` searched, in words."""
     path, root = pathlib.Path(directory).expanduser(), data_root()
     if path.is_absolute():
         return f"looked for {path}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from scarlet_tf.errors import InputError
 
-# The most usual name first: where a TFDS data set has several for one role, that one is taken.
+# The most usual name first: if a TFDS dataset has several for one role, that one is taken.
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev"),
@@ -18,7 +18,7 @@ _PATTERN = re.compile(rf"(?P<prefix>.+[_\-. ])?(?P<name>{'|'.join(_ROLES)})", re
 
 
 def role_of(name: str) -> str | None:
-    """Role of a split's name in any case, also behind a prefix as in seg_train; None for other names."""
+    """Role of a split's name in any case, also after a prefix as in seg_train; None for other names."""
     match = _PATTERN.fullmatch(name)
     return _ROLES[match["name"].lower()] if match else None
 

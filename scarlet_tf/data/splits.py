@@ -22,7 +22,7 @@ from scarlet_tf.errors import InputError
 class Split(abc.ABC):
     """Labelled images with their preprocessing. `labels`: int32 [num_examples].
 
-    policy: the strong distortions that training batches go through behind the preprocessing's own; None for none.
+    policy: the strong distortions of training batches, applied after the preprocessing's own; None for none.
     """
 
     policy: Policy | None = None
@@ -99,7 +99,7 @@ class Split(abc.ABC):
         return split
 
     def plain(self) -> Split:
-        """The same images without a policy: for what measures, or trains, on images that are only cropped."""
+        """The same images without a policy, for measuring or training on images that are only cropped."""
         return self.with_policy(None)
 
     def subset(self, indices: np.ndarray) -> Split:
@@ -116,7 +116,7 @@ class Split(abc.ABC):
 
 
 class IndexedSplit(Split):
-    """A split whose images can be had in any order: in memory or in files."""
+    """A split with random access to its images: in memory or in files."""
 
     def __init__(self, images: Images, indices: np.ndarray, labels: np.ndarray, preprocessing: Preprocessing):
         super().__init__(labels, preprocessing)
@@ -169,9 +169,9 @@ def whole_batches(
 ) -> tf.data.Dataset:
     """Batches (images, labels) of the first `count` examples that can be prepared.
 
-    One that fails is skipped: those after it move up, and `spare` others stand in at the end, so that there are as many
+    An example that fails is skipped: those after it move up, and `spare` others fill in at the end, so that there are as many
     batches, of the same sizes. `examples`: (number, image, label) in the order of the numbers, from 0 on; `lose(number)` is
-    told of one that failed.
+    called for each one that failed.
     """
     missing = count + spare
 
@@ -189,7 +189,7 @@ def whole_batches(
         after = tf.cond(whole, lambda: last, lambda: tf.numpy_function(report, [first, last, numbers], tf.int64))
         return tf.ensure_shape(after, []), tuple(rest)
 
-    # Where even the spare images do not suffice, something must still come for `report` to see.
+    # If even the spare images do not suffice, a batch must still come so that `report` is called.
     blank = tf.zeros(examples.element_spec[1].shape)
     blanks = tf.data.Dataset.from_tensors((np.int64(missing), blank, np.int32(0))).repeat()
     dataset = examples.ignore_errors().concatenate(blanks).take(count).batch(plan.rows, drop_remainder=plan.drop)

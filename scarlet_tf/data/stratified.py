@@ -8,7 +8,7 @@ from scarlet_tf.errors import InputError
 
 
 def draw(labels: np.ndarray, num_examples: int, rng: np.random.Generator) -> np.ndarray:
-    """Sorted indices of `num_examples` random examples, each class by its share (largest remainders)."""
+    """Sorted indices of `num_examples` random examples; each class keeps its share (largest remainders)."""
     labels = np.asarray(labels)
     if not 0 < num_examples <= len(labels):
         raise InputError(f"expected from 1 to {len(labels)} examples, got {num_examples}")
@@ -30,12 +30,12 @@ def hold_out(labels: np.ndarray, num_examples: int, rng: np.random.Generator) ->
 
 
 def _quotas(counts: np.ndarray, num_examples: int, rng: np.random.Generator) -> np.ndarray:
-    """Whole numbers near counts * num_examples / sum(counts), and at least 1 where there are enough examples."""
+    """Integers near counts * num_examples / sum(counts), at least 1 each where there are enough examples."""
     exact = counts * (num_examples / counts.sum())
     quotas = np.minimum(np.floor(exact).astype(np.int64), counts)
     if num_examples >= len(counts):
         quotas = np.maximum(quotas, 1)
-    # Give to the largest remainders, or take back what the minimum of 1 gave too much; ties fall at random.
+    # Give to the largest remainders, or take back the excess from the minimum of 1; ties are broken at random.
     while quotas.sum() != num_examples:
         step = 1 if quotas.sum() < num_examples else -1
         allowed = quotas < counts if step > 0 else quotas > 1

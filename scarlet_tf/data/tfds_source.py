@@ -40,7 +40,7 @@ _COUNTED = 100_000
 
 
 def load(config: DataConfig, preprocessing: Preprocessing) -> SourceData:
-    """Reads the splits of training, validation and test images as far as they exist; `config.test_split` names one."""
+    """Read the splits of training, validation and test images as far as they exist; `config.test_split` names one."""
     builder = _find_builder(config)
     info = builder.info
     if str(info.file_format.value) != "tfrecord":
@@ -87,7 +87,7 @@ def _find_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
 def _builder_from_directory(path: pathlib.Path) -> tfds.core.DatasetBuilder:
     try:
         return tfds.builder_from_directory(path)
-    except Exception as error:  # Whatever TFDS makes of torn or foreign JSON.
+    except Exception as error:  # Whatever TFDS raises for damaged or foreign JSON.
         raise InputError(f"{path}: expected a prepared TFDS folder, but it could not be read: {error}") from error
 
 
@@ -173,7 +173,7 @@ def _unused(info: tfds.core.DatasetInfo, names: Mapping[str, str]) -> tuple[str,
 
 
 class _SplitReader:
-    """Reads one split of a prepared dataset."""
+    """Reader of one split of a prepared dataset."""
 
     def __init__(self, info, name: str, image_key: str, label_key: str, config: DataConfig):
         self._info, self._split, self._config = info, info.splits[name], config
@@ -205,7 +205,7 @@ class _SplitReader:
         return split
 
     def identity(self) -> list[str]:
-        """What identifies the shards: names, sizes and, for small datasets, contents."""
+        """The shards' identity: names, sizes and, for small datasets, contents."""
         paths = [pathlib.Path(path) for path in self._shards.paths]
         return [f"{path.name} {identity}" for path, identity in zip(paths, file_identities(paths), strict=True)]
 
@@ -241,7 +241,7 @@ class _SplitReader:
             return self._in_memory(dataset.ignore_errors())
 
     def _in_memory(self, dataset: tf.data.Dataset) -> tuple[ArrayImages | RaggedImages, np.ndarray]:
-        """What comes of the records; warns of those that do not come, InputError where these are too many."""
+        """Decoded records; warns of those that cannot be decoded, InputError if there are too many."""
         ragged = self._fixed_size() is None
         batches = list(dataset.batch(1 if ragged else 1024).prefetch(64 if ragged else 2).as_numpy_iterator())
         self._tell_lost({*range(self._shards.num_records)}.difference(*(numbers.tolist() for numbers, _, _ in batches)))

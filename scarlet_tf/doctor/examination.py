@@ -1,4 +1,4 @@
-"""All checks in order; one that fails itself is a problem like any other."""
+"""All checks in order; an exception in a check is reported as a problem."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Check = Callable[[], Iterable[Finding]]
 
 
 def examine(config: str | None = None) -> Iterator[Finding]:
-    """Each finding as soon as it is known. `config`: a configuration that is checked with its images."""
+    """Yield each finding as soon as it is known. `config`: a configuration that is checked with its images."""
     yield from findings_of(_checks(config))
 
 
@@ -35,7 +35,7 @@ def _checks(config: str | None) -> Iterator[tuple[str, Check]]:
 
 
 def findings_of(checks: Iterable[tuple[str, Check]]) -> Iterator[Finding]:
-    """What the checks find; an exception in one of them is its last finding."""
+    """Findings of the checks; an exception in one of them is its last finding."""
     for name, check in checks:
         try:
             yield from check()

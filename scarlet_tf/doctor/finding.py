@@ -1,4 +1,4 @@
-"""Finding: what one check found, and what to do about it."""
+"""Finding: the result of one check, and advice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ OK, WARNING, PROBLEM = "ok", "warning", "problem"
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """status: "ok", "warning" (a run works, perhaps not as wanted) or "problem"; advice: the next step, if there is one."""
+    """status: "ok", "warning" (a run works, perhaps not as intended) or "problem"; advice: the next step, if there is one."""
 
     check: str
     status: str
@@ -17,5 +17,5 @@ class Finding:
     advice: str = ""
 
     def to_dict(self) -> dict[str, str]:
-        """In JSON types."""
+        """The finding in JSON types."""
         return dataclasses.asdict(self)

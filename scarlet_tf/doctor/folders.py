@@ -1,4 +1,4 @@
-"""Folders of data and of networks, and a configuration with its images."""
+"""Checks of folders of data and of networks, and of a configuration with its images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scarlet_tf.models.zoo_folder import FOLDER_VARIABLE, find_own, own_names, z
 
 
 def check_data_folder() -> Iterator[Finding]:
-    """$SCARLET_DATA_DIR."""
+    """Check $SCARLET_DATA_DIR."""
     root = data_root()
     if root is None:
         found = f"{DATA_DIR_VARIABLE} is not set: relative folders are looked up in the current one alone"
@@ -28,7 +28,7 @@ def check_data_folder() -> Iterator[Finding]:
 
 
 def check_zoo_folder() -> Iterator[Finding]:
-    """$SCARLET_ZOO_DIR, or where it is by default."""
+    """Check $SCARLET_ZOO_DIR or its default."""
     folder = zoo_folder()
     if not folder.exists():
         where = "" if os.environ.get(FOLDER_VARIABLE) else ", the default place"
@@ -48,7 +48,7 @@ def check_zoo_folder() -> Iterator[Finding]:
 
 
 def check_config(path: str) -> Iterator[Finding]:
-    """The configuration, its images and whether its budget can be met."""
+    """Check the configuration, its images and the feasibility of its budget."""
     from scarlet_tf.config import load_config
 
     config = load_config(path)
@@ -66,7 +66,7 @@ def check_config(path: str) -> Iterator[Finding]:
 
 
 def _check_images(facts) -> Iterator[Finding]:
-    """Classes and numbers, what is not used, and of a sample, if the files can be decoded."""
+    """Check classes, numbers and unused files, and the decoding of a sample."""
     from scarlet_tf.data.image_files import LARGEST_SKIPPED_SHARE
 
     counts = ", ".join(f"{count:,} {split}" for split, count in facts.num_examples.items())

@@ -1,4 +1,4 @@
-"""TensorFlow, Keras and the devices they see."""
+"""Checks of TensorFlow, Keras and the devices they see."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _GROWTH = "TF_FORCE_GPU_ALLOW_GROWTH"
 
 
 def check_tensorflow() -> Iterator[Finding]:
-    """Whether it can be imported and calculates."""
+    """Check that TensorFlow can be imported and computes."""
     try:
         import tensorflow as tf
-    except Exception as error:  # a broken installation raises anything
+    except Exception as error:  # a broken installation may raise anything
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         yield Finding(
             "tensorflow", PROBLEM, f"cannot be imported: {reason}", "pip install --force-reinstall tensorflow"
@@ -33,7 +33,7 @@ def check_tensorflow() -> Iterator[Finding]:
 
 
 def check_keras() -> Iterator[Finding]:
-    """Whether Keras 3 runs on TensorFlow in float32, which everything but layers and models needs."""
+    """Check that Keras 3 runs on TensorFlow in float32, which everything except layers and models needs."""
     if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true"):
         yield Finding("keras", PROBLEM, "TF_USE_LEGACY_KERAS makes TensorFlow use Keras 2", "unset TF_USE_LEGACY_KERAS")
     try:
@@ -47,7 +47,7 @@ def check_keras() -> Iterator[Finding]:
 
 
 def check_devices() -> Iterator[Finding]:
-    """GPUs, or why there may be none."""
+    """List GPUs, or possible reasons for their absence."""
     import tensorflow as tf
 
     gpus = [device.name for device in tf.config.list_physical_devices("GPU")]

@@ -1,4 +1,4 @@
-"""Cores, memory, disk, and programs that some commands call."""
+"""Checks of cores, memory, disk, and programs that some commands call."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from scarlet_tf.doctor.finding import OK, PROBLEM, WARNING, Finding
 
-# What a small run takes, with room: TensorFlow alone is several hundred MiB, a run folder with its files tens of MiB.
+# A small run's needs, with a margin: TensorFlow alone takes several hundred MiB, a run folder tens of MiB.
 LEAST_MEMORY = 2 * 2**30
 LEAST_DISK = 2**30
 PROGRAMS = {
@@ -21,17 +21,17 @@ PROGRAMS = {
 
 
 def check_cores() -> Iterator[Finding]:
-    """Cores that this process may use."""
+    """Count the cores that this process may use."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     yield Finding("cores", OK, f"{usable} usable of {os.cpu_count()}")
 
 
 def check_memory() -> Iterator[Finding]:
-    """What the machine, or its container, has and what is free."""
+    """Check total and free memory of the machine or its container."""
     from scarlet_tf.training.memory import gibibytes, limit_bytes, reachable_bytes
 
     limit, free = limit_bytes(), reachable_bytes()
-    found = f"{gibibytes(free)} to be had of {gibibytes(limit)}"
+    found = f"{gibibytes(free)} of {gibibytes(limit)} available"
     if free < LEAST_MEMORY:
         advice = "end other programs, or: --set supernet.execution=sequential --set supernet.batch_size=32"
         yield Finding("memory", WARNING, found, advice)
@@ -40,7 +40,7 @@ def check_memory() -> Iterator[Finding]:
 
 
 def check_disk(folder: str | os.PathLike = ".") -> Iterator[Finding]:
-    """Whether run folders can be written below the current folder, and how much room there is."""
+    """Check that run folders can be written below the current folder, and the free space."""
     path = pathlib.Path(folder).resolve()
     try:
         with tempfile.TemporaryFile(dir=path):
@@ -58,7 +58,7 @@ def check_disk(folder: str | os.PathLike = ".") -> Iterator[Finding]:
 
 
 def check_programs() -> Iterator[Finding]:
-    """Programs that only some commands need; that one is missing is no fault."""
+    """Check programs that only some commands need; a missing one is not a fault."""
     for program, (purpose, advice) in PROGRAMS.items():
         place = shutil.which(program)
         if place:

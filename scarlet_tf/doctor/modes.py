@@ -1,4 +1,4 @@
-"""The trial in a process of its own, with oneDNN on and off at the same time, and what is found in it."""
+"""The trial in two processes at the same time, with oneDNN on and off, and its findings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COMMAND = (sys.executable, "-m", "scarlet_tf.doctor.trial")
 TIMEOUT_SECONDS = 300.0
 # On a busy machine the times of one trial and the next differ by a fifth.
 SLOWER = 1.25
-# On one thread, so that the two do not disturb each other's times, and on the processor, which alone has these kernels.
+# On one thread, so that the two do not disturb each other's times, and on the CPU, since only it has these kernels.
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 ENVIRONMENT = {**dict.fromkeys(THREADS, "1"), "CUDA_VISIBLE_DEVICES": "-1"}
 WORDS = {"1": "on", "0": "off"}
@@ -29,7 +29,7 @@ WORDS = {"1": "on", "0": "off"}
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a trial with TF_ENABLE_ONEDNN_OPTS=`mode` printed; without that, `failure` says why."""
+    """Output of a trial with TF_ENABLE_ONEDNN_OPTS=`mode`; without output, `failure` gives the reason."""
 
     mode: str
     printed: Mapping = dataclasses.field(default_factory=dict)
@@ -37,7 +37,7 @@ class Outcome:
 
     @property
     def problems(self) -> list[str]:
-        """One a comparison that does not hold, or the failure."""
+        """One problem per failed comparison, or the failure."""
         if self.failure:
             return [self.failure]
         return [
@@ -48,7 +48,7 @@ class Outcome:
 
 
 def check_trials(command: Sequence[str] = COMMAND, timeout: float = TIMEOUT_SECONDS) -> Iterator[Finding]:
-    """Every comparison with oneDNN on and off, the kernels that are used, and how fast they are."""
+    """Check every comparison with oneDNN on and off, the kernels in use, and their speed."""
     mode = processor.in_use()
     run = functools.partial(run_trial, command=command, timeout=timeout, used=mode)
     with futures.ThreadPoolExecutor(len(WORDS)) as threads:
@@ -59,7 +59,7 @@ def check_trials(command: Sequence[str] = COMMAND, timeout: float = TIMEOUT_SECO
 
 
 def run_trial(mode: str, command: Sequence[str], timeout: float, used: str | None = None) -> Outcome:
-    """Run the trial in its own process; SCARLET_KERNELS counts for the mode that runs use alone."""
+    """Run the trial in its own process; SCARLET_KERNELS applies only to the mode that runs use."""
     environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, **ENVIRONMENT, processor.VARIABLE: mode}
     if used not in (mode, None):
         environment.pop(processor.KERNELS, None)
@@ -92,7 +92,7 @@ def _trial_findings(outcome: Outcome, other: Outcome) -> Iterator[Finding]:
         differences = ", ".join(f"{c['name']} {c['difference']:.0e}" for c in printed["comparisons"])
         yield Finding(check, OK, f"relative differences from plain Keras, all within tolerance: {differences}")
     refused = "".join(f"; {name} refused: {reason}" for name, reason in printed["refused"].items())
-    works = "eigen" not in printed["refused"]  # it consists of operations that every processor has
+    works = "eigen" not in printed["refused"]  # it consists of operations that work on every processor
     yield Finding(check, OK if works else WARNING, f"kernels: {printed['route']}{refused}")
 
 

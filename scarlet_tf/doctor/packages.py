@@ -1,4 +1,4 @@
-"""Python and the packages that are required or optional, by what this package's metadata asks for."""
+"""Checks of Python and of required and optional packages against this package's metadata."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PURPOSES = {
 
 
 def check_python() -> Iterator[Finding]:
-    """The interpreter against Requires-Python."""
+    """Check the interpreter against Requires-Python."""
     wanted = importlib.metadata.metadata(DISTRIBUTION)["Requires-Python"] or ""
     version = platform.python_version()
     if SpecifierSet(wanted).contains(version, prereleases=True):
@@ -36,7 +36,7 @@ def check_python() -> Iterator[Finding]:
 
 
 def check_packages() -> Iterator[Finding]:
-    """Every required package; those that are as wanted share a line, which names some."""
+    """Check every required package; those that satisfy the requirements share a line, which names some."""
     fitting: dict[str, str] = {}
     for requirement in _requirements():
         version = _version(requirement)
@@ -53,7 +53,7 @@ def check_packages() -> Iterator[Finding]:
 
 
 def check_extras() -> Iterator[Finding]:
-    """Every optional group. One that is not installed is no fault: the line says what it is for."""
+    """Check every optional group. A missing one is not a fault: the line states its purpose."""
     for extra, purpose in PURPOSES.items():
         installed = [(requirement, _version(requirement)) for requirement in _requirements(extra)]
         missing = [requirement.name for requirement, version in installed if version is None]
@@ -72,7 +72,7 @@ def check_extras() -> Iterator[Finding]:
 
 
 def _requirements(extra: str = "") -> Iterator[Requirement]:
-    """Those of an extra alone, or those that everyone needs."""
+    """Requirements of one extra alone, or those of every installation."""
     for text in importlib.metadata.requires(DISTRIBUTION) or ():
         requirement = Requirement(text)
         marker = requirement.marker

@@ -1,6 +1,6 @@
-"""What training and export compute here, against plain Keras: `python -m scarlet_tf.doctor.trial` prints it as JSON.
+"""Training and export on this machine against plain Keras: `python -m scarlet_tf.doctor.trial` prints the result as JSON.
 
-Each comparison has a twin out of Keras' own layers and SGD. It runs in the state of oneDNN that the environment asks for; see
+Each comparison has a twin made of Keras' own layers and SGD. It runs in the state of oneDNN that the environment sets; see
 `modes`.
 """
 
@@ -51,9 +51,9 @@ SPACE = SearchSpace(
 )
 MEASURED = (0, 3, 1)  # with a LET that folding removes
 CLASSES, IMAGES = 4, 16
-# So high a rate that rounding of the weights does not hide the gradients: each weight is moved once only.
+# A rate so high that rounding of the weights does not hide the gradients: each weight is updated only once.
 RATE, MOMENTUM = 8.0, 0.9
-# Relative, see `compared`. Float32 sums come in another order, which makes 1e-4 at most; a wrong operation is far above.
+# Relative, see `compared`. Another order of float32 sums gives 1e-4 at most; a wrong operation gives far more.
 TOLERANCE = 1e-3
 # A step of 8 bits is 1/255 of a layer's range, and there are a dozen layers: measured 0.02.
 TOLERANCE_INT8 = 0.1
@@ -64,7 +64,7 @@ ROUNDS = 5
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """One thing computed twice: the greatest difference, relative to the greatest value, and what is allowed."""
+    """Result of one computation done twice: the greatest difference, relative to the greatest value, and its bound."""
 
     name: str
     difference: float
@@ -72,7 +72,7 @@ class Comparison:
 
 
 def main() -> None:
-    """Print the outcome, after whatever libraries print."""
+    """Print the outcome, after all output of libraries."""
     with contextlib.redirect_stdout(sys.stderr):
         outcome = {
             "route": kernels.tried().chosen,
@@ -117,7 +117,7 @@ def examples() -> tuple[np.ndarray, np.ndarray]:
 
 
 def compare_step(name: str, execution: str, paths, gradients: list[dict], images, labels) -> Comparison:
-    """One step of the supernet, and Keras' SGD on the sum of what its paths' gradients are as networks of their own."""
+    """One step of the supernet, and Keras' SGD on the sum of its paths' gradients as stand-alone networks."""
     supernet = new_supernet()
     before = values(supernet.trainable_variables)
     expected = weights_after_plain_step(supernet, gradients)
@@ -135,7 +135,7 @@ def new_supernet() -> Supernet:
 
 
 def plain_path_gradients(supernet: Supernet, path, images, labels) -> dict[str, Any]:
-    """Return a path's gradients by the path names of the supernet's variables, of a network out of Keras' layers."""
+    """Return a path's gradients by the path names of the supernet's variables, from a network of Keras' layers."""
     architecture = Architecture(tuple(path.tolist()), supernet.space)
     variables = path_variables(supernet, architecture)
     found = plain_gradients(extract(supernet, architecture), images, labels)
@@ -143,7 +143,7 @@ def plain_path_gradients(supernet: Supernet, path, images, labels) -> dict[str, 
 
 
 def weights_after_plain_step(supernet: Supernet, gradients: list[dict]) -> Arrays:
-    """Return the supernet's trainable weights as Keras' SGD leaves them; what has no gradient stays."""
+    """Return the supernet's trainable weights after Keras' SGD; weights without a gradient stay."""
     sums: dict[str, Any] = {}
     for path, gradient in itertools.chain.from_iterable(found.items() for found in gradients):
         sums[path] = sums.get(path, 0.0) + gradient
@@ -214,8 +214,8 @@ def file_logits(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
 def compared(name: str, found: Mapping, expected: Mapping, tolerance: float = TOLERANCE) -> Comparison:
     """Compare arrays of the same names; NaN is as far off as can be.
 
-    An array's difference is relative to its greatest value, or to a hundredth of that of all: what is zero in exact
-    arithmetic, as gradients in front of batch normalisation are, is rounding in both.
+    An array's difference is relative to its greatest value, or to a hundredth of the greatest of all: values that are zero
+    in exact arithmetic, as gradients in front of batch normalisation, are rounding errors in both.
     """
     greatest = {key: float(np.abs(value).max()) for key, value in expected.items()}
     least_scale = max(greatest.values()) / 100
@@ -256,7 +256,7 @@ def values(variables) -> Arrays:
 
 
 def minus(after: Arrays, before: Arrays) -> Arrays:
-    """Return by how much each array has changed."""
+    """Return the change of each array."""
     return {name: after[name] - before[name] for name in before}
 
 

@@ -1,4 +1,4 @@
-"""Drafts a configuration for a dataset and a budget: `scarlet init`."""
+"""Draft of a configuration for a dataset and a budget: `scarlet init`."""
 
 from scarlet_tf.drafting.draft import Draft, draft
 from scarlet_tf.drafting.source import data_config

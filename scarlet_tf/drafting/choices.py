@@ -1,4 +1,4 @@
-"""Choices: all that a drafted configuration rests on."""
+"""Choices: the values that a drafted configuration is made of."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from scarlet_tf.drafting.sizing import Sizing
 
 @dataclasses.dataclass(frozen=True)
 class Choices:
-    """Where the images are, what was seen of them, what was chosen for them; `budget`: multiply-adds.
+    """Source of the images, facts about them, and the settings chosen for them; `budget`: multiply-adds.
 
-    forecast: {stage: seconds}, by a step of `step_seconds` that was measured; empty where none was.
+    forecast: {stage: seconds}, from a measured step of `step_seconds`; empty without a measurement.
     """
 
     data: DataConfig

@@ -1,4 +1,4 @@
-"""draft: a configuration as text, checked, and what it rests on."""
+"""draft: a configuration as text, checked, with its choices."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from scarlet_tf.drafting.writing import config_text
 from scarlet_tf.errors import InputError
 from scarlet_tf.yaml_files import parse_yaml
 
-# Classes of which the largest has so many times the smallest one's images are worth a remark.
+# Ratio of the largest class to the smallest from which a remark is made.
 _UNEVEN = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Draft:
-    """The text of a configuration that is valid, the choices in it, and what should be said of them."""
+    """The text of a valid configuration, the choices in it, and remarks on them."""
 
     text: str
     config: Config
@@ -36,7 +36,7 @@ class Draft:
 
     @property
     def figures(self) -> dict[str, Any]:
-        """In JSON types."""
+        """The draft in JSON types."""
         facts, sizing = self.choices.facts, self.choices.sizing
         return {
             "dataset": facts.name,
@@ -56,10 +56,10 @@ class Draft:
 def draft(
     data: DataConfig, budget: float | None, has_gpu: bool, name: str, path, seconds: float | None = None
 ) -> Draft:
-    """Looks at the dataset, chooses, writes a configuration that will be at `path`, and validates it.
+    """Inspect the dataset, choose settings, write the text of a configuration for `path`, and validate it.
 
-    `budget`: multiply-adds; without it, what suits `seconds`. `seconds`: what the run may take, for which steps are tried;
-    without it, the usual lengths. InputError without either, which says what is in reach; for images that a run would
+    `budget`: multiply-adds; without it, one that fits `seconds`. `seconds`: the run's time, for which steps are tried;
+    without it, the usual lengths. InputError without either, with the possible budgets; for images that a run would
     refuse, for a budget below every network, and for a time below every run.
     """
     facts = look_at(data)
@@ -105,9 +105,9 @@ def _warnings(choices: Choices) -> Iterator[str]:
     least, most = int(np.argmin(facts.class_counts)), int(np.argmax(facts.class_counts))
     if facts.class_counts[most] >= _UNEVEN * facts.class_counts[least]:
         small, large = (f"{facts.class_names[i]} has {facts.class_counts[i]}" for i in (least, most))
-        yield f"classes are uneven: {small} images, {large}; accuracy speaks of the large classes above all"
+        yield f"classes are uneven: {small} images, {large}; accuracy mostly reflects the large classes"
     if budget > sizing.greatest:
-        yield f"the budget excludes nothing: the dearest network costs {sizing.greatest / 1e6:.2f} M multiply-adds"
+        yield f"the budget excludes nothing: the most expensive network costs {sizing.greatest / 1e6:.2f} M multiply-adds"
     elif budget < sizing.median / 2:
         yield f"the budget is tight: half of the networks cost more than {sizing.median / 1e6:.2f} M multiply-adds"
     if choices.held_out.num_train < 10 * choices.plan.batch_size:

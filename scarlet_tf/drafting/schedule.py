@@ -1,7 +1,7 @@
 """Hold-outs, batches and epochs for a number of images, on processors or on a GPU.
 
-On processors these rules give what configs/digits.yaml and configs/cifar10_small.yaml have, which were run; on a GPU they
-are a reading between those and the published schedules, and nobody has run them.
+On processors these rules give the values of configs/digits.yaml and configs/cifar10_small.yaml, which were run; on a GPU
+they are a reading between those and the published schedules, which has not been run.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from scarlet_tf.errors import InputError
 
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
 LARGEST_SHARE = 0.3
-# Of a class: one to train on, one to choose by, one to test on.
+# Images per class: one for training, one for validation, one for testing.
 LEAST_IMAGES = 3
 FEW_IMAGES = 5000
 
 
 @dataclasses.dataclass(frozen=True)
 class HoldOut:
-    """Images left for training; shares that are held out, None where the dataset brings such a split."""
+    """Images left for training; shares that are held out, None if the dataset has such a split."""
 
     num_train: int
     test_share: float | None
@@ -29,7 +29,7 @@ class HoldOut:
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """What the sections supernet, search and retrain are given."""
+    """Values for the sections supernet, search and retrain."""
 
     batch_size: int
     supernet_epochs: int
@@ -41,21 +41,21 @@ class Schedule:
 
     @property
     def learning_rate(self) -> float:
-        """Of retraining: in proportion to the batch."""
+        """Learning rate of retraining, proportional to the batch size."""
         return round(0.05 * self.batch_size / 64, 5)
 
 
 def supernet_rate(batch_size: int, num_choices: int) -> float:
     """The learning rate of strictly fair steps, whose gradient is the sum of one for each choice of a layer.
 
-    0.045 is what configs/cifar10_small.yaml has, with seven choices and batches of 128. More choices sum more gradients and
-    get less, in proportion; fewer get no more, and batches below 64 get less, in proportion. [reading]
+    0.045 is the value of configs/cifar10_small.yaml, with seven choices and batches of 128. More choices sum more gradients,
+    so the rate falls in proportion; fewer do not raise it, and batches below 64 lower it in proportion. [reading]
     """
     return float(f"{0.045 * min(1, 7 / num_choices) * min(1, batch_size / 64):.2g}")
 
 
 def hold_out(facts: DatasetFacts) -> HoldOut:
-    """The usual shares, or larger ones where classes are many; InputError where images are too few for any."""
+    """The usual shares, or larger ones for many classes; InputError if there are too few images for any."""
     has_test = "test" in facts.num_examples or "validation" in facts.num_examples
     has_validation = {"test", "validation"} <= facts.num_examples.keys()
     least = LEAST_IMAGES - has_test - has_validation
@@ -76,7 +76,7 @@ def hold_out(facts: DatasetFacts) -> HoldOut:
 
 
 def schedule(num_train: int, has_gpu: bool, is_small: bool) -> Schedule:
-    """`is_small`: images so small that the whole way is short."""
+    """The schedule; `is_small`: images so small that all stages are short."""
     largest = 64 if num_train < FEW_IMAGES else 256 if has_gpu else 128
     batch = 8
     while 2 * batch <= min(largest, num_train // 8):

@@ -11,14 +11,14 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.search.objectives import show
 from scarlet_tf.space import SearchSpace, Stage
 
-# Any side between these will do: a stride of 2 makes 15 pixels of 29 as it makes 14 of 28, so nothing has to divide by the
+# Any side between these works: a stride of 2 makes 15 pixels of 29 and 14 of 28, so sides need not be multiples of the
 # total stride, and images that are not resized lose nothing.
 SMALLEST_SIDE, LARGEST_SIDE = 16, 224
-# Of 400 networks drawn at random half shall cost at most this many budgets: the published recipe has 0.66 (S1 at 224
+# Half of 400 networks drawn at random must cost at most this many budgets: the published recipe has 0.66 (S1 at 224
 # pixels, 500 M), configs/cifar10_small.yaml 1.07 and configs/digits.yaml 1.4.
 MEDIAN_IN_BUDGETS = 1.25
 _DRAWS = 400
-# (image size, width) as shares, from dear to cheap; images and widths shrink together [reading].
+# (image size, width) as shares, from expensive to cheap; images and widths shrink together [reading].
 _SHRINKING = ((1, 1), (0.857, 1), (0.714, 1), (0.714, 0.75), (0.571, 0.75), (0.571, 0.5), (0.43, 0.5), (0.43, 0.35))
 _WIDENING = tuple((1, width) for width in (2.0, 1.5, 1.25, 1.0, 0.75, 0.5, 0.35))
 # Total strides of 32, 16 and 8, so that the last layers see maps of at least 2 x 2 pixels.
@@ -29,7 +29,7 @@ _SMALL_STAGES = (Stage(16, 2), Stage(24, 2, 2), Stage(48, 2, 2), Stage(64, 1))
 
 @dataclasses.dataclass(frozen=True)
 class Sizing:
-    """An image size and a space; multiply-adds of its cheapest, its dearest and of half of its networks."""
+    """An image size and a space; multiply-adds of its cheapest, its most expensive and its median network."""
 
     space: SearchSpace
     least: float
@@ -47,7 +47,7 @@ def natural_size(side: int) -> int:
 
 
 def candidates(side: int, num_classes: int, squeeze: bool) -> list[Sizing]:
-    """From dear to cheap. `squeeze`: the choices of S2, which has squeeze-and-excitation, instead of S1's."""
+    """Candidates from expensive to cheap. `squeeze`: the choices of S2, which has squeeze-and-excitation, instead of S1's."""
     size = natural_size(side)
     ladder = _SHRINKING if size >= PUBLISHED_FROM else _WIDENING
     found = []
@@ -58,9 +58,9 @@ def candidates(side: int, num_classes: int, squeeze: bool) -> list[Sizing]:
 
 
 def choose(budget: float, side: int, num_classes: int, squeeze: bool) -> Sizing:
-    """The dearest candidate whose median network is within MEDIAN_IN_BUDGETS, else the cheapest.
+    """The most expensive candidate whose median network is within MEDIAN_IN_BUDGETS, else the cheapest.
 
-    InputError, with what is in reach, for a budget below the cheapest network of all.
+    InputError, with the possible budgets, for one below the cheapest network of all.
     """
     sizings = candidates(side, num_classes, squeeze)
     cheapest = sizings[-1]
@@ -72,7 +72,7 @@ def choose(budget: float, side: int, num_classes: int, squeeze: bool) -> Sizing:
 
 
 def reach(sizings: list[Sizing]) -> str:
-    """Which budgets make sense, and the option that says so."""
+    """The range of useful budgets, and the option that sets one."""
     least, greatest = (show("multiply_adds", value) for value in (sizings[-1].least, sizings[0].greatest))
     middle = f"{sizings[len(sizings) // 2].median / 1e6:.2g}M"
     return f"{least} to {greatest} are in reach; for example: --budget {middle}"

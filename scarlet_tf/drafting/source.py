@@ -1,4 +1,4 @@
-"""Which dataset a word on the command line means."""
+"""Lookup of the dataset that a command-line argument names."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _TFDS_FILE = "dataset_info.json"
 
 
 def data_config(dataset: str) -> DataConfig:
-    """Where the images are: "digits", "tfds:NAME", a prepared TFDS folder, or a folder of class folders.
+    """The data section for "digits", "tfds:NAME", a prepared TFDS folder, or a folder of class folders.
 
-    A folder is named by its whole path, so that the configuration serves from everywhere, unless it was found under
-    $SCARLET_DATA_DIR. InputError for what is neither.
+    A folder is named by its whole path, so that the configuration works from any directory, unless it was found under
+    $SCARLET_DATA_DIR. InputError for anything else.
     """
     if dataset == "digits":
         return DataConfig()
@@ -30,7 +30,7 @@ def data_config(dataset: str) -> DataConfig:
         )
     prepared = _prepared(folder)
     place = prepared or folder
-    # What is not found from here was found under $SCARLET_DATA_DIR, and is named from there.
+    # A folder not found from here was found under $SCARLET_DATA_DIR, and is named relative to it.
     root = None if pathlib.Path(dataset).expanduser().is_dir() else data_root()
     directory = (place.resolve() if root is None else place.relative_to(root)).as_posix()
     return DataConfig("tfds" if prepared else "folder", directory=directory)

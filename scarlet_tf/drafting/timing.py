@@ -1,4 +1,4 @@
-"""Sizes and lengths for a time: what a run takes is estimated from one step, which is measured on this machine."""
+"""Sizes and lengths for a given time: a run's time is estimated from one step, measured on this machine."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from scarlet_tf.progress import duration
 
 COMMAND = (sys.executable, "-m", "scarlet_tf.drafting.trial")
 TRIAL_SECONDS = 900.0
-# The trainings' usual lengths are for as much time as there happens to be; beyond this many of them little is gained, and
-# networks wider than usual are for many images [reading].
+# The usual lengths can be multiplied if there is time; beyond this factor little is gained, and networks wider than usual
+# are for many images [reading].
 MOST_LENGTHS, MANY_IMAGES = 4.0, 20_000
 _UNITS = {"h": 3600, "m": 60, "min": 60, "s": 1}
 _PART = r"(\d+(?:\.\d+)?) ?(h|min|m|s)"
@@ -48,7 +48,7 @@ def parse_time(text: str) -> float:
 
 
 def measured(config: Config, choices: Choices) -> Timing:
-    """A trial of the configuration, in a process of its own; InputError where it fails."""
+    """Measure a trial of the configuration, in its own process; InputError if it fails."""
     facts = choices.facts
     in_memory = facts.decoded_bytes <= config.data.memory_bytes
     shape = sorted(facts.shapes)[len(facts.shapes) // 2] if in_memory else (config.data.image_size,) * 2
@@ -63,7 +63,7 @@ def measured(config: Config, choices: Choices) -> Timing:
     except (subprocess.CalledProcessError, OSError, ValueError) as error:
         lines = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip().splitlines() or [str(error)]
         raise InputError(f"--time: no step could be timed: {lines[-1]}; leave it out") from error
-    # Threads decode: before the first step all files, once, and during the steps those that are not kept.
+    # Threads decode all files once before the first step, and during the steps those that are not held in memory.
     decoding = facts.decode_seconds / (os.cpu_count() or 1)
     start += decoding * sum(facts.num_examples.values()) * config.data.check_images
     return Timing(start, first, step + (0 if in_memory else decoding * config.supernet.batch_size))
@@ -81,7 +81,7 @@ def forecast(config: Config, choices: Choices, timing: Timing) -> dict[str, floa
 
 
 def choose_sizing(choices: Choices, sizings: list[Sizing], seconds: float, timing: Timing, make: MakeConfig) -> Choices:
-    """The dearest sizing for which the usual lengths fit, by the time of `choices`, which was measured; else the cheapest."""
+    """The most expensive sizing whose usual lengths fit, by the measured time of `choices`; else the cheapest."""
     usual = [s for s in sizings if s.space.width_multiplier <= 1 or choices.held_out.num_train >= MANY_IMAGES]
     for sizing in usual:
         scale = sizing.median / choices.sizing.median
@@ -93,12 +93,12 @@ def choose_sizing(choices: Choices, sizings: list[Sizing], seconds: float, timin
 
 
 def budget_of(sizing: Sizing) -> float:
-    """Half of its networks cost less."""
+    """The budget that half of the networks keep."""
     return float(f"{sizing.median:.2g}")
 
 
 def fit_lengths(choices: Choices, seconds: float, timing: Timing, make: MakeConfig) -> tuple[Choices, dict[str, float]]:
-    """(choices with the greatest lengths that fit into `seconds`, their forecast); InputError where the least do not."""
+    """(choices with the greatest lengths that fit into `seconds`, their forecast); InputError if the least do not fit."""
 
     def tried(lengths: float) -> tuple[Choices, dict[str, float]]:
         chosen = dataclasses.replace(choices, plan=scaled_plan(choices.plan, lengths))
@@ -130,5 +130,5 @@ def scaled_plan(plan: Schedule, lengths: float) -> Schedule:
 
 
 def _ceiling(seconds: float) -> str:
-    """In whole minutes, as --time takes it."""
+    """The time in whole minutes, rounded up, as --time takes it."""
     return f"{-(-seconds // 60):.0f}m"

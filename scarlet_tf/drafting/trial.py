@@ -1,6 +1,6 @@
-"""Times a supernet's step as a run would take it: `python -m scarlet_tf.drafting.trial` reads and prints JSON.
+"""Timing of a supernet's step as in a run: `python -m scarlet_tf.drafting.trial` reads and prints JSON.
 
-In a process of its own, so that `scarlet init` itself imports no TensorFlow.
+It has its own process, so that `scarlet init` itself imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from scarlet_tf.training.supernet import new_supernet, train_supernet
 
 
 class _Measured(Exception):
-    """The seconds are known, and no step is wanted."""
+    """Signal that the seconds are known and no step is needed."""
 
 
 class _Stopwatch(keras.callbacks.Callback):
-    rehearsal_seconds = 10.0  # on a busy machine steps come in waves
+    rehearsal_seconds = 10.0  # on a busy machine the steps' times vary in waves
 
     def on_train_begin(self, logs=None):
         self.started = time.time() - psutil.Process().create_time()
@@ -38,7 +38,7 @@ class _Stopwatch(keras.callbacks.Callback):
 
 
 def measure(config: Config, num_classes: int, shape: tuple[int, int]) -> tuple[float, float, float]:
-    """Seconds: from this process' start to the training, of the step's first call, of a later one.
+    """Measure seconds: from this process' start to the training, of the step's first call, of a later one.
 
     shape: (height, width) of the noise that stands in for images.
     """
@@ -56,7 +56,7 @@ def measure(config: Config, num_classes: int, shape: tuple[int, int]) -> tuple[f
 
 
 def main() -> None:
-    """Print the seconds, after whatever libraries print."""
+    """Print the seconds, after all output of libraries."""
     asked = json.load(sys.stdin)
     with contextlib.redirect_stdout(sys.stderr):
         found = measure(parse_config(asked["config"], "trial"), asked["num_classes"], tuple(asked["shape"]))

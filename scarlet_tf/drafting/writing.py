@@ -22,7 +22,7 @@ TRIAL = "--set supernet.epochs=1 --set retrain.epochs=1 --set search.population_
 
 
 def config_text(name: str, path, chosen: Choices) -> str:
-    """The whole file, which will be at `path`."""
+    """The text of the whole file for `path`."""
     parts = [
         _head(path, chosen),
         f"name: {to_yaml_line(name)}\nseed: 0\n",
@@ -38,7 +38,7 @@ def config_text(name: str, path, chosen: Choices) -> str:
 
 def _head(path, chosen: Choices) -> str:
     facts = chosen.facts
-    where = "a GPU" if chosen.has_gpu else "processors alone, for no GPU was found"
+    where = "a GPU" if chosen.has_gpu else "processors alone, since no GPU was found"
     images = ", ".join(f"{count:,} {split}" for split, count in facts.num_examples.items())
     text = _comment(
         f"Purpose: a network of fewer than {_millions(chosen.budget)} multiply-adds for {facts.name}: {images} images of"
@@ -125,7 +125,7 @@ def _space(chosen: Choices) -> str:
         )
     comment = _comment(
         f"{space.num_layers} layers with {space.num_choices} choices each: {blocks}.",
-        f"Multiply-adds of the cheapest network, of the middle one and of the dearest: {costs}.",
+        f"Multiply-adds of the cheapest network, of the middle one and of the most expensive: {costs}.",
         "width_multiplier narrows or widens every layer for the budget." if space.width_multiplier != 1 else "",
     )
     if space.width_multiplier == 1 and space.stages == published.stages:
@@ -162,7 +162,7 @@ search:
   max_multiply_adds: {_quantity(chosen.budget)}
   population_size: {plan.population_size}
   generations: {plan.generations}
-  # Networks picked from the front, from cheap to dear.
+  # Networks picked from the front, from cheap to expensive.
   picks: 3
   # Batches from which a network's batch normalisation is measured before it is scored.
   recalibration_batches: {plan.recalibration_batches}
@@ -219,7 +219,7 @@ def _millions(value: float) -> str:
 
 
 def _quantity(value: float) -> str:
-    """As people write it: 60M, or the whole number."""
+    """A number as people write it: 60M, or all digits."""
     for unit, size in (("M", 10**6), ("k", 10**3)):
         if value >= size and value / size == round(value / size, 3):
             return f"{value / size:g}{unit}"

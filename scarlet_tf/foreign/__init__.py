@@ -1,1 +1,1 @@
-"""Networks that others describe, as NetworkSpec or Architecture; docs/foreign.md has the formats. No framework here."""
+"""Networks in other projects' formats, as NetworkSpec or Architecture; docs/foreign.md has the formats. No framework here."""

@@ -1,7 +1,7 @@
 """BlockString: one block string in the notation of the timm library, such as "ir_r2_k3_s2_e6_c24_se0.25_nre".
 
 The notation comes from MnasNet's and EfficientNet's code. A string is a block type and fields, joined by "_". Here are
-the types and fields that a NetworkSpec can express; everything else is an error that says so, nothing is passed over.
+the types and fields that a NetworkSpec can express; everything else raises an error that says so.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ ACTIVATIONS = {"re": "relu", "r6": "relu6", "hs": "hard_swish"}
 _TYPES = "expected ir, ds, skip, or, as the last string, cn_r1_k1_s1_c..."
 _NOT_EXPRESSED = {
     "er": "fused expansion and depthwise convolution",
-    "dsa": "an activation behind the projection",
+    "dsa": "an activation after the projection",
     "uir": "universal inverted bottleneck; one that has only the convolution in the middle is an ir",
     "tu": "Tucker convolutions",
     "mha": "attention",
     "mqa": "attention",
 }
-# Of each type: the fields that it must have, and those that it may.
+# For each type: the required fields and the optional ones.
 _FIELDS = {"ir": ("rksec", ("se", "n", "a", "p")), "ds": ("rksc", ("e", "se", "n", "p")), "cn": ("rksc", ("n",))}
-# Fields that change nothing at this value and cannot be expressed at any other.
+# Fields that change nothing at this value; other values cannot be expressed.
 _FIXED = {"a": "kernel of the expansion", "p": "kernel of the projection"}
 _MEANINGS = {
     "cc": "conditional convolutions",
@@ -37,7 +37,7 @@ _MEANINGS = {
 
 @dataclasses.dataclass(frozen=True)
 class BlockString:
-    """What one string says. `kind`: "ir" (inverted residual), "ds" (depthwise separable), "cn" (convolution), "skip".
+    """One parsed block string. `kind`: "ir" (inverted residual), "ds" (depthwise separable), "cn" (convolution), "skip".
 
     `repeats` blocks, of which the first has `stride` and the others 1; `expansion` of the width, 1 for "ds"; `se_ratio`
     0 for no squeeze-and-excitation; `activation` None for the network's; `shortcut`: where stride and widths allow one.
@@ -56,7 +56,7 @@ class BlockString:
 
     @classmethod
     def parse(cls, text: str) -> BlockString:
-        """Inverse of writing it down; InputError names string and field."""
+        """Parse one block string; InputError names string and field."""
         if not isinstance(text, str):
             raise InputError(f"blocks: expected block strings such as 'ir_r2_k3_s2_e6_c24', got {text!r}")
         kind, *parts = text.strip().split("_")
@@ -86,9 +86,9 @@ class BlockString:
 
 
 def parse_stages(stages: Iterable) -> list[BlockString]:
-    """All strings of a network. An entry of `stages` is a string, or a list of those that make up one stage.
+    """All strings of a network. An entry of `stages` is a string, or a list of the strings of one stage.
 
-    Only the first string of a stage may have a stride of 2: in timm the others run with 1 whatever they say.
+    Only the first string of a stage may have a stride of 2: timm runs the others with 1, whatever they state.
     """
     if isinstance(stages, str) or not isinstance(stages, Iterable):
         raise InputError(f"blocks: expected a list of block strings, got {stages!r}")
@@ -97,7 +97,7 @@ def parse_stages(stages: Iterable) -> list[BlockString]:
         strings = [BlockString.parse(text) for text in ([stage] if isinstance(stage, str) else _listed(stage))]
         for later in strings[1:]:
             if later.stride != 1:
-                raise InputError(f"{later.text}: s: expected 1 behind the first string of a stage, got {later.stride}")
+                raise InputError(f"{later.text}: s: expected 1 after the first string of a stage, got {later.stride}")
         found += strings
     if not found:
         raise InputError("blocks: expected at least one block string, got none")
@@ -111,7 +111,7 @@ def _listed(stage) -> list:
 
 
 def _shortcut(text: str, kind: str, parts: list[str]) -> bool:
-    """Takes "skip" and "noskip" out of `parts`."""
+    """Remove "skip" and "noskip" from `parts`."""
     given = [part for part in parts if part in ("skip", "noskip")]
     for part in given:
         parts.remove(part)

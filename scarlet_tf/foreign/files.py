@@ -18,14 +18,14 @@ _OPTIONS = set(inspect.signature(network_from_blocks).parameters) - {"input_shap
 
 
 def is_network_file(text: str) -> bool:
-    """Whether `text` names a file of such a form, by its ending."""
+    """True if `text` names a file of such a form, by its ending."""
     return pathlib.Path(text).suffix in _YAML + _JSON
 
 
 def network_from_file(path, input_size: int | None = None, num_classes: int | None = None) -> NetworkSpec:
     """The network that the file describes: block strings, a `net.config`, or a path through an OFA supernet.
 
-    input_size: side of a square image in pixels; both take precedence over what the file says. InputError names the file.
+    input_size: side of a square image in pixels; both take precedence over the file's values. InputError names the file.
     """
     data = _read(path)
     try:

@@ -1,4 +1,4 @@
-"""network_from_blocks: a network out of block strings and what is around them."""
+"""network_from_blocks: a network from block strings and the parts around them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SE_DIVISORS = (1, 8)
 
 @dataclasses.dataclass(frozen=True)
 class _SqueezeExcite:
-    """How block strings mean their `se`: a share of which width, rounded to multiples of what, and the gate."""
+    """Meaning of `se` in block strings: the width that it is a share of, the divisor of its rounding, and the gate."""
 
     se_from: str
     se_divisor: int
@@ -57,9 +57,9 @@ def network_from_blocks(
     Args:
         blocks: a list of strings, or of lists of strings that make up one stage; docs/foreign.md has the notation.
         stem_channels, stem_stride: of the 3x3 convolution in front.
-        tail_channels: of the 1x1 convolution behind the blocks (default 1280), unless the last string, cn_r1_k1_s1_c...,
+        tail_channels: of the 1x1 convolution after the blocks (default 1280), unless the last string, cn_r1_k1_s1_c...,
             is that one.
-        head_channels, head_bias: MobileNetV3's dense layer behind the pooling; None for none.
+        head_channels, head_bias: MobileNetV3's dense layer after the pooling; None for none.
         activation: "relu", "relu6" or "hard_swish": of stem, tail, head and the blocks that name none.
         width_multiplier: of the strings' widths, which are rounded to multiples of 8 as in timm; the others stay.
         se_from: whether `se` is a share of the block's "input" or of its "expanded" width.

@@ -19,7 +19,7 @@ ACTIVATIONS = {"relu": "relu", "relu6": "relu6", "h_swish": "hard_swish"}
 _INPUT_SIZE = 224
 _NAMES = ("MobileNetV3", "ProxylessNASNets")
 _KEYS = {"name", "bn", "first_conv", "blocks", "final_expand_layer", "feature_mix_layer", "classifier", "resolution"}
-# What convolutions and dense layers must say where they say anything, since nothing else can be expressed.
+# Required values of these keys in convolutions and dense layers, if present: nothing else can be expressed.
 _CONV: dict[str, Any] = {
     "dilation": 1,
     "groups": 1,
@@ -91,7 +91,7 @@ def _network(config: Mapping) -> NetworkSpec:
 
 
 def _tail(config: Mapping, has_head: bool, channels: int) -> dict:
-    """MobileNetV3 pools between its last two convolutions, ProxylessNAS behind its only one."""
+    """MobileNetV3 pools between its last two convolutions, ProxylessNAS after its only one."""
     key = "final_expand_layer" if has_head else "feature_mix_layer"
     last = _layer(config, key, "ConvLayer", in_channels=channels, kernel_size=1, stride=1, **_CONV_BN)
     fields = {"tail_channels": _whole(last, key, "out_channels"), "tail_activation": _activation(last, key)}
@@ -161,7 +161,7 @@ def _block(name: str, layer: Mapping, where: str, channels: int) -> InvertedResi
 
 
 def _hidden_channels(layer: Mapping, where: str, channels: int) -> int:
-    """`mid_channels` where it is given, else what `expand_ratio` makes of the input's."""
+    """`mid_channels` if given, else the input's channels times `expand_ratio`."""
     if layer.get("mid_channels") is not None:
         return _whole(layer, where, "mid_channels")
     ratio = layer.get("expand_ratio", 6)
@@ -171,7 +171,7 @@ def _hidden_channels(layer: Mapping, where: str, channels: int) -> int:
 
 
 def _layer(config: Mapping, key: str, name: str, inside: str = "", **only) -> Mapping:
-    """The layer under `key`, which must be a `name` with the values of `only` where it has those keys."""
+    """The layer under `key`, which must be a `name`; of the keys in `only`, those present must have these values."""
     where, layer = f"{inside}.{key}" if inside else key, config.get(key)
     if not isinstance(layer, Mapping) or layer.get("name") != name:
         got = layer.get("name") if isinstance(layer, Mapping) else layer

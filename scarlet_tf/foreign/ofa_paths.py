@@ -1,7 +1,7 @@
 """supernet_path: a path through one of Once-for-All's published supernets in the JSON form of a whole network.
 
-A supernet has five stages of up to four blocks (ProxylessNAS' a sixth of one). `d` says how many blocks of each stage are
-there; `ks` and `e` have a kernel and an expansion for every block that could be there, stage by stage.
+A supernet has five stages of up to four blocks (ProxylessNAS' a sixth of one). `d` is the number of blocks of each
+stage; `ks` and `e` have a kernel and an expansion for every possible block, stage by stage.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _KEYS = ("supernet", "name", "wid", "ks", "e", "d", "r")
 
 @dataclasses.dataclass(frozen=True)
 class _Family:
-    """What the paths of a supernet share; widths are those at a multiplier of 1.
+    """Common properties of a supernet's paths; widths are those at a multiplier of 1.
 
     `stages`: width, stride, activation and whether there is squeeze-and-excitation.
     """
@@ -80,7 +80,7 @@ _SUPERNETS = (
 
 
 def supernet_path(path: Mapping, supernet: str | None = None) -> dict:
-    """The whole network, from {"ks", "e", "d"} and the supernet's name; InputError for what is not in that supernet."""
+    """The whole network, from {"ks", "e", "d"} and the supernet's name; InputError if it is not in that supernet."""
     unknown = sorted(set(path) - set(_KEYS))
     if unknown:
         raise InputError(f"{unknown[0]}: unknown key; expected {', '.join(_KEYS)}")
@@ -90,7 +90,7 @@ def supernet_path(path: Mapping, supernet: str | None = None) -> dict:
     if path.get("wid") is not None:
         raise InputError(f"wid: expected none, for these supernets have one width, got {path['wid']!r}")
     parts = re.fullmatch(r"ofa_(\w+?)_.*_w([\d.]+)", supernet)
-    assert parts is not None  # all of _SUPERNETS are named so
+    assert parts is not None  # all of _SUPERNETS have such names
     family_name, multiplier = parts.groups()
     family = _FAMILIES[family_name]
     last = 0 if family.last_stage is None else 1

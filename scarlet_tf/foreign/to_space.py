@@ -10,7 +10,7 @@ from scarlet_tf.space import SE_RATIO, Architecture, Choice, Layer, SearchSpace
 
 
 def architecture_from_blocks(blocks: Iterable, space: SearchSpace) -> Architecture:
-    """The architecture of `space` whose layers are what the block strings say.
+    """The architecture of `space` with the layers that the block strings describe.
 
     blocks: as `network_from_blocks` takes them, for the searchable layers alone: the space brings its own stem and tail.
     "skip" is a skipped layer; which layers are skipped cannot be guessed, so every layer needs its string. `se` is

@@ -1,4 +1,4 @@
-"""Activation: Keras' layer, whose hard swish a backend's kernel may compute."""
+"""Activation: Keras' layer; a backend's kernel may compute hard swish."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _kernels: dict[str, Callable] = {}
 
 
 def use_kernel(backend: str, kernel: Callable) -> None:
-    """Has `kernel(x) -> y` compute hard swish under that Keras backend; it brings its own gradient."""
+    """Use `kernel(x) -> y`, which has its own gradient, for hard swish under that Keras backend."""
     _kernels[backend] = kernel
 
 

@@ -1,8 +1,8 @@
-"""BatchNormalization: Keras' layer, whose training step has its gradient written out.
+"""BatchNormalization: Keras' layer with an explicit gradient of the training step.
 
 Left to automatic differentiation, the batch's mean and variance give the input three gradients, which TensorFlow adds up
-in an order that depends on which of them happens to be free in memory: the same step, done twice, differs in the last
-bits, and two trainings with one seed part. Written out there is one gradient, and fewer passes over memory.
+in an order that depends on which buffer happens to be free: the same step, done twice, differs in the last bits, and
+two trainings with one seed diverge. The explicit form has one gradient and fewer passes over memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _kernels: dict[str, Callable] = {}
 
 
 def use_kernel(backend: str, kernel: Callable) -> None:
-    """Has `kernel(x, gamma, beta, epsilon) -> (y, mean, variance)` do the work under that Keras backend.
+    """Use `kernel(x, gamma, beta, epsilon) -> (y, mean, variance)` under that Keras backend.
 
     x and y [B, H, W, C] in the layer's compute dtype; the rest float32 [C]; the variance is the biased one. Nothing is
     differentiated through mean and variance.
@@ -46,7 +46,7 @@ def portable_kernel(x, gamma, beta, epsilon: float):
         scale = gamma * inverse
 
         def grad(*args, upstream=None):
-            # Backends differ in how they hand over the gradients of several outputs. Mean and variance have none.
+            # Backends pass the gradients of several outputs differently. Mean and variance have none.
             dy = ops.cast(keras.tree.flatten(args if upstream is None else upstream)[0], "float32")
             count = ops.cast(ops.size(wide[..., 0]), "float32")
             dbeta = ops.sum(dy, axis=AXES)
@@ -66,7 +66,7 @@ def portable_kernel(x, gamma, beta, epsilon: float):
 class BatchNormalization(keras.layers.BatchNormalization):
     """keras.layers.BatchNormalization; the same arguments, weights and results.
 
-    The written-out gradient serves images [B, H, W, C] over C. Keras' own computes all else: other ranks and axes, masks,
+    The explicit gradient covers images [B, H, W, C] over C. Keras' own computes all else: other ranks and axes, masks,
     `center=False`, `scale=False`, `renorm`, `synchronized` and float64.
     """
 
@@ -80,7 +80,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return y
 
     def lanes(self, inputs, training=False):
-        """[m, B, H, W, C] -> the same: what m calls, one after another, answer, and leave as moving statistics."""
+        """[m, B, H, W, C] -> the same shape: outputs and moving statistics of m successive calls."""
         ops = keras.ops
         num_lanes, *shape = inputs.shape
         if not self._is_plain(shape):
@@ -98,7 +98,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return ops.stack(ys)
 
     def _is_plain(self, shape) -> bool:
-        """Whether the written-out gradient is that of this layer for an input of `shape`."""
+        """True if the explicit gradient applies to this layer for an input of `shape`."""
         others = self.renorm or self.synchronized or self.compute_dtype == "float64"
         return len(shape) == 4 and self.axis in (-1, 3) and self.center and self.scale and not others
 

@@ -1,4 +1,4 @@
-"""ChoiceBlock: all candidates of one searchable layer, of which the caller says which one runs."""
+"""ChoiceBlock: all candidates of one searchable layer; the caller selects the one that runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scarlet_tf.errors import InputError
 
 @keras.saving.register_keras_serializable(package="scarlet_tf")
 class ChoiceBlock(keras.layers.Layer):
-    """Holds candidates of equal output shape; `call` runs the one whose index it is given.
+    """Candidates of equal output shape; `call` runs the one with the given index.
 
     Nothing here remembers an active choice: the index is an argument, so one traced graph serves all of them. An
     index out of range is clamped by `keras.ops.switch`; `Supernet` refuses it before it gets here.

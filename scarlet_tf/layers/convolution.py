@@ -1,4 +1,4 @@
-"""Conv2D and DepthwiseConv2D: Keras' layers, which a backend's kernels may compute."""
+"""Conv2D and DepthwiseConv2D: Keras' layers; a backend's kernels may compute them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _kernels: dict[tuple[str, str], Callable] = {}
 
 
 def use_kernel(backend: str, kind: str, kernel: Callable) -> None:
-    """Has a kernel do the work under that Keras backend; it brings its own gradients.
+    """Use a kernel, which has its own gradients, under that Keras backend.
 
     pointwise: `kernel(x, weights [1, 1, C, D]) -> [B, H, W, D]`; depthwise: `kernel(x, weights [k, k, C, 1], stride,
     padding) -> y`, padding "same" or "valid". x [B, H, W, C] in the layer's compute dtype.
@@ -24,7 +24,7 @@ def use_kernel(backend: str, kind: str, kernel: Callable) -> None:
 
 @contextlib.contextmanager
 def without_kernels() -> Iterator[None]:
-    """Inside, these layers are Keras' own convolutions: what is traced there does not depend on what was put to use.
+    """Context in which these layers are Keras' own convolutions: graphs traced in it do not depend on registered kernels.
 
     Exported graphs need that: a 1x1 convolution that training computes as a matrix product is to be a convolution for the
     runtimes that read the file.
@@ -38,7 +38,7 @@ def without_kernels() -> Iterator[None]:
 
 
 def _is_plain(layer) -> bool:
-    """What kernels know: square strides, channels last, and nothing behind it."""
+    """True for the case that kernels cover: square strides, channels last, and nothing after the convolution."""
     nothing_else = not layer.use_bias and layer.activation is keras.activations.linear
     return nothing_else and layer.data_format == "channels_last" and len(set(layer.strides)) == 1
 

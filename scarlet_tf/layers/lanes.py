@@ -1,4 +1,4 @@
-"""Moving lanes, which are tensors carried side by side, with gradients that are added up in a fixed order or not at all."""
+"""Operations that move lanes (tensors carried side by side), with gradients summed in a fixed order or not at all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def reorder(lanes, forward, backward):
 def permute(stacked, forward, backward):
     """stacked[forward] along the first axis.
 
-    The gradient of a gather along a permutation is the gather along its inverse. Saying so spares the scatter that
+    The gradient of a gather along a permutation is the gather along its inverse. Stating it avoids the scatter that
     frameworks would use, which adds up rows that are all different.
     """
     ops = keras.ops

@@ -1,4 +1,4 @@
-"""The parts that every network here is made of, with the published defaults.
+"""The building blocks of every network here, with the published defaults.
 
 Padding is k // 2 on each side, at stride 2 too (Keras' "same" differs there); convolutions have no bias; BN has
 epsilon 1e-5 and momentum 0.9, which is PyTorch's 0.1. Every function returns a new Keras layer.
@@ -15,7 +15,7 @@ from scarlet_tf.layers.convolution import Conv2D, DepthwiseConv2D
 from scarlet_tf.layers.initialization import classifier_initializer, conv_initializer, derived_seed
 from scarlet_tf.layers.subsample import Subsample
 
-DATA_FORMAT = "channels_last"  # whatever Keras' configuration says: shapes here are [B, H, W, C]
+DATA_FORMAT = "channels_last"  # regardless of Keras' configuration: shapes here are [B, H, W, C]
 BN_EPSILON = 1e-5
 BN_MOMENTUM = 0.9
 
@@ -129,5 +129,5 @@ def subsampling(stride: int, name: str):
 
 
 def pad_channels(x, extra: int):
-    """`extra` channels of zeros behind those of x [B, H, W, C]."""
+    """x [B, H, W, C] with `extra` channels of zeros appended."""
     return x if extra == 0 else keras.ops.pad(x, [[0, 0], [0, 0], [0, 0], [0, extra]])

@@ -1,4 +1,4 @@
-"""Skip: the choice of leaving a layer out, as it stands in a supernet.
+"""Skip: the choice of leaving a layer out, as used in a supernet.
 
 `let` is the linearly equivalent transformation of SCARLET-NAS ("equivariant learnable stabilizer" in its final
 version): one 1x1 convolution without bias, BN or activation, with the layer's stride. It can be folded away after
@@ -51,7 +51,7 @@ class Skip(keras.layers.Layer):
         self.built = True
 
     def call(self, x, training=False):
-        del training  # there is nothing here that behaves differently; every candidate takes it
+        del training  # unused: nothing here behaves differently in training, but every candidate takes it
         if self.mode == "identity":
             return primitives.pad_channels(subsample(x, self.stride), self.out_channels - x.shape[-1])
         x = self.let(x)

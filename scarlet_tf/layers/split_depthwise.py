@@ -61,7 +61,7 @@ class SplitDepthwiseConv2D(DepthwiseConv2D):
 def _padded_rows(x, start: int, end: int, columns: tuple[int, int]):
     """Rows `start` to `end` of x [B, H, W, C], zeros where there are none, and `columns` of zeros beside them.
 
-    None where no row is of x. Zeros in front of a convolution are the convolution's own work in XNNPACK; leaving out rows
+    None if no row is of x. XNNPACK adds zeros in front of a convolution within the convolution; leaving out rows
     is a copy.
     """
     height = x.shape[1]

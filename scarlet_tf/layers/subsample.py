@@ -12,11 +12,11 @@ def subsample(x, stride: int):
 
 @keras.saving.register_keras_serializable(package="scarlet_tf")
 class Subsample(keras.layers.Layer):
-    """Keeps every `stride`-th row and column, the first ones included.
+    """Subsampling that keeps every `stride`-th row and column, the first ones included.
 
     Args:
         stride: an integer >= 1.
-        by_convolution: by a depthwise convolution with a filter of a single one, which is exact, too. XNNPACK has no
+        by_convolution: use a depthwise convolution with a filter of a single one, which is exact, too. XNNPACK has no
             strided slice, so a slice would cut the graph of a file into parts.
 
     Input [B, H, W, C], output [B, ceil(H / stride), ceil(W / stride), C].

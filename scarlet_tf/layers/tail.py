@@ -1,4 +1,4 @@
-"""Tail: the fixed layers behind the searchable ones."""
+"""Tail: the fixed layers after the searchable ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Tail(keras.layers.Layer):
         self.conv_bn = primitives.batch_norm("conv_bn", policy)
         self.conv_act = primitives.activation("relu6", "conv_act", policy)
         self.pool = primitives.mean_pool(dtype=policy)
-        # Logits are float32 under every precision, so that the loss is.
+        # Logits are float32 under every precision, so that the loss is, too.
         self.classifier = primitives.dense(num_classes, channels, "classifier", seed, dtype="float32")
 
     def build(self, input_shape):

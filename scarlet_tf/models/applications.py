@@ -1,4 +1,4 @@
-"""What keras.applications puts beside its networks: from pixels to a network's input, from its answers to labels."""
+"""keras.applications' companions of its networks: from pixels to a network's input, from its outputs to labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MODES = {"tf": STATISTICS["inception"], "torch": STATISTICS["imagenet"]}
 
 
 def preprocess_input(x, data_format: str | None = None, mode: str = "tf"):
-    """Scales RGB images [..., H, W, 3] with values in 0..255 for a network of the zoo; the result is new.
+    """Scale RGB images [..., H, W, 3] with values in 0..255 for a network of the zoo; the result is a new array.
 
     mode: "tf" to -1..1, as the paper's training ("inception" in a configuration; the default there, too); "torch" by
     ImageNet's mean and deviation, as the authors' PyTorch checkpoints expect ("imagenet"). A NumPy array stays one: floats
@@ -48,7 +48,7 @@ def decode_predictions(preds, top: int = 5, *, labels) -> list[list[tuple[str, s
     preds: [B, classes], probabilities or logits. labels: one a class: a sequence, a text file with one a line (labels.txt
     of an export folder), or a JSON file with a list or with keras.applications' index {"0": ["n01440764", "tench"], ...}.
     The class id is that index's, else the class' number as text. Equal scores keep the order of the classes. Raises
-    InputError where predictions or labels are not like that, or do not fit each other.
+    InputError if predictions or labels have another form, or do not fit each other.
     """
     scores = np.asarray(keras.ops.convert_to_numpy(preds))
     if scores.ndim != 2:

@@ -1,7 +1,7 @@
-"""Builds what a NetworkSpec describes out of any Keras' layers.
+"""Builder of a NetworkSpec's network from the layers of any Keras.
 
-`parts` is where the layers come from: a module with the functions of `scarlet_tf.layers.primitives`. One builder serves
-Keras 3 and the twin in tf_keras, so the two cannot differ in structure or names.
+`parts` supplies the layers: a module with the functions of `scarlet_tf.layers.primitives`. The same builder makes
+the Keras 3 network and its tf_keras twin, so the two cannot differ in structure or names.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from scarlet_tf.spec import BlockSpec, IdentitySpec, InvertedResidualSpec, Linea
 
 
 def connect(spec: NetworkSpec, image, parts, seed: int | None = None):
-    """Applies the layers of `spec` to the symbolic tensor `image` [B, H, W, C] and returns the output."""
+    """Apply the layers of `spec` to the symbolic tensor `image` [B, H, W, C] and return the output."""
     x = connect_stem(spec, image, parts, seed)
-    # Pixels that a skipped layer drops are dropped by the 1x1 convolution behind it where there is one without a
-    # shortcut: the same result, and phones run a strided convolution where they have no strided slice.
+    # Pixels that a skipped layer drops are dropped by the 1x1 convolution after it if there is one without a
+    # shortcut: the same result, and phones run a strided convolution but have no strided slice.
     stride = 1
     for block, follower in zip(spec.blocks, (*spec.blocks[1:], None), strict=False):  # there may be no block
         if isinstance(block, IdentitySpec) and _begins_with_conv(follower) and block.in_channels == block.out_channels:
@@ -27,7 +27,7 @@ def connect(spec: NetworkSpec, image, parts, seed: int | None = None):
 
 
 def connect_block(block: BlockSpec, x, parts, seed: int | None = None, stride: int = 1):
-    """Applies one block to x [B, H, W, C]; `stride` is further pixels that its first 1x1 convolution drops."""
+    """Apply one block to x [B, H, W, C]; `stride` is further pixels that its first 1x1 convolution drops."""
     if isinstance(block, InvertedResidualSpec):
         return _inverted_residual(block, x, parts, seed, stride)
     if isinstance(block, IdentitySpec):
@@ -40,7 +40,7 @@ def connect_block(block: BlockSpec, x, parts, seed: int | None = None, stride: i
 
 
 def _begins_with_conv(block: BlockSpec | None) -> bool:
-    """Whether nothing but a 1x1 convolution reads the block's input; None is the tail."""
+    """True if only a 1x1 convolution reads the block's input; None is the tail."""
     return (
         block is None
         or isinstance(block, LinearSpec)
@@ -54,7 +54,7 @@ def _conv_bn(x, layer, parts, activation: str | None = None):
 
 
 def connect_stem(spec: NetworkSpec, x, parts, seed: int | None = None):
-    """Applies the stem of `spec` to images [B, H, W, C]."""
+    """Apply the stem of `spec` to images [B, H, W, C]."""
     if spec.stem_stride > 1:
         x = parts.symmetric_padding(3, "stem_pad")(x)
     activation = spec.stem_activation
@@ -84,7 +84,7 @@ def _inverted_residual(block: InvertedResidualSpec, x, parts, seed, expand_strid
 
 
 def connect_tail(spec: NetworkSpec, x, parts, seed: int | None = None, stride: int = 1):
-    """Applies tail and classifier of `spec` to features [B, H, W, C]."""
+    """Apply tail and classifier of `spec` to features [B, H, W, C]."""
     x = _conv_bn(x, parts.conv(spec.tail_channels, 1, "tail_conv", seed, stride), parts, spec.tail_activation)
     if spec.num_classes is None and spec.pooling is None:
         return x
@@ -99,6 +99,6 @@ def connect_tail(spec: NetworkSpec, x, parts, seed: int | None = None, stride: i
         x, features = parts.activation(spec.tail_activation, "head_act")(x), spec.head_channels
     if spec.dropout:
         x = parts.dropout(spec.dropout, "tail_dropout", seed)(x)
-    # Logits are float32 under every precision, so that the loss is.
+    # Logits are float32 under every precision, so that the loss is, too.
     activation = spec.classifier_activation
     return parts.dense(spec.num_classes, features, "classifier", seed, activation, "float32")(x)

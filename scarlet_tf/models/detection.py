@@ -1,7 +1,7 @@
-"""What a DetectionHead is trained on and how its answers are read: targets, losses, boxes.
+"""Targets and losses for training a DetectionHead, and the decoding of its outputs to boxes.
 
-Boxes are (left, top, right, bottom) in pixels, float32. An object belongs to the one cell that its centre lies in; the cells
-around it are not punished for a high answer as those far away are (CornerNet's focal loss).
+Boxes are (left, top, right, bottom) in pixels, float32. An object belongs to the one cell that contains its centre; high
+outputs of the cells around it are penalised less than those far away (CornerNet's focal loss).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ SPREAD = 6.0
 
 
 def detection_targets(boxes: Sequence, labels: Sequence, grid: tuple[int, int], stride: int, num_classes: int) -> dict:
-    """What `HeatmapLoss` and `BoxLoss` compare with, for B images.
+    """Targets of `HeatmapLoss` and `BoxLoss` for B images.
 
     Args:
         boxes, labels: of each image, [N, 4] in pixels and [N].
-        grid: (height, width) of the head's answer; `stride`: pixels of a cell's side.
+        grid: (height, width) of the head's output; `stride`: pixels of a cell's side.
 
     Returns {"heatmap": float32 [B, height, width, num_classes], "box": float32 [B, height, width, 5]}; the box's last entry is
     1 in cells with an object, else 0.
@@ -44,7 +44,7 @@ def detection_targets(boxes: Sequence, labels: Sequence, grid: tuple[int, int], 
 class HeatmapLoss(keras.losses.Loss):
     """CornerNet's focal loss of heatmap logits, a sum over cells and classes divided by the batch's number of objects.
 
-    At a centre -(1 - p)^2 log p; elsewhere -(1 - y)^4 p^2 log(1 - p) where the target's bell is y.
+    At a centre -(1 - p)^2 log p; elsewhere -(1 - y)^4 p^2 log(1 - p), where y is the target's bell.
     """
 
     def __init__(self, name: str = "heatmap_loss", **kwargs):
@@ -76,7 +76,7 @@ class BoxLoss(keras.losses.Loss):
 
 
 def decode_detections(outputs: dict, stride: int, max_detections: int = 20) -> dict:
-    """The best objects of each image out of a DetectionHead's answers.
+    """The best objects of each image from a DetectionHead's outputs.
 
     A cell counts if no neighbour has a higher probability of the same class. Returns tensors {"boxes": [B, N, 4] in pixels,
     "scores": [B, N] from 0 to 1, descending, "classes": int32 [B, N]} with N = max_detections, or all where there are fewer.

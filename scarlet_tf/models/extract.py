@@ -10,7 +10,7 @@ from scarlet_tf.space import Architecture
 
 
 def extract(supernet: Supernet, architecture: Architecture) -> Network:
-    """A model that answers what `supernet(images, architecture)` answers; `.spec` says what it consists of.
+    """A model with the outputs of `supernet(images, architecture)`; `.spec` is its NetworkSpec.
 
     Raises InputError when the architecture's space has other layers or choices than the supernet's.
     """

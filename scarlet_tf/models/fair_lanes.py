@@ -22,7 +22,7 @@ class FairLanes(keras.Model):
 
     Args:
         supernet: its weights are trained in place.
-        seed: of the paths.
+        seed: of the random paths.
     """
 
     def __init__(self, supernet: Supernet, seed: int | None = 0, **kwargs):
@@ -43,7 +43,7 @@ class FairLanes(keras.Model):
 
     def _draw(self):
         space = self.supernet.space
-        # The order of independent uniform numbers is a permutation, and every one is as likely.
+        # The order of independent uniform numbers is a permutation, and all permutations are equally likely.
         before = self._draws.state.value
         keys = keras.random.uniform((space.num_choices, space.num_layers), seed=self._draws)
         refuse_tracer(self._draws.state, before, f"{self.name} without prescribed paths")

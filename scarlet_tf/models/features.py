@@ -1,7 +1,7 @@
-"""Multi-scale features of a network, for detection, segmentation and whatever else needs more than one answer an image.
+"""Multi-scale features of a network, for detection, segmentation and other tasks with several outputs per image.
 
 The feature map of stride s is the last tensor before the network's next reduction: the output of the last block that
-still works on 1 / s of the image's height and width. At the end of the blocks that is what the tail's convolution reads.
+still works on 1 / s of the image's height and width. For the last stride this is the input of the tail's convolution.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def feature_extractor(
     seed: int | None = None,
     name: str | None = None,
 ) -> keras.Model:
-    """A model that answers {"stride_4": [B, H / 4, W / 4, C], "stride_8": ...} for images [B, H, W, 3].
+    """A model that returns {"stride_4": [B, H / 4, W / 4, C], "stride_8": ...} for images [B, H, W, 3].
 
     Args:
         network: a Network, such as from load_network, whose weights are copied; or an Architecture or NetworkSpec, which
             gets random ones.
-        strides: which; None for those of 4, 8, 16 and 32 that the network has.
+        strides: of the maps; None for those of 4, 8, 16 and 32 that the network has.
         input_shape: (height, width, channels); default: the network's own, for an Architecture its space's square images.
             Sides that a stride does not divide are rounded up: H / 4 is ceil(H / 4).
         seed: of random weights.

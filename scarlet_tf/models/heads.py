@@ -1,7 +1,7 @@
 """Small heads on the feature maps of `feature_extractor`: pixels labelled, objects found.
 
-Both first fuse the maps into one of the finest (`FeatureFusion`). They know nothing of the network in front of them, so
-they serve any dict of feature maps {"stride_<s>": [B, H / s, W / s, C]}. Their losses: for segmentation Keras' own, for
+Both first fuse the maps into one of the finest (`FeatureFusion`). They do not depend on the network in front of them, so
+they accept any dict of feature maps {"stride_<s>": [B, H / s, W / s, C]}. Their losses: for segmentation Keras' own, for
 detection those of `scarlet_tf.models.detection`.
 """
 
@@ -13,13 +13,13 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.layers import primitives
 from scarlet_tf.spec import check_whole
 
-# The first answer of every cell: one in a hundred holds an object, so that the many empty ones do not drown the rest.
+# Initial output of every cell: one in a hundred holds an object, so that the many empty ones do not dominate the loss.
 _PRIOR = 0.01
 
 
 def _finest_first(features) -> list[str]:
     if not isinstance(features, dict):
-        raise InputError(f"features: expected a dict such as feature_extractor answers, got {type(features).__name__}")
+        raise InputError(f"features: expected a dict such as feature_extractor returns, got {type(features).__name__}")
     return sorted(features, key=lambda name: int(name.removeprefix("stride_")))
 
 
@@ -99,12 +99,12 @@ class FeatureFusion(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="scarlet_tf")
 class SegmentationHead(keras.layers.Layer):
-    """Labels pixels: feature maps of strides s and coarser -> logits [B, upsampling * H / s, upsampling * W / s, num_classes].
+    """Pixel labels: feature maps of strides s and coarser -> logits [B, upsampling * H / s, upsampling * W / s, num_classes].
 
     Args:
         num_classes: background included.
         channels: width inside.
-        upsampling: by how much the logits are enlarged, bilinearly; 4 gives the image's size from stride 4.
+        upsampling: factor by which the logits are enlarged, bilinearly; 4 gives the image's size from stride 4.
     """
 
     def __init__(self, num_classes: int, channels: int = 64, upsampling: int = 4, seed: int | None = None, **kwargs):
@@ -140,7 +140,7 @@ class SegmentationHead(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="scarlet_tf")
 class DetectionHead(keras.layers.Layer):
-    """Finds objects by their centres, in one stage and without anchors, as CenterNet and FCOS do.
+    """Detector of objects by their centres, in one stage and without anchors, as CenterNet and FCOS.
 
     Feature maps of strides s and coarser -> {"heatmap": logits [B, H / s, W / s, num_classes] of an object's centre being in a
     cell, "box": [B, H / s, W / s, 4] >= 0, distances from the cell's centre to the object's left, top, right and bottom, in

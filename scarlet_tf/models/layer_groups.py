@@ -15,7 +15,7 @@ def group_names(spec: NetworkSpec) -> tuple[str, ...]:
 def layer_groups(model: keras.Model, spec: NetworkSpec) -> dict[str, list[keras.layers.Layer]]:
     """The layers of `model`, made from `spec` by the builder, under the names of `group_names`, in the builder's order.
 
-    What has no name of its own, such as zero-padded channels, is in no group; a block may have no layer at all. Dense
+    Layers without a name from the spec, such as zero-padded channels, are in no group; a block may have no layer at all. Dense
     layers between tail and classifier count as the classifier's.
     """
     groups: dict[str, list[keras.layers.Layer]] = {name: [] for name in group_names(spec)}

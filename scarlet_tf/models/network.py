@@ -27,9 +27,9 @@ class Network(keras.Model):
 
     Args:
         spec: a NetworkSpec, or its dict form.
-        seed: of the initial weights; None draws them anew each time.
-        parts: layers that take the place of the spec's own of the same name. A saved network is made of those that it had,
-            with their trainable flags, dtype policies, quantised weights and regularizers.
+        seed: of the initial weights; None draws new ones each time.
+        parts: layers that replace the spec's own of the same name. A loaded network consists of the layers that were saved,
+        with their trainable flags, dtype policies, quantised weights and regularizers.
 
     Input: float images [B, H, W, C], normalised as the training pipeline does. Output: as the spec says; logits
     [B, num_classes] by default.
@@ -58,7 +58,7 @@ class Network(keras.Model):
 
 
 class _Given:
-    """The functions of `primitives`; a layer that was given under the name is returned in place of a new one."""
+    """The functions of `primitives`, which return a given layer of the same name instead of a new one."""
 
     def __init__(self, layers: Sequence[keras.layers.Layer]):
         self._layers = {layer.name: layer for layer in layers}
@@ -81,9 +81,9 @@ def build_network(
     seed: int | None = None,
     name: str | None = None,
 ) -> Network:
-    """The stand-alone network of an architecture, in which skipped layers are nothing; it answers logits.
+    """The stand-alone network of an architecture, without its skipped layers; it returns logits.
 
-    A NetworkSpec is built as it is and carries its own input shape and classes; only `dropout` is replaced.
+    A NetworkSpec is built unchanged, with its own input shape and classes; only `dropout` is replaced.
     """
     if isinstance(architecture, NetworkSpec):
         return Network(architecture.replace(dropout=dropout), seed=seed, name=name)
@@ -91,14 +91,14 @@ def build_network(
 
 
 def load_network(path, around: bool = True) -> Network:
-    """The Network in a `.keras` file, such as retrain/model.keras of a run; InputError when it is missing or torn.
+    """The Network in a `.keras` file, such as retrain/model.keras of a run; InputError if it is missing or damaged.
 
-    `around`: a model that was built around a network or layers of this package is returned, too, as the Keras model that it
-    is, without `.spec`. keras.saving.load_model reads all of these.
+    `around`: also return a model that was built around a network or layers of this package, as the plain Keras model,
+    without `.spec`. keras.saving.load_model reads all of these.
     """
     try:
         network = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # whatever Keras, ZIP and HDF5 make of a missing, torn or foreign file
+    except Exception as error:  # whatever Keras, ZIP and HDF5 raise for a missing, damaged or foreign file
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: expected a network's .keras file: {reason}") from error
     if not isinstance(network, Network) and not (around and _has_layers_from_here(network)):
@@ -117,7 +117,7 @@ def get_arrays(model: keras.Model) -> Arrays:
 
 
 def set_arrays(model: keras.Model, arrays: Arrays) -> None:
-    """Inverse of `get_arrays`; every weight and every array is used exactly once or InputError says which is not."""
+    """Inverse of `get_arrays`; every weight and every array is used exactly once, or InputError names the others."""
     weights = {f"{layer.name}/{w.name}": w for layer in model.layers for w in layer.weights}
     missing, unexpected = sorted(weights.keys() - arrays.keys()), sorted(arrays.keys() - weights.keys())
     if missing or unexpected:

@@ -26,11 +26,11 @@ class Supernet(keras.Model):
         space: a SearchSpace, its dict form, or "s1" / "s2".
         input_shape: (height, width, channels) of the images.
         num_classes: classes of the classifier.
-        skip: what a skipped layer is: "let" (1x1 conv, as in the paper), "identity" or "relu" (its ablations).
+        skip: form of a skipped layer: "let" (1x1 conv, as in the paper), "identity" or "relu" (its ablations).
         seed: of the initial weights.
         dtype: Keras' dtype policy, such as "mixed_bfloat16"; statistics, logits and weights are float32 under every one.
 
-    `supernet(images [B, H, W, C], path [num_layers])` answers the path's logits [B, num_classes];
+    `supernet(images [B, H, W, C], path [num_layers])` returns the path's logits [B, num_classes];
     `supernet.lanes(images, paths [m, num_layers])` the logits [m, B, num_classes] of m paths that together use
     every choice of every layer exactly once.
     """
@@ -86,7 +86,7 @@ class Supernet(keras.Model):
         return [self.stem, *self.choice_blocks, self.tail]
 
     def build(self, input_shape=None):
-        """Makes all weights; the constructor has done it already."""
+        """Make all weights; the constructor has done it already."""
         if self.built:
             return
         shape = (None, *self.image_shape)
@@ -107,7 +107,7 @@ class Supernet(keras.Model):
         return keras.KerasTensor((images.shape[0], self.num_classes), dtype="float32")
 
     def features(self, x, path, training=False):
-        """Runs the searchable layers of one path on the stem's output x; `path` is an integer tensor [num_layers]."""
+        """Run the searchable layers of one path on the stem's output x; `path` is an integer tensor [num_layers]."""
         for index, block in enumerate(self.choice_blocks):
             x = block(x, path[index], training=training)
         return x

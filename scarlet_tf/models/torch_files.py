@@ -1,4 +1,4 @@
-"""Reads and writes state dicts, {key: array}, in the files that PyTorch's users exchange."""
+"""Reader and writer of state dicts, {key: array}, in the files that PyTorch's users exchange."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import atomic_writer
 
-# Under which key a checkpoint may hold its state dict, which may also be all there is. The authors use the first one.
+# Keys under which a checkpoint may hold its state dict, unless it is the state dict. The authors use the first one.
 _NESTS = ("model_state", "state_dict", "model")
 
 
@@ -21,7 +21,7 @@ def read_state_dict(path) -> dict[str, np.ndarray]:
     """The arrays of a `.pth`, `.pt`, `.pth.tar`, `.pt.tar`, `.safetensors` or `.npz` file.
 
     PyTorch's files are read with `weights_only`, so nothing in them is executed. Raises InputError for a file that is
-    missing, torn or of another kind, and where the package that reads it is not installed.
+    missing, damaged or of another kind, and if the package that reads it is not installed.
     """
     path = pathlib.Path(path)
     read, _ = _format(path)
@@ -31,7 +31,7 @@ def read_state_dict(path) -> dict[str, np.ndarray]:
 
 
 def write_state_dict(path, state: Mapping[str, np.ndarray]) -> None:
-    """Writes arrays to a file of the kind that its ending says, atomically; inverse of `read_state_dict`.
+    """Write arrays to a file of the format that its ending names, atomically; inverse of `read_state_dict`.
 
     `.pth.tar` and `.pt.tar` files hold the state dict as the authors' do, under "model_state".
     """
@@ -57,7 +57,7 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
     safetensors = _package("safetensors.numpy", path)
     try:
         state = safetensors.load_file(path)
-    except Exception as error:  # safetensors' own, and what it makes of types that NumPy lacks
+    except Exception as error:  # safetensors' own, and its error for types that NumPy lacks
         raise InputError(f"{path}: expected a safetensors file: {error}") from error
     return {key: array.astype(np.float32) if array.dtype.name == "bfloat16" else array for key, array in state.items()}
 
@@ -72,7 +72,7 @@ def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
     torch = _package("torch", path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever torch, pickle and ZIP make of a torn or foreign file
+    except Exception as error:  # whatever torch, pickle and ZIP raise for a damaged or foreign file
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: expected a PyTorch checkpoint of tensors and plain values: {reason}") from error
     state = _unnested(state)
@@ -91,7 +91,7 @@ def _unnested(checkpoint):
 
 
 def _to_numpy(tensor) -> np.ndarray:
-    """float32 for all floating types, for NumPy has no bfloat16."""
+    """The tensor as an array; floating types become float32, since NumPy has no bfloat16."""
     return (tensor.float() if tensor.is_floating_point() else tensor).detach().numpy()
 
 

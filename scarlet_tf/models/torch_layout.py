@@ -1,7 +1,7 @@
-"""Where each weight of a network stands in the state dicts of the authors' PyTorch code.
+"""Mapping between a network's weights and the state dicts of the authors' PyTorch code.
 
 Source: the modules of the published evaluation code (xiaomi-automl, SCARLET-NAS and FairNAS). A block's number is its
-layer's, so a layer that is skipped keeps its number and has no entry.
+layer's, so a skipped layer keeps its number and has no entry.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ _WEIGHTS = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-_COUNTER = ".num_batches_tracked"  # how many batches a BN has seen in training; inference does not read it
+_COUNTER = ".num_batches_tracked"  # the number of batches that a BN has seen in training; inference does not read it
 _SHOWN = 5
 
 
 def torch_key(name: str) -> str | None:
-    """The key of our weight `name`, such as "block_03_expand/kernel"; None where the layout has no place for it."""
+    """The key of our weight `name`, such as "block_03_expand/kernel"; None if the layout has no place for it."""
     layer, _, weight = name.partition("/")
     module = _MODULES.get(layer)
     if match := re.fullmatch(r"block_(\d+)_(\w+)", layer):

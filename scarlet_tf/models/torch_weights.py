@@ -14,13 +14,13 @@ _FIRST = "stem_conv/kernel"
 
 
 def load_torch_weights(model: keras.Model, path, skip_classifier: bool = False) -> None:
-    """Gives `model` the weights of a checkpoint of the same network in PyTorch.
+    """Load the weights of a PyTorch checkpoint of the same network into `model`.
 
     Args:
         model: a Network, or a published network built on an `input_tensor`; with LETs folded.
         path: `.pth`, `.pt`, `.pth.tar`, `.pt.tar` (PyTorch; the extra "torch"), `.safetensors` or `.npz`. PyTorch's
             files may hold the state dict under "model_state", as the authors' do, "state_dict" or "model".
-        skip_classifier: leaves the checkpoint's classifier out; the model's, if it has one, stays as it is.
+        skip_classifier: leave the checkpoint's classifier out; the model's, if it has one, is unchanged.
 
     The authors' evaluation code scales images by ImageNet's mean and deviation: `normalization: imagenet`, not "-1..1".
 
@@ -40,9 +40,9 @@ def load_torch_weights(model: keras.Model, path, skip_classifier: bool = False) 
 
 
 def save_torch_weights(model: keras.Model, path) -> None:
-    """Writes the weights of `model` for the authors' PyTorch code, atomically; inverse of `load_torch_weights`.
+    """Write the weights of `model` for the authors' PyTorch code, atomically; inverse of `load_torch_weights`.
 
-    The ending of `path` says what is written; a `.pth.tar` file holds the state dict under "model_state", where the
+    The ending of `path` selects the format; a `.pth.tar` file holds the state dict under "model_state", where the
     authors' evaluation code looks for it. BN's `num_batches_tracked` are written as 0. Raises InputError for a network
     that the layout cannot express. FairNAS' own code calls the classifier "classifier.1", which is not written.
     """
@@ -50,7 +50,7 @@ def save_torch_weights(model: keras.Model, path) -> None:
 
 
 def _arrays(model: keras.Model) -> Arrays:
-    """The network's weights; those of layers in front of its stem belong to whoever made the `input_tensor`."""
+    """The network's weights; layers in front of its stem belong to the maker of the `input_tensor`."""
     arrays = get_arrays(model) if isinstance(model, keras.Model) else {}
     if _FIRST not in arrays:
         raise InputError(

@@ -1,4 +1,4 @@
-"""The published networks, and one's own, with the signature of keras.applications."""
+"""The published networks and registered ones, with the signature of keras.applications."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def build_zoo_network(
 ) -> keras.Model:
     """The network `entry_name`, published or registered with `register_network`; see ScarletA for the arguments.
 
-    `weights="run"` takes those of a network of one's own. Input shape and classes are by default those that it was trained
-    with, or 1000 classes for a published one.
+    `weights="run"` loads those of a registered network. Input shape and classes are by default those of its training,
+    or 1000 classes for a published one.
     """
     if pooling not in (None, "avg", "max"):
         raise InputError(f"pooling: expected None, 'avg' or 'max', got {pooling!r}")
@@ -115,7 +115,7 @@ def _load_weights(model: keras.Model, spec: NetworkSpec, path: pathlib.Path) -> 
 
 
 def _load_by_name(model: keras.Model, spec: NetworkSpec, path: pathlib.Path) -> None:
-    """Takes the weights of a whole network; a classifier that the model does not have is left out."""
+    """Load the weights of a whole network; a classifier that the model does not have is left out."""
     trained = load_network(path, around=False)
     if trained.spec.blocks != spec.blocks:
         raise InputError(f"weights: {path}: expected a network of the same blocks, got another one")
@@ -148,7 +148,7 @@ def _input_shape(input_tensor, input_shape, default, least: int) -> tuple[int, i
 
 
 class Constructor(Protocol):
-    """Makes one published network, as keras.applications does; see ScarletA."""
+    """Constructor of one published network, as in keras.applications; see ScarletA."""
 
     def __call__(
         self,

@@ -1,4 +1,4 @@
-"""The published networks as rows of a table: architectures, scaling, and what their authors state with its source."""
+"""The published networks as rows of a table: architectures, scaling, and their authors' figures with the source."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """What is stated of a network: costs, ImageNet accuracies in percent, and where. None: not stated."""
+    """Published figures of a network: costs, ImageNet accuracies in percent, and their source. None: not stated."""
 
     multiply_adds: float | None
     params: float | None
@@ -23,8 +23,8 @@ class Published:
 class ZooEntry:
     """One published network.
 
-    constructor: its name in scarlet_tf; encoding: the choices in `space`, which `scaling` then enlarges; reading: what of
-    it nobody published, so that it is ours; note: what else is to be known of the figures.
+    constructor: its name in scarlet_tf; encoding: the choices in `space`, which `scaling` then enlarges; reading: the part
+    that nobody published, so that it is ours; note: a further remark on the figures.
     """
 
     constructor: str

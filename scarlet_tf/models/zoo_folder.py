@@ -1,4 +1,4 @@
-"""Networks of one's own beside the published ones: a folder with a JSON file a network, and its weights.
+"""Registered networks, beside the published ones: a folder with a JSON file for each network, and its weights.
 
 The folder is the one that the environment variable SCARLET_ZOO_DIR names, else ~/.scarlet/zoo. A network is a copy: it
 stays when the run that it came from is deleted. Nothing here imports Keras.
@@ -25,12 +25,11 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
 @dataclasses.dataclass(frozen=True)
 class OwnEntry:
-    """One network of one's own: what it consists of, whether its weights are there, and where it came from.
+    """One registered network: its structure, its weights if it has any, and its origin.
 
     `origin` has plain JSON types: {"run", "space", "architecture", "init", "scaling", "dataset", "test_examples", "top1",
-    "one_shot_accuracy", "preprocessing", "labels"}; accuracies in percent, None where there is nothing to say. `source` is what
-    fine-tuning reads: {"space": its fields, "data": what its images went through, "result": of its training}; None without
-    weights.
+    "one_shot_accuracy", "preprocessing", "labels"}; accuracies in percent, None where unknown. Fine-tuning reads `source`:
+    {"space": its fields, "data": the preparation of its images, "result": of its training}; None without weights.
     """
 
     name: str
@@ -41,7 +40,7 @@ class OwnEntry:
 
     @property
     def weights_file(self) -> pathlib.Path:
-        """Where its weights are, if it has any: a `.keras` file."""
+        """Path of its weights, a `.keras` file, if it has any."""
         return _path(self.name, ".keras")
 
     def at(self, input_size: int | None = None, num_classes: int | None = None) -> NetworkSpec:
@@ -54,22 +53,22 @@ class OwnEntry:
 
 
 def zoo_folder() -> pathlib.Path:
-    """The folder of one's own networks, which need not exist."""
+    """The folder of registered networks, which need not exist."""
     return pathlib.Path(os.environ.get(FOLDER_VARIABLE) or pathlib.Path.home() / ".scarlet" / "zoo")
 
 
 def zoo_names() -> list[str]:
-    """The names of the published networks, then of one's own."""
+    """The names of the published networks, then of the registered ones."""
     return [*ZOO, *own_names()]
 
 
 def own_names() -> list[str]:
-    """The names of one's own networks, in alphabetical order."""
+    """The names of the registered networks, in alphabetical order."""
     return sorted(path.stem for path in zoo_folder().glob("*.json") if _NAME.fullmatch(path.stem))
 
 
 def find_own(name: str) -> OwnEntry | None:
-    """One's own network of that name; InputError when its file is torn or of another version."""
+    """The registered network of that name; InputError if its file is damaged or of another version."""
     if not _NAME.fullmatch(name) or not _path(name, ".json").exists():
         return None
     path = _path(name, ".json")
@@ -91,7 +90,7 @@ def add_own(
     weights: pathlib.Path | None = None,
     source: Mapping[str, Any] | None = None,
 ) -> OwnEntry:
-    """Writes a network into the folder, `weights` (a `.keras` file) copied; InputError where the name is taken or bad."""
+    """Write a network into the folder, with a copy of `weights` (a `.keras` file); InputError if the name is taken or bad."""
     check_new_name(name)
     if weights is not None:
         with atomic_writer(_path(name, ".keras")) as file:
@@ -104,12 +103,12 @@ def add_own(
         "origin": dict(origin),
         "source": source,
     }
-    write_json(_path(name, ".json"), content)  # last: with it the network is there
+    write_json(_path(name, ".json"), content)  # last: this file makes the network exist
     return entry
 
 
 def check_new_name(name: str) -> None:
-    """InputError unless `name` can be that of a further network."""
+    """Raise InputError unless `name` can be that of a further network."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InputError(f"name: expected small letters, digits, _ and - after a letter, got {name!r}")
     if file_name(name) != name:
@@ -121,7 +120,7 @@ def check_new_name(name: str) -> None:
 
 
 def remove_own(name: str) -> None:
-    """Deletes one's own network, be its file torn; InputError where there is none of that name."""
+    """Delete a registered network, even if its file is damaged; InputError if there is none of that name."""
     if name not in own_names():
         raise InputError(f"{name}: expected a network of your own, {', '.join(own_names()) or 'there are none'}")
     _path(name, ".json").unlink()

@@ -1,4 +1,4 @@
-"""OptimizationConfig: what is done with the trained network before it is exported. Imports no framework."""
+"""OptimizationConfig: optimisations of the trained network before its export. Imports no framework."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _FORBID_EXTRA = {"extra": "forbid"}
 
 @dataclasses.dataclass(frozen=True)
 class QuantizationAwareConfig:
-    """How a network is trained on with 8-bit rounding in its forward pass; batch normalisation stays as it is.
+    """Further training with 8-bit rounding in the forward pass; batch normalisation does not change.
 
     Args:
-        epochs: further passes over the training images; 0 measures ranges alone.
+        epochs: further passes over the training images; 0 only measures ranges.
         learning_rate: of Adam at the start; it falls to 0 along a cosine.
         batch_size, label_smoothing: as in `retrain`.
         range_batches: training batches from which each of three rounds takes the activations' ranges, before the first epoch.
@@ -39,17 +39,17 @@ class QuantizationAwareConfig:
 
 @dataclasses.dataclass(frozen=True)
 class PruningConfig:
-    """How the least weights of a network's 1x1 convolutions are set to zero while it is trained on.
+    """Further training while the least weights of the 1x1 convolutions are set to zero.
 
     Args:
-        sparsity: share of zeros that each of these convolutions comes to; those of squeeze-and-excitation stay dense.
-        ramp: share of the training in which the sparsity grows to it, along a cubic polynomial from 0.
+        sparsity: final share of zeros in each of these convolutions; those of squeeze-and-excitation stay dense.
+        ramp: share of the training in which the sparsity grows from 0 to its final value, along a cubic polynomial.
         epochs: passes over the training images.
         learning_rate: of Adam at the start; it falls to 0 along a cosine.
         batch_size, label_smoothing: as in `retrain`.
-        recalibration_batches: training batches from which BN statistics are measured anew at the end, 0 for none.
-        sparse_storage: whether model_pruned.tflite stores no zeros, which makes it smaller before compression; interpreters
-            must know DENSIFY.
+        recalibration_batches: training batches from which BN statistics are measured again at the end, 0 for none.
+        sparse_storage: store no zeros in model_pruned.tflite, which makes it smaller before compression; interpreters
+        must support DENSIFY.
         int8: export the pruned network in int8, too, by calibration.
     """
 
@@ -74,7 +74,7 @@ class PruningConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimizationConfig:
-    """What `scarlet optimize` does with the retrained, folded network; needs the extra `optimization`.
+    """Settings of `scarlet optimize` for the retrained, folded network; needs the extra `optimization`.
 
     Args:
         quantization_aware: false, true for the defaults, or its settings; gives model_int8_qat.tflite.
@@ -96,5 +96,5 @@ class OptimizationConfig:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether anything is switched on."""
+        """True if anything is switched on."""
         return bool(self.quantization_aware or self.pruning)

@@ -10,7 +10,7 @@ PACKAGES = ("tensorflow_model_optimization", "tf_keras")
 
 
 def check_extra() -> None:
-    """InputError that says what to install where a package is missing; imports none of them."""
+    """Raise InputError with the install command if a package is missing; imports none of them."""
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(

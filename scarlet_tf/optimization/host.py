@@ -1,4 +1,4 @@
-"""The parent's side of the worker: starts it, feeds it batches, shows its progress, and reports how it ended."""
+"""The parent's side of the worker: starts it, feeds it batches, shows its progress, and reports its failures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TAIL_BYTES = 4000
 
 
 class Worker:
-    """A running worker; `call` sends a command with arrays and returns the answer."""
+    """A running worker; `call` sends a command with arrays and returns the reply."""
 
     def __init__(self, process: subprocess.Popen, log: pathlib.Path):
         assert process.stdin is not None and process.stdout is not None  # both are pipes
@@ -37,8 +37,8 @@ class Worker:
         self._requests, self._answers = process.stdin, process.stdout
 
     def call(self, command: str, *arrays: np.ndarray) -> dict:
-        """InputError where the worker found bad input, RuntimeError where it failed or was killed."""
-        with contextlib.suppress(BrokenPipeError):  # what it has said before it ended is still to be read
+        """Call a command; InputError if the worker found bad input, RuntimeError if it failed or was killed."""
+        with contextlib.suppress(BrokenPipeError):  # its output before it ended is still to be read
             write_message(self._requests, {"command": command}, *arrays)
         answer = read_message(self._answers)
         if answer is None:
@@ -56,9 +56,9 @@ class Worker:
 
 @contextlib.contextmanager
 def new_worker(task: str, model: Network, settings: Mapping, identity: Mapping, checkpoints=None) -> Iterator[Worker]:
-    """A worker for `task` on the network's spec and weights; it ends with the block, and when this process is killed.
+    """A worker for `task` on the network's spec and weights; it ends with the block, or when this process is killed.
 
-    identity: what checkpoints must agree with beside the network; checkpoints: their folder, None to keep none.
+    identity: facts that checkpoints must match beside the network; checkpoints: their folder, None to keep none.
     """
     check_extra()
     with tempfile.TemporaryDirectory(prefix="scarlet_tf-") as name:
@@ -79,7 +79,7 @@ def new_worker(task: str, model: Network, settings: Mapping, identity: Mapping, 
 
 
 def train(worker: Worker, split, config, seed: int, name: str) -> list[dict]:
-    """Trains the epochs that are not done yet; returns the figures of all epochs."""
+    """Train the epochs that are not done yet; return the figures of all epochs."""
     steps = split.steps_per_epoch(config.batch_size)
     history = worker.call("restore")["history"]
     with progress_bar(name, config.epochs * steps, len(history) * steps) as bar:
@@ -93,11 +93,11 @@ def train(worker: Worker, split, config, seed: int, name: str) -> list[dict]:
 
 
 def training_split(model, data, batch_size: int, section: str):
-    """`data` as a split; InputError unless `model` is a Network that answers logits in float32 and a batch can be had."""
+    """`data` as a split; InputError unless `model` is a Network that returns float32 logits and there is a batch."""
     if not isinstance(model, Network):
         raise InputError(f"model: expected a Network, such as from fold or retrain, got {type(model).__name__}")
     if model.spec.num_classes is None or model.spec.classifier_activation is not None:
-        raise InputError("model: expected one that answers logits: with a classifier, without an activation")
+        raise InputError("model: expected one that returns logits: with a classifier, without an activation")
     image_shape(model)
     split = as_split(data, model.spec.num_classes)
     if split.steps_per_epoch(batch_size) < 1:
@@ -109,7 +109,7 @@ def training_split(model, data, batch_size: int, section: str):
 
 @contextlib.contextmanager
 def _process(job: pathlib.Path, stderr) -> Iterator[subprocess.Popen]:
-    # Of its own session, so that Ctrl+C reaches this process alone, which then ends the worker.
+    # In its own session, so that Ctrl+C reaches this process alone, which then ends the worker.
     process = subprocess.Popen(
         [sys.executable, "-m", "scarlet_tf.optimization.worker", str(job)],
         stdin=subprocess.PIPE,
@@ -124,7 +124,7 @@ def _process(job: pathlib.Path, stderr) -> Iterator[subprocess.Popen]:
         process.kill()
         process.wait()
         for stream in (process.stdin, process.stdout):
-            with contextlib.suppress(BrokenPipeError):  # of what was not sent any more
+            with contextlib.suppress(BrokenPipeError):  # for data that was not sent any more
                 if stream is not None:
                     stream.close()
 

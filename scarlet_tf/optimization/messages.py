@@ -1,4 +1,4 @@
-"""What passes between a process and its worker: a line of JSON, and behind it arrays as plain bytes."""
+"""Messages between a process and its worker: a line of JSON, followed by arrays as plain bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def write_message(stream: IO[bytes], message: dict, *arrays: np.ndarray) -> None:
-    """One message with its arrays, flushed."""
+    """Write one message with its arrays, and flush."""
     kinds = [(array.dtype.str, array.shape) for array in arrays]
     stream.write(json.dumps({**message, "arrays": kinds}).encode() + b"\n")
     for array in arrays:
@@ -19,7 +19,7 @@ def write_message(stream: IO[bytes], message: dict, *arrays: np.ndarray) -> None
 
 
 def read_message(stream: IO[bytes]) -> tuple[dict, list[np.ndarray]] | None:
-    """The next message with its arrays; None when the other side has closed the stream, or died in the middle."""
+    """Read the next message with its arrays; None if the other side has closed the stream, or died in the middle."""
     line = stream.readline()
     if not line.endswith(b"\n"):
         return None

@@ -14,7 +14,7 @@ from scarlet_tf.layers.primitives import BN_EPSILON, BN_MOMENTUM
 
 @tf_keras.utils.register_keras_serializable("scarlet_tf")
 class HardSwish(tf_keras.layers.Layer):
-    """x * relu6(x + 3) / 6, written so that the converter makes HARD_SWISH of it."""
+    """x * relu6(x + 3) / 6, in a form that the converter turns into HARD_SWISH."""
 
     def call(self, inputs):
         return inputs * tf.nn.relu6(inputs + 3.0) * (1.0 / 6.0)
@@ -54,7 +54,7 @@ class Subsample(tf_keras.layers.Layer):
 
 @tf_keras.utils.register_keras_serializable("scarlet_tf")
 class PadChannels(tf_keras.layers.Layer):
-    """`extra` channels of zeros behind those of [B, H, W, C]."""
+    """[B, H, W, C] with `extra` channels of zeros appended."""
 
     def __init__(self, extra: int, **kwargs):
         super().__init__(**kwargs)
@@ -144,7 +144,7 @@ def subsampling(stride, name):
 
 
 def pad_channels(x, extra):
-    """`extra` channels of zeros behind the others."""
+    """The tensor with `extra` channels of zeros appended."""
     return x if extra == 0 else PadChannels(extra)(x)
 
 

@@ -1,4 +1,4 @@
-"""prune: trains a network on while the least weights of its 1x1 convolutions go to zero."""
+"""prune: trains a network further while the least weights of its 1x1 convolutions go to zero."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from scarlet_tf.training.settings import from_mapping
 def prune(
     model: Network, train_data, config: PruningConfig | dict | None = None, run_dir=None, seed: int = 0
 ) -> tuple[Network, dict]:
-    """A pruned copy of `model` in Keras 3, and figures; `model` itself stays as it is.
+    """A pruned copy of `model` in Keras 3, and figures; `model` itself is unchanged.
 
     Args:
-        model: a Network that answers logits, from `fold` or `retrain`.
+        model: a Network that returns logits, from `fold` or `retrain`.
         train_data: a Split, a batched tf.data.Dataset or (images, labels), normalised.
         config: a PruningConfig or its fields.
-        run_dir: checkpoints go to `<run_dir>/optimize/pruning`; called again, training continues with the epoch it was in.
+        run_dir: checkpoints go to `<run_dir>/optimize/pruning`; called again, training resumes with the interrupted epoch.
         seed: of the order and the augmentation of the images.
 
     Figures: {"history", "sparsity": share of zeros among all weights, "layers": the same by pruned layer}. InputError for
-    bad input, and where the extra `optimization` is not installed.
+    bad input, and if the extra `optimization` is not installed.
     """
     host.check()
     config = from_mapping(PruningConfig, config)

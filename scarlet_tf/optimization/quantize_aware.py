@@ -1,4 +1,4 @@
-"""quantize_aware: trains a network on with 8-bit rounding in its forward pass and writes the int8 file."""
+"""quantize_aware: trains a network further with 8-bit rounding in its forward pass and writes the int8 file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from scarlet_tf.training.settings import from_mapping
 
 logger = logging.getLogger("scarlet_tf")
 ROUNDS = 3
-"""Of measuring ranges: in the first, tfmot's initial ranges still cut activations off."""
+"""Rounds of measuring ranges: in the first, tfmot's initial ranges still cut activations off."""
 
 
 def quantize_aware(
@@ -38,19 +38,19 @@ def quantize_aware(
     architecture=None,
     provenance: Mapping | None = None,
 ) -> dict:
-    """Writes an int8 `.tflite` file of `model`, trained on with fake quantisation; `model` itself stays as it is.
+    """Train `model` further with fake quantisation and write an int8 `.tflite` file; `model` itself is unchanged.
 
     Args:
-        model: a Network that answers logits, from `fold` or `retrain`.
+        model: a Network that returns logits, from `fold` or `retrain`.
         train_data: a Split, a batched tf.data.Dataset or (images, labels), normalised.
         path: the file; its sidecars are those of `export_tflite`, whose other arguments are the same here.
         config: a QuantizationAwareConfig or its fields.
-        run_dir: checkpoints go to `<run_dir>/optimize/quantization_aware`; called again, training continues with the epoch
-            it was in.
+        run_dir: checkpoints go to `<run_dir>/optimize/quantization_aware`; called again, training resumes with the
+        interrupted epoch.
         seed: of the order and the augmentation of the images.
 
     Hard-swish is trained and run in float between int8 tensors; see export.quantization. Returns `describe_tflite(path)`
-    with "history", the figures of each epoch. InputError for bad input, and where the extra `optimization` is not installed.
+    with "history", the figures of each epoch. InputError for bad input, and if the extra `optimization` is not installed.
     """
     host.check()
     config = from_mapping(QuantizationAwareConfig, config)

@@ -1,6 +1,6 @@
-"""A twin with fake quantisation, as tfmot makes it from a QuantizeConfig for every layer, and its .tflite form.
+"""A twin with fake quantisation, which tfmot makes from a QuantizeConfig for every layer, and its .tflite form.
 
-What is quantised is what the converter will hold as int8: weights symmetrically per output channel, and the output of a
+Quantised are the tensors that the converter will hold as int8: weights symmetrically per output channel, and the output of a
 layer unless the converter merges the layer into another. Only the worker process imports this module.
 """
 
@@ -59,7 +59,7 @@ class PerChannelQuantizer(_quantization.quantizers.LastValueQuantizer):  # type:
 
 @tf_keras.utils.register_keras_serializable("scarlet_tf")
 class LayerQuantization(_quantization.QuantizeConfig):  # type: ignore[name-defined]
-    """`weight`: the attribute that holds the kernel, None to leave it alone; `output`: whether the output is quantised."""
+    """`weight`: the attribute that holds the kernel, None to leave it alone; `output`: true if the output is quantised."""
 
     def __init__(self, weight: str | None, output: bool):
         self.weight, self.output = weight, output
@@ -76,7 +76,7 @@ class LayerQuantization(_quantization.QuantizeConfig):  # type: ignore[name-defi
         return []
 
     def set_quantize_activations(self, layer, quantize_activations):
-        """Activations are layers of their own."""
+        """Do nothing: activations are layers of their own."""
 
     def get_output_quantizers(self, layer):
         average = _quantization.quantizers.MovingAverageQuantizer
@@ -87,7 +87,7 @@ class LayerQuantization(_quantization.QuantizeConfig):  # type: ignore[name-defi
 
 
 def quantized(twin: tf_keras.Model, quantize_weights: bool = True) -> tf_keras.Model:
-    """The twin with fake quantisation, and batch normalisation that training leaves as it is."""
+    """The twin with fake quantisation, and batch normalisation that training does not change."""
 
     def annotate(layer):
         if isinstance(layer, tf_keras.layers.InputLayer):
@@ -115,8 +115,8 @@ def output_ranges(model: tf_keras.Model) -> list[tuple[tf.Variable, tf.Variable]
 def convert(model: tf_keras.Model, twin: tf_keras.Model, int8_ends: bool) -> bytes:
     """The quantised `model` of `twin` as a TFLite flatbuffer with batch 1.
 
-    The converter folds batch normalisation into the weights first and then quantises them per channel, which comes to the
-    same numbers, for BN's factors are per channel, too. So the graph it is given has no fake quantisation of weights; with
+    The converter folds batch normalisation into the weights first and then quantises them per channel, which gives the
+    same numbers, since BN's factors are per channel, too. So its graph has no fake quantisation of weights; with
     it, the converter of TensorFlow 2.21 fails on depthwise kernels.
     """
     source = [v for v in model.weights if not v.name.endswith(_WEIGHT_RANGES)]

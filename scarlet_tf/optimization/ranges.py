@@ -1,16 +1,16 @@
-"""Ranges of activations out of moving averages that have not got far from where they began.
+"""Bias-corrected activation ranges from moving averages that are still close to their initial values.
 
-tfmot's ranges begin at -6 and 6 and move by 0.1 % a batch, so after a few batches they are little but that beginning.
+tfmot's ranges begin at -6 and 6 and move by 0.1 % per batch, so after a few batches they are mostly the initial values.
 """
 
 from __future__ import annotations
 
-DECAY = 0.999  # tfmot's, which it does not let one set
+DECAY = 0.999  # tfmot's, which cannot be set
 LEAST_MAXIMUM = 1e-3  # a range must have a width
 
 
 def debiased(value: float, start: float, batches: int, decay: float = DECAY) -> float:
-    """The mean of what `batches` updates saw, given the moving average before (`start`) and after them (`value`).
+    """The mean over `batches` updates, given the moving average before (`start`) and after them (`value`).
 
     value = k start + (1 - k) mean with k = decay^batches. The mean weighs later batches a little more.
     """
@@ -19,5 +19,5 @@ def debiased(value: float, start: float, batches: int, decay: float = DECAY) -> 
 
 
 def clamped(least: float, greatest: float) -> tuple[float, float]:
-    """The range with 0 inside, as zero padding and ReLU need it."""
+    """The range extended to contain 0, as zero padding and ReLU require."""
     return min(least, 0.0), max(greatest, LEAST_MAXIMUM)

@@ -1,6 +1,6 @@
 """Large depthwise convolutions of a twin in strips, as `export.xnnpack` writes them for LiteRT, with BN in their weights.
 
-Fake quantisation has to see the strips' sums, for these are what the file holds in int8. Behind a sum the converter cannot
+Fake quantisation must see the strips' sums, since the file holds these in int8. After a sum the converter cannot
 fold batch normalisation, so it is folded here. Only the worker process imports this module.
 """
 
@@ -36,14 +36,14 @@ class Rows(tf_keras.layers.Layer):
 
 
 class SplitDepthwise:
-    """What the builder takes for a layer: a square depthwise convolution as a sum, the first strip with a bias."""
+    """A square depthwise convolution as a sum, the first strip with a bias; the builder uses it as a layer."""
 
     def __init__(self, kernel_size: int, name: str, stride: int):
         self.kernel_size, self.name, self.stride = kernel_size, name, stride
 
     def __call__(self, x):
         size, height, total = self.kernel_size, x.shape[1], None
-        zeros = size // 2 if self.stride == 1 else 0  # with a stride the zeros are there already
+        zeros = size // 2 if self.stride == 1 else 0  # with a stride the zeros are present already
         last = (height + 2 * zeros - size) // self.stride * self.stride  # the first row of the last output
         for index, (row, rows) in enumerate(strips(size)):
             start, end = row - zeros, row + last + rows - zeros
@@ -58,7 +58,7 @@ class SplitDepthwise:
 
 
 def split_parts() -> types.SimpleNamespace:
-    """`parts` with large depthwise convolutions in strips, and nothing where their batch normalisation would be."""
+    """`parts` with large depthwise convolutions in strips, without their batch normalisation."""
     split = set()
 
     def depthwise_conv(channels, kernel_size, name, seed, stride=1):
@@ -74,7 +74,7 @@ def split_parts() -> types.SimpleNamespace:
 
 
 def split_arrays(arrays: dict[str, np.ndarray], layer_names: set[str]) -> dict[str, np.ndarray]:
-    """The weights of a network as those of its twin made of `split_parts`, whose layers are called `layer_names`."""
+    """A network's weights for its twin made of `split_parts`, whose layers have the names `layer_names`."""
     result = dict(arrays)
     for name in [key.removesuffix("/kernel") for key in arrays if key.endswith("_depthwise/kernel")]:
         if name in layer_names:
@@ -86,7 +86,7 @@ def split_arrays(arrays: dict[str, np.ndarray], layer_names: set[str]) -> dict[s
         bias = bn["beta"] - bn["moving_mean"] * factor
         for index, (row, rows) in enumerate(strips(kernel.shape[0])):
             strip = f"{name}_strip_{index}"
-            if strip not in layer_names:  # it would see zeros alone
+            if strip not in layer_names:  # it would see only zeros
                 continue
             result[f"{strip}/kernel"] = kernel[row : row + rows]
             if bias is not None:

@@ -1,4 +1,4 @@
-"""The worker's two tasks: a model to train, and what it becomes. Only the worker process imports this module."""
+"""The worker's two tasks: a model to train, and its result. Only the worker process imports this module."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MASK_CHANGES = 100
 
 
 class QuantizationAware:
-    """Trains with fake quantisation; the result is a .tflite file."""
+    """Training with fake quantisation; the result is a .tflite file."""
 
     SUFFIX = ".tflite"
 
@@ -31,13 +31,13 @@ class QuantizationAware:
         self._begin_round()
 
     def measure(self, images: np.ndarray) -> dict:
-        """Moves the ranges by one batch."""
+        """Move the ranges by one batch."""
         self._observe(tf.constant(images))
         self._batches += 1
         return {}
 
     def end_round(self) -> dict:
-        """Makes the ranges the means over this round's batches; the next one then sees activations that are not cut off."""
+        """Set the ranges to the means over this round's batches; the next round then sees activations that are not clipped."""
         for pair, starts in zip(output_ranges(self.model), self._starts, strict=True):
             means = [debiased(float(v), start, self._batches) for v, start in zip(pair, starts, strict=True)]
             for variable, value in zip(pair, clamped(*means), strict=True):
@@ -46,7 +46,7 @@ class QuantizationAware:
         return {}
 
     def end_epoch(self) -> None:
-        """Nothing."""
+        """Do nothing at an epoch's end."""
 
     def write(self, path: pathlib.Path) -> None:
         path.write_bytes(convert(self.model, self.twin, self.int8_ends))
@@ -57,7 +57,7 @@ class QuantizationAware:
 
 
 class Pruning:
-    """Trains while the least weights of the pointwise convolutions go to zero; the result is the weights."""
+    """Training while the least weights of the pointwise convolutions go to zero; the result is the weights."""
 
     SUFFIX = ".npz"
 
@@ -80,7 +80,7 @@ class Pruning:
         self._masks.on_train_begin()
 
     def end_epoch(self) -> None:
-        """Takes away what the last update gave to masked weights."""
+        """Set masked weights to zero again after the last update."""
         self._masks.on_epoch_end(batch=-1)
 
     def write(self, path: pathlib.Path) -> None:

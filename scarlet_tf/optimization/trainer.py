@@ -16,10 +16,10 @@ class Trainer:
     """Adam along a cosine, on softmax cross-entropy with label smoothing.
 
     Args:
-        task: has a tf_keras `model` that answers logits, and `end_epoch()`.
+        task: has a tf_keras `model` that returns logits, and `end_epoch()`.
         settings: learning_rate, label_smoothing, total_steps.
         folder: of the checkpoints.
-        identity: what a checkpoint must agree with to be gone on from, in plain JSON types.
+        identity: facts that a checkpoint must match to be resumed from, in plain JSON types.
     """
 
     def __init__(self, task, settings: dict, folder, identity: dict):
@@ -34,13 +34,13 @@ class Trainer:
         self._begin_epoch()
 
     def restore(self) -> list[dict]:
-        """Figures of the epochs that were done before, whose checkpoint is loaded; empty without one."""
+        """Load the checkpoint and return the figures of the epochs done before; empty without a checkpoint."""
         meta = self._checkpoints.restore(self._variables(), {"identity": self._identity})
         self._history = meta["history"] if meta else []
         return self._history
 
     def step(self, images: np.ndarray, labels: np.ndarray) -> dict:
-        """One update; labels int [B] or shares float [B, num_classes]."""
+        """Make one update; labels int [B] or shares float [B, num_classes]."""
         targets = labels if labels.ndim == 2 else np.eye(self.task.model.output_shape[-1], dtype=np.float32)[labels]
         loss, accuracy = (float(value) for value in self._step(tf.constant(images), tf.constant(targets)))
         if not math.isfinite(loss):
@@ -49,7 +49,7 @@ class Trainer:
         return {"loss": loss, "accuracy": accuracy}
 
     def end_epoch(self) -> dict:
-        """Saves all variables and returns the epoch's mean figures."""
+        """Save all variables and return the epoch's mean figures."""
         self.task.end_epoch()
         loss, accuracy = self._sums[:2] / max(1, self._sums[2])
         self._history.append({"loss": float(loss), "accuracy": float(accuracy)})

@@ -1,4 +1,4 @@
-"""A NetworkSpec in tf_keras, which is what tensorflow-model-optimization works on; weights travel by name.
+"""A NetworkSpec in tf_keras, as tensorflow-model-optimization requires; weights are transferred by name.
 
 Only the worker process imports this module.
 """
@@ -14,7 +14,7 @@ from scarlet_tf.optimization.strips import split_arrays, split_parts
 from scarlet_tf.spec import NetworkSpec
 
 Arrays = dict[str, np.ndarray]
-# The names of Keras 3 where tf_keras has others.
+# Names of Keras 3 that differ in tf_keras.
 _KERAS_3_NAMES = {"depthwise_kernel": "kernel"}
 
 
@@ -30,7 +30,7 @@ def build_twin(spec: NetworkSpec, arrays: Arrays, for_xnnpack: bool = False) -> 
 
 
 def set_twin_arrays(model: tf_keras.Model, arrays: Arrays) -> None:
-    """Puts in weights under the names of Keras 3; ValueError when one is missing or left over."""
+    """Set weights by their Keras 3 names; ValueError if one is missing or left over."""
     weights = _by_name(model)
     if weights.keys() != arrays.keys():
         raise ValueError(f"weights: only one side has {sorted(weights.keys() ^ arrays.keys())}")
@@ -39,7 +39,7 @@ def set_twin_arrays(model: tf_keras.Model, arrays: Arrays) -> None:
 
 
 def get_twin_arrays(model: tf_keras.Model) -> Arrays:
-    """The weights under the names of Keras 3."""
+    """The weights by their Keras 3 names."""
     return {name: weight.numpy() for name, weight in _by_name(model).items()}
 
 

@@ -1,7 +1,7 @@
-"""The process in which tf_keras and tfmot live: python -m scarlet_tf.optimization.worker JOB.json
+"""The process that runs tf_keras and tfmot: python -m scarlet_tf.optimization.worker JOB.json
 
-It reads messages from stdin, answers each with one on stdout, and ends when stdin does, so it outlives nobody. What
-libraries print goes to stderr. TF_USE_LEGACY_KERAS=1 has to be in its environment.
+It reads messages from stdin, replies to each on stdout, and ends when stdin does, so it never outlives its parent.
+Libraries' output goes to stderr. TF_USE_LEGACY_KERAS=1 has to be in its environment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scarlet_tf.spec import NetworkSpec
 
 
 def main(job_file: str) -> int:
-    """Serves one parent; returns the exit code."""
+    """Serve one parent; return the exit code."""
     messages, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:
@@ -31,7 +31,7 @@ def main(job_file: str) -> int:
             request, arrays = message
             write_message(answers, commands[request["command"]](*arrays))
     except BrokenPipeError:
-        return 0  # nobody listens any more
+        return 0  # the parent has closed the pipe
     except Exception as error:
         traceback.print_exc()
         write_message(answers, {"error": str(error), "input": isinstance(error, InputError)})
@@ -45,8 +45,8 @@ def _commands(job: dict, folder: pathlib.Path) -> dict[str, Callable]:
     from scarlet_tf.optimization.tasks import Pruning, QuantizationAware
     from scarlet_tf.optimization.trainer import Trainer
 
-    tf_keras.backend.set_image_data_format("channels_last")  # whatever keras.json says
-    tf_keras.utils.set_random_seed(job["settings"]["seed"])  # dropout's
+    tf_keras.backend.set_image_data_format("channels_last")  # regardless of keras.json
+    tf_keras.utils.set_random_seed(job["settings"]["seed"])  # for dropout
     with np.load(folder / "weights.npz") as archive:
         arrays = dict(archive)
     task_types: dict[str, type[QuantizationAware | Pruning]] = {

@@ -1,4 +1,4 @@
-"""Verifies exported files, or a whole run against its certificate, on the machine and with the libraries of today."""
+"""Verification of exported files, or of a whole run against its certificate, with the present machine and libraries."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from scarlet_tf.pipeline.results import check_results, check_text, unchecked
 from scarlet_tf.pipeline.run import Run
 
 TOP1_TOLERANCE = 0.005
-"""By how much a top-1 may differ from the certificate's: other processors round differently, and a few images flip."""
+"""Allowed difference of a top-1 from the certificate's: other processors round differently, and a few images flip."""
 
 
 def verify_files(files: Sequence, run_dir=None) -> list[dict[str, Any]]:
-    """One row a file; `run_dir` is found from the first file's place when not given."""
+    """Verify files, one row each; `run_dir` is by default found from the first file's path."""
     paths = [pathlib.Path(file) for file in files]
     for path in paths:
         if not path.exists():
@@ -36,12 +36,12 @@ def verify_files(files: Sequence, run_dir=None) -> list[dict[str, Any]]:
 
 
 def verify_run(folder, digests_only: bool = False) -> dict[str, Any]:
-    """Compares a run's files and figures with its certificate: {"run", "passed", "checks", "files", "unchecked"}.
+    """Compare a run's files and figures with its certificate: {"run", "passed", "checks", "files", "unchecked"}.
 
-    The SHA-256 of every file, and what results say of themselves; then, from the files themselves, everything that can be
-    computed again: the network's costs, the data's fingerprint, and each file's operations, partitions, parity and top-1. A
-    file that is not the certificate's is not run. Latencies are not compared, for they are another host's. "unchecked" names
-    results of an earlier version, in which changes cannot be noticed.
+    Checks the SHA-256 of every file and the results' own digests; then computes again, from the files, everything that can
+    be: the network's costs, the data's fingerprint, and each file's operations, partitions, parity and top-1. A
+    file that is not the certificate's is not run. Latencies are not compared: they depend on the host. "unchecked" names
+    results of an earlier version, in which changes cannot be detected.
     """
     run = open_existing(pathlib.Path(folder))
     try:
@@ -58,7 +58,7 @@ def verify_run(folder, digests_only: bool = False) -> dict[str, Any]:
         results = check_results(run.folder, "summary.json")
         checks = [*digests, *results, check_text(run.folder, certificate)]
         rows = []
-        # What was changed is neither loaded nor run: an interpreter may crash over it.
+        # A changed file is neither loaded nor run: it may crash an interpreter.
         if not digests_only and not any(file.endswith(".keras") for file in changed):
             _load_data(run)
             checks += _check_figures(run, certificate)
@@ -78,7 +78,7 @@ def verify_run(folder, digests_only: bool = False) -> dict[str, Any]:
 
 
 def is_run(path) -> bool:
-    """Whether `path` is a run's folder."""
+    """True if `path` is a run's folder."""
     return (pathlib.Path(path) / "config.yaml").exists()
 
 
@@ -91,7 +91,7 @@ def find_run_dir(path: pathlib.Path) -> pathlib.Path:
 
 
 def open_existing(folder: pathlib.Path) -> Run:
-    """The run in a folder, whose dataset is not looked at; InputError where it is no run folder."""
+    """The run in a folder, without reading its dataset; InputError if it is not a run folder."""
     if not is_run(folder):
         raise InputError(
             f"{folder}: expected a run folder with config.yaml, which `scarlet run CONFIG` makes{_from_here(folder)}"
@@ -104,7 +104,7 @@ def _from_here(path: pathlib.Path) -> str:
 
 
 def _load_data(run: Run) -> None:
-    """Loads the run's dataset now; InputError names the configuration, whose relative `data.directory` counts from elsewhere."""
+    """Load the run's dataset now; InputError names the configuration, as `data.directory` may be relative to elsewhere."""
     try:
         run.data  # noqa: B018 - loaded once
     except InputError as error:
@@ -126,7 +126,7 @@ def _check_figures(run: Run, certificate: Mapping) -> Iterator[Check]:
 
 
 def _verify_again(run: Run, row: Mapping) -> tuple[list[dict], list[Check]]:
-    """A file's figures, none where it does not run, and how they compare with those of its row in the certificate."""
+    """A file's figures (none if it does not run) and their comparison with its row in the certificate."""
     name, stated = row["file"], row["verification"]
     path = run.export_folder / name
     try:

@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import TEMPORARY, lock
 
-# Where a run writes; nothing else is touched, for a user may have named a folder that holds other files, too.
+# Files and folders that a run writes. Nothing else is touched: the user's folder may hold other files, too.
 _PLACES = ("", "supernet", "search", "retrain", "optimize", "optimize/*", "export", "export/saved_model")
 _PLACES += ("ranking", "ranking/*", "ranking/*/*/retrain", "compare", "compare/searches/*")
 
 
 @contextlib.contextmanager
 def alone_in(folder) -> Iterator[None]:
-    """Refuses a folder that another process works in; the system lets go of the lock when a process ends, however.
+    """Refuse a folder that another process works in; the system releases the lock when a process ends for any reason.
 
-    What a killed process left half-written is removed.
+    Half-written files of a killed process are removed.
     """
     folder = pathlib.Path(folder)
     try:

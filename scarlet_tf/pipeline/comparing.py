@@ -11,7 +11,7 @@ from scarlet_tf.search.run import evaluator_grouping, evaluator_options
 
 
 def compare_searches(run: Run, algorithms: Sequence[str], seeds: Sequence[int], evaluations: int | None) -> dict:
-    """The figures, which `compare/compare.json` then holds, too."""
+    """Compare the searches; return the figures, which are also written to `compare/compare.json`."""
     config = run.config.search
     evaluator = Evaluator(
         run.supernet, run.data.validation, run.plain_train, **evaluator_options(config), **evaluator_grouping(config)

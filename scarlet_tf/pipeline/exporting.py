@@ -31,7 +31,7 @@ logger = logging.getLogger("scarlet_tf")
 
 
 def export(run: Run) -> None:
-    """Writes `<run>/export`; certificate.json comes last and marks the stage as done."""
+    """Write `<run>/export`; certificate.json comes last and marks the stage as done."""
     retrained = read_json(run.retrain_result)
     folded, rows = folded_network(run)
     about = file_metadata(run)
@@ -74,7 +74,7 @@ def folded_network(run: Run):
 
 
 def verification(run: Run, path: pathlib.Path) -> dict[str, Any]:
-    """How far a file's answers are from those of the retrained network, on test images.
+    """Differences between a file's outputs and those of the retrained network, on test images.
 
     The network is the one before folding, so that the comparison covers folding and conversion together. Files of the
     pruned network are compared with that.
@@ -87,7 +87,7 @@ def verification(run: Run, path: pathlib.Path) -> dict[str, Any]:
 
 
 def file_metadata(run: Run) -> dict[str, Any]:
-    """What exported files say about the network and its images."""
+    """Metadata of exported files about the network and its images."""
     retrained = read_json(run.retrain_result)
     return {
         "labels": run.data.class_names,
@@ -110,7 +110,7 @@ def _write_tflite(run: Run, model, about: dict) -> list[pathlib.Path]:
             model,
             path,
             quantization="none" if name == "float32" else name,
-            # Training images: ranges that were fitted to test images would flatter the file's accuracy.
+            # Training images: ranges fitted to test images would make the file's accuracy too good.
             representative_data=run.data.train if name in ("int8", "full_int8") else None,
             num_calibration_images=run.config.export.calibration_examples,
             dynamic_batch=run.config.export.dynamic_batch,
@@ -121,7 +121,7 @@ def _write_tflite(run: Run, model, about: dict) -> list[pathlib.Path]:
 
 
 def _write_optimized(run: Run, about: dict) -> list[pathlib.Path]:
-    """What the optimize stage made: the file of quantisation-aware training as it is, the pruned network converted."""
+    """Export the optimize stage's results: copy the file of quantisation-aware training, convert the pruned network."""
     wanted, paths = run.config.optimization, []
     if wanted.quantization_aware:
         for source in (run.quantized_file, run.quantized_file.with_suffix(".json")):

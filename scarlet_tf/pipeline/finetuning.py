@@ -1,4 +1,4 @@
-"""The finetune stage: trains the network that `finetune` names and writes what retraining would have written."""
+"""The finetune stage: trains the network that `finetune` names and writes the same files as retraining."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scarlet_tf.training.finetuning import finetune
 
 
 def finetune_network(run: Run) -> None:
-    """Writes `<run>/retrain`; result.json comes last and marks the stage as done."""
+    """Write `<run>/retrain`; result.json comes last and marks the stage as done."""
     config, data, source = run.config.finetune, run.data, run.source
     model, figures = finetune(
         source.network,
@@ -39,5 +39,5 @@ def finetune_network(run: Run) -> None:
         "weights_sha256": values_digest(model.weights),
         **figures,
     }
-    run.certificate.unlink(missing_ok=True)  # it is another file's, where this stage is done again
+    run.certificate.unlink(missing_ok=True)  # it belongs to another file if this stage is done again
     write_result(run.retrain_result, plain(result))

@@ -1,4 +1,4 @@
-"""RunForecast: tells before the supernet's first step what the whole run will take."""
+"""RunForecast: an estimate of the whole run's time before the supernet's first step."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ logger = logging.getLogger("scarlet_tf")
 
 
 class RunForecast(keras.callbacks.Callback):
-    """Logs the time of every stage of `run`, estimated from the steps that the training loop tries; see its Run."""
+    """Log entry with the time of every stage of `run`, estimated from the steps that the training loop tries; see its Run."""
 
     def __init__(self, run: Run):
         super().__init__()
         self.run = run
 
     def on_rehearsal(self, first: float, seconds: float) -> None:
-        """`seconds` of a step of the supernet, which took `first` the first time."""
+        """Log the forecast from the `seconds` of a step of the supernet; the first one took `first`."""
         data = self.run.data
         examples = {name: getattr(data, name).num_examples for name in ("train", "validation")}
         stages = stage_seconds(self.run.config, examples, data.num_classes, first, seconds)

@@ -1,4 +1,4 @@
-"""The optimize stage: quantisation-aware training and pruning of the retrained, folded network, where they are asked for."""
+"""The optimize stage: quantisation-aware training and pruning of the retrained, folded network, if configured."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger("scarlet_tf")
 
 
 def optimize(run: Run) -> None:
-    """Writes `<run>/optimize`; result.json comes last and marks the stage as done. What was exported before is void."""
+    """Write `<run>/optimize`; result.json comes last and marks the stage as done. Earlier exports are invalidated."""
     wanted = run.config.optimization
     run.certificate.unlink(missing_ok=True)
     _begin(run)
@@ -41,12 +41,12 @@ def optimize(run: Run) -> None:
 
 
 def is_current(run: Run) -> bool:
-    """Whether the finished stage was done with the settings that the run has now."""
+    """True if the finished stage was done with the run's present settings."""
     return read_json(run.optimize_result).get("settings") == _settings(run)
 
 
 def _begin(run: Run) -> None:
-    """Puts away what other settings left, checkpoints included."""
+    """Remove results of other settings, checkpoints included."""
     path = run.optimize_folder / "settings.json"
     if path.exists() and read_json(path) != _settings(run):
         logger.info("%s: begun with other settings; it is done again", run.optimize_folder)

@@ -1,4 +1,4 @@
-"""The network of the front that is retrained, and what it starts from."""
+"""The network of the front that is retrained, and its initial weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ logger = logging.getLogger("scarlet_tf")
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """What retraining starts from; `passed_over` lists candidates whose folded cost is above the budget."""
+    """Start of retraining; `passed_over` lists candidates whose folded cost is above the budget."""
 
     architecture: Architecture
     one_shot_accuracy: float
@@ -46,7 +46,7 @@ def choose(run: Run) -> Start:
         return Start(architecture, picked["accuracy"], architecture)
     wanted = run.config.search.picks
     bounds = wanted.get(picked.get("name", "")) if isinstance(wanted, dict) else None
-    # A pick by name is that network, or one of those that would have been the pick without it.
+    # A pick by name is that network, or one of the next candidates for the same pick.
     others = [] if isinstance(bounds, str) else found["pareto"]
     if isinstance(bounds, dict):
         goals = run.config.search.objectives()
@@ -82,7 +82,7 @@ def find_pick(found: Mapping[str, Any], wanted: int | str) -> dict:
 
 
 def _rows(found: Any, key: str) -> list[dict]:
-    """Networks of pareto.json; InputError unless each has what picking goes by."""
+    """Networks of pareto.json; InputError unless each has the keys that picking needs."""
     rows: Any = found.get(key) if isinstance(found, Mapping) else None
     for row in rows if isinstance(rows, list) else [rows]:
         known = row if isinstance(row, dict) else {}
@@ -117,7 +117,7 @@ def _first_that_fits(run: Run, candidates: Sequence[dict]) -> Start:
 
 
 def _folded_path(run: Run, architecture: Architecture):
-    """The path with BN statistics of its own, LETs folded, and folding's report."""
+    """The path with its own BN statistics and LETs folded, and folding's report."""
     network = extract(run.supernet, architecture)
     recalibrate(lambda images: network(images, training=True), _calibration_batches(run), moving_statistics(network))
     return fold(network, folding_limit(run))
@@ -136,5 +136,5 @@ def _architecture(run: Run, candidate: dict) -> Architecture:
 
 
 def folding_limit(run: Run) -> float:
-    """How far folding may amplify rounding errors: less where a file is quantised to 8 bits."""
+    """Bound on folding's amplification of rounding errors: lower if a file is quantised to 8 bits."""
     return MAX_CONDITION_INT8 if {"int8", "full_int8"} & set(run.config.export.formats) else MAX_CONDITION

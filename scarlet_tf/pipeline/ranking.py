@@ -1,4 +1,4 @@
-"""The ranking of a run's networks: what is checked before any training, and the measurement."""
+"""The ranking of a run's networks: the checks before any training, and the measurement."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scarlet_tf.ranking.strata import stratified_sample
 
 
 def check_ranking(run: Run) -> None:
-    """Raises InputError for what the ranking would trip over after the supernet's training."""
+    """Raise InputError for settings at which the ranking would fail after the supernet's training."""
     config, data = run.config.ranking, run.data
     training, available = config.training(run.config.retrain), data.train.num_examples
     if training.batch_size > available:
@@ -23,6 +23,6 @@ def check_ranking(run: Run) -> None:
 
 
 def rank_networks(run: Run) -> dict:
-    """The figures, which `ranking/result.json` then holds, too."""
+    """Rank the networks; return the figures, which are also written to `ranking/result.json`."""
     config, data = run.config, run.data
     return rank(run.supernet, run.plain_train, data.validation, config.ranking, config.retrain, run.folder, run.context)

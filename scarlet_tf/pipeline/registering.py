@@ -1,4 +1,4 @@
-"""Adds a run's network to one's own zoo."""
+"""Registration of a run's network in the user's zoo folder."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from scarlet_tf.spec import NetworkSpec
 
 
 def register_network(name: str, run_dir, pick: int | str | None = None) -> OwnEntry:
-    """Adds a network of the run folder `run_dir` to the folder of one's own, from where `build_zoo_network` builds it.
+    """Add a network of the run folder `run_dir` to the user's zoo folder, from which `build_zoo_network` builds it.
 
-    pick None: the retrained network with its weights, or, where none was retrained yet, the search's best; else that
-    network of the search ("best", a pick's index or its name) as it was searched, without weights. Raises InputError where the
+    pick None: the retrained network with its weights, or, if none was retrained yet, the search's best; else that
+    network of the search ("best", a pick's index or its name) as searched, without weights. Raises InputError if the
     folder holds no such network, or the name is bad or taken.
     """
     check_new_name(name)

@@ -1,4 +1,4 @@
-"""report.html: gathers what a run folder holds, whichever stages are done, and writes the page."""
+"""report.html: collects the results in a run folder, whichever stages are done, and writes the page."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ logger = logging.getLogger("scarlet_tf")
 
 
 def write_report(run_dir, path=None) -> pathlib.Path:
-    """Writes what the run folder `run_dir` holds as one HTML file and returns its path.
+    """Write the results in the run folder `run_dir` as one HTML file and return its path.
 
-    path: by default `run_dir`/report.html. The same folder gives the same file, byte by byte. Raises InputError where
-    `run_dir` is no run folder, or a file in it is not what a run writes.
+    path: by default `run_dir`/report.html. The same folder gives the same file, byte by byte. Raises InputError if
+    `run_dir` is not a run folder, or a file in it is not what a run writes.
     """
     run = open_existing(pathlib.Path(run_dir))
     path = run.folder / "report.html" if path is None else pathlib.Path(path)
@@ -37,7 +37,7 @@ def write_report(run_dir, path=None) -> pathlib.Path:
 
 
 def report_on(run: Run) -> str | None:
-    """As `write_report`, of a run at its end, whose result no page is worth losing: None, with a warning, where it fails."""
+    """Like `write_report` at the end of a run, but log a warning and return None on failure: the run's result matters more."""
     path = run.folder / "report.html"
     try:
         write_text(path, _page(run))
@@ -96,7 +96,7 @@ def _record(run: Run) -> Record:
 
 
 class _Files:
-    """Reads JSON files of a folder: empty for those that are not there; those that are torn are named in `unreadable`."""
+    """Reader of a folder's JSON files: empty for missing ones; damaged ones are named in `unreadable`."""
 
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
@@ -137,16 +137,16 @@ def _evaluated(run: Run) -> list[dict]:
 
 
 def _wanted(run: Run, front: Mapping) -> str | None:
-    """Choices of the pick that `retrain.pick` names."""
+    """The choices of the pick that `retrain.pick` names."""
     if not front:
         return None
-    with contextlib.suppress(InputError):  # no pick of that name was met: then nothing is wanted
+    with contextlib.suppress(InputError):  # no pick of that name was met: then none is marked
         return find_pick(front, run.config.retrain.pick)["architecture"]
     return None
 
 
 def _keeps_bounds(run: Run, front: Mapping, figures: Mapping) -> bool | None:
-    """Whether costs, and what the search knows of an unscaled network, are within the search's bounds."""
+    """True if the costs, and the search's figures of an unscaled network, are within the search's bounds."""
     if not figures:
         return None
     chosen = ",".join(map(str, figures["architecture"]["choices"]))
@@ -158,7 +158,7 @@ def _keeps_bounds(run: Run, front: Mapping, figures: Mapping) -> bool | None:
 
 
 def _log_rows(path: pathlib.Path) -> Sequence[dict[str, Any]]:
-    """Epochs out of `supernet.csv`, for a training that is still under way."""
+    """Epochs from `supernet.csv`, for a training that is still running."""
     if not path.exists():
         return ()
     with path.open(newline="", encoding="utf-8") as file:
@@ -169,5 +169,5 @@ def _log_rows(path: pathlib.Path) -> Sequence[dict[str, Any]]:
 def _number(text: str | None) -> float | None:
     try:
         return float(text or "NA")
-    except ValueError:  # no number, or a line that is not whole
+    except ValueError:  # not a number, or an incomplete line
         return None

@@ -1,6 +1,6 @@
-"""The files of a run whose figures are shown: how each is checked, and what is said of those that are not as written.
+"""Checks of a run's files whose figures are shown, and the messages about those that were changed.
 
-Each carries its own check, the digest of files.write_result or a CRC in every line, which is seen wherever it is read. The
+Each carries its own check, the digest of files.write_result or a CRC in every line, which every reader verifies. The
 certificate states the SHA-256 of those that are final when it is written.
 """
 
@@ -18,7 +18,7 @@ from scarlet_tf.report.certificate import certificate_text
 from scarlet_tf.search.journal import has_crcs, read_lines
 from scarlet_tf.training.learning import FILE
 
-# What the certificate states beside the exported files and the network.
+# Files that the certificate lists beside the exported files and the network.
 FINAL = (
     "config.yaml",
     "dataset.json",
@@ -41,11 +41,11 @@ _RESULTS = (
     "ranking/result.json",
     "compare/compare.json",
 )
-# What to do where `scarlet run` does not make a result again.
+# Advice for results that `scarlet run` does not make again.
 _REMEDIES = {
     "search/state.json": "remove pareto.json, and `scarlet run` makes both again from the journal",
     "finalists.json": "remove it; a search measures them again",
-    "supernet/monitor.json": "remove it; the report goes without",
+    "supernet/monitor.json": "remove it; the report omits it",
     f"supernet/{FILE}": "remove it",
     f"retrain/{FILE}": "remove it",
     "ranking/result.json": "remove it, and `scarlet rank` makes it again",
@@ -54,12 +54,12 @@ _REMEDIES = {
 
 
 def final_files(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Files of FINAL that are there."""
+    """Existing files of FINAL."""
     return [folder / name for name in FINAL if (folder / name).exists()]
 
 
 def check_results(folder: pathlib.Path, *further: str) -> list[Check]:
-    """A check of each result and journal in the folder, by what the file says of itself; `further`: names of other results."""
+    """A check of each result and journal in the folder by its own digest or CRCs; `further`: names of other results."""
     checks = []
     for name in (*_RESULTS, *further, *_JOURNALS):
         if (folder / name).exists():
@@ -69,13 +69,13 @@ def check_results(folder: pathlib.Path, *further: str) -> list[Check]:
 
 
 def unchecked(folder: pathlib.Path, *further: str) -> list[str]:
-    """Names of results, `further` ones among them, and journals that an earlier version wrote: they carry no check."""
+    """Names of results, `further` ones among them, and journals that an earlier version wrote: they contain no check."""
     names = [name for name in (*_RESULTS, *further) if (folder / name).exists() and not has_digest(folder / name)]
     return names + [name for name in _JOURNALS if (folder / name).exists() and not has_crcs(folder / name)]
 
 
 def check_text(folder: pathlib.Path, certificate: Mapping) -> Check:
-    """Of certificate.md, for people, beside certificate.json."""
+    """Check certificate.md, the readable copy of certificate.json."""
     path = folder / "export" / "certificate.md"
     try:
         same = path.read_text(encoding="utf-8") == certificate_text(certificate)
@@ -114,7 +114,7 @@ def _complaints(folder: pathlib.Path) -> Iterator[str]:
 
 
 def _fault(folder: pathlib.Path, name: str) -> str | None:
-    """What is wrong with a file that is there, and what to do; None where nothing is."""
+    """The fault of an existing file and the remedy; None if it is intact."""
     path = folder / name
     if name in _JOURNALS:
         lines = read_lines(path)

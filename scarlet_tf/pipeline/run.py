@@ -1,4 +1,4 @@
-"""Run: a run folder, its configuration and what several stages need of both."""
+"""Run: a run folder, its configuration and the objects that several stages share."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ logger = logging.getLogger("scarlet_tf")
 
 
 class Run:
-    """Where the files of a run are, and its dataset and supernet, made when first asked for.
+    """Paths of a run's files, and its dataset and supernet, made on first use.
 
     `max_hours`: each training, of the supernet and of the picked network, and the search end within this time; None sets
     no limit. `adb`: the serial and benchmark_model of an AdbRunner, which then measures latencies. Both belong to the call,
-    not to the run: the folder does not remember them.
+    not to the run: the folder does not record them.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Run:
 
     @functools.cached_property
     def supernet_and_figures(self) -> tuple[Supernet, dict]:
-        """The trained supernet; a later process gets it back from its last checkpoint."""
+        """The trained supernet; a later process restores it from its last checkpoint."""
         supernet, strategy = self._new_supernet(), self.strategy
         if strategy is None:
             return supernet, self._train(supernet)
@@ -95,7 +95,7 @@ class Run:
         return supernet, figures
 
     def _train(self, supernet: Supernet) -> dict:
-        """By BetaNAS with the importances of its choices, else alone."""
+        """Train the supernet, with the importances of its choices under BetaNAS."""
         train: Callable[..., dict] = train_supernet
         search = {}
         if self.config.search.is_betanas:
@@ -121,7 +121,7 @@ class Run:
 
     @property
     def context(self) -> dict[str, Any]:
-        """What decides a path's accuracy, the dataset and the training settings: measurements belong to it."""
+        """The facts that determine a path's accuracy, the dataset and the training settings: measurements belong to them."""
         resolved = self.config.to_dict()["supernet"]
         decisive = {key: value for key, value in resolved.items() if f"supernet.{key}" not in MAY_DIFFER}
         if self.config.search.is_betanas:
@@ -129,7 +129,7 @@ class Run:
         return {"dataset": self.data.fingerprint, "supernet": decisive}
 
     def test_figures(self, model: Network, batch_size: int) -> dict[str, Any]:
-        """Of a trained network on the test images, beside chance; a warning where it is no better."""
+        """Figures of a trained network on the test images, beside chance; a warning if it is no better."""
         test = self.data.test
         figures = beside_chance(evaluate(model, test.batches(batch_size)), test.labels)
         if text := chance_warning(figures):
@@ -138,7 +138,7 @@ class Run:
 
     @functools.cached_property
     def source(self) -> SourceNetwork:
-        """What is fine-tuned."""
+        """The network to fine-tune."""
         return load_source(self.config.finetune, self.config.space, self.input_shape)
 
     @functools.cached_property
@@ -153,8 +153,8 @@ class Run:
 
 
 def _load(path: pathlib.Path, mark: pathlib.Path) -> Network:
-    """The network, whose weights `mark` tells from others."""
-    remedy = f"remove {mark} and start again: the network comes back from its last checkpoint"
+    """Load a network; `mark` distinguishes its weights from others."""
+    remedy = f"remove {mark} and start again: the network is restored from its last checkpoint"
     try:
         network = load_network(path, around=False)
     except InputError as error:
@@ -173,25 +173,25 @@ def open_run(config: Config, folder, strategy=None, max_hours: float | None = No
 
 
 def examine(run: Run) -> None:
-    """Every check that needs no training; reads the dataset and writes nothing."""
+    """Do every check that needs no training; reads the dataset and writes nothing."""
     check_run_dir(run.folder, run.config)
     if not run.config.finetune.is_wanted:
         _check_search(run)
         _check_retraining(run)
-    elif not run.retrain_result.exists():  # later stages do not need what this began with
+    elif not run.retrain_result.exists():  # later stages do not need the initial weights
         logger.info("what is fine-tuned: %s", run.source.origin["network"])
     _check_later_stages(run)
 
 
 def claim(run: Run) -> None:
-    """Writes the dataset's fingerprint and the configuration into the run folder, or compares with what it has."""
+    """Write the dataset's fingerprint and the configuration into the run folder, or compare them with its files."""
     _check_dataset(run)
     if read_tf_config().is_chief:
         claim_run_dir(run.folder, run.config)
 
 
 def _check_search(run: Run) -> None:
-    """Objectives, bounds and picks that the search would trip over are refused before anything is trained."""
+    """Refuse objectives, bounds and picks at which the search would fail, before anything is trained."""
     search = run.config.search
     costs = cost_table(run.config.space, run.config.data.image_size, run.data.num_classes)
     figures, goals = figures_and_goals(costs, **search.objective_settings(costs))
@@ -200,7 +200,7 @@ def _check_search(run: Run) -> None:
         check_betanas(figures, search.betanas, run.config.supernet)
     check_picks_of(search.picks, run.config.space, ("accuracy", *figures.names))
     budget, greatest = search.max_multiply_adds, figures.bounds["multiply_adds"][1]
-    begins = not (run.folder / "config.yaml").exists()  # said once
+    begins = not (run.folder / "config.yaml").exists()  # logged once
     if begins and budget is not None and budget > greatest:
         logger.warning(
             "search.max_multiply_adds: %g M excludes nothing: the greatest network of the space costs %.2f M",
@@ -220,7 +220,7 @@ def _check_retraining(run: Run) -> None:
 
 
 def _check_later_stages(run: Run) -> None:
-    """Finds now what the last stages would trip over after hours of training."""
+    """Find errors now at which the last stages would fail after hours of training."""
     if run.config.export.warm_up:
         check_warm_up("export.warm_up")
     wanted = run.config.optimization
@@ -238,7 +238,7 @@ def _check_later_stages(run: Run) -> None:
 
 
 def _check_dataset(run: Run) -> None:
-    """The folder remembers the dataset's fingerprint: images can change under an unchanged configuration."""
+    """Compare the dataset with the fingerprint in the folder: images can change under an unchanged configuration."""
     path = run.folder / "dataset.json"
     found = dataset_figures(run.data)
     if not path.exists():
@@ -257,7 +257,7 @@ def _check_dataset(run: Run) -> None:
 
 
 def _known_again(run: Run, found: dict[str, Any], error: InputError) -> dict[str, Any]:
-    """What a damaged dataset.json said, where the search's journal or the certificate knows the dataset, too."""
+    """The content of a damaged dataset.json, if the search's journal or the certificate confirms the dataset."""
     known = _fingerprints(run)
     if not known:
         raise InputError(
@@ -272,7 +272,7 @@ def _known_again(run: Run, found: dict[str, Any], error: InputError) -> dict[str
 
 
 def _fingerprints(run: Run) -> set[str]:
-    """Of the dataset, in the certificate and in the first line of the search's journal, as far as they are there."""
+    """The dataset's fingerprints in the certificate and in the first line of the search's journal, if present."""
     found = set()
     with contextlib.suppress(InputError, KeyError, TypeError):
         found.add(str(read_json(run.certificate)["dataset"]["fingerprint"]))
@@ -283,7 +283,7 @@ def _fingerprints(run: Run) -> set[str]:
 
 
 def dataset_figures(data: ImageData) -> dict[str, Any]:
-    """What identifies a dataset and its division, in plain JSON types."""
+    """Identity of a dataset and its division, in plain JSON types."""
     examples = {name: getattr(data, name).num_examples for name in ("train", "validation", "test")}
     return {"name": data.name, "classes": list(data.class_names), "examples": examples, "fingerprint": data.fingerprint}
 

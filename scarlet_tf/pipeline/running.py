@@ -1,4 +1,4 @@
-"""Runs stages: in order or alone, timed, and passed over when done."""
+"""Execution of stages: in order or alone, timed, and skipped when done."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DISTRIBUTED = ("train-supernet", "retrain")
 
 
 def run_all(config: Config, folder, max_hours: float | None = None, adb: Mapping | None = None) -> dict:
-    """Every stage in order; returns the figures of the closing table and writes them to summary.json.
+    """Run every stage in order; write the figures of the closing table to summary.json and return them.
 
     `max_hours`: each of the two trainings and the search ends within this time. `adb`: see Run.
     """
@@ -72,7 +72,7 @@ def run_stage(
     max_hours: float | None = None,
     adb: Mapping | None = None,
 ) -> dict:
-    """One stage, whose predecessors must be done; returns what it wrote. `max_hours` and `adb`: as in `run_all`."""
+    """Run one stage, whose predecessors must be done; return its result. `max_hours` and `adb`: as in `run_all`."""
     cluster = read_tf_config()
     if len(cluster.tasks) > 1 and name not in DISTRIBUTED:
         raise InputError(f"{VARIABLE}: {name} runs in one process; unset it")
@@ -94,7 +94,7 @@ def run_stage(
 
 
 def run_ranking(config: Config, folder) -> dict:
-    """Trains the supernet if that is not done yet, and measures how well it orders networks; returns the figures."""
+    """Train the supernet if that is not done yet, and measure how well it orders networks; return the figures."""
     if len(read_tf_config().tasks) > 1:
         raise InputError(f"{VARIABLE}: rank runs in one process; unset it")
     _check_searched("rank", config)
@@ -116,7 +116,7 @@ def run_comparison(
     seeds: Sequence[int] = (0, 1, 2),
     evaluations: int | None = None,
 ) -> dict:
-    """Compares searches on the run's supernet, which has to be trained; returns the figures. See `compare`."""
+    """Compare searches on the run's supernet, which must be trained; return the figures. See `compare`."""
     if len(read_tf_config().tasks) > 1 or search_role() != "alone":
         raise InputError(f"{VARIABLE} and KERASTUNER_*: a comparison runs in one process; unset them")
     _check_searched("search", config)
@@ -133,9 +133,9 @@ def run_comparison(
 
 @contextlib.contextmanager
 def _claimed(run: Run, writes: bool = True) -> Iterator[None]:
-    """The checked run, whose folder this process has for itself where it `writes`.
+    """The checked run; if the command `writes`, this process holds the folder's lock.
 
-    A new folder is made after all checks: a mistake in the configuration or in the data leaves none.
+    A new folder is made after all checks: a mistake in the configuration or in the data leaves no folder.
     """
     is_new = not run.folder.exists()
     if is_new:
@@ -153,7 +153,7 @@ def _check_searched(name: str, config: Config) -> None:
 
 
 def _check_predecessors(name: str, run: Run, config_path) -> None:
-    """Looks at files only, so that a stage out of order is refused before the dataset is loaded."""
+    """Check files only, so that a stage out of order is refused before the dataset is loaded."""
     for before in itertools.takewhile(lambda stage: stage.name != name, _wanted(run)):
         command = shlex.join(["scarlet", before.name, str(config_path), "--run-dir", str(run.folder)])
         if not before.result(run).exists():
@@ -171,7 +171,7 @@ def _wanted(run: Run) -> list[Stage]:
 
 
 def _do(run: Run, stage: Stage, go_on: bool = False) -> None:
-    """Does a stage that is not done; with `go_on` also a search that was stopped before its end."""
+    """Do a stage that is not done; with `go_on` also a search that was stopped before its end."""
     stages = _wanted(run)
     number = f"[{stages.index(stage) + 1}/{len(stages)}]"
     if stage.is_done(run):
@@ -181,7 +181,7 @@ def _do(run: Run, stage: Stage, go_on: bool = False) -> None:
             return
         if run.network_file.parent.exists():
             raise InputError(
-                f"{run.folder}: a network was retrained from the front as it is; go on with the search in a copy of the folder"
+                f"{run.folder}: a network was retrained from the front as it is; continue the search in a copy of the folder"
                 " without retrain/ and export/"
             )
     logger.info("%s %s", number, stage.name)
@@ -196,12 +196,12 @@ def _do(run: Run, stage: Stage, go_on: bool = False) -> None:
 
 @contextlib.contextmanager
 def _timed(run: Run, name: str) -> Iterator[None]:
-    """Adds the seconds a stage took to timing.json, also when it was interrupted."""
+    """Add the seconds of a stage to timing.json, also when it was interrupted."""
     started = time.monotonic()
     try:
         yield
     except tf.errors.OpError as error:
-        # An InputError that the reading of images raises inside of TensorFlow, which keeps its words alone.
+        # An InputError raised by reading images inside TensorFlow, which keeps only its text.
         if found := re.search(r"InputError: (.*)", str(error.message)):
             raise InputError(found[1]) from error
         raise
@@ -211,14 +211,14 @@ def _timed(run: Run, name: str) -> Iterator[None]:
 
 
 def _drop_torn_timing(run: Run) -> None:
-    """Seconds that are lost are not missed by any stage, and nothing would ever write them again."""
+    """Remove a damaged timing.json: no stage needs the lost seconds, and nothing would rewrite them."""
     if run.timing.exists() and not stage_seconds(run):
         logger.warning("%s: torn or changed after it was written; it is removed", run.timing)
         run.timing.unlink()
 
 
 def _add_seconds(run: Run, name: str, seconds: float) -> None:
-    # Where the disk is full, the stage's own error is the one to show.
+    # If the disk is full, the stage's own error is the one to show.
     with contextlib.suppress(InputError):
         known = stage_seconds(run)
         write_result(run.timing, {**known, name: round(known.get(name, 0.0) + seconds, 1)})

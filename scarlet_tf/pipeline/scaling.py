@@ -1,4 +1,4 @@
-"""What scaling does to the costs of the network that is retrained, told before its training."""
+"""Effect of scaling on the costs of the retrained network, reported before its training."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ logger = logging.getLogger("scarlet_tf")
 
 
 def scaling_figures(run: Run, architecture: Architecture) -> dict:
-    """SCALING_KEYS of retrain/result.json: how the network is scaled and what it cost before; {} where it is not.
+    """SCALING_KEYS of retrain/result.json: the network's scaling and its costs before it; {} if it is not scaled.
 
-    The search's bounds, `search.max_multiply_adds` among them, are about the network as it was searched. The scaled one
-    may be beyond them, and a warning says so; bounds on what a table predicts, such as latency, cannot be checked for it.
+    The search's bounds, `search.max_multiply_adds` among them, apply to the network before scaling. The scaled one
+    may exceed them, and a warning says so; bounds on a table's metrics, such as latency, cannot be checked for it.
     """
     scaling, classes = run.config.retrain.scaling, run.data.num_classes
     if scaling.is_none:

@@ -1,4 +1,4 @@
-"""What a fine-tuning starts from: a network of the zoo with weights from a file, one of one's own, or that of another run."""
+"""Start of a fine-tuning: a zoo network with weights from a file, a registered network, or that of another run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SourceNetwork:
 
 
 def load_source(wanted: FinetuneConfig, space: SearchSpace, input_shape: tuple[int, int, int]) -> SourceNetwork:
-    """The network that `wanted.network` names; InputError where it, its weights or its parts are not there or do not fit."""
+    """The network that `wanted.network` names; InputError if it, its weights or its parts are missing or do not fit."""
     name = str(wanted.network)
     if name in ZOO:
         source = _from_zoo(name, wanted, input_shape)
@@ -56,7 +56,7 @@ def _from_zoo(name: str, wanted: FinetuneConfig, input_shape: tuple[int, int, in
     network = build_zoo_network(name, include_top=False, weights=weights if is_keras else None, input_shape=input_shape)
     if weights is None:
         logger.warning("finetune.weights: none are given, so %s starts from random ones", name)
-        network = Network(network.spec, seed=wanted.seed)  # the same ones when it goes on
+        network = Network(network.spec, seed=wanted.seed)  # the same weights when it resumes
     elif not is_keras:
         load_torch_weights(network, weights, skip_classifier=True)
     origin = {"network": name, "weights_sha256": digest(weights)[1] if weights else None}
@@ -91,5 +91,5 @@ def _from_run(folder: pathlib.Path, weights: str | None) -> SourceNetwork:
 
 
 def has_stated_weights(network: Network, result: Mapping) -> bool:
-    """Whether a network has the weights that the result of its training states; earlier versions state none."""
+    """True if a network has the weights that its training's result states; earlier versions state none."""
     return result.get("weights_sha256") in (None, values_digest(network.weights))

@@ -1,4 +1,4 @@
-"""The stages: what each calls and the file that marks it as done."""
+"""The stages: each one's call and the file that marks it as done."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ logger = logging.getLogger("scarlet_tf")
 class Stage:
     """A command's name, what it produces in words, the call, the file that it writes last.
 
-    is_wanted: whether a run has the stage; missing: what to set so that it has; is_current: whether a file that is there
+    is_wanted: true if a run has the stage; missing: the setting that adds it; is_current: true if an existing file
     belongs to the run's configuration.
     """
 
@@ -45,9 +45,9 @@ class Stage:
     missing: str = "finetune.network to null, for a fine-tuned network is not searched"
 
     def is_done(self, run: Run) -> bool:
-        """Whether its mark is there, whole and of this configuration.
+        """True if its mark exists, is intact and belongs to this configuration.
 
-        Repeating a stage costs little: its checkpoints or journal are there.
+        Repeating a stage costs little: its checkpoints or journal exist.
         """
         if not self.result(run).exists():
             return False
@@ -86,7 +86,7 @@ def _search(run: Run) -> None:
 
 
 def _is_used(run: Run) -> bool:
-    """Whether a network was retrained from the front: it is only written again then, from what was evaluated."""
+    """True if a network was retrained from the front: then the front is only rewritten from the evaluated networks."""
     return run.network_file.parent.exists() and (run.folder / "search" / TRIALS).exists()
 
 
@@ -137,7 +137,7 @@ def _retrain(run: Run) -> None:
         "weights_sha256": values_digest(model.weights),
         **figures,
     }
-    run.certificate.unlink(missing_ok=True)  # it is another file's, where this stage is done again
+    run.certificate.unlink(missing_ok=True)  # it belongs to another file if this stage is done again
     write_result(run.retrain_result, plain(result))
 
 

@@ -19,7 +19,7 @@ from scarlet_tf.training.learning import FILE
 
 
 def summarize(run: Run) -> dict[str, Any]:
-    """What a finished run found, in plain JSON types."""
+    """Results of a finished run, in plain JSON types."""
     retrained, certificate = read_json(run.retrain_result), read_json(run.certificate)
     return {
         "name": run.config.name,
@@ -38,9 +38,9 @@ def summarize(run: Run) -> dict[str, Any]:
 
 
 def warnings(run: Run) -> list[str]:
-    """What should be known before any figure is believed.
+    """Warnings that qualify all figures.
 
-    Trainings that learned nothing, a network no better than chance, files that are not as the run wrote them.
+    They concern trainings that learned nothing, a network no better than chance, and files changed after the run.
     """
     found = [_text_in(run.folder / name / FILE) for name in ("supernet", "retrain")]
     with contextlib.suppress(InputError, KeyError):
@@ -92,7 +92,7 @@ def file_figures(row: Mapping[str, Any]) -> dict[str, Any]:
 def one_shot_figures(run: Run) -> dict[str, Any]:
     """Mean and best one-shot accuracy on the validation images over every architecture that was evaluated."""
     accuracies = [line["metrics"]["accuracy"] for line in journal_lines(run) if line.get("metrics")]
-    if run.config.search.is_betanas:  # which keeps no journal
+    if run.config.search.is_betanas:  # this algorithm keeps no journal
         accuracies = [row["accuracy"] for row in read_json(run.front)["picks"]]
     return {
         "evaluated": len(accuracies),
@@ -102,7 +102,7 @@ def one_shot_figures(run: Run) -> dict[str, Any]:
 
 
 def stage_seconds(run: Run) -> dict[str, float]:
-    """Seconds by stage as far as they are known: a figure for people, for whose loss no run should fail."""
+    """Seconds by stage, as far as known: informative only, so their loss does not fail a run."""
     try:
         found = read_json(run.timing)
     except InputError:
@@ -111,6 +111,6 @@ def stage_seconds(run: Run) -> dict[str, float]:
 
 
 def journal_lines(run: Run) -> Iterator[dict]:
-    """The search's journal without lines that are torn or changed; the front, which was found from it, lies elsewhere."""
+    """The search's journal without damaged or changed lines; the front found from it is stored elsewhere."""
     path = run.folder / "search" / TRIALS
     yield from (line for line in (read_lines(path) if path.exists() else ()) if line is not None)

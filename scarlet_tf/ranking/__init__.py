@@ -1,1 +1,1 @@
-"""How well one-shot accuracies order networks: Kendall's tau against networks that were trained on their own."""
+"""Ranking quality of one-shot accuracies: Kendall's tau against networks that were trained on their own."""

@@ -1,4 +1,4 @@
-"""RankingConfig: how many networks are compared, and how long each is trained on its own. Imports no framework."""
+"""RankingConfig: the number of compared networks and the length of each one's own training. Imports no framework."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from scarlet_tf.training.settings import check_ranges
 if TYPE_CHECKING:
     from scarlet_tf.training.network_config import RetrainConfig
 
-LEAST_ARCHITECTURES = 3  # with two networks tau is -1 or 1, whatever they are
+LEAST_ARCHITECTURES = 3  # with two networks tau is always -1 or 1
 
 
 @dataclasses.dataclass(frozen=True)
 class RankingConfig:
-    """What `scarlet rank` compares.
+    """Settings of `scarlet rank`.
 
     Args:
         architectures: networks drawn, at least 3, as evenly as possible from the strata.
         strata: parts of equal size of the space's distribution of multiply-adds.
-        epochs, batch_size, learning_rate, warmup_epochs: of each network's own training; null takes what `retrain` says,
-            as everything else of that training is taken from there.
-        recalibration_batches: training batches for BN recalibration in front of the recalibrated measurement.
+        epochs, batch_size, learning_rate, warmup_epochs: of each network's own training; null takes the value of `retrain`,
+        which also sets everything else of that training.
+        recalibration_batches: training batches for BN recalibration before the recalibrated measurement.
         validation_batch_size: images a batch, in evaluation and recalibration.
         bootstrap_resamples: for the 95 % confidence intervals.
         seed: of the draw and the bootstrap.
@@ -59,9 +59,9 @@ class RankingConfig:
             )
 
     def training(self, retrain: RetrainConfig) -> RetrainConfig:
-        """How each network is trained on its own: `retrain` with this section's values, from scratch and not scaled.
+        """Settings of each network's own training: `retrain` with this section's values, from scratch and not scaled.
 
-        Raises InputError when the warm-up would not end before the training does.
+        Raises InputError if the warm-up would not end before the training does.
         """
         given: dict[str, Any] = {
             key: getattr(self, key) for key in self._given("epochs", "batch_size", "learning_rate", "warmup_epochs")

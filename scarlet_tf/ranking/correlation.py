@@ -18,7 +18,7 @@ def kendall(one_shot: Sequence[float], stand_alone: Sequence[float], resamples: 
 
     tau: tau-b, which allows for ties; p_value: of the hypothesis that the two are independent. low, high: percentile
     bootstrap, 95 %, over networks drawn with replacement, none with 0 `resamples`. resamples: those that count; one whose
-    networks all share an accuracy has no tau. Where nothing can be said (one side is constant) the figures are None.
+    networks all share an accuracy has no tau. If one side is constant, tau is not defined and the figures are None.
     """
     pairs = np.asarray([one_shot, stand_alone], np.float64)
     if pairs.ndim != 2 or pairs.shape[1] < 2 or not np.isfinite(pairs).all():
@@ -40,7 +40,7 @@ def _tau(first: np.ndarray, second: np.ndarray) -> tuple[float | None, float | N
 
 
 def _resampled(pairs: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """tau of each resample that has one."""
+    """Values of tau, for each resample that has one."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SciPy warns of resamples without a tau; they are counted instead
         found = stats.bootstrap(

@@ -27,7 +27,7 @@ def measure_one_shot(
 ) -> list[dict]:
     """One {"recalibrated": accuracy, "running": accuracy} for each architecture, 0 to 1, on the validation images.
 
-    What was measured is kept in a folder of `folder`, so an interrupted call goes on where it stopped. `context`: plain
+    Measurements are kept in a folder of `folder`, from which an interrupted call resumes. `context`: plain
     JSON that names the supernet and the data, to which the kept results belong; `seed`: of the order of training images.
     """
     options = {"recalibration_batches": recalibration_batches, "batch_size": batch_size, "seed": seed}

@@ -12,7 +12,7 @@ SERIES = {"recalibrated": ("o", "BN recalibrated"), "running": ("x", "running BN
 
 
 def save_scatter(path, rows: Sequence[Mapping], tau: Mapping[str, Mapping], title: str = "") -> None:
-    """Writes a PNG: stand-alone accuracy (x) against both one-shot accuracies (y), in percent.
+    """Write a PNG: stand-alone accuracy (x) against both one-shot accuracies (y), in percent.
 
     rows: with "stand_alone", "one_shot_recalibrated" and "one_shot_running"; tau: figures of `kendall` for each series.
     """
@@ -31,7 +31,7 @@ def save_scatter(path, rows: Sequence[Mapping], tau: Mapping[str, Mapping], titl
 
 
 def save_figure(figure: Figure, path) -> None:
-    """Writes a PNG, whole or not at all."""
+    """Write a PNG atomically."""
     with atomic_writer(path) as file:
         figure.savefig(file, format="png", dpi=150)
 

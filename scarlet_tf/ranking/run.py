@@ -1,4 +1,4 @@
-"""rank: how well a supernet orders networks, measured against training each of them on its own."""
+"""rank: a supernet's ranking of networks, measured against training each of them on its own."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def rank(
     run_dir=".",
     context: Mapping | str | None = None,
 ) -> dict:
-    """Compares one-shot with stand-alone accuracies and writes `<run_dir>/ranking/`: result.json, .csv and .png.
+    """Compare one-shot with stand-alone accuracies and write `<run_dir>/ranking/`: result.json, .csv and .png.
 
     Args:
         supernet: trained, for square images.
         train_data, validation_data: splits, batched tf.data.Datasets or (images, labels). Accuracies of both kinds are
-            of the validation images, of which nothing is chosen.
-        config: a RankingConfig or its fields; retrain_config: the rest of how each network is trained on its own.
+        of the validation images, by which nothing is chosen here.
+        config: a RankingConfig or its fields; retrain_config: the other settings of each network's own training.
         context: plain JSON that names the supernet and the data; results kept under another context are not used.
 
-    Returns what result.json holds: {"tau": {"recalibrated", "running"}: figures of `kendall`, "networks": one row each,
-    "settings"}. Called again, it goes on with the network it was interrupted in. Raises InputError for bad values.
+    Returns the content of result.json: {"tau": {"recalibrated", "running"}: figures of `kendall`, "networks": one row each,
+    "settings"}. Called again, it resumes with the interrupted network. Raises InputError for bad values.
     """
     host.check()
     config, retrain_config = from_mapping(RankingConfig, config), from_mapping(RetrainConfig, retrain_config)
@@ -78,7 +78,7 @@ def rank(
 
 
 def draw(supernet: Supernet, config: RankingConfig) -> list[Sample]:
-    """The networks that are compared: a function of the space, the image size and `config` alone."""
+    """The networks to compare: a function of the space, the image size and `config` alone."""
     height, width = supernet.image_shape[:2]
     if height != width:
         raise InputError(f"supernet.image_shape: expected square images to count costs at, got {supernet.image_shape}")
@@ -110,7 +110,7 @@ def compare(
 
 
 def write_result(folder: pathlib.Path, result: dict, title: str = "") -> None:
-    """Writes ranking.csv, ranking.png and, last, result.json."""
+    """Write ranking.csv, ranking.png and, last, result.json."""
     rows = result["networks"]
     with files.atomic_writer(folder / "ranking.csv", "w") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")

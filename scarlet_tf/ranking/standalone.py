@@ -30,15 +30,15 @@ def train_alone(
 ) -> list[dict]:
     """{"accuracy", "loss", "num_examples", "steps"} of each architecture after its training, on the validation images.
 
-    What was trained is kept in a folder of `folder`: an interrupted call goes on with the network it was in, from that
-    one's last checkpoint. `context`: plain JSON that names the data, to which the kept results belong.
+    Results are kept in a folder of `folder`: an interrupted call resumes with the network in training, from its last
+    checkpoint. `context`: plain JSON that names the data, to which the kept results belong.
     """
     plain = {key: value for key, value in dataclasses.asdict(settings).items() if key not in _IMMATERIAL}
     size = {"input_shape": list(input_shape), "num_classes": num_classes}
     spaces = sorted({architecture.space.fingerprint for architecture in architectures})
     store = Store(folder, "standalone", {**plain, **size, "spaces": spaces, "context": context})
     done = sum(store.known(name_of(architecture)) is not None for architecture in architectures)
-    bar = Bar("stand-alone", len(architectures), done)  # lines only: each training shows a bar of its own
+    bar = Bar("stand-alone", len(architectures), done)  # lines only: each training shows its own bar
     results = []
     for architecture in architectures:
         name = name_of(architecture)
@@ -64,5 +64,5 @@ def _train(architecture: Architecture, train_data, validation_data, settings: Re
         input_shape=tuple(size["input_shape"]),
         num_classes=size["num_classes"],
     )
-    gc.collect()  # the network's traced graphs refer to one another
+    gc.collect()  # the network's traced graphs refer to each other
     return {**figures["validation"], "steps": figures["steps"]}

@@ -1,4 +1,4 @@
-"""Results that are measured once: each a small JSON file, whole or absent, under the settings it was measured with."""
+"""Results that are measured once: each a small JSON file, written atomically, stored by the settings of its measurement."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Store:
 
     Args:
         folder: the store becomes a folder in it, named after `kind` and the settings' digest, so results of other
-            settings stay beside it and are never mixed up with these.
-        settings: plain JSON, written to `settings.json` for whoever looks.
+        settings stay beside it and are never mixed up with these.
+        settings: plain JSON, written to `settings.json` for readers.
     """
 
     def __init__(self, folder, kind: str, settings: dict):
@@ -36,7 +36,7 @@ class Store:
         return self.folder / f"{name}.json"
 
     def known(self, name: str) -> dict | None:
-        """The result, or None when there is none; a torn one counts as none."""
+        """The result, or None if there is none; a damaged one counts as none."""
         if not self.path(name).exists():
             return None
         try:
@@ -54,7 +54,7 @@ class Store:
         return found
 
     def put(self, name: str, result: dict) -> None:
-        """Keeps a result."""
+        """Keep a result."""
         if not self.path("settings").exists():
             write_json(self.path("settings"), self._settings)
         write_result(self.path(name), result)

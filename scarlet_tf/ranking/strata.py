@@ -1,4 +1,4 @@
-"""Draws architectures stratified by multiply-adds."""
+"""Architectures drawn at random, stratified by multiply-adds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.space import Architecture, SearchSpace
 
 POOL = 20_000
-"""A space of at most this many networks is divided as it is; of a larger one, that many random networks are."""
+"""A space of at most this many networks is divided completely; of a larger one, that many random networks are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ def stratified_sample(costs: CostTable, count: int, strata: int, seed: int) -> l
     """`count` different architectures of the space of `costs`, by stratum and rising multiply-adds.
 
     The networks, ordered by multiply-adds, are cut into `strata` parts of equal number; from each part as many are
-    drawn, without replacement. What does not divide evenly goes to the cheaper strata, one each. A pure function of
+    drawn, without replacement. A remainder goes to the cheaper strata, one each. A pure function of
     its arguments. Raises InputError when the space has fewer networks than `count`.
     """
     space, rng = costs.space, np.random.default_rng(seed)
@@ -43,7 +43,7 @@ def stratified_sample(costs: CostTable, count: int, strata: int, seed: int) -> l
     multiply_adds, params = costs.count(pool)
     order = np.argsort(multiply_adds, kind="stable")
     samples = []
-    # Equal division puts what remains into the first parts, of the pool as of the count, so no part is too small.
+    # Equal division puts the remainder into the first parts, both of the pool and of the count, so no part is too small.
     shares = [len(part) for part in np.array_split(np.arange(count), strata)]
     for stratum, (members, share) in enumerate(zip(np.array_split(order, strata), shares, strict=True)):
         chosen = rng.choice(members, share, replace=False)

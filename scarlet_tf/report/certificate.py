@@ -9,7 +9,7 @@ from scarlet_tf.report.summary import before_scaling, chance_warning, flat, mill
 
 
 def certificate_text(certificate: Mapping[str, Any]) -> str:
-    """certificate.md: everything that certificate.json states, but for operations and single layers."""
+    """certificate.md: everything in certificate.json except operations and single layers."""
     return "\n".join(_lines(certificate)) + "\n"
 
 

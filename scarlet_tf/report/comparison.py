@@ -1,4 +1,4 @@
-"""Prints a comparison of searches."""
+"""Printed comparison of searches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scarlet_tf.report.summary import PlainConsole
 
 
 def print_comparison(result: Mapping[str, Any], console: Console | None = None) -> None:
-    """One line an algorithm: medians over seeds, with their 95 % intervals."""
+    """Print one line per algorithm: medians over seeds, with their 95 % intervals."""
     console = console or PlainConsole()
     rows = result["algorithms"]
     table = Table(
@@ -34,7 +34,7 @@ def print_comparison(result: Mapping[str, Any], console: Console | None = None) 
 
 
 def interval(figures: Mapping[str, float | None] | None, form: str) -> str:
-    """ "12 [9, 15]"; what is not reached, and so has no number, is said in words."""
+    """ "12 [9, 15]"; words for a target that is not reached and so has no number."""
     if figures is None or figures["median"] is None:
         return "-" if figures is None else "not reached"
     low, high = (figures[end] for end in ("low", "high"))

@@ -26,9 +26,9 @@ def cost_figures(
     depth_multiplier: float = 1.0,
     resolution_multiplier: float = 1.0,
 ) -> dict[str, Any]:
-    """Costs of an architecture string or a zoo network, scaled as `scale` does it, or of a whole network, in JSON types.
+    """Costs of an architecture string or a zoo network, scaled as by `scale`, or of a whole network, in JSON types.
 
-    Whole networks are those in a file and one's own; they are not scaled. `num_classes` None: 1000, or what those have.
+    Whole networks are files and registered networks; they are not scaled. `num_classes` None: 1000, or a whole network's own.
     """
     if num_classes is not None and num_classes < 1:
         raise InputError(f"--classes: expected an integer >= 1, got {num_classes}")
@@ -63,7 +63,7 @@ def cost_figures(
 
 
 def _whole_network(network: str, input_size: int | None, num_classes: int | None) -> dict[str, Any]:
-    """Figures of a network in a file or of one's own; {} where `network` is neither."""
+    """Figures of a network in a file or a registered one; {} if `network` is neither."""
     own = find_own(network.strip().lower())
     if own is not None:
         about = {"name": own.name, "space": own.origin["space"], "architecture": own.origin["architecture"]}
@@ -74,7 +74,7 @@ def _whole_network(network: str, input_size: int | None, num_classes: int | None
 
 
 def _check_whole(network: str, space: str | None, scaled: Mapping[str, float]) -> None:
-    """A whole network does not say where a stage ends or which of its widths belong together."""
+    """Refuse scaling: a whole network does not state where a stage ends or which of its widths belong together."""
     for key, value in (("space", space), *scaled.items()):
         if value is not None:
             key = key.replace("_", "-")
@@ -112,7 +112,7 @@ def cost_lines(figures: Mapping[str, Any]) -> Iterator[str]:
 def find_network(text: str, space: str | SearchSpace | None = None) -> Architecture:
     """The network of the zoo that `text` names, or the architecture whose choices it holds.
 
-    `space` is a space or names one as `named_space` does; None: the text's own, such as "s1:0,1,...", else S2.
+    `space`: a space, or a name for `named_space`; None: the text's own, such as "s1:0,1,...", else S2.
     """
     entry = ZOO.get(text.strip().lower())
     if entry is not None:
@@ -141,7 +141,7 @@ def named_space(name: str) -> SearchSpace:
 
 
 def published_line(published: Mapping[str, Any]) -> str:
-    """What is stated of a network, and where."""
+    """Published figures of a network, and their source."""
     accuracies = [f"ImageNet {key[:3]}-{key[3:]} {published[key]} %" for key in ("top1", "top5") if published[key]]
     costs = [("multiply-adds", published["multiply_adds"], 0), ("params", published["params"], 1)]
     costs = [f"{value / 1e6:.{digits}f} M {name}" for name, value, digits in costs if value is not None]

@@ -1,4 +1,4 @@
-"""Prints what a run found: the closing table, one stage's figures, a verification."""
+"""Printed results of a run: the closing table, one stage's figures, a verification."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from scarlet_tf.visible import visible
 
 
 class PlainConsole(Console):
-    """Takes text as it is, for a name may hold brackets or colons; a reader that went away is the caller's to handle."""
+    """Console that prints text literally, since names may hold brackets or colons; callers handle a closed pipe."""
 
     def __init__(self):
         super().__init__(soft_wrap=True, markup=False, emoji=False)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """As rich's, of visible characters alone: every text, title and cell passes here."""
+        """Render as rich does, with visible characters alone: every text, title and cell passes here."""
         return super().render_str(visible(text), **options)
 
     def on_broken_pipe(self) -> None:
-        """Raises what rich, which calls this while it handles that error, would turn into an exit of its own."""
+        """Raise the error again; rich calls this while handling it, and would otherwise exit by itself."""
         raise
 
 
 def print_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:
-    """The closing table of `scarlet run`, then one line a file."""
+    """Print the closing table of `scarlet run`, then one line per file."""
     console = console or PlainConsole()
     table = Table(title=f"{summary['name']}: {summary['dataset']['name']}", show_header=False, title_justify="left")
     for name, value in _rows(summary):
@@ -78,7 +78,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def why_picked(figures: Mapping[str, Any]) -> str:
-    """What `retrain.pick` named, with the network's one-shot accuracy, and how many were passed over once folded."""
+    """The pick that `retrain.pick` names, with the network's one-shot accuracy and the number of candidates passed over."""
     accuracy, passed_over = percent(figures["one_shot_accuracy"]), len(figures["passed_over"])
     if figures["pick"] == "best":
         chosen = f"best: the most accurate network found within the bounds, {accuracy} one-shot"
@@ -88,13 +88,13 @@ def why_picked(figures: Mapping[str, Any]) -> str:
 
 
 def before_scaling(figures: Mapping[str, Any]) -> str:
-    """What a scaled network cost as it was searched, which the search's bounds are about, and how it was scaled."""
+    """Costs of a scaled network before scaling, to which the search's bounds apply, and its scaling."""
     multiply_adds, params = (millions(figures[f"searched_{name}"]) for name in ("multiply_adds", "params"))
     return f"{multiply_adds} multiply-adds, {params} params; retrained with {Scaling(**figures['scaling'])}"
 
 
 def chance_warning(test: Mapping[str, Any]) -> str | None:
-    """That a network is no better than chance on test images; None where it is, and of results that do not tell."""
+    """Warning that a network is no better than chance on test images; None if it is better, or if not known."""
     if test.get("above_chance", True):
         return None
     images = plural(test["num_examples"], "test image")
@@ -126,7 +126,7 @@ def _files_table(files: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def print_figures(stage: str, figures: Mapping[str, Any], console: Console | None = None) -> None:
-    """The single values of a stage's result; what is longer stays in the run folder."""
+    """Print the single values of a stage's result; longer ones are in the run folder."""
     console = console or PlainConsole()
     table = Table(title=stage, show_header=False, title_justify="left")
     for name, value in flat(figures):
@@ -150,7 +150,7 @@ def flat(figures: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 def print_verification(
     results: Mapping[str, Any] | Sequence[Mapping[str, Any]], console: Console | None = None
 ) -> None:
-    """One line a verified file, then one a check that failed. `results`: of `verify_run` or `verify_files`."""
+    """Print one line per verified file, then one per failed check. `results`: of `verify_run` or `verify_files`."""
     console, checks = console or PlainConsole(), all_checks(results)
     files = results["files"] if isinstance(results, Mapping) else results
     if files:
@@ -162,7 +162,7 @@ def print_verification(
             )
     if isinstance(results, Mapping) and results["unchecked"]:
         names = ", ".join(results["unchecked"])
-        console.print(f"Not checked, for an earlier version wrote them without a digest: {names}", highlight=False)
+        console.print(f"Not checked, since an earlier version wrote them without a digest: {names}", highlight=False)
     passed = sum(check["passed"] for check in checks)
     console.print(f"{passed} of {len(checks)} checks passed", highlight=False)
 
@@ -175,7 +175,7 @@ def all_checks(results: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list
 
 
 def print_benchmark(rows: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
-    """One line a file that was timed."""
+    """Print one line per timed file."""
     table = Table()
     for heading in ("file", "ms", "MAD", "ratio", "ms / 100 M", "KiB", "parts"):
         table.add_column(heading, justify="left" if heading == "file" else "right", overflow="fold")

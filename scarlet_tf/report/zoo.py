@@ -1,4 +1,4 @@
-"""What `scarlet zoo` states: every network's costs beside the published figures, one in detail, and one scaled."""
+"""Output of `scarlet zoo`: every network's costs beside the published figures, one in detail, and one scaled."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from scarlet_tf.scaling import EFFICIENTNET, scale
 
 
 def zoo_figures() -> dict[str, Any]:
-    """{"networks": one row a network, "folder": of one's own} in plain JSON types."""
+    """{"networks": one row per network, "folder": of registered networks} in plain JSON types."""
     return {"networks": [network_figures(name) for name in zoo_names()], "folder": str(zoo_folder())}
 
 
 def network_figures(name: str) -> dict[str, Any]:
-    """What is known of one network of the zoo; InputError where there is none of that name."""
+    """Figures of one network of the zoo; InputError if there is none of that name."""
     name = name.strip().lower()
     if name in ZOO:
         return _published_figures(name, ZOO[name])
@@ -91,7 +91,7 @@ def _scaled_rows(entry: ZooEntry) -> Iterator[dict[str, Any]]:
 
 
 def print_zoo(figures: Mapping[str, Any], console: Console | None = None) -> None:
-    """One line a network, then where the figures are from and what else stands beside a name."""
+    """Print one line per network, then the figures' sources and the remarks."""
     console, rows = console or PlainConsole(), figures["networks"]
     sources = list(dict.fromkeys(map(_source, rows)))
     table = _table("name", "pixels", "M mult-adds", "M params", "published", "top-1", "source")
@@ -137,7 +137,7 @@ def _costs(published: Mapping[str, Any]) -> str:
 
 
 def _source(row: Mapping[str, Any]) -> str:
-    """Where a network's accuracy is from."""
+    """Source of a network's accuracy."""
     if "published" in row:
         return row["published"]["source"]
     if row["top1"] is None:
@@ -180,7 +180,7 @@ def _own_lines(figures: Mapping[str, Any]) -> Iterator[str]:
 
 
 def print_scaled(figures: Mapping[str, Any], console: Console | None = None) -> None:
-    """One line a set of coefficients."""
+    """Print one line per set of coefficients."""
     table = _table("name", "width", "depth", "pixels", "blocks", "M mult-adds", "M params")
     for row in figures["rows"]:
         table.add_row(

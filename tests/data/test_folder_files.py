@@ -86,7 +86,7 @@ def test_folders_beside_splits_are_named(tmp_path):
     found = list_files(str(tmp_path))
     assert list(found.splits) == ["train"]
     assert found.notes == (
-        "holdout/ is not used: its name is none of a split",
+        "holdout/ is not used: its name is not that of a split",
         "seg_test/ is not used: it holds no class folders",
         f"{tmp_path.name}: left out 1 beside the class folders (named in run.log, and with --verbose)",
     )

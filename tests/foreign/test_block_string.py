@@ -29,7 +29,7 @@ def test_fields_are_read_in_any_order(text, expected):
     ("text", "message"),
     [
         ("er_r1_k3_s1_e4_c24", r"block type 'er' \(fused expansion and depthwise convolution\) cannot be expressed"),
-        ("dsa_r1_k3_s1_c32", r"block type 'dsa' \(an activation behind the projection\) cannot be expressed"),
+        ("dsa_r1_k3_s1_c32", r"block type 'dsa' \(an activation after the projection\) cannot be expressed"),
         ("uir_r1_a3_k5_s2_e3_c64", "block type 'uir'"),
         ("mqa_r1_k3_h4_s1_d64_c160", r"block type 'mqa' \(attention\) cannot be expressed"),
         ("xx_r1_k3_s1_c32", "block type 'xx' is unknown; expected ir, ds, skip, or, as the last string, cn"),
@@ -79,7 +79,7 @@ def test_stages_are_strings_or_lists_of_strings():
         ([[3]], "blocks: expected block strings such as 'ir_r2_k3_s2_e6_c24', got 3"),
         (
             [["ir_r1_k3_s2_e6_c24", "ir_r1_k3_s2_e3_c24"]],
-            "ir_r1_k3_s2_e3_c24: s: expected 1 behind the first string of a stage, got 2",
+            "ir_r1_k3_s2_e3_c24: s: expected 1 after the first string of a stage, got 2",
         ),
     ],
 )

@@ -67,7 +67,7 @@ def test_detection_answers_at_the_finest_stride_and_expects_few_objects():
 def test_bad_arguments_are_named(head):
     with pytest.raises(ValueError, match="num_classes: expected an integer >= 1, got 0"):
         head(0)
-    with pytest.raises(ValueError, match="expected a dict such as feature_extractor answers"):
+    with pytest.raises(ValueError, match="expected a dict such as feature_extractor returns"):
         head(2)(np.zeros((1, 4, 4, 8), np.float32))
 
 

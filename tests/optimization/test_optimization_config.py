@@ -56,6 +56,6 @@ def test_unfit_networks_and_data_are_refused_before_a_process_starts(monkeypatch
         with pytest.raises(InputError, match="labels from 0 to 4"):
             function(network, (images, labels + 7))
         softmax = st.Network(network.spec.replace(classifier_activation="softmax"))
-        with pytest.raises(InputError, match="answers logits"):
+        with pytest.raises(InputError, match="returns logits"):
             function(softmax, (images, labels))
     assert not list(tmp_path.iterdir())

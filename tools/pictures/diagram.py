@@ -52,6 +52,6 @@ def arrow(axes: Axes, *points: tuple[float, float], colour=INK, head=True, width
 
 
 def save(figure: Figure, path: pathlib.Path) -> None:
-    """Writes the SVG: letters as shapes, which need no font, no date, and the same identifiers each time."""
+    """Write the SVG: letters as shapes, which need no font; no date; the same identifiers each time."""
     with matplotlib.rc_context({"svg.hashsalt": path.stem, "svg.fonttype": "path"}):
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})

@@ -1,4 +1,4 @@
-"""What folding does with a LET: one row for each of its rules."""
+"""Folding of a LET: one row for each of its rules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def folding() -> Figure:
     label(axes, 4.2, 8.5, "before", bold=True)
     label(axes, 11.4, 8.5, "after", bold=True)
     _row(axes, 7.5, "1", (("LET W1", LET), ("LET W2", LET)), (("LET W2·W1", LET),), "two LETs")
-    _row(axes, 5.7, "2", (("LET W", LET), ("expand E", PALE)), (("expand E·W", CHANGED),), "no shortcut behind it")
+    _row(axes, 5.7, "2", (("LET W", LET), ("expand E", PALE)), (("expand E·W", CHANGED),), "no shortcut after it")
     _row(
         axes, 3.9, "3", (("project P", PALE), ("LET W", LET)), (("project W·P", CHANGED),), "no shortcut in front of it"
     )
@@ -41,7 +41,7 @@ def _chain(axes, left: float, y: float, parts) -> None:
 
 
 def _stream(axes, y: float) -> None:
-    """Rule 4: the stream behind the LET carries z instead of x = W z."""
+    """Rule 4: the stream after the LET carries z instead of x = W z."""
     label(axes, 0.5, y, "4", bold=True, size=12)
     arrow(axes, (1.0, y), (1.4, y))
     box(axes, 2.0, y, "LET W", 1.2, 0.7, LET)
@@ -52,11 +52,11 @@ def _stream(axes, y: float) -> None:
     _block(axes, 9.0, y, "E·W ... W⁺·P", 2.4, CHANGED)
     box(axes, 13.75, y, "R·W", 1.1, 0.7, CHANGED)
     label(axes, 9.2, y - 0.3, "z", FAINT)
-    label(axes, 7.5, y - 1.0, "blocks with shortcuts behind it: their stream changes its basis, x = W z", FAINT, size=9)
+    label(axes, 7.5, y - 1.0, "blocks with shortcuts after it: their stream changes its basis, x = W z", FAINT, size=9)
 
 
 def _block(axes, left: float, y: float, text: str, width: float, colour: str) -> None:
-    """A block with a shortcut over it, and the arrow to what reads their sum."""
+    """A block with a shortcut over it, and the arrow to the reader of their sum."""
     end = left + 0.7 + width
     arrow(axes, (left, y), (left + 0.7, y))
     box(axes, left + 0.7 + width / 2, y, text, width, 0.7, colour)

@@ -1,4 +1,4 @@
-"""What happens in a search: shared prefixes, crowding with weights, and how children are mutated."""
+"""Pictures of a search: shared prefixes, crowding with weights, and the mutation of children."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LETTERS = "abc"
 
 
 def prefixes() -> Figure:
-    """Six paths of three layers as their prefix tree: what is shared is computed once."""
+    """Six paths of three layers as their prefix tree: shared nodes are computed once."""
     figure, axes = sheet(15, 7.0)
     tree = prefix_tree(PATHS)
     nodes = sum(1 for _ in tree.walk())
@@ -32,7 +32,7 @@ def prefixes() -> Figure:
 
 
 def _draw(axes, node: Node, columns: list[float]) -> float:
-    """Draws the node and what is below it; answers the node's height on the sheet."""
+    """Draw the node and its subtree; return the node's height on the sheet."""
     x = columns[node.depth + 1]
     if node.path is not None:
         y, text, colour = 5.8 - 0.93 * node.path, ",".join(LETTERS[choice] for choice in PATHS[node.path]), PALE
@@ -49,7 +49,7 @@ def _draw(axes, node: Node, columns: list[float]) -> float:
 
 
 def crowding() -> Figure:
-    """One front, and how much room each network has to itself with two sets of weights."""
+    """One front, and each network's crowding distance with two sets of weights."""
     multiply_adds = np.array([60, 85, 110, 150, 200, 240, 300, 390, 470.0])
     accuracy = np.array([0.42, 0.49, 0.53, 0.60, 0.625, 0.65, 0.665, 0.685, 0.69])
     objectives = np.column_stack([-accuracy, multiply_adds])
@@ -79,7 +79,7 @@ def _front(axes: Axes, multiply_adds, accuracy, distance, keep: int) -> None:
 
 
 def mutation() -> Figure:
-    """What becomes of a child of crossover, with the default probabilities."""
+    """Mutations of a child of crossover, with the default probabilities."""
     figure, axes = sheet(15, 4.6)
     settings = MutationConfig()
     box(axes, 1.5, 2.3, "crossover", 2.0)

@@ -1,4 +1,4 @@
-"""What happens while a supernet is trained: choices of a layer, fair draws, lanes."""
+"""Pictures of a supernet's training: choices of a layer, fair draws, lanes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SPACE = SearchSpace("picture", stages=(Stage(16, 5, 1),), choices=(Choice(3, 3),
 
 
 def let() -> Figure:
-    """One searchable layer of the supernet, and what the same choice is in the network that is delivered."""
+    """One searchable layer of the supernet, and the same choice in the delivered network."""
     figure, axes = sheet(15, 5.2)
     _layer(axes, 0.3, "supernet, skip = LET", "LET\n1x1 conv", COLOURS[1])
     _layer(axes, 5.4, "supernet, skip = identity", "identity", "white")

@@ -16,7 +16,7 @@ from studies.workshop import Workshop
 
 
 def trained_alone(shop: Workshop, architecture: Architecture, settings: RetrainConfig, test: Split) -> dict:
-    """{"validation", "test"}: accuracies of the network behind its training; a killed one goes on where it was.
+    """{"validation", "test"}: accuracies of the network after its training; a killed training resumes.
 
     `test` are images by which nothing is chosen, the same ones in every call.
     """

@@ -1,4 +1,4 @@
-"""BetaNAS' trainings and the networks that they come to, kept in the studies' cache."""
+"""BetaNAS' trainings and the networks that they find, kept in the studies' cache."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from studies.workshop import Workshop
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What a training found.
+    """Result of a training.
 
     history: a row an epoch with alpha, trained and dropped_at [num_layers][num_choices]; phases: of its steps; network: the
     derived one, with its one-shot accuracy; cpu_seconds: of the training, None where they are not known.
@@ -34,7 +34,7 @@ class Found:
 
 
 def find(shop: Workshop, config: SupernetConfig, search: SearchConfig) -> Found:
-    """Trains by BetaNAS, or goes on, or reads what is there, and derives the network."""
+    """Train by BetaNAS, or resume, or read the cached result, and derive the network."""
     context = training_context(shop, config, search)
     folder = shop.cache / f"betanas-{digest(context)}"
     if not (folder / "settings.json").exists():
@@ -51,7 +51,7 @@ def find(shop: Workshop, config: SupernetConfig, search: SearchConfig) -> Found:
 
 
 def training_context(shop: Workshop, config: SupernetConfig, search: SearchConfig) -> dict:
-    """Plain JSON that names a training: what its weights and importances depend on."""
+    """Plain JSON that names a training: everything that its weights and importances depend on."""
     goals = search.objectives().get_config()
     return {**shop.context(config), "betanas": dataclasses.asdict(search.betanas), "goals": goals}
 

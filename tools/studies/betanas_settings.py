@@ -1,4 +1,4 @@
-"""Sections of the studies of BetaNAS, and what can be wrong between them."""
+"""Sections of the studies of BetaNAS, and checks between them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class ImportancesConfig:
     """Trainings of one supernet that differ in how its weights and importances are trained.
 
-    variants: by name, what each changes in search.betanas. layer: the one that is drawn, 0 is the first. early: the share of
-    the epochs behind the warm-up after which the importances are compared with those at the end.
+    variants: by name, the changes of each to search.betanas. layer: the one that is drawn, 0 is the first. early: the share of
+    the epochs after the warm-up at which the importances are compared with those at the end.
     """
 
     variants: dict[str, dict[str, Any]]
@@ -45,7 +45,7 @@ class ImportancesConfig:
 
 @dataclasses.dataclass(frozen=True)
 class FindingConfig:
-    """Networks that are found within search.max_multiply_adds, and others that they are measured against.
+    """Networks that are found within search.max_multiply_adds, and others for comparison.
 
     evaluations: different networks that the search may evaluate. random: how many networks are drawn for each seed, with at
     least the share `floor` of the budget. reference: a network given by its choices. test_images: on which all are scored.
@@ -63,7 +63,7 @@ class FindingConfig:
 
 
 def misfits_of_importances(study: Study) -> list[str]:
-    """What is wrong between the sections of a study of this kind."""
+    """Mistakes between the sections of a study of this kind."""
     settings, search = study.sections["importances"], study.sections["search"]
     mistakes = _misfits_of_supernets(study, "betanas")
     if settings.layer >= study.space.num_layers:
@@ -77,7 +77,7 @@ def misfits_of_importances(study: Study) -> list[str]:
 
 
 def misfits_of_finding(study: Study) -> list[str]:
-    """What is wrong between the sections of a study of this kind."""
+    """Mistakes between the sections of a study of this kind."""
     settings, search = study.sections["finding"], study.sections["search"]
     mistakes = _misfits_of_supernets(study, "betanas", "scarlet")
     if search.algorithm != "nsga2":

@@ -1,4 +1,4 @@
-"""CpuClock: what a training costs in CPU seconds, also when it was interrupted."""
+"""CpuClock: the CPU seconds of a training, also when it was interrupted."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ CPU_FILE = "cpu.json"
 
 
 class CpuClock(keras.callbacks.Callback):
-    """Counts the CPU seconds of the process, all threads, and the steps they went into; kept in `path` after each epoch.
+    """Counter of the process' CPU seconds, all threads, and of the steps made in them; kept in `path` after each epoch.
 
-    Steps that an interrupted epoch repeats count as often as they were done.
+    Steps that an interrupted epoch repeats count each time.
     """
 
     def __init__(self, path):
@@ -38,7 +38,7 @@ class CpuClock(keras.callbacks.Callback):
         self._began, self._steps = now, 0
 
     def cpu_seconds(self, steps: int) -> float | None:
-        """Of a training of `steps` steps, by the mean over the steps counted; None where none was."""
+        """CPU seconds of a training of `steps` steps, by the mean over the counted steps; None if there are none."""
         known = self._known()
         return steps * known["cpu_seconds"] / known["steps"] if known["steps"] else None
 

@@ -61,7 +61,7 @@ def run(shop: Workshop) -> dict:
 
 
 def one_shot_order(rows: Sequence[Mapping]) -> list[dict]:
-    """{"seed", "networks", "tau"} of each seed: whether the searched supernet ordered its networks as retraining did.
+    """{"seed", "networks", "tau"} of each seed: agreement between the supernet's order of its networks and retraining's.
 
     tau: Kendall's, between one-shot and test accuracy, of the networks that this supernet scored, BetaNAS' not being one;
     None for fewer than two.
@@ -76,7 +76,7 @@ def one_shot_order(rows: Sequence[Mapping]) -> list[dict]:
 
 
 def by_method(rows: Sequence[Mapping]) -> list[dict]:
-    """A row a method and seed: of a seed's random networks both their mean and the one with the best validation accuracy."""
+    """One row per method and seed: of a seed's random networks both their mean and the one with the best validation accuracy."""
     methods = [dict(row) for row in rows if row["method"] != "random"]
     for seed in dict.fromkeys(row["seed"] for row in rows):
         draws = [row for row in rows if (row["method"], row["seed"]) == ("random", seed)]
@@ -88,9 +88,9 @@ def by_method(rows: Sequence[Mapping]) -> list[dict]:
 
 
 def _networks(shop: Workshop, costs: CostTable, seed: int) -> Iterator[dict]:
-    """{"method", "architecture", "one_shot", and what finding it took} of each network of a seed.
+    """{"method", "architecture", "one_shot", and the cost of finding it} of each network of a seed.
 
-    One-shot accuracies are those of the supernet that the network was found on; of the networks that were not found on one,
+    One-shot accuracies are those of the supernet that the network was found on; for networks that were not found on one,
     those of the searched one.
     """
     study, settings, search = shop.study, shop.study.sections["finding"], shop.study.sections["search"]
@@ -98,7 +98,7 @@ def _networks(shop: Workshop, costs: CostTable, seed: int) -> Iterator[dict]:
     random = random_networks(costs, search, settings.random, settings.floor, seed)
     _check_reference(reference, costs, search)
     yield _by_betanas(shop, seed)
-    gc.collect()  # graphs of a supernet that is done with refer to one another
+    gc.collect()  # the graphs of a supernet no longer needed refer to each other
 
     config = dataclasses.replace(study.supernets["scarlet"], seed=seed)
     supernet = shop.trained(config)
@@ -172,7 +172,7 @@ def _check_reference(reference: Architecture, costs: CostTable, search: SearchCo
 
 
 class _Timed:
-    """An evaluator that also answers "cpu_seconds"; of a group of networks, the first has them all."""
+    """An evaluator that also returns "cpu_seconds"; in a group of networks, the first has them all."""
 
     def __init__(self, evaluator: Evaluator):
         self.evaluator, self.begin_generation = evaluator, evaluator.begin_generation

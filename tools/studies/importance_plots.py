@@ -18,7 +18,7 @@ _SUMMARY = (
 
 
 def layer(path, histories: Sequence[Mapping], number: int, labels: Sequence[str]) -> None:
-    """Of one layer, a column a variant with its first seed: alpha, and each epoch's share of training; x: dropped."""
+    """Plot of one layer, one column per variant with its first seed: alpha, and each epoch's share of training; x: dropped."""
     firsts: dict[str, Mapping] = {}
     for run in histories:
         firsts.setdefault(run["variant"], run)

@@ -41,7 +41,7 @@ def run(shop: Workshop) -> dict:
         for name in settings.variants:
             logger.info("%s: %s, seed %d", study.name, name, seed)
             found = find(shop, config, settings.variant(name, search))
-            gc.collect()  # graphs of a supernet that is done with refer to one another
+            gc.collect()  # the graphs of a supernet no longer needed refer to each other
             one_shot = {**found.network, "one_shot": found.network["accuracy"]}
             kept = {key: one_shot[key] for key in ("architecture", "one_shot", "multiply_adds", "params")}
             figures = describe(found.history, found.phases, settings.early)
@@ -60,10 +60,10 @@ def run(shop: Workshop) -> dict:
 
 
 def describe(history: Sequence[Mapping], phases: Phases, early: float) -> dict:
-    """How a training went, from its epochs' rows.
+    """Course of a training, from its epochs' rows.
 
-    Epochs count from the first that ends behind the warm-up; `early` is the share of these after which is looked for the
-    first time. Means over layers: most_trained_share, the share of a layer's weight steps that its most trained choice had,
+    Epochs count from the first that ends after the warm-up; `early` is the share of these before the early look.
+    Means over layers: most_trained_share, the share of a layer's weight steps that its most trained choice had,
     and early_most_trained_share, the same up to the early look; entropy, of the shares, 1 where all are equal;
     rank_correlation, Spearman's, between the choices' standings then and at the end. Shares of the layers:
     early_leader_wins, whose leader then is the winner; winner_most_trained, whose winner was trained most. dropped: choices.
@@ -87,14 +87,14 @@ def describe(history: Sequence[Mapping], phases: Phases, early: float) -> dict:
 
 
 def standing(alpha: np.ndarray, dropped_at: np.ndarray) -> np.ndarray:
-    """Ranks of each layer's choices, 0 the lowest: the dropped ones in the order they went, then the others by alpha."""
+    """Ranks of each layer's choices, 0 the lowest: the dropped ones in the order of dropping, then the others by alpha."""
     gone_at = np.where(dropped_at < 0, np.inf, dropped_at)
     order = np.lexsort((alpha, gone_at), axis=-1)
     return order.argsort(axis=-1)
 
 
 def entropy(shares: np.ndarray) -> np.ndarray:
-    """Of each row [num_layers, num_choices] that sums to 1, divided by that of equal shares."""
+    """Entropy of each row [num_layers, num_choices] that sums to 1, divided by that of equal shares."""
     logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
     return -(shares * logs).sum(axis=1) / np.log(shares.shape[1])
 

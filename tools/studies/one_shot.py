@@ -57,7 +57,7 @@ def random_paths(space: SearchSpace, count: int, seed: int) -> list[Architecture
 
 
 def describe(paths: list[Architecture], values: dict[str, list[float]]) -> dict:
-    """Mean, standard deviation over paths, worst and best of each measurement, and which path was worst."""
+    """Mean, standard deviation over paths, worst and best of each measurement, and the worst path."""
     figures: dict[str, float | str] = {}
     for name, accuracies in values.items():
         figures |= {

@@ -12,7 +12,7 @@ Quadruple = tuple[Architecture, Architecture, Architecture, Architecture]
 
 
 def count_quadruples(space: SearchSpace) -> int:
-    """How many quadruples the space has: 0 with a single layer or choice."""
+    """Number of quadruples in the space: 0 with a single layer or choice."""
     layers, choices = space.num_layers, space.num_choices
     if layers < 2:
         return 0

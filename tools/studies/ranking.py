@@ -1,4 +1,4 @@
-"""How well each supernet orders networks: Kendall's tau against training them on their own."""
+"""Ranking quality of each supernet: Kendall's tau against training the networks on their own."""
 
 from __future__ import annotations
 

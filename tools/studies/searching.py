@@ -1,4 +1,4 @@
-"""How many evaluations searches need on a trained supernet, against random search and against the true front."""
+"""Number of evaluations that searches need on a trained supernet, against random search and against the true front."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def describe(curves: Curves, whole: float, fractions) -> list[dict]:
 
 
 def _curves(shop: Workshop, context: Mapping, table: EvaluationTable, costs: CostTable) -> Curves:
-    """Hypervolume against evaluations, of each algorithm and seed."""
+    """Curves of hypervolume against evaluations, of each algorithm and seed."""
     search, comparison = shop.study.sections["search"], shop.study.sections["comparison"]
     curves: Curves = {name: [] for name in comparison.algorithms}
     for name, some in curves.items():

@@ -22,7 +22,7 @@ from studies.betanas_settings import FindingConfig, ImportancesConfig, misfits_o
 from studies.quadruples import count_quadruples
 
 _FORBID = {"extra": "forbid"}
-MAX_TABLE = 20_000  # networks that are measured one by one
+MAX_TABLE = 20_000  # networks that are measured individually
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ class CurvesConfig:
 
 @dataclasses.dataclass(frozen=True)
 class SimilarityConfig:
-    """The layers (0 is the first) whose choices are compared, on `images` images behind `prefixes` random paths."""
+    """The layers (0 is the first) whose choices are compared, on `images` images after `prefixes` random paths."""
 
     layers: tuple[int, ...]
     prefixes: int = 8
@@ -68,9 +68,9 @@ class SimilarityConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TableConfig:
-    """How accuracies are measured: on `images` validation images, BN recalibrated over so many training batches.
+    """Measurement of accuracies: on `images` validation images, BN recalibrated over so many training batches.
 
-    exhaustive: every network of the space is measured first; else only what a search asks for.
+    exhaustive: every network of the space is measured first; else only those that a search requests.
     """
 
     images: int = 1000
@@ -88,9 +88,9 @@ class TableConfig:
 class ComparisonConfig:
     """Searches with the seeds 0 .. seeds - 1 that may evaluate so many different networks each.
 
-    algorithms: by name, what each changes in the section `search`; one of them is "random", which the others are
-        measured against. fractions: of the hypervolume of the front of all networks (that were evaluated, where the
-        table is not exhaustive), for each of which it is stated how many evaluations a search needs.
+    algorithms: by name, the changes of each to the section `search`; one of them is "random", the reference of the
+    others. fractions: of the hypervolume of the front of all networks (of the evaluated ones if the table is not
+    exhaustive); for each the number of evaluations that a search needs is stated.
     """
 
     algorithms: dict[str, dict[str, Any]]
@@ -118,9 +118,9 @@ class ComparisonConfig:
 class SharingConfig:
     """So many quadruples of networks, drawn with `seed`; each network has `supernet.epochs` epochs of steps of its own.
 
-    measure_every: so many such epochs lie between two measurements, each with BN recalibrated over so many batches of
-    images. references: stand-alone trainings of each network, with seeds from `retrain.seed` on, whose mean accuracy
-    is what the orders are compared with.
+    measure_every: number of such epochs between two measurements, each with BN recalibrated over so many batches of
+    images. references: stand-alone trainings of each network, with seeds from `retrain.seed` on; the orders are
+    compared with their mean accuracy.
     """
 
     quadruples: int = 3
@@ -175,7 +175,7 @@ class Study:
 
 
 def load_study(path, overrides: Sequence[str] = ()) -> Study:
-    """The study in the YAML file `path`, named after the file; `base` names a file whose keys it takes over.
+    """The study in the YAML file `path`, named after the file; `base` names a file whose keys it inherits.
 
     `supernet` holds what all `supernets` share. One InputError lists every mistake found.
     """
@@ -251,7 +251,7 @@ def _supernets(values: Mapping, kind: str, mistakes: list[str]) -> dict[str, Sup
 
 
 def _misfits(study: Study) -> list[str]:
-    """What is wrong between sections that are each right."""
+    """Mistakes between sections that are each valid."""
     if study.kind == "curves":
         try:
             Architecture.parse(study.sections["curves"].architecture, study.space)

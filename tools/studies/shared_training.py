@@ -1,4 +1,4 @@
-"""Trains a few networks that share one supernet's weights, a step for one of them at a time."""
+"""Training of a few networks that share one supernet's weights, a step for one of them at a time."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def train_group(
 ) -> dict:
     """{"steps": [T], "accuracies": [T][n]} of n networks trained in one supernet, measured T times.
 
-    steps: that each network has had of its own by then, `config.epochs` epochs' worth at the end, however many share the
-    supernet; the learning rate's schedule and its warm-up reach over the group's own steps. accuracies: on the
+    steps: each network's own steps so far, `config.epochs` epochs' worth at the end, however many share the
+    supernet; the learning rate's schedule and its warm-up extend over the group's own steps. accuracies: on the
     validation images, BN recalibrated for each network. Equal seeds mean equal initial weights, whatever the group. The
-    figures are kept in the cache; an interrupted training goes on from its last checkpoint.
+    figures are kept in the cache; an interrupted training resumes from its last checkpoint.
     """
     measurement = {
         "measure_every": sharing.measure_every,
@@ -44,14 +44,14 @@ def train_group(
     work = store.folder / "training"
     found = store.get("figures", functools.partial(_train, shop, networks, config, sharing, work))
     shutil.rmtree(work, ignore_errors=True)  # checkpoints; the figures are kept
-    gc.collect()  # graphs of a supernet that is done with refer to one another
+    gc.collect()  # the graphs of a supernet no longer needed refer to each other
     return found
 
 
 def turn(networks: Sequence[Architecture], seed: int, step: int) -> np.ndarray:
     """int32 [1, num_layers]: the network whose turn it is, a pure function of the arguments.
 
-    Every n steps each of the n networks has its turn once, in an order drawn anew, so that at a measurement all have had
+    Every n steps each of the n networks has its turn once, in a newly drawn order, so that at a measurement all have had
     equally many. [reading] Uniform draws, as in BetaNAS, would be equal in the mean only.
     """
     cycle, place = divmod(step, len(networks))

@@ -1,4 +1,4 @@
-"""Four networks that share no weights, two and two, or all four: how each sharing orders them (BetaNAS, figure 6)."""
+"""Four networks that share no weights, two and two, or all four: their order under each kind of sharing (BetaNAS, figure 6)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def run(shop: Workshop) -> dict:
 
 
 def agreement(accuracies: Sequence[float], reference: Sequence[float]) -> dict:
-    """Kendall's tau-b with the reference, whether both have the same best network; mean accuracy, greatest minus least."""
+    """Kendall's tau-b with the reference, True if both have the same best network; mean accuracy, greatest minus least."""
     return {
         "tau": kendall(accuracies, reference, resamples=0)["tau"],
         "best_found": bool(np.argmax(accuracies) == np.argmax(reference)),
@@ -81,7 +81,7 @@ def _trained(shop: Workshop, networks: Quadruple, sharing: str, seed: int) -> di
 def _reference(shop: Workshop, networks: Quadruple) -> dict:
     """Accuracies [4] of stand-alone trainings to the end, "runs" with one seed each and their "mean".
 
-    tau: between the runs, in the mean over their pairs: how well the reference agrees with itself; None with one run.
+    tau: between the runs, the mean over their pairs: the agreement of the reference with itself; None with one run.
     """
     retrain = shop.study.sections["retrain"]
     runs = []

@@ -1,4 +1,4 @@
-"""Cosine similarity of what the choices of a layer answer to the same input (SCARLET-NAS v2, figure 5)."""
+"""Cosine similarity of the outputs of a layer's choices for the same input (SCARLET-NAS v2, figure 5)."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def _measured(supernet: Supernet, images, layer: int, paths: Sequence[Architectu
 def similarity(supernet: Supernet, images, layer: int, paths: Sequence[Architecture]) -> np.ndarray:
     """Cosines [m, m] between the outputs of the m choices of `layer`, in the mean over `images` [B, H, W, C] and paths.
 
-    Each path leads through the layers in front; each output [H, W, C] of an image is one vector. BN normalises by the
-    batch, as it was trained to, so no path's statistics stand in for another's; moving statistics stay as they are.
+    Each path goes through the layers in front; each output [H, W, C] of an image is one vector. BN normalises by the
+    batch, as in training, so no path's statistics are used for another's; moving statistics do not change.
     """
     count = supernet.space.num_choices
     total = np.zeros((count, count))

@@ -1,4 +1,4 @@
-"""Tables of one-shot accuracies: of every network of a small space, or of those that searches have asked for."""
+"""Tables of one-shot accuracies: of every network of a small space, or of those that searches have requested."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from scarlet_tf.training.supernet_config import SupernetConfig
 from studies.settings import TableConfig
 from studies.workshop import Workshop
 
-# Networks that an evaluator is told of at once. In lexicographic order so many share most of their layers, and an
+# Networks that an evaluator gets at once. In lexicographic order so many share most of their layers, and an
 # interrupted table loses no more than these.
 CHUNK = 625
 
 
 def open_table(shop: Workshop, supernet: Supernet, settings: SupernetConfig, config: TableConfig) -> EvaluationTable:
-    """The table of a supernet trained with `settings`, in the studies' cache; whole when `config` says so."""
+    """The table of a supernet trained with `settings`, in the studies' cache; complete if `config` requires it."""
     data = shop.data
     if config.images > data.validation.num_examples:
         raise InputError(f"table.images: expected at most {data.validation.num_examples}, got {config.images}")
@@ -43,13 +43,13 @@ def open_table(shop: Workshop, supernet: Supernet, settings: SupernetConfig, con
 
 
 def table_context(shop: Workshop, settings: SupernetConfig, config: TableConfig) -> dict:
-    """Plain JSON that names the table: what its accuracies depend on."""
+    """Plain JSON that names the table: everything that its accuracies depend on."""
     measured = {key: value for key, value in dataclasses.asdict(config).items() if key != "exhaustive"}
     return {"supernet": shop.context(settings), "table": measured}
 
 
 def fill(table: EvaluationTable, space: SearchSpace, chunk: int = CHUNK) -> None:
-    """Evaluates every architecture of the space that is not in the table yet."""
+    """Evaluate every architecture of the space that is not in the table yet."""
     every = itertools.product(range(space.num_choices), repeat=space.num_layers)
     with progress_bar("table", space.size, len(table)) as bar:
         for part in _batched(every, chunk):

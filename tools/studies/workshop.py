@@ -25,11 +25,11 @@ logger = logging.getLogger("scarlet_tf")
 
 
 class Workshop:
-    """Where a study works.
+    """Folders and data of a study.
 
     Args:
         study: the study.
-        out: `<out>/<study's name>` takes its results, `<out>/cache` what other studies can use, too.
+        out: `<out>/<study's name>` holds its results, `<out>/cache` everything that other studies can use, too.
     """
 
     def __init__(self, study: Study, out):
@@ -48,26 +48,26 @@ class Workshop:
 
     @functools.cached_property
     def data_context(self) -> dict:
-        """Names the images and their division: what is kept belongs to it."""
+        """Context that names the images and their division: cached results belong to it."""
         config = {key: value for key, value in to_plain(DataConfig, self.study.data).items() if key != "memory_bytes"}
         return {"dataset": self.data.fingerprint, "data": config}
 
     def context(self, config: SupernetConfig) -> dict:
-        """Names a trained supernet."""
+        """Context that names a trained supernet."""
         settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in IMMATERIAL}
         return {**self.data_context, "space": self.study.space.fingerprint, "supernet": settings}
 
     def supernets(self) -> Iterator[tuple[str, int, SupernetConfig, Supernet]]:
         """(name, seed, settings, supernet) of each supernet of the study, trained now or taken from the cache.
 
-        All names of a seed come before the next seed, so that what is there early can already be compared.
+        All names of a seed come before the next seed, so that early results can already be compared.
         """
         for seed in self.study.seeds:
             for name, config in self.study.supernets.items():
                 config = dataclasses.replace(config, seed=seed)
                 logger.info("%s: supernet %s, seed %d", self.study.name, name, seed)
                 yield name, seed, config, self.trained(config)
-                gc.collect()  # graphs of a supernet that is done with refer to one another
+                gc.collect()  # the graphs of a supernet no longer needed refer to each other
 
     def trained(self, config: SupernetConfig) -> Supernet:
         """The supernet of these settings, trained now or taken from the cache."""
@@ -80,7 +80,7 @@ class Workshop:
         return supernet
 
     def cpu_seconds(self, config: SupernetConfig) -> float | None:
-        """What training a supernet took; None where that was not counted."""
+        """CPU seconds of a supernet's training; None if they were not counted."""
         steps = config.epochs * self.data.train.steps_per_epoch(config.batch_size)
         return CpuClock(self._folder(config) / CPU_FILE).cpu_seconds(steps)
 
@@ -88,7 +88,7 @@ class Workshop:
         return self.cache / f"supernet-{digest(self.context(config))}"
 
     def save(self, rows: list[dict], summary: list[dict], complete: bool, **details) -> dict:
-        """Writes result.json, also while the study is not complete; returns it without details, which may be long."""
+        """Write result.json, also while the study is not complete; return it without details, which may be long."""
         table = {"study": self.study.name, "complete": complete, "rows": rows, "summary": summary}
         write_json(self.folder / "result.json", plain({**table, "settings": self.study.to_dict(), **details}))
         return plain(table)

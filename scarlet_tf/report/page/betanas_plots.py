@@ -1,4 +1,4 @@
-"""Plots of BetaNAS: the importances of the choices, how they moved, and how often choices were trained."""
+"""Plots of BetaNAS: the importances of the choices, their course, and the updates of each choice."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def importance_plot(record: Record) -> Plot | None:
 
 
 def alpha_plot(record: Record) -> Plot | None:
-    """How alpha moved, epoch by epoch, with a view for each layer."""
+    """Course of alpha, epoch by epoch, with a view for each layer."""
     rows = [row for row in record.epochs if "alpha" in row]
     if not rows:
         return None

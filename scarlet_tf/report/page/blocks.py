@@ -1,4 +1,4 @@
-"""Blocks: what a section of the page consists of. The templates know how each `kind` looks."""
+"""Blocks: the parts of a section of the page. The templates define the look of each `kind`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 @dataclasses.dataclass(frozen=True)
 class Note:
-    """A sentence or two; `command` is one that adds what the page lacks, or that goes on from here."""
+    """A sentence or two; `command` adds what the page lacks, or continues from here."""
 
     text: str
     command: str | None = None
@@ -22,7 +22,7 @@ class Note:
 class Table:
     """Rows of texts under `columns`; those numbered in `words` hold words, the others figures.
 
-    is_folded: shown when it is asked for.
+    is_folded: hidden until the reader opens it.
     """
 
     caption: str
@@ -35,7 +35,7 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """One of several ways to look at a plot: what Plotly's `update` takes for traces and for the layout."""
+    """One of several views of a plot: the arguments of Plotly's `update` for traces and for the layout."""
 
     label: str
     traces: Mapping[str, Any]
@@ -44,9 +44,9 @@ class View:
 
 @dataclasses.dataclass(frozen=True)
 class Plot:
-    """A figure of Plotly as JSON, with what it shows in words (`text`) and in figures (`table`).
+    """A figure of Plotly as JSON, with its content in words (`text`) and in figures (`table`).
 
-    views: what its selection, labelled `view_label`, offers; the first one is how the figure is drawn.
+    views: the options of its selection, labelled `view_label`; the figure is first drawn with the first one.
     """
 
     identifier: str
@@ -71,7 +71,7 @@ class Drawing:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """Text as it is, such as a configuration, behind a line that opens it."""
+    """Preformatted text, such as a configuration, under a line that opens it."""
 
     title: str
     text: str
@@ -90,7 +90,7 @@ class Gallery:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A heading and what is below it."""
+    """A heading with its blocks."""
 
     identifier: str
     title: str

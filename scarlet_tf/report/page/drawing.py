@@ -1,7 +1,7 @@
-"""An architecture as SVG, in the way of figure 4 of SCARLET-NAS.
+"""An architecture as SVG, in the style of figure 4 of SCARLET-NAS.
 
-A bar a layer: its colour is the kernel's size, its height the expansion, a dot on top of it squeeze-and-excitation. A skipped
-layer is a gap, a dashed line a step to fewer pixels. The same is written under the bars, so no colour stands alone. The
+One bar per layer: its colour is the kernel's size, its height the expansion, a dot on top of it squeeze-and-excitation. A
+skipped layer is a gap, a dashed line a step to fewer pixels. Text under the bars repeats what the colours show. The
 colours are classes of the page's style sheet.
 """
 
@@ -23,14 +23,14 @@ SIDE, TOP, BARS, BOTTOM = 10, 44, 104, 50
 STEM = 44
 """Room for the stem's size in front of a first layer that leaves out pixels."""
 LEAST_BAR = 18
-"""What a bar needs for the number on it."""
+"""Space in a bar for the number on it."""
 COLOURS = 6
 """Kernel sizes that have a colour of their own in the style sheet."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DrawnLayer:
-    """A layer with the side of the image that it reads, and writes, in pixels."""
+    """A layer with the sides of the images that it reads and writes, in pixels."""
 
     index: int
     choice: Choice
@@ -53,7 +53,7 @@ def drawn_layers(architecture: Architecture, image_size: int) -> list[DrawnLayer
 
 
 def in_words(architecture: Architecture, image_size: int) -> str:
-    """The layers one by one, for those who do not see the drawing."""
+    """The layers one by one, as text for readers who cannot see the drawing."""
     parts = []
     for layer in drawn_layers(architecture, image_size):
         step = f", from {layer.size_before} to {layer.size} pixels" if layer.stride > 1 else ""
@@ -109,7 +109,7 @@ def _tallest(space: SearchSpace) -> float:
 
 
 def _first_left(layers: Sequence[DrawnLayer]) -> int:
-    """Where the first layer begins: further right if it leaves out pixels, so that both sizes can be read."""
+    """Left edge of the first layer: further right if it leaves out pixels, so that both sizes can be read."""
     return SIDE + (STEM if layers[0].stride > 1 else 0)
 
 
@@ -140,7 +140,7 @@ def _draw_layer(svg, layer: DrawnLayer, first: int, classes: dict[int, str], tal
 
 
 def _stages(space: SearchSpace) -> Iterator[tuple[int, int, int]]:
-    """(first layer, one behind the last, channels) of each stage."""
+    """(first layer, one after the last, channels) of each stage."""
     begin = 0
     for stage in space.stages:
         yield begin, begin + stage.depth, space.layers[begin].out_channels

@@ -1,4 +1,4 @@
-"""Figures of Plotly as JSON, in colours that are variables of the page's style sheet: the page's script puts values in."""
+"""Figures of Plotly as JSON; their colours are variables of the page's style sheet, which the page's script resolves."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TITLE = {"standoff": 10}
 
 
 def figure_json(traces: Sequence[Any], x_title: str, y_title: str, height: int = HEIGHT, **layout: Any) -> str:
-    """The figure of some traces; `layout` over what all plots have in common."""
+    """The figure of some traces; `layout` overrides the common layout of all plots."""
     common = {
         "template": "none",
         "height": height,
@@ -76,7 +76,7 @@ def band(x: Sequence, low: Sequence, high: Sequence, name: str, colour: str) -> 
 def heatmap(
     values: Sequence[Sequence[float | None]], texts: Sequence[Sequence[str]], choices: Sequence[str], unit: str
 ) -> go.Heatmap:
-    """Values and what is written into the cells [layers][choices], with a column a layer; None is an empty cell."""
+    """Values and the cells' texts [layers][choices], with one column per layer; None is an empty cell."""
     return go.Heatmap(
         z=[list(column) for column in zip(*values, strict=True)],
         text=[list(column) for column in zip(*texts, strict=True)],
@@ -114,7 +114,7 @@ def vertical(x: float, text: str) -> dict[str, Any]:
 
 
 def safe(text: object) -> str:
-    """Text for Plotly, which takes some HTML in names and hover texts for what it means."""
+    """Text escaped for Plotly, which interprets some HTML in names and hover texts."""
     return html.escape(str(text), quote=False)
 
 

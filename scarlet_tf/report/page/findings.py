@@ -1,4 +1,4 @@
-"""Findings: what a run came to, in a few sentences and four cards."""
+"""Findings: a run's outcome in a few sentences and four cards."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def headline(record: Record) -> str:
 
 
 def cards(record: Record) -> list[Card]:
-    """Accuracy, budget, the file to take, and whether the ranking can be trusted."""
+    """Accuracy, budget, the file to deploy, and the reliability of the ranking."""
     found = [_accuracy(record), _budget(record), _file(record)]
     return [*found, _trust(record)] if record.is_searched else found
 
@@ -88,14 +88,14 @@ def bounds_in_words(record: Record) -> str:
 
 
 def recommended(certificate: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The row of the file to take to a phone: passed, hardly less accurate, run as one piece, then the smallest."""
+    """The row of the file to deploy on a phone: passed, hardly less accurate, run as one piece, then the smallest."""
     rows = [row for row in certificate["files"] if row["file"].endswith(".tflite") and passed(row)]
     rows = [row for row in rows if row["verification"]["top1_delta"] >= -MOST_DROP]
     return min(rows, key=lambda row: (row["verification"]["partitions"] or 99, row["bytes"]), default=None)
 
 
 def passed(row: Mapping[str, Any]) -> bool | None:
-    """Whether a file of the certificate passed its checks; None where it was not verified."""
+    """True if a file of the certificate passed its checks; None if it was not verified."""
     if row["verification"] is None:
         return None
     return row["verification"].get("passed", True)  # certificates of version 1 had no checks
@@ -128,7 +128,7 @@ def _trust(record: Record) -> Card:
         )
     verdict = record.monitor.get("verdict")
     if record.is_betanas:
-        text = "BetaNAS decides by importances that are trained with the weights. What they are worth is not measured."
+        text = "BetaNAS decides by importances that are trained with the weights. Their quality is not measured."
         return Card(label, "no ranking", text, UNKNOWN)
     if verdict is not None:
         value, tone = {True: ("nothing against it", FAIR), False: ("no", BAD), None: ("undecided", UNKNOWN)}[
@@ -155,5 +155,5 @@ def _measured_trust(label: str, ranking: Mapping[str, Any]) -> Card:
 
 
 def way_on(record: Record) -> str | None:
-    """The command that does what is missing of an unfinished run."""
+    """The command that completes an unfinished run."""
     return None if record.next_stage is None else record.command("run")

@@ -1,4 +1,4 @@
-"""The plot of the front: accuracy against a cost, with all that was evaluated behind it."""
+"""The plot of the front: accuracy against a cost, with all evaluated networks in the background."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_EVALUATED = 3000
 
 @dataclasses.dataclass(frozen=True)
 class _Point:
-    """A network in the plot; `number` is what a click on it shows, None for nothing."""
+    """A network in the plot; a click on it shows the network `number`, None shows nothing."""
 
     metrics: Mapping[str, float]
     title: str
@@ -62,7 +62,7 @@ _MARKERS: dict[str, dict[str, Any]] = {
 
 
 CROWD = 300
-"""Points from which on those behind the front are drawn smaller and paler."""
+"""Number of points above which those not on the front are drawn smaller and paler."""
 _FEW, _MANY = {"size": 6, "opacity": 0.75}, {"size": 4, "opacity": 0.4}
 
 
@@ -77,7 +77,7 @@ def _groups(record: Record, networks: Sequence[FoundNetwork]) -> Iterator[tuple[
 
 
 def _behind(record: Record) -> Sequence[Mapping[str, Any]]:
-    """What was evaluated and is not on the front, thinned out where it is too much."""
+    """Evaluated networks that are not on the front, thinned out if there are too many."""
     front = {row["architecture"] for row in record.front["pareto"]}
     rows = [row for row in record.evaluated if row["architecture"] not in front]
     every = -(-len(rows) // MOST_EVALUATED) or 1

@@ -57,8 +57,8 @@ def ranking_plot(record: Record) -> Plot | None:
     figure = figure_json(traces, "accuracy, trained on its own (%)", "one-shot accuracy (%)")
     found = "; ".join(f"{label}: {tau_text(ranking['tau'][name])}" for name, (_, label) in MEASURED.items())
     text = (
-        f"{plural(len(rows), 'network')} of the space, from cheap to dear, each trained on its own. Kendall's tau with its 95 %"
-        f" interval: {found}. 1 is the same order, 0 none."
+        f"{plural(len(rows), 'network')} of the space, from cheap to expensive, each trained on its own. Kendall's tau with its"
+        f" 95 % interval: {found}. 1 is the same order, 0 none."
     )
     columns = ["choices", "M multiply-adds", "trained on its own", *(label for _, label in MEASURED.values())]
     cells = [

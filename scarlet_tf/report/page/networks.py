@@ -1,4 +1,4 @@
-"""The networks that a search found: what each is, how it looks, and the command that takes it."""
+"""The networks that a search found: figures, drawing, and the command that picks each."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from scarlet_tf.space import Architecture
 
 @dataclasses.dataclass(frozen=True)
 class FoundNetwork:
-    """A network of the front, or a pick that is none of it; `number` counts from 1 in the order of the front.
+    """A network of the front, or a pick that is not on it; `number` counts from 1 in the order of the front.
 
-    metrics: as pareto.json has them. picks: its names among the picks, and "best". note, command: what became of it, or takes it.
+    metrics: as in pareto.json. picks: its names among the picks, and "best". note: its outcome; command: to pick it.
     """
 
     number: int
@@ -53,7 +53,7 @@ class FoundNetwork:
 
 
 def found_networks(record: Record) -> list[FoundNetwork]:
-    """All of the front by rising multiply-adds, then picks that are none of it."""
+    """All of the front by rising multiply-adds, then picks that are not on it."""
     if not record.front:
         return []
     names: dict[str, list[str]] = {}
@@ -98,7 +98,7 @@ def _way_on(record: Record, number: int, choices: str, is_retrained: bool) -> tu
 
 
 def pick_command(record: Record, number: int, choices: str) -> str:
-    """Copies what was trained and searched, and retrains and exports the network of the front with these choices.
+    """Commands that copy supernet and search, then retrain and export the network of the front with these choices.
 
     A run folder keeps its configuration, `search.picks` and `retrain.pick` included, hence the new folder. There the copied
     supernet and search count as done, so nothing of them is computed again.

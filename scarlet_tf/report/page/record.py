@@ -1,4 +1,4 @@
-"""Record: everything that the page states of a run, as it was read from the run's folder."""
+"""Record: everything that the page states about a run, as read from the run's folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scarlet_tf.space import SearchSpace
 
 @dataclasses.dataclass(frozen=True)
 class StageState:
-    """A stage of the run: its command, whether its result is there, and the seconds that it took so far."""
+    """A stage of the run: its command, its completion, and the seconds that it took so far."""
 
     name: str
     is_done: bool
@@ -22,16 +22,16 @@ class StageState:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """A run as far as it has come.
+    """A run, complete or not.
 
     algorithm: of the search, such as "nsga2" or "betanas"; None for a run that fine-tunes.
     settings: the configuration in plain types; config_text: the same as the folder's YAML.
-    bounds: of the search, in words; keeps_bounds: whether the exported network keeps those on its costs, None if nothing
-        is known yet. wanted: choices of the network that is, or would be, retrained.
+    bounds: of the search, in words; keeps_bounds: True if the exported network keeps those on its costs, None if not
+    known yet. wanted: choices of the network that is, or would be, retrained.
     evaluated: {"architecture", ...metrics} of all that the search evaluated.
-    warnings: what should be known before any figure is believed, such as a training that learned nothing.
-    unreadable: files that are there but torn, with the reason.
-    The mappings that follow are the files of the run's folder, empty for those that are not there (yet).
+    warnings: about all figures, such as a training that learned nothing.
+    unreadable: damaged files, with the reason.
+    The mappings that follow are the files of the run's folder, empty for those that do not exist (yet).
     """
 
     name: str
@@ -63,7 +63,7 @@ class Record:
 
     @property
     def is_searched(self) -> bool:
-        """Whether the run looks for its network, rather than fine-tuning a given one."""
+        """True if the run searches for its network, rather than fine-tuning a given one."""
         return self.algorithm is not None
 
     @property

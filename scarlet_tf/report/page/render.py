@@ -20,7 +20,7 @@ TEMPLATES = importlib.resources.files("scarlet_tf.report.page") / "templates"
 
 
 def page(record: Record) -> str:
-    """report.html. It asks no server for anything, and its policy forbids scripts other than its own two."""
+    """The text of report.html. It requests nothing from a server, and its policy forbids scripts other than its own two."""
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_read),
         autoescape=True,
@@ -46,7 +46,7 @@ def page(record: Record) -> str:
 
 
 def script_json(value: object) -> Markup:
-    """JSON that may stand inside a script element, whatever its texts are; text is taken for JSON already."""
+    """JSON that is safe inside a script element, whatever its texts are; a string is taken as JSON already."""
     text = value if isinstance(value, str) else json.dumps(value)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -58,5 +58,5 @@ def _read(name: str) -> str:
 
 
 def _digest(script: str) -> str:
-    """What a Content-Security-Policy calls a script by."""
+    """A script's digest in the form of a Content-Security-Policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,4 +1,4 @@
-"""Plots of the search: hypervolume, what its operators are worth, and how searches compare."""
+"""Plots of the search: hypervolume, the outcome of its operators, and comparisons of searches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scarlet_tf.report.summary import plural
 
 
 def hypervolume_plot(record: Record) -> Plot | None:
-    """Hypervolume, told by told; None where there is no more than one value."""
+    """Hypervolume after each tell; None if there is only one value."""
     values = _hypervolume(record)
     if len(values) < 2:
         return None
@@ -47,7 +47,7 @@ _FATES = {"children": "children", "evaluated": "evaluated", "survived": "survive
 
 
 def operators_plot(record: Record) -> Plot | None:
-    """What became of each operator's children; None for a search without operators."""
+    """Outcome of each operator's children; None for a search without operators."""
     operators = record.front.get("operators") or {}
     if not operators:
         return None

@@ -1,4 +1,4 @@
-"""The sections of the page, in its order. What a run does not have is said in a sentence with the command that adds it."""
+"""The sections of the page, in its order. A part that a run lacks is replaced by a sentence with the command that adds it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MONITORED_PATHS = "supernet.monitor_paths=32"
 
 
 def sections(record: Record) -> list[Section]:
-    """All sections that the kind of run has."""
+    """All sections for the run's kind."""
     networks = found_networks(record)
     parts: list[tuple[str, str, Callable[[], Iterator[Any]]]] = [
         ("front", "The front", lambda: _front(record, networks)),
@@ -39,7 +39,7 @@ def _front(record: Record, networks: Sequence[FoundNetwork]) -> Iterator[Any]:
         yield _missing("The search has not written its front yet")
         return
     if record.front.get("stopped"):
-        yield Note("The search was stopped before its last generation; this goes on with it:", record.command("search"))
+        yield Note("The search was stopped before its last generation; this continues it:", record.command("search"))
     if len(networks) > 1 or record.evaluated:
         yield front_plot(record, networks)
     yield Gallery(networks, front_table(networks), shown_first(networks, record.wanted))
@@ -155,7 +155,7 @@ def _search(record: Record) -> Iterator[Any]:
         yield plot
     elif not record.is_betanas:
         command = record.command("search", "--compare")
-        yield Note("What this search is worth beside random draws is not measured. This compares them:", command)
+        yield Note("This search was not compared with random draws. This compares them:", command)
 
 
 def _settings(record: Record) -> Iterator[Any]:
@@ -167,7 +167,7 @@ def _settings(record: Record) -> Iterator[Any]:
 
 
 def _missing(what: str) -> Note:
-    return Note(f"{what}; scarlet run goes on with that, see the command above.")
+    return Note(f"{what}; scarlet run continues with that, see the command above.")
 
 
 def _present(*blocks: Any) -> Iterator[Any]:

@@ -16,11 +16,11 @@ from scarlet_tf.training.panel_statistics import update_counts
 
 Epochs = Sequence[Mapping[str, Any]]
 BINS = 20
-"""Of a histogram, between the least and the greatest accuracy in it."""
+"""Bins of a histogram, between the least and the greatest accuracy in it."""
 
 
 def training_plot(record: Record) -> Plot | None:
-    """Accuracy in training, and where the supernet was monitored, of its panel of paths; None before the first epoch."""
+    """Accuracy in training and, if the supernet was monitored, of its panel of paths; None before the first epoch."""
     rows, watched = record.epochs, record.monitor.get("epochs", ())
     if not rows and not watched:
         return None
@@ -88,7 +88,7 @@ _OUTLINE = {"color": "rgba(0,0,0,0)", "line": {"color": SERIES[1], "width": 2}}
 
 
 def histogram_plot(record: Record) -> Plot | None:
-    """How one-shot accuracies are spread, of the monitor's random paths and of what the search evaluated."""
+    """Distribution of one-shot accuracies: the monitor's random paths and the networks that the search evaluated."""
     watched = record.monitor.get("epochs", ())
     found = {
         f"random paths, epoch {watched[-1]['epoch'] + 1}" if watched else "": watched[-1]["accuracies"]
@@ -124,7 +124,7 @@ def histogram_plot(record: Record) -> Plot | None:
 
 
 def fairness(record: Record) -> list[Any]:
-    """How often each choice was trained: a sentence with a table, and a plot where it was not equally often."""
+    """Updates of each choice: a sentence with a table, and a plot if they differ."""
     counts = _update_counts(record)
     if counts is None:
         return []
@@ -143,7 +143,7 @@ def fairness(record: Record) -> list[Any]:
 
 
 def _update_counts(record: Record) -> np.ndarray | None:
-    """[num_layers, num_choices]: as recorded, else as they follow from the sampling; None before the training's end."""
+    """[num_layers, num_choices]: as recorded, else derived from the sampling; None before the training's end."""
     if record.monitor and not record.is_betanas:
         return np.array(record.monitor["update_counts"])
     if not record.supernet:

@@ -16,7 +16,7 @@ PASSED = {True: "✓ passed", False: "✗ failed", None: "not verified"}
 
 
 def export_table(certificate: Mapping[str, Any]) -> Table:
-    """A row a file: size, accuracy, parity, how it runs, and the latency on the host where it was measured."""
+    """One row per file: size, accuracy, parity, operations and partitions, and the latency on the measuring host."""
     timed = any(row.get("latency") for row in certificate["files"])
     columns = ["file", "checks", "size", "top-1", "same class", "greatest logit difference", "XNNPACK parts"]
     rows = [
@@ -61,7 +61,7 @@ def digests_table(certificate: Mapping[str, Any]) -> Table:
 
 
 def folding_table(record: Record) -> Table | None:
-    """What became of each linear transformation (LET); None where there was none to fold."""
+    """Outcome of each linear transformation (LET); None if there was none to fold."""
     certificate = record.certificate or {"details": record.retrained}
     rows = [
         [
@@ -78,7 +78,7 @@ def folding_table(record: Record) -> Table | None:
 
 
 def finalists_table(measured: Mapping[str, Any]) -> Table:
-    """Latencies of networks that were measured whole, beside what the table of parts said."""
+    """Latencies of networks that were measured whole, beside the predictions of the table of parts."""
     rows = [
         [
             row["architecture"],

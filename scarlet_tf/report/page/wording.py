@@ -38,7 +38,7 @@ def axis_title(metric: str) -> str:
 
 
 def scaled(metric: str, value: float) -> float:
-    """A value in the unit of its axis, to six digits behind the point."""
+    """A value in the unit of its axis, to six digits after the point."""
     return round(value * _SCALES.get(metric, 1.0), 6)
 
 
