@@ -4,6 +4,8 @@ from scarlet_tf.cost import Cost as Cost
 from scarlet_tf.cost import CostTable as CostTable
 from scarlet_tf.cost import count as count
 from scarlet_tf.errors import InputError as InputError
+from scarlet_tf.evaluation.evaluator import Evaluator as Evaluator
+from scarlet_tf.evaluation.scoring import evaluate as evaluate
 from scarlet_tf.export.folding import fold as fold
 from scarlet_tf.export.saved_model import export_saved_model as export_saved_model
 from scarlet_tf.export.tflite import export_tflite as export_tflite
@@ -51,7 +53,6 @@ from scarlet_tf.scaling import scale as scale
 from scarlet_tf.search.betanas.derive import derive as derive
 from scarlet_tf.search.betanas.training import train_betanas as train_betanas
 from scarlet_tf.search.betanas_config import BetaNASConfig as BetaNASConfig
-from scarlet_tf.search.evaluator import Evaluator as Evaluator
 from scarlet_tf.search.hierarchical import HierarchicalMutation as HierarchicalMutation
 from scarlet_tf.search.mutation import UniformMutation as UniformMutation
 from scarlet_tf.search.mutation_config import MutationConfig as MutationConfig
@@ -66,7 +67,6 @@ from scarlet_tf.space import Choice as Choice
 from scarlet_tf.space import SearchSpace as SearchSpace
 from scarlet_tf.space import Stage as Stage
 from scarlet_tf.spec import NetworkSpec as NetworkSpec
-from scarlet_tf.training.evaluation import evaluate as evaluate
 from scarlet_tf.training.finetuning import finetune as finetune
 from scarlet_tf.training.finetuning_config import FinetuneConfig as FinetuneConfig
 from scarlet_tf.training.network import retrain as retrain

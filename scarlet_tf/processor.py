@@ -14,7 +14,7 @@ import sys
 from scarlet_tf.errors import InputError
 
 VARIABLE = "TF_ENABLE_ONEDNN_OPTS"
-KERNELS = "SCARLET_KERNELS"  # see scarlet_tf.training.kernels
+KERNELS = "SCARLET_KERNELS"  # see scarlet_tf.evaluation.kernels
 # The value that the command line has set, for processes that it starts: they inherit both.
 SET_BY_US = "SCARLET_SET_ONEDNN_OPTS"
 CPUINFO = pathlib.Path("/proc/cpuinfo")

@@ -235,7 +235,7 @@ def step_of(path):
 
 
 def test_a_kernel_that_is_wrong_by_a_hundredth_is_found(monkeypatch):
-    from scarlet_tf.training import kernels
+    from scarlet_tf.evaluation import kernels
 
     route = kernels.route()
     right = kernels.GRADIENTS[route]

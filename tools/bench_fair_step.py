@@ -49,13 +49,13 @@ import tensorflow as tf
 
 from measuring import Partner, add_onednn_option, alternate, in_child, onednn_modes, peak_bytes, round_ratios, timed
 from scarlet_tf.cost import count_spec, stem_cost
+from scarlet_tf.evaluation.graph_options import quick_to_first_step
 from scarlet_tf.models.network import Network
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.tables import reduced
 from scarlet_tf.training.fair_step import EXECUTIONS, SupernetStep
-from scarlet_tf.training.graph_options import quick_to_first_step
 from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.optimizers import MomentumSGD
 from scarlet_tf.training.sampling import strict_fair_paths

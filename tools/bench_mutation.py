@@ -29,9 +29,9 @@ import numpy as np
 from scarlet_tf.config import load_config
 from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.data.datasets import load_dataset
+from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.search.controller import ControllerMutation, PPOTrainer
-from scarlet_tf.search.evaluator import Evaluator
 from scarlet_tf.search.front import HypervolumeBox, non_dominated
 from scarlet_tf.search.hierarchical import HierarchicalMutation
 from scarlet_tf.search.mutation_config import MutationConfig, PPOConfig

@@ -61,7 +61,7 @@ def _check_kernels() -> None:
     """Raise InputError if SCARLET_KERNELS names no kernels, or none that work here, before anything is read or written."""
     if not os.environ.get(processor.KERNELS):
         return
-    from scarlet_tf.training import kernels
+    from scarlet_tf.evaluation import kernels
 
     if kernels.wanted() != "auto" and len(read_tf_config().tasks) < 2:  # TensorFlow configures several at its start
         kernels.route()

@@ -23,15 +23,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from scarlet_tf.evaluation import kernels
+from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.export.folding import fold
 from scarlet_tf.export.tflite import export_tflite, load_tflite
 from scarlet_tf.layers import InvertedResidual
 from scarlet_tf.models.extract import extract, path_variables
 from scarlet_tf.models.network import Arrays, build_network, get_arrays, set_arrays
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.search.evaluator import Evaluator
 from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
-from scarlet_tf.training import kernels
 from scarlet_tf.training.fair_step import EXECUTIONS, SupernetStep
 from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.network import retrain

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from scarlet_tf import host
 from scarlet_tf.data.preprocessing import Preprocessing
+from scarlet_tf.evaluation.inputs import training_batches
 from scarlet_tf.export.float_operations import in_float
 from scarlet_tf.export.metadata import build_metadata
 from scarlet_tf.export.quantization import FLOAT_OPERATIONS
@@ -17,7 +18,6 @@ from scarlet_tf.export.tflite import write_tflite
 from scarlet_tf.models.network import Network
 from scarlet_tf.optimization.config import QuantizationAwareConfig
 from scarlet_tf.optimization.host import Worker, new_worker, train, training_split
-from scarlet_tf.training.inputs import training_batches
 from scarlet_tf.training.settings import from_mapping
 
 logger = logging.getLogger("scarlet_tf")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scarlet_tf.comparison.run import compare
+from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.pipeline.run import Run
-from scarlet_tf.search.evaluator import Evaluator
 from scarlet_tf.search.run import evaluator_grouping, evaluator_options
 
 

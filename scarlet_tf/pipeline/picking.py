@@ -11,16 +11,16 @@ import numpy as np
 
 from scarlet_tf.cost import count_spec
 from scarlet_tf.errors import InputError
+from scarlet_tf.evaluation.batch_norm import rebase
+from scarlet_tf.evaluation.evaluator import path_network
 from scarlet_tf.export.folding import MAX_CONDITION, MAX_CONDITION_INT8, fold
 from scarlet_tf.files import read_json
-from scarlet_tf.models.extract import extract
 from scarlet_tf.models.network import Arrays, get_arrays
 from scarlet_tf.pipeline.run import Run, plain
 from scarlet_tf.search.checks import is_number
 from scarlet_tf.search.front import by_accuracy
 from scarlet_tf.space import Architecture
 from scarlet_tf.spec import NetworkSpec
-from scarlet_tf.training.batch_norm import moving_statistics, rebase, recalibrate
 
 logger = logging.getLogger("scarlet_tf")
 
@@ -118,9 +118,7 @@ def _first_that_fits(run: Run, candidates: Sequence[dict]) -> Start:
 
 def _folded_path(run: Run, architecture: Architecture):
     """The path with its own BN statistics and LETs folded, and folding's report."""
-    network = extract(run.supernet, architecture)
-    recalibrate(lambda images: network(images, training=True), _calibration_batches(run), moving_statistics(network))
-    return fold(network, folding_limit(run))
+    return fold(path_network(run.supernet, architecture, _calibration_batches(run)), folding_limit(run))
 
 
 def _calibration_batches(run: Run):

@@ -18,6 +18,8 @@ from scarlet_tf.config import MAY_DIFFER, Config, check_run_dir, claim_run_dir
 from scarlet_tf.cost import cost_table
 from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.errors import InputError
+from scarlet_tf.evaluation.inputs import plain as without_policy
+from scarlet_tf.evaluation.scoring import beside_chance, evaluate
 from scarlet_tf.export.warm_up import check_warm_up
 from scarlet_tf.files import read_json, write_result
 from scarlet_tf.models.network import Network, load_network
@@ -31,8 +33,6 @@ from scarlet_tf.search.objectives import check_known, figures_and_goals
 from scarlet_tf.search.picks import check_picks_of
 from scarlet_tf.training.distillation import load_teacher
 from scarlet_tf.training.distribution import copy_variables
-from scarlet_tf.training.evaluation import beside_chance, evaluate
-from scarlet_tf.training.inputs import plain as without_policy
 from scarlet_tf.training.supernet import new_supernet, train_supernet
 
 logger = logging.getLogger("scarlet_tf")

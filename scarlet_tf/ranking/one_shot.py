@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 
+from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.ranking.store import Store, name_of
 from scarlet_tf.search.checks import EVALUATION
-from scarlet_tf.search.evaluator import Evaluator
 from scarlet_tf.search.journal import EVALUATION_KEY
 from scarlet_tf.space import Architecture
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from scarlet_tf import files, host
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
+from scarlet_tf.evaluation.inputs import as_split
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.ranking.config import RankingConfig
 from scarlet_tf.ranking.correlation import kendall
@@ -17,7 +18,6 @@ from scarlet_tf.ranking.one_shot import measure_one_shot
 from scarlet_tf.ranking.plot import SERIES, save_scatter
 from scarlet_tf.ranking.standalone import train_alone
 from scarlet_tf.ranking.strata import Sample, stratified_sample
-from scarlet_tf.training.inputs import as_split
 from scarlet_tf.training.network_config import RetrainConfig
 from scarlet_tf.training.settings import from_mapping
 

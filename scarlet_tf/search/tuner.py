@@ -233,7 +233,7 @@ class SupernetTuner(BaseTuner):
             return
         if self.supernet is None or validation_data is None:
             raise InputError("search: expected a supernet and validation data, or an evaluator")
-        from scarlet_tf.search.evaluator import Evaluator  # imports TensorFlow
+        from scarlet_tf.evaluation.evaluator import Evaluator  # imports TensorFlow
 
         options = self._evaluator_options
         self.evaluator = Evaluator(

@@ -16,8 +16,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.evaluation import kernels
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.training import kernels
 from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.optimizers import MomentumSGD, clipped
 from scarlet_tf.training.pieces import ZERO, Rule, decayed, unscaled

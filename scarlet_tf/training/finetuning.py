@@ -6,10 +6,10 @@ import tensorflow as tf
 
 from scarlet_tf import host
 from scarlet_tf.errors import InputError
+from scarlet_tf.evaluation.inputs import as_split, count_classes, image_shape
 from scarlet_tf.models.network import Arrays, Network, build_network, get_arrays
 from scarlet_tf.spec import NetworkSpec
 from scarlet_tf.training.finetuning_config import FinetuneConfig
-from scarlet_tf.training.inputs import as_split, count_classes, image_shape
 from scarlet_tf.training.network import retrain
 from scarlet_tf.training.settings import from_mapping
 from scarlet_tf.training.tuning import Tuning, check_part

@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from scarlet_tf.evaluation.scoring import targets_and_classes
+
 
 class Loss:
     """Softmax cross-entropy with label smoothing, summed over images and divided by the global batch size."""
@@ -25,11 +27,3 @@ class Loss:
         loss = self._entropy(targets, logits) / self.global_batch_size
         hits = tf.equal(tf.argmax(logits, axis=-1, output_type=classes.dtype), classes)
         return loss, tf.reduce_sum(tf.cast(hits, tf.float32)) / self.global_batch_size
-
-
-def targets_and_classes(labels, num_classes: int):
-    """(shares float32 [B, num_classes], classes int [B]) of labels int [B] or float [B, num_classes]."""
-    labels = tf.convert_to_tensor(labels)
-    if labels.shape.rank == 2:
-        return tf.cast(labels, tf.float32), tf.argmax(labels, axis=-1, output_type=tf.int32)
-    return tf.one_hot(labels, num_classes), labels

@@ -14,17 +14,17 @@ import tensorflow as tf
 
 from scarlet_tf import host
 from scarlet_tf.errors import InputError
+from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
+from scarlet_tf.evaluation.inputs import as_split, count_classes, image_shape, plain, training_batches
+from scarlet_tf.evaluation.scoring import evaluate, inference
 from scarlet_tf.files import TEMPORARY, atomic_writer, write_archive
 from scarlet_tf.models.network import Arrays, Network, build_network, set_arrays
 from scarlet_tf.space import Architecture
 from scarlet_tf.spec import NetworkSpec
-from scarlet_tf.training.batch_norm import moving_statistics, recalibrate
 from scarlet_tf.training.deadline import Deadline, closing_figures
 from scarlet_tf.training.distillation import Distillation, load_teacher
 from scarlet_tf.training.distribution import copy_variables, is_chief
-from scarlet_tf.training.evaluation import evaluate, inference
 from scarlet_tf.training.forecast import Forecast
-from scarlet_tf.training.inputs import as_split, count_classes, image_shape, plain, training_batches
 from scarlet_tf.training.learning import Learning, Reference
 from scarlet_tf.training.log_files import log_callbacks
 from scarlet_tf.training.loop import Run, train

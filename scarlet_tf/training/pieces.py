@@ -16,10 +16,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from scarlet_tf.training import kernels
-from scarlet_tf.training.graph_options import unoptimized
+from scarlet_tf.evaluation import kernels
+from scarlet_tf.evaluation.graph_options import unoptimized
+from scarlet_tf.evaluation.own_gradient import found_by_name
 from scarlet_tf.training.optimizers import move
-from scarlet_tf.training.own_gradient import found_by_name
 
 ZERO = tf.UnconnectedGradients.ZERO
 

@@ -1,4 +1,4 @@
-"""Which paths a training step uses: strict-fair permutations, or one uniform path.
+"""Which paths a training step uses, strict-fair permutations or one uniform path, and which the monitor watches.
 
 Every draw is a pure function of (seed, step), so a resumed run draws what the uninterrupted one would have.
 """
@@ -11,6 +11,10 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.space import SearchSpace
 
 SAMPLINGS = ("strict_fair", "uniform")
+# Up to this many paths a space is small enough to draw from without repeats.
+_LISTED = 10**6
+# Sets the panel's draws apart from those of training steps, which are seeded with (seed, step).
+_PANEL_STREAM = (0, 7919)
 
 
 def strict_fair_paths(space: SearchSpace, seed: int, step: int) -> np.ndarray:
@@ -45,3 +49,27 @@ def sample_paths(sampling: str, space: SearchSpace, seed: int, step: int) -> np.
     if sampling == "uniform":
         return uniform_paths(space, seed, step)
     raise InputError(f"sampling: expected one of {SAMPLINGS}, got {sampling!r}")
+
+
+def update_counts(sampling: str, space: SearchSpace, seed: int, first: int, last: int) -> np.ndarray:
+    """int64 [num_layers, num_choices]: in how many of the steps first .. last - 1 each choice was trained.
+
+    Strict fairness trains every choice in every step; uniform sampling's paths are drawn again from seed and step.
+    """
+    if sampling == "strict_fair":
+        return np.full((space.num_layers, space.num_choices), last - first, np.int64)
+    counts = np.zeros((space.num_layers, space.num_choices), np.int64)
+    layers = np.arange(space.num_layers)
+    for step in range(first, last):
+        for path in sample_paths(sampling, space, seed, step):
+            counts[layers, path] += 1
+    return counts
+
+
+def panel_paths(space: SearchSpace, count: int, seed: int) -> np.ndarray:
+    """int32 [n, num_layers]: `count` random paths, a pure function of the seed; all of them in a smaller space."""
+    rng = np.random.default_rng((seed, *_PANEL_STREAM))
+    if space.size > _LISTED:  # two equal ones among a panel's are then too rare to matter
+        return rng.integers(space.num_choices, size=(count, space.num_layers), dtype=np.int32)
+    drawn = rng.choice(space.size, min(count, space.size), replace=False)
+    return np.stack(np.unravel_index(drawn, (space.num_choices,) * space.num_layers), axis=1).astype(np.int32)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from scarlet_tf.evaluation.layer_functions import signature
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.pieces import (
@@ -241,11 +241,3 @@ def tail_function(tail, loss: Loss, x, labels, training: bool, rule: Rule) -> Fu
     *outputs, moves = graph.results
     x, labels, *sums = graph.inputs
     return graph.pruned([x, labels, *graph.handles, *sums], outputs, moves)
-
-
-def signature(layer) -> str:
-    """Equal for layers that compute the same when their variables hold the same."""
-    config = layer.get_config()
-    for key in ("name", "seed"):
-        config.pop(key, None)
-    return f"{type(layer).__name__} {json.dumps(config, default=str, sort_keys=True)}"

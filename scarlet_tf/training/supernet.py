@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from scarlet_tf import host
+from scarlet_tf.evaluation.inputs import as_split, training_batches
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.training.deadline import Deadline, closing_figures
 from scarlet_tf.training.distribution import is_chief
 from scarlet_tf.training.execution import choose_execution
 from scarlet_tf.training.fair_step import SupernetStep
-from scarlet_tf.training.inputs import as_split, training_batches
 from scarlet_tf.training.learning import Learning, Reference
 from scarlet_tf.training.loop import Run, train
 from scarlet_tf.training.losses import Loss
@@ -68,8 +68,8 @@ def train_supernet(
     strategy = strategy or tf.distribute.get_strategy()
     data = as_split(train_data, supernet.num_classes)
     run = new_run(supernet, data, config, strategy, run_dir, callbacks, max_hours)
-    replicas, writes = strategy.num_replicas_in_sync, is_chief(strategy)
-    monitor = make_monitor(supernet, run.optimizer, config, data, validation_data, run.folder, replicas, writes)
+    writes = is_chief(strategy)
+    monitor = make_monitor(supernet, run.optimizer, config, data, validation_data, run.folder, writes)
     run = with_watchers(run, config, max_hours, monitor)
     if monitor:
         run = dataclasses.replace(run, on_epoch_end=monitor.on_epoch_end)

@@ -41,8 +41,8 @@ class SupernetConfig:
         jit_compile: has XLA compile the step, which needs lanes and one device.
         seed: of initialisation, order, distortions and paths; by default the configuration's.
         checkpoint_seconds: time between checkpoints.
-        monitor_paths: how many random paths are scored at each epoch's end, 0 for none (see Monitor; a path costs 1,512
-            forward passes of an image, where training costs a forward and a backward pass for each image of the epoch and
+        monitor_paths: how many random paths are scored at each epoch's end, 0 for none (see Monitor; a path costs at most
+            1,512 forward passes of an image, where training costs a forward and a backward pass for each image of the epoch and
             each path of a step).
         csv: whether the epochs' figures go to `supernet/log.csv`.
         tensorboard: whether they go to events in `supernet/tensorboard/`, which needs the package tensorboard.

@@ -1,4 +1,4 @@
-"""Verdict: whether the ranking of a supernet's paths can be trusted, in words, with the figures that say so.
+"""Figures of the ranking of a supernet's paths, and a verdict in words: whether the ranking can be trusted.
 
 The thresholds are our reading; no paper gives any. They find rankings that cannot be good, not those that are: whether
 the order agrees with stand-alone training is known only from networks trained on their own.
@@ -7,8 +7,15 @@ the order agrees with stand-alone training is known only from networks trained o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+import scipy.stats
+from numpy.typing import ArrayLike
+
+from scarlet_tf.space import SearchSpace
+
+HISTOGRAM_BINS = 10
 # A mean accuracy below twice that of guessing: the paths have not learnt what could be ranked.
 LEAST_MEAN_OVER_CHANCE = 2.0
 # The paths' deviation in units of the error that the number of images leaves in one accuracy: below, they may differ by chance.
@@ -17,6 +24,33 @@ LEAST_DEVIATION_OVER_NOISE = 2.0
 MOST_SKIP_BIAS_OVER_DEVIATION = 1.5
 # Kendall's tau of 0.6: of two paths, four pairs in five keep their order from one epoch to the next.
 LEAST_STABILITY = 0.6
+
+
+def count_skips(space: SearchSpace, paths: np.ndarray) -> np.ndarray:
+    """int [n]: how many layers of each of the paths [n, num_layers] are skipped."""
+    is_skip = np.array([choice.is_skip for choice in space.choices])
+    return is_skip[np.asarray(paths)].sum(axis=1)
+
+
+def histogram(accuracies: Sequence[float]) -> list[int]:
+    """How many accuracies lie in each tenth of 0..1."""
+    return np.histogram(accuracies, HISTOGRAM_BINS, (0.0, 1.0))[0].tolist()
+
+
+def skip_bias(accuracies: ArrayLike, skips: ArrayLike) -> float | None:
+    """Mean accuracy of the paths with more skips than the median path, minus that of the others; None without both."""
+    accuracies, skips = np.asarray(accuracies, np.float64), np.asarray(skips)
+    many = skips > np.median(skips)
+    if many.all() or not many.any():
+        return None
+    return float(accuracies[many].mean() - accuracies[~many].mean())
+
+
+def stability(before: Sequence[float], now: Sequence[float]) -> float | None:
+    """Kendall's tau-b between two rankings of the same paths, -1..1; None where either ranks nothing."""
+    if len(before) < 2 or len(set(before)) == 1 or len(set(now)) == 1:
+        return None
+    return float(scipy.stats.kendalltau(before, now).statistic)
 
 
 def verdict(row: Mapping | None, num_examples: int, num_classes: int) -> dict:

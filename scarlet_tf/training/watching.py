@@ -7,16 +7,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.evaluation.inputs import as_split
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.training.checkpoints import as_array
 from scarlet_tf.training.footprint import least_activation_bytes
 from scarlet_tf.training.forecast import Forecast
-from scarlet_tf.training.inputs import as_split
 from scarlet_tf.training.log_files import log_callbacks
 from scarlet_tf.training.memory import gpu_names, variable_bytes
 from scarlet_tf.training.monitor import FIGURES, Monitor
-from scarlet_tf.training.panel import Panel
-from scarlet_tf.training.panel_statistics import panel_paths
 
 if TYPE_CHECKING:
     from scarlet_tf.training.supernet_config import SupernetConfig
@@ -31,35 +28,19 @@ def make_monitor(
     train,
     validation_data,
     folder,
-    num_replicas: int = 1,
     writes: bool = True,
 ) -> Monitor | None:
     """The Monitor that `config.monitor_paths` asks for, or None; InputError when it has no images to score on.
 
-    With several replicas it measures a copy of the supernet: the statistics of their batch normalisations differ, and
-    putting one's back would change the others'. `writes`: False in all workers but the chief.
+    `writes`: False in all workers but the chief.
     """
     if not config.monitor_paths:
         return None
     if validation_data is None:
         raise InputError(f"supernet.monitor_paths: expected 0 without validation_data, got {config.monitor_paths}")
     validation = as_split(validation_data, supernet.num_classes)
-    paths = panel_paths(supernet.space, config.monitor_paths, config.seed)
-    measured, refresh = (supernet, lambda: None) if num_replicas == 1 else _copy_of(supernet)
-    panel = Panel(measured, paths, train, validation, config.seed, refresh)
     file = None if folder is None else f"{folder}/monitor.json"
-    return Monitor(panel, optimizer, config.sampling, config.seed, file, writes)
-
-
-def _copy_of(supernet: Supernet) -> tuple[Supernet, Callable[[], None]]:
-    """(a supernet like it, a function that gives it the same weights); statistics are measured for each path anyway."""
-    copy = Supernet.from_config(supernet.get_config())
-
-    def refresh() -> None:
-        for mine, its in zip(copy.trainable_variables, supernet.trainable_variables, strict=True):
-            mine.assign(as_array(its))
-
-    return copy, refresh
+    return Monitor(supernet, optimizer, config, train, validation, file, writes)
 
 
 def watchers(
@@ -88,7 +69,7 @@ def watchers(
         config.epochs,
         memory_advice(config),
         least_bytes=0 if gpu_names() else least,
-        later_bytes=variable_bytes(supernet, optimizer) + (monitor.panel.image_bytes() if monitor else 0),
+        later_bytes=variable_bytes(supernet, optimizer) + (monitor.image_bytes() if monitor else 0),
         max_hours=max_hours,
         phase_of=phase_of,
     )

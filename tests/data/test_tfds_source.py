@@ -12,7 +12,7 @@ from scarlet_tf.data.datasets import load_dataset
 from scarlet_tf.data.looking import look_at
 from scarlet_tf.drafting import data_config
 from scarlet_tf.errors import InputError
-from scarlet_tf.training.inputs import as_split, count_classes
+from scarlet_tf.evaluation.inputs import as_split, count_classes
 
 TRAIN, TEST = 60, 12
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from scarlet_tf.evaluation import kernels
 from scarlet_tf.export import flatbuffer
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import verify
@@ -13,7 +14,6 @@ from scarlet_tf.layers.split_depthwise import SplitDepthwiseConv2D
 from scarlet_tf.layers.subsample import Subsample
 from scarlet_tf.models.network import build_network
 from scarlet_tf.space import Architecture, SearchSpace, Stage
-from scarlet_tf.training import kernels
 
 SIZE = 12
 

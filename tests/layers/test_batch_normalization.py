@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 from tiny import skip_unless_computed
 
+from scarlet_tf.evaluation import kernels
 from scarlet_tf.layers import batch_norm
 from scarlet_tf.layers.batch_norm import BatchNormalization
-from scarlet_tf.training import kernels
 
 pytestmark = pytest.mark.both_modes
 

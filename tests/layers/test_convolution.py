@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from scarlet_tf.evaluation import kernels
 from scarlet_tf.layers.convolution import Conv2D, DepthwiseConv2D
-from scarlet_tf.training import kernels
 
 pytestmark = pytest.mark.both_modes
 

@@ -13,14 +13,14 @@ from test_train_supernet import SPACE
 from tiny import images_and_labels
 
 from scarlet_tf.errors import InputError, NotFiniteError
+from scarlet_tf.evaluation.inputs import ArraySplit, as_split
+from scarlet_tf.evaluation.scoring import beside_chance
 from scarlet_tf.files import read_json
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Architecture
 from scarlet_tf.training.deadline import closing_figures
-from scarlet_tf.training.evaluation import beside_chance
 from scarlet_tf.training.finetuning import finetune
 from scarlet_tf.training.finetuning_config import FinetuneConfig
-from scarlet_tf.training.inputs import ArraySplit, as_split
 from scarlet_tf.training.learning import FILE, Learning, Reference
 from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.network import retrain

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scarlet_tf.training.evaluation import score
+from scarlet_tf.evaluation.scoring import score
 from scarlet_tf.training.losses import Loss
 
 LOGITS = np.log([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]).astype(np.float32)

@@ -4,26 +4,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from test_train_supernet import CONFIG, SPACE, Interrupt, data, weights
-from tiny import tiniest_space, tiny_space
+from tiny import randomise_supernet, tiniest_space, tiny_space
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
+from scarlet_tf.evaluation.inputs import as_split
+from scarlet_tf.evaluation.scoring import evaluate
 from scarlet_tf.files import read_json, write_json
+from scarlet_tf.models.extract import extract
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.search.evaluator import Evaluator
-from scarlet_tf.training import panel
-from scarlet_tf.training.inputs import as_split
-from scarlet_tf.training.panel import Panel
-from scarlet_tf.training.panel_statistics import (
-    count_skips,
-    histogram,
-    panel_paths,
-    skip_bias,
-    stability,
-    update_counts,
-)
-from scarlet_tf.training.sampling import uniform_paths
+from scarlet_tf.space import Architecture
+from scarlet_tf.training import monitor
+from scarlet_tf.training.monitor import Monitor
+from scarlet_tf.training.sampling import panel_paths, uniform_paths, update_counts
 from scarlet_tf.training.supernet import train_supernet
-from scarlet_tf.training.verdict import verdict
+from scarlet_tf.training.supernet_config import SupernetConfig
+from scarlet_tf.training.verdict import count_skips, histogram, skip_bias, stability, verdict
 
 MONITORED = {**CONFIG, "monitor_paths": 3}
 
@@ -100,29 +96,50 @@ def test_a_run_goes_on_with_another_panel(tmp_path):
     assert [row["epoch"] for row in record["epochs"]] == [1, 2] and len(record["panel"]) == 2
 
 
-def test_a_panel_scores_as_the_searchs_evaluator_does(monkeypatch):
-    """Same images for both: all validation images, and as many training batches as the panel takes."""
+def noise(rng, count):
+    """Images and labels that have nothing to do with each other: accuracies are as fine as the images are many."""
+    images = 3 * rng.normal(size=(count, 1, 1, 3)) + rng.normal(size=(count, 8, 8, 3))
+    return as_split((images, rng.integers(5, size=count)))
+
+
+def test_paths_score_as_their_extracted_and_recalibrated_networks(rng, monkeypatch):
     supernet = Supernet(SPACE, num_classes=5)
-    train_supernet(supernet, data(), CONFIG)
+    randomise_supernet(supernet, rng)
     before = weights(supernet)
-    monkeypatch.setattr(panel, "BATCH_SIZE", 10)
-    monkeypatch.setattr(panel, "RECALIBRATION_BATCHES", 3)
-    paths = panel_paths(SPACE, 4, seed=0)
-    found = Panel(supernet, paths, as_split(data()), as_split(data(20))).accuracies()
-    evaluator = Evaluator(supernet, data(20), data(), recalibration_batches=3, batch_size=10)
-    assert found == [evaluator.evaluate(path)["accuracy"] for path in paths]
+    monkeypatch.setattr(monitor, "BATCH_SIZE", 10)
+    monkeypatch.setattr(monitor, "RECALIBRATION_BATCHES", 3)
+    train, validation = noise(rng, 40), noise(rng, 105)
+    watched = Monitor(supernet, None, SupernetConfig(monitor_paths=4), train, validation)
+    expected = []
+    for path in watched.paths:
+        network = extract(supernet, Architecture(tuple(path.tolist()), SPACE))
+        batches = train.batches(10, training=True, seed=0, drop_remainder=False).take(3)
+        recalibrate(lambda images, of=network: of(images, training=True), batches, moving_statistics(network))
+        expected.append(evaluate(network, validation.batches(10))["accuracy"])
+    assert watched.accuracies() == expected and len(set(expected)) > 1
     for one, other in zip(before, weights(supernet), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
+def test_each_measurement_is_of_the_weights_as_they_are(rng):
+    supernet, images, config = Supernet(SPACE, num_classes=5), noise(rng, 60), SupernetConfig(monitor_paths=3)
+    randomise_supernet(supernet, rng)
+    watched = Monitor(supernet, None, config, images, images)
+    before = watched.accuracies()
+    randomise_supernet(supernet, rng)
+    assert watched.accuracies() == Monitor(supernet, None, config, images, images).accuracies() != before
+
+
 def test_a_large_validation_set_is_sampled_the_same_way_each_time(monkeypatch):
-    monkeypatch.setattr(panel, "EXAMPLES", 7)
+    monkeypatch.setattr(monitor, "EXAMPLES", 7)
     supernet = Supernet(SPACE, num_classes=5)
     for source in (data(20), tf.data.Dataset.from_tensor_slices(data(20)).batch(4)):
-        measured = Panel(supernet, panel_paths(SPACE, 2, 0), as_split(data()), as_split(source))
-        assert measured.num_examples == 7
-        assert measured.accuracies() == measured.accuracies()
-        assert all(float(7 * accuracy).is_integer() for accuracy in measured.accuracies())
+        watched, again = (
+            Monitor(supernet, None, SupernetConfig(monitor_paths=2), as_split(data()), as_split(source)) for _ in "ab"
+        )
+        assert watched.num_examples == 7
+        assert watched.accuracies() == watched.accuracies() == again.accuracies()
+        assert all(float(7 * accuracy).is_integer() for accuracy in watched.accuracies())
 
 
 @pytest.mark.slow

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from scarlet_tf.evaluation import kernels
 from scarlet_tf.layers.inverted_residual import InvertedResidual
-from scarlet_tf.training import kernels
 from scarlet_tf.training.pieces import Rule, make_piece, variables_of
 
 pytestmark = pytest.mark.both_modes

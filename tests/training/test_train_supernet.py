@@ -14,10 +14,10 @@ import tensorflow as tf
 from tiny import images_and_labels, tiny_space
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.evaluation.inputs import ArraySplit
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Choice, Stage
 from scarlet_tf.training.fair_step import SupernetStep
-from scarlet_tf.training.inputs import ArraySplit
 from scarlet_tf.training.supernet import train_supernet
 from scarlet_tf.training.supernet_config import SupernetConfig
 

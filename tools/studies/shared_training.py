@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from scarlet_tf.evaluation.evaluator import Evaluator
+from scarlet_tf.evaluation.inputs import training_batches
 from scarlet_tf.ranking.store import Store, name_of
-from scarlet_tf.search.evaluator import Evaluator
 from scarlet_tf.space import Architecture
 from scarlet_tf.training.fair_step import SupernetStep
-from scarlet_tf.training.inputs import training_batches
 from scarlet_tf.training.learning import Learning, Reference
 from scarlet_tf.training.loop import Run, train
 from scarlet_tf.training.losses import Loss

@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.evaluation.inputs import training_batches
 from scarlet_tf.search.betanas.phases import Phases
-from scarlet_tf.training.inputs import training_batches
 
 
 class PhasedBatches:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from scarlet_tf import host
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
+from scarlet_tf.evaluation.inputs import as_split
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search.betanas.batches import PhasedBatches
 from scarlet_tf.search.betanas.importances import Importances
@@ -23,7 +24,6 @@ from scarlet_tf.search.betanas_config import BetaNASConfig
 from scarlet_tf.search.objectives import Figures, Objectives, figures_and_goals
 from scarlet_tf.search.run import SearchConfig, as_search_config, side_of
 from scarlet_tf.training.fair_step import SupernetStep
-from scarlet_tf.training.inputs import as_split
 from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.sampling import drawn_path
 from scarlet_tf.training.sequential import Gates

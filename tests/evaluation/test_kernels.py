@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.training import kernels
-from scarlet_tf.training.own_gradient import found_by_name
+from scarlet_tf.evaluation import kernels
+from scarlet_tf.evaluation.own_gradient import found_by_name
 
 pytestmark = pytest.mark.both_modes
 

@@ -5,15 +5,15 @@ Layers of one configuration differ in nothing but their variables' values, which
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
-from scarlet_tf.training import kernels  # noqa: F401 - puts TensorFlow's kernels to use
-from scarlet_tf.training.batch_norm import packed
-from scarlet_tf.training.graph_options import unoptimized
-from scarlet_tf.training.sequential import signature
+from scarlet_tf.evaluation import kernels  # noqa: F401 - puts TensorFlow's kernels to use
+from scarlet_tf.evaluation.batch_norm import packed
+from scarlet_tf.evaluation.graph_options import unoptimized
 
 Function = Callable[[list], list]
 
@@ -62,6 +62,14 @@ class LayerFunctions:
                 self._traced[name] = _trace(kind, layer, x)
             function = self._bound[key] = self._traced[name]
         return function
+
+
+def signature(layer) -> str:
+    """Equal for layers that compute the same when their variables hold the same."""
+    config = layer.get_config()
+    for key in ("name", "seed"):
+        config.pop(key, None)
+    return f"{type(layer).__name__} {json.dumps(config, default=str, sort_keys=True)}"
 
 
 def compiled(function: Callable, specs: list[tf.TensorSpec]) -> Function:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from scarlet_tf import host
 from scarlet_tf.errors import InputError
+from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
+from scarlet_tf.evaluation.inputs import as_split
+from scarlet_tf.evaluation.population import Populations
 from scarlet_tf.models.extract import extract
 from scarlet_tf.models.network import Network
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.progress import progress_bar
-from scarlet_tf.search.population import Populations
 from scarlet_tf.space import Architecture
-from scarlet_tf.training.batch_norm import moving_statistics, recalibrate
-from scarlet_tf.training.inputs import as_split
 
 MAX_CACHED_BYTES = 512 * 2**20
 MAX_RESULTS = 100_000
@@ -108,11 +108,9 @@ class Evaluator:
 
     def network(self, choices) -> Network:
         """The path as a stand-alone network, with the batch normalisation that it is scored with."""
-        network = extract(self.supernet, Architecture(self._checked(choices), self.supernet.space))
-        if self._recalibration is not None:
-            statistics = moving_statistics(network)
-            recalibrate(lambda images: network(images, training=True), self._recalibration, statistics)
-        return network
+        return path_network(
+            self.supernet, Architecture(self._checked(choices), self.supernet.space), self._recalibration
+        )
 
     def forget(self) -> None:
         """Drops all figures that are kept."""
@@ -146,6 +144,14 @@ class Evaluator:
         self._unasked |= measured
         for choices in list(self._results)[:-MAX_RESULTS]:
             del self._results[choices]
+
+
+def path_network(supernet: Supernet, architecture: Architecture, recalibration: Iterable | None) -> Network:
+    """A path as a stand-alone network, with batch normalisation recalibrated on batches of (images, labels), if any."""
+    network = extract(supernet, architecture)
+    if recalibration is not None:
+        recalibrate(lambda images: network(images, training=True), recalibration, moving_statistics(network))
+    return network
 
 
 def _cached(batches: tf.data.Dataset):

@@ -7,19 +7,19 @@ from tiny import images_and_labels, randomise_supernet, tiny_space
 
 from scarlet_tf import progress
 from scarlet_tf.errors import InputError
+from scarlet_tf.evaluation import evaluator as evaluators
+from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
+from scarlet_tf.evaluation.evaluator import Evaluator
+from scarlet_tf.evaluation.inputs import ArraySplit
+from scarlet_tf.evaluation.population import Populations
+from scarlet_tf.evaluation.scoring import evaluate
 from scarlet_tf.models.extract import extract
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.search import evaluator as evaluators
-from scarlet_tf.search.evaluator import Evaluator
 from scarlet_tf.search.journal import read_lines
 from scarlet_tf.search.oracle import WeightedNSGA2Oracle
-from scarlet_tf.search.population import Populations
 from scarlet_tf.search.run import search
 from scarlet_tf.search.tuner import SupernetTuner
 from scarlet_tf.space import Architecture
-from scarlet_tf.training.batch_norm import moving_statistics, recalibrate
-from scarlet_tf.training.evaluation import evaluate
-from scarlet_tf.training.inputs import ArraySplit
 
 pytestmark = pytest.mark.both_modes
 

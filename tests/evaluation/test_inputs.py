@@ -7,7 +7,7 @@ from scarlet_tf.data.policy import Policy
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.data.splits import IndexedSplit
 from scarlet_tf.errors import InputError
-from scarlet_tf.training.inputs import as_split, count_classes, plain
+from scarlet_tf.evaluation.inputs import as_split, count_classes, plain
 
 IMAGES = np.arange(10, dtype=np.float32).reshape(10, 1, 1, 1)
 LABELS = np.arange(10) % 3

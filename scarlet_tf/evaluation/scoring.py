@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from scarlet_tf import host
 from scarlet_tf.errors import InputError
-from scarlet_tf.training.losses import targets_and_classes
 
 CHANCE_ERRORS = 2.0
 """Of 44 networks that guess, one is further above chance than two standard errors."""
@@ -64,3 +63,11 @@ def score(logits, labels):
         loss = keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
     hits = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), labels)
     return tf.reduce_sum(tf.cast(hits, tf.int32)), tf.reduce_sum(loss)
+
+
+def targets_and_classes(labels, num_classes: int):
+    """(shares float32 [B, num_classes], classes int [B]) of labels int [B] or float [B, num_classes]."""
+    labels = tf.convert_to_tensor(labels)
+    if labels.shape.rank == 2:
+        return tf.cast(labels, tf.float32), tf.argmax(labels, axis=-1, output_type=tf.int32)
+    return tf.one_hot(labels, num_classes), labels

@@ -14,11 +14,11 @@ import numpy as np
 import tensorflow as tf
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.evaluation.batch_norm import moved_weight
+from scarlet_tf.evaluation.layer_functions import Function, LayerFunctions, compiled, statistics_of, weights_of
+from scarlet_tf.evaluation.prefix_tree import STEM, Node, peak_bytes, prefix_tree
+from scarlet_tf.evaluation.scoring import score
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.search.layer_functions import Function, LayerFunctions, compiled, statistics_of, weights_of
-from scarlet_tf.search.prefix_tree import STEM, Node, peak_bytes, prefix_tree
-from scarlet_tf.training.batch_norm import moved_weight
-from scarlet_tf.training.evaluation import score
 
 Paths = Sequence[Sequence[int]]
 
@@ -57,7 +57,7 @@ class Populations:
                 advance()
             examples += len(labels)
         if examples == 0:
-            raise InputError("search: expected at least one validation image, got none")
+            raise InputError("evaluation: expected at least one validation image, got none")
         shares = [total.numpy() / examples for total in totals]
         return [{"accuracy": float(a), "loss": float(loss), "num_examples": examples} for a, loss in shares]
 
@@ -117,7 +117,7 @@ class _Walk:
         self._statistics = self._of_each_layer(statistics_of)
 
     def recalibrate(self, batches: Iterable, advance: Callable[[], None]) -> None:
-        """Gives each node the statistics that `training.batch_norm.recalibrate` would come to on any path through it."""
+        """Gives each node the statistics that `batch_norm.recalibrate` would come to on any path through it."""
         totals = self._of_each_layer(lambda layer: tf.zeros([_num_statistics(layer)]))
 
         def observe(node: Node, x):

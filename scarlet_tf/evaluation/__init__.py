@@ -1,0 +1,1 @@
+"""One-shot evaluation: accuracy and loss of a supernet's paths, and of networks, on labelled images."""
