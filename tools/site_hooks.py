@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pathlib
 import posixpath
 import re
@@ -36,7 +37,9 @@ def on_files(files: Files, config) -> Files:
     """Add files outside docs/."""
     for path in included_files():
         files.append(File.generated(config, path, abs_src_path=str(ROOT / path)))
-    with logs.NativeLines():  # TensorFlow's messages at its import
+    logs.quiet_frameworks()
+    with logs.NativeLines():  # TensorFlow's messages at its import, which mkdocstrings would cause later
+        importlib.import_module("tensorflow")
         for path, page in GENERATED.items():
             files.append(File.generated(config, path, content=page()))
     return files
