@@ -1,4 +1,4 @@
-"""Which of TensorFlow's graph optimisations a training step goes through."""
+"""TensorFlow's graph optimisations of a training step."""
 
 from __future__ import annotations
 

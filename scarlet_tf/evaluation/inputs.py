@@ -1,4 +1,4 @@
-"""What training and evaluation read from: the package's own splits, tf.data datasets or plain arrays.
+"""Inputs of training and evaluation: the package's own splits, tf.data datasets or plain arrays.
 
 A split offers `num_examples`, `steps_per_epoch(batch_size)` and `batches(batch_size, training, seed, epoch,
 skip_batches, drop_remainder, shard)`, a tf.data.Dataset of (images float32 [B, H, W, C], labels int32 [B]). Labels may
@@ -145,7 +145,7 @@ class BatchedDataset:
 
 
 def _are_shares(labels) -> bool:
-    """Whether labels, or their specification, are shares [B, num_classes] rather than class numbers."""
+    """True if labels, or their specification, are shares [B, num_classes] rather than class numbers."""
     return labels.shape.rank == 2 and labels.shape[1] not in (None, 1) and labels.dtype.is_floating
 
 

@@ -19,12 +19,12 @@ Function = Callable[[list], list]
 
 
 def weights_of(layer: keras.layers.Layer) -> list:
-    """What the layer's trainable variables hold now; not a copy."""
+    """Present values of the layer's trainable variables; not a copy."""
     return [tf.convert_to_tensor(variable) for variable in layer.trainable_variables]
 
 
 def statistics_of(layer: keras.layers.Layer) -> tf.Tensor:
-    """What the layer's moving means and variances hold now, as one vector."""
+    """Present moving means and variances of the layer, as one vector."""
     return packed(layer.non_trainable_variables)
 
 

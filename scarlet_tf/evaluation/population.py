@@ -67,7 +67,7 @@ class Populations:
         return [found[path] for path in range(len(paths))]
 
     def bytes_needed(self, paths: Paths, batch_size: int) -> int:
-        """What measuring holds at once besides images and weights: outputs at open branches, and statistics.
+        """Peak bytes of a measurement besides images and weights: outputs at open branches, and statistics.
 
         What a layer needs while it runs comes on top; that is the same for any number of paths.
         """
@@ -85,7 +85,7 @@ class Populations:
 
     @functools.cached_property
     def _output_bytes(self) -> list[int]:
-        """What one image takes behind the stem, each layer and the tail."""
+        """Bytes of one image after the stem, each layer and the tail."""
         shape: tuple = (None, *self.supernet.image_shape)
         found = []
         for layer in self.supernet.chain:

@@ -41,7 +41,7 @@ def make_certificate(
     host: Mapping | None = None,
     details: Mapping | None = None,
 ) -> dict:
-    """What certificate.json in `folder` is to hold, in plain JSON types.
+    """Content of certificate.json for `folder`, in plain JSON types.
 
     Args:
         cost: multiply-adds and parameters of the exported network.
@@ -80,7 +80,7 @@ def make_certificate(
 
 
 def versions() -> dict[str, str]:
-    """Of Python, the platform and the packages that had a part in the figures."""
+    """Versions of Python, the platform and the packages that affect the figures."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for name in _PACKAGES:
         try:
@@ -103,7 +103,7 @@ def digest(path) -> tuple[int, str]:
 
 
 def check_digests(certificate: Mapping, folder) -> list[Check]:
-    """Whether each file that the certificate in `folder` names is there as it was, one Check a file."""
+    """Checks that each file named by the certificate in `folder` is unchanged, one Check per file."""
     return [_check_digest(row, pathlib.Path(folder)) for row in (*certificate["files"], *certificate["other_files"])]
 
 

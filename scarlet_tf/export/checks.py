@@ -1,4 +1,4 @@
-"""What an exported file has to fulfil; each check says what was expected and what was found."""
+"""Requirements of an exported file; each check states the expectation and the finding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scarlet_tf.export.tflite import ONE_PARTITION
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """How far a file may be from its network.
+    """Allowed differences between a file and its network.
 
     `max_logit_difference`: for files in float32, relative to the network's greatest logit, or absolute below 1; BN that
     was folded into convolutions and bases that were changed round differently. `max_top1_drop`: for all files, on the

@@ -46,7 +46,7 @@ RULES = {
 
 @dataclasses.dataclass(frozen=True)
 class FoldRow:
-    """What became of one LET: the rule that served, the multiply-adds that it saved, T's condition for rules 4 and 5."""
+    """Outcome of one LET: the applied rule, the saved multiply-adds, T's condition for rules 4 and 5."""
 
     name: str
     rule: int
@@ -179,7 +179,7 @@ def _is_let(block: dict | None) -> bool:
 
 
 def _expands(block: dict) -> bool:
-    """Whether a block does not begin with a depthwise convolution, which reads every channel for itself."""
+    """True unless a block begins with a depthwise convolution, which reads every channel by itself."""
     return block.get("expand", True)
 
 
@@ -219,7 +219,7 @@ class _Weighted:
         return self.blocks[index] if 0 <= index < len(self.blocks) else None
 
     def reaches_conv(self, index: int) -> bool:
-        """Whether a 1x1 convolution ends the stream that begins at `index`, behind blocks with shortcuts at most.
+        """True if a 1x1 convolution ends the stream that begins at `index`, after only blocks with shortcuts.
 
         An identity may end it, which an earlier folding left of a LET with a stride, or a block without expansion.
         """

@@ -1,4 +1,4 @@
-"""What travels with an exported file: labels, preprocessing, architecture and where the network came from."""
+"""Metadata of an exported file: labels, preprocessing, architecture and the network's origin."""
 
 from __future__ import annotations
 
@@ -106,14 +106,14 @@ def labels_text(labels: Sequence[str]) -> str:
 
 
 def _costs(model: keras.Model) -> dict[str, int | None]:
-    """What one image takes; None for models that are no Network."""
+    """Costs of one image; None for models that are not a Network."""
     if not isinstance(model, Network):
         return {"multiply_adds": None, "params": None}
     return dataclasses.asdict(count_spec(model.spec))
 
 
 def _describe(preprocessing: Preprocessing) -> dict:
-    """What another program needs to repeat the evaluation path: pixels in 0..255 become (pixel - mean) / std."""
+    """Facts that another program needs to repeat the evaluation path: pixels in 0..255 become (pixel - mean) / std."""
     return {
         "image_size": preprocessing.image_size,
         "crop_fraction": preprocessing.crop_fraction,

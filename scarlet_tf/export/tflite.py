@@ -149,7 +149,7 @@ def describe_tflite(path) -> dict:
 
 
 def _read_metadata(path, content: bytes) -> dict | None:
-    """What `write_tflite` embedded; InputError when it is torn, or the archive of labels behind it is."""
+    """Data that `write_tflite` embedded; InputError if it, or the archive of labels after it, is damaged."""
     embedded = flatbuffer.read_metadata(content, METADATA_NAME)
     if embedded is None:
         return None

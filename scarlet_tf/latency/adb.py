@@ -112,13 +112,13 @@ class AdbRunner:
         return parse_timings(output, f"{self._program} on {self.serial}")
 
     def _properties(self) -> dict[str, str]:
-        """What the device is, one line a property."""
+        """Properties of the device, one line each."""
         answer = self._command("shell", "; ".join(f"getprop {key}" for key in _PROPERTIES.values()))
         lines = [*answer.splitlines(), *[""] * len(_PROPERTIES)]
         return {name: line.strip() or "unknown" for name, line in zip(_PROPERTIES, lines, strict=False)}
 
     def _find_program(self, given) -> tuple[str, str]:
-        """Where the program is on the device, and what tells one version from another."""
+        """Path of the program on the device, and an identifier of its version."""
         local = None if given is None else pathlib.Path(given)
         if local is not None and local.is_file():
             remote = f"{FOLDER}/benchmark_model"
@@ -146,7 +146,7 @@ class AdbRunner:
         return [self._adb, "-s", self.serial, *words]
 
     def _run(self, words: list[str]) -> str:
-        """What a command printed; InputError where it failed."""
+        """Output of a command; InputError if it failed."""
         done = self._attempt(words)
         if done.returncode == 0:
             return done.stdout + done.stderr
@@ -156,7 +156,7 @@ class AdbRunner:
         raise InputError(f"adb {_told(words)}: failed: {reason}")
 
     def _attempt(self, words: list[str]) -> subprocess.CompletedProcess[str]:
-        """How a command ended; InputError where it did not."""
+        """Result of a command; InputError if it did not end."""
         try:
             return subprocess.run(
                 words,

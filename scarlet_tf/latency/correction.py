@@ -148,7 +148,7 @@ def errors(predicted: ArrayLike, measured: ArrayLike) -> dict[str, float | None]
 
 
 def kind(key: str) -> str:
-    """Which entries of a table tend to be off together: blocks of one filter, with or without squeeze-and-excitation."""
+    """Group of entries whose errors tend to be correlated: blocks of one filter, with or without squeeze-and-excitation."""
     words = key.split()
     if words[0] != "ir":
         return words[0]

@@ -39,7 +39,7 @@ CALIBRATION_IMAGES = 4  # random ones: ranges change no latency
 
 
 class Measurements:
-    """What was measured of named files, kept in `path` with the settings that it belongs to.
+    """Measurements of named files, kept in `path` with the settings that they belong to.
 
     A process that was killed loses one batch of one pass. InputError where `path` was begun with other settings.
     """
@@ -52,7 +52,7 @@ class Measurements:
             self._restore(read_json(self.path))
 
     def measure(self, files: Mapping[str, Callable[[], bytes]], runner: Runner, passes: int, name: str) -> None:
-        """Has every file measured `passes` times; `files` maps names to what makes their content."""
+        """Measure every file `passes` times; `files` maps names to functions that make their content."""
         if passes < 1:
             raise InputError(f"passes: expected an integer >= 1, got {passes!r}")
         done = sum(min(passes, len(self.passes.get(file, ()))) for file in files)
@@ -159,7 +159,7 @@ def part_model(space: SearchSpace, about, size: Size, num_classes: int | None) -
 
 
 def takes_nothing(space: SearchSpace, about) -> bool:
-    """Whether a part never runs by itself: a skipped layer whose stride the convolution behind it takes over.
+    """True if a part never runs by itself: a skipped layer whose stride the next convolution takes over.
 
     `models.network.connect` does that unless the block behind has a shortcut, which takes a later layer of stride 1 with
     the channels that reach the skipped one.

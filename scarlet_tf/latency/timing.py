@@ -62,7 +62,7 @@ class HostRunner:
 
 
 def describe_host(threads: int) -> dict:
-    """What a latency on this host belongs to, in plain JSON types."""
+    """Facts that a latency on this host depends on, in plain JSON types."""
     return {
         "host": platform.machine(),
         "system": platform.system(),

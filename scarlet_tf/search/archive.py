@@ -34,5 +34,5 @@ class Archive:
         return self.hypervolume
 
     def _covers(self, row: np.ndarray) -> bool:
-        """Whether a model of the front is as good as `row` in every objective."""
+        """True if a model of the front is as good as `row` in every objective."""
         return bool(np.any(np.all(self.objectives <= row, axis=1)))

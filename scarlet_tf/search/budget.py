@@ -27,7 +27,7 @@ class Budget:
         self._bounded = list(dict.fromkeys([*self._limits, *self._floors]))
 
     def met_by(self, genomes) -> np.ndarray:
-        """Whether each of genomes [N, num_layers] is within the bounds, bool [N]."""
+        """True for each of genomes [N, num_layers] that is within the bounds, bool [N]."""
         return self.objectives.meets(self.figures.of(genomes))
 
     def sample(self, wanted: int, rng, known=()) -> np.ndarray:

@@ -50,12 +50,12 @@ def check_settings(population_size, generations, max_multiply_adds, min_accuracy
 
 
 def is_number(value) -> TypeGuard[float]:
-    """Whether it is a real number, infinity included, NaN and truth values not."""
+    """True for a real number, infinity included; False for NaN and truth values."""
     return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and not math.isnan(value)
 
 
 def are_weights(weights) -> bool:
-    """Whether it is a sequence of finite numbers >= 0 that are not all 0."""
+    """True for a sequence of finite numbers >= 0 that are not all 0."""
     if not isinstance(weights, Sequence) or isinstance(weights, str):
         return False
     return all(is_number(w) and 0 <= w < math.inf for w in weights) and sum(weights) > 0

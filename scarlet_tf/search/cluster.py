@@ -81,7 +81,7 @@ class SearchCluster:
             time.sleep(POLL_SECONDS)
 
     def _chief_goes_on(self, code: int) -> bool:
-        """Whether a chief that has ended is started again: only when it was killed. What it says itself counts."""
+        """True if a chief that has ended is started again: only if it was killed, since its own errors are final."""
         if code >= 0 or not self.chief.start_again():
             return False
         for worker in self.workers:

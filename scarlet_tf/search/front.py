@@ -140,7 +140,7 @@ class HypervolumeBox:
         return objectives.floors.get(name, 0.0), objectives.limits[name]
 
     def measure(self, front: np.ndarray) -> float:
-        """Of objectives [N, M], all minimised."""
+        """Front of objectives [N, M], all minimised."""
         if not len(front):
             return 0.0
         span = np.where(self.reference > self.ideal, self.reference - self.ideal, 1.0)

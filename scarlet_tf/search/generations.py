@@ -31,7 +31,7 @@ class Generations:
 
     @property
     def complete(self) -> bool:
-        """Whether every architecture that was asked for has a result."""
+        """True if every requested architecture has a result."""
         return all(line in self.results for line in self._pending())
 
     @property
@@ -40,7 +40,7 @@ class Generations:
 
     @property
     def lost(self) -> int:
-        """How many tasks of earlier generations have no result, which only files that lost lines can bring about."""
+        """Number of tasks of earlier generations without a result, which only files with lost lines can cause."""
         return self.first_task - sum(int(task) < self.first_task for task in self.ended)
 
     @property
@@ -112,7 +112,7 @@ class Generations:
         self._number(state["first_trial"], state["tasks"])
 
     def _is_older(self, line: str, first_task: int) -> bool:
-        """Whether an earlier generation's task answers for `line`.
+        """True if an earlier generation's task has the result for `line`.
 
         Results of this very generation do not count: they are there when a journal is ahead of its snapshot, and
         the numbers of the tasks have to come out as they did the first time.

@@ -17,7 +17,7 @@ UNCHANGED = "crossover"  # stands for the children that no operator changed
 
 @dataclasses.dataclass
 class Tally:
-    """What became of one operator's children.
+    """Outcome of one operator's children.
 
     children: all that it made, those refused over budget or as repeats included.
     evaluated, failed: those that were told, with and without a result.

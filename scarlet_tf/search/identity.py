@@ -1,4 +1,4 @@
-"""What a search is, and the refusal of a worker that was started for another one."""
+"""Identity of a search, and the refusal of a worker that was started for another one."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ class Journal:
         return lines[1:]
 
     def _says_evaluation(self, header: Mapping) -> bool:
-        """Whether the header says what evaluations mean, where this search does."""
+        """True if the header states the meaning of evaluations, or this search does not."""
         return EVALUATION_KEY not in self._fingerprint or EVALUATION_KEY in header["fingerprint"]
 
     def _whole_lines(self) -> list[dict]:
@@ -259,7 +259,7 @@ def read_lines(path) -> list[dict | None]:
 
 
 def has_crcs(path) -> bool:
-    """Whether the lines of a journal that lies in a file have CRCs."""
+    """True if the lines of a journal file have CRCs."""
     return _has_crc(_lines_in(path)[0])
 
 
@@ -278,7 +278,7 @@ def parse_lines(lines: Sequence[bytes]) -> Iterator[dict | None]:
 
 
 def _lines_in(path) -> list[bytes]:
-    """Of a file, at least one; what follows the end of the last whole line counts as another."""
+    """Lines of a file, at least one; text after the last complete line counts as another."""
     try:
         return pathlib.Path(path).read_bytes().removesuffix(b"\n").split(b"\n")
     except OSError as error:

@@ -155,7 +155,7 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
         return self._trial(trial_id)
 
     def get_state(self) -> dict:
-        """What state.json holds: the algorithm's state and the trials of the present generation."""
+        """Content of state.json: the algorithm's state and the trials of the present generation."""
         return self._generations.state_dict()
 
     def set_state(self, state) -> None:
@@ -257,7 +257,7 @@ class JournalledOracle(keras_tuner.Oracle, abc.ABC):
             logger.error("the search stops: %s", self.failure)
 
     def _finish(self, trial: Trial, line: str, result: dict | None) -> None:
-        """What ends with a trial, in this process or in an earlier one."""
+        """Finish a trial that ended in this process or in an earlier one."""
         if result is not None:
             add_metrics(trial, result)
             trial.score, trial.best_step = result["accuracy"], 0

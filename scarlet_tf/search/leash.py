@@ -14,7 +14,7 @@ VARIABLE = "SCARLET_LAUNCHER"  # "stdin" in a process whose standard input is th
 
 
 def follow_launcher(on_line: Callable[[str], None]) -> None:
-    """Where a launcher started this process: ends it when the launcher has ended, however, and hands lines on."""
+    """If a launcher started this process, end it when the launcher ends for any reason, and pass lines on."""
     if os.environ.get(VARIABLE) == "stdin":
         threading.Thread(target=_follow, args=(on_line,), name="launcher", daemon=True).start()
 

@@ -15,7 +15,7 @@ from scarlet_tf.space import SearchSpace
 
 @dataclasses.dataclass(frozen=True)
 class MutationContext:
-    """What a mutation may look at.
+    """Information available to a mutation.
 
     `parents` is int [2, num_layers]; the child begins with the genes of row 0 and ends with those of row 1.
     `parent_metrics` holds {"accuracy", "multiply_adds", "params"} of the two; accuracy is None for a parent whose

@@ -45,7 +45,7 @@ class PPOConfig:
 
 @dataclasses.dataclass(frozen=True)
 class MutationConfig:
-    """How children of crossover are changed; the probabilities are the published ones [v2].
+    """Mutation of crossover's children; the probabilities are the published ones [v2].
 
     Args:
         kind: "hierarchical", or "uniform", which redraws one gene and needs the ratio alone.
@@ -77,7 +77,7 @@ class MutationConfig:
             self._check_groups()
 
     def probabilities(self) -> dict[str, float]:
-        """Of each operator that is switched on, given that a child mutates; they add up to 1."""
+        """Probability of each operator that is switched on, given that a child mutates; they add up to 1."""
         kinds = _scaled({"random": self.random, "reinforced": self.reinforced, "prior": self.prior})
         reinforced = kinds.pop("reinforced", 0.0)
         inner = _scaled({"controller": self.controller, "roulette": self.roulette}) if reinforced else {}
@@ -122,6 +122,6 @@ def as_config(cls, key: str, value):
 
 
 def _scaled(shares: Mapping[str, float]) -> dict[str, float]:
-    """Those above 0, scaled to a sum of 1."""
+    """Probabilities above 0, scaled to a sum of 1."""
     total = sum(shares.values())
     return {name: share / total for name, share in shares.items() if share > 0}

@@ -1,4 +1,4 @@
-"""What a search optimises and what it must not exceed."""
+"""Objectives and bounds of a search."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Objectives:
         return self.directions.get(name, "min")
 
     def better(self, name: str, value: float, bound: float) -> bool:
-        """Whether a metric is on the better side of `bound`."""
+        """True if a metric is on the better side of `bound`."""
         return value < bound if self.direction(name) == "min" else value > bound
 
     @property
@@ -71,7 +71,7 @@ class Objectives:
 
     @property
     def cost_column(self) -> int:
-        """Which objective fronts are walked along: multiply-adds, else the first that is minimised, else the first."""
+        """Objective by which fronts are ordered: multiply-adds, else the first that is minimised, else the first."""
         others = [name for name in self.names if name != "accuracy"]
         costs = [name for name in others if self.direction(name) == "min"]
         return self.names.index("multiply_adds" if "multiply_adds" in others else (costs or others)[0])
@@ -82,7 +82,7 @@ class Objectives:
         return limits + [f"{name} > {show(name, value)}" for name, value in self.floors.items()]
 
     def evaluated_bounds(self, computed: Sequence[str]) -> str:
-        """What is expected of evaluations' answers, for the message that no model gave them."""
+        """Metrics expected from evaluations, for the message that no model gave them."""
         bounds = [("limits", "less than", n, v) for n, v in self.limits.items() if n not in computed]
         bounds += [("floors", "more than", n, v) for n, v in self.floors.items() if n not in computed]
         wanted = [
@@ -96,13 +96,13 @@ class Objectives:
         return np.array(rows, float).reshape(-1, len(self.names)) * self._signs
 
     def violation(self, found: Mapping) -> float:
-        """How far a candidate's metrics miss the bounds: 0 where all are kept, below 1 for each that is missed."""
+        """Violation of the bounds by a candidate's metrics: 0 if all are kept, below 1 for each that is missed."""
         missed = [_excess(found[name], limit) for name, limit in self.limits.items()]
         missed += [_excess(-found[name], -floor) for name, floor in self.floors.items()]
         return float(sum(missed))
 
     def meets(self, figures: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Whether candidates keep the bounds on the metrics that are among `figures` {name: [N]}, bool [N]."""
+        """True for candidates that keep the bounds on the metrics among `figures` {name: [N]}, bool [N]."""
         met = np.ones(len(next(iter(figures.values()))), bool)
         for name, values in figures.items():
             met &= (values < self.limits.get(name, math.inf)) & (values > self.floors.get(name, -math.inf))
@@ -144,7 +144,7 @@ class Objectives:
 
 
 class Figures:
-    """What can be said of genomes without an evaluation: costs, and a table's predictions."""
+    """Metrics of genomes that need no evaluation: costs, and a table's predictions."""
 
     def __init__(self, costs: CostTable, table: MetricTable | None = None):
         if table is not None:
@@ -179,7 +179,7 @@ class Figures:
         return self._table_of(name).expected(probabilities)[name]
 
     def parts(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """What choices and ends add to one figure, see SumTable.figure; the rows are those of `costs`."""
+        """Contributions of choices and ends to one figure, see SumTable.figure; the rows are those of `costs`."""
         return self._table_of(name).figure(name)
 
     def _table_of(self, name: str) -> CostTable | MetricTable:
@@ -196,7 +196,7 @@ class Figures:
         ]
 
     def reach(self, names: Sequence[str]) -> str:
-        """Which values of some metrics the space can have, in words."""
+        """Ranges of some metrics in the space, in words."""
         bounds = {name: self.bounds[name] for name in names}
         bands = [f"{name} from {show(name, low)} to {show(name, high)}" for name, (low, high) in bounds.items()]
         return f"space {self.costs.space.name!r} reaches {', '.join(bands)} at {self.costs.input_size} pixels"
@@ -226,7 +226,7 @@ def figures_and_goals(
     directions: Mapping[str, str] | None = None,
     table: MetricTable | None = None,
 ) -> tuple[Figures, Objectives]:
-    """What any search is made of: InputError for bounds that are bad, or that no network of the space keeps."""
+    """Common parts of all searches; InputError for bad bounds, or bounds that no network of the space keeps."""
     figures = Figures(costs, table)
     goals = make_objectives(weights, max_multiply_adds, min_accuracy, limits, floors, directions)
     idle = set(directions or {}) - set(goals.metrics)

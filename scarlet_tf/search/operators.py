@@ -68,7 +68,7 @@ class RouletteMutation(Operator):
         return with_gene(genome, layer, draw(self.probabilities(genome, layer, objective, context), rng))
 
     def probabilities(self, genome, layer: int, objective: str, context: MutationContext) -> np.ndarray:
-        """Of each choice of `layer`, [num_choices]."""
+        """Probability of each choice of `layer`, [num_choices]."""
         choices = np.arange(context.space.num_choices)
         variants = np.repeat(genome[None], len(choices), axis=0)
         variants[:, layer] = choices
@@ -93,7 +93,7 @@ class PriorRegulator(Operator):
         return with_gene(genome, layer, draw(self.probabilities(layer, context), rng))
 
     def probabilities(self, layer: int, context: MutationContext) -> np.ndarray:
-        """Of each choice of `layer`, [num_choices]."""
+        """Probability of each choice of `layer`, [num_choices]."""
         num_choices = context.space.num_choices
         counts = np.bincount(context.front[:, layer], minlength=num_choices)
         return counts / counts.sum() if counts.any() else np.full(num_choices, 1 / num_choices)

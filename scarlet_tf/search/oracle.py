@@ -84,7 +84,7 @@ class ArchitectureOracle(SharedOracle):
 
     @locked
     def operator_statistics(self) -> dict:
-        """What the mutation counted of its operators, plain JSON; empty for one that counts nothing."""
+        """Counts of the mutation's operators, plain JSON; empty for one that counts nothing."""
         self._open()
         statistics = getattr(getattr(self.algorithm, "mutation", None), "statistics", dict)
         return statistics()

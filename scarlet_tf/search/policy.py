@@ -41,7 +41,7 @@ class LSTMPolicy:
         return child
 
     def log_probabilities(self, genomes: np.ndarray, actions: np.ndarray) -> np.ndarray:
-        """Of each of `actions` [N, num_layers], given `genomes` [N, num_layers] and the actions before: [N, num_layers]."""
+        """Log-probabilities [N, num_layers] of `actions` given `genomes`, both [N, num_layers], and the actions before."""
         rows = np.arange(len(genomes))
         result = np.empty(genomes.shape, np.float32)
         state, previous = self._start(len(genomes)), np.full(len(genomes), self.num_choices)
@@ -62,7 +62,7 @@ class LSTMPolicy:
         return result
 
     def _columns(self, layer, gene, previous) -> tuple:
-        """Which three inputs are 1."""
+        """Indices of the three inputs that are 1."""
         return layer, self.num_layers + gene, self.num_layers + self.num_choices + previous
 
     def _start(self, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -32,7 +32,7 @@ class RecordedSearch(abc.ABC):
     @property
     @abc.abstractmethod
     def total_evaluations(self) -> int:
-        """How many genomes are asked for at most."""
+        """Maximum number of requested genomes."""
 
     @abc.abstractmethod
     def _draw(self) -> np.ndarray:

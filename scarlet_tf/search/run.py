@@ -114,7 +114,7 @@ class SearchConfig:
 
     @property
     def is_betanas(self) -> bool:
-        """Whether the networks come out of the supernet's training."""
+        """True if the networks come from the supernet's training."""
         return self.algorithm == "betanas"
 
     def _check_betanas(self) -> None:
@@ -134,12 +134,12 @@ class SearchConfig:
                 )
 
     def objectives(self) -> Objectives:
-        """What the search optimises, and its bounds."""
+        """Objectives of the search, and its bounds."""
         bounds = (self.max_multiply_adds, self.min_accuracy, self.limits, self.floors)
         return make_objectives(self.weights, *bounds, self.directions)
 
     def objective_settings(self, costs: CostTable) -> dict:
-        """What every algorithm takes beside its own settings; reads the file that `table` names."""
+        """Arguments of every algorithm beside its own settings; reads the file that `table` names."""
         names = ("weights", "max_multiply_adds", "min_accuracy", "limits", "floors", "directions")
         path, place = self.table, (costs.space, costs.input_size, costs.num_classes)
         table = None if path is None else MetricTable.load(path, *place)
@@ -153,7 +153,7 @@ class SearchConfig:
 
 @dataclasses.dataclass(frozen=True)
 class SearchResult:
-    """What a search found.
+    """Result of a search.
 
     pareto: the non-dominated among all evaluated architectures, by rising multiply-adds.
     picks: those picked from it, in the order of `names`, which `retrain.pick` takes.
@@ -262,12 +262,12 @@ def as_search_config(config) -> SearchConfig:
 
 
 def evaluator_grouping(config: SearchConfig) -> dict:
-    """How many models the default Evaluator measures together; no result depends on it."""
+    """Number of models that the default Evaluator measures together; no result depends on it."""
     return {"group_size": config.evaluation_group, "memory_mib": config.evaluation_memory_mib}
 
 
 def evaluator_options(config: SearchConfig) -> dict:
-    """How the default Evaluator measures, in plain JSON types; results depend on it."""
+    """Settings of the default Evaluator, in plain JSON types; results depend on them."""
     return {
         "recalibration_batches": config.recalibration_batches,
         "batch_size": config.validation_batch_size,
@@ -298,7 +298,7 @@ def _result(oracle: ArchitectureOracle, picks: Picks) -> SearchResult:
 
 
 def front_head(costs: CostTable, search: Mapping, operators: Mapping) -> dict:
-    """What pareto.json says before the models: where they come from and by which settings they were found."""
+    """Head of pareto.json: the models' origin and the settings that they were found with."""
     return {
         "version": PARETO_VERSION,
         "space": costs.space.name,

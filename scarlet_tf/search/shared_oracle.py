@@ -42,7 +42,7 @@ class SharedOracle(JournalledOracle):
 
     @locked
     def create_trial(self, tuner_id):
-        """As JournalledOracle's, after trials without an answer were taken back."""
+        """Like JournalledOracle's, after taking back trials without a result."""
         tuner_id = self._admitted(tuner_id)
         self._take_back_stale(asking=tuner_id)
         return super().create_trial(tuner_id)
@@ -87,7 +87,7 @@ class SharedOracle(JournalledOracle):
 
     @locked
     def is_over(self) -> bool:
-        """Whether there is nothing left to hand out, at the search's end or after `failure`; needs no worker to ask."""
+        """True if nothing is left to hand out, at the search's end or after `failure`; needs no request by a worker."""
         self._open()
         return self._refill() == TrialStatus.STOPPED
 

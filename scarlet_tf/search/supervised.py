@@ -59,7 +59,7 @@ class Supervised:
         return code
 
     def start_again(self) -> bool:
-        """Has an ended process started again after a pause; False when that was done too often in a row, or none has ended."""
+        """Start an ended process again after a pause; False if that was done too often in a row, or none has ended."""
         if self.code is None or self._row >= self._restarts:
             return False
         pause = min(2.0**self._row, LONGEST_PAUSE)
@@ -88,7 +88,7 @@ class Supervised:
         self._forget()
 
     def last_words(self) -> str:
-        """Where its log is, and the last line of it."""
+        """Path of its log, and the log's last line."""
         if self.log is None or not self.log.exists():
             return str(self.log)
         lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
@@ -121,7 +121,7 @@ class Supervised:
 
 
 def describe(code: int) -> str:
-    """What an exit code says of a process."""
+    """Meaning of a process' exit code, in words."""
     if code >= 0:
         return f"ended with exit code {code}"
     return f"was ended by {signal.Signals(-code).name}"

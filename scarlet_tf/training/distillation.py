@@ -62,6 +62,6 @@ def load_teacher(path, input_shape: tuple[int, int, int], num_classes: int | Non
 
 
 def answers_probabilities(model: keras.Model) -> bool:
-    """Whether the model's last layer is a softmax; any other answer is taken for logits."""
+    """True if the model's last layer is a softmax; any other output is taken as logits."""
     last = model.layers[-1] if getattr(model, "layers", None) else model
     return isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is keras.activations.softmax

@@ -1,4 +1,4 @@
-"""Which tf.distribute strategy a process trains under, and who of several workers writes.
+"""The tf.distribute strategy of a process' training, and the writer among several workers.
 
 Workers are what TensorFlow's TF_CONFIG describes: one process a machine, all with the same command and a folder that all of
 them see. The chief (worker 0, unless the cluster names one) writes; all read.
@@ -26,7 +26,7 @@ def strategy_from_environment() -> tf.distribute.Strategy | None:
 
 
 def is_chief(strategy: tf.distribute.Strategy | None = None) -> bool:
-    """Whether this process writes checkpoints, figures and logs."""
+    """True if this process writes checkpoints, figures and logs."""
     resolver = getattr(strategy, "cluster_resolver", None)
     if resolver is None or not resolver.cluster_spec().jobs:
         return True
@@ -36,7 +36,7 @@ def is_chief(strategy: tf.distribute.Strategy | None = None) -> bool:
 
 
 def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
-    """Whether replicas live in several processes."""
+    """True if replicas are in several processes."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return False
     return sum(map(len, strategy.cluster_resolver.cluster_spec().as_dict().values())) > 1

@@ -1,4 +1,4 @@
-"""Which execution a supernet trains with where its configuration leaves that open."""
+"""Choice of a supernet's execution if its configuration leaves that open."""
 
 from __future__ import annotations
 

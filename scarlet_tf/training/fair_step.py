@@ -81,7 +81,7 @@ class SupernetStep:
 
     @property
     def compiled(self) -> bool:
-        """Whether the step is to be called inside a tf.function; else it calls compiled functions itself."""
+        """True if the step is to be called inside a tf.function; else it calls compiled functions itself."""
         return self.execution == "lanes"
 
     def __call__(self, images, labels, paths):

@@ -12,7 +12,7 @@ from scarlet_tf.training.settings import check_names, check_ranges, check_switch
 
 @dataclasses.dataclass(frozen=True)
 class FinetuneConfig:
-    """How a trained network is fine-tuned. The defaults are a reading: common values for a few thousand photographs.
+    """Settings of fine-tuning. The defaults are a reading: common values for a few thousand photographs.
 
     Args:
         network: for the pipeline: a name of the zoo or of one's own, or a run folder whose network is meant; null for none.
@@ -69,7 +69,7 @@ class FinetuneConfig:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether a run fine-tunes a network, and searches none."""
+        """True if a run fine-tunes a network instead of searching for one."""
         return self.network is not None
 
     @property

@@ -110,7 +110,7 @@ class Forecast(keras.callbacks.Callback):
             logger.info("%s forecast: %s behind each epoch's steps, %s in all", self.name, behind, all_of_them)
 
     def _seconds(self) -> float:
-        """Of all steps; those of a phase that was not timed yet are taken to be like the mean of the others."""
+        """Seconds of all steps; those of a phase that was not timed yet are assumed to take the mean of the others."""
         if not self._counts:
             self._counts = collections.Counter(map(self.phase_of, range(self.steps_per_epoch * self.epochs)))
         timed = {phase: self._counts[phase] for phase in self.seconds_per_step}

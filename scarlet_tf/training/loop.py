@@ -41,7 +41,7 @@ REHEARSED_STEPS, REHEARSED_SECONDS, LEAST_REHEARSED = 3, 1.0, 40
 
 @dataclasses.dataclass
 class Run:
-    """What a training run consists of.
+    """Parts of a training run.
 
     Args:
         name: shown in front of the progress.

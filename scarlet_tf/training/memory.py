@@ -29,7 +29,7 @@ def peak_bytes() -> int:
 
 
 def limit_bytes(root="/") -> int:
-    """What the machine has, or its containers' limits allow, whichever is least; `root` as in `cgroup_limits`."""
+    """Memory of the machine or the limits of its containers, whichever is least; `root` as in `cgroup_limits`."""
     return min([psutil.virtual_memory().total, *cgroup_limits(root)])
 
 
@@ -92,7 +92,7 @@ def out_of_memory_explained(name: str, advice: str) -> Iterator[None]:
 
 
 def variable_bytes(model, optimizer) -> int:
-    """What a copy of all variables takes, as a checkpoint makes one."""
+    """Bytes of a copy of all variables, as a checkpoint makes one."""
     return sum(4 * int(np.prod(variable.shape)) for variable in (*model.variables, *optimizer.variables))
 
 

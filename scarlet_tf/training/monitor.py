@@ -102,7 +102,7 @@ class Monitor:
 
     @property
     def num_examples(self) -> int:
-        """How many images are scored."""
+        """Number of images that are scored."""
         return min(EXAMPLES, self._validation.num_examples)
 
     def image_bytes(self) -> int:
@@ -112,11 +112,11 @@ class Monitor:
 
     @property
     def measured(self) -> bool:
-        """Whether this object measured the panel itself, rather than reading what an earlier process had."""
+        """True if this object measured the panel itself, rather than reading an earlier process' results."""
         return self._counted > 0
 
     def verdict(self) -> dict:
-        """Whether the ranking can be trusted; see scarlet_tf.training.verdict."""
+        """Verdict on the ranking's reliability; see scarlet_tf.training.verdict."""
         row = self.rows[-1] if self.rows else None
         return verdict(row, self.num_examples, self.supernet.num_classes)
 

@@ -186,7 +186,7 @@ def recalibrate_network(model: keras.Model, data, batch_size: int, num_batches: 
 
 
 def _settings(config: RetrainConfig, model: Network, initial: Arrays | None, tuning: Tuning | None) -> dict:
-    """What a checkpoint must agree with for training to continue from it."""
+    """Settings that a checkpoint must match for training to continue from it."""
     settings = dataclasses.asdict(config)
     scaling = dataclasses.asdict(config.scaling)
     for key in ("checkpoint_seconds", "csv", "tensorboard", "recalibration_batches", "pick", *scaling):

@@ -12,7 +12,7 @@ from scarlet_tf.training.settings import check_names, check_ranges, check_switch
 
 @dataclasses.dataclass(frozen=True)
 class RetrainConfig:
-    """How a stand-alone network is trained. Defaults: the paper's recipe (RMSProp of MnasNet) for ImageNet.
+    """Settings of a stand-alone network's training. Defaults: the paper's recipe (RMSProp of MnasNet) for ImageNet.
 
     The network is trained as it was found unless `se_ratio`, `width_multiplier` or `depth_multiplier` says otherwise (BetaNAS:
     0.0625 and a width of 1.4); it may then cost more than `search` allows. See scarlet_tf.scaling; `init` has to be
@@ -105,5 +105,5 @@ class RetrainConfig:
 
     @property
     def scaling(self) -> Scaling:
-        """How the network is scaled before it is trained."""
+        """Scaling of the network before its training."""
         return Scaling(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Scaling)})

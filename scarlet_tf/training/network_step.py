@@ -1,4 +1,4 @@
-"""What one step of a stand-alone network's training consists of: its optimizer, its loss, its gradients."""
+"""One step of a stand-alone network's training: its optimizer, its loss, its gradients."""
 
 from __future__ import annotations
 

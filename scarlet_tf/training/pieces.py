@@ -35,7 +35,7 @@ CHEAP = frozenset(
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """What a backward function does with the gradient of a weight.
+    """Use of a weight's gradient in a backward function.
 
     decay: L2, `decay * weight` is added to the gradients of kernels.
     momentum: of SGD, which moves the weight; 0 makes no use of momentum; None: gradients are answered, nothing moves.
@@ -94,7 +94,7 @@ def make_piece(layer: keras.layers.Layer, x: tf.TensorSpec, training: bool, rule
 
 
 class Graph:
-    """What `trace(*inputs, variables)` builds from placeholders; functions are cut out of it."""
+    """Graph that `trace(*inputs, variables)` builds from placeholders; functions are cut out of it."""
 
     def __init__(self, trace: Callable, specs: list, layer, rule: Rule):
         self.rule = rule
@@ -131,7 +131,7 @@ class Graph:
             return [move(h, slot, g, self.learning_rate, self.rule.momentum) for h, slot, g in triples]
 
     def pruned(self, inputs: list, outputs: list, effects: Sequence = ()) -> Function:
-        """What computes `outputs` from `inputs` and runs the operations `effects`, as one call; the graph is complete."""
+        """Function of `inputs` that returns `outputs` and runs the operations `effects`, as one call; the graph is complete."""
         # TensorFlow keeps `run`; what that needs only once is taken out of here, so that the whole graph can be let go.
         parts = [(self._between(inputs, outputs, effects), inputs, outputs, effects)]
 

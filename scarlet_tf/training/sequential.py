@@ -52,7 +52,7 @@ class Pieces:
         self._bound: dict[tuple, BoundPieces] = {}  # those of one replica and size of image, by the layer's identity
 
     def bind(self, images, labels) -> BoundPieces:
-        """Those of the replica that asks, for images and labels of these shapes."""
+        """Variables of the current replica, for images and labels of these shapes."""
         key = (_replica(), tuple(images.shape), tuple(labels.shape))
         if key not in self._bound:
             self._bound[key] = BoundPieces(self)
@@ -90,7 +90,7 @@ class BoundPieces:
         return self._bound[id(layer)]
 
     def tail(self, x, labels) -> BoundPiece:
-        """That of the tail with the loss; see `tail_function`."""
+        """Function of the tail with the loss; see `tail_function`."""
         tail = self._pieces.supernet.tail
         if id(tail) not in self._bound:
             self._bound[id(tail)] = self._pieces.of_tail(x, labels)
@@ -156,7 +156,7 @@ class Paths:
 
 
 class Gates:
-    """How the loss of a path would change with a weight on each choice's output: ProxylessNAS' gates.
+    """Derivatives of a path's loss by a weight on each choice's output: ProxylessNAS' gates.
 
     The output of a layer is seen as sum_j g_j y_j over the choices j, with g = 1 for the path's choice and 0 for the others;
     y_j is what choice j answers to the path's own features. dO/dg_j is then the sum of dO/dy * y_j over the layer's output.

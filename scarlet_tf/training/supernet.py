@@ -181,7 +181,7 @@ def supernet_optimizer(config: SupernetConfig, steps_per_epoch: int, total_steps
 
 
 def _settings(config: SupernetConfig, supernet: Supernet) -> dict:
-    """What a checkpoint must agree with for training to continue from it."""
+    """Settings that a checkpoint must match for training to continue from it."""
     settings = dataclasses.asdict(config)
     for key in IMMATERIAL:
         del settings[key]

@@ -14,7 +14,7 @@ IMMATERIAL = ("checkpoint_seconds", "execution", "jit_compile", "monitor_paths",
 
 @dataclasses.dataclass(frozen=True)
 class SupernetConfig:
-    """How a supernet is trained. Defaults: SCARLET's 60 epochs; SGD values as in most re-implementations (a reading).
+    """Settings of a supernet's training. Defaults: SCARLET's 60 epochs; SGD values as in most re-implementations (a reading).
 
     `monitor_paths`, `csv` and `tensorboard` change nothing of what is trained.
 

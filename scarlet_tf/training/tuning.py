@@ -13,7 +13,7 @@ from scarlet_tf.spec import NetworkSpec
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
-    """How a trained network is trained further. Parts are the stem, each block, the tail and the classifier, in this order.
+    """Further training of a network. Parts are the stem, each block, the tail and the classifier, in this order.
 
     freeze_bn: batch normalisation works with the statistics it has, and statistics, scale and offset stay bit by bit.
     train_from: the first part that is trained; those before it stay, their batch normalisation included.

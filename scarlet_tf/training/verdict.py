@@ -33,7 +33,7 @@ def count_skips(space: SearchSpace, paths: np.ndarray) -> np.ndarray:
 
 
 def histogram(accuracies: Sequence[float]) -> list[int]:
-    """How many accuracies lie in each tenth of 0..1."""
+    """Number of accuracies in each tenth of 0..1."""
     return np.histogram(accuracies, HISTOGRAM_BINS, (0.0, 1.0))[0].tolist()
 
 

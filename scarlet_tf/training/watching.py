@@ -1,4 +1,4 @@
-"""What train_supernet attaches to the training loop: forecast, monitor and log files."""
+"""Attachments of train_supernet to the training loop: forecast, monitor and log files."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def watchers(
 
 
 def memory_advice(config: SupernetConfig) -> str:
-    """What makes a step need less memory."""
+    """Advice for a step that needs less memory."""
     advice = f"a supernet.batch_size smaller than {config.batch_size}"
     if config.execution == "lanes":
         advice = "supernet.execution: sequential, which keeps one path at a time instead of all, or " + advice

@@ -100,7 +100,7 @@ def summary(importances: Importances) -> dict:
 
 
 def _settings(betanas: BetaNASConfig, figures: Figures, goals: Objectives) -> dict:
-    """What a checkpoint must agree with besides the weights' settings."""
+    """Settings that a checkpoint must match besides the weights' own."""
     return {"betanas": dataclasses.asdict(betanas), "goals": goals.get_config(), "table": figures.fingerprint}
 
 
@@ -123,7 +123,7 @@ def check_betanas(figures: Figures, betanas: BetaNASConfig, supernet: SupernetCo
 
 
 class _Trainer:
-    """What the training loop calls: steps of both phases, and the importances between them."""
+    """Interface for the training loop: steps of both phases, and the importances between them."""
 
     def __init__(
         self,
