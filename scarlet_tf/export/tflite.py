@@ -172,7 +172,9 @@ def _write_graph(model: keras.Model, folder: str, batch_size: int | None) -> Non
     image = tf.TensorSpec((batch_size, *model.input_shape[1:]), tf.float32, INPUT_NAME)
     bare = tf.Module()
     bare.weights = [variable.value for variable in model.variables]
-    serve = tf.function(lambda image: model(image, training=False), input_signature=[image])
+    # Tensors are called after the model, and Keras numbers models: a fixed name keeps the number out of the file.
+    named = keras.Model(model.inputs, model.outputs, name="network")
+    serve = tf.function(lambda image: named(image, training=False), input_signature=[image])
     tf.saved_model.save(bare, folder, signatures=serve)
 
 

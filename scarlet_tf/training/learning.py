@@ -56,7 +56,10 @@ class Reference:
         labels = getattr(split, "labels", None)
         shares = np.eye(num_classes) if labels is None else np.asarray(labels)
         if shares.ndim == 1:  # every class once, each with its weight
-            weights, shares = np.bincount(shares, minlength=num_classes) / len(shares), np.eye(num_classes)
+            weights, shares = (
+                np.bincount(shares.astype(np.int64), minlength=num_classes) / len(shares),
+                np.eye(num_classes),
+            )
         else:
             weights = np.full(len(shares), 1 / len(shares))
         smoothed = (1 - label_smoothing) * shares + label_smoothing / num_classes

@@ -9,6 +9,7 @@ from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.tflite import export_tflite, load_tflite
 from scarlet_tf.export.verification import verify
+from scarlet_tf.models.network import Network
 
 pytestmark = pytest.mark.both_modes
 
@@ -42,6 +43,17 @@ def test_export_is_reproducible_and_writes_nothing_to_the_terminal(float_file, m
     )
     assert path.read_bytes() == float_file.read_bytes()
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_does_not_depend_on_how_many_networks_the_process_had_made_before(model, tmp_path):
+    contents = []
+    for name in ("network", "network_1234"):
+        renamed = Network(model.spec, name=name)
+        renamed.set_weights(model.get_weights())
+        contents.append(
+            export_tflite(renamed, tmp_path / f"{name}.tflite") and (tmp_path / f"{name}.tflite").read_bytes()
+        )
+    assert contents[0] == contents[1]
 
 
 def test_bad_arguments_are_refused_before_anything_is_written(model, data, tmp_path):
