@@ -155,7 +155,7 @@ def path_network(supernet: Supernet, architecture: Architecture, recalibration: 
 
 
 def _cached(batches: tf.data.Dataset):
-    """The batches as a list when they are few enough to keep; else the dataset, read anew each time."""
+    """The batches as a list when they are few enough to keep; else the dataset, read again each time."""
     kept, size = [], 0
     for images, labels in batches:
         kept.append((images, labels))

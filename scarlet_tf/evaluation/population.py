@@ -27,7 +27,7 @@ class Populations:
     """Measures one population after another; keeps compiled functions, and changes nothing in the supernet.
 
     Args:
-        supernet: built; its weights are read anew for each population.
+        supernet: built; its weights are read again for each population.
 
     Paths are choice indices [N, num_layers], no two of them equal; batches are of (images, labels). Without
     `recalibration` the supernet's running statistics serve.

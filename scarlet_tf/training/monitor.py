@@ -143,9 +143,9 @@ class Monitor:
             if same:
                 return list(record["epochs"])
         except (InputError, KeyError, TypeError) as error:
-            logger.warning("%s: not as it was written (%s); the record begins anew", self.file, error)
+            logger.warning("%s: not as it was written (%s); the record begins again", self.file, error)
             return []
-        logger.warning("%s: of another panel of paths; the record begins anew", self.file)
+        logger.warning("%s: of another panel of paths; the record begins again", self.file)
         return []
 
 

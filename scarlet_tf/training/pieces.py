@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -87,10 +86,7 @@ def make_piece(layer: keras.layers.Layer, x: tf.TensorSpec, training: bool, rule
             given += [graph.learning_rate, *graph.slots]
             gradients, updates = [], graph.updates(gradients, dx)
     forward = graph.pruned([x, *graph.handles], [y, *residuals], moves)
-    piece = Piece(forward, graph.pruned(given, [dx, *gradients], updates))
-    del graph, x, dx, dy, y, moves, gradients, weights, residuals, given, updates
-    gc.collect(1)  # graphs are cycles, and one is larger than what a layer's step takes
-    return piece
+    return Piece(forward, graph.pruned(given, [dx, *gradients], updates))
 
 
 class Graph:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 from collections.abc import Iterable
 from typing import Any
 
@@ -64,6 +65,7 @@ class Pieces:
         if key not in self._pieces:
             rule = dataclasses.replace(self.rule, momentum=None) if stem else self.rule
             self._pieces[key] = make_piece(layer, tf.TensorSpec(x.shape, x.dtype), self.training, rule)
+            gc.collect(1)  # the whole graph is a cycle, and larger than what the layer's step takes
         moved = layer.trainable_variables if self.rule.momentum and not stem else []
         made, slots = self._pieces[key], [self._slots[v.path] for v in moved]
         return BoundPiece(made.forward, made.backward, _handles(variables_of(layer)), _handles(slots))
