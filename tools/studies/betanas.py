@@ -13,8 +13,8 @@ from scarlet_tf.search.betanas.derive import derive
 from scarlet_tf.search.betanas.phases import Phases
 from scarlet_tf.search.betanas.training import train_betanas
 from scarlet_tf.search.run import SearchConfig, evaluator_options
+from scarlet_tf.training.config import SupernetConfig
 from scarlet_tf.training.supernet import new_supernet
-from scarlet_tf.training.supernet_config import SupernetConfig
 from studies.clock import CPU_FILE, CpuClock
 from studies.workshop import Workshop
 
