@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from scarlet_tf import files
+from scarlet_tf.betanas.costs import MostProbable
+from scarlet_tf.betanas.importances import softmax
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.metric_table import MetricTable
-from scarlet_tf.search.betanas.importances import softmax
-from scarlet_tf.search.betanas.most_probable import MostProbable
 from scarlet_tf.search.front import Candidate, HypervolumeBox, front_of
 from scarlet_tf.search.objectives import Figures, Objectives, figures_and_goals
 from scarlet_tf.search.picks import Picks
