@@ -11,9 +11,8 @@ import yaml
 from tiny import tiny_space
 
 import run_study
+from scarlet_tf.betanas.importances import Importances, Phases
 from scarlet_tf.cost import cost_table
-from scarlet_tf.search.betanas.importances import Importances
-from scarlet_tf.search.betanas.phases import Phases
 from scarlet_tf.search.betanas_config import BetaNASConfig
 from scarlet_tf.search.run import SearchConfig
 from scarlet_tf.space import Architecture

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from scarlet_tf.search.betanas.importances import Importances, softmax, through_softmax
+from scarlet_tf.betanas.importances import Importances, softmax, through_softmax
 from scarlet_tf.search.betanas_config import BetaNASConfig
 
 

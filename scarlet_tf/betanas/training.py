@@ -11,25 +11,22 @@ import numpy as np
 import tensorflow as tf
 
 from scarlet_tf import host
+from scarlet_tf.betanas.costs import JointCost, MostProbable
+from scarlet_tf.betanas.importances import Importances, Phases
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
-from scarlet_tf.evaluation.inputs import as_split
+from scarlet_tf.evaluation.inputs import as_split, training_batches
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.search.betanas.batches import PhasedBatches
-from scarlet_tf.search.betanas.importances import Importances
-from scarlet_tf.search.betanas.joint_cost import JointCost
-from scarlet_tf.search.betanas.most_probable import MostProbable
-from scarlet_tf.search.betanas.phases import Phases
 from scarlet_tf.search.betanas_config import BetaNASConfig
 from scarlet_tf.search.objectives import Figures, Objectives, figures_and_goals
 from scarlet_tf.search.run import SearchConfig, as_search_config, side_of
+from scarlet_tf.settings import as_settings
+from scarlet_tf.training.config import SupernetConfig
 from scarlet_tf.training.fair_step import SupernetStep
 from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.sampling import drawn_path
 from scarlet_tf.training.sequential import Gates
-from scarlet_tf.training.settings import from_mapping
 from scarlet_tf.training.supernet import carry_out, new_run, with_watchers
-from scarlet_tf.training.supernet_config import SupernetConfig
 
 logger = logging.getLogger("scarlet_tf")
 
@@ -67,7 +64,7 @@ def train_betanas(
     dropped, -1 if it was not. Raises InputError as `train_supernet` does, and for bounds that no network keeps.
     """
     host.check()
-    config, search = from_mapping(SupernetConfig, config), as_search_config(search)
+    config, search = as_settings(SupernetConfig, config), as_search_config(search)
     costs = cost_table(supernet.space, input_size or side_of(supernet), num_classes or supernet.num_classes)
     figures, goals = figures_and_goals(costs, **search.objective_settings(costs))
     check_betanas(figures, search.betanas, config)
@@ -188,3 +185,49 @@ class _Trainer:
     def details(self, epoch: int) -> dict:
         del epoch
         return summary(self.importances)
+
+
+class PhasedBatches:
+    """`batches(epoch, skip_batches, shard)` for the training loop: each step's batch comes from its phase's split.
+
+    Each split is passed over again and again, shuffled anew; where a pass stands depends on the number of the step alone.
+    Raises InputError for splits with fewer images than a batch, or with labels of different kinds.
+    """
+
+    def __init__(self, train, held_out, phases: Phases, batch_size: int, seed: int):
+        for key, split in (("training", train), ("held-out", held_out)):
+            if split.num_examples < batch_size:
+                raise InputError(
+                    f"supernet.batch_size: expected at most the {split.num_examples} {key} images, got {batch_size}"
+                )
+        self.splits, self.phases, self.batch_size, self.seed = (train, held_out), phases, batch_size, seed
+        self.steps_per_epoch = train.steps_per_epoch(batch_size)
+
+    def __call__(self, epoch: int, skip_batches: int, shard: tuple[int, int]) -> tf.data.Dataset:
+        start, end = epoch * self.steps_per_epoch + skip_batches, (epoch + 1) * self.steps_per_epoch
+        kinds = np.array([self.phases.is_importance(step) for step in range(start, end)], np.int64)
+        counts = (self.phases.weight_steps, self.phases.importance_steps)
+        streams = [
+            self._stream(split, count(start), count(end), shard)
+            for split, count in zip(self.splits, counts, strict=True)
+        ]
+        weights, importances = streams
+        if weights is None or importances is None:
+            return importances if weights is None else weights
+        if weights.element_spec[1].shape.rank != importances.element_spec[1].shape.rank:
+            raise InputError(
+                f"data: expected labels of one kind, got {weights.element_spec[1]} in training images and"
+                f" {importances.element_spec[1]} in held-out ones"
+            )
+        return tf.data.Dataset.choose_from_datasets(streams, tf.data.Dataset.from_tensor_slices(kinds))
+
+    def _stream(self, split, first: int, last: int, shard: tuple[int, int]) -> tf.data.Dataset | None:
+        """The batches first to last - 1 of the split's endless passes; None where these are none."""
+        found, size = None, split.steps_per_epoch(self.batch_size)
+        while first < last:
+            number, skipped = divmod(first, size)
+            count = min(size - skipped, last - first)
+            part = training_batches(split, self.batch_size, self.seed, number, skipped, shard).take(count)
+            found = part if found is None else found.concatenate(part)
+            first += count
+        return found

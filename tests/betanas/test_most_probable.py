@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from tiny import tiny_space
 
+from scarlet_tf.betanas.costs import JointCost, MostProbable
 from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
 from scarlet_tf.metric_table import MetricTable, parts
-from scarlet_tf.search.betanas.joint_cost import JointCost
-from scarlet_tf.search.betanas.most_probable import MostProbable
 from scarlet_tf.search.betanas_config import BetaNASConfig
 from scarlet_tf.search.objectives import Figures, make_objectives
 

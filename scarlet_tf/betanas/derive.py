@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import pathlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from scarlet_tf import files
+from scarlet_tf.betanas.costs import MostProbable
+from scarlet_tf.betanas.importances import softmax
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.metric_table import MetricTable
-from scarlet_tf.search.betanas.importances import softmax
-from scarlet_tf.search.betanas.most_probable import MostProbable
 from scarlet_tf.search.front import Candidate, HypervolumeBox, front_of
 from scarlet_tf.search.objectives import Figures, Objectives, figures_and_goals
 from scarlet_tf.search.picks import Picks
@@ -26,8 +24,8 @@ from scarlet_tf.search.run import (
     evaluator_grouping,
     evaluator_options,
     front_head,
-    front_text,
     side_of,
+    write_front,
 )
 from scarlet_tf.space import Architecture
 
@@ -77,9 +75,9 @@ def derive(
     result = decide(figures.table)
     result = result if finish is None else finish(result, decide)
     search = {"algorithm": "betanas", "goals": goals.get_config(), "table": figures.fingerprint}
-    head = front_head(costs, {**search, "betanas": dataclasses.asdict(config.betanas)}, {})
-    files.write_text(pathlib.Path(run_dir) / "pareto.json", front_text(head, result))
-    return result
+    return write_front(
+        run_dir, result, front_head(costs, {**search, "betanas": dataclasses.asdict(config.betanas)}, {})
+    )
 
 
 def _decide(importances: Mapping, figures: Figures, goals: Objectives, picks: Picks, evaluator) -> SearchResult:

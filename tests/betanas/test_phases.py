@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from scarlet_tf.search.betanas.phases import Phases
+from scarlet_tf.betanas.importances import Phases
 from scarlet_tf.search.betanas_config import BetaNASConfig
 
 
