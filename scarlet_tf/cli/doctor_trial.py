@@ -1,7 +1,7 @@
-"""Training and export on this machine against plain Keras: `python -m scarlet_tf.doctor.trial` prints the result as JSON.
+"""Training and export on this machine against plain Keras: `python -m scarlet_tf.cli.doctor_trial` prints the result as JSON.
 
 Each comparison has a twin made of Keras' own layers and SGD. It runs in the state of oneDNN that the environment sets; see
-`modes`.
+`doctor`.
 """
 
 from __future__ import annotations
