@@ -1,4 +1,6 @@
 # Written by tools/write_stub.py.
+from scarlet_tf.betanas.derive import derive as derive
+from scarlet_tf.betanas.training import train_betanas as train_betanas
 from scarlet_tf.comparison.run import compare as compare
 from scarlet_tf.cost import Cost as Cost
 from scarlet_tf.cost import CostTable as CostTable
@@ -50,8 +52,6 @@ from scarlet_tf.pipeline.reporting import write_report as write_report
 from scarlet_tf.ranking.config import RankingConfig as RankingConfig
 from scarlet_tf.ranking.run import rank as rank
 from scarlet_tf.scaling import scale as scale
-from scarlet_tf.search.betanas.derive import derive as derive
-from scarlet_tf.search.betanas.training import train_betanas as train_betanas
 from scarlet_tf.search.betanas_config import BetaNASConfig as BetaNASConfig
 from scarlet_tf.search.hierarchical import HierarchicalMutation as HierarchicalMutation
 from scarlet_tf.search.mutation import UniformMutation as UniformMutation
@@ -67,12 +67,12 @@ from scarlet_tf.space import Choice as Choice
 from scarlet_tf.space import SearchSpace as SearchSpace
 from scarlet_tf.space import Stage as Stage
 from scarlet_tf.spec import NetworkSpec as NetworkSpec
+from scarlet_tf.training.config import FinetuneConfig as FinetuneConfig
+from scarlet_tf.training.config import RetrainConfig as RetrainConfig
+from scarlet_tf.training.config import SupernetConfig as SupernetConfig
 from scarlet_tf.training.finetuning import finetune as finetune
-from scarlet_tf.training.finetuning_config import FinetuneConfig as FinetuneConfig
 from scarlet_tf.training.network import retrain as retrain
-from scarlet_tf.training.network_config import RetrainConfig as RetrainConfig
 from scarlet_tf.training.supernet import train_supernet as train_supernet
-from scarlet_tf.training.supernet_config import SupernetConfig as SupernetConfig
 
 __version__: str
 __all__ = [

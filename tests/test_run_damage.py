@@ -6,12 +6,12 @@ import pytest
 import test_pipeline
 
 from scarlet_tf import pipeline
+from scarlet_tf.cli.verify import print_verification
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json, write_result, write_text
 from scarlet_tf.models.network import Network
 from scarlet_tf.pipeline import run, stages
 from scarlet_tf.report.certificate import certificate_text
-from scarlet_tf.report.summary import print_verification
 from scarlet_tf.space import Architecture
 from scarlet_tf.training.checkpoints import values_digest
 

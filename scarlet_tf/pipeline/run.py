@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from scarlet_tf import host
+from scarlet_tf.betanas.training import check_betanas, train_betanas
 from scarlet_tf.cluster import read_tf_config
 from scarlet_tf.config import MAY_DIFFER, Config, check_run_dir, claim_run_dir
 from scarlet_tf.cost import cost_table
@@ -26,14 +27,13 @@ from scarlet_tf.models.network import Network, load_network
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.optimization.extra import check_extra
 from scarlet_tf.pipeline.source_network import SourceNetwork, has_stated_weights, load_source
-from scarlet_tf.report.summary import chance_warning
-from scarlet_tf.search.betanas.training import check_betanas, train_betanas
 from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.search.objectives import check_known, figures_and_goals
 from scarlet_tf.search.picks import check_picks_of
 from scarlet_tf.training.distillation import load_teacher
 from scarlet_tf.training.distribution import copy_variables
 from scarlet_tf.training.supernet import new_supernet, train_supernet
+from scarlet_tf.words import chance_warning
 
 logger = logging.getLogger("scarlet_tf")
 

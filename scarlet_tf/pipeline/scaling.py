@@ -9,8 +9,8 @@ import numpy as np
 
 from scarlet_tf.cost import count, count_spec
 from scarlet_tf.pipeline.run import Run
-from scarlet_tf.report.summary import millions
 from scarlet_tf.space import Architecture
+from scarlet_tf.words import millions
 
 logger = logging.getLogger("scarlet_tf")
 

@@ -18,7 +18,7 @@ from scarlet_tf.models.zoo_data import ZOO
 from scarlet_tf.models.zoo_folder import OwnEntry, find_own, zoo_names
 from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.training.checkpoints import values_digest
-from scarlet_tf.training.finetuning_config import FinetuneConfig
+from scarlet_tf.training.config import FinetuneConfig
 from scarlet_tf.training.tuning import check_part
 
 logger = logging.getLogger("scarlet_tf")

@@ -8,6 +8,7 @@ import logging
 import pathlib
 from collections.abc import Callable
 
+from scarlet_tf.betanas.derive import derive
 from scarlet_tf.cluster import read_tf_config, search_role
 from scarlet_tf.cost import count_spec
 from scarlet_tf.errors import InputError
@@ -19,7 +20,6 @@ from scarlet_tf.pipeline.optimizing import is_current, optimize
 from scarlet_tf.pipeline.picking import choose
 from scarlet_tf.pipeline.run import Run, plain
 from scarlet_tf.pipeline.scaling import scaling_figures
-from scarlet_tf.search.betanas.derive import derive
 from scarlet_tf.search.journal import TRIALS
 from scarlet_tf.search.run import search
 from scarlet_tf.training.checkpoints import values_digest

@@ -12,10 +12,10 @@ from scarlet_tf.files import read_json
 from scarlet_tf.pipeline.result_keys import SCALING_KEYS
 from scarlet_tf.pipeline.results import complaints
 from scarlet_tf.pipeline.run import Run, dataset_figures
-from scarlet_tf.report.summary import chance_warning
 from scarlet_tf.search.checks import is_number
 from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.training.learning import FILE
+from scarlet_tf.words import chance_warning
 
 
 def summarize(run: Run) -> dict[str, Any]:

@@ -9,12 +9,12 @@ import pytest
 from fake_runner import FakeRunner, content
 from tiny import tiny_space
 
+from scarlet_tf.betanas.derive import derive
 from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
 from scarlet_tf.latency import finalists
 from scarlet_tf.latency.finalists import choose_finalists, measure_finalists, rerank
 from scarlet_tf.metric_table import MetricTable, parts
-from scarlet_tf.search.betanas.derive import derive
 from scarlet_tf.search.front import Candidate, front_of
 from scarlet_tf.search.picks import pick_models
 from scarlet_tf.search.run import SearchConfig, SearchResult

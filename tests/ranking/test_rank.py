@@ -26,7 +26,7 @@ CONFIG = {
     },
     "supernet": {"epochs": 2, "batch_size": 50, "learning_rate": 0.05},
     "search": {"max_multiply_adds": "100k"},
-    "retrain": {"batch_size": 100, "optimizer": "sgd", "learning_rate": 0.05, "ema": 0.0, "checkpoint_seconds": 0},
+    "retrain": {"batch_size": 100, "optimizer": "sgd", "learning_rate": 0.05, "ema": 0.0},
     "ranking": {
         "architectures": 3,
         "strata": 2,
@@ -55,7 +55,7 @@ def interrupted_then_ended(config_file, tmp_path_factory):
     """(folder, figures, results that were there when the first process was killed, in its second network)."""
     folder = tmp_path_factory.mktemp("run")
     process = subprocess.Popen(
-        [sys.executable, "-m", "scarlet_tf.cli", *command(config_file, folder)],
+        [sys.executable, "-m", "scarlet_tf", *command(config_file, folder)],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,

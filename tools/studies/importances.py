@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.stats import spearmanr
 
-from scarlet_tf.search.betanas.phases import Phases
+from scarlet_tf.betanas.importances import Phases
 from studies import importance_plots
 from studies.betanas import find
 from studies.summary import over_seeds

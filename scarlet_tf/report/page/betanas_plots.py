@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from scarlet_tf.betanas.importances import softmax
 from scarlet_tf.report.page.blocks import Plot, Table, View
 from scarlet_tf.report.page.figures import SERIES, counted, figure_json, heatmap, heatmap_json, line
 from scarlet_tf.report.page.record import Record
-from scarlet_tf.search.betanas.importances import softmax
 
 DASHES = ("solid", "dash", "dot")
 
