@@ -15,14 +15,14 @@ def verify(arguments: argparse.Namespace) -> None:
     """Compute figures of a run or of files again; ChecksFailedError if they differ."""
     host.check()
     with library_lines_held_back(arguments):
-        from scarlet_tf import pipeline
+        from scarlet_tf.run import is_run, verify_files
 
-        if any(map(pipeline.is_run, arguments.files)):
+        if any(map(is_run, arguments.files)):
             results = _verify_run(arguments)
         else:
             if arguments.digests_only:
                 raise InputError("--digests-only: expected a run folder with it")
-            results = pipeline.verify_files(arguments.files, arguments.run_dir)
+            results = verify_files(arguments.files, arguments.run_dir)
     show(arguments, results, print_verification)
     failed = [check for check in all_checks(results) if not check["passed"]]
     if failed:
@@ -30,11 +30,11 @@ def verify(arguments: argparse.Namespace) -> None:
 
 
 def _verify_run(arguments: argparse.Namespace) -> dict:
-    from scarlet_tf import pipeline
+    from scarlet_tf.run import verify_run
 
     if len(arguments.files) > 1 or arguments.run_dir:
         raise InputError("verify: expected one run folder, or files of one, not both")
-    return pipeline.verify_run(arguments.files[0], arguments.digests_only)
+    return verify_run(arguments.files[0], arguments.digests_only)
 
 
 def benchmark(arguments: argparse.Namespace) -> None:
@@ -133,6 +133,6 @@ def zoo(arguments: argparse.Namespace) -> None:
 
 def _register(arguments: argparse.Namespace) -> None:
     with library_lines_held_back(arguments):
-        from scarlet_tf.pipeline.registering import register_network
+        from scarlet_tf.run.networks import register_network
 
         register_network(arguments.network, arguments.add, arguments.pick)

@@ -75,19 +75,19 @@ def _check_hours(hours: float | None, least: float | None = None) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Run every stage in order."""
     with run_folder(arguments) as (config, run_dir):
-        from scarlet_tf import pipeline
+        from scarlet_tf.run import run_all
 
-        summary = pipeline.run_all(config, run_dir, max_hours=arguments.max_hours, adb=adb_options(arguments))
+        summary = run_all(config, run_dir, max_hours=arguments.max_hours, adb=adb_options(arguments))
     show(arguments, summary, print_summary)
 
 
 def stage(arguments: argparse.Namespace) -> None:
     """Run one stage."""
     with run_folder(arguments) as (config, run_dir):
-        from scarlet_tf import pipeline
+        from scarlet_tf.run import run_stage
 
         options = {"max_hours": arguments.max_hours, "adb": adb_options(arguments)}
-        figures = pipeline.run_stage(arguments.stage, config, run_dir, arguments.config, **options)
+        figures = run_stage(arguments.stage, config, run_dir, arguments.config, **options)
     if is_writer(arguments.stage):
         show(arguments, figures, functools.partial(print_figures, arguments.stage))
 
@@ -123,9 +123,9 @@ def finetune(arguments: argparse.Namespace) -> None:
     is_file = arguments.network.endswith((".yaml", ".yml"))
     arguments.config = arguments.network if is_file else arguments.data or arguments.network
     with run_folder(arguments, _finetune_config) as (config, run_dir):
-        from scarlet_tf import pipeline
+        from scarlet_tf.run import run_all
 
-        summary = pipeline.run_all(config, run_dir, max_hours=arguments.max_hours)
+        summary = run_all(config, run_dir, max_hours=arguments.max_hours)
     show(arguments, summary, print_summary)
 
 
@@ -141,25 +141,25 @@ def search(arguments: argparse.Namespace) -> None:
     if arguments.max_hours is not None:
         raise InputError("--max-hours: expected none with --compare, which resumes where it was interrupted")
     with run_folder(arguments) as (config, run_dir):
-        from scarlet_tf import pipeline
+        from scarlet_tf.run import run_comparison
 
-        figures = pipeline.run_comparison(config, run_dir, arguments.config, **given)
+        figures = run_comparison(config, run_dir, arguments.config, **given)
     show(arguments, figures, print_comparison)
 
 
 def rank(arguments: argparse.Namespace) -> None:
     """Measure the quality of the supernet's ranking."""
     with run_folder(arguments) as (config, run_dir):
-        from scarlet_tf import pipeline
+        from scarlet_tf.run import run_ranking
 
-        figures = pipeline.run_ranking(config, run_dir)
+        figures = run_ranking(config, run_dir)
     show(arguments, figures, lambda all_: print_figures("rank", {k: v for k, v in all_.items() if k != "settings"}))
 
 
 def report(arguments: argparse.Namespace) -> None:
     """One page about a run."""
     with library_lines_held_back(arguments):
-        from scarlet_tf.pipeline.reporting import write_report
+        from scarlet_tf.run.stages import write_report
 
         path = write_report(arguments.run_dir, arguments.output)
     show(arguments, {"report": str(path), "bytes": path.stat().st_size}, lambda figures: say(figures["report"]))

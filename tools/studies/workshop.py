@@ -14,8 +14,8 @@ from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.files import write_json
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.pipeline.run import plain
 from scarlet_tf.ranking.store import digest
+from scarlet_tf.results import to_json
 from scarlet_tf.training.supernet import new_supernet, train_supernet
 from scarlet_tf.training.supernet_config import IMMATERIAL, SupernetConfig
 from studies.clock import CPU_FILE, CpuClock
@@ -90,5 +90,5 @@ class Workshop:
     def save(self, rows: list[dict], summary: list[dict], complete: bool, **details) -> dict:
         """Write result.json, also while the study is not complete; return it without details, which may be long."""
         table = {"study": self.study.name, "complete": complete, "rows": rows, "summary": summary}
-        write_json(self.folder / "result.json", plain({**table, "settings": self.study.to_dict(), **details}))
-        return plain(table)
+        write_json(self.folder / "result.json", to_json({**table, "settings": self.study.to_dict(), **details}))
+        return to_json(table)
