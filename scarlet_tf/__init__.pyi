@@ -67,12 +67,12 @@ from scarlet_tf.space import Choice as Choice
 from scarlet_tf.space import SearchSpace as SearchSpace
 from scarlet_tf.space import Stage as Stage
 from scarlet_tf.spec import NetworkSpec as NetworkSpec
+from scarlet_tf.training.config import FinetuneConfig as FinetuneConfig
+from scarlet_tf.training.config import RetrainConfig as RetrainConfig
+from scarlet_tf.training.config import SupernetConfig as SupernetConfig
 from scarlet_tf.training.finetuning import finetune as finetune
-from scarlet_tf.training.finetuning_config import FinetuneConfig as FinetuneConfig
 from scarlet_tf.training.network import retrain as retrain
-from scarlet_tf.training.network_config import RetrainConfig as RetrainConfig
 from scarlet_tf.training.supernet import train_supernet as train_supernet
-from scarlet_tf.training.supernet_config import SupernetConfig as SupernetConfig
 
 __version__: str
 __all__ = [

@@ -5,8 +5,7 @@ import pytest
 from scarlet_tf.config import claim_run_dir, load_config, parse_config
 from scarlet_tf.config.recipes import recipe_names, recipes
 from scarlet_tf.errors import InputError
-from scarlet_tf.training.network_config import RetrainConfig
-from scarlet_tf.training.supernet_config import SupernetConfig
+from scarlet_tf.training.config import RetrainConfig, SupernetConfig
 
 
 def resolve(**sections):

@@ -14,6 +14,7 @@ import griffe
 from scarlet_tf.config.recipes import SECTIONS as WITH_RECIPES
 from scarlet_tf.config.recipes import recipe_names
 from scarlet_tf.config.sections import section_types
+from scarlet_tf.settings import describe
 from scarlet_tf.space import SearchSpace
 
 HEAD = """# Configuration
@@ -53,10 +54,11 @@ def _section(name: str, cls: type) -> Iterator[str]:
     yield f"{SPACE if name == 'space' else intro}\n"
     if name in WITH_RECIPES:
         yield RECIPE.format(", ".join(f"`{recipe}`" for recipe in recipe_names(name)))
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
     inner = []
     for field in dataclasses.fields(cls):
-        yield f"`{field.name}` <small>{_type(hints[field.name])}</small>\n:   {meanings[field.name]} {_default(field)}\n"
+        allowed = describe(hints[field.name])
+        yield f"`{field.name}` <small>{allowed}</small>\n:   {meanings[field.name]} {_default(field)}\n"
         inner += [(f"{name}.{field.name}", option) for option in _nested(hints[field.name])]
     for inner_name, inner_class in inner:
         yield from _section(inner_name, inner_class)
@@ -64,10 +66,12 @@ def _section(name: str, cls: type) -> Iterator[str]:
 
 def documented(cls: type) -> tuple[str, dict[str, str]]:
     """The text of a dataclass' docstring, and that of each field; fields may share an entry: "a, b: ..."."""
+    inherited = [documented(base)[1] for base in cls.__bases__ if dataclasses.is_dataclass(base)]
     sections = griffe.parse_google(griffe.Docstring(cls.__doc__ or ""), warnings=False)
     intro = " ".join(part.value for part in sections if part.kind is griffe.DocstringSectionKind.text)
     entries = [one for part in sections if part.kind is griffe.DocstringSectionKind.parameters for one in part.value]
-    return intro, {name: _sentence(entry.description) for entry in entries for name in entry.name.split(", ")}
+    own = {name: _sentence(entry.description) for entry in entries for name in entry.name.split(", ")}
+    return intro, {name: text for meanings in (*inherited, own) for name, text in meanings.items()}
 
 
 def _sentence(text: str) -> str:
@@ -84,22 +88,6 @@ def _parts(hint) -> tuple:
     if typing.get_origin(hint) is tuple:
         return _parts(typing.get_args(hint)[0])
     return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-
-
-def _type(hint) -> str:
-    if typing.get_origin(hint) is typing.Literal:
-        return " | ".join(typing.get_args(hint))
-    if isinstance(hint, types.UnionType):
-        return " | ".join(_type(one) for one in typing.get_args(hint))
-    if typing.get_origin(hint) is tuple:
-        return f"list of {_type(typing.get_args(hint)[0])}"
-    if typing.get_origin(hint) is dict:
-        key, value = typing.get_args(hint)
-        return f"mapping of {_type(key)} to {_type(value)}"
-    if dataclasses.is_dataclass(hint):
-        return "mapping"
-    names = {int: "integer", float: "number", str: "string", bool: "true | false", types.NoneType: "null"}
-    return names[hint]
 
 
 def _default(field: dataclasses.Field) -> str:

@@ -1,10 +1,9 @@
-"""The schema of the YAML files; only the command line and the pipeline read it, library code takes plain arguments."""
+"""The schema of the YAML files; only the command line and runs read it, library code takes plain arguments."""
 
 from scarlet_tf.config.finetuning import finetune_config
 from scarlet_tf.config.run_folder import MAY_DIFFER, check_run_dir, claim_run_dir, differing_keys
 from scarlet_tf.config.schema import Config, load_config, parse_config
 from scarlet_tf.config.sections import FORMATS, ExportConfig, known_keys
-from scarlet_tf.config.validation import quantity
 
 __all__ = [
     "FORMATS",
@@ -18,5 +17,4 @@ __all__ = [
     "known_keys",
     "load_config",
     "parse_config",
-    "quantity",
 ]

@@ -7,7 +7,7 @@ import importlib.resources
 from collections.abc import Mapping
 from typing import Any
 
-from scarlet_tf.config.validation import show
+from scarlet_tf.settings import show
 from scarlet_tf.yaml_files import parse_yaml
 
 # Sections that may name a recipe; a recipe may also give values of `data`.

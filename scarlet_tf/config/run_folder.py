@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from scarlet_tf.config.schema import Config, load_config
-from scarlet_tf.config.sections import keys_of
-from scarlet_tf.config.validation import show
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import write_text
 from scarlet_tf.optimization.config import OptimizationConfig
 from scarlet_tf.ranking.config import RankingConfig
+from scarlet_tf.settings import keys_of, show
 from scarlet_tf.yaml_files import to_yaml
 
 # Keys that may differ when a run folder is used again, since nothing that is computed depends on them: `lanes` that ran

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from scarlet_tf.config import sections
 from scarlet_tf.config.recipes import expand
-from scarlet_tf.config.sections import SECTIONS, ExportConfig
-from scarlet_tf.config.validation import did_you_mean, show, to_plain, validate_section
+from scarlet_tf.config.sections import SECTIONS, ExportConfig, known_keys
 from scarlet_tf.errors import InputError, nearest
 from scarlet_tf.models.zoo_folder import zoo_names
+from scarlet_tf.settings import did_you_mean, from_yaml, show, to_plain
 from scarlet_tf.space import SearchSpace
 from scarlet_tf.yaml_files import parse_yaml, read_yaml
 
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from scarlet_tf.optimization.config import OptimizationConfig
     from scarlet_tf.ranking.config import RankingConfig
     from scarlet_tf.search.run import SearchConfig
-    from scarlet_tf.training.finetuning_config import FinetuneConfig
-    from scarlet_tf.training.network_config import RetrainConfig
-    from scarlet_tf.training.supernet_config import SupernetConfig
+    from scarlet_tf.training.config import FinetuneConfig, RetrainConfig, SupernetConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +45,8 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, every default written out; `parse_config` reads it back."""
         values: dict[str, Any] = {"name": self.name, "seed": self.seed}
-        for name, section in sections.section_types().items():
-            values[name] = to_plain(section, getattr(self, name))
+        for name in sections.section_types():
+            values[name] = to_plain(getattr(self, name))
         values["space"] = _space_to_plain(self.space)
         return {key: values[key] for key in ("name", "seed", *SECTIONS)}
 
@@ -113,7 +111,7 @@ def parse_config(values: Mapping[str, Any], source: str = "config", folder=".") 
         mistakes.append(f"name: expected a string, got {show(fields['name'])}")
     for name, section in sections.section_types().items():
         raw = _with_seed(values.get(name), section, fields["seed"])
-        fields[name] = validate_section(name, section, raw, mistakes)
+        fields[name] = from_yaml(section, raw, mistakes, name, known_keys())
     try:
         fields["space"] = _space(values.get("space"), fields["data"], folder)
     except InputError as error:
@@ -136,7 +134,7 @@ def _from_folder(section: Any, key: str, folder) -> Any:
 def _unknown_sections(values: Mapping) -> Iterator[str]:
     for key in values:
         if key not in ("name", "seed", *SECTIONS):
-            yield f"{key}: unknown key{did_you_mean(str(key))}"
+            yield f"{key}: unknown key{did_you_mean(str(key), known_keys())}"
 
 
 def _with_seed(raw: Any, section: type, seed: Any) -> Any:

@@ -20,11 +20,11 @@ from scarlet_tf.evaluation.scoring import beside_chance, evaluate
 from scarlet_tf.files import TEMPORARY, lock, read_json
 from scarlet_tf.models.network import Network, load_network
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.report.summary import chance_warning
 from scarlet_tf.results import Certificate, Dataset, NetworkResult, OptimizedResult, Result, Score, SupernetResult
 from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.search.run import SearchResult, read_front
 from scarlet_tf.training.checkpoints import values_digest
+from scarlet_tf.words import chance_warning
 
 logger = logging.getLogger("scarlet_tf")
 T = TypeVar("T", bound=Result | SearchResult)

@@ -22,7 +22,7 @@ from scarlet_tf.run.folder import Run, has_weights, open_existing
 from scarlet_tf.search.front import Candidate
 from scarlet_tf.search.run import SearchResult
 from scarlet_tf.space import Architecture, SearchSpace
-from scarlet_tf.training.finetuning_config import FinetuneConfig
+from scarlet_tf.training.config import FinetuneConfig
 from scarlet_tf.training.tuning import check_part
 
 logger = logging.getLogger("scarlet_tf")

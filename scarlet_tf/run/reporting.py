@@ -14,7 +14,6 @@ import numpy as np
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_text
 from scarlet_tf.report.page.record import Record, StageState
-from scarlet_tf.report.summary import chance_warning
 from scarlet_tf.results import Certificate, NetworkResult, to_json
 from scarlet_tf.run.exporting import seeds
 from scarlet_tf.run.folder import Run, described
@@ -25,6 +24,7 @@ from scarlet_tf.search.checks import is_number
 from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.search.run import SearchResult
 from scarlet_tf.training.learning import FILE
+from scarlet_tf.words import chance_warning
 
 logger = logging.getLogger("scarlet_tf")
 

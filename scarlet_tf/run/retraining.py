@@ -16,7 +16,6 @@ from scarlet_tf.evaluation.batch_norm import rebase
 from scarlet_tf.evaluation.evaluator import path_network
 from scarlet_tf.export.folding import MAX_CONDITION, MAX_CONDITION_INT8, fold
 from scarlet_tf.models.network import Arrays, Network, get_arrays
-from scarlet_tf.report.summary import millions
 from scarlet_tf.results import Certificate, NetworkResult, Score
 from scarlet_tf.run.folder import Run
 from scarlet_tf.run.methods import Finetuning, trained_supernet
@@ -28,6 +27,7 @@ from scarlet_tf.spec import NetworkSpec
 from scarlet_tf.training.checkpoints import values_digest
 from scarlet_tf.training.finetuning import finetune
 from scarlet_tf.training.network import retrain
+from scarlet_tf.words import millions
 
 logger = logging.getLogger("scarlet_tf")
 

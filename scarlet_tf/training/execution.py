@@ -10,7 +10,7 @@ from scarlet_tf.training import memory
 from scarlet_tf.training.footprint import least_activation_bytes
 
 if TYPE_CHECKING:
-    from scarlet_tf.training.supernet_config import SupernetConfig
+    from scarlet_tf.training.config import SupernetConfig
 
 logger = logging.getLogger("scarlet_tf")
 

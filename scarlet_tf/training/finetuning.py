@@ -8,10 +8,10 @@ from scarlet_tf import host
 from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.inputs import as_split, count_classes, image_shape
 from scarlet_tf.models.network import Arrays, Network, build_network, get_arrays
+from scarlet_tf.settings import as_settings
 from scarlet_tf.spec import NetworkSpec
-from scarlet_tf.training.finetuning_config import FinetuneConfig
+from scarlet_tf.training.config import FinetuneConfig
 from scarlet_tf.training.network import retrain
-from scarlet_tf.training.settings import from_mapping
 from scarlet_tf.training.tuning import Tuning, check_part
 
 
@@ -39,7 +39,7 @@ def finetune(
     Figures and errors are those of `retrain`; InputError, too, for `train_from` that names no part of the network.
     """
     host.check()
-    config = from_mapping(FinetuneConfig, config)
+    config = as_settings(FinetuneConfig, config)
     data, validation = as_split(train_data), as_split(validation_data)
     classes = count_classes(data, validation) if num_classes is None else num_classes
     spec = transferred_spec(network.spec, image_shape(data), classes)

@@ -19,8 +19,10 @@ from scarlet_tf.evaluation.inputs import as_split, count_classes, image_shape, p
 from scarlet_tf.evaluation.scoring import evaluate, inference
 from scarlet_tf.files import TEMPORARY, atomic_writer, write_archive
 from scarlet_tf.models.network import Arrays, Network, build_network, set_arrays
+from scarlet_tf.settings import as_settings
 from scarlet_tf.space import Architecture
 from scarlet_tf.spec import NetworkSpec
+from scarlet_tf.training.config import RetrainConfig
 from scarlet_tf.training.deadline import Deadline, closing_figures
 from scarlet_tf.training.distillation import Distillation, load_teacher
 from scarlet_tf.training.distribution import copy_variables, is_chief
@@ -29,9 +31,7 @@ from scarlet_tf.training.learning import Learning, Reference
 from scarlet_tf.training.log_files import log_callbacks
 from scarlet_tf.training.loop import Run, train
 from scarlet_tf.training.memory import out_of_memory_explained, variable_bytes
-from scarlet_tf.training.network_config import RetrainConfig
 from scarlet_tf.training.network_step import network_optimizer, network_step
-from scarlet_tf.training.settings import from_mapping
 from scarlet_tf.training.tuning import Tuning
 
 # Columns of log.csv.
@@ -74,7 +74,7 @@ def retrain(
     not suffice.
     """
     host.check()
-    config = from_mapping(RetrainConfig, config)
+    config = as_settings(RetrainConfig, config)
     if isinstance(architecture, Architecture):
         data, validation = as_split(train_data), as_split(validation_data)
         classes = count_classes(data, validation) if num_classes is None else num_classes

@@ -5,10 +5,10 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from scarlet_tf.training.config import RetrainConfig
 from scarlet_tf.training.distillation import Distillation
 from scarlet_tf.training.layer_rates import LayerwiseAdamW, LayerwiseRMSprop, LayerwiseSGD
 from scarlet_tf.training.losses import Loss
-from scarlet_tf.training.network_config import RetrainConfig
 from scarlet_tf.training.optimizers import clipped, make_schedule
 from scarlet_tf.training.tuning import Tuning
 

@@ -11,6 +11,8 @@ import tensorflow as tf
 from scarlet_tf import host
 from scarlet_tf.evaluation.inputs import as_split, training_batches
 from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.settings import as_settings
+from scarlet_tf.training.config import IMMATERIAL, SupernetConfig
 from scarlet_tf.training.deadline import Deadline, closing_figures
 from scarlet_tf.training.distribution import is_chief
 from scarlet_tf.training.execution import choose_execution
@@ -22,8 +24,6 @@ from scarlet_tf.training.memory import out_of_memory_explained
 from scarlet_tf.training.monitor import Monitor
 from scarlet_tf.training.optimizers import MomentumSGD, make_schedule
 from scarlet_tf.training.sampling import sample_paths
-from scarlet_tf.training.settings import from_mapping
-from scarlet_tf.training.supernet_config import IMMATERIAL, SupernetConfig
 from scarlet_tf.training.watching import close, make_monitor, memory_advice, watchers
 
 
@@ -78,7 +78,7 @@ def train_supernet(
 
 def resolved(supernet: Supernet, config: SupernetConfig | Mapping | None) -> SupernetConfig:
     """The configuration with the execution that it leaves open chosen."""
-    config = from_mapping(SupernetConfig, config)
+    config = as_settings(SupernetConfig, config)
     return dataclasses.replace(config, execution=choose_execution(supernet, config))
 
 

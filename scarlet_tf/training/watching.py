@@ -16,7 +16,7 @@ from scarlet_tf.training.memory import gpu_names, variable_bytes
 from scarlet_tf.training.monitor import FIGURES, Monitor
 
 if TYPE_CHECKING:
-    from scarlet_tf.training.supernet_config import SupernetConfig
+    from scarlet_tf.training.config import SupernetConfig
 
 logger = logging.getLogger("scarlet_tf")
 

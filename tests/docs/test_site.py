@@ -11,7 +11,7 @@ import yaml
 from doc_blocks import ROOT
 
 import scarlet_tf as st
-from scarlet_tf.arguments import make_parser
+from scarlet_tf.cli import make_parser
 from scarlet_tf.config import known_keys
 from site_cli import cli_page, commands, examples
 from site_configuration import configuration_page

@@ -56,7 +56,7 @@ def interrupted_then_ended(config_file, tmp_path_factory):
     """(folder, figures, results that were there when the first process was killed, in its second network)."""
     folder = tmp_path_factory.mktemp("run")
     process = subprocess.Popen(
-        [sys.executable, "-m", "scarlet_tf.cli", *command(config_file, folder)],
+        [sys.executable, "-m", "scarlet_tf", *command(config_file, folder)],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,

@@ -49,7 +49,7 @@ def test_build_makes_what_is_switched_on():
     [
         ({"ratio": 1.5}, r"search\.mutation\.ratio: expected a number from 0 to 1, got 1\.5"),
         ({"random": -0.1}, r"search\.mutation\.random: expected a number from 0 to 1, got -0\.1"),
-        ({"kind": "greedy"}, r"search\.mutation\.kind: expected one of .*'hierarchical'.*greedy"),
+        ({"kind": "greedy"}, r"search\.mutation\.kind: expected one of .*hierarchical.*greedy"),
         ({"random": 0, "reinforced": 0, "prior": 0}, r"search\.mutation: expected random, reinforced or prior above 0"),
         ({"controller": 0, "roulette": 0}, r"search\.mutation: expected controller or roulette above 0"),
         ({"ppo": {"clip": 0}}, r"search\.mutation\.ppo\.clip: expected a number > 0, got 0"),

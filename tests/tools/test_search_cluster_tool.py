@@ -84,7 +84,7 @@ def test_from_images_to_files_with_an_interrupted_search(config_file, tmp_path):
         done = subprocess.run(tool(config_file, tmp_path), capture_output=True, text=True, timeout=SECONDS)
         assert done.returncode == 0, done.stderr
         done = subprocess.run(
-            [sys.executable, "-m", "scarlet_tf.cli", "run", str(config_file), "--run-dir", str(tmp_path)],
+            [sys.executable, "-m", "scarlet_tf", "run", str(config_file), "--run-dir", str(tmp_path)],
             capture_output=True, text=True, timeout=SECONDS,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -6,9 +6,9 @@ from tiny import tiny_space
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.training import execution, memory
+from scarlet_tf.training.config import SupernetConfig
 from scarlet_tf.training.execution import LANES_OVER_LEAST, SHARE, choose_execution
 from scarlet_tf.training.footprint import least_activation_bytes
-from scarlet_tf.training.supernet_config import SupernetConfig
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from tiny import images_and_labels, randomised, tiny_space
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.network import build_network, get_arrays, load_network, set_arrays
 from scarlet_tf.space import Architecture
+from scarlet_tf.training.config import FinetuneConfig
 from scarlet_tf.training.finetuning import finetune
-from scarlet_tf.training.finetuning_config import FinetuneConfig
 from scarlet_tf.training.layer_rates import LayerwiseAdamW, LayerwiseRMSprop, LayerwiseSGD
 from scarlet_tf.training.tuning import Tuning
 

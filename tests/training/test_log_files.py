@@ -12,9 +12,8 @@ from tiny import tiniest_space
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Architecture
-from scarlet_tf.training.finetuning_config import FinetuneConfig
+from scarlet_tf.training.config import FinetuneConfig, RetrainConfig
 from scarlet_tf.training.network import retrain
-from scarlet_tf.training.network_config import RetrainConfig
 from scarlet_tf.training.supernet import train_supernet
 
 SPACE = tiniest_space()

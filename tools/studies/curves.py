@@ -13,8 +13,8 @@ from scarlet_tf.ranking.store import Store
 from scarlet_tf.results import to_json
 from scarlet_tf.space import Architecture
 from scarlet_tf.spec import NetworkSpec
+from scarlet_tf.training.config import RetrainConfig
 from scarlet_tf.training.network import retrain
-from scarlet_tf.training.network_config import RetrainConfig
 from studies import plots
 from studies.summary import over_seeds
 from studies.workshop import Workshop

@@ -9,15 +9,14 @@ import logging
 import pathlib
 from collections.abc import Iterator
 
-from scarlet_tf.config.validation import to_plain
-from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.files import write_json
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.ranking.store import digest
 from scarlet_tf.results import to_json
+from scarlet_tf.settings import to_plain
+from scarlet_tf.training.config import IMMATERIAL, SupernetConfig
 from scarlet_tf.training.supernet import new_supernet, train_supernet
-from scarlet_tf.training.supernet_config import IMMATERIAL, SupernetConfig
 from studies.clock import CPU_FILE, CpuClock
 from studies.settings import Study
 
@@ -49,7 +48,7 @@ class Workshop:
     @functools.cached_property
     def data_context(self) -> dict:
         """Context that names the images and their division: cached results belong to it."""
-        config = {key: value for key, value in to_plain(DataConfig, self.study.data).items() if key != "memory_bytes"}
+        config = {key: value for key, value in to_plain(self.study.data).items() if key != "memory_bytes"}
         return {"dataset": self.data.fingerprint, "data": config}
 
     def context(self, config: SupernetConfig) -> dict:

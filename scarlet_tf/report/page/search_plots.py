@@ -7,11 +7,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from scarlet_tf.report.comparison import interval
 from scarlet_tf.report.page.blocks import Plot, Table
 from scarlet_tf.report.page.figures import QUIET, SERIES, counted, figure_json, line, safe
 from scarlet_tf.report.page.record import Record
-from scarlet_tf.report.summary import plural
+from scarlet_tf.words import interval, plural
 
 
 def hypervolume_plot(record: Record) -> Plot | None:

@@ -125,13 +125,11 @@ def test_a_network_that_was_not_trained_says_so(capsys):
 
 
 def test_add_registers_a_run_and_shows_it(capsys, monkeypatch):
-    from scarlet_tf.run import networks
-
     def fake(name, run_dir, pick):
         print("chatter of a library")
         add_own(name, SPEC, {**ORIGIN, "run": f"{run_dir}, pick {pick}"})
 
-    monkeypatch.setattr(networks, "register_network", fake)
+    monkeypatch.setattr(scarlet_tf, "register_network", fake)
     assert as_json(capsys, "zoo", "my_net", "--add", "runs/my", "--pick", "small")["run"] == "runs/my, pick small"
 
 

@@ -1,4 +1,4 @@
-"""Output of commands, and output that is kept off the terminal."""
+"""Output of commands: results on stdout as JSON, lines or tables, and libraries' output kept off the terminal."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 from scarlet_tf import logs, streams
 from scarlet_tf.errors import InputError
 from scarlet_tf.visible import visible
 
 
-def say(text: str) -> None:
+def say(*lines: str) -> None:
     """Print lines to stdout; characters that would act on a terminal are shown as escapes."""
-    print(visible(text))
+    print(visible("\n".join(lines)))
 
 
 def show(arguments: argparse.Namespace, figures, show: Callable) -> None:
@@ -33,6 +34,36 @@ def show(arguments: argparse.Namespace, figures, show: Callable) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             raise InputError(f"standard output: could not be written: {error.strerror or error}") from error
+
+
+def print_table(
+    rows: Iterable[Sequence[str]], headings: Sequence[str] = (), title: str = "", unbroken_names: bool = False
+) -> None:
+    """Print a table of literal text: names may hold brackets or colons. Columns after the first are aligned right.
+
+    unbroken_names: never fold the first column, however narrow the terminal is.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    class PlainConsole(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # the error that rich is handling; rich would end the process
+
+    table = Table(title=visible(title) or None, show_header=bool(headings), title_justify="left")
+    for number, heading in enumerate(headings):
+        justify: Literal["left", "right"] = "right" if number else "left"
+        table.add_column(visible(heading), justify=justify, overflow="fold", no_wrap=unbroken_names and not number)
+    for row in rows:
+        table.add_row(*map(visible, row))
+    PlainConsole(soft_wrap=True, markup=False, emoji=False).print(table)
+
+
+def print_figures(title: str, figures: Mapping[str, Any]) -> None:
+    """Print the single values of a stage's result; longer ones are in the run folder."""
+    from scarlet_tf.words import flat
+
+    print_table(flat(figures), title=title)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from scarlet_tf import cli, logs, progress
-from scarlet_tf.arguments import make_parser
+from scarlet_tf.cli import make_parser
 
 logger = logging.getLogger("scarlet_tf")
 

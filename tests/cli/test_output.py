@@ -3,9 +3,10 @@
 import io
 
 import pytest
-from rich.console import Console
 
-from scarlet_tf.report.summary import PlainConsole, before_scaling, print_figures, print_summary
+from scarlet_tf.cli.output import print_figures
+from scarlet_tf.cli.run import print_summary
+from scarlet_tf.words import before_scaling
 
 SUMMARY = {
     "name": "[/b] :smile:",
@@ -75,15 +76,13 @@ def test_figures_show_lists_by_their_length_and_markup_as_text(capsys):
     assert "nothing" not in out
 
 
-def test_reader_that_went_away_is_left_to_the_caller():
+def test_reader_that_went_away_is_left_to_the_caller(monkeypatch):
     """rich alone would end the process there, with exit code 1."""
 
     class Gone(io.StringIO):
         def write(self, text):
             raise BrokenPipeError
 
-    console = PlainConsole()
-    assert isinstance(console, Console)
-    console.file = Gone()
+    monkeypatch.setattr("sys.stdout", Gone())
     with pytest.raises(BrokenPipeError):
-        print_summary(SUMMARY, console)
+        print_summary(SUMMARY)

@@ -1,13 +1,15 @@
-"""The `scarlet` command: parses, calls the library, prints.
+"""The `scarlet` command: parses, calls the library, prints. Each command is one file, or one function of a file.
 
 Exit codes: 0 success, 1 failure (the traceback is in run.log), 2 bad input, 130 interrupted.
-TensorFlow is imported only by the commands that need it.
+NumPy, rich and TensorFlow are imported inside the functions that need them: `scarlet --help` does without.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import faulthandler
+import importlib.metadata
 import shlex
 import sys
 import traceback
@@ -15,7 +17,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from scarlet_tf import logs, processor
-from scarlet_tf.arguments import make_parser
+from scarlet_tf.cli import cost, doctor, finetune, init, latency, run, stages, verify, zoo
+from scarlet_tf.cli.parsing import SHELLS, Parser, PrintCompletion, add_loudness
 from scarlet_tf.errors import ChecksFailedError, InputError
 from scarlet_tf.visible import visible
 
@@ -23,6 +26,29 @@ OUT_OF_MEMORY = (
     "end other programs, or use less: a smaller batch_size of the section at work, data.memory_bytes or"
     " search.evaluation_memory_mib; `scarlet doctor` says how much there is"
 )
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of every command; each command's --help ends with an example, and `run` is the function that runs it."""
+    parser = Parser(
+        prog="scarlet",
+        description="From a dataset and a budget to the best compact vision network for a phone.",
+        epilog="example: scarlet run configs/digits.yaml",
+    )
+    version = importlib.metadata.version("scarlet_tf")
+    parser.add_argument("--version", action="version", version=f"scarlet {version}")
+    parser.add_argument(
+        "--completion",
+        action=PrintCompletion,
+        choices=SHELLS,
+        help="print a script that completes commands, options and files in a shell",
+    )
+    parser.set_defaults(log=None, loudness="normal")
+    add_loudness(parser)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in (doctor, init, run, stages, finetune, cost, zoo, verify, latency):
+        command.add(commands)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,9 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _set_loudness(arguments.loudness)
     try:
         processor.set_faster()
-        from scarlet_tf.commands import HANDLERS  # which --help does without
-
-        HANDLERS[arguments.handler](arguments)
+        arguments.run(arguments)
         return 0
     except InputError as error:
         _complain(f"error: {error}")
@@ -95,7 +119,3 @@ def _complain(text: str) -> None:
 def _print(text: str) -> None:
     with contextlib.suppress(OSError):  # the terminal may be gone; the exit code remains
         print(visible(text), end="", file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

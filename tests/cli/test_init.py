@@ -393,7 +393,7 @@ def test_a_trial_that_fails_is_one_line(here, monkeypatch, capsys):
 
 def test_nothing_but_results_is_on_the_terminal_unless_asked_for(here):
     """As a user starts it: what C++ code writes to the process's stderr counts, too."""
-    command = [sys.executable, "-m", "scarlet_tf.cli", "init", "digits", "--budget", "0.6M", "--json"]
+    command = [sys.executable, "-m", "scarlet_tf", "init", "digits", "--budget", "0.6M", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert json.loads(done.stdout)["file"] == "digits.yaml"

@@ -132,7 +132,7 @@ def test_cost_of_an_architecture(capsys):
 
 @pytest.mark.parametrize("arguments", ["cost scarlet_a", "cost scarlet_a --json"])
 def test_reader_that_goes_away_is_no_failure(arguments):
-    script = f'"$0" -m scarlet_tf.cli {arguments}; echo "exit code $?" >&2'
+    script = f'"$0" -m scarlet_tf {arguments}; echo "exit code $?" >&2'
     done = subprocess.run(
         ["sh", "-c", f"({script}) | true", sys.executable], capture_output=True, text=True, check=False
     )
@@ -141,7 +141,7 @@ def test_reader_that_goes_away_is_no_failure(arguments):
 
 @pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="needs /dev/full")
 def test_full_disk_under_the_figures_is_told_in_a_line():
-    script = '"$0" -m scarlet_tf.cli cost scarlet_a > /dev/full'
+    script = '"$0" -m scarlet_tf cost scarlet_a > /dev/full'
     done = subprocess.run(["sh", "-c", script, sys.executable], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "scarlet: error: standard output: could not be written: No space left on device\n"

@@ -1,4 +1,4 @@
-"""Commands of the first hour: a check of the machine, a configuration for the user's images, shell completion."""
+"""`scarlet init`: a commented configuration for images and a budget."""
 
 from __future__ import annotations
 
@@ -9,21 +9,46 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scarlet_tf import logs, streams
-from scarlet_tf.arguments import make_parser
-from scarlet_tf.commands.terminal import library_lines_held_back, say, show
-from scarlet_tf.errors import ChecksFailedError, InputError
+from scarlet_tf.cli.output import library_lines_held_back, say, show
+from scarlet_tf.cli.parsing import add_command
+from scarlet_tf.errors import InputError
 
 # Device files of NVIDIA's driver, of AMD's, and of Windows' in a Linux subsystem.
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
-def completion(arguments: argparse.Namespace) -> None:
-    """Print the script for a shell."""
-    from scarlet_tf.arguments.completion import completion_script
-    from scarlet_tf.models.zoo_folder import zoo_names
-
-    print(completion_script(make_parser(), arguments.shell, zoo_names()))
+def add(commands) -> None:
+    """Add the command."""
+    text = "look at images and write a commented configuration for them and a budget"
+    example = "scarlet init photos --time 10m; scarlet init tfds:cifar10 --budget 4M; scarlet init digits --budget 0.6M"
+    command = add_command(commands, "init", text, example, init)
+    command.add_argument(
+        "dataset",
+        metavar="DATASET",
+        help="a folder of class folders (with or without train/ and test/ above them), a prepared TFDS folder, tfds:NAME,"
+        " which is downloaded if it is not prepared, or digits",
+    )
+    command.add_argument(
+        "--budget",
+        metavar="M",
+        help="multiply-adds that the network stays below, such as 60M; without it --time decides, or the error says what is in"
+        " reach",
+    )
+    command.add_argument(
+        "--time",
+        metavar="T",
+        help="what the whole run may take on this machine, such as 10m or 1h30m: a few steps are tried, and lengths, and without"
+        " --budget the space, are chosen so that the forecast stays within it",
+    )
+    command.add_argument("--out", metavar="FILE", help="the file to write (default: <name of the dataset>.yaml)")
+    command.add_argument("--name", help="of the run (default: the file's name)")
+    command.add_argument(
+        "--hours",
+        type=float,
+        metavar="H",
+        help="for the two trainings and the search together; the next command then has a --max-hours for each of them",
+    )
+    command.add_argument("--force", action="store_true", help="replace the file if it exists")
 
 
 def init(arguments: argparse.Namespace) -> None:
@@ -31,9 +56,9 @@ def init(arguments: argparse.Namespace) -> None:
     if arguments.hours is not None and not arguments.hours > 0:
         raise InputError(f"--hours: expected a number > 0, got {arguments.hours!r}")
     with library_lines_held_back(arguments):
-        from scarlet_tf.config import quantity
         from scarlet_tf.drafting import data_config, draft, parse_time
         from scarlet_tf.files import file_name, write_text
+        from scarlet_tf.settings import quantity
 
         budget = None if arguments.budget is None else quantity("--budget", arguments.budget)
         seconds = None if arguments.time is None else parse_time(arguments.time)
@@ -43,8 +68,11 @@ def init(arguments: argparse.Namespace) -> None:
         made = draft(data, budget, _has_gpu(), arguments.name or path.stem, path, seconds)
         write_text(path, made.text)
     commands = _next_commands(path, arguments.hours)
-    figures = {"file": str(path), **made.figures, "next": commands}
-    show(arguments, figures, lambda figures: say("\n".join(_init_lines(figures))))
+    show(
+        arguments,
+        {"file": str(path), **made.figures, "next": commands},
+        lambda figures: say(*_lines(figures)),
+    )
 
 
 def _has_gpu() -> bool:
@@ -77,7 +105,7 @@ def _next_commands(path: pathlib.Path, hours: float | None) -> list[str]:
     ]
 
 
-def _init_lines(figures: Mapping[str, Any]) -> Iterator[str]:
+def _lines(figures: Mapping[str, Any]) -> Iterator[str]:
     images = ", ".join(f"{count:,} {split}" for split, count in figures["images"].items())
     yield f"{figures['dataset']}: {images} images, {figures['classes']} classes, shorter side {figures['median_side']} pixels"
     for warning in figures["warnings"]:
@@ -95,29 +123,3 @@ def _init_lines(figures: Mapping[str, Any]) -> Iterator[str]:
     yield f"wrote {figures['file']}, which explains each choice; next:"
     for command in figures["next"]:
         yield f"  {command}"
-
-
-def doctor(arguments: argparse.Namespace) -> None:
-    """Print each finding as it is made; ChecksFailedError if one is a problem."""
-
-    from scarlet_tf.doctor import OK, PROBLEM, examine
-
-    findings, terminal = [], sys.stdout
-    if arguments.loudness == "normal":  # lines are not findings; bars disappear again
-        logs.log_to_terminal("quiet")
-    with library_lines_held_back(arguments):
-        for finding in examine(arguments.config):
-            findings.append(finding)
-            if not (arguments.json or (arguments.loudness == "quiet" and finding.status == OK)):
-                with streams.STDOUT.override(terminal):
-                    show(arguments, finding, lambda finding: say(_finding_text(finding)))
-    problems = [finding for finding in findings if finding.status == PROBLEM]
-    if arguments.json:
-        show(arguments, {"passed": not problems, "checks": [finding.to_dict() for finding in findings]}, print)
-    if problems:
-        raise ChecksFailedError(f"{len(problems)} of {len(findings)} checks found a problem")
-
-
-def _finding_text(finding) -> str:
-    """Such as "warning  memory           1.20 GiB of 2.00 GiB available -> end other programs"."""
-    return f"{finding.status:8} {finding.check:17} {finding.found}{f' -> {finding.advice}' if finding.advice else ''}"
