@@ -205,5 +205,5 @@ def from_json(kind: type, values: Any, where: str, space: SearchSpace | None = N
 
 
 def _some(value: Any, *names: str) -> Row:
-    """Those of the fields that are not None, in plain JSON types."""
+    """Fields that are not None, by name, in plain JSON types."""
     return {name: to_json(inner) for name in names if (inner := getattr(value, name)) is not None}

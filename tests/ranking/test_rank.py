@@ -120,7 +120,7 @@ def test_again_with_more_networks_the_known_ones_are_kept(interrupted_then_ended
         ("ranking.batch_size=301", "ranking.batch_size: expected at most the 300 training images, got 301"),
         ("ranking.warmup_epochs=2", "ranking.warmup_epochs: expected less than the 2 epochs of each network, got 2"),
         ("ranking.architecture=3", "ranking.architecture: unknown key; did you mean ranking.architectures?"),
-        ("ranking.epochs=many", 'ranking.epochs: expected an integer, got "many"'),
+        ("ranking.epochs=many", 'ranking.epochs: expected an integer >= 1 or null, got "many"'),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_trained(config_file, tmp_path, capsys, change, message):
