@@ -40,7 +40,7 @@ def add(commands) -> None:
                 "--max-hours",
                 type=float,
                 metavar="H",
-                help="the search ends within H hours, after the present group of models (search.evaluation_group), with the best"
+                help="the search ends within H hours, after the models that are measured together, with the best"
                 " so far; 0 takes what was evaluated already; the same command without it continues",
             )
     text = "measure how well the supernet orders networks, by training some of them on their own; resumable"

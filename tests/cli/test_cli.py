@@ -318,7 +318,7 @@ def test_a_comparison_needs_a_trained_supernet(config, capsys):
 def test_a_run_that_was_ended_in_time_is_finished_by_the_other_stages(config, capsys):
     """One step of each training is all there is time for; what it leaves is searched, retrained and exported."""
     options = [config, "--run-dir", "r", "--json"]
-    for change in ("supernet.csv=true", "export.formats=[float32]", "export.saved_model=false"):
+    for change in ("csv=true", "export.formats=[float32]", "export.saved_model=false"):
         options += ["--set", change]
     figures = {}
     for stage in ("train-supernet", "search", "retrain", "export"):

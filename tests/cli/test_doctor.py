@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from scarlet_tf import cli, processor
-from scarlet_tf.doctor import examination, folders, frameworks, machine, modes, packages
-from scarlet_tf.doctor.finding import OK, PROBLEM, WARNING, Finding
+from scarlet_tf.cli import doctor
+from scarlet_tf.cli import doctor_checks as checks
+from scarlet_tf.cli.doctor_checks import OK, PROBLEM, WARNING, Finding
 from scarlet_tf.errors import InputError
 from scarlet_tf.space import Architecture
 
@@ -55,8 +56,8 @@ def test_a_check_that_fails_itself_is_a_problem_and_the_others_go_on():
     def bad_input():
         raise InputError("my.yaml: unknown key")
 
-    checks = [("broken", broken), ("bad", bad_input), ("last", lambda: [Finding("last", OK, "fine")])]
-    found = list(examination.findings_of(checks))
+    listed = [("broken", broken), ("bad", bad_input), ("last", lambda: [Finding("last", OK, "fine")])]
+    found = list(doctor.findings_of(listed))
     assert [(f.check, f.status, f.found) for f in found] == [
         ("broken", OK, "a beginning"),
         ("broken", PROBLEM, "RuntimeError: the disk is on fire"),
@@ -68,7 +69,7 @@ def test_a_check_that_fails_itself_is_a_problem_and_the_others_go_on():
 def test_packages_are_held_against_their_ranges(installed):
     installed["requires"] = ["numpy>=2.0,<3", "keras<3.16,>=3.15", "rich>=13", 'torch>=2.4; extra == "torch"']
     installed["versions"] = {"numpy": "2.4.6", "keras": "3.9.0"}
-    keras, rich, fitting = packages.check_packages()
+    keras, rich, fitting = checks.check_packages()
     assert (keras.status, keras.advice) == (WARNING, "pip install 'keras<3.16,>=3.15'")
     assert "keras 3.9.0, tested with <3.16,>=3.15" in keras.found
     assert (rich.status, rich.advice) == (PROBLEM, "pip install 'rich>=13'")
@@ -76,10 +77,10 @@ def test_packages_are_held_against_their_ranges(installed):
 
 
 def test_extras_that_are_missing_name_the_command_that_installs_them(installed, monkeypatch):
-    monkeypatch.setattr(packages, "PURPOSES", {"torch": "checkpoints", "jax": "lanes", "serving": "servers"})
+    monkeypatch.setattr(checks, "PURPOSES", {"torch": "checkpoints", "jax": "lanes", "serving": "servers"})
     installed["requires"] = ['torch>=2.4,<3; extra == "torch"', 'jax>=0.5; extra == "jax"', 'ts>=2; extra == "serving"']
     installed["versions"] = {"jax": "0.4", "ts": "2.21"}
-    torch, jax, serving = packages.check_extras()
+    torch, jax, serving = checks.check_extras()
     assert (torch.status, torch.advice) == (OK, "pip install 'scarlet_tf[torch]'")
     assert torch.found == "not installed (torch); only for checkpoints"
     assert jax.status == WARNING and "jax 0.4 (>=0.5)" in jax.found
@@ -87,36 +88,36 @@ def test_extras_that_are_missing_name_the_command_that_installs_them(installed, 
 
 
 def test_every_extra_for_users_has_a_purpose():
-    config = (pathlib.Path(__file__).parent.parent / "setup.cfg").read_text()
+    config = (pathlib.Path(__file__).parents[2] / "setup.cfg").read_text()
     section = config.split("[options.extras_require]")[1].split("[options.entry_points]")[0]
     extras = {line.removesuffix(" =") for line in section.splitlines() if line.endswith(" =")}
-    assert set(packages.PURPOSES) == extras - {"docs", "test"}
+    assert set(checks.PURPOSES) == extras - {"docs", "test"}
 
 
 def test_python_is_held_against_the_package_s(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "metadata", lambda name: {"Requires-Python": ">=3.11"})
-    assert only(packages.check_python()).status == OK
-    monkeypatch.setattr(packages.platform, "python_version", lambda: "3.9.1")
-    assert only(packages.check_python()).found == "3.9.1, expected >=3.11"
+    assert only(checks.check_python()).status == OK
+    monkeypatch.setattr(checks.platform, "python_version", lambda: "3.9.1")
+    assert only(checks.check_python()).found == "3.9.1, expected >=3.11"
 
 
 def test_little_memory_and_disk_are_warnings_with_advice(monkeypatch, tmp_path):
     from scarlet_tf.training import memory
 
     monkeypatch.setattr(memory, "reachable_bytes", lambda: 2**30)
-    found = only(machine.check_memory())
+    found = only(checks.check_memory())
     assert found.status == WARNING and "supernet.execution=sequential" in found.advice
     usage = collections.namedtuple("usage", "total used free")
-    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: usage(0, 0, 2**20))
-    assert only(machine.check_disk(tmp_path)).status == WARNING
-    assert only(machine.check_disk(tmp_path / "none")).status == PROBLEM
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda path: usage(0, 0, 2**20))
+    assert only(checks.check_disk(tmp_path)).status == WARNING
+    assert only(checks.check_disk(tmp_path / "none")).status == PROBLEM
 
 
 def test_a_backend_other_than_tensorflow_is_a_problem(monkeypatch):
     import keras
 
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")
-    found = only(frameworks.check_keras())
+    found = only(checks.check_keras())
     assert found.status == PROBLEM and "got 'jax'" in found.found and "KERAS_BACKEND=tensorflow" in found.advice
 
 
@@ -124,25 +125,25 @@ def test_a_gpu_that_tensorflow_does_not_see_is_a_warning(monkeypatch):
     import tensorflow as tf
 
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
-    monkeypatch.setattr(frameworks.shutil, "which", lambda program: "/usr/bin/" + program)
-    assert "tensorflow[and-cuda]" in only(frameworks.check_devices()).advice
+    monkeypatch.setattr(checks.shutil, "which", lambda program: "/usr/bin/" + program)
+    assert "tensorflow[and-cuda]" in only(checks.check_devices()).advice
     gpu = collections.namedtuple("device", "name")("GPU:0")
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [gpu])
-    assert "TF_FORCE_GPU_ALLOW_GROWTH=true" in only(frameworks.check_devices()).advice
+    assert "TF_FORCE_GPU_ALLOW_GROWTH=true" in only(checks.check_devices()).advice
 
 
 def test_data_folders_that_are_not_there_are_problems(monkeypatch, tmp_path):
     monkeypatch.setenv("SCARLET_DATA_DIR", str(tmp_path))
     (tmp_path / "cifar10").mkdir()
-    assert "1 folders: cifar10" in only(folders.check_data_folder()).found
+    assert "1 folders: cifar10" in only(checks.check_data_folder()).found
     monkeypatch.setenv("SCARLET_DATA_DIR", str(tmp_path / "none"))
-    assert only(folders.check_data_folder()).status == PROBLEM
+    assert only(checks.check_data_folder()).status == PROBLEM
 
 
 def test_a_torn_network_of_one_s_own_is_a_warning(monkeypatch, tmp_path):
     monkeypatch.setenv("SCARLET_ZOO_DIR", str(tmp_path))
     (tmp_path / "mine.json").write_text("{")
-    torn, folder = folders.check_zoo_folder()
+    torn, folder = checks.check_zoo_folder()
     assert (torn.status, torn.advice) == (WARNING, "scarlet zoo mine --remove")
     assert folder.found.endswith("with 1 networks")
 
@@ -155,12 +156,12 @@ def write_config(tmp_path, **changes):
 
 
 def test_a_config_is_checked_with_its_images_and_its_budget(tmp_path):
-    valid, images, budget = folders.check_config(write_config(tmp_path))
+    valid, images, budget = checks.check_config(write_config(tmp_path))
     assert valid.status == images.status == budget.status == OK
     assert images.found == "digits: 1,797 train images of 10 classes, shorter side 8 pixels"
     assert budget.advice == f"scarlet run {tmp_path / 'my.yaml'}"
     path = write_config(tmp_path, search={"max_multiply_adds": "1k"})
-    found = list(examination.findings_of([("config", lambda: folders.check_config(path))]))
+    found = list(doctor.findings_of([("config", lambda: checks.check_config(path))]))
     assert (found[-1].status, found[-1].check) == (PROBLEM, "config")
     assert "no network of the space has less than 1000" in found[-1].found
 
@@ -171,7 +172,7 @@ def test_files_that_a_run_refuses_are_a_problem(tmp_path):
         (tmp_path / "photos" / name / "1.png").write_bytes(png())
     (tmp_path / "photos" / "a" / "2.png").write_text("no image")
     data = {"source": "folder", "directory": str(tmp_path / "photos"), "image_size": 8}
-    found = list(folders.check_config(write_config(tmp_path, data=data)))[1]
+    found = list(checks.check_config(write_config(tmp_path, data=data)))[1]
     assert (
         found.status == PROBLEM and "1 of 3 sampled files cannot be decoded" in found.found and "2.png" in found.found
     )
@@ -182,9 +183,7 @@ def test_what_is_not_used_and_equal_files_are_named(tmp_path):
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "photos" / name).write_bytes(png())
     data = {"source": "folder", "directory": str(tmp_path / "photos"), "image_size": 8}
-    found = [
-        finding for finding in folders.check_config(write_config(tmp_path, data=data)) if finding.status == WARNING
-    ]
+    found = [finding for finding in checks.check_config(write_config(tmp_path, data=data)) if finding.status == WARNING]
     assert [finding.found for finding in found] == [
         "extra/ is not used: its name is not that of a split",
         "photos: left out 1 hidden or system (named in run.log, and with --verbose)",
@@ -203,7 +202,7 @@ def png():
 
 @pytest.mark.parametrize("mode", ["0", "1"])
 def test_training_and_export_are_what_plain_keras_computes(mode):
-    outcome = modes.run_trial(mode, modes.COMMAND, timeout=550, used="neither")  # a busy machine takes minutes
+    outcome = doctor.run_trial(mode, doctor.COMMAND, timeout=550, used="neither")  # a busy machine takes minutes
     assert outcome.problems == []
     names = [comparison["name"] for comparison in outcome.printed["comparisons"]]
     steps = ["fair step (sequential)", "fair step (lanes)", "uniform step", "evaluation", "retraining step"]
@@ -214,7 +213,7 @@ def test_training_and_export_are_what_plain_keras_computes(mode):
 
 
 def test_the_trial_s_space_has_every_filter_with_every_stride_and_a_let_to_fold():
-    from scarlet_tf.doctor import trial
+    from scarlet_tf.cli import doctor_trial as trial
     from scarlet_tf.export.folding import fold
     from scarlet_tf.models.extract import extract
 
@@ -226,7 +225,7 @@ def test_the_trial_s_space_has_every_filter_with_every_stride_and_a_let_to_fold(
 
 def step_of(path):
     """The comparison for a uniform step of that path."""
-    from scarlet_tf.doctor import trial
+    from scarlet_tf.cli import doctor_trial as trial
 
     images, labels = trial.examples()
     paths = np.array([path], np.int32)
@@ -248,12 +247,12 @@ def test_a_kernel_that_is_wrong_by_a_hundredth_is_found(monkeypatch):
     comparison = step_of([1, 2, 1])
     # The filter's gradient is off by 0.01 of its own greatest value.
     assert comparison.difference == pytest.approx(0.01, rel=0.1)
-    outcome = modes.Outcome("1", {"comparisons": [dataclasses.asdict(comparison)]})
+    outcome = doctor.Outcome("1", {"comparisons": [dataclasses.asdict(comparison)]})
     assert outcome.problems == ["step: 1.0e-02 of the greatest value off plain Keras, expected at most 0.001"]
 
 
 def test_a_comparison_is_relative_and_nan_is_never_equal():
-    from scarlet_tf.doctor.trial import compared
+    from scarlet_tf.cli.doctor_trial import compared
 
     zeros, ones = np.zeros(2), np.ones(2)
     assert compared("", {"a": ones * 1.5, "b": zeros}, {"a": ones, "b": zeros}).difference == 0.5
@@ -266,7 +265,7 @@ def test_a_comparison_is_relative_and_nan_is_never_equal():
 def trials(script, timeout=60.0):
     """The findings where Python runs `script`, which sees `mode` and `printed`, instead of the trial."""
     begin = f"import json, os, signal, sys, time\nmode = os.environ['TF_ENABLE_ONEDNN_OPTS']\nprinted = {PRINTED}\n"
-    return list(modes.check_trials([sys.executable, "-c", begin + script], timeout))
+    return list(doctor.check_trials([sys.executable, "-c", begin + script], timeout))
 
 
 PRINTED = {
@@ -314,7 +313,7 @@ def test_what_differs_from_plain_keras_is_a_problem_with_the_way_round_it(onednn
     problem, *others = trials(script)
     assert (problem.check, problem.status) == ("oneDNN on", PROBLEM)
     assert problem.found == "folding: 5.0e-01 of the greatest value off plain Keras, expected at most 0.001"
-    look = "TF_ENABLE_ONEDNN_OPTS=1 python -m scarlet_tf.doctor.trial shows all of it"
+    look = "TF_ENABLE_ONEDNN_OPTS=1 python -m scarlet_tf.cli.doctor_trial shows all of it"
     assert problem.advice == f"export TF_ENABLE_ONEDNN_OPTS=0; {look}"
     assert all(finding.status == OK for finding in others)
 
@@ -347,7 +346,7 @@ def test_trials_that_hang_or_cannot_be_started_are_problems(onednn):
     assert on.status == off.status == PROBLEM
     assert on.found == "no result within 3 s: waiting"
     assert on.advice.startswith("pip install --force-reinstall tensorflow")
-    on, *_ = modes.check_trials(["/no/such/python"])
+    on, *_ = doctor.check_trials(["/no/such/python"])
     assert (on.status, on.found) == (PROBLEM, "could not be started: No such file or directory")
 
 
@@ -358,10 +357,8 @@ def test_kernels_that_the_user_names_are_tried_in_the_mode_that_runs_use_alone(o
 
 
 def test_the_command_fails_where_a_check_finds_a_problem(monkeypatch, capsys):
-    from scarlet_tf import doctor
-
     findings = [Finding("disk", OK, "room"), Finding("memory", WARNING, "little", "end something")]
-    monkeypatch.setattr(doctor, "examine", lambda config: iter(findings))
+    monkeypatch.setattr(doctor, "checks", lambda config: [("all", lambda: iter(findings))])
     assert cli.main(["doctor"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "ok       disk              room",
@@ -370,7 +367,10 @@ def test_the_command_fails_where_a_check_finds_a_problem(monkeypatch, capsys):
     findings.append(Finding("trial", PROBLEM, "broken"))
     assert cli.main(["doctor", "--json"]) == 1
     captured = capsys.readouterr()
-    assert json.loads(captured.out) == {"passed": False, "checks": [finding.to_dict() for finding in findings]}
+    assert json.loads(captured.out) == {
+        "passed": False,
+        "checks": [dataclasses.asdict(finding) for finding in findings],
+    }
     assert captured.err == "scarlet: 1 of 3 checks found a problem\n"
     assert cli.main(["doctor", "--quiet"]) == 1
     assert "disk" not in capsys.readouterr().out

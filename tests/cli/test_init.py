@@ -216,8 +216,8 @@ def test_the_published_budget_gets_the_published_size():
 
 
 def test_processors_get_the_epochs_of_the_recipes_that_were_run():
-    digits = load_config(pathlib.Path(__file__).parent.parent / "configs" / "digits.yaml")
-    cifar = load_config(pathlib.Path(__file__).parent.parent / "configs" / "cifar10_small.yaml")
+    digits = load_config(pathlib.Path(__file__).parents[2] / "configs" / "digits.yaml")
+    cifar = load_config(pathlib.Path(__file__).parents[2] / "configs" / "cifar10_small.yaml")
     for recipe, num_train in ((digits, 1294), (cifar, 45_000)):
         plan = schedule(num_train, has_gpu=False, is_small=True)
         assert (plan.batch_size, plan.supernet_epochs) == (recipe.supernet.batch_size, recipe.supernet.epochs)
@@ -240,7 +240,7 @@ def test_the_supernets_rate_goes_with_the_gradients_that_a_step_sums(batch_size,
 
 
 def test_the_recipes_rates_are_no_greater_than_init_would_take():
-    configs = pathlib.Path(__file__).parent.parent / "configs"
+    configs = pathlib.Path(__file__).parents[2] / "configs"
     for name in ("cifar10_small", "imagenet_s1", "imagenet_s2"):
         config = load_config(configs / f"{name}.yaml")
         assert config.supernet.learning_rate == supernet_rate(config.supernet.batch_size, config.space.num_choices), (

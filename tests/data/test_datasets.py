@@ -201,7 +201,7 @@ def test_init_imports_no_tensorflow(tmp_path):
     script = (
         "import sys\n"
         "from scarlet_tf import cli\n"
-        "from scarlet_tf.doctor.folders import check_config\n"
+        "from scarlet_tf.cli.doctor_checks import check_config\n"
         "assert cli.main(['init', 'photos', '--budget', '1M', '--quiet']) == 0\n"
         "assert len(list(check_config('photos.yaml'))) == 3\n"
         "print('tensorflow' in sys.modules or 'keras' in sys.modules)\n"

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, cast
 
 from annotated_types import MinLen
 
-from scarlet_tf.config.schema import override
+from scarlet_tf.config.reading import override
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.errors import InputError
 from scarlet_tf.ranking.config import RankingConfig

@@ -1,7 +1,7 @@
-"""Training and export on this machine against plain Keras: `python -m scarlet_tf.doctor.trial` prints the result as JSON.
+"""Training and export on this machine against plain Keras: `python -m scarlet_tf.cli.doctor_trial` prints the result as JSON.
 
 Each comparison has a twin made of Keras' own layers and SGD. It runs in the state of oneDNN that the environment sets; see
-`modes`.
+`doctor`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from scarlet_tf.evaluation import kernels
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.export.folding import fold
 from scarlet_tf.export.tflite import export_tflite, load_tflite
-from scarlet_tf.layers import InvertedResidual
+from scarlet_tf.layers import SpecBlock
 from scarlet_tf.models.extract import extract, path_variables
 from scarlet_tf.models.network import Arrays, build_network, get_arrays, set_arrays
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
+from scarlet_tf.spec import InvertedResidualSpec
 from scarlet_tf.training.fair_step import EXECUTIONS, SupernetStep
 from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.network import retrain
@@ -265,7 +266,8 @@ def minus(after: Arrays, before: Arrays) -> Arrays:
 
 def block_seconds() -> float:
     """Return the processor time of one training pass through the blocks of TIMED, forward and backward: a median."""
-    blocks = [InvertedResidual(hidden, 16, kernel, stride) for hidden, kernel, stride in TIMED]
+    specs = [InvertedResidualSpec("block", 16, hidden, 16, kernel, stride) for hidden, kernel, stride in TIMED]
+    blocks = [SpecBlock(spec) for spec in specs]
     x = tf.random.stateless_normal((16, 28, 28, 16), (0, 0))
     passes = [
         functools.partial(tf.function(functools.partial(training_pass, block), autograph=False), x) for block in blocks
