@@ -347,7 +347,7 @@ def test_stage_command_calls_its_stage(config, fake_pipeline, capsys):
     [
         (["run", "none.yaml"], "none.yaml: expected a readable YAML file: No such file or directory"),
         (["run", "my.yaml", "--set", "search.generation=5"], "did you mean search.generations?"),
-        (["run", "my.yaml", "--set", "supernet.epochs=many"], 'supernet.epochs: expected an integer, got "many"'),
+        (["run", "my.yaml", "--set", "supernet.epochs=many"], 'supernet.epochs: expected an integer >= 1, got "many"'),
         (["retrain", "my.yaml", "--run-dir", "r"], "first run: scarlet train-supernet my.yaml --run-dir r"),
         (["run", "my.yaml", "--set", "search.max_multiply_adds=1k"], "reaches multiply_adds from 0.0"),
         (["verify", "none.tflite"], "none.tflite: expected a .tflite file or a SavedModel folder, found nothing"),

@@ -189,7 +189,10 @@ def _mistakes(source, photos, tmp_path):
     yield [*zoo, "--weights", foreign], "expected the .weights.h5 file of this very model"
     yield [*zoo, "--weights", tmp_path / "nothing.h5"], "weights: expected None"
     yield [source, "--data", photos, "--train-from", "block_99"], "finetune.train_from: expected one of stem, "
-    yield [source, "--data", photos, "--rate-decay", 2], "finetune.rate_decay: expected a number above 0 and up to 1, got 2.0"
+    yield (
+        [source, "--data", photos, "--rate-decay", 2],
+        "finetune.rate_decay: expected a number above 0 and up to 1, got 2.0",
+    )
     yield [source, "--data", photos, "--batch-size", 5000], "finetune.batch_size: expected at most the "
 
 
