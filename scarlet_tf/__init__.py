@@ -58,7 +58,7 @@ _LAZY = {
     "RetrainConfig": "scarlet_tf.training.config",
     "retrain": "scarlet_tf.training.network",
     "FinetuneConfig": "scarlet_tf.training.config",
-    "finetune": "scarlet_tf.training.finetuning",
+    "finetune": "scarlet_tf.training.network",
     "evaluate": "scarlet_tf.evaluation.scoring",
     "RankingConfig": "scarlet_tf.ranking.config",
     "rank": "scarlet_tf.ranking.run",

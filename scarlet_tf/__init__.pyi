@@ -70,7 +70,7 @@ from scarlet_tf.spec import NetworkSpec as NetworkSpec
 from scarlet_tf.training.config import FinetuneConfig as FinetuneConfig
 from scarlet_tf.training.config import RetrainConfig as RetrainConfig
 from scarlet_tf.training.config import SupernetConfig as SupernetConfig
-from scarlet_tf.training.finetuning import finetune as finetune
+from scarlet_tf.training.network import finetune as finetune
 from scarlet_tf.training.network import retrain as retrain
 from scarlet_tf.training.supernet import train_supernet as train_supernet
 

@@ -42,7 +42,7 @@ from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.data.splits import IndexedSplit
 from scarlet_tf.models.zoo import ScarletA
 from scarlet_tf.progress import progress_bar
-from scarlet_tf.training.losses import Loss
+from scarlet_tf.training.optimizers import Loss
 
 NUM_CLASSES = 1000
 WARM_UP = 2

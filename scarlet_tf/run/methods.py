@@ -26,8 +26,8 @@ from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.search.objectives import Figures, Objectives, check_known, figures_and_goals
 from scarlet_tf.search.picks import check_picks_of
 from scarlet_tf.search.run import SearchResult, search
-from scarlet_tf.training.distillation import load_teacher
-from scarlet_tf.training.distribution import copy_variables
+from scarlet_tf.training.devices import copy_variables
+from scarlet_tf.training.network_step import load_teacher
 from scarlet_tf.training.supernet import new_supernet, train_supernet
 
 logger = logging.getLogger("scarlet_tf")

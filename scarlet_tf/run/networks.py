@@ -23,7 +23,7 @@ from scarlet_tf.search.front import Candidate
 from scarlet_tf.search.run import SearchResult
 from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.training.config import FinetuneConfig
-from scarlet_tf.training.tuning import check_part
+from scarlet_tf.training.network_step import check_part
 
 logger = logging.getLogger("scarlet_tf")
 

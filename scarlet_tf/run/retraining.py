@@ -25,8 +25,7 @@ from scarlet_tf.search.run import SearchResult
 from scarlet_tf.space import Architecture
 from scarlet_tf.spec import NetworkSpec
 from scarlet_tf.training.checkpoints import values_digest
-from scarlet_tf.training.finetuning import finetune
-from scarlet_tf.training.network import retrain
+from scarlet_tf.training.network import finetune, retrain
 from scarlet_tf.words import millions
 
 logger = logging.getLogger("scarlet_tf")

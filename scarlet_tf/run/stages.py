@@ -43,7 +43,7 @@ from scarlet_tf.run.methods import check_adb, method_of, searching, trained_supe
 from scarlet_tf.run.reporting import stage_seconds, summarize, write_page
 from scarlet_tf.run.retraining import finetune_network, retrain_network
 from scarlet_tf.search.run import SearchResult, evaluator_grouping, evaluator_options
-from scarlet_tf.training.distribution import strategy_from_environment
+from scarlet_tf.training.devices import strategy_from_environment
 
 logger = logging.getLogger("scarlet_tf")
 DISTRIBUTED = ("train-supernet", "retrain")
