@@ -23,7 +23,7 @@ from scarlet_tf.search.run import SearchConfig, side_of
 from scarlet_tf.settings import as_settings
 from scarlet_tf.training.config import SupernetConfig
 from scarlet_tf.training.fair_step import SupernetStep
-from scarlet_tf.training.losses import Loss
+from scarlet_tf.training.optimizers import Loss
 from scarlet_tf.training.sampling import drawn_path
 from scarlet_tf.training.sequential import Gates
 from scarlet_tf.training.supernet import carry_out, new_run, with_watchers

@@ -1,4 +1,4 @@
-"""The schema of the YAML files; only the command line and the pipeline read it, library code takes plain arguments."""
+"""The schema of the YAML files; only the command line and runs read it, library code takes plain arguments."""
 
 from scarlet_tf.config.finetuning import finetune_config
 from scarlet_tf.config.reading import load_config, parse_config

@@ -158,6 +158,12 @@ class SearchResult:
         """The most accurate network within every bound, of equals the one of fewest multiply-adds; see best_of."""
         return best_of(self.pareto)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The content of pareto.json, in plain JSON types."""
+        found = {key: getattr(self, key) for key in ("evaluations", "stopped", "hypervolume")}
+        picks = [{"name": name, **c.to_dict()} for name, c in zip(self.names, self.picks, strict=True)]
+        return {**self.details, **found, "picks": picks, "pareto": [candidate.to_dict() for candidate in self.pareto]}
+
 
 def search(
     supernet,
@@ -283,12 +289,13 @@ def write_front(run_dir, result: SearchResult, head: Mapping) -> SearchResult:
     head: of `front_head`, which becomes part of the result's details.
     """
     result = dataclasses.replace(result, details={**head, **result.details})
-    found = {key: getattr(result, key) for key in ("evaluations", "stopped", "hypervolume")}
-    parts = [f'"{key}": {json.dumps(value)}' for key, value in {**result.details, **found}.items()]
-    picks = [{"name": name, **c.to_dict()} for name, c in zip(result.names, result.picks, strict=True)]
-    for key, rows in (("picks", picks), ("pareto", [candidate.to_dict() for candidate in result.pareto])):
-        lines = ",\n  ".join(json.dumps(row) for row in rows)
-        parts.append(f'"{key}": [\n  {lines}\n ]')
+    parts = []
+    for key, value in result.to_dict().items():
+        text = json.dumps(value)
+        if key in ("picks", "pareto"):
+            lines = ",\n  ".join(json.dumps(row) for row in value)
+            text = f"[\n  {lines}\n ]"
+        parts.append(f'"{key}": {text}')
     files.write_text(
         pathlib.Path(run_dir) / SearchResult.FILE, files.with_digest("{\n " + ",\n ".join(parts) + "\n}\n")
     )

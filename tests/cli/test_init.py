@@ -21,7 +21,7 @@ from scarlet_tf.drafting.schedule import hold_out, schedule, supernet_rate
 from scarlet_tf.drafting.sizing import MEDIAN_IN_BUDGETS, candidates, choose, natural_size
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import file_name
-from scarlet_tf.pipeline import open_run
+from scarlet_tf.run import open_run
 
 draft_module = importlib.import_module("scarlet_tf.drafting.draft")  # the package has a function of that name
 SHORT = ["supernet.epochs=1", "retrain.epochs=1", "search.population_size=2", "search.generations=2"]

@@ -9,7 +9,7 @@ from scarlet_tf.config import parse_config
 from scarlet_tf.cost import count
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json
-from scarlet_tf.pipeline.running import run_all, run_stage
+from scarlet_tf.run import run_all, run_stage
 from scarlet_tf.space import Architecture
 
 VALUES = {

@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
-from test_pipeline import VALUES, config
+from test_pipeline import VALUES, config, network_result
 
 import scarlet_tf as st
-from scarlet_tf import cli, pipeline
+from scarlet_tf import cli
 from scarlet_tf.config import claim_run_dir, finetune_config, load_config
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.digits import load as load_digits
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.errors import InputError
-from scarlet_tf.files import read_json, write_json
+from scarlet_tf.files import read_json
 from scarlet_tf.models.network import build_network, get_arrays, load_network
-from scarlet_tf.pipeline import finetuning
+from scarlet_tf.run import Run, retraining, run_ranking, run_stage
+from scarlet_tf.run.methods import Finetuning
 from scarlet_tf.space import Architecture
 from scarlet_tf.training.network import save_model
 
@@ -48,7 +49,7 @@ def source(tmp_path):
     claim_run_dir(folder, config(data={"augmentation": "shift"}))
     network = build_network(architecture, (8, 8, 3), 10, seed=0)
     save_model(network, folder / "retrain" / "model.keras")
-    write_json(folder / "retrain" / "result.json", {"architecture": architecture.to_dict(), "folding": []})
+    network_result().write(folder, architecture.space)
     return folder
 
 
@@ -104,10 +105,10 @@ def test_an_interrupted_command_goes_on(source, photos, tmp_path, monkeypatch):
                 raise KeyboardInterrupt
 
     command = [source, "--data", photos, "--epochs", 2, "--batch-size", 16, *EXPORT, "--out"]
-    real = finetuning.finetune
-    monkeypatch.setattr(finetuning, "finetune", lambda *args, **kwargs: real(*args, **kwargs, callbacks=[Stop()]))
+    real = retraining.finetune
+    monkeypatch.setattr(retraining, "finetune", lambda *args, **kwargs: real(*args, **kwargs, callbacks=[Stop()]))
     assert finetune(*command, tmp_path / "killed") == 130
-    monkeypatch.setattr(finetuning, "finetune", real)
+    monkeypatch.setattr(retraining, "finetune", real)
     for folder in ("killed", "straight"):
         assert finetune(*command, tmp_path / folder) == 0
     first, second = (
@@ -131,11 +132,11 @@ def test_a_yaml_file_may_say_what_is_fine_tuned(source, photos, tmp_path):
     path.write_text(yaml.safe_dump(values))
     assert load_config(path).finetune.network == str(source)
     with pytest.raises(InputError, match=r"search: nothing to do; set finetune\.network to null"):
-        pipeline.run_stage("search", load_config(path), run)
+        run_stage("search", load_config(path), run)
     with pytest.raises(InputError, match="scarlet finetune CONFIG --run-dir"):
-        pipeline.run_stage("export", load_config(path), run)
+        run_stage("export", load_config(path), run)
     with pytest.raises(InputError, match="rank: expected a run with a search"):
-        pipeline.run_ranking(load_config(path), run)
+        run_ranking(load_config(path), run)
     assert finetune(path, "--run-dir", run) == 0
     before, after = (get_arrays(load_network(folder / "retrain" / "model.keras")) for folder in (source, run))
     changed = {key for key in after if not np.array_equal(after[key], before[key])}
@@ -149,7 +150,7 @@ def test_a_zoo_network_starts_from_its_file(name, photos, tmp_path):
     save(tmp_path / name)
     settings = {"data.directory": str(photos), "data.image_size": 32, "finetune.weights": str(tmp_path / name)}
     wanted = finetune_config("fairnas_c", settings)
-    source = pipeline.Run(wanted, tmp_path / "run").source
+    source = Finetuning().source(Run(wanted, tmp_path / "run"))
     expected = get_arrays(model)
     for key, array in get_arrays(source.network).items():
         np.testing.assert_array_equal(array, expected[key], err_msg=key)
@@ -161,7 +162,7 @@ def test_a_zoo_network_starts_from_its_file(name, photos, tmp_path):
 def test_without_a_file_the_seed_says_which_random_weights_a_zoo_network_has(photos, tmp_path):
     def arrays(seed):
         settings = {"data.directory": str(photos), "data.image_size": 32, "seed": seed}
-        return get_arrays(pipeline.Run(finetune_config("fairnas_c", settings), tmp_path / "run").source.network)
+        return get_arrays(Finetuning().source(Run(finetune_config("fairnas_c", settings), tmp_path / "run")).network)
 
     first, again, other = arrays(1), arrays(1), arrays(2)
     assert all(np.array_equal(first[key], again[key]) for key in first)
@@ -188,7 +189,10 @@ def _mistakes(source, photos, tmp_path):
     yield [*zoo, "--weights", foreign], "expected the .weights.h5 file of this very model"
     yield [*zoo, "--weights", tmp_path / "nothing.h5"], "weights: expected None"
     yield [source, "--data", photos, "--train-from", "block_99"], "finetune.train_from: expected one of stem, "
-    yield [source, "--data", photos, "--rate-decay", 2], "finetune.rate_decay: expected a number from 0 to 1, got 2.0"
+    yield (
+        [source, "--data", photos, "--rate-decay", 2],
+        "finetune.rate_decay: expected a number above 0 and up to 1, got 2.0",
+    )
     yield [source, "--data", photos, "--batch-size", 5000], "finetune.batch_size: expected at most the "
 
 

@@ -5,13 +5,13 @@ import logging
 import pytest
 from test_pipeline import FRONT, config, fake_data
 
-from scarlet_tf import pipeline
+from scarlet_tf import run as runs
 from scarlet_tf.cost import count, count_spec
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.models.network import load_network
-from scarlet_tf.pipeline import run
-from scarlet_tf.pipeline.scaling import scaling_figures
+from scarlet_tf.run import folder
+from scarlet_tf.run.retraining import scaling_figures
 from scarlet_tf.scaling import Scaling
 from scarlet_tf.space import Architecture
 
@@ -28,7 +28,7 @@ def test_a_run_trains_states_and_exports_the_scaled_network(tmp_path):
         retrain={**training, **SCALED},
         export={"formats": ["float32"], "saved_model": False, "verification_examples": 50, "benchmark_threads": 0},
     )
-    summary = pipeline.run_all(wanted, tmp_path)
+    summary = runs.run_all(wanted, tmp_path)
 
     network = load_network(tmp_path / "retrain" / "model.keras")
     found = Architecture((6, 6, 0), wanted.space)  # two skips; 8 channels, 3 x 8 hidden ones, 24
@@ -46,22 +46,22 @@ def test_a_run_trains_states_and_exports_the_scaled_network(tmp_path):
     assert certificate["files"][0]["verification"]["max_logit_difference"] < 1e-4  # float32 rounding of one file
     assert read_json(tmp_path / "export" / "model_float32.json")["provenance"]["scaling"] == ALL
     assert "retrained with SE at 0.0625 and 1.4 x the width" in (tmp_path / "export" / "certificate.md").read_text()
-    assert pipeline.verify_run(tmp_path)["passed"]
+    assert runs.verify_run(tmp_path)["passed"]
 
     with pytest.raises(InputError, match=r"retrain.se_ratio: 0.0625 in the folder, 0.0 now"):
-        pipeline.run_stage("retrain", config(retrain={**training, "width_multiplier": 1.4}), tmp_path)
+        runs.run_stage("retrain", config(retrain={**training, "width_multiplier": 1.4}), tmp_path)
 
 
 @pytest.fixture
 def figures_of(tmp_path, monkeypatch, caplog):
     """A function from sections of the configuration to what is stated of 0,6,3, and what was logged."""
-    monkeypatch.setattr(run, "load_dataset", lambda data: fake_data())
+    monkeypatch.setattr(folder, "load_dataset", lambda data: fake_data())
     caplog.set_level(logging.INFO)
 
     def found(**changes):
         caplog.clear()
         wanted = config(**changes)
-        figures = scaling_figures(run.Run(wanted, tmp_path), Architecture((0, 6, 3), wanted.space))
+        figures = scaling_figures(folder.Run(wanted, tmp_path), Architecture((0, 6, 3), wanted.space))
         return figures, [(record.levelname, record.getMessage()) for record in caplog.records]
 
     return found

@@ -5,7 +5,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from test_pipeline import FRONT, config
+from test_pipeline import FRONT, config, network_result
 
 import scarlet_tf as st
 from scarlet_tf.config import claim_run_dir
@@ -40,8 +40,7 @@ def retrained(searched):
     architecture = Architecture((6, 1, 0), config().space)
     network = build_network(architecture, (8, 8, 3), 10, seed=0)
     save_model(network, searched / "retrain" / "model.keras")
-    result = {"architecture": architecture.to_dict(), "init": "scratch", "one_shot_accuracy": 0.5}
-    write_json(searched / "retrain" / "result.json", {**result, "test": {"accuracy": 0.875, "num_examples": 359}})
+    network_result(architecture.choices).write(searched, architecture.space)
     return searched, network
 
 

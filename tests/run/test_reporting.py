@@ -10,8 +10,8 @@ from scarlet_tf import cli
 from scarlet_tf.config import load_config
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_result
-from scarlet_tf.pipeline.reporting import report_on, write_report
-from scarlet_tf.pipeline.run import Run
+from scarlet_tf.run.folder import Run
+from scarlet_tf.run.stages import report_on, write_report
 
 
 def test_the_page_of_a_folder_lies_in_it_and_is_the_same_again(tmp_path):
@@ -65,7 +65,7 @@ def test_a_folder_that_is_none_of_a_run_and_a_file_of_another_kind_are_refused(t
         write_report(tmp_path)
     folder = write_run(tmp_path)
     (folder / "pareto.json").write_text('{"version": 1}')
-    with pytest.raises(InputError, match="one lacks 'picks'"):
+    with pytest.raises(InputError, match="one lacks 'pareto'"):
         write_report(folder)
 
 
