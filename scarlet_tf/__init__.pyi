@@ -1,4 +1,4 @@
-# Written by tools/write_stub.py.
+# Written by tools/write_files.py.
 from scarlet_tf.betanas.derive import derive as derive
 from scarlet_tf.betanas.training import train_betanas as train_betanas
 from scarlet_tf.comparison.run import compare as compare

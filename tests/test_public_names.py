@@ -5,11 +5,11 @@ import subprocess
 import sys
 
 import scarlet_tf
-import write_stub
+import write_files
 
 
 def test_stub_lists_what_the_package_offers():
-    assert write_stub.PATH.read_text() == write_stub.stub(), "python tools/write_stub.py writes it again"
+    assert write_files.STUB.read_text() == write_files.stub(), "python tools/write_files.py stub writes it again"
 
 
 def test_every_public_name_is_where_the_list_says():

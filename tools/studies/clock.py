@@ -32,8 +32,7 @@ class CpuClock(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         now, known = time.process_time(), self._known()
         write_json(
-            self.path,
-            {"cpu_seconds": known["cpu_seconds"] + now - self._began, "steps": known["steps"] + self._steps},
+            self.path, {"cpu_seconds": known["cpu_seconds"] + now - self._began, "steps": known["steps"] + self._steps}
         )
         self._began, self._steps = now, 0
 

@@ -48,9 +48,7 @@ def run(shop: Workshop) -> dict:
         write_result(shop.folder / f"{name}-seed{seed}", result, f"{name}, seed {seed}: {len(samples)} networks")
         rows.append({"supernet": name, "seed": seed, **_flat(result["tau"])})
         table = shop.save(
-            rows,
-            over_seeds(rows, ["supernet"], _FIGURES),
-            len(rows) == len(study.seeds) * len(study.supernets),
+            rows, over_seeds(rows, ["supernet"], _FIGURES), len(rows) == len(study.seeds) * len(study.supernets)
         )
         plots.taus(shop.folder / "tau.png", rows, SERIES)
     return table

@@ -31,10 +31,7 @@ def run(shop: Workshop) -> dict:
     for name, seed, config, supernet in shop.supernets():
         store = Store(shop.cache, "similarity", {**wanted, "seed": settings.seed, **shop.context(config)})
         for layer in settings.layers:
-            found = store.get(
-                f"layer{layer}",
-                functools.partial(_measured, supernet, images, layer, paths),
-            )
+            found = store.get(f"layer{layer}", functools.partial(_measured, supernet, images, layer, paths))
             rows.append({"supernet": name, "seed": seed, "layer": layer, **_describe(study.space, found["cosine"])})
             matrices.append({"supernet": name, "seed": seed, "layer": layer, "cosine": found["cosine"]})
         table = shop.save(
