@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.training import memory
 from scarlet_tf.training.footprint import least_activation_bytes
+from scarlet_tf.words import gibibytes
 
 if TYPE_CHECKING:
     from scarlet_tf.training.config import SupernetConfig
@@ -36,5 +37,5 @@ def choose_execution(supernet: Supernet, config: SupernetConfig) -> Literal["seq
     needed = LANES_OVER_LEAST * least_activation_bytes(supernet, config.batch_size, "lanes")
     chosen: Literal["sequential", "lanes"] = "lanes" if needed <= SHARE * memory.limit_bytes() else "sequential"
     text = "supernet execution: %s, since lanes may need %s of the %s of memory"
-    logger.info(text, chosen, memory.gibibytes(needed), memory.gibibytes(memory.limit_bytes()))
+    logger.info(text, chosen, gibibytes(needed), gibibytes(memory.limit_bytes()))
     return chosen

@@ -94,8 +94,3 @@ def out_of_memory_explained(name: str, advice: str) -> Iterator[None]:
 def variable_bytes(model, optimizer) -> int:
     """Bytes of a copy of all variables, as a checkpoint makes one."""
     return sum(4 * int(np.prod(variable.shape)) for variable in (*model.variables, *optimizer.variables))
-
-
-def gibibytes(count: float) -> str:
-    """A number of bytes as text, in GiB."""
-    return f"{count / 2**30:.2f} GiB"
