@@ -39,7 +39,7 @@ _LAZY = {
     "zoo_names": "scarlet_tf.models.zoo_folder",
     "preprocess_input": "scarlet_tf.models.applications",
     "decode_predictions": "scarlet_tf.models.applications",
-    "register_network": "scarlet_tf.pipeline.registering",
+    "register_network": "scarlet_tf.run.networks",
     "Network": "scarlet_tf.models.network",
     "build_network": "scarlet_tf.models.network",
     "load_network": "scarlet_tf.models.network",
@@ -58,7 +58,7 @@ _LAZY = {
     "RetrainConfig": "scarlet_tf.training.config",
     "retrain": "scarlet_tf.training.network",
     "FinetuneConfig": "scarlet_tf.training.config",
-    "finetune": "scarlet_tf.training.finetuning",
+    "finetune": "scarlet_tf.training.network",
     "evaluate": "scarlet_tf.evaluation.scoring",
     "RankingConfig": "scarlet_tf.ranking.config",
     "rank": "scarlet_tf.ranking.run",
@@ -85,7 +85,7 @@ _LAZY = {
     "export_tflite": "scarlet_tf.export.tflite",
     "export_saved_model": "scarlet_tf.export.saved_model",
     "verify": "scarlet_tf.export.verification",
-    "write_report": "scarlet_tf.pipeline.reporting",
+    "write_report": "scarlet_tf.run.stages",
 }
 
 __all__ = list(_LAZY)

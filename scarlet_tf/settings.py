@@ -99,7 +99,7 @@ def from_yaml(
     """
     import pydantic
 
-    name = name or _section(cls)
+    name = _section(cls) if name is None else name
     try:
         document = json.dumps(raw)
     except (TypeError, ValueError) as error:
@@ -130,10 +130,9 @@ def adapter(cls: type) -> pydantic.TypeAdapter:
 
 def keys_of(cls: type[DataclassInstance], prefix: str) -> Iterator[str]:
     """The dotted keys of a class of settings, and of those nested in it, with `prefix` in front."""
-    hints = _hints(cls)
     for field in dataclasses.fields(cls):
-        yield f"{prefix}.{field.name}"
-        for option in _options(hints[field.name]):
+        yield f"{prefix}.{field.name}".lstrip(".")
+        for option in options(hints(cls)[field.name]):
             if dataclasses.is_dataclass(option):
                 yield from keys_of(typing.cast("type[DataclassInstance]", option), f"{prefix}.{field.name}")
 
@@ -175,9 +174,9 @@ def describe(hint: Any, marks: Sequence = ()) -> str:
         return describe(typing.get_args(hint)[0], [*typing.get_args(hint)[1:], *marks])
     if typing.get_origin(hint) is Literal:
         return f"one of {', '.join(map(str, typing.get_args(hint)))}"
-    if len(_options(hint)) > 1:
-        options = list(dict.fromkeys(describe(option) for option in _options(hint)))
-        return " or ".join([", ".join(options[:-1]), options[-1]]) if len(options) > 1 else options[0]
+    if len(options(hint)) > 1:
+        branches = list(dict.fromkeys(describe(option) for option in options(hint)))
+        return " or ".join([", ".join(branches[:-1]), branches[-1]]) if len(branches) > 1 else branches[0]
     least = next((mark.min_length for mark in marks if isinstance(mark, MinLen)), 0)
     if typing.get_origin(hint) is tuple:
         return f"a list of at least {least}" if least else "a list"
@@ -204,23 +203,24 @@ def _section(cls: type) -> str:
 
 
 @functools.cache
-def _hints(cls: type) -> dict[str, Any]:
+def hints(cls: type) -> dict[str, Any]:
+    """The annotations of a class' fields, with their bounds."""
     return typing.get_type_hints(cls, include_extras=True)
 
 
-def _options(hint: Any) -> tuple:
+def options(hint: Any) -> tuple:
     """The branches of a union; a type that is none is its own only branch."""
     if typing.get_origin(hint) is Annotated:
-        return _options(typing.get_args(hint)[0])
+        return options(typing.get_args(hint)[0])
     return typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, Union) else (hint,)
 
 
 def _hint_at(hint: Any, path: Sequence) -> Any:
     """The annotation of the value at `path` inside a value of type `hint`."""
     for key in path:
-        for option in _options(hint):
-            if dataclasses.is_dataclass(option) and key in _hints(typing.cast("type", option)):
-                hint = _hints(typing.cast("type", option))[key]
+        for option in options(hint):
+            if dataclasses.is_dataclass(option) and key in hints(typing.cast("type", option)):
+                hint = hints(typing.cast("type", option))[key]
                 break
             if typing.get_origin(option) in (dict, tuple):
                 hint = typing.get_args(option)[-1 if typing.get_origin(option) is dict else 0]
@@ -251,7 +251,7 @@ def _explain(name: str, cls: type, raw: Any, error: Mapping, known: Sequence[str
     path = _path(raw, error["loc"])
     hint = _hint_at(cls, path)
     value = functools.reduce(lambda inner, key: inner[key], path, raw)
-    names = [option for option in _options(hint) if typing.get_origin(option) is Literal]
+    names = [option for option in options(hint) if typing.get_origin(option) is Literal]
     hint_at = nearest(value, typing.get_args(names[0])) if names and isinstance(value, str) else ""
     return f"{_dotted(name, path)}: expected {describe(hint)}, got {show(value)}{hint_at}"
 
@@ -268,7 +268,7 @@ def _path(raw: Any, loc: Sequence) -> tuple:
 
 
 def _dotted(name: str, path: Sequence) -> str:
-    return name + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
+    return (name + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)).lstrip(".")
 
 
 def _numbers_in_place(raw: Any, error: pydantic.ValidationError) -> Any:

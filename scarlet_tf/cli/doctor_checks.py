@@ -43,7 +43,7 @@ PURPOSES = {
     "mediapipe": "a test that opens exported files",
     "optimization": "quantisation-aware training and pruning",
     "serving": "export.warm_up",
-    "tensorboard": "supernet.tensorboard",
+    "tensorboard": "tensorboard: true",
     "torch": "PyTorch's checkpoints",
 }
 

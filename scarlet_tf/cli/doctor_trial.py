@@ -34,9 +34,8 @@ from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
 from scarlet_tf.spec import InvertedResidualSpec
 from scarlet_tf.training.fair_step import EXECUTIONS, SupernetStep
-from scarlet_tf.training.losses import Loss
 from scarlet_tf.training.network import retrain
-from scarlet_tf.training.optimizers import MomentumSGD
+from scarlet_tf.training.optimizers import Loss, MomentumSGD
 from scarlet_tf.training.sampling import strict_fair_paths
 
 # Every size of filter and a LET, each with stride 2, with a shortcut, and where the width changes.

@@ -65,9 +65,9 @@ def finetune(arguments: argparse.Namespace) -> None:
     is_file = arguments.network.endswith((".yaml", ".yml"))
     arguments.config = arguments.network if is_file else arguments.data or arguments.network
     with run_folder(arguments, _config) as (config, run_dir):
-        from scarlet_tf import pipeline
+        from scarlet_tf.run import run_all
 
-        summary = pipeline.run_all(config, run_dir, max_hours=arguments.max_hours)
+        summary = run_all(config, run_dir, max_hours=arguments.max_hours)
     show(arguments, summary, print_summary)
 
 

@@ -29,9 +29,9 @@ def add(commands) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Run every stage in order."""
     with run_folder(arguments) as (config, run_dir):
-        from scarlet_tf import pipeline
+        from scarlet_tf.run import run_all
 
-        summary = pipeline.run_all(config, run_dir, max_hours=arguments.max_hours, adb=adb_options(arguments))
+        summary = run_all(config, run_dir, max_hours=arguments.max_hours, adb=adb_options(arguments))
     show(arguments, summary, print_summary)
 
 

@@ -40,7 +40,7 @@ def add(commands) -> None:
                 "--max-hours",
                 type=float,
                 metavar="H",
-                help="the search ends within H hours, after the present group of models (search.evaluation_group), with the best"
+                help="the search ends within H hours, after the models that are measured together, with the best"
                 " so far; 0 takes what was evaluated already; the same command without it continues",
             )
     text = "measure how well the supernet orders networks, by training some of them on their own; resumable"
@@ -74,10 +74,10 @@ def _add_compare(command: argparse.ArgumentParser) -> None:
 def stage(arguments: argparse.Namespace) -> None:
     """Run one stage."""
     with run_folder(arguments) as (config, run_dir):
-        from scarlet_tf import pipeline
+        from scarlet_tf.run import run_stage
 
         options = {"max_hours": arguments.max_hours, "adb": adb_options(arguments)}
-        figures = pipeline.run_stage(arguments.stage, config, run_dir, arguments.config, **options)
+        figures = run_stage(arguments.stage, config, run_dir, arguments.config, **options)
     if is_writer(arguments.stage):
         show(arguments, figures, functools.partial(print_figures, arguments.stage))
 
@@ -94,9 +94,9 @@ def search(arguments: argparse.Namespace) -> None:
     if arguments.max_hours is not None:
         raise InputError("--max-hours: expected none with --compare, which resumes where it was interrupted")
     with run_folder(arguments) as (config, run_dir):
-        from scarlet_tf import pipeline
+        from scarlet_tf.run import run_comparison
 
-        figures = pipeline.run_comparison(config, run_dir, arguments.config, **given)
+        figures = run_comparison(config, run_dir, arguments.config, **given)
     show(arguments, figures, print_comparison)
 
 
@@ -125,16 +125,16 @@ def print_comparison(result: Mapping[str, Any]) -> None:
 def rank(arguments: argparse.Namespace) -> None:
     """Measure the quality of the supernet's ranking."""
     with run_folder(arguments) as (config, run_dir):
-        from scarlet_tf import pipeline
+        from scarlet_tf.run import run_ranking
 
-        figures = pipeline.run_ranking(config, run_dir)
+        figures = run_ranking(config, run_dir)
     show(arguments, figures, lambda all_: print_figures("rank", {k: v for k, v in all_.items() if k != "settings"}))
 
 
 def report(arguments: argparse.Namespace) -> None:
     """Write one page about a run."""
     with library_lines_held_back(arguments):
-        from scarlet_tf.pipeline.reporting import write_report
+        from scarlet_tf.run import write_report
 
         path = write_report(arguments.run_dir, arguments.output)
     show(arguments, {"report": str(path), "bytes": path.stat().st_size}, lambda figures: say(figures["report"]))

@@ -36,16 +36,16 @@ def verify(arguments: argparse.Namespace) -> None:
     """Compute figures of a run or of files again; ChecksFailedError if they differ."""
     host.check()
     with library_lines_held_back(arguments):
-        from scarlet_tf import pipeline
+        from scarlet_tf.run import is_run, verify_files, verify_run
 
-        if any(map(pipeline.is_run, arguments.files)):
+        if any(map(is_run, arguments.files)):
             if len(arguments.files) > 1 or arguments.run_dir:
                 raise InputError("verify: expected one run folder, or files of one, not both")
-            results = pipeline.verify_run(arguments.files[0], arguments.digests_only)
+            results = verify_run(arguments.files[0], arguments.digests_only)
         else:
             if arguments.digests_only:
                 raise InputError("--digests-only: expected a run folder with it")
-            results = pipeline.verify_files(arguments.files, arguments.run_dir)
+            results = verify_files(arguments.files, arguments.run_dir)
     show(arguments, results, print_verification)
     failed = [check for check in all_checks(results) if not check["passed"]]
     if failed:

@@ -41,7 +41,7 @@ def config(tmp_path, monkeypatch):
 @pytest.fixture
 def fake_pipeline(monkeypatch):
     """Replaces the stages; the test sets what running them answers or raises."""
-    from scarlet_tf import pipeline
+    from scarlet_tf import run as runs
 
     behaviour = {}
 
@@ -53,8 +53,8 @@ def fake_pipeline(monkeypatch):
             raise behaviour["error"]
         return behaviour.get("answer", {})
 
-    monkeypatch.setattr(pipeline, "run_all", run)
-    monkeypatch.setattr(pipeline, "run_stage", run)
+    monkeypatch.setattr(runs, "run_all", run)
+    monkeypatch.setattr(runs, "run_stage", run)
     return behaviour
 
 
@@ -275,7 +275,7 @@ def test_an_export_has_no_limit_on_its_hours(config, capsys):
 
 
 def test_a_comparison_gets_what_was_asked_for(config, monkeypatch, capsys):
-    from scarlet_tf import pipeline
+    from scarlet_tf import run as runs
 
     asked = {}
     figures = {"median": 0.5, "low": None, "high": None}
@@ -292,7 +292,7 @@ def test_a_comparison_gets_what_was_asked_for(config, monkeypatch, capsys):
         asked.update(given)
         return answer
 
-    monkeypatch.setattr(pipeline, "run_comparison", stand_in)
+    monkeypatch.setattr(runs, "run_comparison", stand_in)
     command = ["search", config, "--run-dir", "r", "--compare"]
     assert cli.main([*command, "--seeds", "3", "4", "--algorithms", "random", "--evaluations", "9"]) == 0
     assert asked == {"seeds": [3, 4], "algorithms": ["random"], "evaluations": 9}
@@ -318,7 +318,7 @@ def test_a_comparison_needs_a_trained_supernet(config, capsys):
 def test_a_run_that_was_ended_in_time_is_finished_by_the_other_stages(config, capsys):
     """One step of each training is all there is time for; what it leaves is searched, retrained and exported."""
     options = [config, "--run-dir", "r", "--json"]
-    for change in ("supernet.csv=true", "export.formats=[float32]", "export.saved_model=false"):
+    for change in ("csv=true", "export.formats=[float32]", "export.saved_model=false"):
         options += ["--set", change]
     figures = {}
     for stage in ("train-supernet", "search", "retrain", "export"):
@@ -347,7 +347,7 @@ def test_stage_command_calls_its_stage(config, fake_pipeline, capsys):
     [
         (["run", "none.yaml"], "none.yaml: expected a readable YAML file: No such file or directory"),
         (["run", "my.yaml", "--set", "search.generation=5"], "did you mean search.generations?"),
-        (["run", "my.yaml", "--set", "supernet.epochs=many"], 'supernet.epochs: expected an integer, got "many"'),
+        (["run", "my.yaml", "--set", "supernet.epochs=many"], 'supernet.epochs: expected an integer >= 1, got "many"'),
         (["retrain", "my.yaml", "--run-dir", "r"], "first run: scarlet train-supernet my.yaml --run-dir r"),
         (["run", "my.yaml", "--set", "search.max_multiply_adds=1k"], "reaches multiply_adds from 0.0"),
         (["verify", "none.tflite"], "none.tflite: expected a .tflite file or a SavedModel folder, found nothing"),

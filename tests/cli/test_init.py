@@ -29,7 +29,7 @@ from scarlet_tf.data.facts import DatasetFacts
 from scarlet_tf.data.looking import look_at
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import file_name
-from scarlet_tf.pipeline import open_run
+from scarlet_tf.run import open_run
 
 SHORT = ["supernet.epochs=1", "retrain.epochs=1", "search.population_size=2", "search.generations=2"]
 SHORT += ["export.formats=[float32]", "export.saved_model=false", "export.benchmark_threads=0", "search.picks=1"]

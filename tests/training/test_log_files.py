@@ -124,9 +124,7 @@ def test_tensorboard_gets_the_epochs(tmp_path):
 
 def test_tensorboard_that_is_not_installed_is_bad_input(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(
-        InputError, match=r"supernet.tensorboard: expected the package tensorboard.*scarlet_tf\[tensorboard\]"
-    ):
+    with pytest.raises(InputError, match=r"^tensorboard: expected the package tensorboard.*scarlet_tf\[tensorboard\]"):
         train({**CONFIG, "tensorboard": True}, tmp_path)
 
 

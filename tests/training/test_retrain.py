@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 from tiny import images_and_labels, tiny_space
 
+from scarlet_tf.data.augmentation import Policy
 from scarlet_tf.data.images import in_memory
-from scarlet_tf.data.policy import Policy
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.data.splits import IndexedSplit
 from scarlet_tf.errors import InputError

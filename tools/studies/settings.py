@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, cast
 
 from annotated_types import MinLen
 
-from scarlet_tf.config.schema import override
+from scarlet_tf.config.reading import override
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.errors import InputError
 from scarlet_tf.ranking.config import RankingConfig
@@ -96,7 +96,7 @@ class ComparisonConfig:
     def variant(self, name: str, search: SearchConfig, seed: int) -> SearchConfig:
         """The settings of one search; InputError for keys and values that no search has."""
         try:
-            return SearchConfig.from_dict({**vars(search), **self.algorithms[name], "seed": seed})
+            return SearchConfig(**{**vars(search), **self.algorithms[name], "seed": seed})
         except InputError as error:
             raise InputError(f"comparison.algorithms.{name}: {error}") from error
 

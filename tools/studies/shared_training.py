@@ -18,7 +18,7 @@ from scarlet_tf.training.config import SupernetConfig
 from scarlet_tf.training.fair_step import SupernetStep
 from scarlet_tf.training.learning import Learning, Reference
 from scarlet_tf.training.loop import Run, train
-from scarlet_tf.training.losses import Loss
+from scarlet_tf.training.optimizers import Loss
 from scarlet_tf.training.supernet import new_supernet, supernet_optimizer
 from studies.settings import SharingConfig
 from studies.workshop import Workshop
