@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from scarlet_tf import host
 from scarlet_tf.betanas.costs import JointCost, MostProbable
+from scarlet_tf.betanas.gates import Gates
 from scarlet_tf.betanas.importances import Importances, Phases
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
@@ -25,7 +26,6 @@ from scarlet_tf.training.config import SupernetConfig
 from scarlet_tf.training.fair_step import SupernetStep
 from scarlet_tf.training.optimizers import Loss
 from scarlet_tf.training.sampling import drawn_path
-from scarlet_tf.training.sequential import Gates
 from scarlet_tf.training.supernet import carry_out, new_run, with_watchers
 
 logger = logging.getLogger("scarlet_tf")
