@@ -179,7 +179,7 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True)
 class MonitorRecord(Result):
-    """What the monitor of a supernet's training measured; see Monitor for the fields."""
+    """Measurements of a supernet's monitor; see Monitor for the fields."""
 
     FILE = "supernet/monitor.json"
     panel: tuple[tuple[int, ...], ...]

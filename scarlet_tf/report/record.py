@@ -92,7 +92,7 @@ class Record:
 
 
 class View(abc.ABC):
-    """How the page shows runs of one method.
+    """Presentation of the runs of one method on the page.
 
     sections: identifiers of the sections that it has. is_searched: True if the method chooses a network within bounds; verb: what
     it does to get its network; training: what its network's own training is called. kept: files and folders with which a
