@@ -14,8 +14,8 @@ from scarlet_tf import host
 from scarlet_tf.cluster import read_tf_config
 from scarlet_tf.config import Config, check_run_dir, claim_run_dir, load_config
 from scarlet_tf.data.datasets import ImageData, load_dataset
+from scarlet_tf.data.inputs import plain as without_policy
 from scarlet_tf.errors import InputError
-from scarlet_tf.evaluation.inputs import plain as without_policy
 from scarlet_tf.evaluation.scoring import beside_chance, evaluate
 from scarlet_tf.files import TEMPORARY, lock, read_json
 from scarlet_tf.models.network import Network, load_network
