@@ -7,13 +7,15 @@ import importlib.metadata
 import os
 import pathlib
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from scarlet_tf.cost import Cost
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.checks import Check
+from scarlet_tf.scaling import before_scaling
 from scarlet_tf.space import Architecture
+from scarlet_tf.words import chance_warning, flat, millions, percent, text_template
 
 CERTIFICATE_VERSION = 2
 _PACKAGES = (
@@ -128,3 +130,20 @@ def _latency(row: Mapping | None) -> dict | None:
 def _sha256(path: pathlib.Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def certificate_text(certificate: Mapping[str, Any]) -> str:
+    """certificate.md for people: everything in certificate.json except operations and single layers."""
+    checks = [
+        {**check, "file": row["file"]}
+        for row in certificate["files"]
+        for check in (row["verification"] or {}).get("checks", ())
+    ]
+    filters: dict[str, Callable] = {"before_scaling": before_scaling, "figure": _figure, "flat": flat}
+    filters |= {"millions": millions, "percent": percent}
+    template = text_template("scarlet_tf.export", "certificate.md.j2", filters)
+    return template.render(certificate, checks=checks, warning=chance_warning(certificate["details"].get("test", {})))
+
+
+def _figure(value: Any, form: str = "%s") -> str:
+    return "-" if value is None else form % value

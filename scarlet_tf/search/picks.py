@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.checks import is_number
 from scarlet_tf.search.front import Candidate, pick_equispaced
-from scarlet_tf.search.objectives import Objectives, show
+from scarlet_tf.search.objectives import Objectives
 from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.words import bound_text
 
 logger = logging.getLogger("scarlet_tf")
 Picks = int | Mapping[str, str | Mapping[str, float]]
@@ -105,4 +106,4 @@ def _pick(name: str, wanted, front, evaluated, goals: Objectives) -> Candidate |
 
 def _nearest(front: Sequence[Candidate], metric: str, goals: Objectives) -> str:
     best = min if goals.direction(metric) == "min" else max
-    return show(metric, best(c.metrics[metric] for c in front))
+    return bound_text(metric, best(c.metrics[metric] for c in front))

@@ -6,7 +6,7 @@ import pytest
 
 from scarlet_tf.cli.output import print_figures
 from scarlet_tf.cli.run import print_summary
-from scarlet_tf.words import before_scaling
+from scarlet_tf.scaling import before_scaling
 
 SUMMARY = {
     "name": "[/b] :smile:",

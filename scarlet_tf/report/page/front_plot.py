@@ -12,8 +12,8 @@ from scarlet_tf.report.page.blocks import Plot, View
 from scarlet_tf.report.page.figures import QUIET, SERIES, SURFACE, TEXT, figure_json, safe, vertical, wrapped
 from scarlet_tf.report.page.networks import FoundNetwork
 from scarlet_tf.report.page.record import Record
-from scarlet_tf.report.page.wording import axis_title, metric_name, metric_value, scaled
-from scarlet_tf.words import plural
+from scarlet_tf.report.page.wording import axis_title, metric_name, scaled
+from scarlet_tf.words import metric_text, plural
 
 COUNTED = ("multiply_adds", "params")
 """Metrics that are numbers of something."""
@@ -105,7 +105,7 @@ def _hover(point: _Point) -> str:
     shown = [
         name for name in point.metrics if name in ("accuracy", "multiply_adds", "params", "latency_ms", "file_bytes")
     ]
-    figures = [f"{metric_name(name)} {metric_value(name, point.metrics[name])}" for name in shown]
+    figures = [f"{metric_name(name)} {metric_text(name, point.metrics[name])}" for name in shown]
     return "<br>".join([f"<b>{safe(point.title)}</b>", *map(safe, figures), wrapped(point.choices)])
 
 
@@ -121,7 +121,7 @@ def _limit(record: Record, cost: str) -> dict[str, Any]:
     limits = {**search["limits"], "multiply_adds": search["max_multiply_adds"]}
     if limits.get(cost) is None:
         return {}
-    return vertical(scaled(cost, limits[cost]), f"limit {metric_value(cost, limits[cost])}")
+    return vertical(scaled(cost, limits[cost]), f"limit {metric_text(cost, limits[cost])}")
 
 
 def _in_words(record: Record, front: Sequence[FoundNetwork]) -> str:
@@ -130,8 +130,8 @@ def _in_words(record: Record, front: Sequence[FoundNetwork]) -> str:
     evaluated = f", of {len(record.evaluated):,} that were evaluated" if record.evaluated else ""
     cheapest, best = front[0], max(front, key=lambda network: network.metrics["accuracy"])
     ends = " and ".join(
-        f"{metric_value('accuracy', network.metrics['accuracy'])} at"
-        f" {metric_value('multiply_adds', network.metrics['multiply_adds'])} multiply-adds"
+        f"{metric_text('accuracy', network.metrics['accuracy'])} at"
+        f" {metric_text('multiply_adds', network.metrics['multiply_adds'])} multiply-adds"
         for network in (cheapest, best)
     )
     return (

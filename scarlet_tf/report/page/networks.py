@@ -13,10 +13,10 @@ from markupsafe import Markup
 from scarlet_tf.report.page.blocks import Table
 from scarlet_tf.report.page.drawing import draw
 from scarlet_tf.report.page.record import Record
-from scarlet_tf.report.page.wording import metric_name, metric_value
+from scarlet_tf.report.page.wording import metric_name
 from scarlet_tf.search.front import by_accuracy
 from scarlet_tf.space import Architecture
-from scarlet_tf.words import why_picked
+from scarlet_tf.words import metric_text, why_picked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ class FoundNetwork:
     @property
     def figures(self) -> list[tuple[str, str]]:
         """(name, value) of each metric for people."""
-        return [(metric_name(name), metric_value(name, value)) for name, value in self.metrics.items()]
+        return [(metric_name(name), metric_text(name, value)) for name, value in self.metrics.items()]
 
 
 def found_networks(record: Record) -> list[FoundNetwork]:
@@ -125,7 +125,7 @@ def front_table(networks: Sequence[FoundNetwork]) -> Table:
             ", ".join(network.picks) + (" (retrained)" if network.is_retrained else "")
             if network.picks or network.is_retrained
             else "",
-            *(metric_value(name, network.metrics[name]) if name in network.metrics else "-" for name in metrics),
+            *(metric_text(name, network.metrics[name]) if name in network.metrics else "-" for name in metrics),
             network.choices,
         ]
         for network in networks

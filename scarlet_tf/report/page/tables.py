@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from scarlet_tf.progress import duration
 from scarlet_tf.report.page.blocks import Table
 from scarlet_tf.report.page.findings import passed
 from scarlet_tf.report.page.record import Record
-from scarlet_tf.words import flat, kibibytes, percent
+from scarlet_tf.words import duration, flat, kibibytes, percent
 
 PASSED = {True: "✓ passed", False: "✗ failed", None: "not verified"}
 

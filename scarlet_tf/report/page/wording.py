@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from scarlet_tf.words import millions, percent
-
 _NAMES = {
     "accuracy": "one-shot accuracy",
     "multiply_adds": "multiply-adds",
@@ -18,17 +16,6 @@ _SCALES = {"accuracy": 100.0, "multiply_adds": 1e-6, "params": 1e-6, "file_bytes
 def metric_name(metric: str) -> str:
     """Such as "multiply-adds"."""
     return _NAMES.get(metric, metric)
-
-
-def metric_value(metric: str, value: float) -> str:
-    """Such as "3.62 M" or "4.1 ms"."""
-    if metric == "accuracy":
-        return percent(value)
-    if metric in ("multiply_adds", "params"):
-        return millions(value)
-    if metric == "latency_ms":
-        return f"{value:.3g} ms"
-    return f"{value / 1024:.1f} KiB" if metric == "file_bytes" else f"{value:.4g}"
 
 
 def axis_title(metric: str) -> str:
