@@ -9,13 +9,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.space import Architecture
 from scarlet_tf.spec import BlockSpec, InvertedResidualSpec, NetworkSpec
-from scarlet_tf.words import millions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,9 +185,3 @@ def _with_squeeze_excite(block: BlockSpec, ratio: float) -> BlockSpec:
     if not isinstance(block, InvertedResidualSpec) or block.se_channels:
         return block
     return dataclasses.replace(block, se_channels=max(1, round(ratio * block.hidden_channels)))
-
-
-def before_scaling(figures: Mapping[str, Any]) -> str:
-    """Costs of a scaled network before scaling, to which the search's bounds apply, and its scaling."""
-    multiply_adds, params = (millions(figures[f"searched_{name}"]) for name in ("multiply_adds", "params"))
-    return f"{multiply_adds} multiply-adds, {params} params; retrained with {Scaling(**figures['scaling'])}"

@@ -13,9 +13,10 @@ from typing import Any
 from scarlet_tf.cost import Cost
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.checks import Check
-from scarlet_tf.scaling import before_scaling
+from scarlet_tf.results import Score, from_json
+from scarlet_tf.scaling import Scaling
 from scarlet_tf.space import Architecture
-from scarlet_tf.words import chance_warning, flat, millions, percent, text_template
+from scarlet_tf.words import before_scaling, flat, millions, percent, text_template
 
 CERTIFICATE_VERSION = 2
 _PACKAGES = (
@@ -139,10 +140,15 @@ def certificate_text(certificate: Mapping[str, Any]) -> str:
         for row in certificate["files"]
         for check in (row["verification"] or {}).get("checks", ())
     ]
-    filters: dict[str, Callable] = {"before_scaling": before_scaling, "figure": _figure, "flat": flat}
-    filters |= {"millions": millions, "percent": percent}
-    template = text_template("scarlet_tf.export", "certificate.md.j2", filters)
-    return template.render(certificate, checks=checks, warning=chance_warning(certificate["details"].get("test", {})))
+    details = certificate["details"]
+    before = [details[f"searched_{name}"] for name in ("multiply_adds", "params")] if "scaling" in details else []
+    filters: dict[str, Callable] = {"figure": _figure, "flat": flat, "millions": millions, "percent": percent}
+    return text_template("scarlet_tf.export", "certificate.md.j2", filters).render(
+        certificate,
+        checks=checks,
+        before_scaling=before_scaling(Scaling(**details["scaling"]), *before) if before else None,
+        warning=from_json(Score, details["test"], "certificate").warning if "test" in details else None,
+    )
 
 
 def _figure(value: Any, form: str = "%s") -> str:
