@@ -53,7 +53,7 @@ from scarlet_tf.ranking.config import RankingConfig as RankingConfig
 from scarlet_tf.ranking.run import rank as rank
 from scarlet_tf.scaling import scale as scale
 from scarlet_tf.search.betanas_config import BetaNASConfig as BetaNASConfig
-from scarlet_tf.search.hierarchical import HierarchicalMutation as HierarchicalMutation
+from scarlet_tf.search.mutation import HierarchicalMutation as HierarchicalMutation
 from scarlet_tf.search.mutation import UniformMutation as UniformMutation
 from scarlet_tf.search.mutation_config import MutationConfig as MutationConfig
 from scarlet_tf.search.oracle import ArchitectureOracle as ArchitectureOracle

@@ -7,6 +7,7 @@ from tiny import tiny_space
 
 from scarlet_tf.files import write_json, write_text
 from scarlet_tf.report.page.record import Record, StageState
+from scarlet_tf.search.journal import format_line
 
 SPACE = tiny_space()
 # Choices of the tiny space: 0 is E2K3, 1 is E3K5+SE, 2 is E2K7, 3 the skip. Layer 1 goes from 8 pixels to 4.
@@ -172,14 +173,14 @@ def write_run(folder: pathlib.Path, without=(), config: str = CONFIG) -> pathlib
     for name, content in figures().items():
         if name not in without:
             write_json(folder / name, content)
-    lines = [f'{{"trial":"{i}","architecture":"{name}","metrics":{metrics(name)}}}' for i, name in enumerate(EVALUATED)]
-    write_text(folder / "search" / "trials.jsonl", "\n".join(['{"version":1}', *lines]) + "\n")
+    trials = [{"trial": str(i), "architecture": name, "metrics": metrics(name)} for i, name in enumerate(EVALUATED)]
+    lines = [format_line(line).decode() for line in ({"version": 2}, *trials)]
+    write_text(folder / "search" / "trials.jsonl", "".join(lines))
     return folder
 
 
-def metrics(choices: str) -> str:
-    accuracy, multiply_adds, params = EVALUATED[choices]
-    return f'{{"accuracy":{accuracy},"multiply_adds":{multiply_adds},"params":{params}}}'
+def metrics(choices: str) -> dict:
+    return dict(zip(("accuracy", "multiply_adds", "params"), EVALUATED[choices], strict=True))
 
 
 STAGES = ("train-supernet", "search", "retrain", "export")

@@ -1,7 +1,5 @@
 """Damaged files of a run: changed figures are found, told and, where that is possible, made again; no stage takes long here."""
 
-import json
-
 import pytest
 import test_pipeline
 
@@ -12,6 +10,7 @@ from scarlet_tf.models.network import Network
 from scarlet_tf.pipeline import run, stages
 from scarlet_tf.report.certificate import certificate_text
 from scarlet_tf.report.summary import print_verification
+from scarlet_tf.search.journal import format_line
 from scarlet_tf.space import Architecture
 from scarlet_tf.training.checkpoints import values_digest
 
@@ -92,7 +91,7 @@ OLD = [
     "export/certificate.json",
     "timing.json",
 ]
-OLD += ["summary.json", "search/trials.jsonl"]
+OLD += ["summary.json"]
 
 
 def test_the_front_is_made_again_from_what_was_evaluated_once_a_network_was_retrained(calls, tmp_path, monkeypatch):
@@ -164,10 +163,12 @@ def test_a_damaged_dataset_file_is_made_again_where_other_files_know_the_dataset
     ):
         pipeline.run_all(config(), tmp_path)
     header = {"version": 1, "fingerprint": {"context": {"caller": {"dataset": "xyz"}}}}
-    write_text(tmp_path / "search" / "trials.jsonl", json.dumps(header) + "\n")
+    path_of_trials = tmp_path / "search" / "trials.jsonl"
+    write_text(path_of_trials, format_line(header).decode())
     with pytest.raises(InputError, match="the dataset has changed since the run began: fingerprint xyz then, abc now"):
         pipeline.run_all(config(), tmp_path)
-    write_text(tmp_path / "search" / "trials.jsonl", json.dumps(header).replace("xyz", "abc") + "\n")
+    header["fingerprint"]["context"]["caller"]["dataset"] = "abc"
+    write_text(path_of_trials, format_line(header).decode())
     pipeline.run_all(config(), tmp_path)
     assert path.read_text() == whole and "it is written again" in caplog.text
 

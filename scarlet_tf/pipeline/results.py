@@ -15,7 +15,7 @@ from scarlet_tf.export.certificate import check_digests
 from scarlet_tf.export.checks import Check
 from scarlet_tf.files import has_digest, read_json
 from scarlet_tf.report.certificate import certificate_text
-from scarlet_tf.search.journal import has_crcs, read_lines
+from scarlet_tf.search.journal import read_lines
 from scarlet_tf.training.learning import FILE
 
 # Files that the certificate lists beside the exported files and the network.
@@ -24,7 +24,6 @@ FINAL = (
     "dataset.json",
     "supernet/result.json",
     "search/trials.jsonl",
-    "search/state.json",
     "pareto.json",
     "finalists.json",
     "retrain/result.json",
@@ -43,7 +42,6 @@ _RESULTS = (
 )
 # Advice for results that `scarlet run` does not make again.
 _REMEDIES = {
-    "search/state.json": "remove pareto.json, and `scarlet run` makes both again from the journal",
     "finalists.json": "remove it; a search measures them again",
     "supernet/monitor.json": "remove it; the report omits it",
     f"supernet/{FILE}": "remove it",
@@ -69,9 +67,8 @@ def check_results(folder: pathlib.Path, *further: str) -> list[Check]:
 
 
 def unchecked(folder: pathlib.Path, *further: str) -> list[str]:
-    """Names of results, `further` ones among them, and journals that an earlier version wrote: they contain no check."""
-    names = [name for name in (*_RESULTS, *further) if (folder / name).exists() and not has_digest(folder / name)]
-    return names + [name for name in _JOURNALS if (folder / name).exists() and not has_crcs(folder / name)]
+    """Names of results, `further` ones among them, that an earlier version wrote: they contain no check."""
+    return [name for name in (*_RESULTS, *further) if (folder / name).exists() and not has_digest(folder / name)]
 
 
 def check_text(folder: pathlib.Path, certificate: Mapping) -> Check:

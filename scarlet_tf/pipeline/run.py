@@ -28,9 +28,9 @@ from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.optimization.extra import check_extra
 from scarlet_tf.pipeline.source_network import SourceNetwork, has_stated_weights, load_source
 from scarlet_tf.report.summary import chance_warning
+from scarlet_tf.search.front import check_picks_of
 from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.search.objectives import check_known, figures_and_goals
-from scarlet_tf.search.picks import check_picks_of
 from scarlet_tf.training.distillation import load_teacher
 from scarlet_tf.training.distribution import copy_variables
 from scarlet_tf.training.supernet import new_supernet, train_supernet

@@ -7,9 +7,14 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.hierarchical import HierarchicalMutation
-from scarlet_tf.search.mutation import Mutation, UniformMutation
-from scarlet_tf.search.operators import PriorRegulator, RandomMutation, RouletteMutation
+from scarlet_tf.search.mutation import (
+    HierarchicalMutation,
+    Mutation,
+    PriorRegulator,
+    RandomMutation,
+    RouletteMutation,
+    UniformMutation,
+)
 from scarlet_tf.space import SearchSpace
 from scarlet_tf.training.settings import check_names, check_ranges
 
@@ -94,7 +99,7 @@ class MutationConfig:
 
     def _operator(self, name: str, space: SearchSpace, seed: int):
         if name == "controller":
-            from scarlet_tf.search.controller import ControllerMutation  # imports TensorFlow
+            from scarlet_tf.search.controller import ControllerMutation  # reads this file's PPOConfig
 
             return ControllerMutation(space, self.ppo, seed)
         return {"random": RandomMutation, "roulette": RouletteMutation, "prior": PriorRegulator}[name]()
