@@ -47,10 +47,10 @@ from scarlet_tf.optimization.config import PruningConfig as PruningConfig
 from scarlet_tf.optimization.config import QuantizationAwareConfig as QuantizationAwareConfig
 from scarlet_tf.optimization.prune import prune as prune
 from scarlet_tf.optimization.quantize_aware import quantize_aware as quantize_aware
-from scarlet_tf.pipeline.registering import register_network as register_network
-from scarlet_tf.pipeline.reporting import write_report as write_report
 from scarlet_tf.ranking.config import RankingConfig as RankingConfig
 from scarlet_tf.ranking.run import rank as rank
+from scarlet_tf.run.networks import register_network as register_network
+from scarlet_tf.run.stages import write_report as write_report
 from scarlet_tf.scaling import scale as scale
 from scarlet_tf.search.betanas_config import BetaNASConfig as BetaNASConfig
 from scarlet_tf.search.mutation import HierarchicalMutation as HierarchicalMutation
@@ -67,12 +67,12 @@ from scarlet_tf.space import Choice as Choice
 from scarlet_tf.space import SearchSpace as SearchSpace
 from scarlet_tf.space import Stage as Stage
 from scarlet_tf.spec import NetworkSpec as NetworkSpec
-from scarlet_tf.training.finetuning import finetune as finetune
-from scarlet_tf.training.finetuning_config import FinetuneConfig as FinetuneConfig
+from scarlet_tf.training.config import FinetuneConfig as FinetuneConfig
+from scarlet_tf.training.config import RetrainConfig as RetrainConfig
+from scarlet_tf.training.config import SupernetConfig as SupernetConfig
+from scarlet_tf.training.network import finetune as finetune
 from scarlet_tf.training.network import retrain as retrain
-from scarlet_tf.training.network_config import RetrainConfig as RetrainConfig
 from scarlet_tf.training.supernet import train_supernet as train_supernet
-from scarlet_tf.training.supernet_config import SupernetConfig as SupernetConfig
 
 __version__: str
 __all__ = [

@@ -22,7 +22,6 @@ from scarlet_tf.spec import (
     InvertedResidualSpec,
     LinearSpec,
     NetworkSpec,
-    check_input_shape,
 )
 from scarlet_tf.yaml_files import read_yaml
 
@@ -207,6 +206,20 @@ class SearchSpace:
                 channels = width
         return tuple(layers)
 
+    def ends(self, input_shape: tuple[int, int, int] | None = None, num_classes: int | None = 1000) -> NetworkSpec:
+        """Stem and tail of the space's networks: a NetworkSpec without blocks."""
+        size = self.input_size
+        stem, first, tail = self.widths
+        return NetworkSpec(
+            input_shape=(size, size, 3) if input_shape is None else input_shape,
+            num_classes=num_classes,
+            stem_channels=stem,
+            stem_stride=self.stem_stride,
+            first_channels=first,
+            blocks=(),
+            tail_channels=tail,
+        )
+
     def _scaled(self, channels: int) -> int:
         return channels if self.width_multiplier == 1 else rounded_channels(channels * self.width_multiplier)
 
@@ -344,16 +357,9 @@ class Architecture:
         every second pixel) and the next block takes the narrower input. The other values give the path
         in a supernet with that kind of skip.
         """
-        size = self.space.input_size
-        stem, first, tail = self.space.widths
-        return NetworkSpec(
-            input_shape=(size, size, 3) if input_shape is None else check_input_shape(input_shape),
-            num_classes=num_classes,
-            stem_channels=stem,
-            stem_stride=self.space.stem_stride,
-            first_channels=first,
-            blocks=tuple(_lower_blocks(self, first, skip)),
-            tail_channels=tail,
+        ends = self.space.ends(input_shape, num_classes)
+        return ends.replace(
+            blocks=tuple(_lower_blocks(self, ends.block_channels, skip)),
             dropout=dropout,
             classifier_activation=classifier_activation,
             pooling=pooling,

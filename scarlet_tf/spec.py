@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+from collections.abc import Mapping
 from typing import Literal
 
 from scarlet_tf.errors import InputError
@@ -119,13 +120,19 @@ class IdentitySpec:
 _LATER = {"expand", "se_gate", "stem_activation", "tail_activation", "head_channels", "head_bias"}
 
 
-def _known_fields(spec) -> dict:
+def known_fields(spec) -> dict:
+    """The fields of a spec that has no others in it, in plain types."""
     fields = {f.name: (getattr(spec, f.name), f.default) for f in dataclasses.fields(spec)}
     return {name: value for name, (value, default) in fields.items() if name not in _LATER or value != default}
 
 
 BlockSpec = InvertedResidualSpec | LinearSpec | IdentitySpec
 _KINDS = {"inverted_residual": InvertedResidualSpec, "linear": LinearSpec, "identity": IdentitySpec}
+
+
+def block_from_dict(fields: Mapping) -> BlockSpec:
+    """The block with these fields, of the class that "kind" names; inverse of `known_fields`."""
+    return _KINDS[fields["kind"]](**fields)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,9 +191,9 @@ class NetworkSpec:
 
     def to_dict(self) -> dict:
         """Plain JSON types; `NetworkSpec.from_dict` reads them back."""
-        fields = _known_fields(self)
+        fields = known_fields(self)
         fields["input_shape"] = list(self.input_shape)
-        fields["blocks"] = [_known_fields(block) for block in self.blocks]
+        fields["blocks"] = [known_fields(block) for block in self.blocks]
         return fields
 
     @classmethod
@@ -194,5 +201,5 @@ class NetworkSpec:
         """Inverse of `to_dict`."""
         fields = dict(data)
         fields["input_shape"] = tuple(fields["input_shape"])
-        fields["blocks"] = tuple(_KINDS[block["kind"]](**block) for block in fields["blocks"])
+        fields["blocks"] = tuple(map(block_from_dict, fields["blocks"]))
         return cls(**fields)

@@ -1,7 +1,9 @@
 import dataclasses
+import json
 import pathlib
 import typing
 
+import jsonschema
 import pytest
 import yaml
 
@@ -10,53 +12,53 @@ from scarlet_tf.config import (
     claim_run_dir,
     differing_keys,
     finetune_config,
+    json_schema,
     load_config,
     parse_config,
-    sections,
+    schema,
 )
+from scarlet_tf.config.reading import override
 from scarlet_tf.errors import InputError
 from scarlet_tf.optimization.config import OptimizationConfig
 from scarlet_tf.ranking.config import RankingConfig
+from scarlet_tf.settings import Count, validated
 from scarlet_tf.space import SearchSpace
+from scarlet_tf.yaml_files import read_yaml
+from site_configuration import SCHEMA
 
 CONFIGS = sorted(pathlib.Path(__file__).parents[1].glob("configs/*.yaml"))
-FORBID = {"extra": "forbid"}
 
 
+@validated("supernet.optimizer")
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
     name: typing.Literal["sgd", "rmsprop"] = "sgd"
     rate: float = 0.1
-    __pydantic_config__: typing.ClassVar = FORBID
 
 
+@validated("data")
 @dataclasses.dataclass(frozen=True)
 class Data:
     dataset: str
     image_size: int = 16
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     seed: int | None = None
-    __pydantic_config__: typing.ClassVar = FORBID
 
 
+@validated("supernet")
 @dataclasses.dataclass(frozen=True)
 class Training:
-    epochs: int = 1
-    optimizer: Optimizer = Optimizer()
+    epochs: Count = 1
+    optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     augment: bool = True
-    __pydantic_config__: typing.ClassVar = FORBID
-
-    def __post_init__(self):
-        if self.epochs < 1:
-            raise InputError(f"supernet.epochs: expected an integer >= 1, got {self.epochs}")
 
 
+@validated("search")
 @dataclasses.dataclass(frozen=True)
 class Search:
     max_multiply_adds: float | None = None
     generations: int = 10
     seed: int = 0
-    __pydantic_config__: typing.ClassVar = FORBID
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +68,7 @@ def few_sections(request, monkeypatch):
         return
     stand_ins = {"data": Data, "supernet": Training, "search": Search, "retrain": Training, "export": ExportConfig}
     stand_ins |= {"finetune": Training, "ranking": RankingConfig, "optimization": OptimizationConfig}
-    monkeypatch.setattr(sections, "section_types", lambda: stand_ins)
+    monkeypatch.setattr(schema, "section_types", lambda: stand_ins)
 
 
 def values(**changes):
@@ -105,9 +107,10 @@ def test_space_may_be_a_file_beside_the_config(tmp_path):
     assert parse_config(config.to_dict()) == config
 
 
-def test_top_level_seed_reaches_the_sections_that_set_none():
-    config = parse_config(values(seed=7, search={"seed": 3}))
-    assert (config.seed, config.data.seed, config.search.seed) == (7, 7, 3)
+def test_the_seed_of_the_run_is_that_of_its_sections_but_data_may_have_its_own():
+    config = parse_config(values(seed=7, data={"dataset": "digits", "seed": 3}))
+    assert (config.seed, config.data.seed, config.search.seed) == (7, 3, 7)
+    assert parse_config(values(seed=7)).data.seed == 7
 
 
 @pytest.mark.parametrize(
@@ -116,7 +119,7 @@ def test_top_level_seed_reaches_the_sections_that_set_none():
         ({"serch": {}}, "serch: unknown key; did you mean search?"),
         ({"search": {"generation": 1}}, "search.generation: unknown key; did you mean search.generations?"),
         ({"search": {"epochs": 1}}, "search.epochs: unknown key; did you mean supernet.epochs or retrain.epochs"),
-        ({"search": {"zzz": 1}}, "search.zzz: unknown key; expected one of generations, max_multiply_adds, seed"),
+        ({"search": {"zzz": 1}}, "search.zzz: unknown key; expected one of generations, max_multiply_adds"),
         (
             {"retrain": {"optimizer": {"rte": 1}}},
             "retrain.optimizer.rte: unknown key; did you mean retrain.optimizer.rate?",
@@ -124,11 +127,14 @@ def test_top_level_seed_reaches_the_sections_that_set_none():
         ({"search": {"generations": "5"}}, 'search.generations: expected an integer, got "5"'),
         ({"search": {"generations": 2.5}}, "search.generations: expected an integer, got 2.5"),
         ({"search": {"generations": True}}, "search.generations: expected an integer, got true"),
-        ({"search": {"max_multiply_adds": "big"}}, 'search.max_multiply_adds: expected a number, got "big"'),
+        ({"search": {"max_multiply_adds": "big"}}, 'search.max_multiply_adds: expected a number or null, got "big"'),
         ({"search": 3}, "search: expected a mapping, got 3"),
         ({"supernet": {"augment": 1}}, "supernet.augment: expected true or false, got 1"),
         ({"supernet": {"epochs": 0}}, "supernet.epochs: expected an integer >= 1, got 0"),
-        ({"supernet": {"optimizer": {"name": "adam"}}}, "supernet.optimizer.name: expected one of 'sgd' or 'rmsprop'"),
+        (
+            {"supernet": {"optimizer": {"name": "adam"}}},
+            'supernet.optimizer.name: expected one of sgd, rmsprop, got "adam"',
+        ),
         ({"data": {}}, "data.dataset: missing"),
         ({"data": {"dataset": 3}}, "data.dataset: expected a string, got 3"),
         ({"data": {"dataset": "x", "mean": 1}}, "data.mean: expected a list, got 1"),
@@ -136,10 +142,18 @@ def test_top_level_seed_reaches_the_sections_that_set_none():
         ({"space": None}, "space: missing"),
         ({"space": "s3"}, "space: expected one of ['s1', 's2'] or a mapping, got 's3'"),
         ({"seed": -1}, "seed: expected an integer >= 0, got -1"),
+        ({"csv": 1}, "csv: expected true or false, got 1"),
+        (
+            {"search": {"seed": 3}},
+            "search.seed: unknown key; seed is set once for the whole run, at the top of the file",
+        ),
         ({"seed": "x"}, 'seed: expected an integer >= 0, got "x"'),
-        ({"name": ""}, 'name: expected a string, got ""'),
-        ({"export": {"formats": ["int4"]}}, "export.formats: expected some of float32, float16, dynamic, int8"),
-        ({"export": {"formats": []}}, "export.formats: expected at least one format"),
+        ({"name": ""}, 'name: expected a non-empty string, got ""'),
+        (
+            {"export": {"formats": ["int4"]}},
+            'export.formats[0]: expected one of float32, float16, dynamic, int8, full_int8, got "int4"',
+        ),
+        ({"export": {"formats": []}}, "export.formats: expected a list of at least 1, got []"),
         ({"export": {"calibration_examples": 0}}, "export.calibration_examples: expected an integer >= 1, got 0"),
     ],
 )
@@ -262,7 +276,7 @@ def test_an_override_follows_the_rules_of_a_file(tmp_path):
     path = write(tmp_path, "")
     assert load_config(path, ["name='0908'", "retrain.optimizer.rate=4e-5"]).retrain.optimizer.rate == 4e-5
     assert load_config(path, ["name=yes"]).name == "yes"
-    with pytest.raises(InputError, match="name: expected a string, got 908"):
+    with pytest.raises(InputError, match="name: expected a non-empty string, got 908"):
         load_config(path, ["name=0908"])
     with pytest.raises(InputError, match=r"^--set data=\{a: 1, a: 2\}: expected YAML: key 'a' is given twice"):
         load_config(path, ["data={a: 1, a: 2}"])
@@ -311,7 +325,7 @@ def test_keys_may_be_allowed_to_differ(tmp_path):
     claim_run_dir(
         tmp_path,
         parse_config(values(seed=1)),
-        frozenset({"seed", "data.seed", "search.seed", "ranking.seed", "optimization.seed"}),
+        frozenset({"seed", "data.seed"}),
     )
 
 
@@ -323,7 +337,9 @@ def test_keys_that_change_no_result_may_differ(tmp_path):
         return parse_config({"data": {"source": "digits"}, "space": "s1", "supernet": supernet})
 
     claim_run_dir(tmp_path, config(execution="lanes"))
-    claim_run_dir(tmp_path, config(execution="sequential", checkpoint_seconds=5.0))
+    claim_run_dir(tmp_path, config(execution="sequential"))
+    often = {"data": {"source": "digits"}, "space": "s1", "checkpoint_seconds": 5, "csv": True, "tensorboard": True}
+    claim_run_dir(tmp_path, parse_config(often))
     stale = {"data": {"source": "digits"}, "space": "s1", "search": {"stale_trial_minutes": 30}}
     claim_run_dir(tmp_path, parse_config(stale))
     with pytest.raises(InputError, match=r"supernet.learning_rate: 0.045 in the folder, 0.5 now"):
@@ -336,10 +352,10 @@ def test_keys_that_change_no_result_may_differ(tmp_path):
     [
         ("{se_ratio: -0.1}", "retrain.se_ratio: expected a number from 0 to 1, got -0.1"),
         ("{se_ratio: .nan}", "retrain.se_ratio: expected a number from 0 to 1, got nan"),
-        ("{width_multiplier: 0}", "retrain.width_multiplier: expected a number > 0, got 0.0"),
+        ("{width_multiplier: 0}", "retrain.width_multiplier: expected a number > 0, got 0"),
         ("{width_multiplier: .inf}", "retrain.width_multiplier: expected a number > 0, got inf"),
-        ("{depth_multiplier: 0}", "retrain.depth_multiplier: expected a number > 0, got 0.0"),
-        ("{width_multiplier: wide}", 'retrain.width_multiplier: expected a number, got "wide"'),
+        ("{depth_multiplier: 0}", "retrain.depth_multiplier: expected a number > 0, got 0"),
+        ("{width_multiplier: wide}", 'retrain.width_multiplier: expected a number > 0, got "wide"'),
         (
             "{init: supernet, width_multiplier: 1.4}",
             "retrain.width_multiplier: expected 1 with retrain.init: supernet, whose weights fit the network as it was"
@@ -376,6 +392,86 @@ def test_every_shipped_config_is_valid_and_opens_as_a_document(path):
     for word in ("Purpose:", "Command:", "Hardware:", "Time:", "Result:", "Reproduced:"):
         assert f"# {word}" in header
     assert f"scarlet run configs/{path.name}" in header
+
+
+@pytest.fixture(scope="module")
+def validator():
+    return jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
+
+
+@pytest.mark.real_sections
+def test_the_schema_for_editors_is_up_to_date_and_valid(validator):
+    """`python tools/site_configuration.py` writes it."""
+    assert json.loads(SCHEMA.read_text()) == json.loads(json.dumps(json_schema()))
+    validator.check_schema(validator.schema)
+
+
+@pytest.mark.real_sections
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_editors_find_no_mistake_in_shipped_configurations(path, validator):
+    assert path.read_text().startswith(f"# yaml-language-server: $schema={SCHEMA.name}\n")
+    assert [error.message for error in validator.iter_errors(read_yaml(path))] == []
+    resolved = json.loads(json.dumps(load_config(path).to_dict()))
+    assert [error.message for error in validator.iter_errors(resolved)] == []
+
+
+@pytest.mark.real_sections
+@pytest.mark.parametrize(
+    ("changes", "fits"),
+    [
+        ({"search": {"max_multiply_adds": "60M", "limits": {"params": "5.5 k"}}}, True),
+        ({"optimization": {"pruning": True}}, True),
+        ({"optimization": {"pruning": {"sparsity": 0.75}}, "retrain": {"recipe": None}, "search": None}, True),
+        ({"search": {"max_multiply_adds": "big"}}, False),
+        ({"supernet": {"epochs": 0}}, False),
+        ({"supernet": {"schedule": "linear"}}, False),
+        ({"supernet": {"seed": 1}}, False),
+        ({"retrain": {"recipe": "ancient"}}, False),
+        ({"optimization": {"pruning": {"sparsity": 1}}}, False),
+        ({"serch": {}}, False),
+    ],
+)
+def test_editors_find_what_a_run_finds(validator, changes, fits):
+    values = {"data": {"source": "digits"}, "space": "s1", **changes}
+    assert validator.is_valid(values) == fits
+    if fits:
+        parse_config(values)
+    else:
+        with pytest.raises(InputError):
+            parse_config(values)
+
+
+@pytest.mark.real_sections
+@pytest.mark.parametrize(
+    ("section", "key", "hint"),
+    [
+        ("supernet", "csv", "csv is set once for the whole run, at the top of the file or by --set csv=..."),
+        ("finetune", "checkpoint_seconds", "checkpoint_seconds is set once for the whole run, at the top"),
+        ("ranking", "seed", "seed is set once for the whole run"),
+        ("search", "evaluation_group", "SearchConfig(evaluation_group=...) sets it in Python"),
+        ("search.mutation", "ppo", "MutationConfig(ppo=...) sets it in Python"),
+        ("optimization.pruning", "ramp", "PruningConfig(ramp=...) sets it in Python"),
+    ],
+)
+def test_keys_that_configurations_lost_say_where_they_are_set(section, key, hint):
+    values = {"data": {"source": "digits"}, "space": "s1"}
+    override(values, f"{section}.{key}=1")
+    with pytest.raises(InputError) as caught:
+        parse_config(values, "my.yaml")
+    assert str(caught.value).startswith(f"my.yaml: {section}.{key}: unknown key; {hint}")
+    assert key not in json.dumps(
+        parse_config({"data": {"source": "digits"}, "space": "s1"}).to_dict()[section.split(".")[0]]
+    )
+
+
+@pytest.mark.real_sections
+def test_every_training_gets_what_is_set_for_the_run():
+    values = {"data": {"source": "digits"}, "space": "s1", "seed": 5, "csv": True, "checkpoint_seconds": 7}
+    config = parse_config(values)
+    for section in (config, config.supernet, config.retrain, config.finetune):
+        assert (section.seed, section.csv, section.tensorboard, section.checkpoint_seconds) == (5, True, False, 7)
+    assert {config.data.seed, config.search.seed, config.optimization.seed, config.ranking.seed} == {5}
+    assert parse_config(config.to_dict()) == config
 
 
 @pytest.mark.real_sections

@@ -52,7 +52,7 @@ CONFIG = {
 # Where files are not what is tested: one, without its latency.
 ONE_FILE = ["--set", "export.formats=[float32]", "--set", "export.saved_model=false"]
 ONE_FILE += ["--set", "export.benchmark_threads=0"]
-EVERY_STEP = ["--set", "supernet.checkpoint_seconds=0", "--set", "retrain.checkpoint_seconds=0"]
+EVERY_STEP = ["--set", "checkpoint_seconds=0"]
 TFLITE = [f"model_{name}.tflite" for name in ("float32", "float16", "dynamic", "int8")]
 LEAVES = (
     "config.yaml",

@@ -117,15 +117,15 @@ def test_calls_refuse_settings_of_the_process_first(call, other_setting, tmp_pat
 
 
 def test_the_pipeline_refuses_settings_of_the_process_before_it_makes_a_folder(other_setting, tmp_path):
-    from scarlet_tf import pipeline
+    from scarlet_tf import run as runs
     from scarlet_tf.config import parse_config
 
     config = parse_config({"name": "x", "space": "s2", "data": {"source": "digits"}}, "my.yaml")
-    for call in (pipeline.run_all, pipeline.run_ranking, pipeline.run_comparison):
+    for call in (runs.run_all, runs.run_ranking, runs.run_comparison):
         with pytest.raises(InputError, match=r"keras\.config"):
             call(config, tmp_path / "run")
     with pytest.raises(InputError, match=r"keras\.config"):
-        pipeline.run_stage("retrain", config, tmp_path / "run")
+        runs.run_stage("retrain", config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

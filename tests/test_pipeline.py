@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scarlet_tf import pipeline
+from scarlet_tf import run as runs
 from scarlet_tf.config import claim_run_dir, parse_config
 from scarlet_tf.config.run_time import in_words, stage_seconds
-from scarlet_tf.cost import Cost
+from scarlet_tf.cost import Cost, cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.export import warm_up
 from scarlet_tf.files import read_json, write_json, write_result
-from scarlet_tf.pipeline import checking, claim, exporting, picking, run, running, stages
-from scarlet_tf.pipeline.claim import alone_in
+from scarlet_tf.results import NetworkResult, Score
+from scarlet_tf.run import exporting, folder, integrity, methods, retraining, stages
+from scarlet_tf.run.folder import Run, alone_in
 from scarlet_tf.search.journal import format_line
+from scarlet_tf.search.run import SearchResult
 from scarlet_tf.space import Architecture
 
 SPACE = {
@@ -61,6 +63,12 @@ VERIFIED = {"max_logit_difference": 1e-6, "top1": 0.9, "model_top1": 0.9, "num_i
 def config(**changes):
     values = VALUES | {key: VALUES.get(key, {}) | value for key, value in changes.items()}
     return parse_config(values)
+
+
+def network_result(choices=(0, 6, 3), **changes):
+    """Of a network that was trained from scratch."""
+    figures = {"test": Score(0.875, 359), "validation": Score(0.75, 10), "one_shot_accuracy": 0.5, **changes}
+    return NetworkResult(Architecture(choices, config().space), "scratch", multiply_adds=1, params=2, **figures)
 
 
 class FakeSplit:
@@ -124,16 +132,16 @@ def calls(monkeypatch):
         path.with_suffix(".json").write_text("{}")
         (path.parent / "labels.txt").write_text("a\nb\n")
 
-    record(run, "load_dataset", lambda config: fake_data())
-    record(run, "train_supernet", lambda *args, **kwargs: {"history": [], "steps": np.int64(3)})
-    monkeypatch.setattr(run, "new_supernet", lambda *args: types.SimpleNamespace())
-    record(stages, "search", search)
-    record(stages, "retrain", retrain)
-    monkeypatch.setattr(run, "evaluate", lambda *args: {"accuracy": 0.9375, "loss": 0.1, "num_examples": 30})
+    record(folder, "load_dataset", lambda config: fake_data())
+    record(methods, "train_supernet", lambda *args, **kwargs: {"history": [], "steps": np.int64(3)})
+    monkeypatch.setattr(methods, "new_supernet", lambda *args: types.SimpleNamespace())
+    record(methods, "search", search)
+    record(retraining, "retrain", retrain)
+    monkeypatch.setattr(folder, "evaluate", lambda *args: {"accuracy": 0.9375, "loss": 0.1, "num_examples": 30})
     model = types.SimpleNamespace(
         spec=Architecture((0, 6, 3), config().space).lower((8, 8, 3), 2), weights=[np.ones(2)]
     )
-    monkeypatch.setattr(run.Run, "network", model)
+    monkeypatch.setattr(Run, "network", model)
     monkeypatch.setattr(exporting, "fold", lambda network, limit: (network, []))
     record(exporting, "export_tflite", write)
     record(exporting, "export_saved_model", write)
@@ -156,10 +164,10 @@ EVERYTHING = [
 
 
 def test_stages_run_in_order_and_are_not_repeated(calls, tmp_path):
-    summary = pipeline.run_all(config(), tmp_path)
+    summary = runs.run_all(config(), tmp_path)
     assert calls == EVERYTHING
     calls.clear()
-    assert pipeline.run_all(config(), tmp_path) == summary == read_json(tmp_path / "summary.json")
+    assert runs.run_all(config(), tmp_path) == summary == read_json(tmp_path / "summary.json")
     assert calls == ["load_dataset"]
 
 
@@ -171,17 +179,17 @@ def test_a_run_is_forecast_as_soon_as_its_supernets_steps_were_tried(calls, tmp_
             callback.on_rehearsal(4.0, 0.5)
         return {"history": [], "steps": 3}
 
-    monkeypatch.setattr(run, "train_supernet", train)
+    monkeypatch.setattr(methods, "train_supernet", train)
     with caplog.at_level(logging.INFO, "scarlet_tf"):
-        pipeline.run_all(config(), tmp_path)
+        runs.run_all(config(), tmp_path)
     seconds = stage_seconds(config(), {"train": 100, "validation": 20}, 2, 4.0, 0.5)
     [line] = [record.getMessage() for record in caplog.records if "run forecast" in record.getMessage()]
     assert line.startswith(f"run forecast: {in_words(seconds)} (the supernet's steps were tried")
-    assert run.Run(config(), tmp_path).callbacks == ()
+    assert Run(config(), tmp_path).callbacks == ()
 
 
 def test_summary_states_what_the_stages_found(calls, tmp_path):
-    summary = pipeline.run_all(config(), tmp_path)
+    summary = runs.run_all(config(), tmp_path)
     assert summary["supernet"] == {"evaluated": 2, "mean_accuracy": 0.5, "best_accuracy": 0.75}
     assert summary["front"] == {"size": 3, "picks": 2, "hypervolume": 0.5}
     picked = {key: summary["pick"][key] for key in ("architecture", "pick", "one_shot_accuracy", "passed_over")}
@@ -204,29 +212,29 @@ def test_summary_states_what_the_stages_found(calls, tmp_path):
 
 
 def test_interrupted_run_continues_with_the_stage_it_was_in(calls, tmp_path, monkeypatch):
-    retrain = stages.retrain
-    monkeypatch.setattr(stages, "retrain", lambda *args, **kwargs: (_ for _ in ()).throw(KeyboardInterrupt))
+    retrain = retraining.retrain
+    monkeypatch.setattr(retraining, "retrain", lambda *args, **kwargs: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        pipeline.run_all(config(), tmp_path)
+        runs.run_all(config(), tmp_path)
     assert calls == ["load_dataset", "train_supernet", "search"]
     assert "retrain" in read_json(tmp_path / "timing.json")
-    monkeypatch.setattr(stages, "retrain", retrain)
+    monkeypatch.setattr(retraining, "retrain", retrain)
     calls.clear()
-    pipeline.run_all(config(), tmp_path)
+    runs.run_all(config(), tmp_path)
     assert calls == ["load_dataset", *EVERYTHING[3:]]
 
 
 def test_search_in_a_later_process_gets_the_supernet_from_its_checkpoint(calls, tmp_path):
-    pipeline.run_stage("train-supernet", config(), tmp_path)
+    runs.run_stage("train-supernet", config(), tmp_path)
     calls.clear()
-    pipeline.run_stage("search", config(), tmp_path)
+    runs.run_stage("search", config(), tmp_path)
     assert calls == ["load_dataset", "train_supernet", "search"]
 
 
 def test_stage_without_its_predecessor_names_the_command(calls, tmp_path):
-    pipeline.run_stage("train-supernet", config(), tmp_path)
+    runs.run_stage("train-supernet", config(), tmp_path)
     with pytest.raises(InputError) as caught:
-        pipeline.run_stage("retrain", config(), tmp_path, "my.yaml")
+        runs.run_stage("retrain", config(), tmp_path, "my.yaml")
     assert str(caught.value) == (
         f"{tmp_path}: retrain needs a searched front, which is not there yet; first run:"
         f" scarlet search my.yaml --run-dir {tmp_path}"
@@ -234,24 +242,24 @@ def test_stage_without_its_predecessor_names_the_command(calls, tmp_path):
 
 
 def test_a_searchs_worker_shares_the_folder_and_writes_nothing(calls, tmp_path, monkeypatch):
-    pipeline.run_stage("train-supernet", config(), tmp_path)
-    monkeypatch.setattr(stages, "search", lambda *arguments, **options: calls.append("worked"))
+    runs.run_stage("train-supernet", config(), tmp_path)
+    monkeypatch.setattr(methods, "search", lambda *arguments, **options: calls.append("worked"))
     for name, value in (("TUNER_ID", "worker-0"), ("ORACLE_IP", "127.0.0.1"), ("ORACLE_PORT", "4000")):
         monkeypatch.setenv(f"KERASTUNER_{name}", value)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     with alone_in(tmp_path):  # as its chief is
-        assert pipeline.run_stage("search", config(), tmp_path) == {}
+        assert runs.run_stage("search", config(), tmp_path) == {}
         with pytest.raises(InputError, match="another process is at work"):
-            pipeline.run_stage("train-supernet", config(), tmp_path)
+            runs.run_stage("train-supernet", config(), tmp_path)
     assert calls[-1] == "worked"
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(InputError, match="KERASTUNER_ORACLE_IP: a chief and its workers share one stage"):
-        pipeline.run_all(config(), tmp_path)
+        runs.run_all(config(), tmp_path)
 
 
 def test_stage_out_of_order_is_refused_before_the_dataset_is_loaded(calls, tmp_path):
     with pytest.raises(InputError, match="export needs a trained supernet"):
-        pipeline.run_stage("export", config(), tmp_path)
+        runs.run_stage("export", config(), tmp_path)
     assert calls == []
     assert not (tmp_path / "config.yaml").exists()
 
@@ -267,25 +275,25 @@ def test_stage_out_of_order_is_refused_before_the_dataset_is_loaded(calls, tmp_p
     ],
 )
 def test_torn_result_has_its_stage_done_again(calls, tmp_path, torn, again):
-    summary = pipeline.run_all(config(), tmp_path)
+    summary = runs.run_all(config(), tmp_path)
     path = tmp_path / torn
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     calls.clear()
-    repeated = pipeline.run_all(config(), tmp_path)
+    repeated = runs.run_all(config(), tmp_path)
     assert calls == ["load_dataset", *again]
     assert repeated | {"seconds": 0} == summary | {"seconds": 0}
     read_json(tmp_path / "summary.json")
 
 
 def test_torn_journal_costs_its_torn_lines_only(calls, tmp_path):
-    pipeline.run_all(config(), tmp_path)
+    runs.run_all(config(), tmp_path)
     journal = tmp_path / "search" / "trials.jsonl"
     journal.write_bytes(journal.read_bytes()[:-3])
-    summary = pipeline.run_all(config(), tmp_path)
+    summary = runs.run_all(config(), tmp_path)
     assert summary["supernet"]["best_accuracy"] == 0.25
     assert summary["warnings"] == [f"{journal}: torn or changed: line 4 of 4; restore it"]
     journal.unlink()
-    assert pipeline.run_all(config(), tmp_path)["supernet"]["best_accuracy"] is None
+    assert runs.run_all(config(), tmp_path)["supernet"]["best_accuracy"] is None
 
 
 @pytest.mark.parametrize("content", [None, b"PK", b""])
@@ -295,14 +303,13 @@ def test_torn_network_is_named_with_the_way_out(tmp_path, content):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=r"model\.keras: missing or torn; remove .*result\.json and start again"):
-        _ = run.Run(config(), tmp_path).network
+        _ = Run(config(), tmp_path).network
 
 
 def test_second_process_in_the_folder_is_refused(calls, tmp_path):
-    # Without its package, which imports TensorFlow.
     script = f"""
-import runpy
-with runpy.run_path({claim.__file__!r})["alone_in"]({str(tmp_path)!r}):
+from scarlet_tf.run.folder import alone_in
+with alone_in({str(tmp_path)!r}):
     print("locked", flush=True)
     input()
 """
@@ -311,10 +318,10 @@ with runpy.run_path({claim.__file__!r})["alone_in"]({str(tmp_path)!r}):
     ) as other:
         assert other.stdout.readline() == "locked\n"
         with pytest.raises(InputError, match="another process is at work in this run folder"):
-            pipeline.run_all(config(), tmp_path)
+            runs.run_all(config(), tmp_path)
         assert calls == []
         other.kill()
-    pipeline.run_all(config(), tmp_path)
+    runs.run_all(config(), tmp_path)
 
 
 def test_second_claim_in_the_same_process_is_refused(tmp_path):
@@ -342,14 +349,14 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
 
 
 def test_results_hold_plain_json_only(calls, tmp_path):
-    pipeline.run_all(config(), tmp_path)
+    runs.run_all(config(), tmp_path)
     assert read_json(tmp_path / "supernet" / "result.json") == {"history": [], "steps": 3}
     assert read_json(tmp_path / "retrain" / "result.json")["history"] == [{"loss": None}]
 
 
 def test_formats_and_saved_model_can_be_left_out(calls, tmp_path):
     chosen = config(export={"formats": ["float16"], "saved_model": False})
-    summary = pipeline.run_all(chosen, tmp_path)
+    summary = runs.run_all(chosen, tmp_path)
     assert [row["file"] for row in summary["files"]] == ["model_float16.tflite"]
 
 
@@ -358,7 +365,7 @@ def test_formats_and_saved_model_can_be_left_out(calls, tmp_path):
 
 def refusal(calls, tmp_path, **changes) -> str:
     with pytest.raises(InputError) as caught:
-        pipeline.run_all(config(**changes), tmp_path)
+        runs.run_all(config(**changes), tmp_path)
     assert calls == ["load_dataset"]
     assert not (tmp_path / "config.yaml").exists()
     return str(caught.value)
@@ -367,16 +374,16 @@ def refusal(calls, tmp_path, **changes) -> str:
 def test_impossible_budget_is_refused_with_the_reach_of_the_space(calls, tmp_path):
     message = refusal(calls, tmp_path, search={"max_multiply_adds": "10k"})
     assert message.startswith("search.max_multiply_adds: no network of the space has less than 0.01 M")
-    costs = run.cost_table(config().space, 8, 2)
+    costs = cost_table(config().space, 8, 2)
     low, high = costs.bounds["multiply_adds"]
     assert f"multiply_adds from {low / 1e6:.2f} M to {high / 1e6:.2f} M" in message
 
 
 def test_budget_that_excludes_nothing_is_told(calls, tmp_path, caplog):
-    greatest = run.cost_table(config().space, 8, 2).bounds["multiply_adds"][1]
-    pipeline.run_stage("train-supernet", config(search={"max_multiply_adds": greatest}), tmp_path / "a")
+    greatest = cost_table(config().space, 8, 2).bounds["multiply_adds"][1]
+    runs.run_stage("train-supernet", config(search={"max_multiply_adds": greatest}), tmp_path / "a")
     assert "excludes nothing" not in caplog.text
-    pipeline.run_stage("train-supernet", config(search={"max_multiply_adds": greatest + 1}), tmp_path / "b")
+    runs.run_stage("train-supernet", config(search={"max_multiply_adds": greatest + 1}), tmp_path / "b")
     assert "search.max_multiply_adds" in caplog.text
     assert f"the greatest network of the space costs {greatest / 1e6:.2f} M" in caplog.text
 
@@ -402,27 +409,27 @@ def test_warm_up_without_its_package_is_refused(calls, tmp_path, monkeypatch):
 
 def test_dataset_error_comes_before_the_folder_is_claimed(tmp_path):
     with pytest.raises(InputError, match=r"data\.directory"):
-        pipeline.run_all(config(data={"source": "folder", "directory": str(tmp_path / "none")}), tmp_path)
+        runs.run_all(config(data={"source": "folder", "directory": str(tmp_path / "none")}), tmp_path)
     assert not (tmp_path / "config.yaml").exists()
 
 
 def test_run_folder_of_another_config_is_refused(calls, tmp_path):
-    pipeline.run_stage("train-supernet", config(), tmp_path)
+    runs.run_stage("train-supernet", config(), tmp_path)
     with pytest.raises(InputError, match=r"supernet.epochs: 1 in the folder, 2 now"):
-        pipeline.run_stage("train-supernet", config(supernet={"epochs": 2}), tmp_path)
+        runs.run_stage("train-supernet", config(supernet={"epochs": 2}), tmp_path)
 
 
 def test_run_folder_of_another_space_is_refused(calls, tmp_path):
-    pipeline.run_stage("train-supernet", config(), tmp_path)
+    runs.run_stage("train-supernet", config(), tmp_path)
     with pytest.raises(InputError, match=r"space.tail_channels: 16 in the folder, 24 now"):
-        pipeline.run_stage("search", config(space={"tail_channels": 24}), tmp_path)
+        runs.run_stage("search", config(space={"tail_channels": 24}), tmp_path)
 
 
 def test_changed_dataset_is_refused(calls, tmp_path, monkeypatch):
-    pipeline.run_stage("train-supernet", config(), tmp_path)
-    monkeypatch.setattr(run, "load_dataset", lambda config: fake_data("xyz"))
+    runs.run_stage("train-supernet", config(), tmp_path)
+    monkeypatch.setattr(folder, "load_dataset", lambda config: fake_data("xyz"))
     with pytest.raises(InputError, match="fingerprint abc then, xyz now"):
-        pipeline.run_stage("search", config(), tmp_path)
+        runs.run_stage("search", config(), tmp_path)
 
 
 # -- the pick --------------------------------------------------------------------------------------------------
@@ -431,9 +438,14 @@ def test_changed_dataset_is_refused(calls, tmp_path, monkeypatch):
 @pytest.fixture
 def searched(tmp_path, monkeypatch):
     """A run whose front is known; returns a function from a changed retrain section to the start that is chosen."""
-    monkeypatch.setattr(run, "load_dataset", lambda config: fake_data())
+    monkeypatch.setattr(folder, "load_dataset", lambda config: fake_data())
     write_json(tmp_path / "pareto.json", FRONT)
-    return lambda **retrain: picking.choose(run.Run(config(retrain=retrain), tmp_path))
+
+    def choose(**retrain):
+        opened = Run(config(retrain=retrain), tmp_path)
+        return retraining.choose(opened, opened.get(SearchResult))
+
+    return choose
 
 
 def test_the_best_is_the_most_accurate_of_the_front_whether_or_not_it_is_a_pick(searched, tmp_path):
@@ -476,14 +488,13 @@ def test_pick_by_index(searched):
 
 def test_start_from_the_supernet_takes_the_most_accurate_whose_folded_network_fits(searched, monkeypatch):
     folded_costs = {"0,6,3": 300_000, "1,6,0": 200_000, "6,6,0": 199_999}
-    monkeypatch.setattr(run.Run, "supernet", None)
     monkeypatch.setattr(
-        picking, "_folded_path", lambda run, path: (types.SimpleNamespace(spec=f"folded {path.to_string()}"), [])
+        retraining, "_folded_path", lambda run, path: (types.SimpleNamespace(spec=f"folded {path.to_string()}"), [])
     )
-    monkeypatch.setattr(picking, "rebase", lambda model, batches: None)
-    monkeypatch.setattr(picking, "_calibration_batches", lambda run: [])
-    monkeypatch.setattr(picking, "count_spec", lambda spec: Cost(folded_costs[spec.removeprefix("folded ")], 1))
-    monkeypatch.setattr(picking, "get_arrays", lambda model: {"weights": np.zeros(1)})
+    monkeypatch.setattr(retraining, "rebase", lambda model, batches: None)
+    monkeypatch.setattr(retraining, "_calibration_batches", lambda run: [])
+    monkeypatch.setattr(retraining, "count_spec", lambda spec: Cost(folded_costs[spec.removeprefix("folded ")], 1))
+    monkeypatch.setattr(retraining, "get_arrays", lambda model: {"weights": np.zeros(1)})
     start = searched(init="supernet")
     assert (start.architecture.to_string(), start.network) == ("6,6,0", "folded 6,6,0")
     assert start.passed_over == (
@@ -496,28 +507,28 @@ def test_start_from_the_supernet_takes_the_most_accurate_whose_folded_network_fi
 
 
 def test_rounding_is_limited_more_strictly_where_int8_is_exported():
-    both = run.Run(config(), "x"), run.Run(config(export={"formats": ["float32"]}), "x")
-    assert picking.folding_limit(both[0]) < picking.folding_limit(both[1])
+    both = Run(config(), "x"), Run(config(export={"formats": ["float32"]}), "x")
+    assert retraining.folding_limit(both[0]) < retraining.folding_limit(both[1])
 
 
 # -- verification of files -------------------------------------------------------------------------------------
 
 
 def test_verify_finds_the_run_of_a_file(calls, tmp_path):
-    pipeline.run_all(config(), tmp_path)
-    rows = pipeline.verify_files([tmp_path / "export" / "model_int8.tflite"])
+    runs.run_all(config(), tmp_path)
+    rows = runs.verify_files([tmp_path / "export" / "model_int8.tflite"])
     assert [row["top1"] for row in rows] == [0.9]
 
 
 def failed(folder, **options):
-    result = pipeline.verify_run(folder, **options)
+    result = runs.verify_run(folder, **options)
     names = [check["name"] for check in result["checks"] if not check["passed"]]
     assert result["passed"] is (not names)
     return names
 
 
 def test_a_run_that_nobody_touched_keeps_its_certificate(calls, tmp_path):
-    pipeline.run_all(config(), tmp_path)
+    runs.run_all(config(), tmp_path)
     assert failed(tmp_path) == [] and failed(tmp_path, digests_only=True) == []
 
 
@@ -525,7 +536,7 @@ def test_a_run_that_nobody_touched_keeps_its_certificate(calls, tmp_path):
     "file", ["export/model_int8.tflite", "export/labels.txt", "export/model_dynamic.json", "retrain/model.keras"]
 )
 def test_a_changed_or_missing_file_is_found_by_its_sha256(calls, tmp_path, file):
-    pipeline.run_all(config(), tmp_path)
+    runs.run_all(config(), tmp_path)
     content = (tmp_path / file).read_bytes()
     (tmp_path / file).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     stated = file.removeprefix("export/").replace("retrain", "../retrain")
@@ -547,7 +558,7 @@ def test_a_changed_or_missing_file_is_found_by_its_sha256(calls, tmp_path, file)
     ],
 )
 def test_a_certificate_that_states_another_figure_is_found_out(calls, tmp_path, key, value, name):
-    pipeline.run_all(config(), tmp_path)
+    runs.run_all(config(), tmp_path)
     path = tmp_path / "export" / "certificate.json"
     certificate = read_json(path)
     inner = certificate
@@ -559,34 +570,34 @@ def test_a_certificate_that_states_another_figure_is_found_out(calls, tmp_path, 
 
 
 def test_the_certificate_for_people_is_compared_with_the_other(calls, tmp_path):
-    pipeline.run_all(config(), tmp_path)
+    runs.run_all(config(), tmp_path)
     text = tmp_path / "export" / "certificate.md"
     text.write_text(text.read_text().replace("90.00 %", "99.00 %"))
     assert failed(tmp_path, digests_only=True) == ["certificate.md"]
 
 
 def test_a_run_without_a_certificate_of_this_version_is_refused(calls, tmp_path):
-    pipeline.run_all(config(), tmp_path)
+    runs.run_all(config(), tmp_path)
     path = tmp_path / "export" / "certificate.json"
     write_json(path, read_json(path) | {"certificate_version": 1})
     with pytest.raises(InputError, match="certificate_version: expected 2, got 1"):
-        pipeline.verify_run(tmp_path)
+        runs.verify_run(tmp_path)
     write_json(path, {"certificate_version": 2})
     with pytest.raises(InputError, match="expected a certificate"):
-        pipeline.verify_run(tmp_path)
+        runs.verify_run(tmp_path)
     path.unlink()
     with pytest.raises(InputError, match=r"certificate\.json"):
-        pipeline.verify_run(tmp_path)
+        runs.verify_run(tmp_path)
 
 
 def test_verify_refuses_missing_files_and_folders_without_a_run(tmp_path):
     with pytest.raises(InputError, match=r"x.tflite: expected a .tflite file or a SavedModel folder, found nothing"):
-        pipeline.verify_files([tmp_path / "x.tflite"])
+        runs.verify_files([tmp_path / "x.tflite"])
     (tmp_path / "x.tflite").write_bytes(b"")
     with pytest.raises(InputError, match="it lies in no run folder; name the run it belongs to with --run-dir"):
-        pipeline.verify_files([tmp_path / "x.tflite"])
+        runs.verify_files([tmp_path / "x.tflite"])
     with pytest.raises(InputError, match=r"expected a run folder with config.yaml"):
-        pipeline.verify_files([tmp_path / "x.tflite"], tmp_path)
+        runs.verify_files([tmp_path / "x.tflite"], tmp_path)
 
 
 @pytest.mark.parametrize("source", ["folder", "tfds"])
@@ -603,9 +614,9 @@ def test_verify_from_another_folder_says_what_a_relative_path_counts_from(source
     claim_run_dir(folder, config(data={"source": source, "directory": "photos"}))
     (folder / "x.tflite").write_bytes(b"")
     write_json(folder / "export" / "certificate.json", {"certificate_version": 2, "files": [], "other_files": []})
-    monkeypatch.setattr(checking, "check_digests", lambda *_: [])
-    monkeypatch.setattr(checking, "check_text", lambda *_: checking.Check("x", "", "", True))
-    for call in (lambda: pipeline.verify_run("../run"), lambda: pipeline.verify_files(["../run/x.tflite"])):
+    monkeypatch.setattr(integrity, "check_digests", lambda *_: [])
+    monkeypatch.setattr(integrity, "check_text", lambda *_: integrity.Check("x", "", "", True))
+    for call in (lambda: runs.verify_run("../run"), lambda: runs.verify_files(["../run/x.tflite"])):
         with pytest.raises(InputError) as caught:
             call()
         said = str(caught.value)
@@ -614,7 +625,7 @@ def test_verify_from_another_folder_says_what_a_relative_path_counts_from(source
             f"looked for {here}/photos, for a relative path counts from the folder where the command is started" in said
         )
         assert said.endswith(f"where it would be {tmp_path}/all/photos" if data_dir else "which is not set")
-    for call in (lambda: pipeline.verify_run("run"), lambda: pipeline.verify_files(["y.tflite"])):
+    for call in (lambda: runs.verify_run("run"), lambda: runs.verify_files(["y.tflite"])):
         with pytest.raises(
             InputError, match=rf"looked for {here}/(run|y.tflite), for the path counts from the current"
         ):
@@ -640,14 +651,14 @@ def test_what_the_search_would_trip_over_is_refused_before_training(calls, tmp_p
 
 def test_a_stopped_search_goes_on_until_a_network_was_retrained(calls, tmp_path):
     folder = tmp_path / "run"
-    pipeline.run_all(config(), folder)
+    runs.run_all(config(), folder)
     front = read_json(folder / "pareto.json")
     write_json(folder / "pareto.json", {**front, "stopped": True})
     (folder / "retrain").mkdir(exist_ok=True)
     with pytest.raises(InputError, match="a network was retrained from the front as it is"):
-        pipeline.run_stage("search", config(), folder)
+        runs.run_stage("search", config(), folder)
     calls.clear()
-    pipeline.run_all(config(), folder)
+    runs.run_all(config(), folder)
     assert "search" not in calls
 
 
@@ -656,11 +667,11 @@ def test_an_error_in_reading_images_is_told_without_tensorflows_words(tmp_path):
         raise InputError("cat/1.png: the image could not be read")
 
     dataset = tf.data.Dataset.range(1).map(lambda number: tf.numpy_function(lose, [number], tf.int64))
-    opened = run.Run(config(), tmp_path)
+    opened = Run(config(), tmp_path)
     with (
         pytest.raises(InputError, match=r"^cat/1\.png: the image could not be read$"),
-        running._timed(opened, "retrain"),
+        stages._timed(opened, "retrain"),
     ):
         list(dataset)
-    with pytest.raises(tf.errors.OutOfRangeError), running._timed(opened, "retrain"):
+    with pytest.raises(tf.errors.OutOfRangeError), stages._timed(opened, "retrain"):
         raise tf.errors.OutOfRangeError(None, None, "another error")

@@ -3,10 +3,9 @@ import dataclasses
 import pytest
 
 from scarlet_tf.config import claim_run_dir, load_config, parse_config
-from scarlet_tf.config.recipes import recipe_names, recipes
+from scarlet_tf.config.reading import recipe_names, recipes
 from scarlet_tf.errors import InputError
-from scarlet_tf.training.network_config import RetrainConfig
-from scarlet_tf.training.supernet_config import SupernetConfig
+from scarlet_tf.training.config import RetrainConfig, SupernetConfig
 
 
 def resolve(**sections):
@@ -49,11 +48,10 @@ def test_a_recipe_holds_sections_that_validate(name):
 def test_what_is_written_out_wins_over_the_recipe():
     config = resolve(
         data={"source": "digits", "mixup": 0.5, "augmentation": "shift"},
-        retrain={"recipe": "modern", "epochs": 3, "batch_size": 64, "learning_rate": 0.03, "seed": 7},
+        retrain={"recipe": "modern", "epochs": 3, "batch_size": 64, "learning_rate": 0.03},
     )
     assert (config.data.mixup, config.data.augmentation, config.data.cutmix) == (0.5, "shift", 1.0)
     assert (config.retrain.epochs, config.retrain.batch_size, config.retrain.schedule) == (3, 64, "cosine")
-    assert config.retrain.seed == 7
 
 
 def test_a_recipe_may_be_set_on_the_command_line(tmp_path):
@@ -92,7 +90,7 @@ def test_other_sections_have_no_recipes():
 
 def test_recipes_that_disagree_about_the_data_are_refused_unless_the_data_decides(monkeypatch):
     blocks = {"a": {"supernet": {}, "data": {"mixup": 0.1}}, "b": {"retrain": {}, "data": {"mixup": 0.2}}}
-    monkeypatch.setattr("scarlet_tf.config.recipes.recipes", lambda: blocks)
+    monkeypatch.setattr("scarlet_tf.config.reading.recipes", lambda: blocks)
     both = {"supernet": {"recipe": "a"}, "retrain": {"recipe": "b"}}
     assert "data.mixup: expected a value" in mistake(**both)
     assert resolve(data={"source": "digits", "mixup": 0.3}, **both).data.mixup == 0.3

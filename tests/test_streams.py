@@ -111,9 +111,9 @@ def test_an_end_with_a_word_of_its_own_gets_none_added(end, tmp_path):
 def test_a_command_without_a_log_that_is_stopped_by_native_code_says_where():
     """A segmentation fault writes nothing by itself."""
     script = (
-        "import sys\nfrom scarlet_tf import cli, commands\nfrom scarlet_tf.commands.terminal import library_lines_held_back\n"
+        "import sys\nfrom scarlet_tf import cli\nfrom scarlet_tf.cli.output import library_lines_held_back\n"
         "def crash(arguments):\n    import ctypes\n    with library_lines_held_back(arguments):\n        ctypes.string_at(0)\n"
-        "commands.HANDLERS['cost'] = crash\ncli.main(['cost', 'x'])\n"
+        "cli.cost.cost = crash\ncli.main(['cost', 'x'])\n"
     )
     done = run(script)
     assert done.returncode == -signal.SIGSEGV
@@ -132,9 +132,9 @@ def test_a_command_without_a_log_that_is_stopped_by_native_code_says_where():
 def test_memory_that_runs_out_is_one_line_with_a_remedy(failure, said):
     resource = pytest.importorskip("resource")
     script = (
-        "import resource, sys\nfrom scarlet_tf import cli, commands\n"
+        "import resource, sys\nfrom scarlet_tf import cli\n"
         f"def fail(arguments):\n    {failure}\n"
-        "commands.HANDLERS['cost'] = fail\n"
+        "cli.cost.cost = fail\n"
         f"resource.setrlimit(resource.RLIMIT_AS, ({2**34}, {2**34}))\n"
         "sys.exit(cli.main(['cost', 'x']))\n"
     )

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from scarlet_tf import cli, logs, progress
-from scarlet_tf.report.summary import PlainConsole, _files_table, print_figures
+from scarlet_tf.cli.output import print_figures, say
+from scarlet_tf.cli.run import print_files
 from scarlet_tf.visible import visible
 
 NAME = "a\x1b[31m\x07\r\x9b1m\u202e[bold]é→🙂"
@@ -36,10 +37,10 @@ def test_log_lines_tracebacks_and_the_log_file(tmp_path, capsys):
 
 def test_tables_show_titles_cells_and_lines_without_markup(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
-    print_figures(NAME, {NAME: NAME}, PlainConsole())
+    print_figures(NAME, {NAME: NAME})
     row = {"file": NAME, "bytes": 1, "max_logit_difference": None, "top1": None}
-    PlainConsole().print(_files_table([row]))
-    PlainConsole().print(NAME, highlight=False)
+    print_files([row])
+    say(NAME)
     out = capsys.readouterr().out
     assert out.count(SHOWN) == 5 and not RAW.search(out)
 

@@ -53,7 +53,7 @@ def randomise_supernet(supernet, rng):
 
 def skip_unless_computed(policy):
     """Skip where TensorFlow has no convolutions of this precision, as with oneDNN held down to AVX2."""
-    from scarlet_tf.training.support import refusal
+    from scarlet_tf.training.devices import refusal
 
     if reason := refusal(policy.removeprefix("mixed_")):
         pytest.skip(f"{policy}: {reason}")

@@ -30,8 +30,7 @@ from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.space import SearchSpace
 from scarlet_tf.training.fair_step import SupernetStep
-from scarlet_tf.training.losses import Loss
-from scarlet_tf.training.optimizers import MomentumSGD
+from scarlet_tf.training.optimizers import Loss, MomentumSGD
 from scarlet_tf.training.sequential import Gates
 
 NUM_CLASSES = 1000

@@ -56,8 +56,7 @@ from scarlet_tf.progress import progress_bar
 from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.tables import reduced
 from scarlet_tf.training.fair_step import EXECUTIONS, SupernetStep
-from scarlet_tf.training.losses import Loss
-from scarlet_tf.training.optimizers import MomentumSGD
+from scarlet_tf.training.optimizers import Loss, MomentumSGD
 from scarlet_tf.training.sampling import strict_fair_paths
 
 NUM_CLASSES = 1000

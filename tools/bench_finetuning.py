@@ -17,9 +17,8 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from scarlet_tf.space import Architecture, SearchSpace, Stage
-from scarlet_tf.training.finetuning import finetune
-from scarlet_tf.training.finetuning_config import FinetuneConfig
-from scarlet_tf.training.network import retrain
+from scarlet_tf.training.config import FinetuneConfig
+from scarlet_tf.training.network import finetune, retrain
 
 ARCHITECTURE = Architecture(
     (0, 0, 3, 0, 3, 0),

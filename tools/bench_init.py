@@ -29,7 +29,7 @@ _INIT = (
     " sys.exit(code)"
 )
 _DOCTOR = (
-    "import sys; from scarlet_tf.doctor.folders import check_config; print(*check_config(sys.argv[1]), sep='\\n');"
+    "import sys; from scarlet_tf.cli.doctor_checks import check_config; print(*check_config(sys.argv[1]), sep='\\n');"
     " print('tensorflow' in sys.modules)"
 )
 

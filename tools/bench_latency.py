@@ -21,12 +21,12 @@ import time
 
 import numpy as np
 
+from scarlet_tf.cli.cost import named_space
 from scarlet_tf.latency.correction import errors
 from scarlet_tf.latency.measuring import PASSES, Measurements, network_content
 from scarlet_tf.latency.table import NETWORKS, SECONDS_PER_PART, build_latency_table, choose_networks
 from scarlet_tf.latency.timing import HostRunner
 from scarlet_tf.metric_table import MetricTable
-from scarlet_tf.report.costs import named_space
 from scarlet_tf.space import Architecture, SearchSpace
 
 

@@ -29,13 +29,13 @@ logs.quiet_frameworks()  # before anything imports TensorFlow
 
 import numpy as np  # noqa: E402
 
-from scarlet_tf import pipeline  # noqa: E402
 from scarlet_tf.config import check_run_dir, load_config  # noqa: E402
 from scarlet_tf.data.datasets import load_dataset  # noqa: E402
 from scarlet_tf.errors import InputError  # noqa: E402
-from scarlet_tf.pipeline.run import Run, claim  # noqa: E402
-from scarlet_tf.pipeline.stages import STAGES  # noqa: E402
-from scarlet_tf.pipeline.summary import summarize  # noqa: E402
+from scarlet_tf.run import run_all, verify_run  # noqa: E402
+from scarlet_tf.run.folder import Run, claim  # noqa: E402
+from scarlet_tf.run.reporting import summarize  # noqa: E402
+from scarlet_tf.run.stages import is_done, stages_of  # noqa: E402
 from scarlet_tf.search.journal import Journal, read_lines  # noqa: E402
 from scarlet_tf.training.checkpoints import Checkpoints, values_digest  # noqa: E402
 
@@ -141,7 +141,7 @@ class Subject:
     def do_again(self) -> str:
         """Results of `scarlet run`, and of verify on them."""
         self.messages.clear()
-        figures = pipeline.run_all(self.config, self.folder)
+        figures = run_all(self.config, self.folder)
         said = _compared(figures | {"seconds": self.figures["seconds"]}, self.figures, bool(self.messages))
         return f"{said}; then verify {_in_words(self._verify)}"
 
@@ -151,7 +151,7 @@ class Subject:
         return opened
 
     def _verify(self) -> str:
-        found = pipeline.verify_run(self.folder, digests_only=True)
+        found = verify_run(self.folder, digests_only=True)
         if not found["passed"]:
             return "fails"
         return "names what is not checked" if found["unchecked"] else "passes"
@@ -161,7 +161,7 @@ class Subject:
         check_run_dir(self.folder, self.config)
         opened = self._run()
         claim(opened)
-        undone = [stage.name for stage in STAGES.values() if stage.is_wanted(opened) and not stage.is_done(opened)]
+        undone = [stage.name for stage in stages_of(self.config) if not is_done(opened, stage)]
         return undone, {} if undone else summarize(opened)
 
     def _resume(self) -> str:

@@ -19,7 +19,7 @@ from scarlet_tf import logs
 logs.quiet_frameworks()  # before anything imports TensorFlow
 
 from scarlet_tf.errors import InputError  # noqa: E402
-from scarlet_tf.pipeline.claim import alone_in  # noqa: E402
+from scarlet_tf.run.folder import alone_in  # noqa: E402
 from studies import curves, finding, importances, one_shot, ranking, searching, sharing, similarity  # noqa: E402
 from studies.settings import load_study  # noqa: E402
 from studies.workshop import Workshop  # noqa: E402

@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 def scarlet(stage: str, arguments: argparse.Namespace, overrides: list[str]) -> list[str]:
     """The command of one stage, run by this Python."""
     sets = [text for override in overrides for text in ("--set", override)]
-    return [sys.executable, "-m", "scarlet_tf.cli", stage, arguments.config, "--run-dir", arguments.run_dir, *sets]
+    return [sys.executable, "-m", "scarlet_tf", stage, arguments.config, "--run-dir", arguments.run_dir, *sets]
 
 
 def train(command: list[str]) -> int:

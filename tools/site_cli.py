@@ -6,7 +6,7 @@ import argparse
 import html
 from collections.abc import Iterator
 
-from scarlet_tf.arguments import make_parser
+from scarlet_tf.cli import make_parser
 
 HEAD = """# Commands
 

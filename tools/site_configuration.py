@@ -1,21 +1,15 @@
-"""The page of the site on configurations, made from the sections' dataclasses and their docstrings."""
+"""The page of the site on configurations, and the JSON Schema for editors, both of `scarlet_tf.config.json_schema`."""
 
 from __future__ import annotations
 
-import dataclasses
 import html
 import json
-import types
-import typing
-from collections.abc import Iterator
+import pathlib
+from collections.abc import Iterator, Mapping
 
-import griffe
+from scarlet_tf.config import json_schema
 
-from scarlet_tf.config.recipes import SECTIONS as WITH_RECIPES
-from scarlet_tf.config.recipes import recipe_names
-from scarlet_tf.config.sections import section_types
-from scarlet_tf.space import SearchSpace
-
+SCHEMA = pathlib.Path(__file__).resolve().parent.parent / "configs" / "scarlet.schema.json"
 HEAD = """# Configuration
 
 A run is one YAML file. Unknown keys, wrong types and impossible values are reported with the key, what was expected and what
@@ -26,86 +20,45 @@ Bare words: `true` and `false` are booleans, `~` and `null` null, `10` and `1_00
 everything else is text, such as `yes`, `0x1F` and `2026-11-29`. Text that looks like a number needs quotes: `name: "0908"`. A key
 that is given twice is refused; `&name`, `*name` and `<<` work.
 
-`name`
-:   Of the run. Default: the file's name.
+An editor with the YAML language server completes and checks the keys of a file that begins with
+`# yaml-language-server: $schema=PATH`, where PATH leads to
+[configs/scarlet.schema.json](../../configs/scarlet.schema.json), relative to the file.
 
-`seed`
-:   Of every section that has a seed and does not set it. Default: `0`.
-"""
-SPACE = """A published name (`s1` or `s2`), the path of a YAML file, relative to the configuration, or a mapping with these keys.
-Required."""
-RECIPE = """`recipe`
-:   A block of values that the section's other keys override: {}. Default: none.
 """
 
 
 def configuration_page() -> str:
-    """Markdown: a section for each section of a configuration, and an entry with type and default for each key."""
-    types_ = section_types()
-    order = ["data", "space", *(name for name in types_ if name != "data")]
-    sections = [_section(name, SearchSpace if name == "space" else types_[name]) for name in order]
-    return HEAD + "".join(f"\n{line}" for section in sections for line in section)
+    """Markdown: a section for each section of a configuration, and an entry for each key."""
+    schema = json_schema()
+    top = {key: one for key, one in schema["properties"].items() if "properties" not in one}
+    parts = list(_entries(top))
+    for key, one in schema["properties"].items():
+        parts += _section(key, one) if "properties" in one else ()
+    return HEAD + "\n".join(parts)
 
 
-def _section(name: str, cls: type) -> Iterator[str]:
-    intro, meanings = documented(cls)
-    yield f"{'#' * (2 + name.count('.'))} {name}\n"
-    yield f"{SPACE if name == 'space' else intro}\n"
-    if name in WITH_RECIPES:
-        yield RECIPE.format(", ".join(f"`{recipe}`" for recipe in recipe_names(name)))
-    hints = typing.get_type_hints(cls)
-    inner = []
-    for field in dataclasses.fields(cls):
-        yield f"`{field.name}` <small>{_type(hints[field.name])}</small>\n:   {meanings[field.name]} {_default(field)}\n"
-        inner += [(f"{name}.{field.name}", option) for option in _nested(hints[field.name])]
-    for inner_name, inner_class in inner:
-        yield from _section(inner_name, inner_class)
+def _section(name: str, schema: Mapping) -> Iterator[str]:
+    yield f"{'#' * (2 + name.count('.'))} {name}\n\n{_text(schema['description'])}\n"
+    yield from _entries(schema["properties"])
+    for key, one in schema["properties"].items():
+        for option in one.get("anyOf", [one]):
+            yield from _section(f"{name}.{key}", option) if "properties" in option else ()
 
 
-def documented(cls: type) -> tuple[str, dict[str, str]]:
-    """The text of a dataclass' docstring, and that of each field; fields may share an entry: "a, b: ..."."""
-    sections = griffe.parse_google(griffe.Docstring(cls.__doc__ or ""), warnings=False)
-    intro = " ".join(part.value for part in sections if part.kind is griffe.DocstringSectionKind.text)
-    entries = [one for part in sections if part.kind is griffe.DocstringSectionKind.parameters for one in part.value]
-    return intro, {name: _sentence(entry.description) for entry in entries for name in entry.name.split(", ")}
+def _entries(properties: Mapping[str, Mapping]) -> Iterator[str]:
+    for key, one in properties.items():
+        default = f" Default: `{json.dumps(one['default'])}`." if "default" in one else ""
+        yield f"`{key}`\n:   {_text(one['description'])}{default}\n"
 
 
-def _sentence(text: str) -> str:
-    text = html.escape(text.replace("\n", " "), quote=False)
-    return text[:1].upper() + text[1:]
+def _text(description: str) -> str:
+    return html.escape(description, quote=False)
 
 
-def _nested(hint) -> list[type]:
-    return [one for one in _parts(hint) if isinstance(one, type) and dataclasses.is_dataclass(one)]
+def main() -> None:
+    """Write configs/scarlet.schema.json."""
+    SCHEMA.write_text(json.dumps(json_schema(), indent=1) + "\n", encoding="utf-8")
 
 
-def _parts(hint) -> tuple:
-    """The types that a key may have, those in lists included."""
-    if typing.get_origin(hint) is tuple:
-        return _parts(typing.get_args(hint)[0])
-    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-
-
-def _type(hint) -> str:
-    if typing.get_origin(hint) is typing.Literal:
-        return " | ".join(typing.get_args(hint))
-    if isinstance(hint, types.UnionType):
-        return " | ".join(_type(one) for one in typing.get_args(hint))
-    if typing.get_origin(hint) is tuple:
-        return f"list of {_type(typing.get_args(hint)[0])}"
-    if typing.get_origin(hint) is dict:
-        key, value = typing.get_args(hint)
-        return f"mapping of {_type(key)} to {_type(value)}"
-    if dataclasses.is_dataclass(hint):
-        return "mapping"
-    names = {int: "integer", float: "number", str: "string", bool: "true | false", types.NoneType: "null"}
-    return names[hint]
-
-
-def _default(field: dataclasses.Field) -> str:
-    value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-    if value is dataclasses.MISSING:
-        return "Required."
-    if dataclasses.is_dataclass(value):
-        return "Its keys are below."
-    return f"Default: `{json.dumps(value)}`."
+if __name__ == "__main__":
+    main()

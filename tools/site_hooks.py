@@ -21,6 +21,7 @@ INCLUDED = (
     "export/**/*.md",
     "export/*.json",
     "configs/**/*.yaml",
+    "configs/*.json",
     "notebooks/*.ipynb",
 )
 GENERATED = {"reference/cli.md": cli_page, "reference/configuration.md": configuration_page}

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import pathlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from scarlet_tf import files
 from scarlet_tf.betanas.costs import MostProbable
 from scarlet_tf.betanas.importances import softmax
 from scarlet_tf.cost import cost_table
@@ -25,8 +23,8 @@ from scarlet_tf.search.run import (
     evaluator_grouping,
     evaluator_options,
     front_head,
-    front_text,
     side_of,
+    write_front,
 )
 from scarlet_tf.space import Architecture
 
@@ -76,9 +74,9 @@ def derive(
     result = decide(figures.table)
     result = result if finish is None else finish(result, decide)
     search = {"algorithm": "betanas", "goals": goals.get_config(), "table": figures.fingerprint}
-    head = front_head(costs, {**search, "betanas": dataclasses.asdict(config.betanas)}, {})
-    files.write_text(pathlib.Path(run_dir) / "pareto.json", front_text(head, result))
-    return result
+    return write_front(
+        run_dir, result, front_head(costs, {**search, "betanas": dataclasses.asdict(config.betanas)}, {})
+    )
 
 
 def _decide(importances: Mapping, figures: Figures, goals: Objectives, picks: Picks, evaluator) -> SearchResult:

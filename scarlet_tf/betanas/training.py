@@ -20,13 +20,13 @@ from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search.betanas_config import BetaNASConfig
 from scarlet_tf.search.objectives import Figures, Objectives, figures_and_goals
 from scarlet_tf.search.run import SearchConfig, as_search_config, side_of
+from scarlet_tf.settings import as_settings
+from scarlet_tf.training.config import SupernetConfig
 from scarlet_tf.training.fair_step import SupernetStep
-from scarlet_tf.training.losses import Loss
+from scarlet_tf.training.optimizers import Loss
 from scarlet_tf.training.sampling import drawn_path
 from scarlet_tf.training.sequential import Gates
-from scarlet_tf.training.settings import from_mapping
 from scarlet_tf.training.supernet import carry_out, new_run, with_watchers
-from scarlet_tf.training.supernet_config import SupernetConfig
 
 logger = logging.getLogger("scarlet_tf")
 
@@ -64,7 +64,7 @@ def train_betanas(
     dropped, -1 if it was not. Raises InputError as `train_supernet` does, and for bounds that no network keeps.
     """
     host.check()
-    config, search = from_mapping(SupernetConfig, config), as_search_config(search)
+    config, search = as_settings(SupernetConfig, config), as_search_config(search)
     costs = cost_table(supernet.space, input_size or side_of(supernet), num_classes or supernet.num_classes)
     figures, goals = figures_and_goals(costs, **search.objective_settings(costs))
     check_betanas(figures, search.betanas, config)

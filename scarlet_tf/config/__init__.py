@@ -1,10 +1,9 @@
-"""The schema of the YAML files; only the command line and the pipeline read it, library code takes plain arguments."""
+"""The schema of the YAML files; only the command line and runs read it, library code takes plain arguments."""
 
 from scarlet_tf.config.finetuning import finetune_config
+from scarlet_tf.config.reading import load_config, parse_config
 from scarlet_tf.config.run_folder import MAY_DIFFER, check_run_dir, claim_run_dir, differing_keys
-from scarlet_tf.config.schema import Config, load_config, parse_config
-from scarlet_tf.config.sections import FORMATS, ExportConfig, known_keys
-from scarlet_tf.config.validation import quantity
+from scarlet_tf.config.schema import FORMATS, Config, ExportConfig, json_schema, known_keys
 
 __all__ = [
     "FORMATS",
@@ -15,8 +14,8 @@ __all__ = [
     "claim_run_dir",
     "differing_keys",
     "finetune_config",
+    "json_schema",
     "known_keys",
     "load_config",
     "parse_config",
-    "quantity",
 ]

@@ -6,7 +6,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scarlet_tf.config.schema import Config, load_config, override, parse_config
+from scarlet_tf.config.reading import load_config, override, parse_config
+from scarlet_tf.config.schema import Config
 from scarlet_tf.errors import InputError, nearest
 from scarlet_tf.models.zoo_data import ZOO
 from scarlet_tf.models.zoo_folder import find_own, zoo_names

@@ -6,13 +6,13 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from scarlet_tf.config.schema import Config, load_config
-from scarlet_tf.config.sections import keys_of
-from scarlet_tf.config.validation import show
+from scarlet_tf.config.reading import load_config
+from scarlet_tf.config.schema import Config
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import write_text
 from scarlet_tf.optimization.config import OptimizationConfig
 from scarlet_tf.ranking.config import RankingConfig
+from scarlet_tf.settings import keys_of, show
 from scarlet_tf.yaml_files import to_yaml
 
 # Keys that may differ when a run folder is used again, since nothing that is computed depends on them: `lanes` that ran
@@ -21,22 +21,15 @@ from scarlet_tf.yaml_files import to_yaml
 # Any other change would mix two experiments.
 MAY_DIFFER = frozenset(
     {
+        "checkpoint_seconds",
+        "csv",
         "data.memory_bytes",
-        "finetune.checkpoint_seconds",
-        "finetune.csv",
-        "finetune.tensorboard",
-        "retrain.checkpoint_seconds",
-        "retrain.csv",
-        "retrain.tensorboard",
-        "search.evaluation_group",
         "search.evaluation_memory_mib",
         "search.stale_trial_minutes",
-        "supernet.checkpoint_seconds",
-        "supernet.csv",
         "supernet.execution",
         "supernet.jit_compile",
         "supernet.monitor_paths",
-        "supernet.tensorboard",
+        "tensorboard",
     }
     | {*keys_of(RankingConfig, "ranking"), *keys_of(OptimizationConfig, "optimization")}
 )

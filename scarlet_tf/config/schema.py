@@ -1,39 +1,128 @@
-"""Config: one run as a value, read from YAML; every mistake is named by its key."""
+"""Config: one run as a value, its sections and keys, and their JSON Schema for editors."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import pathlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import functools
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-from scarlet_tf.config import sections
-from scarlet_tf.config.recipes import expand
-from scarlet_tf.config.sections import SECTIONS, ExportConfig
-from scarlet_tf.config.validation import did_you_mean, show, to_plain, validate_section
-from scarlet_tf.errors import InputError, nearest
-from scarlet_tf.models.zoo_folder import zoo_names
+from annotated_types import MinLen
+
+from scarlet_tf.errors import InputError
+from scarlet_tf.settings import (
+    Count,
+    Lax,
+    NonNegative,
+    Text,
+    Whole,
+    adapter,
+    describe,
+    hints,
+    keys_of,
+    options,
+    to_plain,
+    validated,
+)
 from scarlet_tf.space import SearchSpace
-from scarlet_tf.yaml_files import parse_yaml, read_yaml
 
 if TYPE_CHECKING:
     from scarlet_tf.data.data_config import DataConfig
     from scarlet_tf.optimization.config import OptimizationConfig
     from scarlet_tf.ranking.config import RankingConfig
     from scarlet_tf.search.run import SearchConfig
-    from scarlet_tf.training.finetuning_config import FinetuneConfig
-    from scarlet_tf.training.network_config import RetrainConfig
-    from scarlet_tf.training.supernet_config import SupernetConfig
+    from scarlet_tf.training.config import FinetuneConfig, RetrainConfig, SupernetConfig
+
+Format = Literal["float32", "float16", "dynamic", "int8", "full_int8"]
+FORMATS: tuple[Format, ...] = ("float32", "float16", "dynamic", "int8")
+SECTIONS = ("data", "space", "supernet", "search", "retrain", "finetune", "optimization", "export", "ranking")
+WITH_RECIPES = ("supernet", "retrain")
+PYTHON_ONLY = {
+    "search.evaluation_group": "SearchConfig",
+    "search.mutation.ppo": "MutationConfig",
+    "search.betanas.sampling": "BetaNASConfig",
+    "search.betanas.drop_below": "BetaNASConfig",
+    "search.betanas.drops_per_check": "BetaNASConfig",
+    "optimization.quantization_aware.label_smoothing": "QuantizationAwareConfig",
+    "optimization.quantization_aware.range_batches": "QuantizationAwareConfig",
+    "optimization.pruning.label_smoothing": "PruningConfig",
+    "optimization.pruning.ramp": "PruningConfig",
+    "optimization.pruning.recalibration_batches": "PruningConfig",
+    "ranking.bootstrap_resamples": "RankingConfig",
+}
+"""Fields that keep their defaults in a configuration, and the classes that set them in Python."""
+
+SPACE = "A published name, `s1` or `s2`, the path of a YAML file, relative to the configuration, or a mapping: "
+QUANTITY = r"^\d+(\.\d+)? ?[kMG]$"
 
 
+@validated("")
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """Configuration of one run, as given to `scarlet run`. `seed` fills every section that has a seed and does not set it."""
+class RunConfig:
+    """Settings of the whole run, at the top of the file.
 
-    name: str
-    seed: int
+    Args:
+        name: of the run; by default the file's name.
+        seed: of every draw: initialisation, order, distortions, paths, the search, subsets and hold-outs.
+        checkpoint_seconds: time between the checkpoints of each training.
+        csv: write each training's metrics, an epoch a line, to `log.csv` in its stage's folder.
+        tensorboard: write them to events in the stage's folder `tensorboard/`, which needs the package tensorboard.
+    """
+
+    name: Text = "run"
+    seed: Whole = 0
+    checkpoint_seconds: NonNegative = 60.0
+    csv: bool = False
+    tensorboard: bool = False
+
+    def of(self, section: type) -> dict[str, Any]:
+        """The run's values for those fields of a section that every section takes from the run."""
+        fields = {field.name for field in dataclasses.fields(section)}
+        return {key: value for key, value in vars(self).items() if key in fields and key != "name"}
+
+
+@validated("export")
+@dataclasses.dataclass(frozen=True)
+class ExportConfig:
+    """The exported files, their calibration and their required accuracy.
+
+    Args:
+        formats: of float32, float16, dynamic, int8 and full_int8; see export_tflite.
+        saved_model: write a SavedModel, too.
+        warm_up: give the SavedModel requests that a model server runs when it loads it; needs the extra [serving].
+        dynamic_batch: allow other batch sizes in the .tflite files; LiteRT.js and some delegates need it fixed.
+        calibration_examples: training images for the ranges of int8 files.
+        verification_examples: test images on which each file is compared with the network.
+        max_logit_difference, max_top1_drop: see export.checks.Limits; a file beyond them is reported, and `scarlet
+            verify` fails.
+        benchmark_threads: of LiteRT, for the latencies in the certificate; 0 measures none.
+    """
+
+    formats: Annotated[tuple[Literal["float32", "float16", "dynamic", "int8", "full_int8"], ...], Lax(), MinLen(1)] = (
+        FORMATS
+    )
+    saved_model: bool = True
+    warm_up: bool = False
+    dynamic_batch: bool = False
+    calibration_examples: Count = 200
+    verification_examples: Count = 1000
+    max_logit_difference: NonNegative = 1e-3
+    max_top1_drop: NonNegative = 0.02
+    benchmark_threads: Whole = 1
+
+    def __post_init__(self):
+        if len(set(self.formats)) != len(self.formats):
+            raise InputError(f"export.formats: expected no repeats, got {list(self.formats)}")
+        if self.warm_up and not self.saved_model:
+            raise InputError("export.warm_up: expected export.saved_model with it, got saved_model: false")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(RunConfig):
+    """Configuration of one run, as given to `scarlet run`; its sections hold the run's seed, too."""
+
     data: DataConfig
     space: SearchSpace
     supernet: SupernetConfig
@@ -46,125 +135,20 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, every default written out; `parse_config` reads it back."""
-        values: dict[str, Any] = {"name": self.name, "seed": self.seed}
-        for name, section in sections.section_types().items():
-            values[name] = to_plain(section, getattr(self, name))
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(RunConfig)}
+        for name, section in section_types().items():
+            values[name] = _visible(to_plain(getattr(self, name)), name, hidden_keys(name, section))
         values["space"] = _space_to_plain(self.space)
-        return {key: values[key] for key in ("name", "seed", *SECTIONS)}
+        order = [key for key in values if key not in SECTIONS]
+        return {key: values[key] for key in (*order, *SECTIONS)}
 
 
-def load_config(path, overrides: Sequence[str] = ()) -> Config:
-    """The configuration in the YAML file `path` with `--set` overrides such as "search.generations=5" applied."""
-    path = pathlib.Path(path)
-    try:
-        values = read_yaml(path)
-    except InputError as error:
-        raise InputError(f"{error}{_next_step(path)}") from error
-    if not isinstance(values, Mapping):
-        raise InputError(f"{path}: expected a mapping of {', '.join(SECTIONS)}, got {show(values)}")
-    values = {"name": path.stem, **values}
-    for text in overrides:
-        override(values, text)
-    return parse_config(values, str(path), path.parent)
-
-
-def override(values: dict[str, Any], text: str) -> None:
-    """Apply one "section.key=value" of `--set`; the value is YAML. The schema checks key and value like any other."""
-    dotted, equals, value = text.partition("=")
-    keys = dotted.strip().split(".")
-    if not equals or not all(keys):
-        raise InputError(f"--set {text}: expected key=value, such as search.generations=5")
-    place = values
-    for key in keys[:-1]:
-        inner = place.get(key)
-        if inner is not None and not isinstance(inner, Mapping):
-            raise InputError(f"--set {text}: {key} is no section, it has the value {json.dumps(inner, default=str)}")
-        place[key] = dict(inner or {})
-        place = place[key]
-    place[keys[-1]] = parse_yaml(value, f"--set {text}")
-
-
-def _next_step(path: pathlib.Path) -> str:
-    """Advice about a configuration that could not be read."""
-    if os.path.exists(path / "config.yaml"):
-        return f"; the run's configuration is {path / 'config.yaml'}"
-    if os.path.exists(path):
-        return ""
-    others = [str(other) for other in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
-    name = path if path.suffix else f"{path}.yaml"
-    return f"{nearest(str(path), others)}; to write one: scarlet init DATASET --budget 60M --out {name}"
-
-
-def parse_config(values: Mapping[str, Any], source: str = "config", folder=".") -> Config:
-    """Validate plain values; one InputError lists every mistake found, a line each, with `source` in front.
-
-    `space` may be a published name, a mapping or the path of a YAML file, relative to `folder`, as `search.table` is, and
-    `finetune.network` and `weights` are.
-    `recipe` in `supernet` and `retrain` names a block of values for that section, which the section's other keys
-    override; the result holds the values, not the name.
-    """
-    mistakes = list(_unknown_sections(values))
-    values = expand(values, mistakes)
-    fields: dict[str, Any] = {"seed": values.get("seed", 0), "name": values.get("name", "run")}
-    if isinstance(fields["seed"], bool) or not isinstance(fields["seed"], int) or fields["seed"] < 0:
-        mistakes.append(f"seed: expected an integer >= 0, got {show(fields['seed'])}")
-        fields["seed"] = 0
-    if not isinstance(fields["name"], str) or not fields["name"]:
-        mistakes.append(f"name: expected a string, got {show(fields['name'])}")
-    for name, section in sections.section_types().items():
-        raw = _with_seed(values.get(name), section, fields["seed"])
-        fields[name] = validate_section(name, section, raw, mistakes)
-    try:
-        fields["space"] = _space(values.get("space"), fields["data"], folder)
-    except InputError as error:
-        mistakes.append(str(error))
-    for name, key in (("search", "table"), ("finetune", "network"), ("finetune", "weights")):
-        fields[name] = _from_folder(fields[name], key, folder)
-    if mistakes:
-        raise InputError("\n  ".join([f"{source}:", *mistakes]) if len(mistakes) > 1 else f"{source}: {mistakes[0]}")
-    return Config(**fields)
-
-
-def _from_folder(section: Any, key: str, folder) -> Any:
-    """`section` with the path in `key`, if there is one, made absolute from `folder` on; names of the zoo are not paths."""
-    value = getattr(section, key, None)
-    if value is None or (key == "network" and value in zoo_names()):
-        return section
-    return dataclasses.replace(section, **{key: (pathlib.Path(folder) / value).resolve().as_posix()})
-
-
-def _unknown_sections(values: Mapping) -> Iterator[str]:
-    for key in values:
-        if key not in ("name", "seed", *SECTIONS):
-            yield f"{key}: unknown key{did_you_mean(str(key))}"
-
-
-def _with_seed(raw: Any, section: type, seed: Any) -> Any:
-    raw = {} if raw is None else raw
-    has_seed = any(field.name == "seed" for field in dataclasses.fields(section))
-    if has_seed and isinstance(raw, Mapping) and raw.get("seed") is None:
-        return {**raw, "seed": seed}
-    return raw
-
-
-def _space(raw: Any, data: Any, folder) -> SearchSpace:
-    """The space at the size of the images, unless it names a size itself; two different sizes are a mistake."""
-    if raw is None:
-        raise InputError('space: missing; expected "s1", "s2", a mapping or the path of a YAML file')
-    own_size = False
-    if isinstance(raw, str) and raw.endswith((".yaml", ".yml")):
-        space = SearchSpace.from_yaml(pathlib.Path(folder) / raw)
-    elif isinstance(raw, str):
-        space = SearchSpace.from_name(raw)
-    else:
-        space = SearchSpace.from_dict(raw)
-        own_size = "input_size" in raw
-    size = getattr(data, "image_size", None)
-    if size is None:
-        return space
-    if own_size and space.input_size != size:
-        raise InputError(f"space.input_size: expected {size}, which is data.image_size, got {space.input_size}")
-    return dataclasses.replace(space, input_size=size)
+def _visible(values: Mapping, prefix: str, hidden: Mapping[str, str]) -> dict[str, Any]:
+    kept = {key: value for key, value in values.items() if f"{prefix}.{key}" not in hidden}
+    return {
+        key: _visible(value, f"{prefix}.{key}", hidden) if isinstance(value, Mapping) else value
+        for key, value in kept.items()
+    }
 
 
 def _space_to_plain(space: SearchSpace) -> Any:
@@ -173,3 +157,121 @@ def _space_to_plain(space: SearchSpace) -> Any:
     except InputError:
         return space.to_dict()
     return space.name if published == space else space.to_dict()
+
+
+@functools.cache
+def section_types() -> dict[str, type]:
+    """The dataclass of each section except `space`; imported late, because some of their modules import TensorFlow."""
+    from scarlet_tf.data.data_config import DataConfig
+    from scarlet_tf.optimization.config import OptimizationConfig
+    from scarlet_tf.ranking.config import RankingConfig
+    from scarlet_tf.search.run import SearchConfig
+    from scarlet_tf.training.config import FinetuneConfig, RetrainConfig, SupernetConfig
+
+    return {
+        "data": DataConfig,
+        "supernet": SupernetConfig,
+        "search": SearchConfig,
+        "retrain": RetrainConfig,
+        "finetune": FinetuneConfig,
+        "optimization": OptimizationConfig,
+        "export": ExportConfig,
+        "ranking": RankingConfig,
+    }
+
+
+def hidden_keys(name: str, section: type) -> dict[str, str]:
+    """{dotted key: hint}: the fields of a section that its part of a file does not set; the seed of the data it may."""
+    found = {key: f"{one}({key.rpartition('.')[2]}=...) sets it in Python" for key, one in PYTHON_ONLY.items()}
+    for key in RunConfig().of(section):
+        found[f"{name}.{key}"] = f"{key} is set once for the whole run, at the top of the file or by --set {key}=..."
+    found.pop("data.seed", None)
+    return {key: hint for key, hint in found.items() if key.startswith(f"{name}.")}
+
+
+def known_keys() -> Iterator[str]:
+    """Every dotted key that a configuration may hold, sections included."""
+    yield from (field.name for field in dataclasses.fields(RunConfig))
+    yield from SECTIONS
+    yield from (f"space.{field.name}" for field in dataclasses.fields(SearchSpace))
+    yield from (f"{name}.recipe" for name in WITH_RECIPES)
+    for name, section in section_types().items():
+        hidden = [f"{key}." for key in hidden_keys(name, section)]
+        yield from (key for key in keys_of(section, name) if not any(f"{key}.".startswith(one) for one in hidden))
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of configurations, with every key's meaning, bounds and default; editors complete and check by it."""
+    from scarlet_tf.config.reading import recipe_names
+
+    schema = _schema_of(RunConfig, "", {})
+    properties = schema["properties"]
+    for name in SECTIONS:
+        if name == "space":
+            intro, meanings = documented(SearchSpace)
+            own = {key: {"description": text} for key, text in meanings.items()}
+            properties[name] = {"type": ["string", "object"], "description": SPACE + intro, "properties": own}
+            continue
+        section = section_types()[name]
+        made = _schema_of(section, name, hidden_keys(name, section))
+        properties[name] = {**made, "type": ["object", "null"]}
+        if name in WITH_RECIPES:
+            text = "A block of values that the section's other keys override. Expected: a recipe's name or null."
+            recipe = {"enum": [*recipe_names(name), None], "default": None, "description": text}
+            properties[name]["properties"] = {"recipe": recipe, **properties[name]["properties"]}
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Configuration of scarlet run"}
+    return {**head, **schema, "required": ["data", "space"]}
+
+
+def _schema_of(cls: type, name: str, hidden: Mapping[str, str]) -> dict[str, Any]:
+    """The schema of a section, or of settings nested in one."""
+    intro, meanings = documented(cls)
+    properties = {}
+    for field in dataclasses.fields(cls):
+        hint, dotted = hints(cls)[field.name], f"{name}.{field.name}"
+        if dotted in hidden:
+            continue
+        text = f"{meanings[field.name]} Expected: {describe(hint)}."
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        known = {} if dataclasses.is_dataclass(default) else {"default": default}
+        properties[field.name] = {**_schema_of_value(hint, dotted, hidden), "description": text, **known}
+    return {"type": "object", "description": intro, "properties": properties, "additionalProperties": False}
+
+
+def _schema_of_value(hint: Any, name: str, hidden: Mapping[str, str]) -> dict[str, Any]:
+    if not any(dataclasses.is_dataclass(option) for option in options(hint)):
+        return _readable(adapter(hint).json_schema())
+    made = [
+        _schema_of(cast(type, option), name, hidden)
+        if dataclasses.is_dataclass(option)
+        else _schema_of_value(option, name, {})
+        for option in options(hint)
+    ]
+    return {"anyOf": made} if len(made) > 1 else made[0]
+
+
+def _readable(schema: Any) -> Any:
+    """A schema that also allows quantities such as "60M" for numbers, as YAML does."""
+    if isinstance(schema, list):
+        return [_readable(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _readable(value) for key, value in schema.items()}
+    if found.get("type") in ("integer", "number"):
+        found |= {"type": [found["type"], "string"], "pattern": QUANTITY}
+    return found
+
+
+def documented(cls: type) -> tuple[str, dict[str, str]]:
+    """The text of a dataclass' docstring, and that of each field; fields may share an entry: "a, b: ..."."""
+    meanings: dict[str, str] = {}
+    for base in cls.__bases__:
+        meanings |= documented(base)[1] if dataclasses.is_dataclass(base) else {}
+    intro, _, text = inspect.cleandoc(cls.__doc__ or "").partition("\nArgs:\n")
+    block, _, after = text.partition("\n\n")
+    for names, meaning in re.findall(
+        r"^    (\w+(?:, \w+)*): (.*(?:\n(?!    \w+(?:, \w+)*: ).*)*)", block, re.MULTILINE
+    ):
+        sentence = " ".join(meaning.split())
+        meanings |= dict.fromkeys(names.split(", "), sentence[:1].upper() + sentence[1:])
+    return "\n\n".join(" ".join(part.split()) for part in f"{intro}\n\n{after}".strip().split("\n\n")), meanings

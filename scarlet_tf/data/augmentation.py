@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import keras
+import numpy as np
 import tensorflow as tf
 
+from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.decoding import can_crop, decode, decode_and_crop
 
 
@@ -92,3 +99,206 @@ def _color_jitter(pixels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     pixels = tf.image.stateless_random_saturation(tf.clip_by_value(pixels, 0.0, 1.0), 0.5, 1.5, seeds[1])
     pixels = tf.image.stateless_random_contrast(pixels, 0.5, 1.5, seeds[2])
     return tf.clip_by_value(pixels, 0.0, 1.0) * 255.0
+
+
+# -- Random keys of a pass, and a generator with which Keras' preprocessing layers draw from one of them -----------
+
+
+def pass_key(shuffle: tuple[int, int], purpose: int) -> np.ndarray:
+    """A random seed, int32 [2], for (seed, epoch); other purposes (1, 2, ...) give independent ones."""
+    return np.random.SeedSequence((*shuffle, purpose)).generate_state(2).view(np.int32)
+
+
+class KeySeeds(keras.random.SeedGenerator):
+    """Seed generator for Keras' random functions whose seeds follow from one key, a tensor [2].
+
+    Keras' layers take a whole number or a SeedGenerator. The first would be fixed when tf.data traces the function; the
+    second keeps its state in a variable, which parallel calls change in any order and which a resumed run lacks.
+    """
+
+    def __init__(self, key: tf.Tensor):
+        # The base class's is not called: there is no variable, and nothing that a checkpoint would have to hold.
+        self._key = key
+        self._drawn = 0
+
+    def next(self, ordered: bool = True) -> tf.Tensor:
+        """The next seed, int32 [2]: a function of the key and of how many were drawn before."""
+        del ordered
+        self._drawn += 1
+        return tf.random.fold_in(self._key, self._drawn)
+
+
+# -- RandAugment: a few random operations an image, each a Keras preprocessing layer (Cubuk et al., arXiv:1909.13719)
+#
+# keras.layers.RandAugment draws its operations once for a whole batch, computes all of them to keep two, turns by up to
+# `factor` full circles, and takes no seed from outside. So the layers it consists of are used here one by one.
+
+
+_GREY = 127.5
+
+
+def rand_augment(pixels: tf.Tensor, seed: tf.Tensor, num_operations: int, magnitude: float) -> tf.Tensor:
+    """Apply `num_operations` random ones of the paper's 14 to float32 [H, W, 3] in 0..255; a function of `seed` [2].
+
+    magnitude: 0 to 10; at 10 an operation is as strong as it ever is in AutoAugment: 30 degrees, a shear of 0.3, a shift
+    by 0.45 of the side. The strength is drawn uniformly up to that (a reading: the paper fixes it and draws the sign), and
+    brightness is added, where the paper multiplies. Pixels that move in are grey.
+    """
+    images, one_of_them = pixels[tf.newaxis], _one_of_them(magnitude)
+    for number in range(num_operations):
+        images = one_of_them(images, tf.random.fold_in(seed, number))
+    return images[0]
+
+
+@functools.cache
+def _one_of_them(magnitude: float) -> tf.types.experimental.PolymorphicFunction:
+    """One random operation, traced once per size, not once per epoch: the branches take seconds to trace."""
+    candidates = operations(magnitude)
+
+    def apply(images, seed):
+        seeds = tf.random.split(seed, 2)
+        drawn = tf.random.stateless_uniform([], seeds[0], 0, len(candidates), tf.int32)
+        branches = [functools.partial(operation, images, seeds[1]) for operation in candidates]
+        return tf.ensure_shape(tf.switch_case(drawn, branches), images.shape)
+
+    return tf.function(apply, autograph=False)
+
+
+@functools.cache
+def operations(magnitude: float) -> tuple[Callable, ...]:
+    """The 14 operations as functions of (float32 [1, H, W, 3] in 0..255, seed [2])."""
+    share = magnitude / 10
+    layers, common = keras.layers, {"dtype": "float32", "data_format": "channels_last"}
+    moved = {"fill_mode": "constant", "fill_value": _GREY, **common}
+    colour = {"value_range": (0, 255), **common}
+    with tf.init_scope():  # the layers own variables, although none is used
+        return (
+            lambda images, seed: tf.identity(images),
+            _solarize(layers.Solarization(**colour), share),
+            *map(
+                _apply,
+                (
+                    layers.AutoContrast(**colour),
+                    layers.Equalization(**colour),
+                    layers.RandomRotation((-share / 12, share / 12), **moved),
+                    layers.RandomPosterization((8 - round(4 * share), 8), **colour),
+                    layers.RandomColorDegeneration((0.0, 0.9 * share), **colour),
+                    layers.RandomContrast((0.9 * share, 0.9 * share), **colour),
+                    layers.RandomBrightness((-0.45 * share, 0.45 * share), **colour),
+                    layers.RandomSharpness((0.5 - 0.45 * share, 0.5 + 0.45 * share), **colour),
+                    layers.RandomShear(0.3 * share, 0.0, **moved),
+                    layers.RandomShear(0.0, 0.3 * share, **moved),
+                    layers.RandomTranslation(0.0, (-0.45 * share, 0.45 * share), **moved),
+                    layers.RandomTranslation((-0.45 * share, 0.45 * share), 0.0, **moved),
+                ),
+            ),
+        )
+
+
+def _apply(layer) -> Callable:
+    def operation(images, seed):
+        drawn = layer.get_random_transformation(images, training=True, seed=KeySeeds(seed))
+        return layer.transform_images(images, drawn, training=True)
+
+    return operation
+
+
+def _solarize(layer, share: float) -> Callable:
+    """Invert the levels above a threshold; the layer's own draw has no lower end but 0."""
+
+    def operation(images, seed):
+        threshold = 256 * (1 - share * tf.random.stateless_uniform([1, 1, 1, 1], seed))
+        drawn = {"additions": tf.zeros([1, 1, 1, 1]), "thresholds": threshold}
+        return layer.transform_images(images, drawn, training=True)
+
+    return operation
+
+
+# -- Policy: the strong distortions of training images that go beyond cropping, made of Keras' preprocessing layers
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """The distortions that `data.rand_augment`, `random_erasing`, `mixup` and `cutmix` configure, for `num_classes` classes.
+
+    Made from a DataConfig, which has checked the ranges. Everything is a pure function of its arguments.
+    """
+
+    num_classes: int
+    rand_augment: int = 0
+    rand_augment_magnitude: float = 9.0
+    random_erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    @property
+    def distorts_images(self) -> bool:
+        """True if single images are changed."""
+        return bool(self.rand_augment or self.random_erasing)
+
+    @property
+    def mixes(self) -> bool:
+        """True if images of a batch are mixed, which makes labels float32 [B, num_classes]."""
+        return bool(self.mixup or self.cutmix)
+
+    def prepare(self) -> None:
+        """Make the layers, outside of any graph."""
+        operations(self.rand_augment_magnitude)
+        _layers(self.random_erasing, self.mixup, self.cutmix)
+
+    def distort(self, pixels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """RandAugment, then random erasing, of one image: float32 [S, S, 3] in 0..255, seed [2].
+
+        Erased rectangles (Keras' sizes) become grey, which "inception" normalisation makes 0.
+        """
+        seeds = tf.random.split(seed, 2)
+        if self.rand_augment:
+            pixels = rand_augment(pixels, seeds[0], self.rand_augment, self.rand_augment_magnitude)
+        if self.random_erasing:
+            erasing, images = self._layer("random_erasing"), pixels[tf.newaxis]
+            drawn = erasing.get_random_transformation(images, training=True, seed=KeySeeds(seeds[1]))
+            pixels = tf.ensure_shape(erasing.transform_images(images, drawn, training=True)[0], pixels.shape)
+        return pixels
+
+    def mix(self, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mix float32 [B, S, S, 3] with one another; int labels [B] become float32 [B, num_classes].
+
+        With both mixup and cutmix a batch gets one of them, each with probability 1/2.
+        """
+        seeds = tf.random.split(seed, 2)
+        targets = tf.one_hot(labels, self.num_classes)
+
+        def apply(name):
+            layer = self._layer(name)
+            drawn = layer.get_random_transformation(images, training=True, seed=KeySeeds(seeds[1]))
+            mixed = layer.transform_images(images, drawn, training=True)
+            shares = layer.transform_labels(targets, drawn, training=True)
+            return tf.ensure_shape(mixed, images.shape), tf.ensure_shape(shares, targets.shape)
+
+        if self.mixup and self.cutmix:
+            first = tf.random.stateless_uniform([], seeds[0]) < 0.5
+            return tf.cond(first, lambda: apply("mixup"), lambda: apply("cutmix"))
+        return apply("mixup" if self.mixup else "cutmix")
+
+    def _layer(self, name: str):
+        return _layers(self.random_erasing, self.mixup, self.cutmix)[name]
+
+
+def policy_of(config: DataConfig, num_classes: int) -> Policy | None:
+    """The policy that `config` asks for; None where all of it is off."""
+    keys = [field.name for field in dataclasses.fields(Policy) if field.name != "num_classes"]
+    policy = Policy(num_classes, **{key: getattr(config, key) for key in keys})
+    return policy if policy.distorts_images or policy.mixes else None
+
+
+@functools.cache
+def _layers(random_erasing: float, mixup: float, cutmix: float) -> dict[str, keras.layers.Layer]:
+    common = {"dtype": "float32", "data_format": "channels_last"}
+    with tf.init_scope():  # the layers own variables, although none is used
+        return {
+            "random_erasing": keras.layers.RandomErasing(
+                (random_erasing, random_erasing), fill_value=127.5, value_range=(0, 255), **common
+            ),
+            "mixup": keras.layers.MixUp(mixup, **common),
+            "cutmix": keras.layers.CutMix((cutmix, cutmix), **common),
+        }

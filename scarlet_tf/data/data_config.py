@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.settings import AboveZero, Between, Count, Share, Text, Whole, validated
 
-SOURCES = ("digits", "tfds", "folder")
 # (mean, standard deviation) of red, green and blue in units of 0..255; what a network reads is (pixel - mean) / std.
 STATISTICS = {
     "inception": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
@@ -18,6 +20,7 @@ NORMALIZATIONS = tuple(STATISTICS)
 AUGMENTATIONS = ("none", "shift", "crop_flip", "inception")
 
 
+@validated("data")
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
     """One dataset.
@@ -50,82 +53,32 @@ class DataConfig:
     """
 
     source: Literal["digits", "tfds", "folder"] = "digits"
-    name: str | None = None
-    directory: str | None = None
-    data_dir: str | None = None
-    image_size: int = 32
-    validation_fraction: float = 0.1
-    validation_examples: int | None = None
-    test_fraction: float = 0.2
-    test_split: str | None = None
-    crop_fraction: float = 1.0
+    name: Text | None = None
+    directory: Text | None = None
+    data_dir: Text | None = None
+    image_size: Count = 32
+    validation_fraction: Between = 0.1
+    validation_examples: Count | None = None
+    test_fraction: Between = 0.2
+    test_split: Text | None = None
+    crop_fraction: AboveZero = 1.0
     normalization: Literal["inception", "imagenet", "unit"] = "inception"
     augmentation: Literal["none", "shift", "crop_flip", "inception"] = "none"
-    rand_augment: int = 0
-    rand_augment_magnitude: float = 9.0
-    random_erasing: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    seed: int = 0
-    max_train_examples: int | None = None
-    max_test_examples: int | None = None
-    memory_bytes: int = 2**30
-    shuffle_buffer: int = 16384
+    rand_augment: Whole = 0
+    rand_augment_magnitude: Annotated[float, Ge(0), Le(10)] = 9.0
+    random_erasing: Share = 0.0
+    mixup: Share = 0.0
+    cutmix: Share = 0.0
+    seed: Whole = 0
+    max_train_examples: Count | None = None
+    max_test_examples: Count | None = None
+    memory_bytes: Whole = 2**30
+    shuffle_buffer: Count = 16384
     check_images: bool = True
     download: bool = True
 
-    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
-
     def __post_init__(self):
-        self._check_choice("source", SOURCES)
-        self._check_choice("normalization", NORMALIZATIONS)
-        self._check_choice("augmentation", AUGMENTATIONS)
-        for key in ("name", "directory", "data_dir", "test_split"):
-            value = getattr(self, key)
-            if value is not None and (not isinstance(value, str) or not value):
-                raise InputError(f"data.{key}: expected a non-empty string, got {value!r}")
-        for key in ("image_size", "memory_bytes", "shuffle_buffer"):
-            self._check_integer(key, 0 if key == "memory_bytes" else 1)
-        for key in ("seed", "rand_augment"):
-            self._check_integer(key, 0)
-        for key in ("validation_examples", "max_train_examples", "max_test_examples"):
-            self._check_integer(key, 1, optional=True)
-        for key in ("validation_fraction", "test_fraction", "crop_fraction"):
-            self._check_fraction(key, closed=key == "crop_fraction")
-        self._check_range("rand_augment_magnitude", 10)
-        for key in ("random_erasing", "mixup", "cutmix"):
-            self._check_range(key, 1)
-        for key in ("check_images", "download"):
-            if not isinstance(getattr(self, key), bool):
-                raise InputError(f"data.{key}: expected true or false, got {getattr(self, key)!r}")
-        self._check_place()
-
-    def _check_place(self) -> None:
         if self.source == "folder" and not self.directory:
             raise InputError("data.directory: expected the folder of class folders, got none")
         if self.source == "tfds" and not (self.name or self.directory):
             raise InputError("data.name: expected a TFDS name (or data.directory a prepared folder), got none")
-
-    def _check_choice(self, key: str, allowed: tuple[str, ...]) -> None:
-        if getattr(self, key) not in allowed:
-            raise InputError(f"data.{key}: expected one of {list(allowed)}, got {getattr(self, key)!r}")
-
-    def _check_integer(self, key: str, least: int, optional: bool = False) -> None:
-        value = getattr(self, key)
-        if optional and value is None:
-            return
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise InputError(f"data.{key}: expected an integer >= {least}, got {value!r}")
-
-    def _check_range(self, key: str, most: int) -> None:
-        value = getattr(self, key)
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= most:
-            raise InputError(f"data.{key}: expected a number from 0 to {most}, got {value!r}")
-
-    def _check_fraction(self, key: str, closed: bool) -> None:
-        value = getattr(self, key)
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not (0 < value < 1 or (closed and value == 1)):
-            raise InputError(
-                f"data.{key}: expected a number above 0 and {'up to' if closed else 'below'} 1, got {value!r}"
-            )

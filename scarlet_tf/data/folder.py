@@ -16,10 +16,9 @@ from typing import TypeVar
 import numpy as np
 import tensorflow as tf
 
-from scarlet_tf.data.copies import describe_copies, digests_of_alike
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.decoding import decode, sixteen_bit_peak
-from scarlet_tf.data.facts import describe_range
+from scarlet_tf.data.facts import describe_copies, describe_range, digests_of_alike
 from scarlet_tf.data.folder_files import SplitFiles, count_reasons, list_files
 from scarlet_tf.data.image_files import DAMAGED, FORBIDDEN, FORMATS, LARGEST_SKIPPED_SHARE
 from scarlet_tf.data.images import FileImages, in_memory

@@ -26,8 +26,7 @@ from scarlet_tf.data.image_files import (
     list_folder,
     walk,
 )
-from scarlet_tf.data.sources import check_class_names, find_directory, looked_for
-from scarlet_tf.data.split_names import is_plain, role_of
+from scarlet_tf.data.sources import check_class_names, find_directory, is_plain, looked_for, role_of
 from scarlet_tf.errors import InputError
 
 logger = logging.getLogger("scarlet_tf")

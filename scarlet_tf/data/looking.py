@@ -13,9 +13,8 @@ import PIL.Image
 from PIL.Image import Image
 from PIL.Image import open as open_image
 
-from scarlet_tf.data.copies import describe_copies, digests_of_alike
 from scarlet_tf.data.data_config import DataConfig
-from scarlet_tf.data.facts import DatasetFacts, describe_range
+from scarlet_tf.data.facts import DatasetFacts, describe_copies, describe_range, digests_of_alike
 from scarlet_tf.data.folder_files import list_files
 from scarlet_tf.data.image_files import DAMAGED, FORBIDDEN
 from scarlet_tf.progress import progress_bar

@@ -10,12 +10,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
+from scarlet_tf.data.augmentation import pass_key
 from scarlet_tf.data.images import Losses
-from scarlet_tf.data.passes import Pass
-from scarlet_tf.data.preparation import Preparation
 from scarlet_tf.data.preprocessing import Preprocessing
-from scarlet_tf.data.seeds import pass_key
-from scarlet_tf.data.splits import Split, whole_batches
+from scarlet_tf.data.splits import Pass, Preparation, Split, whole_batches
 
 _SHARDS_AT_ONCE = 16
 

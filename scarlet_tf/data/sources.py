@@ -6,9 +6,12 @@ import dataclasses
 import hashlib
 import os
 import pathlib
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from scarlet_tf.errors import InputError
 
@@ -93,3 +96,82 @@ def file_identities(paths: Sequence[pathlib.Path]) -> list[str]:
     if sum(sizes) > _HASHED_BYTES:
         return [str(size) for size in sizes]
     return [f"{size} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path, size in zip(paths, sizes, strict=True)]
+
+
+# -- Names that folders and TFDS splits have for training, validation and test images. Imports no framework --------
+
+
+# The most usual name first: if a TFDS dataset has several for one role, that one is taken.
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+_ROLES = {name: role for role, names in SPLIT_NAMES.items() for name in names}
+_PATTERN = re.compile(rf"(?P<prefix>.+[_\-. ])?(?P<name>{'|'.join(_ROLES)})", re.IGNORECASE)
+
+
+def role_of(name: str) -> str | None:
+    """Role of a split's name in any case, also after a prefix as in seg_train; None for other names."""
+    match = _PATTERN.fullmatch(name)
+    return _ROLES[match["name"].lower()] if match else None
+
+
+def is_plain(name: str) -> bool:
+    """True for a split's name without a prefix."""
+    return name.lower() in _ROLES
+
+
+def choose_splits(names: Iterable[str], where: str) -> dict[str, str]:
+    """Role to the split's name. The most usual name wins; InputError for two of a role that only prefixes tell apart."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(names):
+        if role := role_of(name):
+            found.setdefault(role, []).append(name)
+    chosen = {}
+    for role, candidates in found.items():
+        usual = [name for known in SPLIT_NAMES[role] for name in candidates if name.lower() == known]
+        if not usual and len(candidates) > 1:
+            raise InputError(f"{where}: expected one split of {role} images, got {' and '.join(candidates)}")
+        chosen[role] = (usual or candidates)[0]
+    return chosen
+
+
+# -- Seeded subsets of labelled examples that keep the shares of the classes ---------------------------------------
+
+
+def draw(labels: np.ndarray, num_examples: int, rng: np.random.Generator) -> np.ndarray:
+    """Sorted indices of `num_examples` random examples; each class keeps its share (largest remainders)."""
+    labels = np.asarray(labels)
+    if not 0 < num_examples <= len(labels):
+        raise InputError(f"expected from 1 to {len(labels)} examples, got {num_examples}")
+    _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    quotas = _quotas(counts, num_examples, rng)
+    # Shuffle, then sort by class: within a class the order is random, and its first `quota` are taken.
+    order = rng.permutation(len(labels))
+    order = order[np.argsort(classes[order], kind="stable")]
+    starts = np.cumsum(counts) - counts
+    rank = np.arange(len(labels)) - np.repeat(starts, counts)
+    return np.sort(order[rank < np.repeat(quotas, counts)])
+
+
+def hold_out(labels: np.ndarray, num_examples: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """(kept, held-out) sorted indices, both stratified."""
+    held_out = draw(labels, num_examples, rng)
+    kept = np.setdiff1d(np.arange(len(labels)), held_out, assume_unique=True)
+    return kept, held_out
+
+
+def _quotas(counts: np.ndarray, num_examples: int, rng: np.random.Generator) -> np.ndarray:
+    """Integers near counts * num_examples / sum(counts), at least 1 each where there are enough examples."""
+    exact = counts * (num_examples / counts.sum())
+    quotas = np.minimum(np.floor(exact).astype(np.int64), counts)
+    if num_examples >= len(counts):
+        quotas = np.maximum(quotas, 1)
+    # Give to the largest remainders, or take back the excess from the minimum of 1; ties are broken at random.
+    while quotas.sum() != num_examples:
+        step = 1 if quotas.sum() < num_examples else -1
+        allowed = quotas < counts if step > 0 else quotas > 1
+        gap = np.where(allowed, step * (exact - quotas), -np.inf)
+        quotas[rng.choice(np.flatnonzero(gap == gap.max()))] += step
+    return quotas

@@ -1,22 +1,155 @@
-"""Split: part of a dataset that gives the same batches for the same seed and epoch, from any batch on."""
+"""Split: part of a dataset that gives the same batches for the same seed and epoch, from any batch on.
+
+A `Pass` says which examples one worker prepares, a `Preparation` what happens to them, a `Split` holds the examples.
+"""
 
 from __future__ import annotations
 
 import abc
 import copy
+import dataclasses
 import math
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from scarlet_tf.data import stratified
+from scarlet_tf.data import sources
+from scarlet_tf.data.augmentation import Policy, pass_key
+from scarlet_tf.data.decoding import decode
 from scarlet_tf.data.images import ArrayImages, FileImages, Images
-from scarlet_tf.data.passes import Pass
-from scarlet_tf.data.policy import Policy
-from scarlet_tf.data.preparation import Preparation
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.errors import InputError
+
+# -- Pass: the examples that one worker prepares in one pass over a split, and their batches -----------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Pass:
+    """One pass in global batches of `batch_size`, of which worker `shard[0]` of `shard[1]` gets its rows.
+
+    The worker's rows of every global batch are index * B / count to (index + 1) * B / count. Positions count the
+    examples of the pass, over all workers. A last, incomplete batch (`drop` False) is cut at the same rows, so a worker
+    can get fewer rows of it, or none and one batch less.
+
+    shuffle: (seed, epoch) in training, None at evaluation; skip: global batches left out at the beginning.
+    Raises InputError for a shard outside 0 <= index < count and for a batch that `count` does not divide.
+    """
+
+    num_examples: int
+    batch_size: int
+    shuffle: tuple[int, int] | None = None
+    skip: int = 0
+    drop: bool = False
+    shard: tuple[int, int] = (0, 1)
+
+    def __post_init__(self):
+        shard = self.shard
+        pair = isinstance(shard, (tuple, list)) and len(shard) == 2
+        whole = pair and all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in shard)
+        if not (whole and 0 <= shard[0] < shard[1]):
+            raise InputError(f"shard: expected (index, count) with 0 <= index < count, got {shard!r}")
+        if self.batch_size % shard[1]:
+            raise InputError(
+                f"batch_size: expected a multiple of the {shard[1]} workers of shard {tuple(shard)},"
+                f" got {self.batch_size}"
+            )
+
+    @property
+    def rows(self) -> int:
+        """The worker's rows of a complete batch."""
+        return self.batch_size // self.shard[1]
+
+    @property
+    def first_row(self) -> int:
+        """The worker's first row, counted within the global batch."""
+        return self.shard[0] * self.rows
+
+    @property
+    def end(self) -> int:
+        """The position after the pass's last example."""
+        return self.num_examples // self.batch_size * self.batch_size if self.drop else self.num_examples
+
+    def positions(self) -> np.ndarray:
+        """int64 positions of the worker's examples, in order."""
+        positions = np.arange(self.skip * self.batch_size, self.end, dtype=np.int64)
+        return positions[self.holds(positions)]
+
+    def holds(self, position):
+        """True if the worker prepares the example at `position`: an integer, an array or a tensor."""
+        row = position % self.batch_size
+        return (row >= self.first_row) & (row < self.first_row + self.rows) & (position < self.end)
+
+
+# -- Preparation: what one pass does to its images, from evaluation's crop to training's mixing --------------------
+
+
+class Preparation:
+    """One pass' preparation; random numbers follow from (seed, epoch) and the example's position or the batch's number.
+
+    A worker's rows are therefore bit by bit those of the whole batch. Mixing is the exception: a worker mixes its own rows
+    with one another, and its number is part of the key.
+    """
+
+    def __init__(self, preprocessing: Preprocessing, policy: Policy | None, plan: Pass):
+        self._preprocessing, self._plan = preprocessing, plan
+        self._training = plan.shuffle is not None
+        self._policy = policy if self._training else None
+        if plan.shuffle is not None:
+            self._crop_key, self._policy_key, self._mix_key = (pass_key(plan.shuffle, purpose) for purpose in (1, 2, 3))
+        if self._policy is not None:
+            self._policy.prepare()
+
+    @property
+    def takes_batches(self) -> bool:
+        """True if `batch` can be used; otherwise images have to come one by one."""
+        single = self._policy is not None and self._policy.distorts_images
+        return not single and (self._preprocessing.augments_batches or not self._training)
+
+    def image(self, image: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+        """uint8 [H, W, C] to float32 [S, S, 3]."""
+        if not self._training:
+            return self._preprocessing.prepare(image)
+        return self._finish(self._preprocessing.distort(image, _fold(self._crop_key, position)), position)
+
+    def encoded(self, encoded: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+        """The same from an encoded image, a scalar string."""
+        if not self._training:
+            return self._preprocessing.prepare(decode(encoded))
+        pixels = self._preprocessing.decode_and_distort(encoded, _fold(self._crop_key, position))
+        return self._finish(pixels, position)
+
+    def batch(self, images: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+        """uint8 [B, H, W, C] to float32 [B, S, S, 3], for positions [B] that follow one another."""
+        if not self._training:
+            return self._preprocessing.prepare(images)
+        number, first = positions[0] // self._plan.batch_size, positions[0] % self._plan.batch_size
+        left = self._plan.num_examples - number * self._plan.batch_size
+        size = tf.minimum(left, tf.constant(self._plan.batch_size, left.dtype))
+        rows = (tf.cast(first, tf.int32), tf.cast(size, tf.int32))
+        pixels = self._preprocessing.distort(images, _fold(self._crop_key, number), rows)
+        return self._preprocessing.normalize(pixels)
+
+    def mixed(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+        """Batches (images, labels [B]), the first with number `plan.skip`, mixed where the policy says so."""
+        policy = self._policy
+        if policy is None or not policy.mixes:
+            return dataset
+
+        def mix(number, batch):
+            images, labels = batch
+            return policy.mix(images, labels, _fold(_fold(self._mix_key, number), self._plan.shard[0]))
+
+        return dataset.enumerate(self._plan.skip).map(mix, tf.data.AUTOTUNE)
+
+    def _finish(self, pixels: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+        if self._policy is not None and self._policy.distorts_images:
+            pixels = self._policy.distort(pixels, _fold(self._policy_key, position))
+        return self._preprocessing.normalize(pixels)
+
+
+def _fold(key, number) -> tf.Tensor:
+    return tf.random.fold_in(key, tf.cast(number, tf.int32))
 
 
 class Split(abc.ABC):
@@ -84,7 +217,7 @@ class Split(abc.ABC):
 
     def take(self, num_examples: int, seed: int = 0) -> Split:
         """A random subset of `num_examples` that keeps the shares of the classes, in the split's order."""
-        return self.subset(stratified.draw(self.labels, num_examples, np.random.default_rng(seed)))
+        return self.subset(sources.draw(self.labels, num_examples, np.random.default_rng(seed)))
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> Split:
         """The same images, prepared in another way (another size, no augmentation)."""

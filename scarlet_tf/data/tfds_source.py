@@ -21,6 +21,7 @@ from scarlet_tf.data.sources import (
     DATA_DIR_VARIABLE,
     SourceData,
     check_class_names,
+    choose_splits,
     data_root,
     file_identities,
     find_directory,
@@ -28,7 +29,6 @@ from scarlet_tf.data.sources import (
     looked_for,
     newest_version,
 )
-from scarlet_tf.data.split_names import choose_splits
 from scarlet_tf.data.splits import IndexedSplit, Split
 from scarlet_tf.errors import InputError, nearest
 

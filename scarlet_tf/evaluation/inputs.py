@@ -13,7 +13,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from scarlet_tf.data.passes import Pass
+from scarlet_tf.data.splits import Pass
 from scarlet_tf.errors import InputError
 
 

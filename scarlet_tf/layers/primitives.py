@@ -72,9 +72,9 @@ def mean_pool(name: str | None = None, keepdims: bool = False, dtype=None):
     return keras.layers.GlobalAveragePooling2D(DATA_FORMAT, keepdims, dtype=dtype, name=name)
 
 
-def max_pool(name: str):
+def max_pool(name: str, dtype=None):
     """The maximum over height and width."""
-    return keras.layers.GlobalMaxPooling2D(DATA_FORMAT, name=name)
+    return keras.layers.GlobalMaxPooling2D(DATA_FORMAT, dtype=dtype, name=name)
 
 
 def batch_norm(name: str, dtype=None):
@@ -93,19 +93,19 @@ def activation(kind: str, name: str, dtype=None):
     raise InputError(f"activation: expected hard_swish, relu6 or relu, got {kind!r}")
 
 
-def add(name: str):
+def add(name: str, dtype=None):
     """The sum of two tensors: the shortcut."""
-    return keras.layers.Add(name=name)
+    return keras.layers.Add(dtype=dtype, name=name)
 
 
-def multiply(name: str):
+def multiply(name: str, dtype=None):
     """The product of a tensor and its gate."""
-    return keras.layers.Multiply(name=name)
+    return keras.layers.Multiply(dtype=dtype, name=name)
 
 
-def dropout(rate: float, name: str, seed: int | None):
+def dropout(rate: float, name: str, seed: int | None, dtype=None):
     """Dropout, whose draws follow from `seed` and the name."""
-    return keras.layers.Dropout(rate, seed=derived_seed(seed, name), name=name)
+    return keras.layers.Dropout(rate, seed=derived_seed(seed, name), dtype=dtype, name=name)
 
 
 def dense(
@@ -123,9 +123,9 @@ def dense(
     )
 
 
-def subsampling(stride: int, name: str):
+def subsampling(stride: int, name: str, dtype=None):
     """Every `stride`-th pixel, the first one included."""
-    return Subsample(stride, name=name)
+    return Subsample(stride, dtype=dtype, name=name)
 
 
 def pad_channels(x, extra: int):

@@ -38,6 +38,6 @@ def path_variables(supernet: Supernet, architecture: Architecture) -> dict:
 def _named(layer, prefix: str) -> dict:
     variables: dict = {}
     for name, part in layer.parts().items():
-        full = name if name == "classifier" else f"{prefix}_{name}"
+        full = name if name in ("classifier", "head") else f"{prefix}_{name}"
         variables |= {f"{full}/{weight.name}": weight for weight in part.weights}
     return variables

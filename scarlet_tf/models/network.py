@@ -14,7 +14,7 @@ import numpy as np
 from scarlet_tf import host
 from scarlet_tf.errors import InputError
 from scarlet_tf.layers import primitives
-from scarlet_tf.models.builder import connect
+from scarlet_tf.layers.builder import connect
 from scarlet_tf.space import Architecture
 from scarlet_tf.spec import NetworkSpec
 
@@ -66,11 +66,13 @@ class _Given:
     def __getattr__(self, kind: str):
         make = getattr(primitives, kind)
 
-        def given(*args, **kwargs):
-            made = make(*args, **kwargs)
-            return self._layers.get(made.name, made) if isinstance(made, keras.layers.Layer) else made
+        def given(*args, name: str, **kwargs):
+            return self._layers.get(name) or make(*args, name=name, **kwargs)
 
         return given
+
+    def pad_channels(self, x, extra: int):
+        return primitives.pad_channels(x, extra)
 
 
 def build_network(

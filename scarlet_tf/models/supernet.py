@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, assert_never
+from typing import Literal
 
 import keras
 import numpy as np
 
 from scarlet_tf import host
 from scarlet_tf.errors import InputError
-from scarlet_tf.layers import ChoiceBlock, InvertedResidual, Skip, Stem, Tail
+from scarlet_tf.layers import ChoiceBlock, SpecBlock, Stem, Tail
 from scarlet_tf.layers.initialization import derived_seed
 from scarlet_tf.layers.lanes import fan_out, permute, reorder
-from scarlet_tf.layers.skip import MODES
-from scarlet_tf.space import Architecture, Layer, SearchSpace, block_spec
-from scarlet_tf.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, check_input_shape, check_whole
+from scarlet_tf.space import SKIP_MODES, Architecture, Layer, SearchSpace, block_spec
+from scarlet_tf.spec import check_whole
 
 
 @keras.saving.register_keras_serializable(package="scarlet_tf")
@@ -51,33 +50,26 @@ class Supernet(keras.Model):
         if isinstance(space, str):
             space = SearchSpace.from_name(space)
         self.space = space if isinstance(space, SearchSpace) else SearchSpace.from_dict(space)
-        if skip not in MODES:
-            raise InputError(f"skip: expected one of {MODES}, got {skip!r}")
-        size = self.space.input_size
-        input_shape = (size, size, 3) if input_shape is None else input_shape
-        self.image_shape = check_input_shape(input_shape)
+        if skip not in SKIP_MODES:
+            raise InputError(f"skip: expected one of {SKIP_MODES}, got {skip!r}")
         self.num_classes = check_whole("num_classes", num_classes)
+        ends = self.space.ends(input_shape, num_classes)
+        self.image_shape = ends.input_shape
         self.skip = skip
         self.seed = seed
-        stem, first, tail = self.space.widths
         policy = {"dtype": self.dtype_policy}
-        self.stem = Stem(stem, first, self.space.stem_stride, derived_seed(seed, "stem"), name="stem", **policy)
+        self.stem = Stem(ends, derived_seed(seed, "stem"), name="stem", **policy)
         self.choice_blocks = [self._choice_block(layer) for layer in self.space.layers]
-        self.tail = Tail(tail, num_classes, derived_seed(seed, "tail"), name="tail", **policy)
+        self.tail = Tail(ends, derived_seed(seed, "tail"), name="tail", **policy)
         self.build()
 
     def _choice_block(self, layer: Layer) -> ChoiceBlock:
         candidates = []
         for index, choice in enumerate(self.space.choices):
-            seed = derived_seed(self.seed, f"{layer.name}/{index}")
-            kwargs = {"seed": seed, "name": f"choice_{index:02d}", "dtype": self.dtype_policy}
             spec = block_spec(self.space, layer, choice, layer.in_channels, self.skip)
-            if isinstance(spec, InvertedResidualSpec):
-                candidates.append(InvertedResidual.from_spec(spec, **kwargs))
-            elif spec is None or isinstance(spec, LinearSpec | IdentitySpec):
-                candidates.append(Skip(layer.out_channels, layer.stride, self.skip, **kwargs))
-            else:
-                assert_never(spec)
+            assert spec is not None  # in a supernet a skip is a block, too
+            seed = derived_seed(self.seed, f"{layer.name}/{index}")
+            candidates.append(SpecBlock(spec, seed, name=f"choice_{index:02d}", dtype=self.dtype_policy))
         return ChoiceBlock(candidates, name=layer.name, dtype=self.dtype_policy)
 
     @property

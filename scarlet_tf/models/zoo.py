@@ -9,7 +9,7 @@ import keras
 
 from scarlet_tf.errors import InputError, nearest
 from scarlet_tf.layers import primitives
-from scarlet_tf.models.builder import connect
+from scarlet_tf.layers.builder import connect
 from scarlet_tf.models.features import feature_maps
 from scarlet_tf.models.network import Network, get_arrays, load_network, set_arrays
 from scarlet_tf.models.zoo_data import ZOO

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
 
-from scarlet_tf.training.settings import check_ranges
-
-_FORBID_EXTRA = {"extra": "forbid"}
+from scarlet_tf.settings import AboveZero, BelowOne, Between, Count, Positive, Whole, validated
 
 
+@validated("optimization.quantization_aware")
 @dataclasses.dataclass(frozen=True)
 class QuantizationAwareConfig:
     """Further training with 8-bit rounding in the forward pass; batch normalisation does not change.
@@ -22,21 +20,15 @@ class QuantizationAwareConfig:
         int8_ends: int8 input and output instead of float32.
     """
 
-    epochs: int = 2
-    learning_rate: float = 3e-4
-    batch_size: int = 128
-    label_smoothing: float = 0.1
-    range_batches: int = 20
+    epochs: Whole = 2
+    learning_rate: Positive = 3e-4
+    batch_size: Count = 128
+    label_smoothing: BelowOne = 0.1
+    range_batches: Count = 20
     int8_ends: bool = False
 
-    __pydantic_config__: ClassVar[dict] = _FORBID_EXTRA
 
-    def __post_init__(self):
-        section = "optimization.quantization_aware"
-        check_ranges(section, self, at_least_1=("batch_size", "range_batches"), whole=("epochs",))
-        check_ranges(section, self, positive=("learning_rate",), below_1=("label_smoothing",))
-
-
+@validated("optimization.pruning")
 @dataclasses.dataclass(frozen=True)
 class PruningConfig:
     """Further training while the least weights of the 1x1 convolutions are set to zero.
@@ -53,25 +45,18 @@ class PruningConfig:
         int8: export the pruned network in int8, too, by calibration.
     """
 
-    sparsity: float = 0.5
-    ramp: float = 0.5
-    epochs: int = 3
-    learning_rate: float = 1e-3
-    batch_size: int = 128
-    label_smoothing: float = 0.1
-    recalibration_batches: int = 20
+    sparsity: Between = 0.5
+    ramp: AboveZero = 0.5
+    epochs: Count = 3
+    learning_rate: Positive = 1e-3
+    batch_size: Count = 128
+    label_smoothing: BelowOne = 0.1
+    recalibration_batches: Whole = 20
     sparse_storage: bool = False
     int8: bool = False
 
-    __pydantic_config__: ClassVar[dict] = _FORBID_EXTRA
 
-    def __post_init__(self):
-        section = "optimization.pruning"
-        check_ranges(section, self, at_least_1=("epochs", "batch_size"), whole=("recalibration_batches",))
-        check_ranges(section, self, positive=("sparsity", "ramp", "learning_rate"), share=("ramp",))
-        check_ranges(section, self, below_1=("sparsity", "label_smoothing"))
-
-
+@validated("optimization")
 @dataclasses.dataclass(frozen=True)
 class OptimizationConfig:
     """Settings of `scarlet optimize` for the retrained, folded network; needs the extra `optimization`.
@@ -84,12 +69,9 @@ class OptimizationConfig:
 
     quantization_aware: QuantizationAwareConfig | bool = False
     pruning: PruningConfig | bool = False
-    seed: int = 0
-
-    __pydantic_config__: ClassVar[dict] = _FORBID_EXTRA
+    seed: Whole = 0
 
     def __post_init__(self):
-        check_ranges("optimization", self, whole=("seed",))
         for name, settings in (("quantization_aware", QuantizationAwareConfig), ("pruning", PruningConfig)):
             if getattr(self, name) is True:
                 object.__setattr__(self, name, settings())

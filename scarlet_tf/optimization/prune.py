@@ -11,8 +11,8 @@ from scarlet_tf import host
 from scarlet_tf.models.network import Network, get_arrays, set_arrays
 from scarlet_tf.optimization.config import PruningConfig
 from scarlet_tf.optimization.host import new_worker, train, training_split
+from scarlet_tf.settings import as_settings
 from scarlet_tf.training.network import recalibrate_network
-from scarlet_tf.training.settings import from_mapping
 
 
 def prune(
@@ -31,7 +31,7 @@ def prune(
     bad input, and if the extra `optimization` is not installed.
     """
     host.check()
-    config = from_mapping(PruningConfig, config)
+    config = as_settings(PruningConfig, config)
     split = training_split(model, train_data, config.batch_size, "optimization.pruning")
     total = config.epochs * split.steps_per_epoch(config.batch_size)
     ramp = max(1, round(config.ramp * total))

@@ -18,7 +18,7 @@ from scarlet_tf.export.tflite import write_tflite
 from scarlet_tf.models.network import Network
 from scarlet_tf.optimization.config import QuantizationAwareConfig
 from scarlet_tf.optimization.host import Worker, new_worker, train, training_split
-from scarlet_tf.training.settings import from_mapping
+from scarlet_tf.settings import as_settings
 
 logger = logging.getLogger("scarlet_tf")
 ROUNDS = 3
@@ -53,7 +53,7 @@ def quantize_aware(
     with "history", the figures of each epoch. InputError for bad input, and if the extra `optimization` is not installed.
     """
     host.check()
-    config = from_mapping(QuantizationAwareConfig, config)
+    config = as_settings(QuantizationAwareConfig, config)
     split = training_split(model, train_data, config.batch_size, "optimization.quantization_aware")
     metadata = build_metadata(model, "int8_qat", labels, preprocessing, architecture, provenance)
     settings = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import tf_keras
 
-from scarlet_tf.models.builder import connect
+from scarlet_tf.layers.builder import connect
 from scarlet_tf.optimization import parts
 from scarlet_tf.optimization.strips import split_arrays, split_parts
 from scarlet_tf.spec import NetworkSpec

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated
+
+from annotated_types import Ge
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.scaling import Scaling
-from scarlet_tf.training.settings import check_ranges
+from scarlet_tf.settings import Count, NonNegative, Positive, Whole, validated
 
 if TYPE_CHECKING:
-    from scarlet_tf.training.network_config import RetrainConfig
+    from scarlet_tf.training.config import RetrainConfig
 
 LEAST_ARCHITECTURES = 3  # with two networks tau is always -1 or 1
 
 
+@validated("ranking")
 @dataclasses.dataclass(frozen=True)
 class RankingConfig:
     """Settings of `scarlet rank`.
@@ -30,28 +33,18 @@ class RankingConfig:
         seed: of the draw and the bootstrap.
     """
 
-    architectures: int = 20
-    strata: int = 5
-    epochs: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    warmup_epochs: float | None = None
-    recalibration_batches: int = 20
-    validation_batch_size: int = 128
-    bootstrap_resamples: int = 2000
-    seed: int = 0
-
-    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+    architectures: Annotated[int, Ge(LEAST_ARCHITECTURES)] = 20
+    strata: Count = 5
+    epochs: Count | None = None
+    batch_size: Count | None = None
+    learning_rate: Positive | None = None
+    warmup_epochs: NonNegative | None = None
+    recalibration_batches: Count = 20
+    validation_batch_size: Count = 128
+    bootstrap_resamples: Count = 2000
+    seed: Whole = 0
 
     def __post_init__(self):
-        whole = ("architectures", "strata", "recalibration_batches", "validation_batch_size", "bootstrap_resamples")
-        check_ranges("ranking", self, at_least_1=whole, whole=("seed",))
-        check_ranges("ranking", self, at_least_1=self._given("epochs", "batch_size"))
-        check_ranges("ranking", self, positive=self._given("learning_rate"), at_least_0=self._given("warmup_epochs"))
-        if self.architectures < LEAST_ARCHITECTURES:
-            raise InputError(
-                f"ranking.architectures: expected a whole number >= {LEAST_ARCHITECTURES}, got {self.architectures}"
-            )
         if self.strata > self.architectures:
             raise InputError(
                 f"ranking.strata: expected at most ranking.architectures, which is {self.architectures},"
@@ -63,11 +56,10 @@ class RankingConfig:
 
         Raises InputError if the warm-up would not end before the training does.
         """
-        given: dict[str, Any] = {
-            key: getattr(self, key) for key in self._given("epochs", "batch_size", "learning_rate", "warmup_epochs")
-        }
+        own = {key: getattr(self, key) for key in ("epochs", "batch_size", "learning_rate", "warmup_epochs")}
+        own = {key: value for key, value in own.items() if value is not None}
         as_searched = dataclasses.asdict(Scaling())
-        settings = dataclasses.replace(retrain, **given, **as_searched, init="scratch", pick="best")
+        settings = dataclasses.replace(retrain, **own, **as_searched, init="scratch", pick="best")
         if settings.warmup_epochs >= settings.epochs:
             raise InputError(
                 f"ranking.warmup_epochs: expected less than the {settings.epochs} epochs of each network,"
@@ -75,6 +67,3 @@ class RankingConfig:
             )
         # The accuracy is measured once, at the end.
         return dataclasses.replace(settings, validate_every_epochs=settings.epochs + 1)
-
-    def _given(self, *keys: str) -> tuple[str, ...]:
-        return tuple(key for key in keys if getattr(self, key) is not None)

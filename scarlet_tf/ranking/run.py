@@ -18,8 +18,8 @@ from scarlet_tf.ranking.one_shot import measure_one_shot
 from scarlet_tf.ranking.plot import SERIES, save_scatter
 from scarlet_tf.ranking.standalone import train_alone
 from scarlet_tf.ranking.strata import Sample, stratified_sample
-from scarlet_tf.training.network_config import RetrainConfig
-from scarlet_tf.training.settings import from_mapping
+from scarlet_tf.settings import as_settings
+from scarlet_tf.training.config import RetrainConfig
 
 
 def rank(
@@ -44,7 +44,7 @@ def rank(
     "settings"}. Called again, it resumes with the interrupted network. Raises InputError for bad values.
     """
     host.check()
-    config, retrain_config = from_mapping(RankingConfig, config), from_mapping(RetrainConfig, retrain_config)
+    config, retrain_config = as_settings(RankingConfig, config), as_settings(RetrainConfig, retrain_config)
     training = config.training(retrain_config)
     train_data, validation_data = (as_split(data, supernet.num_classes) for data in (train_data, validation_data))
     samples = draw(supernet, config)

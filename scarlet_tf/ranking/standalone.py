@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from scarlet_tf.progress import Bar
 from scarlet_tf.ranking.store import Store, name_of
 from scarlet_tf.space import Architecture
+from scarlet_tf.training.config import RetrainConfig
 from scarlet_tf.training.network import retrain
-from scarlet_tf.training.network_config import RetrainConfig
 
 logger = logging.getLogger("scarlet_tf")
 _IMMATERIAL = ("checkpoint_seconds", "validate_every_epochs", "pick")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from scarlet_tf.report.summary import before_scaling, chance_warning, flat, millions, percent
+from scarlet_tf.words import before_scaling, chance_warning, flat, millions, percent
 
 
 def certificate_text(certificate: Mapping[str, Any]) -> str:

@@ -18,11 +18,12 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.search.algorithms import check_algorithm, new_algorithm
 from scarlet_tf.search.betanas_config import BetaNASConfig
-from scarlet_tf.search.checks import check_settings
+from scarlet_tf.search.checks import check_settings, is_number
 from scarlet_tf.search.front import Candidate, Picks, best_of, check_picks, pick_models
 from scarlet_tf.search.mutation import Mutation
 from scarlet_tf.search.mutation_config import MutationConfig, as_config
 from scarlet_tf.search.objectives import Objectives, make_objectives
+from scarlet_tf.space import Architecture, SearchSpace
 
 if TYPE_CHECKING:
     from scarlet_tf.search.oracle import ArchitectureOracle
@@ -161,8 +162,10 @@ class SearchResult:
     stopped: whether `max_hours` ended the search before its last generation.
     evaluations: individuals scored; an architecture that came again was scored without being evaluated again.
     evaluated: every architecture that was evaluated, in the order of evaluation.
-    details: further keys of pareto.json, plain JSON.
+    details: further keys of pareto.json, plain JSON: the space, the search's settings, versions, what became of each operator.
     """
+
+    FILE: ClassVar[str] = "pareto.json"
 
     pareto: list[Candidate]
     picks: list[Candidate]
@@ -177,6 +180,12 @@ class SearchResult:
     def best(self) -> Candidate:
         """The most accurate network within every bound, of equals the one of fewest multiply-adds; see best_of."""
         return best_of(self.pareto)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of pareto.json, in plain JSON types."""
+        found = {key: getattr(self, key) for key in ("evaluations", "stopped", "hypervolume")}
+        picks = [{"name": name, **c.to_dict()} for name, c in zip(self.names, self.picks, strict=True)]
+        return {**self.details, **found, "picks": picks, "pareto": [candidate.to_dict() for candidate in self.pareto]}
 
 
 def search(
@@ -244,9 +253,7 @@ def search(
     result = _result(oracle, config.picks)
     if finish is not None:
         result = finish(result)
-    head = front_head(oracle.costs, oracle.fingerprint(), oracle.operator_statistics())
-    files.write_text(pathlib.Path(run_dir) / "pareto.json", front_text(head, result))
-    return result
+    return write_front(run_dir, result, front_head(oracle.costs, oracle.fingerprint(), oracle.operator_statistics()))
 
 
 def as_search_config(config) -> SearchConfig:
@@ -310,16 +317,56 @@ def front_head(costs: CostTable, search: Mapping, operators: Mapping) -> dict:
     }
 
 
-def front_text(head: Mapping, result: SearchResult) -> str:
-    """pareto.json: one line a model, for people who read it and tools that compare it."""
-    found = {
-        "evaluations": result.evaluations,
-        "stopped": result.stopped,
-        "hypervolume": result.hypervolume,
-    }
-    parts = [f'"{key}": {json.dumps(value)}' for key, value in {**head, **found, **result.details}.items()]
-    picks = [{"name": name, **c.to_dict()} for name, c in zip(result.names, result.picks, strict=True)]
-    for key, rows in (("picks", picks), ("pareto", [candidate.to_dict() for candidate in result.pareto])):
-        lines = ",\n  ".join(json.dumps(row) for row in rows)
-        parts.append(f'"{key}": [\n  {lines}\n ]')
-    return files.with_digest("{\n " + ",\n ".join(parts) + "\n}\n")
+def write_front(run_dir, result: SearchResult, head: Mapping) -> SearchResult:
+    """Write `run_dir`/pareto.json, one line a model, for people who read it and tools that compare it; return what it states.
+
+    head: of `front_head`, which becomes part of the result's details.
+    """
+    result = dataclasses.replace(result, details={**head, **result.details})
+    parts = []
+    for key, value in result.to_dict().items():
+        text = json.dumps(value)
+        if key in ("picks", "pareto"):
+            lines = ",\n  ".join(json.dumps(row) for row in value)
+            text = f"[\n  {lines}\n ]"
+        parts.append(f'"{key}": {text}')
+    files.write_text(
+        pathlib.Path(run_dir) / SearchResult.FILE, files.with_digest("{\n " + ",\n ".join(parts) + "\n}\n")
+    )
+    return result
+
+
+def read_front(run_dir, space: SearchSpace) -> SearchResult:
+    """The result that `write_front` wrote, without the other evaluated models; InputError for a damaged or another file."""
+    path = pathlib.Path(run_dir) / SearchResult.FILE
+    found = files.read_json(path)
+    front, picks = (_candidates(path, found, key, space) for key in ("pareto", "picks"))
+    return SearchResult(
+        pareto=front,
+        picks=picks,
+        names=[str(row.get("name")) for row in found["picks"]],
+        hypervolume=found.get("hypervolume", []),
+        evaluations=found.get("evaluations", 0),
+        stopped=found.get("stopped", False),
+        details={key: value for key, value in found.items() if key not in _KEYS},
+    )
+
+
+_KEYS = ("pareto", "picks", "hypervolume", "evaluations", "stopped")
+
+
+def _candidates(path: pathlib.Path, found: Any, key: str, space: SearchSpace) -> list[Candidate]:
+    rows: Any = found.get(key) if isinstance(found, Mapping) else None
+    models = []
+    for row in rows if isinstance(rows, list) else [rows]:
+        known = row if isinstance(row, dict) else {}
+        metrics = {name: value for name, value in known.items() if name not in ("architecture", "name")}
+        costs = (metrics.get("accuracy"), metrics.get("multiply_adds"))
+        if not isinstance(known.get("architecture"), str) or not all(map(is_number, costs)):
+            raise InputError(
+                f"{path}: {key}: expected networks with architecture, accuracy and multiply_adds, got {row!r};"
+                " remove the file and run scarlet search again"
+            )
+        architecture = Architecture.parse(known["architecture"], space)
+        models.append(Candidate.of(architecture, {"params": 0, **metrics}, metrics))
+    return models

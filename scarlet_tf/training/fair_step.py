@@ -18,11 +18,10 @@ import tensorflow as tf
 from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation import kernels
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.training.losses import Loss
-from scarlet_tf.training.optimizers import MomentumSGD, clipped
+from scarlet_tf.training.devices import check_support
+from scarlet_tf.training.optimizers import Loss, MomentumSGD, clipped
 from scarlet_tf.training.pieces import ZERO, Rule, decayed, unscaled
 from scarlet_tf.training.sequential import Paths
-from scarlet_tf.training.support import check_support
 
 EXECUTIONS = ("sequential", "lanes")
 LOSS_SCALE = 1024.0

@@ -29,7 +29,7 @@ def log_callbacks(section: str, tensorboard: bool, table: bool, folder, columns:
     if tensorboard:
         if importlib.util.find_spec("tensorboard") is None:
             raise InputError(
-                f"{section}.tensorboard: expected the package tensorboard, which is not installed; install it with"
+                "tensorboard: expected the package tensorboard, which is not installed; install it with"
                 " pip install 'scarlet_tf[tensorboard]', or set it to false"
             )
         # A resumed training adds an events file. Epochs done again are in both, and TensorBoard draws them twice.

@@ -30,7 +30,7 @@ from scarlet_tf.evaluation import kernels  # noqa: F401 - puts TensorFlow's kern
 from scarlet_tf.evaluation.graph_options import quick_to_first_step
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.training.checkpoints import Checkpoints, as_array
-from scarlet_tf.training.distribution import distribute, is_chief, is_multi_worker, read_variables
+from scarlet_tf.training.devices import distribute, is_chief, is_multi_worker, read_variables
 from scarlet_tf.training.learning import Learning
 
 logger = logging.getLogger("scarlet_tf")

@@ -18,7 +18,7 @@ from scarlet_tf.training.sampling import panel_paths, update_counts
 from scarlet_tf.training.verdict import count_skips, histogram, skip_bias, stability, verdict
 
 if TYPE_CHECKING:
-    from scarlet_tf.training.supernet_config import SupernetConfig
+    from scarlet_tf.training.config import SupernetConfig
 
 logger = logging.getLogger("scarlet_tf")
 

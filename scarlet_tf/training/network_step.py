@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pathlib
+
 import keras
 import tensorflow as tf
 
-from scarlet_tf.training.distillation import Distillation
-from scarlet_tf.training.layer_rates import LayerwiseAdamW, LayerwiseRMSprop, LayerwiseSGD
-from scarlet_tf.training.losses import Loss
-from scarlet_tf.training.network_config import RetrainConfig
-from scarlet_tf.training.optimizers import clipped, make_schedule
-from scarlet_tf.training.tuning import Tuning
+from scarlet_tf.errors import InputError
+from scarlet_tf.models.layer_groups import group_names, layer_groups
+from scarlet_tf.spec import NetworkSpec
+from scarlet_tf.training.config import RetrainConfig
+from scarlet_tf.training.optimizers import LayerwiseAdamW, LayerwiseRMSprop, LayerwiseSGD, Loss, clipped, make_schedule
 
 
 def network_optimizer(config: RetrainConfig, steps_per_epoch: int, model, tuning: Tuning | None = None):
@@ -77,3 +79,106 @@ def network_step(model, optimizer, config: RetrainConfig, num_replicas: int, dis
         return {"loss": share, "accuracy": accuracy, **figures}
 
     return step
+
+
+# -- Distillation: a Keras teacher's answers as a second target (Hinton et al., arXiv:1503.02531) ------------------
+
+
+class Distillation:
+    """T^2 * KL(teacher || student) at temperature T, summed over images and divided by the global batch size.
+
+    The factor T^2 keeps the gradient's size when T is changed (section 2 of the paper).
+    """
+
+    def __init__(self, teacher: keras.Model, global_batch_size: int, temperature: float = 1.0):
+        self.teacher, self.global_batch_size, self.temperature = teacher, global_batch_size, temperature
+        self._answers_probabilities = answers_probabilities(teacher)
+
+    def __call__(self, images, logits):
+        """Images [B, H, W, C] as the student sees them, the student's logits [B, num_classes] -> this replica's share."""
+        answer = tf.stop_gradient(tf.cast(self.teacher(images, training=False), tf.float32))
+        if self._answers_probabilities:  # logarithms of probabilities are logits up to a constant, which softmax drops
+            answer = tf.math.log(tf.maximum(answer, keras.backend.epsilon()))
+        wanted = tf.nn.log_softmax(answer / self.temperature)
+        found = tf.nn.log_softmax(tf.cast(logits, tf.float32) / self.temperature)
+        divergence = tf.reduce_sum(tf.exp(wanted) * (wanted - found))
+        return self.temperature**2 * divergence / self.global_batch_size
+
+
+def load_teacher(path, input_shape: tuple[int, int, int], num_classes: int | None) -> keras.Model:
+    """The model in a `.keras` file; InputError names `retrain.teacher` where it cannot be read or does not fit.
+
+    It has to take images [B, H, W, C] of `input_shape`, normalised as the student's, and to answer logits or, where its
+    last layer is a softmax, probabilities [B, num_classes].
+    """
+    if not pathlib.Path(path).is_file():
+        raise InputError(f"retrain.teacher: expected a .keras file, got {str(path)!r}, which is none")
+    try:
+        teacher = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # whatever Keras, ZIP and HDF5 make of a torn or foreign file
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"retrain.teacher: expected a .keras file, got {str(path)!r}: {reason}") from error
+    teacher.trainable = False
+    try:
+        answer = tuple(teacher.compute_output_shape((1, *input_shape)))
+    except Exception as error:  # a layer's own complaint about the shape
+        raise InputError(
+            f"retrain.teacher: expected one for images {list(input_shape)}, got {path}: {error}"
+        ) from error
+    given = getattr(teacher, "input_shape", None)
+    fits = given is None or all(a in (None, b) for a, b in zip(given[1:], input_shape, strict=False))
+    if not fits or answer != (1, num_classes):
+        raise InputError(
+            f"retrain.teacher: expected one for images {list(input_shape)} and {num_classes} classes,"
+            f" got {path} for {given} with answers {answer}"
+        )
+    return teacher
+
+
+def answers_probabilities(model: keras.Model) -> bool:
+    """True if the model's last layer is a softmax; any other output is taken as logits."""
+    last = model.layers[-1] if getattr(model, "layers", None) else model
+    return isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is keras.activations.softmax
+
+
+# -- Tuning: which parts of a network a training leaves as they are, and how fast the others move ------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuning:
+    """Further training of a network. Parts are the stem, each block, the tail and the classifier, in this order.
+
+    freeze_bn: batch normalisation works with the statistics it has, and statistics, scale and offset stay bit by bit.
+    train_from: the first part that is trained; those before it stay, their batch normalisation included.
+    rate_decay: the learning rate of each part is the following part's times this; the classifier's is the schedule's.
+    """
+
+    freeze_bn: bool = False
+    train_from: str = "stem"
+    rate_decay: float = 1.0
+
+    def freeze(self, model: keras.Model, spec: NetworkSpec) -> None:
+        """Makes what stays untrainable; call it before the optimizer is built."""
+        check_part(spec, self.train_from)
+        before = True
+        for name, layers in layer_groups(model, spec).items():
+            before &= name != self.train_from
+            for layer in layers:
+                is_bn = isinstance(layer, keras.layers.BatchNormalization)
+                layer.trainable = not (before or (is_bn and self.freeze_bn))
+
+    def rates(self, model: keras.Model, spec: NetworkSpec) -> dict[str, float]:
+        """{path of a variable: its factor of the learning rate}."""
+        groups = layer_groups(model, spec)
+        return {
+            variable.path: self.rate_decay ** (len(groups) - 1 - index)
+            for index, layers in enumerate(groups.values())
+            for layer in layers
+            for variable in layer.trainable_variables
+        }
+
+
+def check_part(spec: NetworkSpec, name: str) -> None:
+    """InputError unless `name` is a part that training may begin with."""
+    if name not in group_names(spec):
+        raise InputError(f"finetune.train_from: expected one of {', '.join(group_names(spec))}, got {name!r}")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import keras
 import tensorflow as tf
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.evaluation.scoring import targets_and_classes
 
 SCHEDULES = ("cosine", "exponential", "constant")
 
@@ -115,3 +118,78 @@ def move(handle, slot, gradient, learning_rate, momentum: float):
         return tf.raw_ops.ResourceApplyGradientDescent(var=handle, alpha=rate, delta=gradient)
     momentum = tf.cast(momentum, gradient.dtype)
     return tf.raw_ops.ResourceApplyKerasMomentum(var=handle, accum=slot, lr=rate, grad=gradient, momentum=momentum)
+
+
+# -- Optimizers in which each variable has a learning rate of its own: the schedule's, times a factor --------------
+
+
+class LayerRates:
+    """Mixin in front of a Keras optimizer. What a step adds to a variable is scaled, not its gradient.
+
+    Scaled gradients would change nothing where an optimizer divides by their size, as RMSprop and Adam do.
+    """
+
+    _factors: Mapping = {}
+
+    def set_rates(self, factors: Mapping[str, float], variables) -> None:
+        """`factors`: {path of a variable: factor}, 1 where there is none; call it in the strategy's scope."""
+        # `update_step` is handed TensorFlow's variable, under a strategy one replica's, not Keras'.
+        strategy = tf.distribute.get_strategy()
+        self._factors = {
+            local.ref(): factors.get(variable.path, 1.0)
+            for variable in variables
+            for local in strategy.experimental_local_results(variable.value)
+        }
+
+    def update_step(self, gradient, variable, learning_rate):
+        factor = self._factors.get(variable.ref(), 1.0)
+        super().update_step(gradient, variable, learning_rate * factor)  # type: ignore[misc]  # of the optimizer behind
+
+
+class LayerwiseSGD(LayerRates, keras.optimizers.SGD):
+    """keras.optimizers.SGD with `set_rates`."""
+
+
+class LayerwiseRMSprop(LayerRates, keras.optimizers.RMSprop):
+    """keras.optimizers.RMSprop with `set_rates`."""
+
+
+class LayerwiseAdamW(LayerRates, keras.optimizers.Adam):
+    """AdamW with `set_rates`, which scale the decay, too; it concerns kernels alone, variables of two and more axes.
+
+    Keras' own AdamW decays all variables at the schedule's rate.
+    """
+
+    def __init__(self, learning_rate, decay: float, **kwargs):
+        super().__init__(learning_rate, **kwargs)
+        self.decay = decay
+
+    def update_step(self, gradient, variable, learning_rate):
+        if self.decay and len(variable.shape) > 1:
+            rate = tf.cast(learning_rate * self._factors.get(variable.ref(), 1.0), variable.dtype)
+            variable.assign_sub(variable * (rate * self.decay))
+        super().update_step(gradient, variable, learning_rate)
+
+
+# -- The training loss, as one replica's share of the global batch's -----------------------------------------------
+
+
+class Loss:
+    """Softmax cross-entropy with label smoothing, summed over images and divided by the global batch size."""
+
+    def __init__(self, num_classes: int, global_batch_size: int, label_smoothing: float = 0.0):
+        self.num_classes = num_classes
+        self.global_batch_size = global_batch_size
+        self._entropy = keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=label_smoothing, reduction="sum"
+        )
+
+    def __call__(self, labels, logits):
+        """Labels int [B] or shares float [B, num_classes], logits [B, num_classes] -> (loss, accuracy).
+
+        Both are this replica's shares, scalars. An answer is right that names the class with the greatest share.
+        """
+        targets, classes = targets_and_classes(labels, self.num_classes)
+        loss = self._entropy(targets, logits) / self.global_batch_size
+        hits = tf.equal(tf.argmax(logits, axis=-1, output_type=classes.dtype), classes)
+        return loss, tf.reduce_sum(tf.cast(hits, tf.float32)) / self.global_batch_size

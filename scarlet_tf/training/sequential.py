@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from scarlet_tf.evaluation.layer_functions import signature
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.training.losses import Loss
+from scarlet_tf.training.optimizers import Loss
 from scarlet_tf.training.pieces import (
     ZERO,
     Function,

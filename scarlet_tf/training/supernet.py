@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import tensorflow as tf
 
 from scarlet_tf import host
+from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.inputs import as_split, training_batches
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.training.deadline import Deadline, closing_figures
-from scarlet_tf.training.distribution import is_chief
-from scarlet_tf.training.execution import choose_execution
+from scarlet_tf.settings import as_settings
+from scarlet_tf.training import memory
+from scarlet_tf.training.config import IMMATERIAL, SupernetConfig
+from scarlet_tf.training.devices import is_chief
 from scarlet_tf.training.fair_step import SupernetStep
+from scarlet_tf.training.forecast import Deadline, Forecast, closing_figures
 from scarlet_tf.training.learning import Learning, Reference
+from scarlet_tf.training.log_files import log_callbacks
 from scarlet_tf.training.loop import Run, train
-from scarlet_tf.training.losses import Loss
-from scarlet_tf.training.memory import out_of_memory_explained
-from scarlet_tf.training.monitor import Monitor
-from scarlet_tf.training.optimizers import MomentumSGD, make_schedule
+from scarlet_tf.training.memory import gpu_names, least_activation_bytes, out_of_memory_explained, variable_bytes
+from scarlet_tf.training.monitor import FIGURES, Monitor
+from scarlet_tf.training.optimizers import Loss, MomentumSGD, make_schedule
 from scarlet_tf.training.sampling import sample_paths
-from scarlet_tf.training.settings import from_mapping
-from scarlet_tf.training.supernet_config import IMMATERIAL, SupernetConfig
-from scarlet_tf.training.watching import close, make_monitor, memory_advice, watchers
 
 
 def new_supernet(config: SupernetConfig, space, input_shape, num_classes: int) -> Supernet:
@@ -47,7 +49,7 @@ def train_supernet(
     A training that `max_hours` ended has "stopped": "max_hours" besides, also in the history's last row; one with a
     monitor has "monitor": whether its ranking can be trusted. A row whose epoch began after the warm-up and whose mean
     loss is not below that of constant class frequencies has "not_learning": {"text", "loss", "constant", "try": values by
-    key}, and so has the answer where that row is the last. The frequencies are those of the labels of `train_data`; a
+    key}, and so has the result where that row is the last. The frequencies are those of the labels of `train_data`; a
     tf.data.Dataset does not tell its own, and ln(num_classes), which none exceed, is taken.
 
     Args:
@@ -78,7 +80,7 @@ def train_supernet(
 
 def resolved(supernet: Supernet, config: SupernetConfig | Mapping | None) -> SupernetConfig:
     """The configuration with the execution that it leaves open chosen."""
-    config = from_mapping(SupernetConfig, config)
+    config = as_settings(SupernetConfig, config)
     return dataclasses.replace(config, execution=choose_execution(supernet, config))
 
 
@@ -192,3 +194,110 @@ def _settings(config: SupernetConfig, supernet: Supernet) -> dict:
         "num_classes": supernet.num_classes,
     }
     return {**settings, **made}
+
+
+# -- Choice of a supernet's execution if its configuration leaves that open ----------------------------------------
+
+
+logger = logging.getLogger("scarlet_tf")
+
+# Peak memory of a step as lanes over `least_activation_bytes`: 2.6 GB over 0.32 GB for S1, 64 px, batch 32
+# (`python tools/bench_fair_step.py`); graph and gradients are in it.
+LANES_OVER_LEAST = 8
+# Of the machine's memory: the rest is for weights, images and everybody else.
+SHARE = 0.5
+
+
+def choose_execution(supernet: Supernet, config: SupernetConfig) -> Literal["sequential", "lanes"]:
+    """`config.execution`, and for "auto" the quicker one that fits: lanes where their memory surely suffices.
+
+    That is judged by what the machine has, not by what is free, so that a run which is resumed goes on as it began. A
+    GPU's memory cannot be asked for beforehand, so there, as for uniform sampling, it is sequential.
+    """
+    if config.execution != "auto":
+        return config.execution
+    if config.jit_compile:
+        return "lanes"
+    if config.sampling == "uniform" or memory.gpu_names():
+        return "sequential"
+    needed = LANES_OVER_LEAST * least_activation_bytes(supernet, config.batch_size, "lanes")
+    chosen: Literal["sequential", "lanes"] = "lanes" if needed <= SHARE * memory.limit_bytes() else "sequential"
+    text = "supernet execution: %s, since lanes may need %s of the %s of memory"
+    logger.info(text, chosen, memory.gibibytes(needed), memory.gibibytes(memory.limit_bytes()))
+    return chosen
+
+
+# -- Attachments of train_supernet to the training loop: forecast, monitor and log files ---------------------------
+
+
+def make_monitor(
+    supernet: Supernet,
+    optimizer,
+    config: SupernetConfig,
+    train,
+    validation_data,
+    folder,
+    writes: bool = True,
+) -> Monitor | None:
+    """The Monitor that `config.monitor_paths` asks for, or None; InputError when it has no images to score on.
+
+    `writes`: False in all workers but the chief.
+    """
+    if not config.monitor_paths:
+        return None
+    if validation_data is None:
+        raise InputError(f"supernet.monitor_paths: expected 0 without validation_data, got {config.monitor_paths}")
+    validation = as_split(validation_data, supernet.num_classes)
+    file = None if folder is None else f"{folder}/monitor.json"
+    return Monitor(supernet, optimizer, config, train, validation, file, writes)
+
+
+def watchers(
+    supernet: Supernet,
+    optimizer,
+    config: SupernetConfig,
+    monitor: Monitor | None,
+    steps_per_epoch: int,
+    folder,
+    num_replicas: int = 1,
+    max_hours: float | None = None,
+    writes: bool = True,
+    phase_of: Callable[[int], str] = lambda step: "",
+) -> list:
+    """The Keras callbacks that a supernet's training has besides the user's: log files as configured, and a Forecast.
+
+    `writes`: False in all workers but the chief. `phase_of`: see Forecast.
+    """
+    columns = ("accuracy", "loss", *(FIGURES if monitor else ()))
+    logs = log_callbacks("supernet", config.tensorboard and writes, config.csv and writes, folder, columns)
+    # A GPU's memory cannot be asked for beforehand; there TensorFlow says so itself when it does not suffice.
+    least = least_activation_bytes(supernet, config.batch_size, config.execution, num_replicas)
+    forecast = Forecast(
+        "supernet",
+        steps_per_epoch,
+        config.epochs,
+        memory_advice(config),
+        least_bytes=0 if gpu_names() else least,
+        later_bytes=variable_bytes(supernet, optimizer) + (monitor.image_bytes() if monitor else 0),
+        max_hours=max_hours,
+        phase_of=phase_of,
+    )
+    return [*logs, forecast]
+
+
+def memory_advice(config: SupernetConfig) -> str:
+    """Advice for a step that needs less memory."""
+    advice = f"a supernet.batch_size smaller than {config.batch_size}"
+    if config.execution == "lanes":
+        advice = "supernet.execution: sequential, which keeps one path at a time instead of all, or " + advice
+    return advice
+
+
+def close(monitor: Monitor | None) -> dict:
+    """{"monitor": the verdict}, said in the log if this process measured anything; {} without a monitor."""
+    if monitor is None:
+        return {}
+    found = monitor.verdict()
+    if monitor.measured:
+        logger.info("supernet monitor: %s", found["text"])
+    return {"monitor": found}

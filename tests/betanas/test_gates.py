@@ -7,7 +7,7 @@ from tiny import images_and_labels, randomise_supernet, skip_unless_computed, ti
 
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Choice, Stage
-from scarlet_tf.training.losses import Loss
+from scarlet_tf.training.optimizers import Loss
 from scarlet_tf.training.sequential import Gates
 
 pytestmark = pytest.mark.both_modes

@@ -11,14 +11,13 @@ import types
 
 import pytest
 from formula_search import BIG, accuracy
-from rich.console import Console
 
+from scarlet_tf.cli.stages import print_comparison
 from scarlet_tf.comparison.run import compare
 from scarlet_tf.comparison.searches import run_search
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json
-from scarlet_tf.report.comparison import print_comparison
 from scarlet_tf.search.run import SearchConfig, search
 
 SUPERNET = types.SimpleNamespace(space=BIG, image_shape=(32, 32, 3), num_classes=10)
@@ -132,14 +131,14 @@ def test_a_search_ends_when_the_space_has_no_more():
     assert run_search(config, COSTS, Formula(), 10)["accuracies"] == [accuracy((0,) * 8)]
 
 
-def test_the_table_says_what_was_not_reached(compared):
+def test_the_table_says_what_was_not_reached(compared, capsys, monkeypatch):
     result = copy.deepcopy(compared[0])
     row = result["algorithms"]["nsga2"]
     row["evaluations_to_target"] = {"median": 12.0, "low": 9.0, "high": None}
     row["ratio_to_random"] = {"median": None, "low": None, "high": None}
-    console = Console(width=120, record=True)
-    print_comparison(result, console)
-    text = console.export_text()
+    monkeypatch.setenv("COLUMNS", "120")
+    print_comparison(result)
+    text = capsys.readouterr().out
     assert "big, multiply_adds < 1.25 M: 30 evaluations a search, 2 seeds" in text
     assert "12 [9, more]" in text and "not reached" in text
 

@@ -1,7 +1,10 @@
+import re
+
 import pytest
 
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.errors import InputError
+from scarlet_tf.settings import show
 
 
 @pytest.mark.parametrize(
@@ -30,7 +33,7 @@ from scarlet_tf.errors import InputError
     ],
 )
 def test_bad_values_are_refused_by_name(key, value):
-    with pytest.raises(InputError, match=rf"data\.{key}: expected .*, got {value!r}"):
+    with pytest.raises(InputError, match=rf"data\.{key}: expected .*, got {re.escape(show(value))}"):
         DataConfig(**{key: value})
 
 

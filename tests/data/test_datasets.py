@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from scarlet_tf.data import copies
+from scarlet_tf.data import facts
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.datasets import load_dataset
 from scarlet_tf.data.folder_files import list_files
@@ -201,7 +201,7 @@ def test_init_imports_no_tensorflow(tmp_path):
     script = (
         "import sys\n"
         "from scarlet_tf import cli\n"
-        "from scarlet_tf.doctor.folders import check_config\n"
+        "from scarlet_tf.cli.doctor_checks import check_config\n"
         "assert cli.main(['init', 'photos', '--budget', '1M', '--quiet']) == 0\n"
         "assert len(list(check_config('photos.yaml'))) == 3\n"
         "print('tensorflow' in sys.modules or 'keras' in sys.modules)\n"
@@ -225,12 +225,12 @@ def test_only_files_that_may_be_equal_are_read(tmp_path, monkeypatch):
         opened.append(path.name)
         return path.open(mode)
 
-    monkeypatch.setattr(copies, "open", noted, raising=False)
+    monkeypatch.setattr(facts, "open", noted, raising=False)
     listed = list_files(str(tmp_path))
-    digests = copies.digests_of_alike(listed)
+    digests = facts.digests_of_alike(listed)
     assert [path.relative_to(tmp_path).as_posix() for path in digests] == [f"{name}.jpg" for name in list(contents)[:4]]
     assert sorted(opened) == sorted(["0.jpg", "1.jpg", "2.jpg", "0.jpg"] * 2)
-    assert list(copies.describe_copies(listed, digests)) == [
+    assert list(facts.describe_copies(listed, digests)) == [
         f"{tmp_path.name}: 1 images are there more than once in two classes: ant/1.jpg = ant/2.jpg = bee/0.jpg"
     ]
 

@@ -16,8 +16,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from scarlet_tf.data.decoding import decode, decode_and_crop
-from scarlet_tf.data.orientation import orientation
+from scarlet_tf.data.decoding import decode, decode_and_crop, orientation
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "export"))
 import classify

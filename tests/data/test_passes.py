@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scarlet_tf.data.passes import Pass
+from scarlet_tf.data.splits import Pass
 from scarlet_tf.errors import InputError
 
 

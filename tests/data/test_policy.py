@@ -5,13 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scarlet_tf.data import policy
+from scarlet_tf.data import augmentation
+from scarlet_tf.data.augmentation import KeySeeds, Policy, operations, policy_of, rand_augment
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.images import in_memory
-from scarlet_tf.data.policy import Policy, policy_of
 from scarlet_tf.data.preprocessing import Preprocessing
-from scarlet_tf.data.rand_augment import operations, rand_augment
-from scarlet_tf.data.seeds import KeySeeds
 from scarlet_tf.data.splits import IndexedSplit
 
 CLASSES = 6
@@ -162,7 +160,7 @@ def test_keras_configured_for_channels_first_changes_no_distortion():
     def distorted():
         seeds = tf.constant([3, 5])
         images = tf.random.stateless_uniform([1, 8, 8, 3], seeds, 0, 255)
-        layers = policy._layers(0.9, 0.4, 1.0)
+        layers = augmentation._layers(0.9, 0.4, 1.0)
         erased = layers["random_erasing"]
         drawn = erased.get_random_transformation(images, training=True, seed=KeySeeds(seeds))
         return [
@@ -170,7 +168,7 @@ def test_keras_configured_for_channels_first_changes_no_distortion():
             erased.transform_images(images, drawn, True),
         ]
 
-    caches = (operations, policy._layers)
+    caches = (operations, augmentation._layers)
     found = {}
     for data_format in ("channels_first", "channels_last"):
         keras.config.set_image_data_format(data_format)

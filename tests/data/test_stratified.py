@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scarlet_tf.data.stratified import draw, hold_out
+from scarlet_tf.data.sources import draw, hold_out
 from scarlet_tf.errors import InputError
 
 

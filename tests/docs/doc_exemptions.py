@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from doc_blocks import ROOT
 
-from scarlet_tf.arguments import make_parser
+from scarlet_tf.cli import make_parser
 from scarlet_tf.config import load_config
 
 _OPTION = re.compile(r"--[a-z][a-z-]*")
@@ -81,7 +81,7 @@ EXEMPTIONS = (
     Exemption("scarlet train-supernet my.yaml --run-dir /shared/runs/my", "needs several machines", is_valid),
     Exemption("scarlet search my.yaml --run-dir runs/multi", "goes on from what several workers trained", is_valid),
     Exemption("scarlet export my.yaml --run-dir runs/multi", "goes on from what several workers trained", is_valid),
-    Exemption("eval ", "tests/test_completion.py asks bash itself", is_shell),
+    Exemption("eval ", "tests/cli/test_completion.py asks bash itself", is_shell),
     Exemption("docker run", "needs docker", is_shell),
     Exemption("jupyter execute", "takes minutes; a slow test runs them shortened", is_shell),
     Exemption("npm ", "needs npm and its registry", is_npm_script),

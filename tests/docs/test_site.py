@@ -11,7 +11,7 @@ import yaml
 from doc_blocks import ROOT
 
 import scarlet_tf as st
-from scarlet_tf.arguments import make_parser
+from scarlet_tf.cli import make_parser
 from scarlet_tf.config import known_keys
 from site_cli import cli_page, commands, examples
 from site_configuration import configuration_page
@@ -61,7 +61,11 @@ def test_the_configuration_page_has_every_key_with_what_it_means():
     headings = re.findall(r"^#+ ([a-z_.]+)\n(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL)
     shown = {f"{section}.{key}" for section, text in headings for key in re.findall(r"^`(\w+)`", text, re.MULTILINE)}
     assert {key for key in known_keys() if "." in key} <= shown
-    assert not re.search(r":   (Default|Required)", page)
+    assert {key for key in known_keys() if "." not in key} <= {
+        *re.findall(r"^`(\w+)`", page, re.MULTILINE),
+        *dict(headings),
+    }
+    assert not re.search(r":   (Default|Expected)", page)
 
 
 def test_links_out_of_the_docs_folder_stay_in_the_site():

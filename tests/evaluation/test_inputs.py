@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from scarlet_tf.data.augmentation import Policy
 from scarlet_tf.data.images import in_memory
-from scarlet_tf.data.policy import Policy
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.data.splits import IndexedSplit
 from scarlet_tf.errors import InputError

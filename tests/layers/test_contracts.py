@@ -12,13 +12,16 @@ import pytest
 import tensorflow as tf
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.layers import ChoiceBlock, InvertedResidual, Skip, SqueezeExcite, Stem, Tail
+from scarlet_tf.layers import ChoiceBlock, SpecBlock, Stem, Tail
 from scarlet_tf.layers.batch_norm import BatchNormalization
 from scarlet_tf.layers.convolution import Conv2D, DepthwiseConv2D
 from scarlet_tf.layers.split_depthwise import SplitDepthwiseConv2D
 from scarlet_tf.layers.subsample import Subsample
 from scarlet_tf.models.heads import DetectionHead, SegmentationHead
+from scarlet_tf.spec import InvertedResidualSpec, LinearSpec, NetworkSpec
 
+BLOCK = InvertedResidualSpec("block", 4, 6, 4, 5, se_channels=2, residual=True)
+ENDS = NetworkSpec((5, 7, 4), 3, 6, 2, 5, (), 6)
 MAPS = {"stride_4": (5, 7, 4), "stride_8": (3, 4, 6)}
 LAYERS = {
     "batch_norm": (lambda **k: BatchNormalization(**k), 4),
@@ -26,11 +29,10 @@ LAYERS = {
     "depthwise": (lambda **k: DepthwiseConv2D(3, padding="same", use_bias=False, **k), 1),
     "split": (lambda **k: SplitDepthwiseConv2D(7, padding="same", use_bias=False, **k), 1),
     "subsample": (lambda **k: Subsample(2, **k), 0),
-    "squeeze": (lambda **k: SqueezeExcite(2, **k), 4),
-    "block": (lambda **k: InvertedResidual(6, 4, 5, se_channels=2, residual=True, **k), 19),
-    "skip": (lambda **k: Skip(6, 2, **k), 1),
-    "stem": (lambda **k: Stem(6, 5, **k), 15),
-    "tail": (lambda **k: Tail(6, 3, **k), 7),
+    "block": (lambda **k: SpecBlock(BLOCK, **k), 19),
+    "skip": (lambda **k: SpecBlock(LinearSpec("skip", 4, 6, 2), **k), 1),
+    "stem": (lambda **k: Stem(ENDS, **k), 15),
+    "tail": (lambda **k: Tail(ENDS, **k), 7),
     "segmentation": (lambda **k: SegmentationHead(3, 4, **k), 18),
     "detection": (lambda **k: DetectionHead(3, 4, **k), 32),
 }
@@ -70,7 +72,7 @@ def test_a_functional_model_with_it_saves_and_loads(name, rng, tmp_path):
 
 
 def test_a_choice_block_in_a_functional_model(rng, tmp_path):
-    block = ChoiceBlock([Skip(4, seed=0), InvertedResidual(8, 4, 3, seed=1)])
+    block = ChoiceBlock([SpecBlock(LinearSpec("skip", 4, 4), seed=0), SpecBlock(BLOCK, seed=1)])
     image, choice = keras.Input((5, 7, 4)), keras.Input(batch_shape=(), dtype="int32")
     model = keras.Model([image, choice], block(image, choice))
     model.save(tmp_path / "model.keras")

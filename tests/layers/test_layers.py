@@ -2,13 +2,28 @@ import keras
 import numpy as np
 import pytest
 
-from scarlet_tf.layers import ChoiceBlock, InvertedResidual, Skip, SqueezeExcite, Stem, Tail
-from scarlet_tf.spec import InvertedResidualSpec
+from scarlet_tf.layers import ChoiceBlock, SpecBlock, Stem, Tail
+from scarlet_tf.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 
 pytestmark = pytest.mark.both_modes
 
 X = np.random.default_rng(0).normal(size=(2, 6, 6, 4)).astype(np.float32)
 IMAGE = X[..., :3]
+
+
+def ends(**changes):
+    """Stem of 8 and 6 channels, tail of 8, five classes."""
+    fields = {"stem_channels": 8, "stem_stride": 2, "first_channels": 6, "tail_channels": 8}
+    return NetworkSpec(**{"input_shape": (6, 6, 3), "num_classes": 5, "blocks": (), **fields, **changes})
+
+
+def residual_block(**changes):
+    """An inverted residual of 4 channels, 8 inside, with a filter of 3 x 3."""
+    fields = {"in_channels": 4, "hidden_channels": 8, "out_channels": 4, "kernel_size": 3}
+    return InvertedResidualSpec("block", **{**fields, **changes})
+
+
+SKIP = LinearSpec("skip", 4, 4)
 
 
 def hard_sigmoid(x):
@@ -18,14 +33,17 @@ def hard_sigmoid(x):
 @pytest.mark.parametrize(
     "layer, x",
     [
-        (SqueezeExcite(2, seed=1), X),
-        (InvertedResidual(8, 6, 5, stride=2, se_channels=2, activation="relu6", seed=2), X),
-        (InvertedResidual(8, 4, 3, residual=True), X),
-        (Skip(6, stride=2, mode="let", seed=3), X),
-        (Skip(6, mode="identity"), X),
-        (Skip(6, mode="relu"), X),
-        (Stem(8, 6, stride=2, seed=4), IMAGE),
-        (Tail(8, 5, seed=5), X),
+        (SpecBlock(residual_block(kernel_size=5, stride=2, se_channels=2, activation="relu6"), seed=2), X),
+        (SpecBlock(residual_block(residual=True)), X),
+        (SpecBlock(residual_block(hidden_channels=4, expand=False, se_channels=2, se_gate="sigmoid")), X),
+        (SpecBlock(LinearSpec("skip", 4, 6, 2), seed=3), X),
+        (SpecBlock(IdentitySpec("skip", 4, 6)), X),
+        (SpecBlock(LinearSpec("skip", 4, 6, activation="relu")), X),
+        (Stem(ends(), seed=4), IMAGE),
+        (Stem(ends(first_channels=None)), IMAGE),
+        (Tail(ends(), seed=5), X),
+        (Tail(ends(head_channels=7, head_bias=False, tail_activation="hard_swish")), X),
+        (Tail(ends(num_classes=None)), X),
     ],
 )
 def test_layer_round_trips_through_its_config(layer, x):
@@ -39,7 +57,7 @@ def test_layer_round_trips_through_its_config(layer, x):
 
 
 def test_choice_block_round_trips_through_its_config():
-    block = ChoiceBlock([Skip(4), InvertedResidual(8, 4, 3, residual=True)])
+    block = ChoiceBlock([SpecBlock(SKIP), SpecBlock(residual_block(residual=True))])
     block(X, np.int32(0))
     twin = ChoiceBlock.from_config(block.get_config())
     twin(X, np.int32(0))
@@ -47,30 +65,25 @@ def test_choice_block_round_trips_through_its_config():
     np.testing.assert_array_equal(twin(X, np.int32(1)), block(X, np.int32(1)))
 
 
-def test_squeeze_excite_by_hand():
-    layer = SqueezeExcite(2, seed=0)
-    layer(X)
-    w1, b1, w2, b2 = (np.asarray(w) for w in (*layer.squeeze.weights, *layer.excite.weights))
-    means = X.mean(axis=(1, 2))
-    gate = hard_sigmoid(np.maximum(means @ w1[0, 0] + b1, 0) @ w2[0, 0] + b2)
-    np.testing.assert_allclose(layer(X), X * gate[:, None, None, :], rtol=1e-5, atol=1e-6)
-
-
-def test_inverted_residual_pads_symmetrically_at_stride_2():
-    """A kernel that copies its centre must answer every second pixel, the first one included."""
-    layer = InvertedResidual(4, 4, 3, stride=2, activation="relu")
+def test_an_inverted_residual_pads_symmetrically_at_stride_2():
+    """A kernel that copies its centre must return every second pixel, the first one included."""
+    layer = SpecBlock(residual_block(hidden_channels=4, stride=2, activation="relu"))
     layer(X)
     centre = np.zeros((3, 3, 4, 1), np.float32)
     centre[1, 1] = 1
-    layer.depthwise.set_weights([centre])
-    for conv in (layer.expand, layer.project):
-        conv.set_weights([np.eye(4, dtype=np.float32)[None, None]])
+    layer.inner["depthwise"].set_weights([centre])
+    for name in ("expand", "project"):
+        layer.inner[name].set_weights([np.eye(4, dtype=np.float32)[None, None]])
     scale = 1 / np.sqrt(1 + 1e-5)
     np.testing.assert_allclose(layer(X), np.maximum(X[:, ::2, ::2], 0) * scale**3, rtol=1e-5, atol=1e-6)
 
 
-def test_inverted_residual_equals_its_plain_keras_twin():
-    layer = InvertedResidual(8, 4, 5, se_channels=2, residual=True, seed=0)
+@pytest.mark.parametrize("expand", [True, False])
+@pytest.mark.parametrize("gate", ["hard_sigmoid", "sigmoid"])
+def test_an_inverted_residual_equals_its_numpy_twin(expand, gate):
+    channels = 8 if expand else 4
+    spec = residual_block(hidden_channels=channels, kernel_size=5, se_channels=2, se_gate=gate, residual=True)
+    layer = SpecBlock(InvertedResidualSpec(**{**vars(spec), "expand": expand}), seed=0)
     layer(X)
     rng = np.random.default_rng(1)
     for variable in layer.variables:
@@ -84,48 +97,54 @@ def test_inverted_residual_equals_its_plain_keras_twin():
     def swish(x):
         return x * hard_sigmoid(x)
 
-    x = swish(bn(X @ w["expand/kernel"][0, 0], "expand_bn"))
+    x = swish(bn(X @ w["expand/kernel"][0, 0], "expand_bn")) if expand else X
     padded = np.pad(x, [(0, 0), (2, 2), (2, 2), (0, 0)])
     x = sum(padded[:, i : i + 6, j : j + 6] * w["depthwise/kernel"][i, j, :, 0] for i in range(5) for j in range(5))
     x = swish(bn(x, "depthwise_bn"))
-    gate = np.maximum(x.mean(axis=(1, 2)) @ w["se/squeeze/kernel"][0, 0] + w["se/squeeze/bias"], 0)
-    x = x * hard_sigmoid(gate @ w["se/excite/kernel"][0, 0] + w["se/excite/bias"])[:, None, None]
-    x = bn(x @ w["project/kernel"][0, 0], "project_bn") + X
+    squeezed = np.maximum(x.mean(axis=(1, 2)) @ w["se_squeeze/kernel"][0, 0] + w["se_squeeze/bias"], 0)
+    excited = squeezed @ w["se_excite/kernel"][0, 0] + w["se_excite/bias"]
+    excited = hard_sigmoid(excited) if gate == "hard_sigmoid" else 1 / (1 + np.exp(-excited))
+    x = bn(x * excited[:, None, None] @ w["project/kernel"][0, 0], "project_bn") + X
     np.testing.assert_allclose(layer(X, training=False), x, rtol=2e-4)
 
 
-def test_skip_let_is_one_matrix_on_every_second_pixel():
-    layer = Skip(6, stride=2, mode="let")
+def test_a_let_is_one_matrix_on_every_second_pixel():
+    layer = SpecBlock(LinearSpec("skip", 4, 6, 2))
     layer(X)
     assert [tuple(w.shape) for w in layer.weights] == [(1, 1, 4, 6)]
     np.testing.assert_allclose(layer(X), X[:, ::2, ::2] @ np.asarray(layer.weights[0])[0, 0], rtol=1e-5, atol=1e-6)
 
 
-def test_skip_identity_pads_channels_with_zeros():
-    layer = Skip(6, stride=2, mode="identity")
+def test_an_identity_pads_channels_with_zeros():
+    layer = SpecBlock(IdentitySpec("skip", 4, 6, 2))
     expected = np.concatenate([X[:, ::2, ::2], np.zeros((2, 3, 3, 2), np.float32)], axis=-1)
     np.testing.assert_array_equal(layer(X), expected)
-    assert not layer.weights
+    assert not layer.weights and not layer.parts()
 
 
 def test_choice_block_runs_the_choice_that_it_is_given():
-    skip, block = Skip(4, seed=0), InvertedResidual(8, 4, 3, residual=True, seed=0)
+    skip, block = SpecBlock(SKIP, seed=0), SpecBlock(residual_block(residual=True), seed=0)
     choices = ChoiceBlock([skip, block])
     np.testing.assert_array_equal(choices(X, np.int32(0)), skip(X))
     np.testing.assert_array_equal(choices(X, np.int32(1)), block(X))
     np.testing.assert_array_equal(choices.run(1, X), block(X))
 
 
+def test_batch_normalisation_in_a_block_learns_in_training_alone():
+    layer = SpecBlock(residual_block())
+    layer(X, training=False)
+    assert not np.any(layer.inner["expand_bn"].moving_mean)
+    layer(X, training=True)
+    assert all(np.any(layer.inner[f"{name}_bn"].moving_mean) for name in ("expand", "depthwise", "project"))
+
+
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: SqueezeExcite(0), "squeeze_channels"),
-        (lambda: InvertedResidual(8, 4, 4), "kernel_size"),
-        (lambda: InvertedResidual(8, 4, 3, stride=3), "stride"),
-        (lambda: InvertedResidual(8, 4, 3, stride=2, residual=True), "residual"),
-        (lambda: InvertedResidual(8, 6, 3, residual=True)(X), "residual"),
-        (lambda: Skip(4, mode="zero"), "mode"),
-        (lambda: Skip(2, mode="identity")(X), "narrow"),
+        (lambda: SpecBlock(residual_block(kernel_size=4)), "kernel_size"),
+        (lambda: SpecBlock(residual_block(stride=2, residual=True)), "residual"),
+        (lambda: SpecBlock(residual_block())(IMAGE), "expected 4 input channels, got 3"),
+        (lambda: SpecBlock(IdentitySpec("skip", 4, 2)), "narrow"),
         (lambda: ChoiceBlock([]), "candidates"),
     ],
 )
@@ -135,25 +154,20 @@ def test_bad_values_are_named(make, message):
 
 
 def test_initial_weights_have_the_published_spread():
-    layer = InvertedResidual(512, 64, 7, seed=0)
+    layer = SpecBlock(InvertedResidualSpec("block", 64, 512, 64, 7), seed=0)
     layer(np.zeros((1, 8, 8, 64), np.float32))
-    for conv, expected in (
-        (layer.expand, np.sqrt(2 / 512)),
-        (layer.depthwise, np.sqrt(2 / (49 * 512))),
-        (layer.project, np.sqrt(2 / 64)),
+    for name, expected in (
+        ("expand", np.sqrt(2 / 512)),
+        ("depthwise", np.sqrt(2 / (49 * 512))),
+        ("project", np.sqrt(2 / 64)),
     ):
-        assert np.std(np.asarray(conv.weights[0])) == pytest.approx(expected, rel=0.03)
+        assert np.std(np.asarray(layer.inner[name].weights[0])) == pytest.approx(expected, rel=0.03)
 
 
 def test_initial_weights_depend_on_seed_and_name_alone():
-    first, second, other = (InvertedResidual(8, 4, 3, seed=seed) for seed in (0, 0, 1))
+    first, second, other = (SpecBlock(residual_block(), seed=seed) for seed in (0, 0, 1))
     for layer in (first, second, other):
         layer(X)
-    np.testing.assert_array_equal(first.expand.weights[0], second.expand.weights[0])
-    assert not np.array_equal(first.expand.weights[0], other.expand.weights[0])
-
-
-def test_a_block_that_no_space_has_is_refused():
-    spec = InvertedResidualSpec("b", 8, 8, 8, 3, expand=False)
-    with pytest.raises(ValueError, match="spec: expected an expansion and a hard-sigmoid gate"):
-        InvertedResidual.from_spec(spec)
+    kernels = [layer.inner["expand"].weights[0] for layer in (first, second, other)]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert not np.array_equal(kernels[0], kernels[2])

@@ -12,7 +12,7 @@ from tiny import randomised, tiny_space
 import scarlet_tf as st
 from scarlet_tf.errors import InputError
 from scarlet_tf.layers import primitives
-from scarlet_tf.models.builder import connect
+from scarlet_tf.layers.builder import connect
 from scarlet_tf.models.network import build_network, get_arrays, set_arrays
 from scarlet_tf.models.torch_files import read_state_dict, write_state_dict
 from scarlet_tf.models.torch_layout import from_state_dict, to_state_dict, torch_key

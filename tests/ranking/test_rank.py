@@ -9,9 +9,10 @@ import sys
 import pytest
 import yaml
 
-from scarlet_tf import cli, pipeline
+from scarlet_tf import cli
 from scarlet_tf.config import load_config
 from scarlet_tf.files import read_json
+from scarlet_tf.run import run_ranking
 
 CONFIG = {
     "data": {"source": "digits", "image_size": 8, "max_train_examples": 300},
@@ -26,7 +27,7 @@ CONFIG = {
     },
     "supernet": {"epochs": 2, "batch_size": 50, "learning_rate": 0.05},
     "search": {"max_multiply_adds": "100k"},
-    "retrain": {"batch_size": 100, "optimizer": "sgd", "learning_rate": 0.05, "ema": 0.0, "checkpoint_seconds": 0},
+    "retrain": {"batch_size": 100, "optimizer": "sgd", "learning_rate": 0.05, "ema": 0.0},
     "ranking": {
         "architectures": 3,
         "strata": 2,
@@ -55,7 +56,7 @@ def interrupted_then_ended(config_file, tmp_path_factory):
     """(folder, figures, results that were there when the first process was killed, in its second network)."""
     folder = tmp_path_factory.mktemp("run")
     process = subprocess.Popen(
-        [sys.executable, "-m", "scarlet_tf.cli", *command(config_file, folder)],
+        [sys.executable, "-m", "scarlet_tf", *command(config_file, folder)],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
@@ -67,7 +68,7 @@ def interrupted_then_ended(config_file, tmp_path_factory):
             process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "".join(told)
     before = {path: path.stat().st_mtime_ns for path in (folder / "ranking").glob("standalone-*/*-*.json")}
-    return folder, pipeline.run_ranking(load_config(config_file), folder), before
+    return folder, run_ranking(load_config(config_file), folder), before
 
 
 def test_every_network_is_measured_three_times(interrupted_then_ended):
@@ -119,7 +120,7 @@ def test_again_with_more_networks_the_known_ones_are_kept(interrupted_then_ended
         ("ranking.batch_size=301", "ranking.batch_size: expected at most the 300 training images, got 301"),
         ("ranking.warmup_epochs=2", "ranking.warmup_epochs: expected less than the 2 epochs of each network, got 2"),
         ("ranking.architecture=3", "ranking.architecture: unknown key; did you mean ranking.architectures?"),
-        ("ranking.epochs=many", 'ranking.epochs: expected an integer, got "many"'),
+        ("ranking.epochs=many", 'ranking.epochs: expected an integer >= 1 or null, got "many"'),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_trained(config_file, tmp_path, capsys, change, message):

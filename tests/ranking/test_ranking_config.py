@@ -5,7 +5,7 @@ import pytest
 from scarlet_tf.errors import InputError
 from scarlet_tf.ranking.config import RankingConfig
 from scarlet_tf.scaling import Scaling
-from scarlet_tf.training.network_config import RetrainConfig
+from scarlet_tf.training.config import RetrainConfig
 
 
 def test_training_is_retraining_with_the_values_given():
@@ -27,15 +27,15 @@ def test_networks_are_ranked_as_they_were_searched(field):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"architectures": 2, "strata": 1}, "ranking.architectures: expected a whole number >= 3, got 2"),
+        ({"architectures": 2, "strata": 1}, "ranking.architectures: expected an integer >= 3, got 2"),
         (
             {"architectures": 4, "strata": 5},
             "ranking.strata: expected at most ranking.architectures, which is 4, got 5",
         ),
-        ({"epochs": 0}, "ranking.epochs: expected a whole number >= 1, got 0"),
-        ({"learning_rate": -1.0}, "ranking.learning_rate: expected a number > 0, got -1.0"),
-        ({"bootstrap_resamples": 0}, "ranking.bootstrap_resamples: expected a whole number >= 1, got 0"),
-        ({"seed": -1}, "ranking.seed: expected a whole number >= 0, got -1"),
+        ({"epochs": 0}, "ranking.epochs: expected an integer >= 1 or null, got 0"),
+        ({"learning_rate": -1.0}, "ranking.learning_rate: expected a number > 0 or null, got -1.0"),
+        ({"bootstrap_resamples": 0}, "ranking.bootstrap_resamples: expected an integer >= 1, got 0"),
+        ({"seed": -1}, "ranking.seed: expected an integer >= 0, got -1"),
     ],
 )
 def test_bad_values_are_named(values, message):

@@ -50,9 +50,8 @@ def test_hypervolume_goes_by_generations_of_which_the_first_tell_has_two():
     assert "From 0.125 to 0.250" in plot.text
 
 
-def test_hypervolume_of_a_search_under_way_is_read_from_its_state():
-    state = {"state": {"algorithm": {"hypervolume": [0.1, 0.2, 0.4]}}}
-    plot = search_plots.hypervolume_plot(made_record(front={}, search_state=state, algorithm="random"))
+def test_hypervolume_of_a_search_under_way_is_that_of_its_journal():
+    plot = search_plots.hypervolume_plot(made_record(front={}, hypervolume=[0.1, 0.2, 0.4], algorithm="random"))
     assert traces(plot)["hypervolume"]["x"] == [1, 2, 3]
 
 

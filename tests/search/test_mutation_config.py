@@ -3,7 +3,7 @@ import pytest
 from scarlet_tf.config import load_config, parse_config
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.mutation import HierarchicalMutation, UniformMutation
-from scarlet_tf.search.mutation_config import MutationConfig, PPOConfig
+from scarlet_tf.search.mutation_config import MutationConfig
 from scarlet_tf.search.run import SearchConfig
 from scarlet_tf.space import SearchSpace
 
@@ -48,7 +48,7 @@ def test_build_makes_what_is_switched_on():
     [
         ({"ratio": 1.5}, r"search\.mutation\.ratio: expected a number from 0 to 1, got 1\.5"),
         ({"random": -0.1}, r"search\.mutation\.random: expected a number from 0 to 1, got -0\.1"),
-        ({"kind": "greedy"}, r"search\.mutation\.kind: expected one of .*'hierarchical'.*greedy"),
+        ({"kind": "greedy"}, r"search\.mutation\.kind: expected one of .*hierarchical.*greedy"),
         ({"random": 0, "reinforced": 0, "prior": 0}, r"search\.mutation: expected random, reinforced or prior above 0"),
         ({"controller": 0, "roulette": 0}, r"search\.mutation: expected controller or roulette above 0"),
         ({"ppo": {"clip": 0}}, r"search\.mutation\.ppo\.clip: expected a number > 0, got 0"),
@@ -69,6 +69,8 @@ def test_build_makes_what_is_switched_on():
 def test_mistakes_are_named_in_python_and_in_yaml(mutation, message):
     with pytest.raises(InputError, match=message):
         SearchConfig.from_dict({"mutation": mutation})
+    if "ppo" in message:  # Python alone sets it
+        return
     with pytest.raises(InputError, match=rf"my\.yaml: {message}") as caught:
         parse_config({"data": {"source": "digits"}, "space": "s1", "search": {"mutation": mutation}}, "my.yaml")
     assert "\n" not in str(caught.value)
@@ -76,9 +78,9 @@ def test_mistakes_are_named_in_python_and_in_yaml(mutation, message):
 
 def test_nested_keys_are_read_overridden_and_written_out(tmp_path):
     path = tmp_path / "my.yaml"
-    path.write_text("data: {source: digits}\nspace: s1\nsearch: {mutation: {ratio: 0.5, ppo: {units: 8}}}\n")
-    config = load_config(path, ["search.mutation.prior=0", "search.mutation.ppo.genes=3"])
-    expected = MutationConfig(ratio=0.5, prior=0.0, ppo=PPOConfig(units=8, genes=3))
+    path.write_text("data: {source: digits}\nspace: s1\nsearch: {mutation: {ratio: 0.5}}\n")
+    config = load_config(path, ["search.mutation.prior=0", "search.mutation.controller=0.5"])
+    expected = MutationConfig(ratio=0.5, prior=0.0, controller=0.5)
     assert config.search.mutation == expected
     assert parse_config(config.to_dict()) == config
 

@@ -152,7 +152,7 @@ def test_shipped_reference_is_the_greatest_path_of_mobilenet_blocks_within_the_b
     ("name", "change", "message"),
     [
         ("matthew", "importances.layer=2", "importances.layer: expected at most 1, got 2"),
-        ("matthew", "importances.early=2", "importances.early: expected a number from 0 to 1, got 2.0"),
+        ("matthew", "importances.early=2", "importances.early: expected a number from 0 to 1, got 2"),
         ("matthew", "importances.variants={}", "importances.variants: expected at least one, got none"),
         (
             "matthew",

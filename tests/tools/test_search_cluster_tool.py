@@ -29,17 +29,17 @@ def config_file(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(config_file, tmp_path_factory):
-    from scarlet_tf import pipeline
+    from scarlet_tf import run as runs
     from scarlet_tf.config import load_config
 
     folder = tmp_path_factory.mktemp("runs") / "trained"
-    pipeline.run_stage("train-supernet", load_config(config_file), folder)
+    runs.run_stage("train-supernet", load_config(config_file), folder)
     return folder
 
 
 @pytest.mark.slow
 def test_two_workers_leave_the_front_that_one_process_finds(config_file, trained, tmp_path):
-    from scarlet_tf import pipeline
+    from scarlet_tf import run as runs
     from scarlet_tf.config import load_config
 
     alone, shared = (pathlib.Path(shutil.copytree(trained, tmp_path / name)) for name in ("alone", "shared"))
@@ -47,7 +47,7 @@ def test_two_workers_leave_the_front_that_one_process_finds(config_file, trained
         tool(config_file, shared, "--host", "0.0.0.0"), capture_output=True, text=True, timeout=SECONDS
     )
     assert done.returncode == 0, done.stderr
-    pipeline.run_stage("search", load_config(config_file), alone)
+    runs.run_stage("search", load_config(config_file), alone)
     assert (shared / "pareto.json").read_text() == (alone / "pareto.json").read_text()
     assert "is not encrypted" in done.stderr
     assert "KERASTUNER_TUNER_ID=worker-2" in done.stdout and "scarlet search" in done.stdout
@@ -83,7 +83,7 @@ def test_from_images_to_files_with_an_interrupted_search(config_file, tmp_path):
         done = subprocess.run(tool(config_file, tmp_path), capture_output=True, text=True, timeout=SECONDS)
         assert done.returncode == 0, done.stderr
         done = subprocess.run(
-            [sys.executable, "-m", "scarlet_tf.cli", "run", str(config_file), "--run-dir", str(tmp_path)],
+            [sys.executable, "-m", "scarlet_tf", "run", str(config_file), "--run-dir", str(tmp_path)],
             capture_output=True, text=True, timeout=SECONDS,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

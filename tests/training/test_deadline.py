@@ -13,7 +13,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Architecture
 from scarlet_tf.training import supernet as supernet_module
-from scarlet_tf.training.deadline import Deadline
+from scarlet_tf.training.forecast import Deadline
 from scarlet_tf.training.network import retrain
 from scarlet_tf.training.supernet import train_supernet
 

@@ -7,9 +7,9 @@ from tiny import images_and_labels, tiny_space
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.network import get_arrays
 from scarlet_tf.space import Architecture, Stage
-from scarlet_tf.training.distillation import Distillation, load_teacher
+from scarlet_tf.training.config import RetrainConfig
 from scarlet_tf.training.network import retrain
-from scarlet_tf.training.network_config import RetrainConfig
+from scarlet_tf.training.network_step import Distillation, load_teacher
 
 SHAPE = (8, 8, 3)
 ARCHITECTURE = Architecture((0,), tiny_space(stages=(Stage(8, 1, 2),)))

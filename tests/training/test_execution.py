@@ -5,10 +5,10 @@ from tiny import tiny_space
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.training import execution, memory
-from scarlet_tf.training.execution import LANES_OVER_LEAST, SHARE, choose_execution
-from scarlet_tf.training.footprint import least_activation_bytes
-from scarlet_tf.training.supernet_config import SupernetConfig
+from scarlet_tf.training import memory
+from scarlet_tf.training.config import SupernetConfig
+from scarlet_tf.training.memory import least_activation_bytes
+from scarlet_tf.training.supernet import LANES_OVER_LEAST, SHARE, choose_execution
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_what_leaves_no_choice(supernet, monkeypatch):
     assert choose(supernet, execution="lanes") == "lanes"
     assert choose(supernet, jit_compile=True) == "lanes"
     monkeypatch.setattr(memory, "limit_bytes", lambda: 2**60)
-    monkeypatch.setattr(execution.memory, "gpu_names", lambda: ["/device:GPU:0"])
+    monkeypatch.setattr(memory, "gpu_names", lambda: ["/device:GPU:0"])
     assert choose(supernet) == "sequential"
 
 

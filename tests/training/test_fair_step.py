@@ -10,8 +10,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Choice, Stage
 from scarlet_tf.training.fair_step import SupernetStep, lanes_gradients
-from scarlet_tf.training.losses import Loss
-from scarlet_tf.training.optimizers import MomentumSGD
+from scarlet_tf.training.optimizers import Loss, MomentumSGD
 from scarlet_tf.training.pieces import Rule
 from scarlet_tf.training.sampling import strict_fair_paths, uniform_paths
 from scarlet_tf.training.sequential import Paths

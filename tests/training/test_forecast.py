@@ -17,8 +17,8 @@ from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Architecture
 from scarlet_tf.training import loop, memory
 from scarlet_tf.training import supernet as supernet_module
-from scarlet_tf.training.footprint import least_activation_bytes
 from scarlet_tf.training.forecast import MEASURED_STEPS, Forecast
+from scarlet_tf.training.memory import least_activation_bytes
 from scarlet_tf.training.network import retrain
 from scarlet_tf.training.supernet import train_supernet
 

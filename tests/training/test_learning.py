@@ -18,15 +18,12 @@ from scarlet_tf.evaluation.scoring import beside_chance
 from scarlet_tf.files import read_json
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Architecture
-from scarlet_tf.training.deadline import closing_figures
-from scarlet_tf.training.finetuning import finetune
-from scarlet_tf.training.finetuning_config import FinetuneConfig
+from scarlet_tf.training.config import FinetuneConfig, RetrainConfig, SupernetConfig
+from scarlet_tf.training.forecast import closing_figures
 from scarlet_tf.training.learning import FILE, Learning, Reference
-from scarlet_tf.training.losses import Loss
-from scarlet_tf.training.network import retrain
-from scarlet_tf.training.network_config import RetrainConfig
+from scarlet_tf.training.network import finetune, retrain
+from scarlet_tf.training.optimizers import Loss
 from scarlet_tf.training.supernet import train_supernet
-from scarlet_tf.training.supernet_config import SupernetConfig
 
 RETRAIN = {"epochs": 3, "batch_size": 10, "optimizer": "sgd", "learning_rate": 0.05, "warmup_epochs": 0, "ema": 0}
 LN10 = math.log(10)

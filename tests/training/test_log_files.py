@@ -12,9 +12,8 @@ from tiny import tiniest_space
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Architecture
-from scarlet_tf.training.finetuning_config import FinetuneConfig
+from scarlet_tf.training.config import FinetuneConfig, RetrainConfig
 from scarlet_tf.training.network import retrain
-from scarlet_tf.training.network_config import RetrainConfig
 from scarlet_tf.training.supernet import train_supernet
 
 SPACE = tiniest_space()
@@ -125,9 +124,7 @@ def test_tensorboard_gets_the_epochs(tmp_path):
 
 def test_tensorboard_that_is_not_installed_is_bad_input(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(
-        InputError, match=r"supernet.tensorboard: expected the package tensorboard.*scarlet_tf\[tensorboard\]"
-    ):
+    with pytest.raises(InputError, match=r"^tensorboard: expected the package tensorboard.*scarlet_tf\[tensorboard\]"):
         train({**CONFIG, "tensorboard": True}, tmp_path)
 
 

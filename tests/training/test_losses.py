@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from scarlet_tf.evaluation.scoring import score
-from scarlet_tf.training.losses import Loss
+from scarlet_tf.training.optimizers import Loss
 
 LOGITS = np.log([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]).astype(np.float32)
 

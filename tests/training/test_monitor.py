@@ -15,10 +15,10 @@ from scarlet_tf.models.extract import extract
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Architecture
 from scarlet_tf.training import monitor
+from scarlet_tf.training.config import SupernetConfig
 from scarlet_tf.training.monitor import Monitor
 from scarlet_tf.training.sampling import panel_paths, uniform_paths, update_counts
 from scarlet_tf.training.supernet import train_supernet
-from scarlet_tf.training.supernet_config import SupernetConfig
 from scarlet_tf.training.verdict import count_skips, histogram, skip_bias, stability, verdict
 
 MONITORED = {**CONFIG, "monitor_paths": 3}

@@ -17,7 +17,7 @@ WORKER = textwrap.dedent("""
     import os, sys, json, pathlib, signal
     sys.path[:0] = {paths!r}
     import numpy as np
-    from scarlet_tf.training.distribution import read_variables, strategy_from_environment
+    from scarlet_tf.training.devices import read_variables, strategy_from_environment
     strategy = strategy_from_environment()
     import keras
     import test_train_supernet as t

@@ -7,18 +7,17 @@ import pytest
 import tensorflow as tf
 
 from scarlet_tf.evaluation import kernels
-from scarlet_tf.layers.inverted_residual import InvertedResidual
+from scarlet_tf.layers import SpecBlock
+from scarlet_tf.spec import InvertedResidualSpec
 from scarlet_tf.training.pieces import Rule, make_piece, variables_of
 
 pytestmark = pytest.mark.both_modes
 SHAPE = (8, 32, 32, 8)
 
 
-def block(kernel_size: int = 5) -> InvertedResidual:
+def block(kernel_size: int = 5) -> SpecBlock:
     """A built block whose expanded features are as large as what XLA compiles."""
-    layer = InvertedResidual(
-        hidden_channels=32, out_channels=8, kernel_size=kernel_size, stride=1, residual=True, seed=0
-    )
+    layer = SpecBlock(InvertedResidualSpec("block", 8, 32, 8, kernel_size, residual=True), seed=0)
     layer.build(SHAPE)
     assert np.prod(SHAPE[:3]) * 32 == kernels.LARGE_TENSOR
     return layer

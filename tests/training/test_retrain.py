@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 from tiny import images_and_labels, tiny_space
 
+from scarlet_tf.data.augmentation import Policy
 from scarlet_tf.data.images import in_memory
-from scarlet_tf.data.policy import Policy
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.data.splits import IndexedSplit
 from scarlet_tf.errors import InputError
@@ -18,8 +18,8 @@ from scarlet_tf.models.network import build_network, get_arrays, load_network
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.scaling import Scaling
 from scarlet_tf.space import Architecture, Stage
+from scarlet_tf.training.config import RetrainConfig
 from scarlet_tf.training.network import retrain, save_model
-from scarlet_tf.training.network_config import RetrainConfig
 
 pytestmark = pytest.mark.both_modes
 
@@ -219,7 +219,7 @@ def test_a_clock_before_1980_costs_no_training(tmp_path, monkeypatch):
         ({"dropout": 1.0}, "retrain.dropout"),
         ({"pick": -1}, "retrain.pick"),
         ({"optimizer": "adam"}, "retrain.optimizer: expected one of"),
-        ({"recalibration_batches": 1.5}, "retrain.recalibration_batches: expected a whole number"),
+        ({"recalibration_batches": 1.5}, "retrain.recalibration_batches: expected an integer"),
         ({"decay_epochs": 0}, "retrain.decay_epochs"),
     ],
 )

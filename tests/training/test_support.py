@@ -6,19 +6,18 @@ from tiny import tiniest_space
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.training import support
+from scarlet_tf.training import devices
 from scarlet_tf.training.fair_step import SupernetStep
-from scarlet_tf.training.losses import Loss
-from scarlet_tf.training.optimizers import MomentumSGD
+from scarlet_tf.training.optimizers import Loss, MomentumSGD
 
 pytestmark = pytest.mark.both_modes
 
 
 @pytest.fixture
 def untried(monkeypatch):
-    support.refusal.cache_clear()
+    devices.refusal.cache_clear()
     yield monkeypatch
-    support.refusal.cache_clear()
+    devices.refusal.cache_clear()
 
 
 def make_step(precision, **kwargs):
@@ -57,5 +56,5 @@ def test_xla_that_tensorflow_was_built_without_is_refused(untried):
 
 def test_what_this_machine_computes_is_not_refused():
     """Processors whose kernels know no half precision convert it; that float32 is computed goes without a trial."""
-    assert support.refusal("float32") == ""
-    support.check_support("float32")
+    assert devices.refusal("float32") == ""
+    devices.check_support("float32")

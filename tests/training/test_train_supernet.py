@@ -17,9 +17,9 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.inputs import ArraySplit
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Choice, Stage
+from scarlet_tf.training.config import SupernetConfig
 from scarlet_tf.training.fair_step import SupernetStep
 from scarlet_tf.training.supernet import train_supernet
-from scarlet_tf.training.supernet_config import SupernetConfig
 
 SPACE = tiny_space(stages=(Stage(8, 2, 1),), choices=(Choice(2, 3), Choice()))
 CONFIG = {"epochs": 3, "batch_size": 10, "learning_rate": 0.05, "execution": "lanes"}
@@ -288,12 +288,12 @@ def untrained():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"epochs": 0}, "supernet.epochs: expected a whole number >= 1, got 0"),
+        ({"epochs": 0}, "supernet.epochs: expected an integer >= 1, got 0"),
         ({"batch_size": 2.5}, "supernet.batch_size"),
         ({"learning_rate": float("nan")}, "supernet.learning_rate"),
         ({"momentum": 1.0}, "supernet.momentum"),
         ({"seed": -1}, "supernet.seed"),
-        ({"seed": 0.5}, "supernet.seed: expected a whole number"),
+        ({"seed": 0.5}, "supernet.seed: expected an integer"),
         ({"sampling": "fair"}, "supernet.sampling: expected one of"),
         ({"schedule": "linear"}, "supernet.schedule: expected one of"),
         ({"sampling": "uniform"}, "supernet.execution"),

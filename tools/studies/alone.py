@@ -10,8 +10,8 @@ from scarlet_tf.data.splits import Split
 from scarlet_tf.evaluation.scoring import evaluate
 from scarlet_tf.ranking.store import Store, name_of
 from scarlet_tf.space import Architecture
+from scarlet_tf.training.config import RetrainConfig
 from scarlet_tf.training.network import retrain
-from scarlet_tf.training.network_config import RetrainConfig
 from studies.workshop import Workshop
 
 

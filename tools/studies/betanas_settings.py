@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.betanas_config import BetaNASConfig
 from scarlet_tf.search.mutation_config import as_config
 from scarlet_tf.search.run import SearchConfig
+from scarlet_tf.settings import BelowOne, Count, Share, Whole, validated
 from scarlet_tf.space import Architecture
-from scarlet_tf.training.settings import check_ranges
 
 if TYPE_CHECKING:
     from studies.settings import Study
 
 
+@validated("importances")
 @dataclasses.dataclass(frozen=True)
 class ImportancesConfig:
     """Trainings of one supernet that differ in how its weights and importances are trained.
@@ -25,12 +26,10 @@ class ImportancesConfig:
     """
 
     variants: dict[str, dict[str, Any]]
-    layer: int = 0
-    early: float = 0.25
-    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+    layer: Whole = 0
+    early: Share = 0.25
 
     def __post_init__(self):
-        check_ranges("importances", self, whole=("layer",), share=("early",))
         if not self.variants:
             raise InputError("importances.variants: expected at least one, got none")
 
@@ -43,6 +42,7 @@ class ImportancesConfig:
         return dataclasses.replace(search, betanas=changed)
 
 
+@validated("finding")
 @dataclasses.dataclass(frozen=True)
 class FindingConfig:
     """Networks that are found within search.max_multiply_adds, and others for comparison.
@@ -52,14 +52,10 @@ class FindingConfig:
     """
 
     reference: str
-    evaluations: int = 60
-    random: int = 3
-    floor: float = 0.85
-    test_images: int = 5000
-    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
-
-    def __post_init__(self):
-        check_ranges("finding", self, at_least_1=("evaluations", "random", "test_images"), below_1=("floor",))
+    evaluations: Count = 60
+    random: Count = 3
+    floor: BelowOne = 0.85
+    test_images: Count = 5000
 
 
 def misfits_of_importances(study: Study) -> list[str]:

@@ -9,12 +9,12 @@ import logging
 import shutil
 
 from scarlet_tf.cost import count_spec
-from scarlet_tf.pipeline.run import plain
 from scarlet_tf.ranking.store import Store
+from scarlet_tf.results import to_json
 from scarlet_tf.space import Architecture
 from scarlet_tf.spec import NetworkSpec
+from scarlet_tf.training.config import RetrainConfig
 from scarlet_tf.training.network import retrain
-from scarlet_tf.training.network_config import RetrainConfig
 from studies import plots
 from studies.summary import over_seeds
 from studies.workshop import Workshop
@@ -59,7 +59,7 @@ def _trained(shop: Workshop, spec: NetworkSpec, settings: RetrainConfig, name: s
 def _train(shop: Workshop, spec: NetworkSpec, settings: RetrainConfig, work) -> dict:
     _, figures = retrain(spec, shop.data.train, shop.data.validation, settings, run_dir=work)
     gc.collect()
-    return plain(figures)
+    return to_json(figures)
 
 
 def _row(skip: str, seed: int, spec: NetworkSpec, found: dict) -> dict:

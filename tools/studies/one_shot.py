@@ -6,7 +6,7 @@ import numpy as np
 
 from scarlet_tf.ranking.one_shot import measure_one_shot
 from scarlet_tf.space import Architecture, SearchSpace
-from scarlet_tf.training.supernet_config import SupernetConfig
+from scarlet_tf.training.config import SupernetConfig
 from studies import plots
 from studies.summary import over_seeds
 from studies.workshop import Workshop

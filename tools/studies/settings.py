@@ -5,67 +5,61 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
-from scarlet_tf.config.schema import override
-from scarlet_tf.config.validation import show, to_plain, validate_section
+from annotated_types import MinLen
+
+from scarlet_tf.config.reading import override
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.errors import InputError
 from scarlet_tf.ranking.config import RankingConfig
 from scarlet_tf.search.run import SearchConfig
+from scarlet_tf.settings import AboveZero, Count, Whole, from_yaml, show, to_plain, validated
 from scarlet_tf.space import Architecture, SearchSpace
-from scarlet_tf.training.network_config import RetrainConfig
-from scarlet_tf.training.settings import check_ranges
-from scarlet_tf.training.supernet_config import SupernetConfig
+from scarlet_tf.training.config import RetrainConfig, SupernetConfig
 from scarlet_tf.yaml_files import read_yaml
 from studies.betanas_settings import FindingConfig, ImportancesConfig, misfits_of_finding, misfits_of_importances
 from studies.quadruples import count_quadruples
 
-_FORBID = {"extra": "forbid"}
 MAX_TABLE = 20_000  # networks that are measured individually
 
 
+@validated("panel")
 @dataclasses.dataclass(frozen=True)
 class PanelConfig:
     """`paths` different random paths, the same for every supernet; BN is recalibrated over so many batches of images."""
 
-    paths: int = 50
-    seed: int = 0
-    recalibration_batches: int = 10
-    batch_size: int = 250
-    __pydantic_config__: ClassVar[dict] = _FORBID
-
-    def __post_init__(self):
-        check_ranges("panel", self, at_least_1=("paths", "recalibration_batches", "batch_size"), whole=("seed",))
+    paths: Count = 50
+    seed: Whole = 0
+    recalibration_batches: Count = 10
+    batch_size: Count = 250
 
 
+@validated("curves")
 @dataclasses.dataclass(frozen=True)
 class CurvesConfig:
     """A stand-alone network, `architecture`, that is trained once with each kind of skip in it."""
 
     architecture: str
     skips: tuple[Literal["let", "relu", "identity", "nothing"], ...] = ("let", "relu")
-    __pydantic_config__: ClassVar[dict] = _FORBID
 
     def __post_init__(self):
         if not self.skips or len(set(self.skips)) != len(self.skips):
             raise InputError(f"curves.skips: expected at least one kind and no repeats, got {list(self.skips)}")
 
 
+@validated("similarity")
 @dataclasses.dataclass(frozen=True)
 class SimilarityConfig:
     """The layers (0 is the first) whose choices are compared, on `images` images after `prefixes` random paths."""
 
     layers: tuple[int, ...]
-    prefixes: int = 8
-    images: int = 256
-    seed: int = 0
-    __pydantic_config__: ClassVar[dict] = _FORBID
-
-    def __post_init__(self):
-        check_ranges("similarity", self, at_least_1=("prefixes", "images"), whole=("seed",))
+    prefixes: Count = 8
+    images: Count = 256
+    seed: Whole = 0
 
 
+@validated("table")
 @dataclasses.dataclass(frozen=True)
 class TableConfig:
     """Measurement of accuracies: on `images` validation images, BN recalibrated over so many training batches.
@@ -73,17 +67,14 @@ class TableConfig:
     exhaustive: every network of the space is measured first; else only those that a search requests.
     """
 
-    images: int = 1000
-    recalibration_batches: int = 4
-    batch_size: int = 128
-    seed: int = 0
+    images: Count = 1000
+    recalibration_batches: Count = 4
+    batch_size: Count = 128
+    seed: Whole = 0
     exhaustive: bool = True
-    __pydantic_config__: ClassVar[dict] = _FORBID
-
-    def __post_init__(self):
-        check_ranges("table", self, at_least_1=("images", "recalibration_batches", "batch_size"), whole=("seed",))
 
 
+@validated("comparison")
 @dataclasses.dataclass(frozen=True)
 class ComparisonConfig:
     """Searches with the seeds 0 .. seeds - 1 that may evaluate so many different networks each.
@@ -94,17 +85,13 @@ class ComparisonConfig:
     """
 
     algorithms: dict[str, dict[str, Any]]
-    seeds: int = 20
-    evaluations: int = 300
-    fractions: tuple[float, ...] = (0.9, 0.95, 0.99)
-    __pydantic_config__: ClassVar[dict] = _FORBID
+    seeds: Count = 20
+    evaluations: Count = 300
+    fractions: Annotated[tuple[AboveZero, ...], MinLen(1)] = (0.9, 0.95, 0.99)
 
     def __post_init__(self):
-        check_ranges("comparison", self, at_least_1=("seeds", "evaluations"))
         if "random" not in self.algorithms:
             raise InputError(f"comparison.algorithms: expected random among them, got {', '.join(self.algorithms)}")
-        if not self.fractions or not all(0 < fraction <= 1 for fraction in self.fractions):
-            raise InputError(f"comparison.fractions: expected numbers above 0 up to 1, got {list(self.fractions)}")
 
     def variant(self, name: str, search: SearchConfig, seed: int) -> SearchConfig:
         """The settings of one search; InputError for keys and values that no search has."""
@@ -114,6 +101,7 @@ class ComparisonConfig:
             raise InputError(f"comparison.algorithms.{name}: {error}") from error
 
 
+@validated("sharing")
 @dataclasses.dataclass(frozen=True)
 class SharingConfig:
     """So many quadruples of networks, drawn with `seed`; each network has `supernet.epochs` epochs of steps of its own.
@@ -123,17 +111,12 @@ class SharingConfig:
     compared with their mean accuracy.
     """
 
-    quadruples: int = 3
-    seed: int = 0
-    measure_every: int = 1
-    recalibration_batches: int = 10
-    batch_size: int = 250
-    references: int = 1
-    __pydantic_config__: ClassVar[dict] = _FORBID
-
-    def __post_init__(self):
-        counts = ("quadruples", "measure_every", "recalibration_batches", "batch_size", "references")
-        check_ranges("sharing", self, at_least_1=counts, whole=("seed",))
+    quadruples: Count = 3
+    seed: Whole = 0
+    measure_every: Count = 1
+    recalibration_batches: Count = 10
+    batch_size: Count = 250
+    references: Count = 1
 
 
 KINDS: dict[str, dict[str, type]] = {
@@ -167,10 +150,10 @@ class Study:
             "name": self.name,
             "kind": self.kind,
             "seeds": list(self.seeds),
-            "data": to_plain(DataConfig, self.data),
+            "data": to_plain(self.data),
             "space": self.space.to_dict(),
-            "supernets": {name: to_plain(SupernetConfig, config) for name, config in self.supernets.items()},
-            **{name: to_plain(KINDS[self.kind][name], section) for name, section in self.sections.items()},
+            "supernets": {name: to_plain(config) for name, config in self.supernets.items()},
+            **{name: to_plain(section) for name, section in self.sections.items()},
         }
 
 
@@ -195,12 +178,11 @@ def load_study(path, overrides: Sequence[str] = ()) -> Study:
         name=path.stem,
         kind=kind,
         seeds=_seeds(values.get("seeds"), mistakes),
-        data=validate_section("data", DataConfig, values.get("data") or {}, mistakes),
+        data=cast(DataConfig, from_yaml(DataConfig, values.get("data") or {}, mistakes)),
         space=cast(SearchSpace, _space(values.get("space"), mistakes)),  # None only with a mistake
         supernets=_supernets(values, kind, mistakes),
         sections={
-            name: validate_section(name, section, values.get(name) or {}, mistakes)
-            for name, section in KINDS[kind].items()
+            name: from_yaml(section, values.get(name) or {}, mistakes, name) for name, section in KINDS[kind].items()
         },
     )
     if not mistakes:
@@ -246,7 +228,9 @@ def _supernets(values: Mapping, kind: str, mistakes: list[str]) -> dict[str, Sup
         if not isinstance(changes, Mapping) or "seed" in changes:
             mistakes.append(f"supernets.{name}: expected a mapping without seed, got {show(changes)}")
             continue
-        found[name] = validate_section(f"supernets.{name}", SupernetConfig, {**shared, **changes}, mistakes)
+        found[name] = cast(
+            SupernetConfig, from_yaml(SupernetConfig, {**shared, **changes}, mistakes, f"supernets.{name}")
+        )
     return found
 
 

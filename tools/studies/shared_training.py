@@ -14,12 +14,12 @@ from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.evaluation.inputs import training_batches
 from scarlet_tf.ranking.store import Store, name_of
 from scarlet_tf.space import Architecture
+from scarlet_tf.training.config import SupernetConfig
 from scarlet_tf.training.fair_step import SupernetStep
 from scarlet_tf.training.learning import Learning, Reference
 from scarlet_tf.training.loop import Run, train
-from scarlet_tf.training.losses import Loss
+from scarlet_tf.training.optimizers import Loss
 from scarlet_tf.training.supernet import new_supernet, supernet_optimizer
-from scarlet_tf.training.supernet_config import SupernetConfig
 from studies.settings import SharingConfig
 from studies.workshop import Workshop
 

@@ -13,7 +13,7 @@ from scarlet_tf.progress import progress_bar
 from scarlet_tf.ranking.store import digest
 from scarlet_tf.search.journal import EvaluationTable
 from scarlet_tf.space import SearchSpace
-from scarlet_tf.training.supernet_config import SupernetConfig
+from scarlet_tf.training.config import SupernetConfig
 from studies.settings import TableConfig
 from studies.workshop import Workshop
 

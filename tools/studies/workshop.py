@@ -9,15 +9,14 @@ import logging
 import pathlib
 from collections.abc import Iterator
 
-from scarlet_tf.config.validation import to_plain
-from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.files import write_json
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.pipeline.run import plain
 from scarlet_tf.ranking.store import digest
+from scarlet_tf.results import to_json
+from scarlet_tf.settings import to_plain
+from scarlet_tf.training.config import IMMATERIAL, SupernetConfig
 from scarlet_tf.training.supernet import new_supernet, train_supernet
-from scarlet_tf.training.supernet_config import IMMATERIAL, SupernetConfig
 from studies.clock import CPU_FILE, CpuClock
 from studies.settings import Study
 
@@ -49,7 +48,7 @@ class Workshop:
     @functools.cached_property
     def data_context(self) -> dict:
         """Context that names the images and their division: cached results belong to it."""
-        config = {key: value for key, value in to_plain(DataConfig, self.study.data).items() if key != "memory_bytes"}
+        config = {key: value for key, value in to_plain(self.study.data).items() if key != "memory_bytes"}
         return {"dataset": self.data.fingerprint, "data": config}
 
     def context(self, config: SupernetConfig) -> dict:
@@ -90,5 +89,5 @@ class Workshop:
     def save(self, rows: list[dict], summary: list[dict], complete: bool, **details) -> dict:
         """Write result.json, also while the study is not complete; return it without details, which may be long."""
         table = {"study": self.study.name, "complete": complete, "rows": rows, "summary": summary}
-        write_json(self.folder / "result.json", plain({**table, "settings": self.study.to_dict(), **details}))
-        return plain(table)
+        write_json(self.folder / "result.json", to_json({**table, "settings": self.study.to_dict(), **details}))
+        return to_json(table)

@@ -1,5 +1,5 @@
 /*
- * EXIF orientation of JPEG, PNG and WebP files, read from the bytes; the same as scarlet_tf/data/orientation.py.
+ * EXIF orientation of JPEG, PNG and WebP files, read from the bytes; the same as scarlet_tf/data/decoding.py.
  *
  * Browsers differ in which of them they turn. So the page takes EXIF out of what a browser decodes, and turns the pixels itself.
  */

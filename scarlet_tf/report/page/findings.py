@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from scarlet_tf.report.page.record import Record
-from scarlet_tf.report.page.wording import kibibytes, metric_name
-from scarlet_tf.report.summary import before_scaling, chance_warning, millions, percent, plural
+from scarlet_tf.report.page.wording import metric_name
+from scarlet_tf.words import before_scaling, chance_warning, kibibytes, millions, percent, plural
 
 GOOD, FAIR, BAD, UNKNOWN = "good", "fair", "bad", "unknown"
 

@@ -13,7 +13,7 @@ from scarlet_tf.report.page.figures import QUIET, SERIES, SURFACE, TEXT, figure_
 from scarlet_tf.report.page.networks import FoundNetwork
 from scarlet_tf.report.page.record import Record
 from scarlet_tf.report.page.wording import axis_title, metric_name, metric_value, scaled
-from scarlet_tf.report.summary import plural
+from scarlet_tf.words import plural
 
 COUNTED = ("multiply_adds", "params")
 """Metrics that are numbers of something."""

@@ -9,7 +9,7 @@ from scarlet_tf.ranking.plot import tau_text
 from scarlet_tf.report.page.blocks import Plot, Table
 from scarlet_tf.report.page.figures import SERIES, counted, figure_json, line, safe, wrapped
 from scarlet_tf.report.page.record import Record
-from scarlet_tf.report.summary import percent, plural
+from scarlet_tf.words import percent, plural
 
 
 def retraining_plot(record: Record) -> Plot | None:

@@ -14,9 +14,9 @@ from scarlet_tf.report.page.blocks import Table
 from scarlet_tf.report.page.drawing import draw
 from scarlet_tf.report.page.record import Record
 from scarlet_tf.report.page.wording import metric_name, metric_value
-from scarlet_tf.report.summary import why_picked
 from scarlet_tf.search.front import by_accuracy
 from scarlet_tf.space import Architecture
+from scarlet_tf.words import why_picked
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,7 +53,7 @@ class Record:
     supernet: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     monitor: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     epochs: Sequence[Mapping[str, Any]] = ()
-    search_state: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    hypervolume: Sequence[float] = ()  # after each generation so far, of a search that has no front yet
     front: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     ranking: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     comparison: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
-from scarlet_tf.report.comparison import interval
 from scarlet_tf.report.page.blocks import Plot, Table
 from scarlet_tf.report.page.figures import QUIET, SERIES, counted, figure_json, line, safe
 from scarlet_tf.report.page.record import Record
-from scarlet_tf.report.summary import plural
+from scarlet_tf.words import interval, plural
 
 
 def hypervolume_plot(record: Record) -> Plot | None:
     """Hypervolume after each tell; None if there is only one value."""
-    values = _hypervolume(record)
+    values = record.front["hypervolume"] if record.front else record.hypervolume
     if len(values) < 2:
         return None
     # NSGA-II's first tell is of 2 N networks, which count as two generations.
@@ -34,13 +32,6 @@ def hypervolume_plot(record: Record) -> Plot | None:
         "Hypervolume", [step, "hypervolume"], [[str(s), f"{v:.4f}"] for s, v in zip(steps, values, strict=True)]
     )
     return Plot("hypervolume", "Hypervolume of the front", figure, text, table)
-
-
-def _hypervolume(record: Record) -> Sequence[float]:
-    if record.front:
-        return record.front["hypervolume"]
-    state = record.search_state.get("state", {})
-    return state.get("algorithm", {}).get("hypervolume", [])
 
 
 _FATES = {"children": "children", "evaluated": "evaluated", "survived": "survived", "front": "reached the front"}

@@ -11,8 +11,8 @@ from scarlet_tf.report.page.drawing import draw
 from scarlet_tf.report.page.front_plot import front_plot
 from scarlet_tf.report.page.networks import FoundNetwork, found_networks, front_table, shown_first
 from scarlet_tf.report.page.record import Record
-from scarlet_tf.report.summary import before_scaling, millions, percent, plural
 from scarlet_tf.space import Architecture
+from scarlet_tf.words import before_scaling, millions, percent, plural
 
 MONITORED_PATHS = "supernet.monitor_paths=32"
 

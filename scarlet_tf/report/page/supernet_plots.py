@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 from scarlet_tf.report.page.blocks import Note, Plot, Table
 from scarlet_tf.report.page.figures import SERIES, band, counted, figure_json, heatmap, heatmap_json, line
 from scarlet_tf.report.page.record import Record
-from scarlet_tf.report.summary import percent, plural
 from scarlet_tf.training.sampling import update_counts
+from scarlet_tf.words import percent, plural
 
 Epochs = Sequence[Mapping[str, Any]]
 BINS = 20

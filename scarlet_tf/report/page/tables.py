@@ -9,8 +9,7 @@ from scarlet_tf.progress import duration
 from scarlet_tf.report.page.blocks import Table
 from scarlet_tf.report.page.findings import passed
 from scarlet_tf.report.page.record import Record
-from scarlet_tf.report.page.wording import kibibytes
-from scarlet_tf.report.summary import flat, percent
+from scarlet_tf.words import flat, kibibytes, percent
 
 PASSED = {True: "✓ passed", False: "✗ failed", None: "not verified"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scarlet_tf.report.summary import millions, percent
+from scarlet_tf.words import millions, percent
 
 _NAMES = {
     "accuracy": "one-shot accuracy",
@@ -40,8 +40,3 @@ def axis_title(metric: str) -> str:
 def scaled(metric: str, value: float) -> float:
     """A value in the unit of its axis, to six digits after the point."""
     return round(value * _SCALES.get(metric, 1.0), 6)
-
-
-def kibibytes(count: float) -> str:
-    """A size in bytes for people."""
-    return f"{count / 1024:.1f} KiB" if count < 2**20 else f"{count / 2**20:.2f} MiB"

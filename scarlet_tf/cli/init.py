@@ -1,0 +1,125 @@
+"""`scarlet init`: a commented configuration for images and a budget."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from scarlet_tf.cli.output import library_lines_held_back, say, show
+from scarlet_tf.cli.parsing import add_command
+from scarlet_tf.errors import InputError
+
+# Device files of NVIDIA's driver, of AMD's, and of Windows' in a Linux subsystem.
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+
+
+def add(commands) -> None:
+    """Add the command."""
+    text = "look at images and write a commented configuration for them and a budget"
+    example = "scarlet init photos --time 10m; scarlet init tfds:cifar10 --budget 4M; scarlet init digits --budget 0.6M"
+    command = add_command(commands, "init", text, example, init)
+    command.add_argument(
+        "dataset",
+        metavar="DATASET",
+        help="a folder of class folders (with or without train/ and test/ above them), a prepared TFDS folder, tfds:NAME,"
+        " which is downloaded if it is not prepared, or digits",
+    )
+    command.add_argument(
+        "--budget",
+        metavar="M",
+        help="multiply-adds that the network stays below, such as 60M; without it --time decides, or the error says what is in"
+        " reach",
+    )
+    command.add_argument(
+        "--time",
+        metavar="T",
+        help="what the whole run may take on this machine, such as 10m or 1h30m: a few steps are tried, and lengths, and without"
+        " --budget the space, are chosen so that the forecast stays within it",
+    )
+    command.add_argument("--out", metavar="FILE", help="the file to write (default: <name of the dataset>.yaml)")
+    command.add_argument("--name", help="of the run (default: the file's name)")
+    command.add_argument(
+        "--hours",
+        type=float,
+        metavar="H",
+        help="for the two trainings and the search together; the next command then has a --max-hours for each of them",
+    )
+    command.add_argument("--force", action="store_true", help="replace the file if it exists")
+
+
+def init(arguments: argparse.Namespace) -> None:
+    """Write a configuration after validating it."""
+    if arguments.hours is not None and not arguments.hours > 0:
+        raise InputError(f"--hours: expected a number > 0, got {arguments.hours!r}")
+    with library_lines_held_back(arguments):
+        from scarlet_tf.drafting import data_config, draft, parse_time
+        from scarlet_tf.files import file_name, write_text
+        from scarlet_tf.settings import quantity
+
+        budget = None if arguments.budget is None else quantity("--budget", arguments.budget)
+        seconds = None if arguments.time is None else parse_time(arguments.time)
+        data = data_config(arguments.dataset)
+        path = pathlib.Path(arguments.out or f"{file_name(_stem(arguments.dataset))}.yaml")
+        _check_free(path, arguments.force)
+        made = draft(data, budget, _has_gpu(), arguments.name or path.stem, path, seconds)
+        write_text(path, made.text)
+    commands = _next_commands(path, arguments.hours)
+    show(
+        arguments,
+        {"file": str(path), **made.figures, "next": commands},
+        lambda figures: say(*_lines(figures)),
+    )
+
+
+def _has_gpu() -> bool:
+    """True if TensorFlow sees a GPU; it is imported, which takes time and memory, only if there is a driver."""
+    if sys.platform == "linux" and not any(pathlib.Path(device).exists() for device in _GPU_DEVICES):
+        return False
+    from scarlet_tf.training.memory import gpu_names
+
+    return bool(gpu_names())
+
+
+def _stem(dataset: str) -> str:
+    """A file name for a dataset's name."""
+    return pathlib.Path(dataset.removeprefix("tfds:").partition(":")[0]).resolve().name.replace(".", "_") or "my"
+
+
+def _check_free(path: pathlib.Path, force: bool) -> None:
+    if path.suffix not in (".yaml", ".yml"):
+        raise InputError(f"--out: expected a .yaml file, got {path}")
+    if path.exists() and not force:
+        raise InputError(f"{path}: it exists; take another --out, or --force to replace it")
+
+
+def _next_commands(path: pathlib.Path, hours: float | None) -> list[str]:
+    # Two trainings and the search get a third each.
+    limit = [] if hours is None else ["--max-hours", f"{hours / 3:.3g}"]
+    return [
+        shlex.join(command)
+        for command in (["scarlet", "doctor", "--config", str(path)], ["scarlet", "run", str(path), *limit])
+    ]
+
+
+def _lines(figures: Mapping[str, Any]) -> Iterator[str]:
+    images = ", ".join(f"{count:,} {split}" for split, count in figures["images"].items())
+    yield f"{figures['dataset']}: {images} images, {figures['classes']} classes, shorter side {figures['median_side']} pixels"
+    for warning in figures["warnings"]:
+        yield f"warning: {warning}"
+    least, greatest = (figures["reach"][key] / 1e6 for key in ("least", "greatest"))
+    width = figures["width_multiplier"]
+    space = figures["space"] + ("" if width == 1 else f" x {width:g}")
+    yield f"image_size {figures['image_size']}, space {space}: {least:.2f} M to {greatest:.2f} M multiply-adds"
+    if figures["forecast_seconds"]:
+        from scarlet_tf.config.run_time import in_words
+
+        yield f"forecast {in_words(figures['forecast_seconds'])} (steps were tried here; other work on this machine counts)"
+    else:
+        yield "no forecast of the time; --time 10m makes one, and chooses lengths for it; scarlet run makes one, too"
+    yield f"wrote {figures['file']}, which explains each choice; next:"
+    for command in figures["next"]:
+        yield f"  {command}"

@@ -1,0 +1,149 @@
+"""`scarlet run`: every stage of a run in order; and the run folder, in which other commands work, too."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from scarlet_tf import host, logs, processor
+from scarlet_tf.cli.output import native_lines, print_table, say, show
+from scarlet_tf.cli.parsing import adb_options, add_adb, add_command, add_config, add_max_hours
+from scarlet_tf.cluster import is_writer, read_tf_config
+from scarlet_tf.errors import InputError
+
+
+def add(commands) -> None:
+    """Add the command."""
+    example = "scarlet run configs/digits.yaml --set search.generations=5"
+    command = add_command(commands, "run", "run every stage in order; started again, it resumes", example, run)
+    add_config(command, required=False)
+    add_max_hours(command, "each of the two trainings, of the supernet and of the picked network, and the search")
+    add_adb(command)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run every stage in order."""
+    with run_folder(arguments) as (config, run_dir):
+        from scarlet_tf.run import run_all
+
+        summary = run_all(config, run_dir, max_hours=arguments.max_hours, adb=adb_options(arguments))
+    show(arguments, summary, print_summary)
+
+
+def _load_config(arguments: argparse.Namespace):
+    from scarlet_tf.config import load_config
+
+    return load_config(arguments.config, arguments.overrides)
+
+
+@contextlib.contextmanager
+def run_folder(arguments: argparse.Namespace, load: Callable = _load_config) -> Iterator[tuple]:
+    """(config, run folder) once every mistake in the config, or in the choice of the folder, has been found.
+
+    `load` makes the config from the arguments. Inside the block, log lines and libraries' output go to the
+    folder's run.log, as soon as the block has made the folder.
+    """
+    _check_hours(arguments.max_hours, least=0 if getattr(arguments, "stage", None) == "search" else None)
+    host.check()
+    with native_lines(arguments) as native:
+        from scarlet_tf.config import check_run_dir
+        from scarlet_tf.files import file_name
+
+        config = load(arguments)
+        run_dir = pathlib.Path(
+            arguments.run_dir or pathlib.Path("runs") / file_name(pathlib.Path(arguments.config).stem)
+        )
+        check_run_dir(run_dir, config)
+        _check_kernels()
+        if not is_writer(getattr(arguments, "stage", "")):  # of several workers, one writes
+            yield config, run_dir
+            return
+        arguments.log = run_dir / "run.log"
+
+        def send_native_lines() -> None:
+            if native is not None:
+                native.send_to(arguments.log)
+
+        with logs.log_to_file(arguments.log, send_native_lines, first=processor.in_words()):
+            yield config, run_dir
+
+
+def _check_kernels() -> None:
+    """Raise InputError if SCARLET_KERNELS names no kernels, or none that work here, before anything is read or written."""
+    if not os.environ.get(processor.KERNELS):
+        return
+    from scarlet_tf.evaluation import kernels
+
+    if kernels.wanted() != "auto" and len(read_tf_config().tasks) < 2:  # TensorFlow configures several at its start
+        kernels.route()
+
+
+def _check_hours(hours: float | None, least: float | None = None) -> None:
+    if hours is not None and not (0 < hours < math.inf or hours == least):
+        raise InputError(f"--max-hours: expected a number {'> 0' if least is None else '>= 0'}, got {hours!r}")
+
+
+# -- the closing table --------------------------------------------------------------------------------------------
+
+
+def print_summary(summary: Mapping[str, Any]) -> None:
+    """Print the closing table of a run, then one line per file."""
+    print_table(_rows(summary), title=f"{summary['name']}: {summary['dataset']['name']}")
+    print_files(summary["files"])
+    say(f"Everything is in {summary['run_dir']}")
+    if summary.get("report"):
+        say(f"To look at it, open {summary['report']} in a browser")
+
+
+def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    from scarlet_tf.progress import duration
+    from scarlet_tf.words import before_scaling, millions, percent, why_picked
+
+    pick, retrained, searched = summary["pick"], summary["retrained"], "supernet" in summary
+    if searched:
+        yield from _search_rows(summary)
+    else:
+        yield "fine-tuned", summary["origin"]["network"]
+    yield "pick" if searched else "network", f"{pick['space']}:{pick['architecture']}"
+    if searched:
+        yield "picked as", why_picked(pick)
+    yield "cost", f"{millions(pick['multiply_adds'])} multiply-adds, {millions(pick['params'])} params"
+    if "scaling" in pick:
+        yield "before scaling", before_scaling(pick)
+    if "bounds" in summary:
+        yield "bounds", ", ".join(summary["bounds"]) or "none"
+    tested = f"{percent(retrained['test_accuracy'])} on {retrained['test_examples']} test images"
+    yield f"{'retrained' if searched else 'fine-tuned'} top-1", tested
+    for text in summary.get("warnings", ()):
+        yield "warning", text
+    yield "time", ", ".join(f"{name} {duration(round(seconds))}" for name, seconds in summary["seconds"].items())
+
+
+def _search_rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    from scarlet_tf.words import percent, plural
+
+    supernet, front = summary["supernet"], summary["front"]
+    accuracies = f"mean {percent(supernet['mean_accuracy'])}, best {percent(supernet['best_accuracy'])}"
+    yield "supernet, one-shot", f"{accuracies} on validation images ({plural(supernet['evaluated'], 'network')})"
+    yield "front", f"{plural(front['size'], 'network')}, {front['picks']} picked"
+
+
+def print_files(files: Sequence[Mapping[str, Any]]) -> None:
+    """Print one line per exported file."""
+    from scarlet_tf.words import kibibytes, percent
+
+    rows = [
+        (
+            row["file"],
+            kibibytes(row["bytes"]),
+            "-" if row["max_logit_difference"] is None else f"{row['max_logit_difference']:.2g}",
+            percent(row["top1"]),
+        )
+        for row in files
+    ]
+    print_table(rows, ("file", "size", "max. logit difference", "top-1"))

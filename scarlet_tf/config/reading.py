@@ -1,0 +1,180 @@
+"""From a YAML file, overrides and recipes to a Config; every mistake is named by its key, all of them at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.resources
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scarlet_tf.config import schema
+from scarlet_tf.config.schema import SECTIONS, WITH_RECIPES, Config, RunConfig, hidden_keys, known_keys
+from scarlet_tf.errors import InputError, nearest
+from scarlet_tf.models.zoo_folder import zoo_names
+from scarlet_tf.settings import from_yaml, show
+from scarlet_tf.space import SearchSpace
+from scarlet_tf.yaml_files import parse_yaml, read_yaml
+
+
+def load_config(path, overrides: Sequence[str] = ()) -> Config:
+    """The configuration in the YAML file `path` with `--set` overrides such as "search.generations=5" applied."""
+    path = pathlib.Path(path)
+    try:
+        values = read_yaml(path)
+    except InputError as error:
+        raise InputError(f"{error}{_next_step(path)}") from error
+    if not isinstance(values, Mapping):
+        raise InputError(f"{path}: expected a mapping of {', '.join(SECTIONS)}, got {show(values)}")
+    values = {"name": path.stem, **values}
+    for text in overrides:
+        override(values, text)
+    return parse_config(values, str(path), path.parent)
+
+
+def override(values: dict[str, Any], text: str) -> None:
+    """Apply one "section.key=value" of `--set`; the value is YAML. The schema checks key and value like any other."""
+    dotted, equals, value = text.partition("=")
+    keys = dotted.strip().split(".")
+    if not equals or not all(keys):
+        raise InputError(f"--set {text}: expected key=value, such as search.generations=5")
+    place = values
+    for key in keys[:-1]:
+        inner = place.get(key)
+        if inner is not None and not isinstance(inner, Mapping):
+            raise InputError(f"--set {text}: {key} is no section, it has the value {json.dumps(inner, default=str)}")
+        place[key] = dict(inner or {})
+        place = place[key]
+    place[keys[-1]] = parse_yaml(value, f"--set {text}")
+
+
+def _next_step(path: pathlib.Path) -> str:
+    """Advice about a configuration that could not be read."""
+    if os.path.exists(path / "config.yaml"):
+        return f"; the run's configuration is {path / 'config.yaml'}"
+    if os.path.exists(path):
+        return ""
+    others = [str(other) for other in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
+    name = path if path.suffix else f"{path}.yaml"
+    return f"{nearest(str(path), others)}; to write one: scarlet init DATASET --budget 60M --out {name}"
+
+
+def parse_config(values: Mapping[str, Any], source: str = "config", folder=".") -> Config:
+    """Validate plain values; one InputError lists every mistake found, a line each, with `source` in front.
+
+    `space` may be a published name, a mapping or the path of a YAML file, relative to `folder`, as `search.table` is, and
+    `finetune.network` and `weights` are.
+    `recipe` in `supernet` and `retrain` names a block of values for that section, which the section's other keys
+    override; the result holds the values, not the name.
+    """
+    mistakes: list[str] = []
+    own = {key: value for key, value in values.items() if key not in SECTIONS}
+    run = from_yaml(RunConfig, own, mistakes, known=known_keys()) or RunConfig()
+    values = expand(values, mistakes)
+    fields: dict[str, Any] = {}
+    for name, section in schema.section_types().items():
+        raw = {} if values.get(name) is None else values[name]
+        if isinstance(raw, Mapping):
+            kept, given = _kept(raw, name, hidden_keys(name, section), mistakes), run.of(section)
+            raw = given | {key: value for key, value in kept.items() if value is not None or key not in given}
+        fields[name] = from_yaml(section, raw, mistakes, name, known_keys())
+    try:
+        fields["space"] = _space(values.get("space"), fields["data"], folder)
+    except InputError as error:
+        mistakes.append(str(error))
+    for name, key in (("search", "table"), ("finetune", "network"), ("finetune", "weights")):
+        fields[name] = _from_folder(fields[name], key, folder)
+    if mistakes:
+        raise InputError("\n  ".join([f"{source}:", *mistakes]) if len(mistakes) > 1 else f"{source}: {mistakes[0]}")
+    return Config(**vars(run), **fields)
+
+
+def _kept(raw: Mapping, prefix: str, hidden: Mapping[str, str], mistakes: list[str]) -> dict[str, Any]:
+    """`raw` without the hidden keys, which are added to the mistakes with what stands for them."""
+    kept: dict[str, Any] = {}
+    for key, value in raw.items():
+        dotted = f"{prefix}.{key}"
+        if dotted in hidden:
+            mistakes.append(f"{dotted}: unknown key; {hidden[dotted]}")
+        else:
+            kept[key] = _kept(value, dotted, hidden, mistakes) if isinstance(value, Mapping) else value
+    return kept
+
+
+def _from_folder(section: Any, key: str, folder) -> Any:
+    """`section` with the path in `key`, if there is one, made absolute from `folder` on; names of the zoo are not paths."""
+    value = getattr(section, key, None)
+    if value is None or (key == "network" and value in zoo_names()):
+        return section
+    return dataclasses.replace(section, **{key: (pathlib.Path(folder) / value).resolve().as_posix()})
+
+
+def _space(raw: Any, data: Any, folder) -> SearchSpace:
+    """The space at the size of the images, unless it names a size itself; two different sizes are a mistake."""
+    if raw is None:
+        raise InputError('space: missing; expected "s1", "s2", a mapping or the path of a YAML file')
+    own_size = False
+    if isinstance(raw, str) and raw.endswith((".yaml", ".yml")):
+        space = SearchSpace.from_yaml(pathlib.Path(folder) / raw)
+    elif isinstance(raw, str):
+        space = SearchSpace.from_name(raw)
+    else:
+        space = SearchSpace.from_dict(raw)
+        own_size = "input_size" in raw
+    size = getattr(data, "image_size", None)
+    if size is None:
+        return space
+    if own_size and space.input_size != size:
+        raise InputError(f"space.input_size: expected {size}, which is data.image_size, got {space.input_size}")
+    return dataclasses.replace(space, input_size=size)
+
+
+@functools.cache
+def recipes() -> dict[str, dict[str, dict[str, Any]]]:
+    """{name: {section: values}} of the YAML files in this package's folder recipes/."""
+    folder = importlib.resources.files("scarlet_tf.config").joinpath("recipes")
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
+    return {file.name.removesuffix(".yaml"): parse_yaml(file.read_text(encoding="utf-8"), file.name) for file in files}
+
+
+def recipe_names(section: str) -> list[str]:
+    """The recipes that `section` may name."""
+    return [name for name, blocks in recipes().items() if section in blocks]
+
+
+def expand(values: Mapping[str, Any], mistakes: list[str]) -> dict[str, Any]:
+    """`values` with every `recipe` replaced by its values; values written beside it take precedence.
+
+    The configuration's own values of `data` take precedence over the recipes'. Mistakes are added to the list: an unknown
+    name, and two recipes with different values for one key of `data` that the configuration does not give.
+    """
+    expanded = dict(values)
+    data: dict = {}
+    for section in WITH_RECIPES:
+        raw = values.get(section)
+        if not isinstance(raw, Mapping) or "recipe" not in raw:
+            continue
+        expanded[section] = {key: value for key, value in raw.items() if key != "recipe"}
+        name = raw["recipe"]
+        if name is None:
+            continue
+        if not isinstance(name, str) or name not in recipe_names(section):
+            mistakes.append(f"{section}.recipe: expected one of {', '.join(recipe_names(section))}, got {show(name)}")
+            continue
+        blocks = recipes()[name]
+        expanded[section] = {**blocks[section], **expanded[section]}
+        for key, value in blocks.get("data", {}).items():
+            data.setdefault(key, {})[name] = value
+    own = values.get("data")
+    if not data or not (own is None or isinstance(own, Mapping)):
+        return expanded
+    own = own or {}
+    for key, wanted in data.items():
+        if key not in own and len({show(value) for value in wanted.values()}) > 1:
+            both = " and ".join(f"{show(value)} ({name})" for name, value in wanted.items())
+            mistakes.append(f"data.{key}: expected a value, since the recipes want different ones: {both}, got none")
+    expanded["data"] = {**{key: next(iter(wanted.values())) for key, wanted in data.items()}, **own}
+    return expanded

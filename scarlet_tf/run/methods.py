@@ -1,0 +1,251 @@
+"""Methods: the ways in which a run comes to its network, and the checks of each before anything is trained."""
+
+from __future__ import annotations
+
+import abc
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from scarlet_tf.betanas.derive import derive
+from scarlet_tf.betanas.training import check_betanas, train_betanas
+from scarlet_tf.cluster import search_role
+from scarlet_tf.config import MAY_DIFFER, Config
+from scarlet_tf.cost import cost_table
+from scarlet_tf.errors import InputError
+from scarlet_tf.latency.correction import LATENCY
+from scarlet_tf.latency.finalists import measure_finalists
+from scarlet_tf.latency.table import table_runner
+from scarlet_tf.metric_table import MetricTable
+from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.results import NetworkResult, SupernetResult
+from scarlet_tf.run.folder import Run
+from scarlet_tf.run.networks import SourceNetwork, load_source
+from scarlet_tf.search.front import check_picks_of
+from scarlet_tf.search.journal import TRIALS, read_lines
+from scarlet_tf.search.objectives import Figures, Objectives, check_known, figures_and_goals
+from scarlet_tf.search.run import SearchResult, search
+from scarlet_tf.training.devices import copy_variables
+from scarlet_tf.training.network_step import load_teacher
+from scarlet_tf.training.supernet import new_supernet, train_supernet
+
+logger = logging.getLogger("scarlet_tf")
+
+
+class Method(abc.ABC):
+    """A way to a trained network: its stages, and the sections of the configuration that describe them.
+
+    stages: before "optimize" and "export". trainings: sections whose batches must not exceed the training images.
+    seeded: sections whose seeds the certificate states.
+    """
+
+    stages: ClassVar[tuple[str, ...]]
+    trainings: ClassVar[tuple[str, ...]]
+    seeded: ClassVar[tuple[str, ...]]
+
+    @abc.abstractmethod
+    def examine(self, run: Run) -> None:
+        """Refuse settings at which a stage of this method would fail, before anything is trained."""
+
+
+class SupernetSearch(Method):
+    """A fair supernet, a search among its paths, and a training of its own for one of them."""
+
+    stages = ("train-supernet", "search", "retrain")
+    trainings = ("supernet", "retrain")
+    seeded = ("supernet", "search", "retrain")
+
+    def examine(self, run: Run) -> None:
+        self._check_search(run)
+        names, pick = self.pick_names(run.config), run.config.retrain.pick
+        if pick != "best" and str(pick) not in names:
+            raise InputError(f"retrain.pick: expected best or one of search.picks, {', '.join(names)}, got {pick!r}")
+        if run.config.retrain.teacher is not None:
+            load_teacher(run.config.retrain.teacher, run.input_shape, run.data.num_classes)
+
+    def _check_search(self, run: Run) -> None:
+        config = run.config.search
+        costs = cost_table(run.config.space, run.config.data.image_size, run.data.num_classes)
+        figures, goals = figures_and_goals(costs, **config.objective_settings(costs))
+        self._check_objectives(run.config, figures, goals)
+        check_picks_of(config.picks, run.config.space, ("accuracy", *figures.names))
+        budget, greatest = config.max_multiply_adds, figures.bounds["multiply_adds"][1]
+        begins = not (run.folder / "config.yaml").exists()  # logged once
+        if begins and budget is not None and budget > greatest:
+            logger.warning(
+                "search.max_multiply_adds: %g M excludes nothing: the greatest network of the space costs %.2f M",
+                budget / 1e6,
+                greatest / 1e6,
+            )
+
+    def _check_objectives(self, config: Config, figures: Figures, goals: Objectives) -> None:
+        check_known(figures, goals)
+
+    def pick_names(self, config: Config) -> list[str]:
+        """Names of the picks that the search makes, if the front has enough networks."""
+        picks = config.search.picks
+        return list(picks) if isinstance(picks, dict) else [str(i) for i in range(picks)]
+
+    def context(self, run: Run) -> dict[str, Any]:
+        """The facts that determine a path's accuracy, the dataset and the training settings: measurements belong to them."""
+        resolved = run.config.to_dict()["supernet"]
+        decisive = {key: value for key, value in resolved.items() if f"supernet.{key}" not in MAY_DIFFER}
+        return {"dataset": run.data.fingerprint, "supernet": decisive}
+
+    def train(self, run: Run, supernet: Supernet) -> dict:
+        """Train the supernet, or restore it from its last checkpoint; return the figures of the training."""
+        return self._train(run, supernet, train_supernet)
+
+    def _train(self, run: Run, supernet: Supernet, training: Callable[..., dict], **further: Any) -> dict:
+        return training(
+            supernet,
+            run.plain_train,
+            validation_data=run.data.validation,
+            config=run.config.supernet,
+            strategy=run.strategy,
+            run_dir=run.folder,
+            max_hours=run.max_hours,
+            callbacks=run.callbacks,
+            **further,
+        )
+
+    def choose(self, run: Run, trained: SupernetResult) -> SearchResult | None:
+        """The networks that the search found; None in a worker of a search that several processes share."""
+        supernet, _ = trained_supernet(run)
+        # Once a network was retrained from it, the front is only rewritten from the evaluated networks.
+        is_used = run.network_file.parent.exists() and (run.folder / "search" / TRIALS).exists()
+        return search(
+            supernet,
+            run.data.validation,
+            run.config.search,
+            run.folder,
+            recalibration_data=run.plain_train,
+            context=self.context(run),
+            max_hours=0 if is_used else run.max_hours,
+            finish=functools.partial(correct_latencies, run),
+        )
+
+    def one_shot_accuracies(self, run: Run, found: SearchResult) -> list[float]:
+        """Accuracies of all evaluated networks. A damaged line of the journal is left out; the front does not need it."""
+        path = run.folder / "search" / TRIALS
+        lines = [line for line in (read_lines(path) if path.exists() else ()) if line is not None]
+        return [line["metrics"]["accuracy"] for line in lines if line.get("metrics")]
+
+
+class BetaNAS(SupernetSearch):
+    """A supernet whose choices get importances in its training, which decide without a search."""
+
+    def _check_objectives(self, config: Config, figures: Figures, goals: Objectives) -> None:
+        super()._check_objectives(config, figures, goals)
+        check_betanas(figures, config.search.betanas, config.supernet)
+
+    def pick_names(self, config: Config) -> list[str]:
+        return super().pick_names(config) if isinstance(config.search.picks, dict) else ["0"]
+
+    def context(self, run: Run) -> dict[str, Any]:
+        context = super().context(run)
+        return context | {"supernet": context["supernet"] | {"betanas": run.config.to_dict()["search"]["betanas"]}}
+
+    def train(self, run: Run, supernet: Supernet) -> dict:
+        return self._train(run, supernet, train_betanas, search=run.config.search)
+
+    def choose(self, run: Run, trained: SupernetResult) -> SearchResult:
+        if search_role() != "alone":
+            raise InputError("KERASTUNER_ORACLE_IP: betanas has nothing to evaluate in several processes; unset it")
+        supernet, _ = trained_supernet(run)
+        assert trained.importances is not None
+        return derive(
+            supernet,
+            trained.importances,
+            run.data.validation,
+            run.config.search,
+            run.folder,
+            recalibration_data=run.plain_train,
+            finish=functools.partial(correct_latencies, run),
+        )
+
+    def one_shot_accuracies(self, run: Run, found: SearchResult) -> list[float]:
+        return [pick.accuracy for pick in found.picks]
+
+
+class Finetuning(Method):
+    """A training of a network that is trained already, on other images."""
+
+    stages = trainings = seeded = ("finetune",)
+
+    def examine(self, run: Run) -> None:
+        if not run.file(NetworkResult).exists():  # later stages do not need the initial weights
+            logger.info("what is fine-tuned: %s", self.source(run).origin["network"])
+
+    def source(self, run: Run) -> SourceNetwork:
+        """The network to fine-tune."""
+        if run.source is None:
+            run.source = load_source(run.config.finetune, run.config.space, run.input_shape)
+        return run.source
+
+
+def method_of(config: Config) -> Method:
+    """The method that a configuration asks for."""
+    if config.finetune.network is not None:
+        return Finetuning()
+    return BetaNAS() if config.search.algorithm == "betanas" else SupernetSearch()
+
+
+def searching(config: Config, command: str) -> SupernetSearch:
+    """The run's method, for commands that need a supernet; InputError names the `command` if the run has none."""
+    method = method_of(config)
+    if isinstance(method, SupernetSearch):
+        return method
+    raise InputError(f"{command}: expected a run with a search, got one that fine-tunes {config.finetune.network}")
+
+
+def trained_supernet(run: Run) -> tuple[Supernet, SupernetResult]:
+    """The trained supernet and its training's result; a later process restores it from its last checkpoint."""
+    if run.trained is None:
+        method, strategy = searching(run.config, "train-supernet"), run.strategy
+        supernet = trained = _new_supernet(run)
+        if strategy is not None:
+            with strategy.scope():
+                trained = _new_supernet(run)
+        figures = method.train(run, trained)
+        if strategy is not None:
+            copy_variables(trained, supernet, strategy)
+        run.trained = supernet, SupernetResult(**figures)
+    return run.trained
+
+
+def _new_supernet(run: Run) -> Supernet:
+    return new_supernet(run.config.supernet, run.config.space, run.input_shape, run.data.num_classes)
+
+
+def latency_table(run: Run) -> MetricTable | None:
+    """The run's `search.table`, if it predicts latencies."""
+    if run.config.search.table is None:
+        return None
+    place = (run.config.space, run.config.data.image_size, run.data.num_classes)
+    table = MetricTable.load(run.config.search.table, *place)
+    return table if LATENCY in table.names else None
+
+
+def check_adb(run: Run) -> None:
+    """Raise InputError now, rather than after hours, if `run.adb` lacks a table with latencies or that table's phone."""
+    if run.adb is None:
+        return
+    table = latency_table(run)
+    if table is None:
+        raise InputError(f"--adb: expected a table with {LATENCY} as search.table, got {run.config.search.table}")
+    table_runner(table, run.adb)
+
+
+def correct_latencies(
+    run: Run, result: SearchResult, decide: Callable[[MetricTable], SearchResult] | None = None
+) -> SearchResult:
+    """`result` by latencies that finalists correct, see `measure_finalists`; as it is without table, finalists or device."""
+    settings, table = run.config.search, latency_table(run)
+    if table is None or settings.finalists <= 0:
+        return result
+    runner = table_runner(table, run.adb)
+    if runner is None:
+        return result
+    return measure_finalists(result, settings, table, runner, run.folder / "finalists.json", decide)

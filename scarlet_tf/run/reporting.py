@@ -1,0 +1,243 @@
+"""Accounts of a run: the figures of its closing table, and report.html, of whichever results exist."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import logging
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from scarlet_tf.cost import cost_table
+from scarlet_tf.errors import InputError
+from scarlet_tf.files import read_json, write_text
+from scarlet_tf.report.page.record import Record, StageState
+from scarlet_tf.results import Certificate, NetworkResult, to_json
+from scarlet_tf.run.exporting import seeds
+from scarlet_tf.run.folder import Run, described
+from scarlet_tf.run.integrity import complaints
+from scarlet_tf.run.methods import SupernetSearch, method_of
+from scarlet_tf.run.networks import find_pick
+from scarlet_tf.search.algorithm import decode
+from scarlet_tf.search.checks import is_number
+from scarlet_tf.search.front import Archive
+from scarlet_tf.search.journal import TRIALS, read_lines
+from scarlet_tf.search.objectives import figures_and_goals
+from scarlet_tf.search.run import SearchResult
+from scarlet_tf.training.learning import FILE
+from scarlet_tf.words import chance_warning
+
+logger = logging.getLogger("scarlet_tf")
+
+
+def summarize(run: Run) -> dict[str, Any]:
+    """Results of a finished run, in plain JSON types."""
+    network, certificate, method = run.get(NetworkResult), run.get(Certificate), method_of(run.config)
+    return {
+        "name": run.config.name,
+        "run_dir": str(run.folder),
+        "dataset": to_json(described(run.data)) | {"skipped": len(run.data.skipped)},
+        **(_searched(run, method) if isinstance(method, SupernetSearch) else {"origin": network.origin}),
+        "pick": {
+            "architecture": network.architecture.to_string(),
+            "space": network.architecture.space.name,
+            **({} if network.pick is None else {key: to_json(getattr(network, key)) for key in _OF_A_PICK}),
+            **{key: getattr(network, key) for key in ("init", "multiply_adds", "params")},
+            **network.before_scaling,
+        },
+        "retrained": {
+            "test_accuracy": network.test.accuracy,
+            "test_examples": network.test.num_examples,
+            "validation_accuracy": network.validation.accuracy,
+        },
+        "warnings": warnings(run),
+        "files": [file_figures(row) for row in certificate.files],
+        "seconds": stage_seconds(run),
+    }
+
+
+_OF_A_PICK = ("pick", "one_shot_accuracy", "passed_over")
+
+
+def _searched(run: Run, method: SupernetSearch) -> dict[str, Any]:
+    found = run.get(SearchResult)
+    accuracies = method.one_shot_accuracies(run, found)
+    return {
+        "budget_multiply_adds": run.config.search.max_multiply_adds,
+        "bounds": run.config.search.objectives().bounds_in_words(),
+        "supernet": {  # over every architecture that was evaluated, on the validation images
+            "evaluated": len(accuracies),
+            "mean_accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
+            "best_accuracy": max(accuracies, default=None),
+        },
+        "front": {
+            "size": len(found.pareto),
+            "picks": len(found.picks),
+            "hypervolume": found.hypervolume[-1] if found.hypervolume else None,
+        },
+    }
+
+
+def file_figures(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One file of the certificate: its size in bytes, its parity with the Keras network, its accuracy."""
+    checked = ("max_logit_difference", "top1", "model_top1", "num_images", "partitions")
+    return {"file": row["file"], "bytes": row["bytes"], **{key: row["verification"][key] for key in checked}}
+
+
+def warnings(run: Run) -> list[str]:
+    """Warnings that qualify all figures.
+
+    They concern trainings that learned nothing, a network no better than chance, and files changed after the run.
+    """
+    found = [_text_in(run.folder / name / FILE) for name in ("supernet", "retrain")]
+    with contextlib.suppress(InputError):
+        network = run.find(NetworkResult)
+        found.append(chance_warning(to_json(network.test)) if network else None)
+    return [text for text in (*found, *complaints(run.folder)) if text]
+
+
+def _text_in(path: pathlib.Path) -> str | None:
+    try:
+        return read_json(path)["text"] if path.exists() else None
+    except (InputError, KeyError):
+        return f"{path}: cannot be read; {path.parent.name} did not learn, or broke off"
+
+
+def stage_seconds(run: Run) -> dict[str, float]:
+    """Seconds by stage, as far as known: informative only, so their loss does not fail a run."""
+    try:
+        found = read_json(run.timing)
+    except InputError:
+        return {}
+    return found if all(is_number(seconds) for seconds in found.values()) else {}
+
+
+def write_page(run: Run, stages: Sequence[StageState], path) -> None:
+    """Write the page about the run, whose `stages` are given; the same folder gives the same file, byte by byte."""
+    from scarlet_tf.report.page.render import page  # imports Plotly, which takes a second
+
+    try:
+        write_text(path, page(_record(run, stages)))
+    except KeyError as error:
+        raise InputError(
+            f"{run.folder}: expected the files of a run as this version writes them; one lacks {error}"
+        ) from error
+
+
+def _record(run: Run, stages: Sequence[StageState]) -> Record:
+    files, config = _Files(run.folder), run.config
+    front, network, costs = (_intact(run, kind) for kind in (SearchResult, NetworkResult, Certificate))
+    supernet = files.read("supernet/result.json")
+    searched, said = isinstance(method_of(config), SupernetSearch), warnings(run)
+    return Record(
+        name=config.name,
+        # Commands name folders beside this one.
+        folder=run.folder if run.folder.name not in ("", "..") else run.folder.resolve(),
+        space=config.space,
+        image_size=config.data.image_size,
+        algorithm=config.search.algorithm if searched else None,
+        settings=config.to_dict(),
+        config_text=(run.folder / "config.yaml").read_text(encoding="utf-8"),
+        stages=stages,
+        seeds=seeds(run),
+        bounds=config.search.objectives().bounds_in_words() if searched else (),
+        keeps_bounds=_keeps_bounds(run, front, network, costs or network) if searched else None,
+        wanted=_wanted(run, front) if searched else None,
+        evaluated=list(_evaluated(run)),
+        dataset=files.read("dataset.json"),
+        supernet=supernet,
+        monitor=files.read("supernet/monitor.json"),
+        epochs=supernet.get("history") or _log_rows(run.folder / "supernet" / "log.csv"),
+        hypervolume=_hypervolume(run, files.read("dataset.json")) if searched and front is None else (),
+        front=files.read("pareto.json"),
+        ranking=files.read("ranking/result.json"),
+        comparison=files.read("compare/compare.json"),
+        retrained=files.read("retrain/result.json"),
+        optimization=files.read("optimize/result.json"),
+        certificate=files.read("export/certificate.json"),
+        warnings=[text for text in said if not text.startswith(tuple(files.unreadable))],
+        unreadable=files.unreadable,
+    )
+
+
+def _intact(run: Run, kind):
+    with contextlib.suppress(InputError):
+        return run.find(kind)
+    return None
+
+
+class _Files:
+    """Reader of a folder's JSON files: empty for missing ones; damaged ones are named in `unreadable`."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder = folder
+        self.unreadable: list[str] = []
+
+    def read(self, name: str) -> Mapping[str, Any]:
+        if not (self.folder / name).exists():
+            return {}
+        try:
+            found = read_json(self.folder / name)
+        except InputError as error:
+            self.unreadable.append(str(error))
+            return {}
+        if isinstance(found, Mapping):
+            return found
+        self.unreadable.append(f"{self.folder / name}: expected a mapping, got {type(found).__name__}")
+        return {}
+
+
+def _evaluated(run: Run) -> Iterator[Mapping[str, Any]]:
+    """Figures of each network in the search's journal, without damaged lines; the front found from it is stored elsewhere."""
+    path = run.folder / "search" / TRIALS
+    for line in read_lines(path) if path.exists() else ():
+        if line is not None and line.get("metrics"):
+            yield {"architecture": line["architecture"], **line["metrics"]}
+
+
+def _hypervolume(run: Run, dataset: Mapping[str, Any]) -> list[float]:
+    """Hypervolume of the networks in the journal of a search under way, after each of its generations."""
+    found, count = list(_evaluated(run)), run.config.search.population_size
+    if not found or not dataset:
+        return []
+    costs = cost_table(run.config.space, run.config.data.image_size, len(dataset["classes"]))
+    archive = Archive(*figures_and_goals(costs, **run.config.search.objective_settings(costs)))
+    ends = range(2 * count, len(found) + 1, count)  # the first generation is twice as large
+    groups = [found[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    return [archive.add([decode(each["architecture"]) for each in group], group) for group in groups]
+
+
+def _wanted(run: Run, front: SearchResult | None) -> str | None:
+    """The choices of the pick that `retrain.pick` names."""
+    with contextlib.suppress(InputError):  # no pick of that name was met: then none is marked
+        return find_pick(front, run.config.retrain.pick).architecture.to_string() if front else None
+    return None
+
+
+def _keeps_bounds(run: Run, front: SearchResult | None, network: NetworkResult | None, costs: Any) -> bool | None:
+    """True if the costs, and the search's figures of an unscaled network, are within the search's bounds."""
+    if network is None or costs is None:
+        return None
+    models = (*front.picks, *front.pareto) if front else ()
+    metrics = next((dict(m.metrics) for m in models if m.architecture == network.architecture), {})
+    metrics |= {name: getattr(costs, name) for name in ("multiply_adds", "params")}
+    return bool(run.config.search.objectives().meets({name: np.array([value]) for name, value in metrics.items()})[0])
+
+
+def _log_rows(path: pathlib.Path) -> Sequence[dict[str, Any]]:
+    """Epochs from `supernet.csv`, for a training that is still running."""
+    if not path.exists():
+        return ()
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [{name: _number(text) for name, text in row.items()} for row in csv.DictReader(file)]
+    return [{**row, "epoch": int(epoch)} for row in rows if (epoch := row.get("epoch")) is not None]
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text or "NA")
+    except ValueError:  # not a number, or an incomplete line
+        return None

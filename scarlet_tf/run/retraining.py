@@ -1,0 +1,198 @@
+"""The stages that train one network: the searched one, from scratch or from the supernet's weights, or a trained one further."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from scarlet_tf.cluster import read_tf_config
+from scarlet_tf.cost import Cost, count, count_spec
+from scarlet_tf.errors import InputError
+from scarlet_tf.evaluation.batch_norm import rebase
+from scarlet_tf.evaluation.evaluator import path_network
+from scarlet_tf.export.folding import MAX_CONDITION, MAX_CONDITION_INT8, fold
+from scarlet_tf.models.network import Arrays, Network, get_arrays
+from scarlet_tf.results import Certificate, NetworkResult, Score
+from scarlet_tf.run.folder import Run
+from scarlet_tf.run.methods import Finetuning, trained_supernet
+from scarlet_tf.run.networks import find_pick
+from scarlet_tf.search.front import Candidate, by_accuracy
+from scarlet_tf.search.run import SearchResult
+from scarlet_tf.space import Architecture
+from scarlet_tf.spec import NetworkSpec
+from scarlet_tf.training.checkpoints import values_digest
+from scarlet_tf.training.network import finetune, retrain
+from scarlet_tf.words import millions
+
+logger = logging.getLogger("scarlet_tf")
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Start of retraining; `passed_over` lists candidates whose folded cost is above the budget."""
+
+    architecture: Architecture
+    one_shot_accuracy: float
+    network: Architecture | NetworkSpec
+    initial: Arrays | None = None
+    folding: tuple[Mapping[str, Any], ...] = ()
+    passed_over: tuple[Mapping[str, Any], ...] = ()
+
+
+def retrain_network(run: Run, found: SearchResult) -> NetworkResult | None:
+    """Retrain the network that `retrain.pick` names; None in a worker that is not the chief."""
+    start, config = choose(run, found), run.config.retrain
+    scaling = scaling_figures(run, start.architecture)
+    model, figures = retrain(
+        start.network,
+        run.data.train,
+        run.data.validation,
+        config,
+        run_dir=run.folder,
+        initial=start.initial,
+        input_shape=run.input_shape,
+        num_classes=run.data.num_classes,
+        strategy=run.strategy,
+        max_hours=run.max_hours,
+    )
+    about = {
+        "architecture": start.architecture,
+        "pick": config.pick,
+        "init": config.init,
+        "one_shot_accuracy": start.one_shot_accuracy,
+        "passed_over": start.passed_over,
+        "folding": start.folding,
+        **scaling,
+    }
+    return _result(run, model, figures, config.batch_size, about)
+
+
+def finetune_network(run: Run) -> NetworkResult | None:
+    """Train the network that `finetune.network` names on this run's images; None in a worker that is not the chief."""
+    config, source = run.config.finetune, Finetuning().source(run)
+    model, figures = finetune(
+        source.network,
+        run.data.train,
+        run.data.validation,
+        config,
+        run_dir=run.folder,
+        num_classes=run.data.num_classes,
+        strategy=run.strategy,
+        max_hours=run.max_hours,
+    )
+    about = {**source.lineage, "architecture": source.architecture, "init": "finetune", "origin": source.origin}
+    return _result(run, model, figures, config.batch_size, about)
+
+
+def _result(
+    run: Run, model: Network, figures: Mapping[str, Any], batch_size: int, about: Mapping[str, Any]
+) -> NetworkResult | None:
+    if not read_tf_config().is_chief:
+        return None
+    run.network = model
+    run.discard(Certificate)  # it belongs to another network if this stage is done again
+    cost, figures = count_spec(model.spec), {**figures, "validation": Score(**figures["validation"])}
+    return NetworkResult(
+        multiply_adds=cost.multiply_adds,
+        params=cost.params,
+        test=run.score(model, batch_size),
+        weights_sha256=values_digest(model.weights),
+        **about,
+        **figures,
+    )
+
+
+def choose(run: Run, found: SearchResult) -> Start:
+    """The network that `retrain.pick` names; from the supernet, the first candidate whose folded network fits."""
+    picked = find_pick(found, run.config.retrain.pick)
+    if run.config.retrain.init == "scratch":
+        return Start(picked.architecture, picked.accuracy, picked.architecture)
+    wanted, pick = run.config.search.picks, str(run.config.retrain.pick)
+    bounds = wanted.get(pick) if isinstance(wanted, dict) else None
+    # A pick by name is that network, or one of the next candidates for the same pick.
+    others = [] if isinstance(bounds, str) else found.pareto
+    if isinstance(bounds, dict):
+        goals = run.config.search.objectives()
+        others = [
+            c for c in others if all(goals.better(metric, c.metrics[metric], bound) for metric, bound in bounds.items())
+        ]
+    others = sorted(others, key=lambda c: by_accuracy(c.metrics))
+    return _first_that_fits(run, [picked, *(c for c in others if c.architecture != picked.architecture)])
+
+
+def _first_that_fits(run: Run, candidates: Sequence[Candidate]) -> Start:
+    """Folding may keep blocks wider than the stand-alone network's, so the folded network's cost is what counts."""
+    passed_over: list[dict[str, Any]] = []
+    for candidate in candidates:
+        architecture = candidate.architecture
+        folded, report = _folded_path(run, architecture)
+        cost = count_spec(folded.spec)
+        if _keeps_bounds(run, cost):
+            rebase(folded, _calibration_batches(run))
+            rows = tuple(row.to_dict() for row in report)
+            return Start(architecture, candidate.accuracy, folded.spec, get_arrays(folded), rows, tuple(passed_over))
+        logger.info("%s folds to %s, out of bounds; trying the next", architecture.to_string(), cost)
+        passed_over.append({"architecture": architecture.to_string(), "folded_multiply_adds": cost.multiply_adds})
+    least = min(row["folded_multiply_adds"] for row in passed_over)
+    raise InputError(
+        f"retrain.init: none of the {len(candidates)} networks keeps"
+        f" {', '.join(run.config.search.objectives().bounds_in_words())} once folded (the"
+        f" least has {least / 1e6:.2f} M multiply-adds); use init: scratch"
+    )
+
+
+def _keeps_bounds(run: Run, cost: Cost) -> bool:
+    values = {name: np.array([value]) for name, value in dataclasses.asdict(cost).items()}
+    return bool(run.config.search.objectives().meets(values)[0])
+
+
+def _folded_path(run: Run, architecture: Architecture):
+    """The path with its own BN statistics and LETs folded, and folding's report."""
+    supernet, _ = trained_supernet(run)
+    return fold(path_network(supernet, architecture, _calibration_batches(run)), folding_limit(run))
+
+
+def _calibration_batches(run: Run):
+    search = run.config.search
+    batches = run.plain_train.batches(
+        search.validation_batch_size, training=True, seed=search.seed, drop_remainder=False
+    )
+    return batches.take(max(1, search.recalibration_batches))
+
+
+def folding_limit(run: Run) -> float:
+    """Bound on folding's amplification of rounding errors: lower if a file is quantised to 8 bits."""
+    return MAX_CONDITION_INT8 if {"int8", "full_int8"} & set(run.config.export.formats) else MAX_CONDITION
+
+
+def scaling_figures(run: Run, architecture: Architecture) -> dict[str, Any]:
+    """The network's scaling and its costs before it, as fields of NetworkResult; {} if it is not scaled.
+
+    The search's bounds, `search.max_multiply_adds` among them, apply to the network before scaling. The scaled one
+    may exceed them, and a warning says so; bounds on a table's metrics, such as latency, cannot be checked for it.
+    """
+    scaling, classes = run.config.retrain.scaling, run.data.num_classes
+    if scaling.is_none:
+        return {}
+    searched = count(architecture, run.config.data.image_size, classes)
+    scaled = count_spec(scaling.apply(architecture, run.input_shape, classes))
+    logger.info(
+        "retrain: %s: %s -> %s multiply-adds, %s -> %s params",
+        scaling,
+        *(millions(cost.multiply_adds) for cost in (searched, scaled)),
+        *(millions(cost.params) for cost in (searched, scaled)),
+    )
+    if not _keeps_bounds(run, scaled):
+        logger.warning(
+            "retrain: the scaled network does not keep %s: the search's bounds are about the network as searched",
+            ", ".join(run.config.search.objectives().bounds_in_words()),
+        )
+    return {
+        "scaling": scaling,
+        "searched_multiply_adds": searched.multiply_adds,
+        "searched_params": searched.params,
+    }

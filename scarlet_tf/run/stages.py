@@ -1,0 +1,399 @@
+"""The stages of a run in order, each with the results that it takes and the one that it makes; done stages are skipped.
+
+A stage is a function of the run and of earlier stages' results, and returns a result, which is kept in the run folder: a file
+whose presence says that the stage is done. Started again, a run reads the results of its done stages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import logging
+import pathlib
+import re
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from scarlet_tf.cluster import VARIABLE, is_writer, read_tf_config, search_role
+from scarlet_tf.comparison.run import compare
+from scarlet_tf.comparison.variants import DEFAULT, variants
+from scarlet_tf.config import Config, check_run_dir
+from scarlet_tf.config.run_time import in_words
+from scarlet_tf.config.run_time import stage_seconds as forecast
+from scarlet_tf.cost import cost_table
+from scarlet_tf.errors import InputError, NotFiniteError
+from scarlet_tf.evaluation.evaluator import Evaluator
+from scarlet_tf.export.warm_up import check_warm_up
+from scarlet_tf.files import write_result
+from scarlet_tf.optimization.extra import check_extra
+from scarlet_tf.ranking.run import rank
+from scarlet_tf.ranking.strata import stratified_sample
+from scarlet_tf.report.page.record import StageState
+from scarlet_tf.results import Certificate, NetworkResult, OptimizedResult, SupernetResult, to_json
+from scarlet_tf.run.exporting import export, is_optimized, optimize
+from scarlet_tf.run.folder import Run, alone_in, claim, open_existing
+from scarlet_tf.run.integrity import unchecked
+from scarlet_tf.run.methods import check_adb, method_of, searching, trained_supernet
+from scarlet_tf.run.reporting import stage_seconds, summarize, write_page
+from scarlet_tf.run.retraining import finetune_network, retrain_network
+from scarlet_tf.search.run import SearchResult, evaluator_grouping, evaluator_options
+from scarlet_tf.training.devices import strategy_from_environment
+
+logger = logging.getLogger("scarlet_tf")
+DISTRIBUTED = ("train-supernet", "retrain")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A stage: its command, the kind of its result and what that is in words, the results that it takes, and its function.
+
+    An input that no stage of the run makes is None. `missing`: the setting that adds the stage to a run that has it not.
+    """
+
+    name: str
+    kind: type[Any]
+    product: str
+    takes: tuple[type[Any], ...]
+    make: Callable[..., Any]
+    missing: str = "finetune.network to null, for a fine-tuned network is not searched"
+
+
+def _train_supernet(run: Run) -> SupernetResult | None:
+    _, result = trained_supernet(run)
+    return result if read_tf_config().is_chief else None
+
+
+def _search(run: Run, trained: SupernetResult) -> SearchResult | None:
+    return searching(run.config, "search").choose(run, trained)
+
+
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage("train-supernet", SupernetResult, "a trained supernet", (), _train_supernet),
+        Stage("search", SearchResult, "a searched front", (SupernetResult,), _search),
+        Stage("retrain", NetworkResult, "a retrained network", (SearchResult,), retrain_network),
+        Stage("finetune", NetworkResult, "a fine-tuned network", (), finetune_network),
+        Stage(
+            "optimize",
+            OptimizedResult,
+            "an optimised network",
+            (NetworkResult,),
+            optimize,
+            "optimization.quantization_aware or optimization.pruning to true",
+        ),
+        Stage("export", Certificate, "exported files", (NetworkResult, SearchResult, OptimizedResult), export),
+    )
+}
+
+
+def stages_of(config: Config) -> list[Stage]:
+    """The stages that a configuration asks for, in order."""
+    optimizing = ("optimize",) if config.optimization.is_wanted else ()
+    return [STAGES[name] for name in (*method_of(config).stages, *optimizing, "export")]
+
+
+def run_all(config: Config, folder, max_hours: float | None = None, adb: Mapping | None = None) -> dict:
+    """Run every stage in order; write the figures of the closing table to summary.json and return them.
+
+    `max_hours`: each of the two trainings and the search ends within this time. `adb`: see Run.
+    """
+    if len(read_tf_config().tasks) > 1:
+        raise InputError(
+            f"{VARIABLE}: several workers train one stage together; run {' and '.join(DISTRIBUTED)} in them, and the other"
+            " stages in one process without it"
+        )
+    if search_role() != "alone":
+        raise InputError(
+            "KERASTUNER_ORACLE_IP: a chief and its workers share one stage; run search in them, and the other stages"
+            " without it"
+        )
+    run = Run(config, folder, strategy_from_environment(), max_hours, adb)
+    run.callbacks = (_Forecast(run),)
+    with _claimed(run):
+        check_adb(run)
+        for stage in stages_of(config):
+            _do(run, stage)
+        _drop_torn_timing(run)
+        if names := unchecked(run.folder):
+            logger.warning(
+                "an earlier version wrote these without a digest, changes are not noticed: %s", ", ".join(names)
+            )
+        summary = summarize(run) | {"report": report_on(run)}
+        write_result(run.folder / "summary.json", summary)
+        return summary
+
+
+def run_stage(
+    name: str,
+    config: Config,
+    folder,
+    config_path="CONFIG",
+    max_hours: float | None = None,
+    adb: Mapping | None = None,
+) -> dict:
+    """Run one stage, whose predecessors must be done; return its result. `max_hours` and `adb`: as in `run_all`."""
+    cluster = read_tf_config()
+    if len(cluster.tasks) > 1 and name not in DISTRIBUTED:
+        raise InputError(f"{VARIABLE}: {name} runs in one process; unset it")
+    strategy = strategy_from_environment()  # before anything else: TensorFlow configures workers at its start
+    writes = is_writer(name)
+    run = Run(config, folder, strategy, max_hours, adb)
+    check_run_dir(folder, config)
+    stage = STAGES[name]
+    if stage not in stages_of(config):
+        raise InputError(f"{name}: nothing to do; set {stage.missing}")
+    _check_predecessors(name, run, config_path)
+    with _claimed(run, writes):
+        check_adb(run)
+        _do(run, stage, go_on=True)
+        if not writes:
+            return {}
+        if all(run.file(stage.kind).exists() for stage in stages_of(config)):
+            report_on(run)
+        result = run.get(stage.kind)
+        return result.to_dict() if isinstance(result, SearchResult) else to_json(result)
+
+
+def run_ranking(config: Config, folder) -> dict:
+    """Train the supernet if that is not done yet, and measure how well it orders networks; return the figures."""
+    if len(read_tf_config().tasks) > 1:
+        raise InputError(f"{VARIABLE}: rank runs in one process; unset it")
+    method, run = searching(config, "rank"), Run(config, folder)
+    with _claimed(run):
+        _check_ranking(run)
+        _do(run, STAGES["train-supernet"])
+        with _timed(run, "rank"):
+            supernet, _ = trained_supernet(run)
+            data, context = (run.plain_train, run.data.validation), method.context(run)
+            figures = rank(supernet, *data, config.ranking, config.retrain, run.folder, context)
+        report_on(run)
+        return figures
+
+
+def _check_ranking(run: Run) -> None:
+    """Raise InputError for settings at which the ranking would fail after the supernet's training."""
+    config, data = run.config.ranking, run.data
+    training, available = config.training(run.config.retrain), data.train.num_examples
+    if training.batch_size > available:
+        raise InputError(
+            f"ranking.batch_size: expected at most the {available} training images, got {training.batch_size}"
+            " (where it is null, retrain.batch_size counts)"
+        )
+    costs = cost_table(run.config.space, run.config.data.image_size, data.num_classes)
+    stratified_sample(costs, config.architectures, config.strata, config.seed)
+
+
+def run_comparison(
+    config: Config,
+    folder,
+    config_path="CONFIG",
+    algorithms: Sequence[str] = DEFAULT,
+    seeds: Sequence[int] = (0, 1, 2),
+    evaluations: int | None = None,
+) -> dict:
+    """Compare searches on the run's supernet, which must be trained; return the figures. See `compare`."""
+    if len(read_tf_config().tasks) > 1 or search_role() != "alone":
+        raise InputError(f"{VARIABLE} and KERASTUNER_*: a comparison runs in one process; unset them")
+    method = searching(config, "search")
+    variants(config.search, algorithms)  # refuses unknown names before the dataset is loaded
+    run = Run(config, folder)
+    check_run_dir(folder, config)
+    _check_predecessors("search", run, config_path)
+    with _claimed(run):
+        with _timed(run, "compare"):
+            supernet, _ = trained_supernet(run)
+            options = {**evaluator_options(config.search), **evaluator_grouping(config.search)}
+            evaluator = Evaluator(supernet, run.data.validation, run.plain_train, **options)
+            searches = (algorithms, seeds, evaluations, method.context(run))
+            figures = compare(supernet, config.search, evaluator, run.folder, *searches)
+        report_on(run)
+        return figures
+
+
+@contextlib.contextmanager
+def _claimed(run: Run, writes: bool = True) -> Iterator[None]:
+    """The checked run; if the command `writes`, this process holds the folder's lock.
+
+    A new folder is made after all checks: a mistake in the configuration or in the data leaves no folder.
+    """
+    is_new = not run.folder.exists()
+    if is_new:
+        examine(run)
+    with alone_in(run.folder) if writes else contextlib.nullcontext():
+        if not is_new:
+            examine(run)
+        claim(run)
+        yield
+
+
+def examine(run: Run) -> None:
+    """Do every check that needs no training; reads the dataset and writes nothing."""
+    check_run_dir(run.folder, run.config)
+    method = method_of(run.config)
+    method.examine(run)
+    if run.config.export.warm_up:
+        check_warm_up("export.warm_up")
+    wanted = run.config.optimization
+    if wanted.is_wanted:
+        check_extra()
+    sections = {name: getattr(run.config, name) for name in method.trainings}
+    sections |= {"optimization.quantization_aware": wanted.quantization_aware, "optimization.pruning": wanted.pruning}
+    available = run.data.train.num_examples
+    for section, settings in sections.items():
+        if settings and settings.batch_size > available:
+            raise InputError(
+                f"{section}.batch_size: expected at most the {available} training images, got {settings.batch_size}"
+            )
+
+
+def open_run(config: Config, folder, strategy=None, max_hours: float | None = None, adb: Mapping | None = None) -> Run:
+    """The run, after every check that needs no training: its folder, its dataset, its budget."""
+    run = Run(config, folder, strategy, max_hours, adb)
+    examine(run)
+    claim(run)
+    return run
+
+
+def _check_predecessors(name: str, run: Run, config_path) -> None:
+    """Check files only, so that a stage out of order is refused before the dataset is loaded."""
+    for before in itertools.takewhile(lambda stage: stage.name != name, stages_of(run.config)):
+        command = shlex.join(["scarlet", before.name, str(config_path), "--run-dir", str(run.folder)])
+        if not run.file(before.kind).exists():
+            raise InputError(
+                f"{run.folder}: {name} needs {before.product}, which is not there yet; first run: {command}"
+            )
+        try:
+            run.get(before.kind)
+        except InputError as error:
+            raise InputError(f"{error}; this makes it again: {command}") from error
+
+
+def is_done(run: Run, stage: Stage) -> bool:
+    """True if a stage's result exists, is intact and belongs to this configuration.
+
+    Repeating a stage costs little: its checkpoints or journal exist.
+    """
+    try:
+        result = run.find(stage.kind)
+    except InputError as error:
+        logger.warning("%s; %s is done again", error, stage.name)
+        return False
+    return result is not None and (not isinstance(result, OptimizedResult) or is_optimized(run, result))
+
+
+def _do(run: Run, stage: Stage, go_on: bool = False) -> None:
+    """Do a stage that is not done; with `go_on` also a search that was stopped before its end."""
+    stages = stages_of(run.config)
+    number = f"[{stages.index(stage) + 1}/{len(stages)}]"
+    if is_done(run, stage):
+        stopped = stage.kind is SearchResult and run.get(SearchResult).stopped
+        if not (go_on and stopped):
+            logger.info("%s %s: %s", number, stage.name, "stopped in time before" if stopped else "done before")
+            return
+        if run.network_file.parent.exists():
+            raise InputError(
+                f"{run.folder}: a network was retrained from the front as it is; continue the search in a copy of the folder"
+                " without retrain/ and export/"
+            )
+    logger.info("%s %s", number, stage.name)
+    made = {other.kind for other in stages}
+    with _timed(run, stage.name):
+        try:
+            result = stage.make(run, *(run.get(kind) if kind in made else None for kind in stage.takes))
+        except NotFiniteError:
+            if is_writer(stage.name) and (path := report_on(run)):
+                logger.info("the report says it, too: %s", path)
+            raise
+        if result is not None:  # of several workers, one has it
+            run.keep(result)
+
+
+@contextlib.contextmanager
+def _timed(run: Run, name: str) -> Iterator[None]:
+    """Add the seconds of a stage to timing.json, also when it was interrupted."""
+    started = time.monotonic()
+    try:
+        yield
+    except tf.errors.OpError as error:
+        # An InputError raised by reading images inside TensorFlow, which keeps only its text.
+        if found := re.search(r"InputError: (.*)", str(error.message)):
+            raise InputError(found[1]) from error
+        raise
+    finally:
+        if is_writer(name):
+            _add_seconds(run, name, time.monotonic() - started)
+
+
+def _drop_torn_timing(run: Run) -> None:
+    """Remove a damaged timing.json: no stage needs the lost seconds, and nothing would rewrite them."""
+    if run.timing.exists() and not stage_seconds(run):
+        logger.warning("%s: torn or changed after it was written; it is removed", run.timing)
+        run.timing.unlink()
+
+
+def _add_seconds(run: Run, name: str, seconds: float) -> None:
+    # If the disk is full, the stage's own error is the one to show.
+    with contextlib.suppress(InputError):
+        known = stage_seconds(run)
+        write_result(run.timing, {**known, name: round(known.get(name, 0.0) + seconds, 1)})
+
+
+def write_report(run_dir, path=None) -> pathlib.Path:
+    """Write the results in the run folder `run_dir` as one HTML file and return its path.
+
+    path: by default `run_dir`/report.html. The same folder gives the same file, byte by byte. Raises InputError if
+    `run_dir` is not a run folder, or a file in it is not what a run writes.
+    """
+    run = open_existing(run_dir)
+    path = run.folder / "report.html" if path is None else pathlib.Path(path)
+    write_page(run, _states(run), path)
+    return path
+
+
+def report_on(run: Run) -> str | None:
+    """Like `write_report` at the end of a run, but log a warning and return None on failure: the run's result matters more."""
+    path = run.folder / "report.html"
+    try:
+        write_page(run, _states(run), path)
+    except Exception as error:
+        logger.warning("%s: not written: %s: %s", path, type(error).__name__, error)
+        logger.debug("the traceback:", exc_info=True)
+        return None
+    return str(path)
+
+
+def _states(run: Run) -> list[StageState]:
+    seconds = stage_seconds(run)
+    return [StageState(stage.name, _is_whole(run, stage), seconds.get(stage.name)) for stage in stages_of(run.config)]
+
+
+def _is_whole(run: Run, stage: Stage) -> bool:
+    with contextlib.suppress(InputError):
+        return run.find(stage.kind) is not None
+    return False
+
+
+class _Forecast(keras.callbacks.Callback):
+    """Log entry with the time of every stage of `run`, estimated from the steps that the training loop tries; see its Run."""
+
+    def __init__(self, run: Run):
+        super().__init__()
+        self.run = run
+
+    def on_rehearsal(self, first: float, seconds: float) -> None:
+        """Log the forecast from the `seconds` of a step of the supernet; the first one took `first`."""
+        data = self.run.data
+        examples = {name: getattr(data, name).num_examples for name in ("train", "validation")}
+        stages = forecast(self.run.config, examples, data.num_classes, first, seconds)
+        logger.info(
+            "run forecast: %s (the supernet's steps were tried, what follows is estimated from them; other work on this"
+            " machine counts)",
+            in_words(stages),
+        )

@@ -1,0 +1,77 @@
+"""Numbers and results in words, the same on the terminal, in certificates and on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from scarlet_tf.scaling import Scaling
+
+
+def percent(value: float | None) -> str:
+    """An accuracy from 0 to 1 in percent."""
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def millions(value: float) -> str:
+    """A count in millions, with three or more significant digits."""
+    return f"{value / 1e6:.2f} M" if value >= 1e6 else f"{value / 1e6:.3f} M"
+
+
+def kibibytes(count: float) -> str:
+    """A size in bytes, such as "2.0 KiB" or "3.51 MiB"."""
+    return f"{count / 1024:.1f} KiB" if count < 2**20 else f"{count / 2**20:.2f} MiB"
+
+
+def plural(count: int, noun: str) -> str:
+    """Such as "1 network" or "3 networks"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def interval(figures: Mapping[str, float | None] | None, form: str) -> str:
+    """Median and confidence interval, such as "12 [9, 15]"; "not reached" if there is no median, "-" without figures."""
+    if figures is None or figures["median"] is None:
+        return "-" if figures is None else "not reached"
+    low, high = (figures[end] for end in ("low", "high"))
+    ends = "" if low is None else f" [{low:{form}}, {'more' if high is None else format(high, form)}]"
+    return f"{figures['median']:{form}}{ends}"
+
+
+def flat(figures: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """(dotted name, text) of every single value in nested mappings; a list is given by its length."""
+    rows = []
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            rows += flat(value, f"{prefix}{name}.")
+        elif isinstance(value, (list, tuple)):
+            rows.append((prefix + name, f"{len(value)} entries"))
+        elif value is not None:
+            rows.append((prefix + name, f"{value:.4g}" if isinstance(value, float) else str(value)))
+    return rows
+
+
+def why_picked(figures: Mapping[str, Any]) -> str:
+    """The pick that `retrain.pick` names, with the network's one-shot accuracy and the number of candidates passed over."""
+    accuracy, passed_over = percent(figures["one_shot_accuracy"]), len(figures["passed_over"])
+    if figures["pick"] == "best":
+        chosen = f"best: the most accurate network found within the bounds, {accuracy} one-shot"
+    else:
+        chosen = f"pick {figures['pick']} of the search, {accuracy} one-shot"
+    return chosen + (f"; {plural(passed_over, 'network')} before it out of bounds once folded" if passed_over else "")
+
+
+def before_scaling(figures: Mapping[str, Any]) -> str:
+    """Costs of a scaled network before scaling, to which the search's bounds apply, and its scaling."""
+    multiply_adds, params = (millions(figures[f"searched_{name}"]) for name in ("multiply_adds", "params"))
+    return f"{multiply_adds} multiply-adds, {params} params; retrained with {Scaling(**figures['scaling'])}"
+
+
+def chance_warning(test: Mapping[str, Any]) -> str | None:
+    """Warning that a network is no better than chance on test images; None if it is better, or if not known."""
+    if test.get("above_chance", True):
+        return None
+    images = plural(test["num_examples"], "test image")
+    return (
+        f"the network is not better than chance: top-1 of {percent(test['accuracy'])} on {images}"
+        f" is not above the {percent(test['most_frequent'])} of their most frequent class by more than the sampling error"
+    )
