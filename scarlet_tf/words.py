@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import importlib.resources
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from scarlet_tf.scaling import Scaling
+
+if TYPE_CHECKING:
+    import jinja2
 
 
 def percent(value: float | None) -> str:
@@ -21,6 +25,11 @@ def millions(value: float) -> str:
 def kibibytes(count: float) -> str:
     """A size in bytes, such as "2.0 KiB" or "3.51 MiB"."""
     return f"{count / 1024:.1f} KiB" if count < 2**20 else f"{count / 2**20:.2f} MiB"
+
+
+def gibibytes(count: float) -> str:
+    """A size in bytes, such as "1.20 GiB"."""
+    return f"{count / 2**30:.2f} GiB"
 
 
 def plural(count: int, noun: str) -> str:
@@ -75,3 +84,15 @@ def chance_warning(test: Mapping[str, Any]) -> str | None:
         f"the network is not better than chance: top-1 of {percent(test['accuracy'])} on {images}"
         f" is not above the {percent(test['most_frequent'])} of their most frequent class by more than the sampling error"
     )
+
+
+def text_template(package: str, name: str, filters: Mapping[str, Callable]) -> jinja2.Template:
+    """The template `name` of plain text in the package's folder templates/."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= filters
+    text = (importlib.resources.files(package) / "templates" / name).read_text(encoding="utf-8")
+    return environment.from_string(text)

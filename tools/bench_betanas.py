@@ -25,13 +25,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
+from scarlet_tf.betanas.gates import Gates
 from scarlet_tf.evaluation.graph_options import quick_to_first_step
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.space import SearchSpace
 from scarlet_tf.training.fair_step import SupernetStep
 from scarlet_tf.training.optimizers import Loss, MomentumSGD
-from scarlet_tf.training.sequential import Gates
 
 NUM_CLASSES = 1000
 WEIGHTS = "weights"

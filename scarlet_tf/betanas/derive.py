@@ -19,13 +19,13 @@ from scarlet_tf.search.objectives import Figures, Objectives, figures_and_goals
 from scarlet_tf.search.run import (
     SearchConfig,
     SearchResult,
-    as_search_config,
     evaluator_grouping,
     evaluator_options,
     front_head,
     side_of,
     write_front,
 )
+from scarlet_tf.settings import as_settings
 from scarlet_tf.space import Architecture
 
 logger = logging.getLogger("scarlet_tf")
@@ -61,7 +61,7 @@ def derive(
 
     Raises InputError where no network of the remaining choices keeps the bounds.
     """
-    config = as_search_config(config)
+    config = as_settings(SearchConfig, config)
     costs = cost_table(supernet.space, input_size or side_of(supernet), num_classes or supernet.num_classes)
     if evaluator is None:
         options = {**evaluator_options(config), **evaluator_grouping(config)}

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from scarlet_tf import host
 from scarlet_tf.betanas.costs import JointCost, MostProbable
+from scarlet_tf.betanas.gates import Gates
 from scarlet_tf.betanas.importances import Importances, Phases
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
@@ -19,13 +20,12 @@ from scarlet_tf.evaluation.inputs import as_split, training_batches
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search.betanas_config import BetaNASConfig
 from scarlet_tf.search.objectives import Figures, Objectives, figures_and_goals
-from scarlet_tf.search.run import SearchConfig, as_search_config, side_of
+from scarlet_tf.search.run import SearchConfig, side_of
 from scarlet_tf.settings import as_settings
 from scarlet_tf.training.config import SupernetConfig
 from scarlet_tf.training.fair_step import SupernetStep
 from scarlet_tf.training.optimizers import Loss
 from scarlet_tf.training.sampling import drawn_path
-from scarlet_tf.training.sequential import Gates
 from scarlet_tf.training.supernet import carry_out, new_run, with_watchers
 
 logger = logging.getLogger("scarlet_tf")
@@ -64,7 +64,7 @@ def train_betanas(
     dropped, -1 if it was not. Raises InputError as `train_supernet` does, and for bounds that no network keeps.
     """
     host.check()
-    config, search = as_settings(SupernetConfig, config), as_search_config(search)
+    config, search = as_settings(SupernetConfig, config), as_settings(SearchConfig, search)
     costs = cost_table(supernet.space, input_size or side_of(supernet), num_classes or supernet.num_classes)
     figures, goals = figures_and_goals(costs, **search.objective_settings(costs))
     check_betanas(figures, search.betanas, config)

@@ -192,7 +192,8 @@ def check_cores() -> Iterator[Finding]:
 
 def check_memory() -> Iterator[Finding]:
     """Check total and free memory of the machine or its container."""
-    from scarlet_tf.training.memory import gibibytes, limit_bytes, reachable_bytes
+    from scarlet_tf.training.memory import limit_bytes, reachable_bytes
+    from scarlet_tf.words import gibibytes
 
     limit, free = limit_bytes(), reachable_bytes()
     found = f"{gibibytes(free)} of {gibibytes(limit)} available"

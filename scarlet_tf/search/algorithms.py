@@ -17,7 +17,6 @@ KERAS_TUNER = {
     "keras_tuner_random": "RandomSearchOracle",
     "keras_tuner_bayesian": "BayesianOptimizationOracle",
 }
-ALGORITHMS = ("nsga2", "random", *KERAS_TUNER, "betanas")
 
 
 def new_algorithm(config: SearchConfig, costs: CostTable, mutation: Mutation | None = None) -> Algorithm:
@@ -36,12 +35,6 @@ def new_algorithm(config: SearchConfig, costs: CostTable, mutation: Mutation | N
     if config.algorithm == "random":
         return RandomSearch(costs, **_common(config), **config.objective_settings(costs))
     return _of_keras_tuner(config, costs)
-
-
-def check_algorithm(name) -> None:
-    """Raises InputError that names the key."""
-    if name not in ALGORITHMS:
-        raise InputError(f"search.algorithm: expected one of {', '.join(ALGORITHMS)}, got {name!r}")
 
 
 def _common(config: SearchConfig) -> dict:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import Literal
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.search.checks import is_number
-from scarlet_tf.training.settings import check_names, check_ranges
+from scarlet_tf.settings import BelowOne, Count, NonNegative, Positive, Text, validated
 
 
+@validated("search.betanas")
 @dataclasses.dataclass(frozen=True)
 class BetaNASConfig:
     """BetaNAS: balanced training of the weights, training of the importances alpha, and selective drop.
@@ -34,33 +33,16 @@ class BetaNASConfig:
             enough of them for a network within the search's bounds.
     """
 
-    warmup: float = 0.25
-    weight_steps: int = 1
-    importance_steps: int = 1
+    warmup: BelowOne = 0.25
+    weight_steps: Count = 1
+    importance_steps: Count = 1
     sampling: Literal["balanced", "importances"] = "balanced"
-    learning_rate: float = 1e-3
-    cost: str = "multiply_adds"
-    cost_weight: float = 0.02
-    cost_reference: float | None = None
+    learning_rate: Positive = 1e-3
+    cost: Text = "multiply_adds"
+    cost_weight: NonNegative = 0.02
+    cost_reference: Positive | None = None
     drop: bool = True
-    drop_margin: float = 0.2
+    drop_margin: NonNegative = 0.2
     drop_below: float | None = None
-    drop_checks: int = 20
-    drops_per_check: int = 1
-
-    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
-
-    def __post_init__(self):
-        key = "search.betanas"
-        check_ranges(key, self, at_least_1=("weight_steps", "importance_steps", "drop_checks", "drops_per_check"))
-        check_ranges(key, self, below_1=("warmup",), positive=("learning_rate",))
-        check_ranges(key, self, at_least_0=("cost_weight", "drop_margin"))
-        check_names(key, self)
-        if not isinstance(self.drop, bool):
-            raise InputError(f"{key}.drop: expected true or false, got {self.drop!r}")
-        if not isinstance(self.cost, str) or not self.cost:
-            raise InputError(f"{key}.cost: expected the name of a figure, got {self.cost!r}")
-        if self.cost_reference is not None and not (is_number(self.cost_reference) and self.cost_reference > 0):
-            raise InputError(f"{key}.cost_reference: expected a number > 0 or null, got {self.cost_reference!r}")
-        if self.drop_below is not None and not is_number(self.drop_below):
-            raise InputError(f"{key}.drop_below: expected a number or null, got {self.drop_below!r}")
+    drop_checks: Count = 20
+    drops_per_check: Count = 1

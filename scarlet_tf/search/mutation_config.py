@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, Literal
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.mutation import (
@@ -15,10 +15,11 @@ from scarlet_tf.search.mutation import (
     RouletteMutation,
     UniformMutation,
 )
+from scarlet_tf.settings import BelowOne, Between, Count, Lax, Positive, Share, validated
 from scarlet_tf.space import SearchSpace
-from scarlet_tf.training.settings import check_names, check_ranges
 
 
+@validated("search.mutation.ppo")
 @dataclasses.dataclass(frozen=True)
 class PPOConfig:
     """The controller and its training; no values are published [readings].
@@ -31,23 +32,15 @@ class PPOConfig:
         baseline_decay: of the moving average of rewards, per generation.
     """
 
-    units: int = 32
-    learning_rate: float = 1e-3
-    clip: float = 0.2
-    epochs: int = 4
-    genes: int | None = 2
-    baseline_decay: float = 0.9
-
-    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
-
-    def __post_init__(self):
-        whole = ("units", "epochs") if self.genes is None else ("units", "epochs", "genes")
-        check_ranges("search.mutation.ppo", self, at_least_1=whole)
-        check_ranges(
-            "search.mutation.ppo", self, positive=("learning_rate", "clip"), below_1=("clip", "baseline_decay")
-        )
+    units: Count = 32
+    learning_rate: Positive = 1e-3
+    clip: Between = 0.2
+    epochs: Count = 4
+    genes: Count | None = 2
+    baseline_decay: BelowOne = 0.9
 
 
+@validated("search.mutation")
 @dataclasses.dataclass(frozen=True)
 class MutationConfig:
     """Mutation of crossover's children; the probabilities are the published ones [v2].
@@ -63,21 +56,15 @@ class MutationConfig:
     """
 
     kind: Literal["hierarchical", "uniform"] = "hierarchical"
-    ratio: float = 0.8
-    random: float = 0.2
-    reinforced: float = 0.65
-    prior: float = 0.15
-    controller: float = 0.7
-    roulette: float = 0.3
-    ppo: PPOConfig = PPOConfig()
-
-    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+    ratio: Share = 0.8
+    random: Share = 0.2
+    reinforced: Share = 0.65
+    prior: Share = 0.15
+    controller: Share = 0.7
+    roulette: Share = 0.3
+    ppo: Annotated[PPOConfig, Lax()] = dataclasses.field(default_factory=PPOConfig)
 
     def __post_init__(self):
-        object.__setattr__(self, "ppo", as_config(PPOConfig, "search.mutation.ppo", self.ppo))
-        check_names("search.mutation", self)
-        shares = ("ratio", "random", "reinforced", "prior", "controller", "roulette")
-        check_ranges("search.mutation", self, share=shares)
         if self.kind == "hierarchical" and self.ratio > 0:
             self._check_groups()
 
@@ -111,19 +98,6 @@ class MutationConfig:
             raise InputError(
                 "search.mutation: expected controller or roulette above 0, got 0 for both; reinforced: 0 does without"
             )
-
-
-def as_config(cls, key: str, value):
-    """`value` as an instance of the dataclass `cls`: itself, or a mapping of its fields; InputError starts with `key`."""
-    if isinstance(value, cls):
-        return value
-    if not isinstance(value, Mapping):
-        raise InputError(f"{key}: expected a {cls.__name__} or a mapping, got {type(value).__name__}")
-    known = [field.name for field in dataclasses.fields(cls)]
-    for name in value:
-        if name not in known:
-            raise InputError(f"{key}.{name}: unknown key; expected one of {known}")
-    return cls(**value)
 
 
 def _scaled(shares: Mapping[str, float]) -> dict[str, float]:

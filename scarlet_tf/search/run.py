@@ -6,23 +6,25 @@ import dataclasses
 import importlib.metadata
 import json
 import logging
-import math
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge
 
 from scarlet_tf import files
 from scarlet_tf.cluster import search_role
 from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.metric_table import MetricTable
-from scarlet_tf.search.algorithms import check_algorithm, new_algorithm
+from scarlet_tf.search.algorithms import new_algorithm
 from scarlet_tf.search.betanas_config import BetaNASConfig
-from scarlet_tf.search.checks import check_settings, is_number
+from scarlet_tf.search.checks import is_number
 from scarlet_tf.search.front import Candidate, Picks, best_of, check_picks, pick_models
 from scarlet_tf.search.mutation import Mutation
-from scarlet_tf.search.mutation_config import MutationConfig, as_config
+from scarlet_tf.search.mutation_config import MutationConfig
 from scarlet_tf.search.objectives import Objectives, make_objectives
+from scarlet_tf.settings import BelowOne, Count, Lax, Positive, Whole, as_settings, validated
 from scarlet_tf.space import Architecture, SearchSpace
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ logger = logging.getLogger("scarlet_tf")
 PARETO_VERSION = 1
 
 
+@validated("search")
 @dataclasses.dataclass(frozen=True)
 class SearchConfig:
     """Settings of the search; the defaults are the published ones where there are any.
@@ -64,53 +67,31 @@ class SearchConfig:
         seed: of every draw; by default the configuration's.
     """
 
-    algorithm: str = "nsga2"
-    population_size: int = 70
-    generations: int = 120
-    weights: dict[str, float] | tuple[float, ...] = (0.4, 0.4, 0.2)
-    max_multiply_adds: float | None = 500e6
-    min_accuracy: float | None = None
+    algorithm: Literal["nsga2", "random", "keras_tuner_random", "keras_tuner_bayesian", "betanas"] = "nsga2"
+    population_size: Annotated[int, Ge(2)] = 70
+    generations: Annotated[int, Ge(2)] = 120
+    weights: dict[str, float] | Annotated[tuple[float, ...], Lax()] = (0.4, 0.4, 0.2)
+    max_multiply_adds: Positive | None = 500e6
+    min_accuracy: BelowOne | None = None
     limits: dict[str, float] = dataclasses.field(default_factory=dict)
     floors: dict[str, float] = dataclasses.field(default_factory=dict)
-    directions: dict[str, str] = dataclasses.field(default_factory=dict)
+    directions: dict[str, Literal["min", "max"]] = dataclasses.field(default_factory=dict)
     table: str | None = None
-    finalists: int = 8
-    mutation: MutationConfig = dataclasses.field(default_factory=MutationConfig)
-    betanas: BetaNASConfig = dataclasses.field(default_factory=BetaNASConfig)
-    picks: int | dict[str, str | dict[str, float]] = 3
-    seed: int = 0
-    recalibration_batches: int = 20
-    validation_batch_size: int = 128
-    evaluation_group: int = 70
-    evaluation_memory_mib: int = 1024
-    stale_trial_minutes: float | None = None
-
-    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+    finalists: Whole = 8
+    mutation: Annotated[MutationConfig, Lax()] = dataclasses.field(default_factory=MutationConfig)
+    betanas: Annotated[BetaNASConfig, Lax()] = dataclasses.field(default_factory=BetaNASConfig)
+    picks: Count | dict[str, str | dict[str, float]] = 3
+    seed: Whole = 0
+    recalibration_batches: Whole = 20
+    validation_batch_size: Count = 128
+    evaluation_group: Count = 70
+    evaluation_memory_mib: Count = 1024
+    stale_trial_minutes: Positive | None = None
 
     def __post_init__(self):
-        if isinstance(self.weights, list):
-            object.__setattr__(self, "weights", tuple(self.weights))
-        check_algorithm(self.algorithm)
-        check_settings(self.population_size, self.generations, self.max_multiply_adds, self.min_accuracy, self.seed)
         self.objectives()
         check_picks(self.picks)
         self._check_betanas()
-        object.__setattr__(self, "mutation", as_config(MutationConfig, "search.mutation", self.mutation))
-        object.__setattr__(self, "betanas", as_config(BetaNASConfig, "search.betanas", self.betanas))
-        stale = self.stale_trial_minutes
-        number = isinstance(stale, (int, float)) and not isinstance(stale, bool)
-        if stale is not None and not (number and 0 < stale < math.inf):
-            raise InputError(f"search.stale_trial_minutes: expected a number > 0 or null, got {stale!r}")
-        for key, low in (
-            ("finalists", 0),
-            ("recalibration_batches", 0),
-            ("validation_batch_size", 1),
-            ("evaluation_group", 1),
-            ("evaluation_memory_mib", 1),
-        ):
-            value = getattr(self, key)
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
-                raise InputError(f"search.{key}: expected an integer >= {low}, got {value!r}")
 
     @property
     def is_betanas(self) -> bool:
@@ -144,11 +125,6 @@ class SearchConfig:
         path, place = self.table, (costs.space, costs.input_size, costs.num_classes)
         table = None if path is None else MetricTable.load(path, *place)
         return {**{name: getattr(self, name) for name in names}, "table": table}
-
-    @classmethod
-    def from_dict(cls, data: Mapping) -> SearchConfig:
-        """A SearchConfig from a mapping; InputError names an unknown key."""
-        return as_config(cls, "search", data)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,7 +204,7 @@ def search(
     from scarlet_tf.search.oracle import ArchitectureOracle  # imports TensorFlow, which configs do without
     from scarlet_tf.search.tuner import SupernetTuner
 
-    config = as_search_config(config)
+    config = as_settings(SearchConfig, config)
     # What a model scores depends on these too, so a journal belongs to them.
     options = evaluator_options(config)
     costs = cost_table(supernet.space, input_size or side_of(supernet), num_classes or supernet.num_classes)
@@ -254,17 +230,6 @@ def search(
     if finish is not None:
         result = finish(result)
     return write_front(run_dir, result, front_head(oracle.costs, oracle.fingerprint(), oracle.operator_statistics()))
-
-
-def as_search_config(config) -> SearchConfig:
-    """`config` as a SearchConfig: itself, a mapping of its keys, or None for the defaults."""
-    if config is None:
-        return SearchConfig()
-    if isinstance(config, SearchConfig):
-        return config
-    if isinstance(config, Mapping):
-        return SearchConfig.from_dict(config)
-    raise InputError(f"search: expected a SearchConfig or a mapping, got {type(config).__name__}")
 
 
 def evaluator_grouping(config: SearchConfig) -> dict:

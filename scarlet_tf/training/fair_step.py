@@ -1,27 +1,32 @@
-"""The step that trains a supernet: gradients of several paths on one batch, summed, then one move of the optimizer.
+"""Strict-fair training of a supernet (FairNAS, arXiv:1907.01845): one step, in two executions.
 
-Strict fairness (FairNAS): the m paths of a step use every choice of every layer exactly once, so stem and tail see m
-gradients and each choice one. L2 is added once, not m times. Two executions give the same step: `sequential` runs one path
-after another in the memory of one, from Python, out of small compiled functions; `lanes` carries all of them side by side in
-one graph without control flow. In both the stem runs once: the paths share its output, and their gradients are added up
-before they go back through it.
+    for each batch:
+        for each layer: draw a permutation of its m choices               sampling.strict_fair_paths
+        for k = 1 .. m: path k takes the k-th choice of every layer
+            gradients += gradients of the loss of path k on the batch     SupernetStep
+        move the weights once, by the summed gradients
 
-Under strict fairness, and with one path, no choice is in two paths of a step. On one device `sequential` therefore moves a
-choice's weights as soon as their gradient is there: no other path of the step reads them. Several replicas have to add up
-their gradients first, and clipping needs the norm of all of them, so there they are kept until all paths are done.
+Every choice of every layer is thus trained once a step; stem and tail see m gradients. L2 is added once, not m times. The
+stem runs once: the paths share its output, and their gradients are added up before they go back through it.
+
+`sequential` runs one path after another in the memory of one, from Python, through compiled layers; `lanes` carries all of
+them side by side in one graph without control flow. Both give the same step. No choice is in two paths of a step, so on one
+device `sequential` moves a choice's weights as soon as their gradient is there: no other path reads them. Several replicas
+have to add up their gradients first, and clipping needs the norm of all of them, so there they are kept until all paths
+are done.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation import kernels
 from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.training.compiled_layers import ZERO, CompiledLayers, Rule, decayed, unscaled
 from scarlet_tf.training.devices import check_support
 from scarlet_tf.training.optimizers import Loss, MomentumSGD, clipped
-from scarlet_tf.training.pieces import ZERO, Rule, decayed, unscaled
-from scarlet_tf.training.sequential import Paths
 
 EXECUTIONS = ("sequential", "lanes")
 LOSS_SCALE = 1024.0
@@ -112,6 +117,67 @@ class SupernetStep:
         variables = [v for v in self.supernet.trainable_variables if v.path in gradients]
         found = [gradients[v.path] for v in variables]
         self.optimizer.apply(clipped(found, self.clip_norm, self.num_replicas), variables)
+
+
+class Paths:
+    """Runs paths of one supernet forward and backward, layer by layer, from Python: call it eagerly.
+
+    Args:
+        rule: what happens to the choices' weights as soon as their gradients are there. Without a momentum the
+            gradients are returned with those of stem and tail, which nothing here moves.
+        slots: {variable path: momentum variable}, for a rule with a momentum above 0.
+    """
+
+    def __init__(self, supernet: Supernet, loss: Loss, rule: Rule, slots: dict | None = None, training: bool = True):
+        self.supernet, self.rule = supernet, rule
+        self._layers = CompiledLayers(supernet, loss, rule, slots, training)
+
+    def __call__(self, images, labels, paths, learning_rate=None):
+        """(summed loss, summed accuracy, {variable path: gradient}), with L2.
+
+        `paths` are integers [num_paths, num_layers]; no choice may be in two of them. The stem runs once; its gradients
+        are those of the sum that comes back to it.
+        """
+        images, labels = tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
+        stem, tail = self.supernet.stem, self.supernet.tail
+        first = self._layers.layer(stem, images)
+        features, *residuals = first.forward([images, *first.handles])
+        zeros = [tf.zeros(v.shape, v.dtype) for v in tail.trainable_variables]
+        sums = decayed(zeros, [tf.convert_to_tensor(v) for v in tail.trainable_variables], self.rule.decay)
+        loss = accuracy = upstream = None
+        gradients: dict = {}
+        for path in np.asarray(paths):
+            path_loss, hits, dx, sums = self._one_path(features, labels, path, sums, learning_rate, gradients)
+            loss = path_loss if loss is None else loss + path_loss
+            accuracy = hits if accuracy is None else accuracy + hits
+            upstream = dx if upstream is None else upstream + dx
+        _, *stem_gradients = first.backward([images, *first.handles, *residuals, upstream])
+        gradients |= _by_path(stem, stem_gradients) | _by_path(tail, sums)
+        return loss, accuracy, gradients
+
+    def _one_path(self, x, labels, path, sums, learning_rate, gradients):
+        """(loss, accuracy, gradient of x, the tail's gradients added to `sums`)."""
+        passed = []
+        for block, choice in zip(self.supernet.choice_blocks, path.tolist(), strict=True):
+            candidate = block.candidates[choice]
+            layer = self._layers.layer(candidate, x)
+            y, *residuals = layer.forward([x, *layer.handles])
+            passed.append((candidate, layer, x, residuals))
+            x = y
+        tail = self._layers.tail(x, labels)
+        loss, accuracy, dx, *sums = tail.forward([x, labels, *tail.handles, *sums])
+        rate = [] if self.rule.momentum is None else [learning_rate]
+        del y, residuals
+        while passed:  # what a layer kept is let go as soon as it was used
+            candidate, layer, x, residuals = passed.pop()
+            dx, *found = layer.backward([x, *layer.handles, *residuals, dx, *rate, *layer.slots])
+            if found:
+                gradients |= _by_path(candidate, found)
+        return loss, accuracy, dx, sums
+
+
+def _by_path(layer, gradients: list) -> dict:
+    return {v.path: g for v, g in zip(layer.trainable_variables, gradients, strict=True)}
 
 
 def lanes_gradients(supernet: Supernet, loss: Loss, images, labels, paths, training: bool = True, scale: float = 1.0):

@@ -15,7 +15,7 @@ import tensorflow as tf
 from scarlet_tf.errors import InputError
 from scarlet_tf.progress import duration
 from scarlet_tf.training import memory
-from scarlet_tf.training.memory import gibibytes
+from scarlet_tf.words import gibibytes
 
 logger = logging.getLogger("scarlet_tf")
 

@@ -5,10 +5,10 @@ import pytest
 import tensorflow as tf
 from tiny import images_and_labels, randomise_supernet, skip_unless_computed, tiny_space
 
+from scarlet_tf.betanas.gates import Gates
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Choice, Stage
 from scarlet_tf.training.optimizers import Loss
-from scarlet_tf.training.sequential import Gates
 
 pytestmark = pytest.mark.both_modes
 

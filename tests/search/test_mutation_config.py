@@ -51,12 +51,12 @@ def test_build_makes_what_is_switched_on():
         ({"kind": "greedy"}, r"search\.mutation\.kind: expected one of .*hierarchical.*greedy"),
         ({"random": 0, "reinforced": 0, "prior": 0}, r"search\.mutation: expected random, reinforced or prior above 0"),
         ({"controller": 0, "roulette": 0}, r"search\.mutation: expected controller or roulette above 0"),
-        ({"ppo": {"clip": 0}}, r"search\.mutation\.ppo\.clip: expected a number > 0, got 0"),
-        ({"ppo": {"clip": 1.0}}, r"search\.mutation\.ppo\.clip: expected a number from 0 to below 1, got 1\.0"),
+        ({"ppo": {"clip": 0}}, r"search\.mutation\.ppo\.clip: expected a number above 0 and below 1, got 0"),
+        ({"ppo": {"clip": 1.0}}, r"search\.mutation\.ppo\.clip: expected a number above 0 and below 1, got 1\.0"),
         ({"ppo": {"learning_rate": -1.0}}, r"search\.mutation\.ppo\.learning_rate: expected a number > 0"),
-        ({"ppo": {"units": 0}}, r"search\.mutation\.ppo\.units: expected a whole number >= 1, got 0"),
-        ({"ppo": {"epochs": 0}}, r"search\.mutation\.ppo\.epochs: expected a whole number >= 1, got 0"),
-        ({"ppo": {"genes": 0}}, r"search\.mutation\.ppo\.genes: expected a whole number >= 1, got 0"),
+        ({"ppo": {"units": 0}}, r"search\.mutation\.ppo\.units: expected an integer >= 1, got 0"),
+        ({"ppo": {"epochs": 0}}, r"search\.mutation\.ppo\.epochs: expected an integer >= 1, got 0"),
+        ({"ppo": {"genes": 0}}, r"search\.mutation\.ppo\.genes: expected an integer >= 1 or null, got 0"),
         (
             {"ppo": {"baseline_decay": 1.0}},
             r"search\.mutation\.ppo\.baseline_decay: expected a number from 0 to below 1",
@@ -68,7 +68,7 @@ def test_build_makes_what_is_switched_on():
 )
 def test_mistakes_are_named_in_python_and_in_yaml(mutation, message):
     with pytest.raises(InputError, match=message):
-        SearchConfig.from_dict({"mutation": mutation})
+        SearchConfig(mutation=mutation)
     if "ppo" in message:  # Python alone sets it
         return
     with pytest.raises(InputError, match=rf"my\.yaml: {message}") as caught:

@@ -109,5 +109,5 @@ def test_it_is_chosen_by_name_and_writes_the_same_file(tmp_path):
 
 
 def test_an_unknown_algorithm_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"search\.algorithm: expected one of nsga2, random, .*, got 'annealing'"):
+    with pytest.raises(InputError, match=r'search\.algorithm: expected one of nsga2, random, .*, got "annealing"'):
         search(None, None, {"algorithm": "annealing"}, tmp_path)

@@ -174,7 +174,7 @@ def test_shipped_reference_is_the_greatest_path_of_mobilenet_blocks_within_the_b
             "finding.reference='0,7'",
             "finding.reference: architecture: layer 1: expected a choice from 0 to 2, got 7",
         ),
-        ("found", "finding.floor=1", "finding.floor: expected a number from 0 to below 1, got 1.0"),
+        ("found", "finding.floor=1", "finding.floor: expected a number from 0 to below 1, got 1"),
     ],
 )
 def test_bad_studies_are_refused_with_the_key(files, tmp_path, capsys, name, change, message):

@@ -10,11 +10,11 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.models.network import build_network
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Architecture, Choice, Stage
+from scarlet_tf.training.compiled_layers import decayed
 from scarlet_tf.training.config import FinetuneConfig, RetrainConfig, SupernetConfig
 from scarlet_tf.training.fair_step import SupernetStep, lanes_gradients
 from scarlet_tf.training.network_step import network_optimizer, network_step
 from scarlet_tf.training.optimizers import Loss, MomentumSGD, clipped
-from scarlet_tf.training.pieces import decayed
 from scarlet_tf.training.sampling import strict_fair_paths, uniform_paths
 
 SMALL = tiny_space(stages=(Stage(8, 2, 1),), choices=(Choice(2, 3), Choice()))

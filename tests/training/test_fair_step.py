@@ -9,11 +9,10 @@ from tiny import images_and_labels, randomise_supernet, skip_unless_computed, ti
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Choice, Stage
-from scarlet_tf.training.fair_step import SupernetStep, lanes_gradients
+from scarlet_tf.training.compiled_layers import Rule
+from scarlet_tf.training.fair_step import Paths, SupernetStep, lanes_gradients
 from scarlet_tf.training.optimizers import Loss, MomentumSGD
-from scarlet_tf.training.pieces import Rule
 from scarlet_tf.training.sampling import strict_fair_paths, uniform_paths
-from scarlet_tf.training.sequential import Paths
 
 pytestmark = pytest.mark.both_modes
 

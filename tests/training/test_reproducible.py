@@ -12,10 +12,10 @@ from tiny import images_and_labels, tiny_space
 
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
+from scarlet_tf.training.compiled_layers import Graph
 from scarlet_tf.training.fair_step import SupernetStep
 from scarlet_tf.training.network import retrain
 from scarlet_tf.training.optimizers import Loss, MomentumSGD
-from scarlet_tf.training.pieces import Graph
 from scarlet_tf.training.sampling import strict_fair_paths
 from scarlet_tf.training.supernet import train_supernet
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.betanas_config import BetaNASConfig
-from scarlet_tf.search.mutation_config import as_config
 from scarlet_tf.search.run import SearchConfig
 from scarlet_tf.settings import BelowOne, Count, Share, Whole, validated
 from scarlet_tf.space import Architecture
@@ -36,7 +35,7 @@ class ImportancesConfig:
     def variant(self, name: str, search: SearchConfig) -> SearchConfig:
         """The settings of one training; InputError for keys and values that BetaNAS does not have."""
         try:
-            changed = as_config(BetaNASConfig, "search.betanas", {**vars(search.betanas), **self.variants[name]})
+            changed = BetaNASConfig(**{**vars(search.betanas), **self.variants[name]})
         except InputError as error:
             raise InputError(f"importances.variants.{name}: {error}") from error
         return dataclasses.replace(search, betanas=changed)

@@ -96,7 +96,7 @@ class ComparisonConfig:
     def variant(self, name: str, search: SearchConfig, seed: int) -> SearchConfig:
         """The settings of one search; InputError for keys and values that no search has."""
         try:
-            return SearchConfig.from_dict({**vars(search), **self.algorithms[name], "seed": seed})
+            return SearchConfig(**{**vars(search), **self.algorithms[name], "seed": seed})
         except InputError as error:
             raise InputError(f"comparison.algorithms.{name}: {error}") from error
 

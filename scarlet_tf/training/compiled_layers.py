@@ -1,14 +1,18 @@
-"""A layer's share of a training step, as compiled functions of tensors and variables' handles.
+"""Layers as compiled forward and backward functions of tensors and variables' handles.
 
 One TensorFlow graph of a whole supernet step holds tens of thousands of operations, and making it takes longer than many
-steps. A supernet repeats itself, though: layers of one configuration differ in nothing but their variables. A piece is traced
-once for all of them; whoever calls it passes the handles of the layer's variables.
+steps. A supernet repeats itself, though: layers of one configuration differ in nothing but their variables. They share one
+pair of functions, traced once; the caller passes the handles of the layer's variables.
+
+The plain way, a `tf.function` a layer under a `tf.GradientTape`, takes 1.8 times as long with oneDNN and 1.5 times without,
+and half as much memory again (docs/results.md), hence the functions cut out of a graph here.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,14 +21,16 @@ import tensorflow as tf
 
 from scarlet_tf.evaluation import kernels
 from scarlet_tf.evaluation.graph_options import unoptimized
+from scarlet_tf.evaluation.layer_functions import signature
 from scarlet_tf.evaluation.own_gradient import found_by_name
-from scarlet_tf.training.optimizers import move
+from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.training.optimizers import Loss, move
 
 ZERO = tf.UnconnectedGradients.ZERO
 
 Function = Callable[[list], list]
 
-# Operations that are done again for the backward pass rather than their results kept: one pass over memory each, and an
+# Operations that are repeated in the backward pass instead of keeping their results: one pass over memory each, and an
 # activation such as hard swish consists of four.
 # The calls are activations that XLA compiled, and an IdentityN hands on what a kernel with a gradient of its own made.
 CHEAP = frozenset(
@@ -37,7 +43,7 @@ class Rule:
     """Use of a weight's gradient in a backward function.
 
     decay: L2, `decay * weight` is added to the gradients of kernels.
-    momentum: of SGD, which moves the weight; 0 makes no use of momentum; None: gradients are answered, nothing moves.
+    momentum: of SGD, which moves the weight; 0 makes no use of momentum; None: gradients are returned, nothing moves.
     scale: by how much gradients are larger on their way back; those of weights are divided by it.
     frozen: weights have no gradients at all, and BN's statistics stay; it still normalises by the batch in training.
     """
@@ -49,12 +55,12 @@ class Rule:
 
 
 @dataclasses.dataclass(frozen=True)
-class Piece:
-    """One layer's forward and backward function.
+class Compiled:
+    """Forward and backward function of all layers of one configuration.
 
     forward: `forward([x, *handles of variables]) -> [y, *residuals]`; moves BN's statistics in training.
     backward: `backward([x, *handles of variables, *residuals, dy, *more]) -> [dx, *gradients]`: with a momentum `more` is
-        the learning rate, then the handles of the momentums (none where it is 0), and no gradients are answered.
+        the learning rate, then the handles of the momentums (none where it is 0), and no gradients are returned.
 
     Handles are in the order of `variables_of`.
     """
@@ -63,8 +69,8 @@ class Piece:
     backward: Function
 
 
-def make_piece(layer: keras.layers.Layer, x: tf.TensorSpec, training: bool, rule: Rule) -> Piece:
-    """A piece of a built layer, for all layers of its configuration; x, the input, has a static shape."""
+def compile_layer(layer: keras.layers.Layer, x: tf.TensorSpec, training: bool, rule: Rule) -> Compiled:
+    """Compile a built layer, for all layers of its configuration; x, the input, has a static shape."""
     output = tf.TensorSpec(layer.compute_output_shape(tuple(x.shape)), layer.compute_dtype)
 
     def trace(x, dy, variables):
@@ -86,7 +92,100 @@ def make_piece(layer: keras.layers.Layer, x: tf.TensorSpec, training: bool, rule
             given += [graph.learning_rate, *graph.slots]
             gradients, updates = [], graph.updates(gradients, dx)
     forward = graph.pruned([x, *graph.handles], [y, *residuals], moves)
-    return Piece(forward, graph.pruned(given, [dx, *gradients], updates))
+    return Compiled(forward, graph.pruned(given, [dx, *gradients], updates))
+
+
+def tail_function(tail, loss: Loss, x, labels, training: bool, rule: Rule) -> Function:
+    """`function([x, labels, *handles, *sums]) -> [loss, accuracy, dx, *sums plus the weights' gradients]`.
+
+    Under a frozen rule there are no sums.
+    """
+
+    def trace(x, labels, *rest):
+        *sums, variables = rest
+        (value, accuracy), moves = call_layer(tail, variables, lambda: loss(labels, tail(x, training=training)))
+        moved = variables.weights if sums else []
+        dx, *gradients = tf.gradients(value * rule.scale, [x, *moved], unconnected_gradients=ZERO)
+        gradients = unscaled(gradients, rule.scale)
+        added = [a + b for a, b in zip(sums, gradients, strict=True)]
+        return value, accuracy, dx, *added, [] if rule.frozen else moves
+
+    weights = [] if rule.frozen else tail.trainable_variables
+    specs = [tf.TensorSpec(t.shape, t.dtype) for t in (x, labels, *(v.value for v in weights))]
+    graph = Graph(trace, specs, tail, Rule())
+    *outputs, moves = graph.results
+    x, labels, *sums = graph.inputs
+    return graph.pruned([x, labels, *graph.handles, *sums], outputs, moves)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bound:
+    """A layer's compiled functions with the handles of its own variables and momentums.
+
+    `backward` is None of the tail, whose forward function returns gradients, too.
+    """
+
+    forward: Function
+    backward: Any
+    handles: list
+    slots: list
+
+
+class CompiledLayers:
+    """The layers of one supernet, compiled when first asked for; layers of one configuration share their functions.
+
+    Args:
+        rule: use of the gradients of the choices' weights. Those of stem and tail are never moved here.
+        slots: {variable path: momentum variable}, for a rule with a momentum above 0.
+    """
+
+    def __init__(self, supernet: Supernet, loss: Loss, rule: Rule, slots: dict | None = None, training: bool = True):
+        self.supernet, self.loss, self.rule, self.training = supernet, loss, rule, training
+        self._slots = slots or {}
+        self._compiled: dict[str, Any] = {}  # for all layers of one configuration, and replicas
+        self._bound: dict[tuple, Bound] = {}
+
+    def layer(self, layer, x) -> Bound:
+        """The stem or a candidate that reads x, with the current replica's variables."""
+        return self._once(layer, x, None, lambda: self._bind(layer, x))
+
+    def tail(self, x, labels) -> Bound:
+        """The tail with the loss; see `tail_function`."""
+        tail = self.supernet.tail
+        return self._once(tail, x, labels, lambda: self._bind_tail(tail, x, labels))
+
+    def _once(self, layer, x, labels, bind: Callable[[], Bound]) -> Bound:
+        shapes = (tuple(x.shape), None if labels is None else tuple(labels.shape))
+        key = (_replica(), id(layer), *shapes)
+        if key not in self._bound:
+            self._bound[key] = bind()
+        return self._bound[key]
+
+    def _bind(self, layer, x) -> Bound:
+        stem = layer is self.supernet.stem
+        key = f"{signature(layer)} {x.dtype} {x.shape}"
+        if key not in self._compiled:
+            rule = dataclasses.replace(self.rule, momentum=None) if stem else self.rule
+            self._compiled[key] = compile_layer(layer, tf.TensorSpec(x.shape, x.dtype), self.training, rule)
+            gc.collect(1)  # the whole graph is a cycle, and larger than what the layer's step takes
+        moved = layer.trainable_variables if self.rule.momentum and not stem else []
+        compiled, slots = self._compiled[key], [self._slots[v.path] for v in moved]
+        return Bound(compiled.forward, compiled.backward, _handles(variables_of(layer)), _handles(slots))
+
+    def _bind_tail(self, tail, x, labels) -> Bound:
+        key = f"tail {x.dtype} {x.shape} {labels.dtype} {labels.shape}"
+        if key not in self._compiled:
+            self._compiled[key] = tail_function(tail, self.loss, x, labels, self.training, self.rule)
+        return Bound(self._compiled[key], None, _handles(variables_of(tail)), [])
+
+
+def _replica() -> int:
+    return int(tf.distribute.get_replica_context().replica_id_in_sync_group)
+
+
+def _handles(variables) -> list:
+    """Handles of the current replica's variables."""
+    return [v.value.handle for v in variables]
 
 
 class Graph:
@@ -152,7 +251,7 @@ class Graph:
         config = self._options
 
         def call(arguments: list) -> list:
-            # Calling `function` itself would run more Python than some pieces take to compute.
+            # Calling `function` itself would run more Python than some layers take to compute.
             return tf.raw_ops.StatefulPartitionedCall(args=arguments, Tout=types, f=function, config_proto=config)
 
         return call
@@ -217,7 +316,7 @@ def variables_of(layer) -> list:
 
 
 def call_layer(layer, values: Values, call: Callable):
-    """(what `call()` answers when the layer's variables hold `values`, operations that store what it assigned)."""
+    """(the result of `call()` while the layer's variables hold `values`, operations that store what it assigned)."""
     variables, before = variables_of(layer), [*values.weights, *values.statistics]
     with keras.StatelessScope(state_mapping=list(zip(variables, before, strict=True))) as scope:
         y = call()

@@ -1,25 +1,41 @@
-"""draft: a configuration as text, checked, with its choices."""
+"""draft: the dataset that an argument names, the choices for it, and their commented configuration, checked."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import pathlib
+import shlex
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from scarlet_tf.cli import init_choices
+from scarlet_tf.cli.init_choices import (
+    MEDIUM_FROM,
+    Choices,
+    candidates,
+    choose,
+    hold_out,
+    natural_size,
+    reach,
+    schedule,
+)
+from scarlet_tf.cli.init_timing import budget_of, choose_sizing, fit_lengths, measured
 from scarlet_tf.config import Config, parse_config
+from scarlet_tf.config.run_time import in_words
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.facts import DatasetFacts
 from scarlet_tf.data.image_files import FORMATS, LARGEST_SKIPPED_SHARE
 from scarlet_tf.data.looking import look_at
-from scarlet_tf.drafting.choices import Choices
-from scarlet_tf.drafting.schedule import hold_out, schedule
-from scarlet_tf.drafting.sizing import MEDIUM_FROM, candidates, choose, natural_size, reach
-from scarlet_tf.drafting.timing import budget_of, choose_sizing, fit_lengths, measured
-from scarlet_tf.drafting.writing import config_text
+from scarlet_tf.data.sources import data_root, find_directory, looked_for, newest_version
 from scarlet_tf.errors import InputError
-from scarlet_tf.yaml_files import parse_yaml
+from scarlet_tf.files import file_name
+from scarlet_tf.space import SearchSpace
+from scarlet_tf.visible import visible
+from scarlet_tf.words import gibibytes, millions, text_template
+from scarlet_tf.yaml_files import parse_yaml, to_yaml_line
 
 # Ratio of the largest class to the smallest from which a remark is made.
 _UNEVEN = 3
@@ -112,3 +128,82 @@ def _warnings(choices: Choices) -> Iterator[str]:
         yield f"the budget is tight: half of the networks cost more than {sizing.median / 1e6:.2f} M multiply-adds"
     if choices.held_out.num_train < 10 * choices.plan.batch_size:
         yield f"only {choices.held_out.num_train} images are left to train on"
+
+
+TFDS_PREFIX = "tfds:"
+_TFDS_FILE = "dataset_info.json"
+
+
+def data_config(dataset: str) -> DataConfig:
+    """The data section for "digits", "tfds:NAME", a prepared TFDS folder, or a folder of class folders.
+
+    A folder is named by its whole path, so that the configuration works from any directory, unless it was found under
+    $SCARLET_DATA_DIR. InputError for anything else.
+    """
+    if dataset == "digits":
+        return DataConfig()
+    if dataset.startswith(TFDS_PREFIX):
+        return DataConfig("tfds", name=dataset.removeprefix(TFDS_PREFIX))
+    folder = find_directory(dataset)
+    if not folder.is_dir():
+        raise InputError(
+            f"{dataset}: expected a folder of class folders, {TFDS_PREFIX}NAME or digits, found nothing of that name;"
+            f" {looked_for(dataset)}; of TensorFlow Datasets: scarlet init {TFDS_PREFIX}{pathlib.Path(dataset).name}"
+        )
+    prepared = _prepared(folder)
+    place = prepared or folder
+    # A folder not found from here was found under $SCARLET_DATA_DIR, and is named relative to it.
+    root = None if pathlib.Path(dataset).expanduser().is_dir() else data_root()
+    directory = (place.resolve() if root is None else place.relative_to(root)).as_posix()
+    return DataConfig("tfds" if prepared else "folder", directory=directory)
+
+
+def _prepared(folder: pathlib.Path) -> pathlib.Path | None:
+    """The folder that TFDS prepared: this one, or the newest version in it."""
+    if (folder / _TFDS_FILE).is_file():
+        return folder
+    return newest_version(path.parent for path in folder.glob(f"*/{_TFDS_FILE}"))
+
+
+# -- the text -----------------------------------------------------------------------------------------------------
+
+
+def config_text(name: str, path, choices: Choices) -> str:
+    """The text of the whole file for `path`."""
+    filters: dict[str, Callable] = {"comment": _comment, "images": _images, "quantity": _quantity, "yaml": to_yaml_line}
+    filters |= {"gibibytes": gibibytes, "millions": millions, "time": in_words}
+    space = choices.sizing.space
+    return text_template("scarlet_tf.cli", "config.yaml.j2", filters).render(
+        **{field.name: getattr(choices, field.name) for field in dataclasses.fields(choices)},
+        name=name,
+        file=_in_comment(str(path)),
+        trial=_in_comment(f"runs/{file_name(pathlib.Path(path).stem)}_trial"),
+        space=space,
+        published=SearchSpace.from_name("s2" if any(choice.use_se for choice in space.choices) else "s1"),
+        PUBLISHED_FROM=init_choices.PUBLISHED_FROM,
+        natural_size=natural_size,
+        supernet_rate=init_choices.supernet_rate,
+    )
+
+
+def _in_comment(argument: str) -> str:
+    return visible(shlex.quote(argument)).replace("\n", "\\n")
+
+
+def _comment(text: str) -> str:
+    """Lines of a comment, which end with a line feed; names in the text are visible and end no line."""
+    text = " ".join(line.strip() for line in visible(text).splitlines())
+    wrapper = textwrap.TextWrapper(116, "# ", "#   ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join(wrapper.wrap(text)) + "\n"
+
+
+def _images(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {split}" for split, count in counts.items())
+
+
+def _quantity(value: float) -> str:
+    """A number as people write it: 60M, or all digits."""
+    for unit, size in (("M", 10**6), ("k", 10**3)):
+        if value >= size and value / size == round(value / size, 3):
+            return f"{value / size:g}{unit}"
+    return f"{value:.0f}"

@@ -1,4 +1,4 @@
-"""What a piece keeps: tensors between its two functions, and the graphs that they were cut from."""
+"""What a compiled layer keeps: tensors between its two functions, and the graphs that they were cut from."""
 
 import gc
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 from scarlet_tf.evaluation import kernels
 from scarlet_tf.layers import SpecBlock
 from scarlet_tf.spec import InvertedResidualSpec
-from scarlet_tf.training.pieces import Rule, make_piece, variables_of
+from scarlet_tf.training.compiled_layers import Rule, compile_layer, variables_of
 
 pytestmark = pytest.mark.both_modes
 SHAPE = (8, 32, 32, 8)
@@ -23,12 +23,12 @@ def block(kernel_size: int = 5) -> SpecBlock:
     return layer
 
 
-def run(layer, piece):
+def run(layer, compiled):
     """Return (y, residuals, gradients) of random features."""
     x = tf.constant(np.random.default_rng(1).normal(size=SHAPE), tf.float32)
     handles = [v.value.handle for v in variables_of(layer)]
-    y, *residuals = piece.forward([x, *handles])
-    return y, residuals, piece.backward([x, *handles, *residuals, x])
+    y, *residuals = compiled.forward([x, *handles])
+    return y, residuals, compiled.backward([x, *handles, *residuals, x])
 
 
 def functions() -> int:
@@ -43,7 +43,7 @@ def test_compiled_activations_change_neither_results_nor_what_is_kept(monkeypatc
         monkeypatch.setattr(kernels, "fuses", lambda fuses=fuses: fuses)
         for variable in variables_of(layer)[len(layer.trainable_variables) :]:
             variable.assign(variable * 0 + 1)
-        found.append(run(layer, make_piece(layer, tf.TensorSpec(SHAPE), True, Rule())))
+        found.append(run(layer, compile_layer(layer, tf.TensorSpec(SHAPE), True, Rule())))
     (y, kept, gradients), (plain_y, plain_kept, plain_gradients) = found
     np.testing.assert_allclose(y, plain_y, rtol=0, atol=1e-5)
     for ours, plain in zip(gradients, plain_gradients, strict=True):
@@ -58,9 +58,9 @@ def test_compiled_activations_change_neither_results_nor_what_is_kept(monkeypatc
 
 def test_the_graph_that_functions_are_cut_from_is_let_go():
     layer = block()
-    run(layer, make_piece(layer, tf.TensorSpec(SHAPE), True, Rule()))  # makes what all pieces share
+    run(layer, compile_layer(layer, tf.TensorSpec(SHAPE), True, Rule()))  # makes what all of them share
     before = functions()
-    piece = make_piece(layer, tf.TensorSpec(SHAPE), True, Rule())
+    compiled = compile_layer(layer, tf.TensorSpec(SHAPE), True, Rule())
     assert functions() - before == 2
-    y, _, gradients = run(layer, piece)
+    y, _, gradients = run(layer, compiled)
     assert y.shape == SHAPE and len(gradients) == 1 + len(layer.trainable_variables)

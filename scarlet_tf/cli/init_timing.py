@@ -1,24 +1,28 @@
-"""Sizes and lengths for a given time: a run's time is estimated from one step, measured on this machine."""
+"""Sizes and lengths for a given time: a run's time is estimated from one step, measured on this machine.
+
+`python -m scarlet_tf.cli.init_timing` measures it: reads and prints JSON. It has its own process, so that `scarlet init`
+itself imports no TensorFlow.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
-from scarlet_tf.config import Config
+from scarlet_tf.cli.init_choices import Choices, Schedule, Sizing
+from scarlet_tf.config import Config, parse_config
 from scarlet_tf.config.run_time import stage_seconds
-from scarlet_tf.drafting.choices import Choices
-from scarlet_tf.drafting.schedule import Schedule
-from scarlet_tf.drafting.sizing import Sizing
 from scarlet_tf.errors import InputError
 from scarlet_tf.progress import duration
 
-COMMAND = (sys.executable, "-m", "scarlet_tf.drafting.trial")
+COMMAND = (sys.executable, "-m", "scarlet_tf.cli.init_timing")
 TRIAL_SECONDS = 900.0
 # The usual lengths can be multiplied if there is time; beyond this factor little is gained, and networks wider than usual
 # are for many images [reading].
@@ -132,3 +136,59 @@ def scaled_plan(plan: Schedule, lengths: float) -> Schedule:
 def _ceiling(seconds: float) -> str:
     """The time in whole minutes, rounded up, as --time takes it."""
     return f"{-(-seconds // 60):.0f}m"
+
+
+# -- the trial, in its own process --------------------------------------------------------------------------------
+
+
+class _Measured(Exception):
+    """Signal that the seconds are known and no step is needed."""
+
+
+def measure(config: Config, num_classes: int, shape: tuple[int, int]) -> tuple[float, float, float]:
+    """Measure the seconds of a Timing by beginning to train on noise; the start counts from this process'.
+
+    shape: (height, width) of the noise that stands in for images.
+    """
+    import keras
+    import numpy as np
+    import psutil
+
+    from scarlet_tf.data.datasets import preprocessing_of
+    from scarlet_tf.data.images import ArrayImages
+    from scarlet_tf.data.splits import IndexedSplit
+    from scarlet_tf.training.loop import LEAST_REHEARSED
+    from scarlet_tf.training.supernet import new_supernet, train_supernet
+
+    class Stopwatch(keras.callbacks.Callback):
+        rehearsal_seconds = 10.0  # on a busy machine the steps' times vary in waves
+
+        def on_train_begin(self, logs=None):
+            self.started = time.time() - psutil.Process().create_time()
+
+        def on_rehearsal(self, first, seconds):
+            raise _Measured(self.started, first, seconds)
+
+    size, batch = config.data.image_size, config.supernet.batch_size
+    supernet = new_supernet(config.supernet, config.space, (size, size, 3), num_classes)
+    images = np.random.default_rng(0).integers(0, 256, (batch, *shape, 3), np.uint8)
+    labels = np.arange(batch) % num_classes
+    split = IndexedSplit(ArrayImages(images), np.arange(batch), labels, preprocessing_of(config.data))
+    long = dataclasses.replace(config.supernet, epochs=LEAST_REHEARSED, warmup_epochs=0, monitor_paths=0)
+    try:
+        train_supernet(supernet, split, long, callbacks=[Stopwatch()])
+    except _Measured as found:
+        return found.args
+    raise RuntimeError("the training loop tried no steps, as with several GPUs")
+
+
+def main() -> None:
+    """Print the seconds, after all output of libraries."""
+    asked = json.load(sys.stdin)
+    with contextlib.redirect_stdout(sys.stderr):
+        found = measure(parse_config(asked["config"], "trial"), asked["num_classes"], tuple(asked["shape"]))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
