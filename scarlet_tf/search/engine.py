@@ -73,7 +73,7 @@ class Engine:
 
     # -- the journal ----------------------------------------------------------------------------------------
 
-    def open(self, journal: Journal) -> list[Mapping]:
+    def resume(self, journal: Journal) -> list[Mapping]:
         """Repeat the search of a journal, which is kept for what comes; return its records without repeats.
 
         Raises InputError that names the file where the algorithm asks for other architectures than it has.
@@ -230,5 +230,5 @@ class Engine:
             del self._held[0]
 
     def _append(self, record: Mapping) -> None:
-        assert self.journal is not None  # opened before a trial is handed out
+        assert self.journal is not None  # resumed before a trial is handed out
         self.journal.append(record)

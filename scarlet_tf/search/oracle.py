@@ -328,7 +328,7 @@ class ArchitectureOracle(keras_tuner.Oracle):
         if self.engine.journal is not None:
             return
         journal = Journal(pathlib.Path(self._project_dir) / TRIALS, self.fingerprint())
-        for record in self.engine.open(journal):
+        for record in self.engine.resume(journal):
             values, trial_id = self._make.values(record["architecture"]), record["trial"]
             trial = self._make.trial(values, trial_id, record["status"])
             trial.message = record.get("message")

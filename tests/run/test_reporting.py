@@ -67,7 +67,7 @@ def test_hypervolume_of_a_search_under_way_is_that_of_its_journal(tmp_path):
     config = load_config(folder / "config.yaml")
     algorithm = new_algorithm(config.search, cost_table(config.space, config.data.image_size, 2))
     engine = Engine(algorithm)
-    engine.open(Journal(folder / "search" / "trials.jsonl", {}))
+    engine.resume(Journal(folder / "search" / "trials.jsonl", {}))
     for _ in range(18):
         engine.settle()
         trial = engine.take()
