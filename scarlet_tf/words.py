@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scarlet_tf.scaling import Scaling
@@ -59,31 +59,19 @@ def flat(figures: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     return rows
 
 
-def why_picked(figures: Mapping[str, Any]) -> str:
+def why_picked(pick: int | str | None, one_shot_accuracy: float | None, passed_over: Sequence) -> str:
     """The pick that `retrain.pick` names, with the network's one-shot accuracy and the number of candidates passed over."""
-    accuracy, passed_over = percent(figures["one_shot_accuracy"]), len(figures["passed_over"])
-    if figures["pick"] == "best":
+    accuracy, before = percent(one_shot_accuracy), len(passed_over)
+    if pick == "best":
         chosen = f"best: the most accurate network found within the bounds, {accuracy} one-shot"
     else:
-        chosen = f"pick {figures['pick']} of the search, {accuracy} one-shot"
-    return chosen + (f"; {plural(passed_over, 'network')} before it out of bounds once folded" if passed_over else "")
+        chosen = f"pick {pick} of the search, {accuracy} one-shot"
+    return chosen + (f"; {plural(before, 'network')} before it out of bounds once folded" if before else "")
 
 
-def before_scaling(figures: Mapping[str, Any]) -> str:
+def before_scaling(scaling: Scaling, multiply_adds: float, params: float) -> str:
     """Costs of a scaled network before scaling, to which the search's bounds apply, and its scaling."""
-    multiply_adds, params = (millions(figures[f"searched_{name}"]) for name in ("multiply_adds", "params"))
-    return f"{multiply_adds} multiply-adds, {params} params; retrained with {Scaling(**figures['scaling'])}"
-
-
-def chance_warning(test: Mapping[str, Any]) -> str | None:
-    """Warning that a network is no better than chance on test images; None if it is better, or if not known."""
-    if test.get("above_chance", True):
-        return None
-    images = plural(test["num_examples"], "test image")
-    return (
-        f"the network is not better than chance: top-1 of {percent(test['accuracy'])} on {images}"
-        f" is not above the {percent(test['most_frequent'])} of their most frequent class by more than the sampling error"
-    )
+    return f"{millions(multiply_adds)} multiply-adds, {millions(params)} params; retrained with {scaling}"
 
 
 def text_template(package: str, name: str, filters: Mapping[str, Callable]) -> jinja2.Template:

@@ -26,7 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 from scarlet_tf.betanas.gates import Gates
-from scarlet_tf.evaluation.graph_options import quick_to_first_step
+from scarlet_tf.evaluation.graphs import quick_to_first_step
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.space import SearchSpace

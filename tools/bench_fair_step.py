@@ -49,7 +49,7 @@ import tensorflow as tf
 
 from measuring import Partner, add_onednn_option, alternate, in_child, onednn_modes, peak_bytes, round_ratios, timed
 from scarlet_tf.cost import count_spec, stem_cost
-from scarlet_tf.evaluation.graph_options import quick_to_first_step
+from scarlet_tf.evaluation.graphs import quick_to_first_step
 from scarlet_tf.models.network import Network
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.progress import progress_bar

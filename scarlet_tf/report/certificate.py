@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from scarlet_tf.words import before_scaling, chance_warning, flat, millions, percent
+from scarlet_tf.results import Score, from_json
+from scarlet_tf.scaling import Scaling
+from scarlet_tf.words import before_scaling, flat, millions, percent
 
 
 def certificate_text(certificate: Mapping[str, Any]) -> str:
@@ -21,10 +23,12 @@ def _lines(certificate: Mapping[str, Any]) -> Iterator[str]:
         f"{millions(certificate['multiply_adds'])} multiply-adds, {millions(certificate['params'])} params. All figures are"
         f" in certificate.json, too; `scarlet verify` on the run's folder computes them again and compares."
     )
-    if "scaling" in certificate["details"]:
-        yield f"As it was searched: {before_scaling(certificate['details'])}."
+    details = certificate["details"]
+    if "scaling" in details:
+        costs = (details[f"searched_{name}"] for name in ("multiply_adds", "params"))
+        yield f"As it was searched: {before_scaling(Scaling(**details['scaling']), *costs)}."
     yield from _checks(certificate)
-    if text := chance_warning(certificate["details"].get("test", {})):
+    if "test" in details and (text := from_json(Score, details["test"], "certificate").warning):
         yield from ("", f"**{text[0].upper()}{text[1:]}.**")
     yield from _section("Files", _files_table(certificate))
     yield from _section("Latency", _latency_table(certificate))

@@ -11,8 +11,8 @@ from typing import Literal
 import tensorflow as tf
 
 from scarlet_tf import host
+from scarlet_tf.data.inputs import as_split, training_batches
 from scarlet_tf.errors import InputError
-from scarlet_tf.evaluation.inputs import as_split, training_batches
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.settings import as_settings
 from scarlet_tf.training import memory

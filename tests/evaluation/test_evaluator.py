@@ -6,11 +6,11 @@ import pytest
 from tiny import images_and_labels, randomise_supernet, tiny_space
 
 from scarlet_tf import progress
+from scarlet_tf.data.inputs import ArraySplit
 from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation import evaluator as evaluators
 from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
 from scarlet_tf.evaluation.evaluator import Evaluator
-from scarlet_tf.evaluation.inputs import ArraySplit
 from scarlet_tf.evaluation.population import Populations
 from scarlet_tf.evaluation.scoring import evaluate
 from scarlet_tf.models.extract import extract

@@ -1,5 +1,6 @@
 """report.html out of a run folder, whatever of it is there, without any training."""
 
+import html
 import json
 import logging
 
@@ -10,7 +11,8 @@ from scarlet_tf import cli
 from scarlet_tf.config import load_config
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
-from scarlet_tf.files import read_json, write_result
+from scarlet_tf.files import read_json, write_json, write_result
+from scarlet_tf.results import Dataset
 from scarlet_tf.run import reporting
 from scarlet_tf.run.folder import Run
 from scarlet_tf.run.stages import report_on, write_report
@@ -74,7 +76,7 @@ def test_hypervolume_of_a_search_under_way_is_that_of_its_journal(tmp_path):
         choices = list(map(int, engine.trials[trial].split(",")))
         engine.succeed(trial, {"accuracy": sum((i + 1) * gene for i, gene in enumerate(choices)) % 7 / 7})
     assert len(algorithm.hypervolume) == 3
-    found = reporting._hypervolume(Run(config, folder), read_json(folder / "dataset.json"))
+    found = reporting._hypervolume(Run(config, folder), Run(config, folder).find(Dataset))
     assert found == algorithm.hypervolume and found[-1] > 0
 
 
@@ -84,13 +86,16 @@ def test_bounds_are_checked_with_the_costs_of_what_was_exported(tmp_path):
     assert '<p class="value">no</p>' in write_report(write_run(tmp_path / "b", config=tight)).read_text()
 
 
-def test_a_folder_that_is_none_of_a_run_and_a_file_of_another_kind_are_refused(tmp_path):
+def test_a_folder_that_is_none_of_a_run_is_refused_and_a_file_of_another_kind_is_named(tmp_path):
     with pytest.raises(InputError, match="expected a run folder"):
         write_report(tmp_path)
     folder = write_run(tmp_path)
     (folder / "pareto.json").write_text('{"version": 1}')
-    with pytest.raises(InputError, match="one lacks 'pareto'"):
-        write_report(folder)
+    write_json(folder / "retrain" / "result.json", {"multiply_adds": 1})
+    text = html.unescape(write_report(folder).read_text())
+    assert f"{folder / 'pareto.json'}: pareto: expected networks with architecture" in text
+    assert f"{folder / 'retrain' / 'result.json'}: architecture: it is missing; expected a file as this version" in text
+    assert "the next stage is search" in text
 
 
 def test_a_run_whose_page_fails_is_warned_of_and_not_failed(tmp_path, monkeypatch, caplog):
@@ -101,7 +106,7 @@ def test_a_run_whose_page_fails_is_warned_of_and_not_failed(tmp_path, monkeypatc
     def fail(record):
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr("scarlet_tf.report.page.render.page", fail)
+    monkeypatch.setattr("scarlet_tf.report.render.page", fail)
     with caplog.at_level(logging.WARNING, "scarlet_tf"):
         assert report_on(run) is None
     assert "report.html: not written: RuntimeError: no ink" in caplog.text

@@ -11,12 +11,12 @@ import jinja2
 import plotly.offline
 from markupsafe import Markup
 
-from scarlet_tf.report.page.drawing import kernel_classes
-from scarlet_tf.report.page.findings import cards, headline, way_on
-from scarlet_tf.report.page.record import Record
-from scarlet_tf.report.page.sections import sections
+from scarlet_tf.report.drawing import kernel_classes
+from scarlet_tf.report.findings import cards, headline, way_on
+from scarlet_tf.report.record import Record
+from scarlet_tf.report.sections import sections
 
-TEMPLATES = importlib.resources.files("scarlet_tf.report.page") / "templates"
+TEMPLATES = importlib.resources.files("scarlet_tf.report") / "templates"
 
 
 def page(record: Record) -> str:

@@ -1,7 +1,7 @@
 import pytest
 import tensorflow as tf
 
-from scarlet_tf.evaluation.graph_options import IDLE_PASSES, quick_to_first_step
+from scarlet_tf.evaluation.graphs import IDLE_PASSES, quick_to_first_step
 
 
 def options():

@@ -1,13 +1,123 @@
-"""Figures of Plotly as JSON; their colours are variables of the page's style sheet, which the page's script resolves."""
+"""Parts of a section: blocks, whose look the templates define by `kind`; Plotly's figures as JSON; metrics in words.
+
+Colours of figures are variables of the page's style sheet, which the page's script resolves.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import textwrap
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import plotly.graph_objects as go
+from markupsafe import Markup
+
+from scarlet_tf.words import millions, percent
+
+
+@dataclasses.dataclass(frozen=True)
+class Note:
+    """A sentence or two; `command` adds what the page lacks, or continues from here."""
+
+    text: str
+    command: str | None = None
+    kind: ClassVar[str] = "note"
+
+
+GOOD, FAIR, BAD, UNKNOWN = "good", "fair", "bad", "unknown"
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """One finding: a question's `label`, its answer in short, and a sentence; `tone` is GOOD, FAIR, BAD or UNKNOWN."""
+
+    label: str
+    value: str
+    text: str
+    tone: str
+    command: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows of texts under `columns`; those numbered in `words` hold words, the others figures.
+
+    is_folded: hidden until the reader opens it.
+    """
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: Sequence[int] = (0,)
+    is_folded: bool = False
+    kind: ClassVar[str] = "table"
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """One of several views of a plot: the arguments of Plotly's `update` for traces and for the layout."""
+
+    label: str
+    traces: Mapping[str, Any]
+    layout: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plot:
+    """A figure of Plotly as JSON, with its content in words (`text`) and in figures (`table`).
+
+    views: the options of its selection, labelled `view_label`; the figure is first drawn with the first one.
+    """
+
+    identifier: str
+    title: str
+    figure: str
+    text: str
+    table: Table | None = None
+    views: Sequence[View] = ()
+    view_label: str = ""
+    kind: ClassVar[str] = "plot"
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """A network as SVG under a heading."""
+
+    title: str
+    svg: Markup
+    text: str
+    kind: ClassVar[str] = "drawing"
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """Preformatted text, such as a configuration, under a line that opens it."""
+
+    title: str
+    text: str
+    kind: ClassVar[str] = "listing"
+
+
+@dataclasses.dataclass(frozen=True)
+class Gallery:
+    """The networks of the front, of which one is shown at a time."""
+
+    networks: Sequence[Any]
+    table: Table
+    first: int
+    kind: ClassVar[str] = "gallery"
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A heading with its blocks."""
+
+    identifier: str
+    title: str
+    blocks: Sequence[Any]
+
 
 SERIES = tuple(f"var(--series-{number})" for number in range(1, 7))
 QUIET, TEXT, GRID, SURFACE = "var(--quiet-mark)", "var(--text)", "var(--grid)", "var(--surface)"
@@ -121,3 +231,41 @@ def safe(text: object) -> str:
 def wrapped(text: str, width: int = 34) -> str:
     """`safe` text in lines that fit the hover label on a phone."""
     return "<br>".join(safe(part) for part in textwrap.wrap(text.replace(",", ", "), width)).replace(", ", ",")
+
+
+_NAMES = {
+    "accuracy": "one-shot accuracy",
+    "multiply_adds": "multiply-adds",
+    "params": "parameters",
+    "latency_ms": "latency",
+    "file_bytes": "file size",
+}
+_UNITS = {"accuracy": "%", "multiply_adds": "millions", "params": "millions", "latency_ms": "ms", "file_bytes": "KiB"}
+_SCALES = {"accuracy": 100.0, "multiply_adds": 1e-6, "params": 1e-6, "file_bytes": 1 / 1024}
+
+
+def metric_name(metric: str) -> str:
+    """Such as "multiply-adds"."""
+    return _NAMES.get(metric, metric)
+
+
+def metric_value(metric: str, value: float) -> str:
+    """Such as "3.62 M" or "4.1 ms"."""
+    if metric == "accuracy":
+        return percent(value)
+    if metric in ("multiply_adds", "params"):
+        return millions(value)
+    if metric == "latency_ms":
+        return f"{value:.3g} ms"
+    return f"{value / 1024:.1f} KiB" if metric == "file_bytes" else f"{value:.4g}"
+
+
+def axis_title(metric: str) -> str:
+    """Such as "multiply-adds (millions)"."""
+    unit = _UNITS.get(metric)
+    return metric_name(metric) + (f" ({unit})" if unit else "")
+
+
+def scaled(metric: str, value: float) -> float:
+    """A value in the unit of its axis, to six digits after the point."""
+    return round(value * _SCALES.get(metric, 1.0), 6)

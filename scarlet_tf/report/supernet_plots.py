@@ -1,4 +1,4 @@
-"""Plots of the supernet's training: accuracy with its deviation, the histogram of one-shot accuracies, fairness."""
+"""Plots of a supernet's training: accuracy with its deviation, one-shot accuracies, updates of choices, their importances."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from scarlet_tf.report.page.blocks import Note, Plot, Table
-from scarlet_tf.report.page.figures import SERIES, band, counted, figure_json, heatmap, heatmap_json, line
-from scarlet_tf.report.page.record import Record
-from scarlet_tf.training.sampling import update_counts
+from scarlet_tf.betanas.importances import softmax
+from scarlet_tf.report.blocks import (
+    SERIES,
+    Note,
+    Plot,
+    Table,
+    View,
+    band,
+    counted,
+    figure_json,
+    heatmap,
+    heatmap_json,
+    line,
+)
+from scarlet_tf.report.record import Record
 from scarlet_tf.words import percent, plural
 
 Epochs = Sequence[Mapping[str, Any]]
@@ -21,7 +32,7 @@ BINS = 20
 
 def training_plot(record: Record) -> Plot | None:
     """Accuracy in training and, if the supernet was monitored, of its panel of paths; None before the first epoch."""
-    rows, watched = record.epochs, record.monitor.get("epochs", ())
+    rows, watched = record.epochs, record.monitor.epochs if record.monitor else ()
     if not rows and not watched:
         return None
     traces, columns = [], ["epoch", "loss", "accuracy in training"]
@@ -55,12 +66,12 @@ def _band(rows: Epochs) -> tuple[list[float], list[float], list[float]]:
 
 
 def _training_in_words(record: Record, trained: Epochs, watched: Epochs) -> Iterator[str]:
-    if watched:
-        last, paths = watched[-1], len(record.monitor["panel"])
+    if watched and record.monitor:
+        last, paths = watched[-1], len(record.monitor.panel)
         yield (
             f"After epoch {last['epoch'] + 1} the {paths} paths of the panel have a one-shot accuracy of"
             f" {percent(last['mean'])} with a deviation of {100 * last['deviation']:.1f} points, on"
-            f" {plural(record.monitor['examples'], 'validation image')}."
+            f" {plural(record.monitor.examples, 'validation image')}."
         )
     if trained:
         last = trained[-1]
@@ -89,7 +100,7 @@ _OUTLINE = {"color": "rgba(0,0,0,0)", "line": {"color": SERIES[1], "width": 2}}
 
 def histogram_plot(record: Record) -> Plot | None:
     """Distribution of one-shot accuracies: the monitor's random paths and the networks that the search evaluated."""
-    watched = record.monitor.get("epochs", ())
+    watched = record.monitor.epochs if record.monitor else ()
     found = {
         f"random paths, epoch {watched[-1]['epoch'] + 1}" if watched else "": watched[-1]["accuracies"]
         if watched
@@ -97,7 +108,7 @@ def histogram_plot(record: Record) -> Plot | None:
         "evaluated by the search": [row["accuracy"] for row in record.evaluated],
     }
     found = {name: values for name, values in found.items() if values}
-    if not found or record.is_betanas:
+    if not found or not record.view.has_histogram:
         return None
     every = np.concatenate([np.asarray(values, float) for values in found.values()])
     edges = np.linspace(every.min(), max(every.max(), every.min() + 1e-3), BINS + 1)
@@ -125,7 +136,7 @@ def histogram_plot(record: Record) -> Plot | None:
 
 def fairness(record: Record) -> list[Any]:
     """Updates of each choice: a sentence with a table, and a plot if they differ."""
-    counts = _update_counts(record)
+    counts = record.view.update_counts(record)
     if counts is None:
         return []
     labels = [choice.label for choice in record.space.choices]
@@ -142,13 +153,63 @@ def fairness(record: Record) -> list[Any]:
     return [Plot("fairness", "How often each choice was trained", heatmap_json(cells), text, table)]
 
 
-def _update_counts(record: Record) -> np.ndarray | None:
-    """[num_layers, num_choices]: as recorded, else derived from the sampling; None before the training's end."""
-    if record.monitor and not record.is_betanas:
-        return np.array(record.monitor["update_counts"])
-    if not record.supernet:
+DASHES = ("solid", "dash", "dot")
+
+
+def importance_plot(record: Record) -> Plot | None:
+    """The probability softmax(alpha) of each choice at the end; choices that were dropped are named with their step."""
+    found = record.supernet.importances if record.supernet else None
+    if found is None:
         return None
-    if record.is_betanas:
-        return np.array(record.supernet["importances"]["trained"])
-    sampling = record.settings["supernet"]["sampling"]
-    return update_counts(sampling, record.space, record.seeds["supernet"], 0, record.supernet["steps"])
+    alpha, dropped = np.array(found["alpha"], float), np.array(found["dropped_at"])
+    shares = 100 * softmax(alpha, dropped < 0)
+    values = [
+        [None if d >= 0 else round(v, 1) for v, d in zip(*rows, strict=True)]
+        for rows in zip(shares.tolist(), dropped, strict=True)
+    ]
+    texts = [["×" if value is None else f"{value:.0f}" for value in row] for row in values]
+    labels = [choice.label for choice in record.space.choices]
+    rows = [
+        [str(layer + 1), *(f"dropped at step {d:,}" if d >= 0 else f"{v:.1f} %" for v, d in zip(*pair, strict=True))]
+        for layer, pair in enumerate(zip(shares.tolist(), dropped.tolist(), strict=True))
+    ]
+    text = (
+        f"{int((dropped >= 0).sum())} of {dropped.size} choices were dropped on the way (×). Numbers are probabilities in"
+        f" percent; the surest layer gives {shares.max():.0f} % to one choice, the least sure one at most"
+        f" {shares.max(axis=1).min():.0f} %. E3K5 stands for expansion 3 and a kernel of 5 x 5."
+    )
+    figure = heatmap_json(heatmap(values, texts, labels, "%"))
+    return Plot("importances", "Importances at the end", figure, text, Table("Probabilities", ["layer", *labels], rows))
+
+
+def alpha_plot(record: Record) -> Plot | None:
+    """Course of alpha, epoch by epoch, with a view for each layer."""
+    rows = [row for row in record.epochs if "alpha" in row]
+    if not rows:
+        return None
+    labels, alpha = [choice.label for choice in record.space.choices], np.array([row["alpha"] for row in rows])
+    remaining = np.array([row["dropped_at"] for row in rows]) < 0
+    moved = np.where(remaining, alpha.round(5), np.nan)  # [epochs, layers, choices]
+    epochs = [row["epoch"] + 1 for row in rows]
+    columns = [[_gaps(moved[:, layer, choice]) for choice in range(len(labels))] for layer in range(alpha.shape[1])]
+    traces = []
+    for choice, label in enumerate(labels):
+        trace = line(epochs, columns[0][choice], label, SERIES[choice % len(SERIES)])
+        traces.append(trace.update(line_dash=DASHES[choice // len(SERIES) % len(DASHES)]))
+    views = [View(f"layer {layer + 1}", {"y": some}) for layer, some in enumerate(columns)]
+    surest = int(np.argmax(alpha[-1].max(axis=1)))
+    text = (
+        f"Alpha began at 0 for all choices. The greatest one now is layer {surest + 1}'s"
+        f" {labels[int(np.argmax(alpha[-1][surest]))]}, {alpha[-1].max():.3f}. A line ends where its choice was dropped."
+    )
+    table = Table(
+        "Alpha after the last epoch",
+        ["layer", *labels],
+        [[str(layer + 1), *(f"{value:.3f}" for value in row)] for layer, row in enumerate(alpha[-1].tolist())],
+    )
+    figure = figure_json(traces, "epoch", "alpha", xaxis=counted(epochs))
+    return Plot("alpha", "How the importances moved", figure, text, table, views, "Layer")
+
+
+def _gaps(values: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]
