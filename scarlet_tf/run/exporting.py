@@ -40,7 +40,6 @@ FINAL = (
     "dataset.json",
     "supernet/result.json",
     "search/trials.jsonl",
-    "search/state.json",
     "pareto.json",
     "finalists.json",
     "retrain/result.json",
