@@ -53,7 +53,7 @@ from scarlet_tf.run.networks import register_network as register_network
 from scarlet_tf.run.stages import write_report as write_report
 from scarlet_tf.scaling import scale as scale
 from scarlet_tf.search.betanas_config import BetaNASConfig as BetaNASConfig
-from scarlet_tf.search.hierarchical import HierarchicalMutation as HierarchicalMutation
+from scarlet_tf.search.mutation import HierarchicalMutation as HierarchicalMutation
 from scarlet_tf.search.mutation import UniformMutation as UniformMutation
 from scarlet_tf.search.mutation_config import MutationConfig as MutationConfig
 from scarlet_tf.search.oracle import ArchitectureOracle as ArchitectureOracle

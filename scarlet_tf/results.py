@@ -18,6 +18,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_result
 from scarlet_tf.scaling import Scaling
 from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.words import before_scaling, percent, plural
 
 Row = Mapping[str, Any]
 """One line of a table, such as an epoch of a history: its keys depend on what was trained and measured."""
@@ -86,6 +87,17 @@ class Score:
     most_frequent: float | None = None
     above_chance: bool | None = None
 
+    @property
+    def warning(self) -> str | None:
+        """Warning that a network is no better than chance on test images; None if it is better, or if not known."""
+        if self.above_chance is None or self.above_chance:
+            return None
+        images = plural(self.num_examples or 0, "test image")
+        return (
+            f"the network is not better than chance: top-1 of {percent(self.accuracy)} on {images}"
+            f" is not above the {percent(self.most_frequent)} of their most frequent class by more than the sampling error"
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class NetworkResult(Result):
@@ -118,19 +130,26 @@ class NetworkResult(Result):
     not_learning: Row | None = None
 
     @property
-    def before_scaling(self) -> Row:
+    def scaling_figures(self) -> Row:
         """Keys and values of the scaling and the costs before it, in plain JSON types; empty if it was not scaled."""
         return {} if self.scaling is None else _some(self, "scaling", "searched_multiply_adds", "searched_params")
 
     @property
+    def as_searched(self) -> str | None:
+        """The scaling and the costs before it in words; None if it was not scaled."""
+        if self.scaling is None:
+            return None
+        return before_scaling(self.scaling, self.searched_multiply_adds or 0, self.searched_params or 0)
+
+    @property
     def provenance(self) -> Row:
         """Keys and values that say where the weights came from, in plain JSON types."""
-        return {**_some(self, "init", "origin"), **self.before_scaling}
+        return {**_some(self, "init", "origin"), **self.scaling_figures}
 
     @property
     def lineage(self) -> Row:
         """Keys and values that a network fine-tuned from this one shares with it, in plain JSON types."""
-        return {**_some(self, "architecture", "folding"), **self.before_scaling}
+        return {**_some(self, "architecture", "folding"), **self.scaling_figures}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +166,57 @@ class OptimizedResult(Result):
     def figures(self) -> Row:
         """All but the settings, in plain JSON types."""
         return _some(self, "quantization_aware", "pruning", "weights_sha256")
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """The monitor's judgement of a supernet's ranking: trusted or not, None if undecided; why; and its checks by name."""
+
+    trusted: bool | None
+    text: str
+    checks: Mapping[str, Row]
+
+
+@dataclasses.dataclass(frozen=True)
+class MonitorRecord(Result):
+    """Measurements of a supernet's monitor; see Monitor for the fields."""
+
+    FILE = "supernet/monitor.json"
+    panel: tuple[tuple[int, ...], ...]
+    examples: int
+    update_counts: tuple[tuple[int, ...], ...]
+    epochs: tuple[Row, ...]
+    verdict: Verdict
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranking(Result):
+    """One-shot against stand-alone accuracies; see `rank`. tau: figures of `kendall` by the kind of one-shot accuracy."""
+
+    FILE = "ranking/result.json"
+    tau: Mapping[str, Row]
+    networks: tuple[Row, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ComparedSearch:
+    """Searches of one kind: medians over `seeds` seeds with their intervals, and the course of each search."""
+
+    seeds: int
+    hypervolume: Row
+    evaluations_to_target: Row
+    searches: tuple[Row, ...]
+    ratio_to_random: Row | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison(Result):
+    """Searches of several kinds with as many evaluations each; see `compare`."""
+
+    FILE = "compare/compare.json"
+    target: float
+    evaluations: int
+    algorithms: Mapping[str, ComparedSearch]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import importlib.resources
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from scarlet_tf.scaling import Scaling
+if TYPE_CHECKING:
+    import jinja2
 
 
 def percent(value: float | None) -> str:
@@ -21,6 +23,41 @@ def millions(value: float) -> str:
 def kibibytes(count: float) -> str:
     """A size in bytes, such as "2.0 KiB" or "3.51 MiB"."""
     return f"{count / 1024:.1f} KiB" if count < 2**20 else f"{count / 2**20:.2f} MiB"
+
+
+def gibibytes(count: float) -> str:
+    """A size in bytes, such as "1.20 GiB"."""
+    return f"{count / 2**30:.2f} GiB"
+
+
+def duration(seconds: float) -> str:
+    """Such as "4.21 s", "42 s", "5 min 3 s" or "2 h 10 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.3g} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def metric_text(name: str, value: float) -> str:
+    """A metric's value as reports show it, such as "98.20 %", "3.62 M", "4.1 ms" or "21.5 KiB"."""
+    if name == "accuracy":
+        return percent(value)
+    if name in ("multiply_adds", "params"):
+        return millions(value)
+    if name == "latency_ms":
+        return f"{value:.3g} ms"
+    return kibibytes(value) if name == "file_bytes" else f"{value:.4g}"
+
+
+def bound_text(name: str, value: float) -> str:
+    """A bound on a metric, in the unit of its key in a configuration; small counts and bytes with all digits."""
+    if name in ("multiply_adds", "params"):
+        return f"{value / 1e6:.2f} M" if value == 0 or value >= 1e4 else f"{value:.0f}"
+    if name == "latency_ms":
+        return f"{value:.3g} ms"
+    return f"{value:.0f} bytes" if name == "file_bytes" else f"{value:g}"
 
 
 def plural(count: int, noun: str) -> str:
@@ -50,28 +87,28 @@ def flat(figures: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     return rows
 
 
-def why_picked(figures: Mapping[str, Any]) -> str:
+def why_picked(pick: int | str | None, one_shot_accuracy: float | None, passed_over: Sequence) -> str:
     """The pick that `retrain.pick` names, with the network's one-shot accuracy and the number of candidates passed over."""
-    accuracy, passed_over = percent(figures["one_shot_accuracy"]), len(figures["passed_over"])
-    if figures["pick"] == "best":
+    accuracy, before = percent(one_shot_accuracy), len(passed_over)
+    if pick == "best":
         chosen = f"best: the most accurate network found within the bounds, {accuracy} one-shot"
     else:
-        chosen = f"pick {figures['pick']} of the search, {accuracy} one-shot"
-    return chosen + (f"; {plural(passed_over, 'network')} before it out of bounds once folded" if passed_over else "")
+        chosen = f"pick {pick} of the search, {accuracy} one-shot"
+    return chosen + (f"; {plural(before, 'network')} before it out of bounds once folded" if before else "")
 
 
-def before_scaling(figures: Mapping[str, Any]) -> str:
+def before_scaling(scaling: object, multiply_adds: float, params: float) -> str:
     """Costs of a scaled network before scaling, to which the search's bounds apply, and its scaling."""
-    multiply_adds, params = (millions(figures[f"searched_{name}"]) for name in ("multiply_adds", "params"))
-    return f"{multiply_adds} multiply-adds, {params} params; retrained with {Scaling(**figures['scaling'])}"
+    return f"{millions(multiply_adds)} multiply-adds, {millions(params)} params; retrained with {scaling}"
 
 
-def chance_warning(test: Mapping[str, Any]) -> str | None:
-    """Warning that a network is no better than chance on test images; None if it is better, or if not known."""
-    if test.get("above_chance", True):
-        return None
-    images = plural(test["num_examples"], "test image")
-    return (
-        f"the network is not better than chance: top-1 of {percent(test['accuracy'])} on {images}"
-        f" is not above the {percent(test['most_frequent'])} of their most frequent class by more than the sampling error"
+def text_template(package: str, name: str, filters: Mapping[str, Callable]) -> jinja2.Template:
+    """The template `name` of plain text in the package's folder templates/."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )
+    environment.filters |= filters
+    text = (importlib.resources.files(package) / "templates" / name).read_text(encoding="utf-8")
+    return environment.from_string(text)

@@ -6,7 +6,21 @@ from typing import Any
 from tiny import tiny_space
 
 from scarlet_tf.files import write_json, write_text
-from scarlet_tf.report.page.record import Record, StageState
+from scarlet_tf.report.record import Record, StageState
+from scarlet_tf.report.views import SearchView
+from scarlet_tf.results import (
+    Certificate,
+    Comparison,
+    Dataset,
+    MonitorRecord,
+    NetworkResult,
+    OptimizedResult,
+    Ranking,
+    SupernetResult,
+    from_json,
+)
+from scarlet_tf.search.journal import format_line
+from scarlet_tf.search.run import front_from
 
 SPACE = tiny_space()
 # Choices of the tiny space: 0 is E2K3, 1 is E3K5+SE, 2 is E2K7, 3 the skip. Layer 1 goes from 8 pixels to 4.
@@ -121,7 +135,12 @@ def figures() -> dict[str, Any]:
             "history": [{"epoch": 0, "loss": 1.0, "accuracy": 0.7, "val_accuracy": 0.8}],
         },
         "export/certificate.json": {
-            "architecture": {"string": "1,3,0,2", "choices": list(ARCHITECTURE)},
+            "certificate_version": 2,
+            "space_fingerprint": "abc",
+            "passed": True,
+            "seeds": {"run": 0},
+            "dataset": {"name": "digits"},
+            "architecture": {"string": "1,3,0,2", "space": "tiny", "choices": list(ARCHITECTURE)},
             "multiply_adds": 300_000,
             "params": 3_000,
             "files": [
@@ -172,29 +191,44 @@ def write_run(folder: pathlib.Path, without=(), config: str = CONFIG) -> pathlib
     for name, content in figures().items():
         if name not in without:
             write_json(folder / name, content)
-    lines = [f'{{"trial":"{i}","architecture":"{name}","metrics":{metrics(name)}}}' for i, name in enumerate(EVALUATED)]
-    write_text(folder / "search" / "trials.jsonl", "\n".join(['{"version":1}', *lines]) + "\n")
+    trials = [{"trial": str(i), "architecture": name, "metrics": metrics(name)} for i, name in enumerate(EVALUATED)]
+    lines = [format_line(line).decode() for line in ({"version": 2}, *trials)]
+    write_text(folder / "search" / "trials.jsonl", "".join(lines))
     return folder
 
 
-def metrics(choices: str) -> str:
-    accuracy, multiply_adds, params = EVALUATED[choices]
-    return f'{{"accuracy":{accuracy},"multiply_adds":{multiply_adds},"params":{params}}}'
+def metrics(choices: str) -> dict:
+    return dict(zip(("accuracy", "multiply_adds", "params"), EVALUATED[choices], strict=True))
 
 
 STAGES = ("train-supernet", "search", "retrain", "export")
 
 
+KINDS = {
+    "dataset": Dataset,
+    "supernet": SupernetResult,
+    "monitor": MonitorRecord,
+    "ranking": Ranking,
+    "comparison": Comparison,
+    "network": NetworkResult,
+    "optimized": OptimizedResult,
+    "certificate": Certificate,
+}
+
+
 def made_record(**changes) -> Record:
-    """The same run as the page gets it; `changes` replace fields."""
+    """The same run as the page gets it; `changes` replace fields, results as what their files hold."""
     files = figures()
     fields = {
         "name": "made",
         "folder": pathlib.PurePosixPath("runs/made"),
         "space": SPACE,
         "image_size": 8,
-        "algorithm": "nsga2",
-        "settings": {"search": {"limits": {}, "max_multiply_adds": 400_000.0}, "supernet": {"sampling": "strict_fair"}},
+        "view": SearchView(),
+        "settings": {
+            "search": {"limits": {}, "max_multiply_adds": 400_000.0, "algorithm": "nsga2"},
+            "supernet": {"sampling": "strict_fair"},
+        },
         "config_text": CONFIG,
         "stages": [StageState(name, True, 1.0) for name in STAGES],
         "seeds": {"supernet": 0},
@@ -202,29 +236,20 @@ def made_record(**changes) -> Record:
         "keeps_bounds": True,
         "wanted": "1,3,0,2",
         "evaluated": [row(choices) for choices in EVALUATED],
-        "dataset": files["dataset.json"],
-        "supernet": files["supernet/result.json"],
-        "monitor": files["supernet/monitor.json"],
         "epochs": files["supernet/result.json"]["history"],
+        "hypervolume": files["pareto.json"]["hypervolume"],
         "front": files["pareto.json"],
-        "ranking": files["ranking/result.json"],
-        "retrained": files["retrain/result.json"],
-        "certificate": files["export/certificate.json"],
+        **{name: files.get(kind.FILE) for name, kind in KINDS.items()},
+        **changes,
     }
-    return Record(**{**fields, **changes})
+    for name, kind in KINDS.items():
+        fields[name] = None if fields[name] is None else from_json(kind, fields[name], kind.FILE, SPACE)
+    fields["front"] = None if fields["front"] is None else front_from(fields["front"], SPACE)
+    return Record(**fields)
 
 
 def unfinished_record(done: int = 0) -> Record:
     """A run of which the first `done` stages are done, and nothing is recorded."""
-    nothing = (
-        "dataset",
-        "supernet",
-        "monitor",
-        "front",
-        "ranking",
-        "retrained",
-        "certificate",
-    )
     stages = [StageState(name, number < done) for number, name in enumerate(STAGES)]
-    unknown = {"keeps_bounds": None, "wanted": None, "evaluated": [], "epochs": []}
-    return made_record(**{key: {} for key in nothing}, **unknown, stages=stages)
+    unknown = {"keeps_bounds": None, "wanted": None, "evaluated": [], "epochs": [], "hypervolume": []}
+    return made_record(**dict.fromkeys([*KINDS, "front"]), **unknown, stages=stages)

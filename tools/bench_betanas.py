@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from measuring import ROUNDS, alternate, growth, in_child, parse, report, round_ratios, timed
 from scarlet_tf.betanas.gates import Gates
-from scarlet_tf.evaluation.graph_options import quick_to_first_step
+from scarlet_tf.evaluation.graphs import quick_to_first_step
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.space import SearchSpace

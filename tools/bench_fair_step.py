@@ -68,7 +68,7 @@ from measuring import (
 )
 from scarlet_tf.cost import count_spec, stem_cost
 from scarlet_tf.evaluation import kernels
-from scarlet_tf.evaluation.graph_options import quick_to_first_step
+from scarlet_tf.evaluation.graphs import quick_to_first_step
 from scarlet_tf.evaluation.layer_functions import signature
 from scarlet_tf.models.network import Network
 from scarlet_tf.models.supernet import Supernet

@@ -25,7 +25,7 @@ from scarlet_tf import logs
 from scarlet_tf.config import load_config
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.datasets import ImageData, load_dataset
-from scarlet_tf.evaluation.inputs import plain
+from scarlet_tf.data.inputs import plain
 from scarlet_tf.export.folding import MAX_CONDITION_INT8
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.latency.timing import new_interpreter, time_interpreters

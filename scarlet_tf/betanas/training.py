@@ -15,8 +15,8 @@ from scarlet_tf.betanas.costs import JointCost, MostProbable
 from scarlet_tf.betanas.gates import Gates
 from scarlet_tf.betanas.importances import Importances, Phases
 from scarlet_tf.cost import cost_table
+from scarlet_tf.data.inputs import as_split, training_batches
 from scarlet_tf.errors import InputError
-from scarlet_tf.evaluation.inputs import as_split, training_batches
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search.betanas_config import BetaNASConfig
 from scarlet_tf.search.objectives import Figures, Objectives, figures_and_goals

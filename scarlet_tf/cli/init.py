@@ -56,7 +56,8 @@ def init(arguments: argparse.Namespace) -> None:
     if arguments.hours is not None and not arguments.hours > 0:
         raise InputError(f"--hours: expected a number > 0, got {arguments.hours!r}")
     with library_lines_held_back(arguments):
-        from scarlet_tf.drafting import data_config, draft, parse_time
+        from scarlet_tf.cli.init_draft import data_config, draft
+        from scarlet_tf.cli.init_timing import parse_time
         from scarlet_tf.files import file_name, write_text
         from scarlet_tf.settings import quantity
 

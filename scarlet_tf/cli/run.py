@@ -101,8 +101,8 @@ def print_summary(summary: Mapping[str, Any]) -> None:
 
 
 def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    from scarlet_tf.progress import duration
-    from scarlet_tf.words import before_scaling, millions, percent, why_picked
+    from scarlet_tf.scaling import Scaling
+    from scarlet_tf.words import before_scaling, duration, millions, percent, why_picked
 
     pick, retrained, searched = summary["pick"], summary["retrained"], "supernet" in summary
     if searched:
@@ -111,10 +111,11 @@ def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "fine-tuned", summary["origin"]["network"]
     yield "pick" if searched else "network", f"{pick['space']}:{pick['architecture']}"
     if searched:
-        yield "picked as", why_picked(pick)
+        yield "picked as", why_picked(pick["pick"], pick["one_shot_accuracy"], pick["passed_over"])
     yield "cost", f"{millions(pick['multiply_adds'])} multiply-adds, {millions(pick['params'])} params"
     if "scaling" in pick:
-        yield "before scaling", before_scaling(pick)
+        costs = (pick[f"searched_{name}"] for name in ("multiply_adds", "params"))
+        yield "before scaling", before_scaling(Scaling(**pick["scaling"]), *costs)
     if "bounds" in summary:
         yield "bounds", ", ".join(summary["bounds"]) or "none"
     tested = f"{percent(retrained['test_accuracy'])} on {retrained['test_examples']} test images"

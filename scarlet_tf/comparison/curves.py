@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scarlet_tf.search.archive import Archive
-from scarlet_tf.search.genomes import decode
+from scarlet_tf.search.algorithm import decode
+from scarlet_tf.search.front import Archive
 from scarlet_tf.search.objectives import Figures, Objectives
 
 RESAMPLES = 2000

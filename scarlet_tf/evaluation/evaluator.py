@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from scarlet_tf import host
+from scarlet_tf.data.inputs import as_split
 from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
-from scarlet_tf.evaluation.inputs import as_split
 from scarlet_tf.evaluation.population import Populations
 from scarlet_tf.models.extract import extract
 from scarlet_tf.models.network import Network

@@ -32,7 +32,7 @@ import tensorflow as tf
 
 from scarlet_tf import processor
 from scarlet_tf.errors import InputError
-from scarlet_tf.evaluation.own_gradient import with_gradient
+from scarlet_tf.evaluation.graphs import with_gradient
 from scarlet_tf.layers import activation, batch_norm, convolution
 
 logger = logging.getLogger("scarlet_tf")

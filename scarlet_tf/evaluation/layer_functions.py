@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from scarlet_tf.evaluation import kernels  # noqa: F401 - puts TensorFlow's kernels to use
 from scarlet_tf.evaluation.batch_norm import packed
-from scarlet_tf.evaluation.graph_options import unoptimized
+from scarlet_tf.evaluation.graphs import unoptimized
 
 Function = Callable[[list], list]
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from scarlet_tf.data.inputs import as_split, training_batches
 from scarlet_tf.errors import InputError
-from scarlet_tf.evaluation.inputs import as_split, training_batches
 from scarlet_tf.export.metadata import image_shape
 from scarlet_tf.files import write_json
 from scarlet_tf.models.network import Network, get_arrays

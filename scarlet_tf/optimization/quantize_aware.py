@@ -9,8 +9,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from scarlet_tf import host
+from scarlet_tf.data.inputs import training_batches
 from scarlet_tf.data.preprocessing import Preprocessing
-from scarlet_tf.evaluation.inputs import training_batches
 from scarlet_tf.export.float_operations import in_float
 from scarlet_tf.export.metadata import build_metadata
 from scarlet_tf.export.quantization import FLOAT_OPERATIONS

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from scarlet_tf import files, host
 from scarlet_tf.cost import cost_table
+from scarlet_tf.data.inputs import as_split
 from scarlet_tf.errors import InputError
-from scarlet_tf.evaluation.inputs import as_split
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.ranking.config import RankingConfig
 from scarlet_tf.ranking.correlation import kendall

@@ -14,8 +14,8 @@ from scarlet_tf import host
 from scarlet_tf.cluster import read_tf_config
 from scarlet_tf.config import Config, check_run_dir, claim_run_dir, load_config
 from scarlet_tf.data.datasets import ImageData, load_dataset
+from scarlet_tf.data.inputs import plain as without_policy
 from scarlet_tf.errors import InputError
-from scarlet_tf.evaluation.inputs import plain as without_policy
 from scarlet_tf.evaluation.scoring import beside_chance, evaluate
 from scarlet_tf.files import TEMPORARY, lock, read_json
 from scarlet_tf.models.network import Network, load_network
@@ -24,7 +24,6 @@ from scarlet_tf.results import Certificate, Dataset, NetworkResult, OptimizedRes
 from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.search.run import SearchResult, read_front
 from scarlet_tf.training.checkpoints import values_digest
-from scarlet_tf.words import chance_warning
 
 logger = logging.getLogger("scarlet_tf")
 T = TypeVar("T", bound=Result | SearchResult)
@@ -103,10 +102,10 @@ class Run:
     def score(self, model: Network, batch_size: int) -> Score:
         """Accuracy of a trained network on the test images, beside chance; a warning if it is no better."""
         test = self.data.test
-        figures = beside_chance(evaluate(model, test.batches(batch_size)), test.labels)
-        if text := chance_warning(figures):
-            logger.warning("%s", text)
-        return Score(**figures)
+        found = Score(**beside_chance(evaluate(model, test.batches(batch_size)), test.labels))
+        if found.warning:
+            logger.warning("%s", found.warning)
+        return found
 
     @functools.cached_property
     def network(self) -> Network:

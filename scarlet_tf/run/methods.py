@@ -19,12 +19,14 @@ from scarlet_tf.latency.finalists import measure_finalists
 from scarlet_tf.latency.table import table_runner
 from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.report.record import View
+from scarlet_tf.report.views import BetaNASView, FinetuneView, SearchView
 from scarlet_tf.results import NetworkResult, SupernetResult
 from scarlet_tf.run.folder import Run
 from scarlet_tf.run.networks import SourceNetwork, load_source
+from scarlet_tf.search.front import check_picks_of
 from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.search.objectives import Figures, Objectives, check_known, figures_and_goals
-from scarlet_tf.search.picks import check_picks_of
 from scarlet_tf.search.run import SearchResult, search
 from scarlet_tf.training.devices import copy_variables
 from scarlet_tf.training.network_step import load_teacher
@@ -37,12 +39,13 @@ class Method(abc.ABC):
     """A way to a trained network: its stages, and the sections of the configuration that describe them.
 
     stages: before "optimize" and "export". trainings: sections whose batches must not exceed the training images.
-    seeded: sections whose seeds the certificate states.
+    seeded: sections whose seeds the certificate states. view: how the page shows such runs.
     """
 
     stages: ClassVar[tuple[str, ...]]
     trainings: ClassVar[tuple[str, ...]]
     seeded: ClassVar[tuple[str, ...]]
+    view: ClassVar[View]
 
     @abc.abstractmethod
     def examine(self, run: Run) -> None:
@@ -55,6 +58,7 @@ class SupernetSearch(Method):
     stages = ("train-supernet", "search", "retrain")
     trainings = ("supernet", "retrain")
     seeded = ("supernet", "search", "retrain")
+    view: ClassVar[View] = SearchView()
 
     def examine(self, run: Run) -> None:
         self._check_search(run)
@@ -136,6 +140,8 @@ class SupernetSearch(Method):
 class BetaNAS(SupernetSearch):
     """A supernet whose choices get importances in its training, which decide without a search."""
 
+    view = BetaNASView()
+
     def _check_objectives(self, config: Config, figures: Figures, goals: Objectives) -> None:
         super()._check_objectives(config, figures, goals)
         check_betanas(figures, config.search.betanas, config.supernet)
@@ -173,6 +179,7 @@ class Finetuning(Method):
     """A training of a network that is trained already, on other images."""
 
     stages = trainings = seeded = ("finetune",)
+    view = FinetuneView()
 
     def examine(self, run: Run) -> None:
         if not run.file(NetworkResult).exists():  # later stages do not need the initial weights

@@ -8,8 +8,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from scarlet_tf.config import load_config
-from scarlet_tf.config.finetuning import DATA_KEYS
+from scarlet_tf.config import DATA_KEYS, load_config
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.certificate import digest
 from scarlet_tf.models.network import Network, load_network

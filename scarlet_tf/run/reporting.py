@@ -11,20 +11,33 @@ from typing import Any
 
 import numpy as np
 
+from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_text
-from scarlet_tf.report.page.record import Record, StageState
-from scarlet_tf.results import Certificate, NetworkResult, to_json
+from scarlet_tf.report.record import Record, StageState
+from scarlet_tf.results import (
+    Certificate,
+    Comparison,
+    Dataset,
+    MonitorRecord,
+    NetworkResult,
+    OptimizedResult,
+    Ranking,
+    SupernetResult,
+    to_json,
+)
 from scarlet_tf.run.exporting import seeds
-from scarlet_tf.run.folder import Run, described
+from scarlet_tf.run.folder import Run, T, described
 from scarlet_tf.run.integrity import complaints
 from scarlet_tf.run.methods import SupernetSearch, method_of
 from scarlet_tf.run.networks import find_pick
+from scarlet_tf.search.algorithm import decode
 from scarlet_tf.search.checks import is_number
+from scarlet_tf.search.front import Archive
 from scarlet_tf.search.journal import TRIALS, read_lines
+from scarlet_tf.search.objectives import figures_and_goals
 from scarlet_tf.search.run import SearchResult
 from scarlet_tf.training.learning import FILE
-from scarlet_tf.words import chance_warning
 
 logger = logging.getLogger("scarlet_tf")
 
@@ -42,7 +55,7 @@ def summarize(run: Run) -> dict[str, Any]:
             "space": network.architecture.space.name,
             **({} if network.pick is None else {key: to_json(getattr(network, key)) for key in _OF_A_PICK}),
             **{key: getattr(network, key) for key in ("init", "multiply_adds", "params")},
-            **network.before_scaling,
+            **network.scaling_figures,
         },
         "retrained": {
             "test_accuracy": network.test.accuracy,
@@ -91,7 +104,7 @@ def warnings(run: Run) -> list[str]:
     found = [_text_in(run.folder / name / FILE) for name in ("supernet", "retrain")]
     with contextlib.suppress(InputError):
         network = run.find(NetworkResult)
-        found.append(chance_warning(to_json(network.test)) if network else None)
+        found.append(network.test.warning if network else None)
     return [text for text in (*found, *complaints(run.folder)) if text]
 
 
@@ -113,77 +126,59 @@ def stage_seconds(run: Run) -> dict[str, float]:
 
 def write_page(run: Run, stages: Sequence[StageState], path) -> None:
     """Write the page about the run, whose `stages` are given; the same folder gives the same file, byte by byte."""
-    from scarlet_tf.report.page.render import page  # imports Plotly, which takes a second
+    from scarlet_tf.report.render import page  # imports Plotly, which takes a second
 
-    try:
-        write_text(path, page(_record(run, stages)))
-    except KeyError as error:
-        raise InputError(
-            f"{run.folder}: expected the files of a run as this version writes them; one lacks {error}"
-        ) from error
+    write_text(path, page(_record(run, stages)))
 
 
 def _record(run: Run, stages: Sequence[StageState]) -> Record:
-    files, config = _Files(run.folder), run.config
-    front, network, costs = (_intact(run, kind) for kind in (SearchResult, NetworkResult, Certificate))
-    supernet = files.read("supernet/result.json")
-    searched, said = isinstance(method_of(config), SupernetSearch), warnings(run)
+    known, config, method = _Known(run), run.config, method_of(run.config)
+    supernet, front = known.find(SupernetResult), known.find(SearchResult)
+    network, certificate = known.find(NetworkResult), known.find(Certificate)
     return Record(
         name=config.name,
         # Commands name folders beside this one.
         folder=run.folder if run.folder.name not in ("", "..") else run.folder.resolve(),
         space=config.space,
         image_size=config.data.image_size,
-        algorithm=config.search.algorithm if searched else None,
+        view=method.view,
         settings=config.to_dict(),
         config_text=(run.folder / "config.yaml").read_text(encoding="utf-8"),
         stages=stages,
         seeds=seeds(run),
-        bounds=config.search.objectives().bounds_in_words() if searched else (),
-        keeps_bounds=_keeps_bounds(run, front, network, costs or network) if searched else None,
-        wanted=_wanted(run, front) if searched else None,
+        bounds=config.search.objectives().bounds_in_words() if method.view.is_searched else (),
+        keeps_bounds=_keeps_bounds(run, front, network, certificate or network) if method.view.is_searched else None,
+        wanted=_wanted(run, front),
         evaluated=list(_evaluated(run)),
-        dataset=files.read("dataset.json"),
+        epochs=supernet.history if supernet else _log_rows(run.folder / "supernet" / "log.csv"),
+        hypervolume=front.hypervolume if front else _hypervolume(run, known.find(Dataset)),
+        dataset=known.find(Dataset),
         supernet=supernet,
-        monitor=files.read("supernet/monitor.json"),
-        epochs=supernet.get("history") or _log_rows(run.folder / "supernet" / "log.csv"),
-        search_state=files.read("search/state.json"),
-        front=files.read("pareto.json"),
-        ranking=files.read("ranking/result.json"),
-        comparison=files.read("compare/compare.json"),
-        retrained=files.read("retrain/result.json"),
-        optimization=files.read("optimize/result.json"),
-        certificate=files.read("export/certificate.json"),
-        warnings=[text for text in said if not text.startswith(tuple(files.unreadable))],
-        unreadable=files.unreadable,
+        monitor=known.find(MonitorRecord),
+        front=front,
+        ranking=known.find(Ranking),
+        comparison=known.find(Comparison),
+        network=network,
+        optimized=known.find(OptimizedResult),
+        certificate=certificate,
+        warnings=[text for text in warnings(run) if not text.startswith(tuple(known.unreadable))],
+        unreadable=known.unreadable,
     )
 
 
-def _intact(run: Run, kind):
-    with contextlib.suppress(InputError):
-        return run.find(kind)
-    return None
+class _Known:
+    """A run's results: None for missing ones; damaged ones are named in `unreadable`."""
 
-
-class _Files:
-    """Reader of a folder's JSON files: empty for missing ones; damaged ones are named in `unreadable`."""
-
-    def __init__(self, folder: pathlib.Path):
-        self.folder = folder
+    def __init__(self, run: Run):
+        self.run = run
         self.unreadable: list[str] = []
 
-    def read(self, name: str) -> Mapping[str, Any]:
-        if not (self.folder / name).exists():
-            return {}
+    def find(self, kind: type[T]) -> T | None:
         try:
-            found = read_json(self.folder / name)
+            return self.run.find(kind)
         except InputError as error:
             self.unreadable.append(str(error))
-            return {}
-        if isinstance(found, Mapping):
-            return found
-        self.unreadable.append(f"{self.folder / name}: expected a mapping, got {type(found).__name__}")
-        return {}
+            return None
 
 
 def _evaluated(run: Run) -> Iterator[Mapping[str, Any]]:
@@ -192,6 +187,18 @@ def _evaluated(run: Run) -> Iterator[Mapping[str, Any]]:
     for line in read_lines(path) if path.exists() else ():
         if line is not None and line.get("metrics"):
             yield {"architecture": line["architecture"], **line["metrics"]}
+
+
+def _hypervolume(run: Run, dataset: Dataset | None) -> list[float]:
+    """Hypervolume of the networks in the journal of a search under way, after each of its generations."""
+    found, count = list(_evaluated(run)), run.config.search.population_size
+    if not found or dataset is None:
+        return []
+    costs = cost_table(run.config.space, run.config.data.image_size, len(dataset.classes))
+    archive = Archive(*figures_and_goals(costs, **run.config.search.objective_settings(costs)))
+    ends = range(2 * count, len(found) + 1, count)  # the first generation is twice as large
+    groups = [found[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    return [archive.add([decode(each["architecture"]) for each in group], group) for group in groups]
 
 
 def _wanted(run: Run, front: SearchResult | None) -> str | None:

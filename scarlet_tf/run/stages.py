@@ -34,7 +34,7 @@ from scarlet_tf.files import write_result
 from scarlet_tf.optimization.extra import check_extra
 from scarlet_tf.ranking.run import rank
 from scarlet_tf.ranking.strata import stratified_sample
-from scarlet_tf.report.page.record import StageState
+from scarlet_tf.report.record import StageState
 from scarlet_tf.results import Certificate, NetworkResult, OptimizedResult, SupernetResult, to_json
 from scarlet_tf.run.exporting import export, is_optimized, optimize
 from scarlet_tf.run.folder import Run, alone_in, claim, open_existing
@@ -348,8 +348,8 @@ def _add_seconds(run: Run, name: str, seconds: float) -> None:
 def write_report(run_dir, path=None) -> pathlib.Path:
     """Write the results in the run folder `run_dir` as one HTML file and return its path.
 
-    path: by default `run_dir`/report.html. The same folder gives the same file, byte by byte. Raises InputError if
-    `run_dir` is not a run folder, or a file in it is not what a run writes.
+    path: by default `run_dir`/report.html. The same folder gives the same file, byte by byte. The page names
+    files that are damaged or not what a run writes. Raises InputError if `run_dir` is not a run folder.
     """
     run = open_existing(run_dir)
     path = run.folder / "report.html" if path is None else pathlib.Path(path)

@@ -20,11 +20,10 @@ from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.search.algorithms import new_algorithm
 from scarlet_tf.search.betanas_config import BetaNASConfig
 from scarlet_tf.search.checks import is_number
-from scarlet_tf.search.front import Candidate, best_of
+from scarlet_tf.search.front import Candidate, Picks, best_of, check_picks, pick_models
 from scarlet_tf.search.mutation import Mutation
 from scarlet_tf.search.mutation_config import MutationConfig
 from scarlet_tf.search.objectives import Objectives, make_objectives
-from scarlet_tf.search.picks import Picks, check_picks, pick_models
 from scarlet_tf.settings import BelowOne, Count, Lax, Positive, Whole, as_settings, validated
 from scarlet_tf.space import Architecture, SearchSpace
 
@@ -305,7 +304,11 @@ def write_front(run_dir, result: SearchResult, head: Mapping) -> SearchResult:
 def read_front(run_dir, space: SearchSpace) -> SearchResult:
     """The result that `write_front` wrote, without the other evaluated models; InputError for a damaged or another file."""
     path = pathlib.Path(run_dir) / SearchResult.FILE
-    found = files.read_json(path)
+    return front_from(files.read_json(path), space, path)
+
+
+def front_from(found: Any, space: SearchSpace, path="pareto.json") -> SearchResult:
+    """The result that has this content of pareto.json; InputError names `path` if it is another one."""
     front, picks = (_candidates(path, found, key, space) for key in ("pareto", "picks"))
     return SearchResult(
         pareto=front,
@@ -321,7 +324,7 @@ def read_front(run_dir, space: SearchSpace) -> SearchResult:
 _KEYS = ("pareto", "picks", "hypervolume", "evaluations", "stopped")
 
 
-def _candidates(path: pathlib.Path, found: Any, key: str, space: SearchSpace) -> list[Candidate]:
+def _candidates(path: Any, found: Any, key: str, space: SearchSpace) -> list[Candidate]:
     rows: Any = found.get(key) if isinstance(found, Mapping) else None
     models = []
     for row in rows if isinstance(rows, list) else [rows]:

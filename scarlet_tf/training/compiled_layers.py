@@ -20,9 +20,8 @@ import keras
 import tensorflow as tf
 
 from scarlet_tf.evaluation import kernels
-from scarlet_tf.evaluation.graph_options import unoptimized
+from scarlet_tf.evaluation.graphs import found_by_name, unoptimized
 from scarlet_tf.evaluation.layer_functions import signature
-from scarlet_tf.evaluation.own_gradient import found_by_name
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.training.optimizers import Loss, move
 

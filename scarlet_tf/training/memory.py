@@ -98,11 +98,6 @@ def variable_bytes(model, optimizer) -> int:
     return sum(4 * int(np.prod(variable.shape)) for variable in (*model.variables, *optimizer.variables))
 
 
-def gibibytes(count: float) -> str:
-    """A number of bytes as text, in GiB."""
-    return f"{count / 2**30:.2f} GiB"
-
-
 # -- The memory that one supernet step needs at least, known before the first one ----------------------------------
 
 

@@ -13,9 +13,9 @@ import keras
 import tensorflow as tf
 
 from scarlet_tf import host
+from scarlet_tf.data.inputs import as_split, count_classes, image_shape, plain, training_batches
 from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
-from scarlet_tf.evaluation.inputs import as_split, count_classes, image_shape, plain, training_batches
 from scarlet_tf.evaluation.scoring import evaluate, inference
 from scarlet_tf.files import TEMPORARY, atomic_writer, write_archive
 from scarlet_tf.models.network import Arrays, Network, build_network, get_arrays, set_arrays

@@ -11,8 +11,8 @@ from typing import Literal
 import tensorflow as tf
 
 from scarlet_tf import host
+from scarlet_tf.data.inputs import as_split, training_batches
 from scarlet_tf.errors import InputError
-from scarlet_tf.evaluation.inputs import as_split, training_batches
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.settings import as_settings
 from scarlet_tf.training import memory
@@ -27,6 +27,7 @@ from scarlet_tf.training.memory import gpu_names, least_activation_bytes, out_of
 from scarlet_tf.training.monitor import FIGURES, Monitor
 from scarlet_tf.training.optimizers import Loss, MomentumSGD, make_schedule
 from scarlet_tf.training.sampling import sample_paths
+from scarlet_tf.words import gibibytes
 
 
 def new_supernet(config: SupernetConfig, space, input_shape, num_classes: int) -> Supernet:
@@ -223,7 +224,7 @@ def choose_execution(supernet: Supernet, config: SupernetConfig) -> Literal["seq
     needed = LANES_OVER_LEAST * least_activation_bytes(supernet, config.batch_size, "lanes")
     chosen: Literal["sequential", "lanes"] = "lanes" if needed <= SHARE * memory.limit_bytes() else "sequential"
     text = "supernet execution: %s, since lanes may need %s of the %s of memory"
-    logger.info(text, chosen, memory.gibibytes(needed), memory.gibibytes(memory.limit_bytes()))
+    logger.info(text, chosen, gibibytes(needed), gibibytes(memory.limit_bytes()))
     return chosen
 
 

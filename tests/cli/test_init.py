@@ -1,6 +1,5 @@
 """`scarlet init`: from a look at images to a configuration that runs."""
 
-import importlib
 import json
 import pathlib
 import subprocess
@@ -10,20 +9,28 @@ import numpy as np
 import pytest
 
 from scarlet_tf import cli
+from scarlet_tf.cli import init_draft
+from scarlet_tf.cli import init_timing as timing
+from scarlet_tf.cli.init_choices import (
+    MEDIAN_IN_BUDGETS,
+    candidates,
+    choose,
+    hold_out,
+    natural_size,
+    schedule,
+    supernet_rate,
+)
+from scarlet_tf.cli.init_timing import parse_time
 from scarlet_tf.config import load_config, parse_config
 from scarlet_tf.config.run_time import in_words, stage_seconds
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.datasets import load_dataset
 from scarlet_tf.data.facts import DatasetFacts
 from scarlet_tf.data.looking import look_at
-from scarlet_tf.drafting import parse_time, timing
-from scarlet_tf.drafting.schedule import hold_out, schedule, supernet_rate
-from scarlet_tf.drafting.sizing import MEDIAN_IN_BUDGETS, candidates, choose, natural_size
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import file_name
 from scarlet_tf.run import open_run
 
-draft_module = importlib.import_module("scarlet_tf.drafting.draft")  # the package has a function of that name
 SHORT = ["supernet.epochs=1", "retrain.epochs=1", "search.population_size=2", "search.generations=2"]
 SHORT += ["export.formats=[float32]", "export.saved_model=false", "export.benchmark_threads=0", "search.picks=1"]
 
@@ -323,14 +330,14 @@ def measured(monkeypatch):
         asked.append(choices.sizing.space.width_multiplier)
         return timing.Timing(10.0, 8.0, choices.sizing.median * 1e-7)
 
-    monkeypatch.setattr(draft_module, "measured", fake)
+    monkeypatch.setattr(init_draft, "measured", fake)
     return asked
 
 
 def draft_for(seconds, budget=None, num_train=6000, monkeypatch=None):
     shapes = DatasetFacts("photos", tuple("abcd"), {"train": num_train}, np.full(4, num_train // 4), ((28, 28),))
-    monkeypatch.setattr(draft_module, "look_at", lambda data: shapes)
-    return draft_module.draft(DataConfig("folder", directory="photos"), budget, False, "my", "my.yaml", seconds)
+    monkeypatch.setattr(init_draft, "look_at", lambda data: shapes)
+    return init_draft.draft(DataConfig("folder", directory="photos"), budget, False, "my", "my.yaml", seconds)
 
 
 @pytest.mark.parametrize("seconds", [120, 600, 3600])

@@ -6,6 +6,7 @@ import pytest
 
 from scarlet_tf.cli.output import print_figures
 from scarlet_tf.cli.run import print_summary
+from scarlet_tf.scaling import Scaling
 from scarlet_tf.words import before_scaling
 
 SUMMARY = {
@@ -65,7 +66,8 @@ def test_summary_shows_what_a_scaled_network_cost_before(capsys):
     print_summary(SUMMARY | {"pick": SUMMARY["pick"] | scaling})
     out = capsys.readouterr().out
     assert "before scaling" in out and "0.600 M multiply-adds, 0.003 M params" in out
-    assert before_scaling(scaling).endswith("0.003 M params; retrained with SE at 0.0625 and 1.4 x the width")
+    said = before_scaling(Scaling(1.4, 0.0625), 600_000, 3_000)
+    assert said.endswith("0.003 M params; retrained with SE at 0.0625 and 1.4 x the width")
 
 
 def test_figures_show_lists_by_their_length_and_markup_as_text(capsys):

@@ -6,11 +6,11 @@ import pytest
 from tiny import images_and_labels, randomise_supernet, tiny_space
 
 from scarlet_tf import progress
+from scarlet_tf.data.inputs import ArraySplit
 from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation import evaluator as evaluators
 from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
 from scarlet_tf.evaluation.evaluator import Evaluator
-from scarlet_tf.evaluation.inputs import ArraySplit
 from scarlet_tf.evaluation.population import Populations
 from scarlet_tf.evaluation.scoring import evaluate
 from scarlet_tf.models.extract import extract
@@ -153,7 +153,7 @@ def test_a_search_ends_alike_whatever_its_groups_and_goes_on_where_it_was_interr
 
     def run(folder, **changes):
         search(supernet, images[1], {**config, **changes}, tmp_path / folder, images[0])
-        return journal(folder), (tmp_path / folder / "search" / "state.json").read_bytes()
+        return journal(folder), (tmp_path / folder / "pareto.json").read_bytes()
 
     def journal(folder):
         """Its lines without the seconds that trials took."""

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation import kernels
-from scarlet_tf.evaluation.own_gradient import found_by_name
+from scarlet_tf.evaluation.graphs import found_by_name
 
 pytestmark = pytest.mark.both_modes
 

@@ -26,7 +26,7 @@ LABELS = ["a", "b", "c", "d"]
 WRITER = """
 import sys
 import test_saved_model as writer
-from scarlet_tf.evaluation.graph_options import quick_to_first_step
+from scarlet_tf.evaluation.graphs import quick_to_first_step
 writer.make_model()
 with quick_to_first_step():
     pass

@@ -7,9 +7,10 @@ import json
 import re
 
 import pytest
-from made_run import made_record, row, unfinished_record
+from made_run import figures, made_record, row, unfinished_record
 
-from scarlet_tf.report.page.render import page, script_json
+from scarlet_tf.report.render import page, script_json
+from scarlet_tf.report.views import FinetuneView
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -121,8 +122,8 @@ def test_hostile_names_stay_text():
         config_text=HOSTILE,
         warnings=[HOSTILE],
         unreadable=[HOSTILE],
-        dataset={**made_record().dataset, "name": HOSTILE, "classes": [HOSTILE]},
-        front={**made_record().front, "picks": [row("1,3,0,2", name=HOSTILE)]},
+        dataset={**figures()["dataset.json"], "name": HOSTILE, "classes": [HOSTILE]},
+        front={**figures()["pareto.json"], "picks": [row("1,3,0,2", name=HOSTILE)]},
     )
     document, usual = Document(page(hostile)), Document(page(made_record()))
     assert len(document.scripts) == len(usual.scripts)
@@ -153,13 +154,15 @@ def test_an_unfinished_run_says_what_is_missing_and_which_command_adds_it(done):
 
 
 def test_a_run_that_was_not_monitored_names_the_command_of_one_that_is():
-    words = Document(page(made_record(monitor={}))).words
+    words = Document(page(made_record(monitor=None))).words
     assert "scarlet run runs/made/config.yaml --run-dir runs/made_monitored --set supernet.monitor_paths=32" in words
 
 
 def test_a_fine_tuned_network_has_a_page_without_a_search():
-    retrained = {**made_record().retrained, "origin": {"network": "scarlet_a"}, "init": "finetune"}
-    del retrained["one_shot_accuracy"]
-    text = page(made_record(algorithm=None, retrained=retrained, front={}, supernet={}, monitor={}, ranking={}))
+    network = {**figures()["retrain/result.json"], "origin": {"network": "scarlet_a"}, "init": "finetune"}
+    for key in ("pick", "one_shot_accuracy"):
+        del network[key]
+    without = dict.fromkeys(("front", "supernet", "monitor", "ranking"))
+    text = page(made_record(view=FinetuneView(), network=network, **without))
     assert "fine-tuned from scarlet_a" in text and 'id="front"' not in text
     assert Document(text).headings[:2] == [1, 2]

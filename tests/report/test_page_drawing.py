@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from made_run import ARCHITECTURE, SPACE
 
-from scarlet_tf.report.page.drawing import BARS, draw, drawn_layers, in_words, kernel_classes
+from scarlet_tf.report.drawing import BARS, draw, drawn_layers, in_words, kernel_classes
 from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
 
 

@@ -1,13 +1,15 @@
 """The verdict: which file to take, whether the budget is met and the ranking is worth anything."""
 
 import pytest
-from made_run import file, made_record, unfinished_record
+from made_run import figures, file, made_record, unfinished_record
 
-from scarlet_tf.report.page.findings import BAD, FAIR, GOOD, UNKNOWN, cards, headline, recommended, way_on
+from scarlet_tf.report.blocks import BAD, FAIR, GOOD, UNKNOWN
+from scarlet_tf.report.findings import cards, headline, recommended, way_on
+from scarlet_tf.report.views import FinetuneView
 
 
 def test_the_recommended_file_runs_in_one_piece_and_is_the_smallest_of_those():
-    assert recommended(made_record().certificate)["file"] == "model_int8.tflite"
+    assert recommended(made_record().certificate.files)["file"] == "model_int8.tflite"
 
 
 @pytest.mark.parametrize(
@@ -20,11 +22,13 @@ def test_the_recommended_file_runs_in_one_piece_and_is_the_smallest_of_those():
     ],
 )
 def test_a_file_that_lost_accuracy_or_failed_a_check_is_not_recommended(int8, expected):
-    assert recommended({"files": [file("model_float32.tflite", 4096, 1), int8]})["file"] == expected
+    assert recommended([file("model_float32.tflite", 4096, 1), int8])["file"] == expected
 
 
 def test_no_file_is_recommended_where_none_passed():
-    record = made_record(certificate={**made_record().certificate, "files": [file("a.tflite", 1, 1, passed=False)]})
+    record = made_record(
+        certificate={**figures()["export/certificate.json"], "files": [file("a.tflite", 1, 1, passed=False)]}
+    )
     assert (cards(record)[2].value, cards(record)[2].tone) == ("none", BAD)
 
 
@@ -52,29 +56,29 @@ def test_a_missed_bound_is_said():
     [(0.8, 0.6, GOOD, "good"), (0.5, 0.2, FAIR, "rough"), (0.3, 0.1, BAD, "poor"), (0.5, -0.1, BAD, "chance")],
 )
 def test_the_ranking_is_judged_by_tau_and_its_interval(tau, low, tone, words):
-    ranking = made_record().ranking
-    figures = {"recalibrated": {"tau": tau, "low": low, "high": 0.9}}
-    card = cards(made_record(ranking={**ranking, "tau": figures}))[3]
+    ranking = figures()["ranking/result.json"]
+    measured = {"recalibrated": {"tau": tau, "low": low, "high": 0.9}}
+    card = cards(made_record(ranking={**ranking, "tau": measured}))[3]
     assert (card.value, card.tone) == (f"tau {tau:.2f}", tone)
     assert words in card.text
 
 
 def test_without_a_ranking_the_monitor_speaks_and_the_command_is_named():
-    card = cards(made_record(ranking={}))[3]
+    card = cards(made_record(ranking=None))[3]
     assert (card.value, card.tone) == ("nothing against it", FAIR)
     assert card.command == "scarlet rank runs/made/config.yaml --run-dir runs/made"
 
 
 def test_a_fine_tuned_network_has_no_ranking_and_no_budget():
-    labels = [card.label for card in cards(made_record(algorithm=None))]
+    labels = [card.label for card in cards(made_record(view=FinetuneView()))]
     assert labels == ["How accurate is it?", "What does it cost?", "Which file goes on the phone?"]
 
 
 def test_a_network_that_guesses_and_a_supernet_that_learned_nothing_are_marked():
-    retrained = made_record().retrained
+    network = figures()["retrain/result.json"]
     test = {"accuracy": 0.1, "num_examples": 400, "most_frequent": 0.125, "above_chance": False}
     accuracy, *_, trust = cards(
-        made_record(retrained={**retrained, "test": test}, supernet={"not_learning": {"text": "so"}}, ranking={})
+        made_record(network={**network, "test": test}, supernet={"not_learning": {"text": "so"}}, ranking=None)
     )
     assert (accuracy.value, accuracy.tone) == ("10.00 %: not better than chance", BAD)
     assert "is not above the 12.50 % of their most frequent class" in accuracy.text

@@ -4,7 +4,7 @@ import pytest
 from made_run import made_record
 
 import browser_page
-from scarlet_tf.report.page.render import page as rendered
+from scarlet_tf.report.render import page as rendered
 
 WIDTHS, THEMES = (1440, 360), ("light", "dark")
 PLOT_TEXT = "document.querySelector('#front-plot .area').layout.font.color"

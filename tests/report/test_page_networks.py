@@ -3,9 +3,9 @@
 import pathlib
 import shlex
 
-from made_run import made_record, row
+from made_run import figures, made_record, row
 
-from scarlet_tf.report.page.networks import found_networks, front_table, shown_first
+from scarlet_tf.report.front import found_networks, front_table, shown_first
 
 
 def test_networks_keep_the_order_of_the_front_and_know_their_picks():
@@ -23,9 +23,9 @@ def test_networks_keep_the_order_of_the_front_and_know_their_picks():
 
 
 def test_a_pick_that_is_not_on_the_front_comes_behind_it():
-    record = made_record()
-    picks = [*record.front["picks"], row("1,1,1,1", name="mine")]
-    networks = found_networks(made_record(front={**record.front, "picks": picks}))
+    front = figures()["pareto.json"]
+    picks = [*front["picks"], row("1,1,1,1", name="mine")]
+    networks = found_networks(made_record(front={**front, "picks": picks}))
     assert [(n.choices, n.on_front) for n in networks][-1] == ("1,1,1,1", False)
 
 
@@ -43,7 +43,7 @@ def test_the_retrained_network_needs_no_command_and_others_get_a_folder_of_their
 
 
 def test_before_retraining_the_wanted_network_is_had_by_going_on():
-    networks = found_networks(made_record(retrained={}, certificate={}))
+    networks = found_networks(made_record(network=None, certificate=None))
     assert networks[1].command == "scarlet run runs/made/config.yaml --run-dir runs/made"
     assert shown_first(networks, "1,3,0,2") == 2
 

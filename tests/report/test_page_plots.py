@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from made_run import SPACE, made_record, unfinished_record
+from made_run import SPACE, figures, made_record, unfinished_record
 
-from scarlet_tf.report.page import betanas_plots, network_plots, search_plots, supernet_plots
-from scarlet_tf.report.page.blocks import Note, Plot
-from scarlet_tf.report.page.front_plot import MOST_EVALUATED, front_plot
-from scarlet_tf.report.page.networks import found_networks
+from scarlet_tf.report import search_plots, supernet_plots
+from scarlet_tf.report.blocks import Note, Plot
+from scarlet_tf.report.front import MOST_EVALUATED, found_networks, front_plot
+from scarlet_tf.report.views import BetaNASView
 
 
 def traces(plot):
@@ -50,9 +50,9 @@ def test_hypervolume_goes_by_generations_of_which_the_first_tell_has_two():
     assert "From 0.125 to 0.250" in plot.text
 
 
-def test_hypervolume_of_a_search_under_way_is_read_from_its_state():
-    state = {"state": {"algorithm": {"hypervolume": [0.1, 0.2, 0.4]}}}
-    plot = search_plots.hypervolume_plot(made_record(front={}, search_state=state, algorithm="random"))
+def test_hypervolume_of_a_baseline_goes_by_what_it_was_told():
+    settings = {"search": {"algorithm": "random"}}
+    plot = search_plots.hypervolume_plot(made_record(front=None, hypervolume=[0.1, 0.2, 0.4], settings=settings))
     assert traces(plot)["hypervolume"]["x"] == [1, 2, 3]
 
 
@@ -83,19 +83,21 @@ def test_fair_counts_are_said_in_a_sentence_and_unfair_ones_drawn():
     assert isinstance(note, Note) and "each of the 16 choices was trained in 6 steps" in note.text
     assert table.rows[0] == ["1", "6", "6", "6", "6"]
     counts = [[1, 2, 3, 4]] * 4
-    (plot,) = supernet_plots.fairness(made_record(monitor={**made_record().monitor, "update_counts": counts}))
+    (plot,) = supernet_plots.fairness(
+        made_record(monitor={**figures()["supernet/monitor.json"], "update_counts": counts})
+    )
     assert isinstance(plot, Plot)
     cells = json.loads(plot.figure)["data"][0]
     assert cells["z"][0] == [1] * 4 and cells["y"] == [choice.label for choice in SPACE.choices]
 
 
 def test_without_a_monitor_the_counts_follow_from_the_sampling():
-    note, _ = supernet_plots.fairness(made_record(monitor={}))
+    note, _ = supernet_plots.fairness(made_record(monitor=None))
     assert "in 6 steps" in note.text
 
 
 def test_the_ranking_shows_both_measurements_over_the_same_trainings():
-    found = traces(network_plots.ranking_plot(made_record()))
+    found = traces(search_plots.ranking_plot(made_record()))
     assert found["BN recalibrated"]["x"] == pytest.approx([50, 90, 80])
     assert found["running BN statistics"]["y"] == pytest.approx([10, 50, 40])
 
@@ -105,11 +107,11 @@ def betanas_record():
     dropped = [[-1, -1, -1, 40]] + [[-1] * 4] * 3
     found = {"alpha": alpha, "dropped_at": dropped, "trained": [[1, 2, 3, 4]] * 4}
     epochs = [{"epoch": e, "loss": 1.0, "accuracy": 0.1, **found} for e in range(2)]
-    return made_record(algorithm="betanas", supernet={"importances": found, "steps": 80}, epochs=epochs, monitor={})
+    return made_record(view=BetaNASView(), supernet={"importances": found, "steps": 80}, epochs=epochs, monitor=None)
 
 
 def test_importances_are_probabilities_of_what_remains():
-    plot = betanas_plots.importance_plot(betanas_record())
+    plot = supernet_plots.importance_plot(betanas_record())
     cells = json.loads(plot.figure)["data"][0]
     assert [column[0] for column in cells["z"]] == pytest.approx([25.0, 50.0, 25.0, None])
     assert cells["text"][3][0] == "×"
@@ -117,7 +119,7 @@ def test_importances_are_probabilities_of_what_remains():
 
 
 def test_alpha_has_a_view_a_layer_and_ends_where_a_choice_was_dropped():
-    plot = betanas_plots.alpha_plot(betanas_record())
+    plot = supernet_plots.alpha_plot(betanas_record())
     assert [view.label for view in plot.views] == ["layer 1", "layer 2", "layer 3", "layer 4"]
     assert plot.views[0].traces["y"][1] == pytest.approx([0.69315, 0.69315], abs=1e-5)
     assert plot.views[0].traces["y"][3] == [None, None]
@@ -131,6 +133,6 @@ def test_how_often_betanas_trained_a_choice_is_drawn():
 def test_nothing_is_plotted_before_there_is_anything():
     record = unfinished_record()
     makers = (search_plots.hypervolume_plot, search_plots.operators_plot, search_plots.comparison_plot)
-    makers += (supernet_plots.training_plot, supernet_plots.histogram_plot, network_plots.ranking_plot)
+    makers += (supernet_plots.training_plot, supernet_plots.histogram_plot, search_plots.ranking_plot)
     assert [maker(record) for maker in makers] == [None] * 6
     assert supernet_plots.fairness(record) == []

@@ -12,8 +12,8 @@ from test_train_supernet import CONFIG as SUPERNET
 from test_train_supernet import SPACE
 from tiny import images_and_labels
 
+from scarlet_tf.data.inputs import ArraySplit, as_split
 from scarlet_tf.errors import InputError, NotFiniteError
-from scarlet_tf.evaluation.inputs import ArraySplit, as_split
 from scarlet_tf.evaluation.scoring import beside_chance
 from scarlet_tf.files import read_json
 from scarlet_tf.models.supernet import Supernet

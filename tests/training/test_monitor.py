@@ -6,9 +6,9 @@ import tensorflow as tf
 from test_train_supernet import CONFIG, SPACE, Interrupt, data, weights
 from tiny import randomise_supernet, tiniest_space, tiny_space
 
+from scarlet_tf.data.inputs import as_split
 from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
-from scarlet_tf.evaluation.inputs import as_split
 from scarlet_tf.evaluation.scoring import evaluate
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.models.extract import extract
@@ -16,10 +16,9 @@ from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Architecture
 from scarlet_tf.training import monitor
 from scarlet_tf.training.config import SupernetConfig
-from scarlet_tf.training.monitor import Monitor
+from scarlet_tf.training.monitor import Monitor, count_skips, histogram, skip_bias, stability, verdict
 from scarlet_tf.training.sampling import panel_paths, uniform_paths, update_counts
 from scarlet_tf.training.supernet import train_supernet
-from scarlet_tf.training.verdict import count_skips, histogram, skip_bias, stability, verdict
 
 MONITORED = {**CONFIG, "monitor_paths": 3}
 

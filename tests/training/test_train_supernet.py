@@ -13,8 +13,8 @@ import pytest
 import tensorflow as tf
 from tiny import images_and_labels, tiny_space
 
+from scarlet_tf.data.inputs import ArraySplit
 from scarlet_tf.errors import InputError
-from scarlet_tf.evaluation.inputs import ArraySplit
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space import Choice, Stage
 from scarlet_tf.training.config import SupernetConfig

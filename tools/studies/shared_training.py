@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from scarlet_tf.data.inputs import training_batches
 from scarlet_tf.evaluation.evaluator import Evaluator
-from scarlet_tf.evaluation.inputs import training_batches
 from scarlet_tf.ranking.store import Store, name_of
 from scarlet_tf.space import Architecture
 from scarlet_tf.training.config import SupernetConfig

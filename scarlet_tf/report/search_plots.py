@@ -1,0 +1,168 @@
+"""Plots of searches and of networks trained on their own: hypervolume, operators, comparisons, a training, the ranking."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+from scarlet_tf.ranking.plot import SERIES as MEASURED
+from scarlet_tf.ranking.plot import tau_text
+from scarlet_tf.report.blocks import QUIET, SERIES, Plot, Table, counted, figure_json, line, safe, wrapped
+from scarlet_tf.report.record import Record
+from scarlet_tf.words import interval, percent, plural
+
+
+def hypervolume_plot(record: Record) -> Plot | None:
+    """Hypervolume after each tell; None if there is only one value."""
+    values = record.hypervolume
+    if len(values) < 2:
+        return None
+    # NSGA-II's first tell is of 2 N networks, which count as two generations.
+    first, step = (2, "generation") if record.settings["search"]["algorithm"] == "nsga2" else (1, "told")
+    steps = list(range(first, first + len(values)))
+    figure = figure_json(
+        [line(steps, values, "hypervolume", SERIES[0])], step, "hypervolume (share)", 320, xaxis=counted(steps)
+    )
+    rise = values[-1] - values[len(values) // 2]
+    text = (
+        f"From {values[0]:.3f} to {values[-1]:.3f} of the box that space and bounds fix; the second half of the search"
+        f" added {rise:.3f}."
+    )
+    table = Table(
+        "Hypervolume", [step, "hypervolume"], [[str(s), f"{v:.4f}"] for s, v in zip(steps, values, strict=True)]
+    )
+    return Plot("hypervolume", "Hypervolume of the front", figure, text, table)
+
+
+_FATES = {"children": "children", "evaluated": "evaluated", "survived": "survived", "front": "reached the front"}
+
+
+def operators_plot(record: Record) -> Plot | None:
+    """Outcome of each operator's children; None for a search without operators."""
+    operators = record.front.details.get("operators") if record.front is not None else None
+    if not operators:
+        return None
+    names = list(operators)
+    bars = [
+        go.Bar(x=names, y=[operators[name][key] for name in names], name=label, marker={"color": SERIES[i]})
+        for i, (key, label) in enumerate(_FATES.items())
+    ]
+    rows = [
+        [name, *(str(row[key]) for key in (*_FATES, "failed")), _points(row["mean_accuracy_change"])]
+        for name, row in operators.items()
+    ]
+    table = Table(
+        "Children of each operator", ["operator", *_FATES.values(), "failed", "mean change of accuracy"], rows
+    )
+    best = max(names, key=lambda name: operators[name]["front"] / max(1, operators[name]["children"]))
+    row = operators[best]
+    text = f"The greatest share of children on the front is {best}'s: {row['front']} of {row['children']}."
+    figure = figure_json(bars, "", "networks", 340, barmode="group")
+    return Plot("operators", "Mutation operators", figure, text, table)
+
+
+def _points(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:+.2f} points"
+
+
+def comparison_plot(record: Record) -> Plot | None:
+    """Hypervolume against evaluations, a line for each search of `scarlet search --compare`."""
+    compared = record.comparison
+    if compared is None:
+        return None
+    traces: list[Any] = []
+    for number, (name, row) in enumerate(compared.algorithms.items()):
+        for search in row.searches:
+            steps = {"x": [at for at, _ in search["hypervolume"]], "y": [value for _, value in search["hypervolume"]]}
+            colour = {"color": SERIES[number % len(SERIES)], "shape": "hv", "width": 1.5}
+            first = search is row.searches[0]
+            label = f"{safe(name)}, seed {search['seed']}"
+            traces.append(
+                go.Scatter(
+                    **steps, mode="lines", line=colour, name=safe(name), legendgroup=name, showlegend=first, text=label
+                )
+            )
+    target = {"type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": compared.target, "y1": compared.target}
+    target["line"] = {"color": QUIET, "dash": "dash", "width": 1.5}
+    figure = figure_json(traces, "evaluations", "hypervolume (share)", shapes=[target], xaxis={"type": "log"})
+    rows = [
+        [
+            name,
+            str(row.seeds),
+            interval(row.hypervolume, ".4f"),
+            interval(row.evaluations_to_target, ".0f"),
+            interval(row.ratio_to_random, ".2f"),
+        ]
+        for name, row in compared.algorithms.items()
+    ]
+    columns = ["search", "seeds", "hypervolume", "evaluations to target", "ratio to random"]
+    text = (
+        f"{len(rows)} kinds of search with {plural(compared.evaluations, 'evaluation')} each; the dashed line is the target"
+        f" of {compared.target:.4f}. Medians over seeds with 95 % intervals are in the table."
+    )
+    return Plot("comparison", "Searches compared", figure, text, Table("Medians over seeds", columns, rows))
+
+
+def retraining_plot(record: Record) -> Plot | None:
+    """Accuracy of the network that was retrained or fine-tuned, epoch by epoch."""
+    network = record.network
+    if network is None or not network.history:
+        return None
+    rows = network.history
+    series = {"accuracy": "training images", "val_accuracy": "validation images"}
+    traces, cells = [], []
+    for number, (key, label) in enumerate(series.items()):
+        known = [row for row in rows if row.get(key) is not None]
+        values = [100 * row[key] for row in known]
+        traces.append(line([row["epoch"] + 1 for row in known], values, label, SERIES[1 - number]))
+    for row in rows:
+        cells.append([str(row["epoch"] + 1), f"{row['loss']:.3f}", *(percent(row.get(key)) for key in series)])
+    last, test = network.validation, network.test
+    text = (
+        f"After {plural(len(rows), 'epoch')} it recognises {percent(last.accuracy)} of"
+        f" {plural(last.num_examples or 0, 'validation image')} and {percent(test.accuracy)} of"
+        f" {plural(test.num_examples or 0, 'test image')}."
+    )
+    figure = figure_json(traces, "epoch", "accuracy (%)", 340, xaxis=counted(rows))
+    table = Table("Epochs", ["epoch", "loss", *series.values()], cells)
+    return Plot("retraining", "Its training", figure, text, table)
+
+
+def ranking_plot(record: Record) -> Plot | None:
+    """One-shot against stand-alone accuracy of the networks that `scarlet rank` trained."""
+    ranking = record.ranking
+    if ranking is None:
+        return None
+    rows, symbols = ranking.networks, ("circle", "x")
+    traces = [
+        go.Scatter(
+            x=[100 * row["stand_alone"] for row in rows],
+            y=[100 * row[f"one_shot_{name}"] for row in rows],
+            mode="markers",
+            name=safe(label),
+            marker={"color": SERIES[number], "size": 10, "symbol": symbols[number]},
+            hovertext=[wrapped(row["architecture"]) for row in rows],
+            hovertemplate="%{hovertext}<br>alone %{x:.2f} %, one-shot %{y:.2f} %<extra></extra>",
+        )
+        for number, (name, (_, label)) in enumerate(MEASURED.items())
+    ]
+    figure = figure_json(traces, "accuracy, trained on its own (%)", "one-shot accuracy (%)")
+    found = "; ".join(f"{label}: {tau_text(ranking.tau[name])}" for name, (_, label) in MEASURED.items())
+    text = (
+        f"{plural(len(rows), 'network')} of the space, from cheap to expensive, each trained on its own. Kendall's tau with its"
+        f" 95 % interval: {found}. 1 is the same order, 0 none."
+    )
+    columns = ["choices", "M multiply-adds", "trained on its own", *(label for _, label in MEASURED.values())]
+    cells = [
+        [
+            row["architecture"],
+            f"{row['multiply_adds'] / 1e6:.2f}",
+            percent(row["stand_alone"]),
+            *(percent(row[f"one_shot_{name}"]) for name in MEASURED),
+        ]
+        for row in rows
+    ]
+    return Plot(
+        "one-shot-against-alone", "One-shot against stand-alone", figure, text, Table("The networks", columns, cells)
+    )
