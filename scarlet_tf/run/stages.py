@@ -34,7 +34,16 @@ from scarlet_tf.export.warm_up import check_warm_up
 from scarlet_tf.files import write_result
 from scarlet_tf.optimization.extra import check_extra
 from scarlet_tf.report.record import StageState
-from scarlet_tf.results import Certificate, NetworkResult, OptimizedResult, SupernetResult, to_json
+from scarlet_tf.results import (
+    Certificate,
+    Comparison,
+    NetworkResult,
+    OptimizedResult,
+    Ranking,
+    SupernetResult,
+    from_json,
+    to_json,
+)
 from scarlet_tf.run.exporting import export, is_optimized, optimize
 from scarlet_tf.run.folder import Run, alone_in, claim, open_existing
 from scarlet_tf.run.integrity import unchecked
@@ -172,6 +181,7 @@ def run_ranking(config: Config, folder) -> dict:
             supernet, _ = trained_supernet(run)
             data, context = (run.plain_train, run.data.validation), method.context(run)
             figures = rank(supernet, *data, config.ranking, config.retrain, run.folder, context)
+        run.note(from_json(Ranking, figures, Ranking.FILE))
         report_on(run)
         return figures
 
@@ -212,6 +222,7 @@ def run_comparison(
             evaluator = Evaluator(supernet, run.data.validation, run.plain_train, **options)
             searches = (algorithms, seeds, evaluations, method.context(run))
             figures = compare(supernet, config.search, evaluator, run.folder, *searches)
+        run.note(from_json(Comparison, figures, Comparison.FILE))
         report_on(run)
         return figures
 
