@@ -62,7 +62,7 @@ _LAZY = {
     "evaluate": "scarlet_tf.evaluation.scoring",
     "RankingConfig": "scarlet_tf.assessment.config",
     "rank": "scarlet_tf.assessment.ranking",
-    "HierarchicalMutation": "scarlet_tf.search.hierarchical",
+    "HierarchicalMutation": "scarlet_tf.search.mutation",
     "MutationConfig": "scarlet_tf.search.mutation_config",
     "UniformMutation": "scarlet_tf.search.mutation",
     "Evaluator": "scarlet_tf.evaluation.evaluator",

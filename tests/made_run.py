@@ -19,6 +19,7 @@ from scarlet_tf.results import (
     SupernetResult,
     from_json,
 )
+from scarlet_tf.search.journal import format_line
 from scarlet_tf.search.run import front_from
 
 SPACE = tiny_space()
@@ -190,14 +191,14 @@ def write_run(folder: pathlib.Path, without=(), config: str = CONFIG) -> pathlib
     for name, content in figures().items():
         if name not in without:
             write_json(folder / name, content)
-    lines = [f'{{"trial":"{i}","architecture":"{name}","metrics":{metrics(name)}}}' for i, name in enumerate(EVALUATED)]
-    write_text(folder / "search" / "trials.jsonl", "\n".join(['{"version":1}', *lines]) + "\n")
+    trials = [{"trial": str(i), "architecture": name, "metrics": metrics(name)} for i, name in enumerate(EVALUATED)]
+    lines = [format_line(line).decode() for line in ({"version": 2}, *trials)]
+    write_text(folder / "search" / "trials.jsonl", "".join(lines))
     return folder
 
 
-def metrics(choices: str) -> str:
-    accuracy, multiply_adds, params = EVALUATED[choices]
-    return f'{{"accuracy":{accuracy},"multiply_adds":{multiply_adds},"params":{params}}}'
+def metrics(choices: str) -> dict:
+    return dict(zip(("accuracy", "multiply_adds", "params"), EVALUATED[choices], strict=True))
 
 
 STAGES = ("train-supernet", "search", "retrain", "export")

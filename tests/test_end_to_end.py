@@ -61,7 +61,6 @@ LEAVES = (
     "run.log",
     "summary.json",
     "search/trials.jsonl",
-    "search/state.json",
     "retrain/model.keras",
     *(f"export/{name}" for name in TFLITE),
     "export/saved_model/1/saved_model.pb",

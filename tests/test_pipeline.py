@@ -1,6 +1,5 @@
 """The order, the resumption and the refusals of a run, with the long stages replaced; one short run of the real ones."""
 
-import json
 import logging
 import re
 import subprocess
@@ -21,6 +20,7 @@ from scarlet_tf.files import read_json, write_json, write_result
 from scarlet_tf.results import NetworkResult, Score
 from scarlet_tf.run import exporting, folder, integrity, methods, retraining, stages
 from scarlet_tf.run.folder import Run, alone_in
+from scarlet_tf.search.journal import format_line
 from scarlet_tf.search.run import SearchResult
 from scarlet_tf.space import Architecture
 
@@ -117,7 +117,7 @@ def calls(monkeypatch):
             {"metrics": {"accuracy": 0.75}},
         ]
         (run_dir / "search").mkdir(exist_ok=True)
-        (run_dir / "search" / "trials.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (run_dir / "search" / "trials.jsonl").write_bytes(b"".join(map(format_line, lines)))
         write_result(run_dir / "pareto.json", FRONT)
 
     def retrain(network, *args, run_dir, **kwargs):

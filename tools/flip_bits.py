@@ -47,7 +47,6 @@ NOT_CHECKED = {
     ".png": "for people; the figures are in the result beside it",
 }
 WRONG = "WRONG"
-STATE = "search/state.json"  # no stage of a finished run reads it; it is made again with the front
 # Entries that may differ between two summaries of one run.
 _OF_THE_CALL = ("run_dir", "report", "warnings")
 
@@ -90,10 +89,8 @@ def flip_bits(run_dir: pathlib.Path, flips: int, seed: int, again: bool = True) 
             (folder / name).write_bytes(damaged)
             said = subject.examine(name)
             outcomes[name]["; ".join(said)] += 1
-            if again and name not in redone and ("does again" in said[1] or name == STATE):
+            if again and name not in redone and "does again" in said[1]:
                 (folder / name).write_bytes(damaged)
-                if name == STATE:
-                    (folder / "pareto.json").unlink()
                 redone[name] = _in_words(subject.do_again)
                 for other, content in whole.items():
                     (folder / other).write_bytes(content)
@@ -124,7 +121,6 @@ class Subject:
         self.checkpoints = {path: self._arrays(path) for path in sorted(folder.glob("*/checkpoint-*.npz"))}
         header, *self.records = read_lines(folder / "search" / "trials.jsonl")
         self.fingerprint = (header or {})["fingerprint"]
-        self.state = self._open_journal()[0]
 
     def __enter__(self) -> Subject:
         return self
@@ -138,7 +134,6 @@ class Subject:
         loaders: dict[str, Callable[[], str]] = {
             "checkpoint-": lambda: self._restore(name),
             "trials.jsonl": self._load_journal,
-            "state.json": self._load_journal,
             "model.keras": self._load_network,
         }
         return said + [_in_words(load) for part, load in loaders.items() if part in name]
@@ -193,21 +188,16 @@ class Subject:
         newest = found == max(path.parent.glob("checkpoint-*.npz"))
         return "loads the checkpoint" if newest else "loads the checkpoint before it"
 
-    def _open_journal(self) -> tuple[dict | None, list[dict]]:
-        journal = Journal(self.folder / "search", self.fingerprint)
-        try:
-            return journal.open()
-        finally:
-            journal.close()
-
     def _load_journal(self) -> str:
         self.messages.clear()
-        state, records = self._open_journal()
-        if (state, records) == (self.state, self.records):
+        journal = Journal(self.folder / "search" / "trials.jsonl", self.fingerprint)
+        try:
+            records = journal.open()
+        finally:
+            journal.close()
+        if records == self.records:
             return "loads the journal"
-        if self.messages and records == self.records and state is None:
-            return "makes the state again"
-        if self.messages and records == self.records[:-1] and state == self.state:
+        if self.messages and records == self.records[:-1]:
             return "drops the last line"
         return f"loads another journal: {WRONG}"
 

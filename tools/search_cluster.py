@@ -26,7 +26,7 @@ from scarlet_tf import logs
 from scarlet_tf.cluster import is_loopback
 from scarlet_tf.config import load_config
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.cluster import ANY_ADDRESS, SearchCluster, environment, reserved_address
+from scarlet_tf.search.processes import ANY_ADDRESS, SearchCluster, environment, reserved_address
 
 STALE_MINUTES = 30
 

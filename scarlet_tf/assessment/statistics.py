@@ -12,8 +12,8 @@ from scipy import stats
 
 from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.archive import Archive
-from scarlet_tf.search.genomes import decode
+from scarlet_tf.search.algorithm import decode
+from scarlet_tf.search.front import Archive
 from scarlet_tf.search.objectives import Figures, Objectives
 from scarlet_tf.space import Architecture, SearchSpace
 

@@ -14,9 +14,8 @@ from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.metric_table import MetricTable
-from scarlet_tf.search.front import Candidate, HypervolumeBox, front_of
+from scarlet_tf.search.front import Candidate, HypervolumeBox, Picks, front_of
 from scarlet_tf.search.objectives import Figures, Objectives, figures_and_goals
-from scarlet_tf.search.picks import Picks
 from scarlet_tf.search.run import (
     SearchConfig,
     SearchResult,

@@ -17,11 +17,11 @@ from scarlet_tf.latency.correction import LATENCY, calibrate
 from scarlet_tf.latency.measuring import PASSES, Measurements, network_content
 from scarlet_tf.latency.timing import Runner
 from scarlet_tf.metric_table import MetricTable
-from scarlet_tf.search.front import Candidate, best_of, front_of, pick_equispaced
-from scarlet_tf.search.objectives import Objectives, show
-from scarlet_tf.search.picks import pick_models
+from scarlet_tf.search.front import Candidate, best_of, front_of, pick_equispaced, pick_models
+from scarlet_tf.search.objectives import Objectives
 from scarlet_tf.search.run import SearchConfig, SearchResult
 from scarlet_tf.space import Architecture
+from scarlet_tf.words import bound_text
 
 logger = logging.getLogger("scarlet_tf")
 ROUNDS = 3  # correction may promote networks that were not measured yet; they are measured in the next round
@@ -76,7 +76,7 @@ def rerank(result: SearchResult, table: MetricTable, goals: Objectives, picks) -
     ]
     front = front_of([model for model in models if goals.violation(model.metrics) <= 0], goals)
     if not front:
-        least = show(LATENCY, latencies.min())
+        least = bound_text(LATENCY, latencies.min())
         raise InputError(
             f"search.limits: expected some model that keeps {', '.join(goals.bounds_in_words())} with latencies corrected by"
             f" networks measured whole; the least latency of the {len(models)} is {least}; name wider bounds"

@@ -13,14 +13,13 @@ from typing import Any
 
 from scarlet_tf.cost import count_spec
 from scarlet_tf.errors import InputError
-from scarlet_tf.export.certificate import CERTIFICATE_VERSION, check_digests
+from scarlet_tf.export.certificate import CERTIFICATE_VERSION, certificate_text, check_digests
 from scarlet_tf.export.checks import Check
 from scarlet_tf.files import has_digest, read_json
-from scarlet_tf.report.certificate import certificate_text
 from scarlet_tf.results import Certificate, NetworkResult, to_json
 from scarlet_tf.run.exporting import FINAL, folded_network, verification
 from scarlet_tf.run.folder import Run, from_here, is_run, open_existing
-from scarlet_tf.search.journal import has_crcs, read_lines
+from scarlet_tf.search.journal import read_lines
 from scarlet_tf.training.learning import FILE
 
 TOP1_TOLERANCE = 0.005
@@ -38,7 +37,6 @@ _RESULTS = (
 )
 # Advice for results that `scarlet run` does not make again.
 _REMEDIES = {
-    "search/state.json": "remove pareto.json, and `scarlet run` makes both again from the journal",
     "finalists.json": "remove it; a search measures them again",
     "supernet/monitor.json": "remove it; the report omits it",
     f"supernet/{FILE}": "remove it",
@@ -170,9 +168,8 @@ def check_results(folder: pathlib.Path, *further: str) -> list[Check]:
 
 
 def unchecked(folder: pathlib.Path, *further: str) -> list[str]:
-    """Names of results, `further` ones among them, and journals that an earlier version wrote: they contain no check."""
-    names = [name for name in (*_RESULTS, *further) if (folder / name).exists() and not has_digest(folder / name)]
-    return names + [name for name in _JOURNALS if (folder / name).exists() and not has_crcs(folder / name)]
+    """Names of results, `further` ones among them, that an earlier version wrote: they contain no check."""
+    return [name for name in (*_RESULTS, *further) if (folder / name).exists() and not has_digest(folder / name)]
 
 
 def check_text(folder: pathlib.Path, certificate: Mapping) -> Check:

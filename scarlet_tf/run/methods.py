@@ -24,9 +24,9 @@ from scarlet_tf.report.views import BetaNASView, FinetuneView, SearchView
 from scarlet_tf.results import NetworkResult, SupernetResult
 from scarlet_tf.run.folder import Run
 from scarlet_tf.run.networks import SourceNetwork, load_source
+from scarlet_tf.search.front import check_picks_of
 from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.search.objectives import Figures, Objectives, check_known, figures_and_goals
-from scarlet_tf.search.picks import check_picks_of
 from scarlet_tf.search.run import SearchResult, search
 from scarlet_tf.training.devices import copy_variables
 from scarlet_tf.training.network_step import load_teacher

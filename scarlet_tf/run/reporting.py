@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_text
 from scarlet_tf.report.record import Record, StageState
@@ -30,8 +31,11 @@ from scarlet_tf.run.folder import Run, T, described
 from scarlet_tf.run.integrity import complaints
 from scarlet_tf.run.methods import SupernetSearch, method_of
 from scarlet_tf.run.networks import find_pick
+from scarlet_tf.search.algorithm import decode
 from scarlet_tf.search.checks import is_number
+from scarlet_tf.search.front import Archive
 from scarlet_tf.search.journal import TRIALS, read_lines
+from scarlet_tf.search.objectives import figures_and_goals
 from scarlet_tf.search.run import SearchResult
 from scarlet_tf.training.learning import FILE
 
@@ -147,7 +151,7 @@ def _record(run: Run, stages: Sequence[StageState]) -> Record:
         wanted=_wanted(run, front),
         evaluated=list(_evaluated(run)),
         epochs=supernet.history if supernet else _log_rows(run.folder / "supernet" / "log.csv"),
-        hypervolume=front.hypervolume if front else known.hypervolume(),
+        hypervolume=front.hypervolume if front else _hypervolume(run, known.find(Dataset)),
         dataset=known.find(Dataset),
         supernet=supernet,
         monitor=known.find(MonitorRecord),
@@ -176,16 +180,6 @@ class _Known:
             self.unreadable.append(str(error))
             return None
 
-    def hypervolume(self) -> Sequence[float]:
-        """Hypervolume of a search under way, from the state beside its journal."""
-        path = self.run.folder / "search" / "state.json"
-        try:
-            state = read_json(path) if path.exists() else {}
-            return state.get("state", {}).get("algorithm", {}).get("hypervolume", ())
-        except InputError as error:
-            self.unreadable.append(str(error))
-            return ()
-
 
 def _evaluated(run: Run) -> Iterator[Mapping[str, Any]]:
     """Figures of each network in the search's journal, without damaged lines; the front found from it is stored elsewhere."""
@@ -193,6 +187,18 @@ def _evaluated(run: Run) -> Iterator[Mapping[str, Any]]:
     for line in read_lines(path) if path.exists() else ():
         if line is not None and line.get("metrics"):
             yield {"architecture": line["architecture"], **line["metrics"]}
+
+
+def _hypervolume(run: Run, dataset: Dataset | None) -> list[float]:
+    """Hypervolume of the networks in the journal of a search under way, after each of its generations."""
+    found, count = list(_evaluated(run)), run.config.search.population_size
+    if not found or dataset is None:
+        return []
+    costs = cost_table(run.config.space, run.config.data.image_size, len(dataset.classes))
+    archive = Archive(*figures_and_goals(costs, **run.config.search.objective_settings(costs)))
+    ends = range(2 * count, len(found) + 1, count)  # the first generation is twice as large
+    groups = [found[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    return [archive.add([decode(each["architecture"]) for each in group], group) for group in groups]
 
 
 def _wanted(run: Run, front: SearchResult | None) -> str | None:

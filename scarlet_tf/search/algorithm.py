@@ -1,56 +1,154 @@
-"""Algorithm: what an oracle, and a comparison, asks of any search."""
+"""Algorithm: a search as ask and tell; and random search, the baseline and the smallest example of one."""
 
 from __future__ import annotations
 
+import abc
+import importlib.metadata
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 
 from scarlet_tf.cost import CostTable
-from scarlet_tf.search.objectives import Figures, Objectives
+from scarlet_tf.errors import InputError
+from scarlet_tf.search.budget import Budget
+from scarlet_tf.search.checks import check_settings
+from scarlet_tf.search.front import Archive
+from scarlet_tf.search.objectives import figures_and_goals
+
+Metrics = Mapping | None  # of one genome by name; None: its evaluation failed
 
 
-class Algorithm(Protocol):
-    """A search behind ask and tell, with a state of plain JSON from which it goes on as if it had not stopped.
+class Algorithm(abc.ABC):
+    """A search: it asks for genomes, is told their metrics, and asks for others.
 
-    generation: how many were told. evaluations: genomes told so far, repeats counted; total_evaluations: at the end.
+    It is deterministic: settings and what it was told decide all that it asks for, so a search is resumed by telling it
+    again what a journal has (see Engine). A subclass draws the genomes and learns from their metrics.
+
+    evaluations: genomes told so far, repeats counted; total_evaluations: at the end.
     hypervolume: one value a tell, 0..1, see HypervolumeBox. figures: what is known of a genome without evaluation.
     goals: what is optimised, and the bounds.
+
+    Args:
+        metrics: weights, limits, floors, directions and table, see figures_and_goals.
     """
 
-    costs: CostTable
-    figures: Figures
-    goals: Objectives
-    evaluations: int
-    hypervolume: list[float]
+    def __init__(
+        self,
+        costs: CostTable,
+        total_evaluations: int,
+        max_multiply_adds: float | None,
+        min_accuracy: float | None,
+        **metrics,
+    ):
+        self.costs, self.space = costs, costs.space
+        self.total_evaluations = total_evaluations
+        self.figures, self.goals = figures_and_goals(costs, max_multiply_adds, min_accuracy, **metrics)
+        self.evaluations = 0
+        self.hypervolume: list[float] = []
+        self.pending: np.ndarray | None = None  # asked for and not told yet
+        self._has_more = True
+
+    @abc.abstractmethod
+    def _draw(self) -> np.ndarray:
+        """Return the next genomes [N, num_layers]; none ends the search."""
+
+    @abc.abstractmethod
+    def _learn(self, genomes: np.ndarray, metrics: list[dict | None]) -> float:
+        """Take what later draws depend on; return the hypervolume. Where it raises, nothing has changed."""
+
+    @abc.abstractmethod
+    def get_config(self) -> dict:
+        """Plain JSON that tells one search from another; the number of evaluations, which may be raised, is no part of it."""
 
     @property
-    def generation(self) -> int: ...
+    def generation(self) -> int:
+        """Number of generations told so far."""
+        return len(self.hypervolume)
 
     @property
-    def finished(self) -> bool: ...
-
-    @property
-    def total_evaluations(self) -> int: ...
-
-    @property
-    def pending(self) -> np.ndarray | None:
-        """The genomes that were asked for and not told yet."""
-        ...
+    def finished(self) -> bool:
+        return self.evaluations >= self.total_evaluations or not self._has_more
 
     def ask(self) -> np.ndarray:
-        """The genomes to evaluate next, int [N, num_layers]; the same ones until they are told."""
-        ...
+        """Return the genomes to evaluate next, int [N, num_layers]; the same ones until they are told."""
+        if self.pending is None:
+            if self.finished:
+                raise RuntimeError(f"the search has ended after {self.evaluations} evaluations")
+            self.pending = self._draw()
+        return self.pending.copy()
 
-    def tell(self, results: Sequence[Mapping | None]) -> None:
-        """Takes {"accuracy": 0..1, ...} for each genome asked for, in that order; None where evaluation failed."""
-        ...
+    def tell(self, results: Sequence[Metrics]) -> None:
+        """Take {"accuracy": float, ...} for each genome asked for, in that order; None where evaluation failed.
+
+        Raises InputError when an accuracy is missing or not a number from 0 to 1; nothing has changed then.
+        """
+        genomes = self.pending
+        if genomes is None:
+            raise RuntimeError("tell: nothing has been asked for")
+        if len(results) != len(genomes):
+            raise InputError(f"results: expected {len(genomes)}, one a genome, got {len(results)}")
+        computed = self.figures.names
+        checked = [None if result is None else {**result, **self.goals.check(result, computed)} for result in results]
+        hypervolume = self._learn(genomes, self.figures.complete(genomes, checked))
+        self.pending, self._has_more = None, len(genomes) > 0
+        self.evaluations += len(genomes)
+        self.hypervolume.append(hypervolume)
+
+
+class RandomSearch(Algorithm):
+    """Networks under the budget, drawn uniformly and each only once, as long as there are any.
+
+    It has the shape of WeightedNSGA2: the first `ask` gives 2 N genomes, every later one N, N * generations in all.
+    Where the bounds refuse nearly all draws, they are brought nearer step by step and are no longer uniform (see Budget).
+    `metrics`: weights, limits, floors, directions and table as WeightedNSGA2 takes them.
+
+    Raises InputError for settings out of range and for a budget that no network of the space meets.
+    """
+
+    def __init__(
+        self,
+        costs: CostTable,
+        population_size: int = 70,
+        generations: int = 120,
+        max_multiply_adds: float | None = 500e6,
+        min_accuracy: float | None = None,
+        seed: int = 0,
+        **metrics,
+    ):
+        check_settings(population_size, generations, max_multiply_adds, min_accuracy, seed)
+        super().__init__(costs, int(generations) * int(population_size), max_multiply_adds, min_accuracy, **metrics)
+        self.population_size = int(population_size)
+        self.told: list[list[int]] = []
+        self._rng = np.random.Generator(np.random.PCG64(seed))
+        self._budget, self._archive = Budget(self.figures, self.goals), Archive(self.figures, self.goals)
+
+    def _draw(self) -> np.ndarray:
+        wanted = self.population_size if self.told else 2 * self.population_size
+        return self._budget.sample(wanted, self._rng, known=self.told)
+
+    def _learn(self, genomes: np.ndarray, metrics: list[dict | None]) -> float:
+        self.told += genomes.tolist()
+        return self._archive.add(genomes, metrics)
 
     def get_config(self) -> dict:
-        """Plain JSON that tells one search from another; the number of evaluations is no part of it."""
-        ...
+        return {
+            "algorithm": "random",
+            "population_size": self.population_size,
+            **self.goals.get_config(),
+            "table": self.figures.fingerprint,
+        }
 
-    def state_dict(self) -> dict: ...
 
-    def load_state_dict(self, state: Mapping) -> None: ...
+def encode(genomes) -> list[str]:
+    """Genomes [N, num_layers] as canonical strings, "4,8,2,..."."""
+    return [",".join(map(str, genome)) for genome in np.asarray(genomes).tolist()]
+
+
+def decode(line: str) -> tuple[int, ...]:
+    """Choice indices of one canonical string."""
+    return tuple(int(gene) for gene in line.split(","))
+
+
+def draws_of() -> str:
+    """Versions of the libraries that draw: others may draw other genomes from the same seed, so a journal belongs to them."""
+    return f"numpy {'.'.join(np.__version__.split('.')[:2])}, pymoo {importlib.metadata.version('pymoo')}"

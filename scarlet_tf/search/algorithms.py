@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.algorithm import Algorithm
+from scarlet_tf.search.algorithm import Algorithm, RandomSearch
 from scarlet_tf.search.mutation import Mutation
 from scarlet_tf.search.nsga2 import WeightedNSGA2
-from scarlet_tf.search.random_search import RandomSearch
 
 if TYPE_CHECKING:
     from scarlet_tf.search.run import SearchConfig

@@ -1,8 +1,10 @@
-"""Pareto fronts: evaluated candidates, the non-dominated among them, their hypervolume, and picks along them."""
+"""Pareto fronts: evaluated candidates, the non-dominated among them, their hypervolume, and the models picked from them."""
 
 from __future__ import annotations
 
 import dataclasses
+import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,8 +13,13 @@ from pymoo.indicators.hv import Hypervolume
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.search.checks import is_number
 from scarlet_tf.search.objectives import Figures, Objectives
-from scarlet_tf.space import Architecture
+from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.words import bound_text
+
+logger = logging.getLogger("scarlet_tf")
+Picks = int | Mapping[str, str | Mapping[str, float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,34 +88,6 @@ def best_of(front: Sequence[Candidate]) -> Candidate:
     return min(front, key=lambda candidate: by_accuracy(candidate.metrics))
 
 
-def pick_equispaced(front: np.ndarray, k: int, along: int = 1) -> list[int]:
-    """Indices of `k` rows of `front` [N, M], all minimised, equispaced along it.
-
-    The front is walked in order of column `along`, the multiply-adds of (-accuracy, multiply_adds, -params); distance is
-    arc length with every objective scaled to 0..1 [reading]. Both ends are picked when k > 1, and the model nearest to
-    the middle when k is 1. No row comes twice; k >= N gives them all. The result is in the order of the walk.
-    """
-    if k < 1:
-        raise InputError(f"picks: expected an integer >= 1, got {k!r}")
-    front = np.asarray(front, float)
-    others = [front[:, i] for i in reversed(range(front.shape[1])) if i != along]
-    order = np.lexsort([*others, front[:, along]])
-    if k >= len(front):
-        return order.tolist()
-    points = front[order]
-    span = np.ptp(points, axis=0)
-    points = points / np.where(span > 0, span, 1.0)
-    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
-    position = np.concatenate([[0.0], np.cumsum(steps)])
-    targets = np.linspace(0, position[-1], k) if k > 1 else [position[-1] / 2]
-    picked: list[int] = []
-    for i, target in enumerate(targets):
-        # Between the last pick and the places that the picks still to come need.
-        low, high = (picked[-1] + 1 if picked else 0), len(front) - (k - i - 1)
-        picked.append(low + int(np.argmin(np.abs(position[low:high] - target))))
-    return order[picked].tolist()
-
-
 class HypervolumeBox:
     """Hypervolume as a share, 0..1, of a box that the space and the bounds alone fix.
 
@@ -145,3 +124,151 @@ class HypervolumeBox:
             return 0.0
         span = np.where(self.reference > self.ideal, self.reference - self.ideal, 1.0)
         return float(Hypervolume(ref_point=np.ones(len(span)))((front - self.ideal) / span))
+
+
+class Archive:
+    """Keeps the non-dominated among all models told; failed ones, and those outside the bounds, do not count."""
+
+    def __init__(self, figures: Figures, goals: Objectives):
+        self._figures, self._goals = figures, goals
+        self._box = HypervolumeBox(figures, goals)
+        self.objectives = goals.values([])  # of the front, all minimised, [N, M]
+        self.hypervolume = 0.0
+
+    def add(self, genomes, results: Sequence[Mapping | None]) -> float:
+        """Takes genomes [N, num_layers] with what evaluations answered, None for a failed one; returns the hypervolume."""
+        if not len(results):
+            return self.hypervolume
+        metrics = self._figures.complete(np.asarray(genomes), results)
+        counted = [found for found in metrics if found is not None and self._goals.violation(found) <= 0]
+        fresh = self._goals.values(counted)
+        fresh = fresh[[not self._covers(row) for row in fresh]]
+        if len(fresh):
+            objectives = np.unique(np.concatenate([self.objectives, fresh]), axis=0)
+            self.objectives = objectives[non_dominated(objectives)]
+            self.hypervolume = self._box.measure(self.objectives)
+        return self.hypervolume
+
+    def _covers(self, row: np.ndarray) -> bool:
+        """True if a model of the front is as good as `row` in every objective."""
+        return bool(np.any(np.all(self.objectives <= row, axis=1)))
+
+
+def check_picks(picks: Picks) -> None:
+    """InputError that names the key unless `picks` is an integer >= 1 or a mapping as `pick_models` takes it."""
+    if isinstance(picks, Mapping):
+        if not picks:
+            raise InputError("search.picks: expected at least one name, got none")
+        for name, wanted in picks.items():
+            if not isinstance(name, str):
+                raise InputError(f"search.picks: expected names, got {name!r}")
+            if name == "best" or name.isdecimal():
+                raise InputError(
+                    f"search.picks.{name}: expected a name that is neither a number nor best, got {name!r}"
+                )
+            if isinstance(wanted, Mapping) and wanted:
+                for metric, value in wanted.items():
+                    if not is_number(value) or not math.isfinite(value):
+                        raise InputError(f"search.picks.{name}.{metric}: expected a finite number, got {value!r}")
+            elif not isinstance(wanted, str) or not wanted:
+                raise InputError(
+                    f"search.picks.{name}: expected bounds such as {{multiply_adds: 4M}}, or an architecture's choices,"
+                    f" got {wanted!r}"
+                )
+    elif isinstance(picks, bool) or not isinstance(picks, int) or picks < 1:
+        raise InputError(f"search.picks: expected an integer >= 1, or a mapping of names to bounds, got {picks!r}")
+
+
+def check_picks_of(picks: Picks, space: SearchSpace, metrics: Sequence[str]) -> None:
+    """InputError unless every named pick is of `metrics`, or an architecture of `space`."""
+    for name, wanted in picks.items() if isinstance(picks, Mapping) else ():
+        if isinstance(wanted, str):
+            try:
+                Architecture.parse(wanted, space)
+            except InputError as error:
+                raise InputError(f"search.picks.{name}: {error}") from None
+            continue
+        for metric in wanted:
+            if metric not in metrics:
+                raise InputError(f"search.picks.{name}.{metric}: unknown metric; expected some of {', '.join(metrics)}")
+
+
+def pick_models(
+    front: Sequence[Candidate], evaluated: Sequence[Candidate], goals: Objectives, picks: Picks
+) -> dict[str, Candidate]:
+    """{name: model}.
+
+    An integer k picks k models equispaced along the front, named "0", "1", ... A mapping picks a model for each name:
+
+    * {metric: bound, ...}: of the front's models below the bounds (above, for metrics that are maximised) the most
+      accurate; where accuracy is bounded, the one of the least cost.
+    * choices such as "0,4,2": that architecture, if it was evaluated.
+
+    What no model meets is left out with a warning that says how near the front comes.
+    """
+    check_picks(picks)
+    if isinstance(picks, Mapping):
+        found = {name: _pick(name, wanted, front, evaluated, goals) for name, wanted in picks.items()}
+        return {name: candidate for name, candidate in found.items() if candidate is not None}
+    if len(front) < picks:
+        logger.warning("search.picks: %d wanted, but the front has only %d models", picks, len(front))
+    values = goals.values([candidate.metrics for candidate in front])
+    chosen = pick_equispaced(values, picks, goals.cost_column)
+    return {str(i): front[index] for i, index in enumerate(chosen)}
+
+
+def _pick(name: str, wanted, front, evaluated, goals: Objectives) -> Candidate | None:
+    if isinstance(wanted, str):
+        choices = wanted.replace(" ", "")
+        found = next((c for c in evaluated if c.architecture.to_string() == choices), None)
+        if found is None:
+            logger.warning("search.picks.%s: %s was not evaluated by the search", name, choices)
+        return found
+    unknown = [metric for metric in wanted if front and metric not in front[0].metrics]
+    if unknown:
+        logger.warning("search.picks.%s: nothing was measured of %s", name, ", ".join(unknown))
+        return None
+    meeting = [
+        c for c in front if all(goals.better(metric, c.metrics[metric], bound) for metric, bound in wanted.items())
+    ]
+    if not meeting:
+        reach = ", ".join(f"{metric} of {_nearest(front, metric, goals)}" for metric in wanted)
+        logger.warning("search.picks.%s: no model of the front is within its bounds; the front reaches %s", name, reach)
+        return None
+    cost = goals.names[goals.cost_column]
+    if "accuracy" in wanted:
+        return min(meeting, key=lambda c: c.metrics[cost])
+    return max(meeting, key=lambda c: (c.accuracy, -c.metrics[cost]))
+
+
+def _nearest(front: Sequence[Candidate], metric: str, goals: Objectives) -> str:
+    best = min if goals.direction(metric) == "min" else max
+    return bound_text(metric, best(c.metrics[metric] for c in front))
+
+
+def pick_equispaced(front: np.ndarray, k: int, along: int = 1) -> list[int]:
+    """Indices of `k` rows of `front` [N, M], all minimised, equispaced along it.
+
+    The front is walked in order of column `along`, the multiply-adds of (-accuracy, multiply_adds, -params); distance is
+    arc length with every objective scaled to 0..1 [reading]. Both ends are picked when k > 1, and the model nearest to
+    the middle when k is 1. No row comes twice; k >= N gives them all. The result is in the order of the walk.
+    """
+    if k < 1:
+        raise InputError(f"picks: expected an integer >= 1, got {k!r}")
+    front = np.asarray(front, float)
+    others = [front[:, i] for i in reversed(range(front.shape[1])) if i != along]
+    order = np.lexsort([*others, front[:, along]])
+    if k >= len(front):
+        return order.tolist()
+    points = front[order]
+    span = np.ptp(points, axis=0)
+    points = points / np.where(span > 0, span, 1.0)
+    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    position = np.concatenate([[0.0], np.cumsum(steps)])
+    targets = np.linspace(0, position[-1], k) if k > 1 else [position[-1] / 2]
+    picked: list[int] = []
+    for i, target in enumerate(targets):
+        # Between the last pick and the places that the picks still to come need.
+        low, high = (picked[-1] + 1 if picked else 0), len(front) - (k - i - 1)
+        picked.append(low + int(np.argmin(np.abs(position[low:high] - target))))
+    return order[picked].tolist()

@@ -1,4 +1,4 @@
-"""KerasTunerSearch: any of KerasTuner's own oracles as an algorithm, as a baseline."""
+"""KerasTunerSearch: any of KerasTuner's own oracles as an algorithm, as a baseline, or hosted by our oracle."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import numpy as np
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from scarlet_tf.cost import CostTable
+from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.recorded import RecordedSearch, Results
+from scarlet_tf.search.algorithm import Algorithm
+from scarlet_tf.search.front import Archive
+from scarlet_tf.search.oracle import ArchitectureOracle
+from scarlet_tf.search.run import side_of
 from scarlet_tf.search.trials import TrialMaker
 
 logger = logging.getLogger("scarlet_tf")
@@ -23,7 +26,7 @@ TUNER = "tuner0"
 TRIALS_PER_EVALUATION = 10
 
 
-class KerasTunerSearch(RecordedSearch):
+class KerasTunerSearch(Algorithm):
     """Asks an oracle for one network at a time, until it stops or `evaluations` networks were evaluated.
 
     The oracle does not know the bounds. A network outside those that are known beforehand is answered at once with
@@ -31,8 +34,8 @@ class KerasTunerSearch(RecordedSearch):
     inside. A network that comes again is answered with what is known, and does not count either. `over_budget` and
     `repeats` say how many there were.
 
-    A restart repeats the oracle's trials with the answers that are known, since its own files do not hold its random
-    state. It has to be new and seeded, therefore. Its files lie in a temporary folder.
+    A resumed search repeats the oracle's trials with the answers that are known. So it has to be new and seeded; its files,
+    which do not hold its random state, lie in a temporary folder.
 
     Args:
         oracle: with `layer_00`, `layer_01`, ... as Choice hyperparameters and the objective accuracy, such as
@@ -40,7 +43,7 @@ class KerasTunerSearch(RecordedSearch):
         metrics: weights, limits, floors, directions and table as WeightedNSGA2 takes them; for the front, the oracle
             knows accuracy alone.
 
-    Raises InputError for other oracles, and where the networks on a restart are not those that were saved.
+    Raises InputError for other oracles.
     """
 
     def __init__(
@@ -52,8 +55,8 @@ class KerasTunerSearch(RecordedSearch):
         min_accuracy: float | None = None,
         **metrics,
     ):
-        super().__init__(costs, max_multiply_adds, min_accuracy, **metrics)
-        self.oracle, self._evaluations = oracle, evaluations
+        super().__init__(costs, evaluations, max_multiply_adds, min_accuracy, **metrics)
+        self.oracle, self._archive = oracle, Archive(self.figures, self.goals)
         self._make = TrialMaker(costs.space)
         _check(oracle, self._make)
         oracle.verbose = 0
@@ -65,12 +68,8 @@ class KerasTunerSearch(RecordedSearch):
         self._trial: Trial | None = None
         self.over_budget = self.repeats = 0
 
-    @property
-    def total_evaluations(self) -> int:
-        return self._evaluations
-
     def _draw(self) -> np.ndarray:
-        while len(self.oracle.trials) < TRIALS_PER_EVALUATION * self._evaluations:
+        while len(self.oracle.trials) < TRIALS_PER_EVALUATION * self.total_evaluations:
             trial = self.oracle.create_trial(TUNER)
             if trial.status != TrialStatus.RUNNING:
                 break
@@ -85,24 +84,13 @@ class KerasTunerSearch(RecordedSearch):
                 self._trial = trial
                 return np.array([genome], np.int64)
         logger.warning("search: the oracle has nothing new after %d trials; the search ends", len(self.oracle.trials))
-        return np.zeros((0, self.costs.space.num_layers), np.int64)
+        return np.zeros((0, self.space.num_layers), np.int64)
 
-    def _learn(self, genomes: np.ndarray, results: Results) -> None:
-        for genome, result in zip(genomes.tolist(), results, strict=True):
-            accuracy = None if result is None else result["accuracy"]
-            self._known[tuple(genome)] = accuracy
+    def _learn(self, genomes: np.ndarray, metrics: list[dict | None]) -> float:
+        for genome, found in zip(genomes.tolist(), metrics, strict=True):
+            accuracy = self._known[tuple(genome)] = None if found is None else found["accuracy"]
             self._end(self._trial, accuracy)
-
-    def _replay(self, genomes: np.ndarray, results: Results) -> None:
-        if not len(genomes):  # the end of a search that may be longer now
-            return
-        drawn = self._draw()
-        if not np.array_equal(drawn, genomes):
-            raise InputError(
-                f"oracle: expected the one that asked for {genomes.tolist()}, got one that asks for {drawn.tolist()};"
-                " it needs the same settings and the same seed"
-            )
-        self._learn(genomes, results)
+        return self._archive.add(genomes, metrics)
 
     def _end(self, trial: Trial, accuracy: float | None) -> None:
         if accuracy is None:
@@ -112,11 +100,6 @@ class KerasTunerSearch(RecordedSearch):
             trial.status = TrialStatus.COMPLETED
         self.oracle.end_trial(trial)
 
-    def load_state_dict(self, state) -> None:
-        super().load_state_dict(state)
-        if self._pending is not None and not np.array_equal(self._draw(), self._pending):
-            raise InputError("oracle: it asks for another network than it did before the restart")
-
     def get_config(self) -> dict:
         return {
             "algorithm": type(self.oracle).__name__,
@@ -124,6 +107,24 @@ class KerasTunerSearch(RecordedSearch):
             **self.goals.get_config(),
             "table": self.figures.fingerprint,
         }
+
+
+def hosted(oracle: keras_tuner.Oracle, supernet, max_multiply_adds: float | None = None) -> ArchitectureOracle:
+    """An ArchitectureOracle that asks `oracle` what to evaluate, `oracle.max_trials` networks in all.
+
+    Raises InputError for an oracle that does not fit the supernet's space.
+    """
+    if not isinstance(oracle, keras_tuner.Oracle):
+        raise InputError(
+            f"oracle: expected a WeightedNSGA2Oracle or another one of KerasTuner, got {type(oracle).__name__}"
+        )
+    if supernet is None:
+        raise InputError("supernet: expected one, whose space the oracle searches, got None")
+    if not oracle.max_trials:
+        raise InputError(f"oracle.max_trials: expected an integer >= 1, got {oracle.max_trials!r}")
+    costs = cost_table(supernet.space, side_of(supernet), supernet.num_classes)
+    algorithm = KerasTunerSearch(costs, oracle, oracle.max_trials, max_multiply_adds)
+    return ArchitectureOracle(algorithm, oracle.seed)
 
 
 def _check(oracle, make: TrialMaker) -> None:

@@ -7,9 +7,14 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.hierarchical import HierarchicalMutation
-from scarlet_tf.search.mutation import Mutation, UniformMutation
-from scarlet_tf.search.operators import PriorRegulator, RandomMutation, RouletteMutation
+from scarlet_tf.search.mutation import (
+    HierarchicalMutation,
+    Mutation,
+    PriorRegulator,
+    RandomMutation,
+    RouletteMutation,
+    UniformMutation,
+)
 from scarlet_tf.settings import BelowOne, Between, Count, Lax, Positive, Share, validated
 from scarlet_tf.space import SearchSpace
 
@@ -81,7 +86,7 @@ class MutationConfig:
 
     def _operator(self, name: str, space: SearchSpace, seed: int):
         if name == "controller":
-            from scarlet_tf.search.controller import ControllerMutation  # imports TensorFlow
+            from scarlet_tf.search.controller import ControllerMutation  # reads this file's PPOConfig
 
             return ControllerMutation(space, self.ppo, seed)
         return {"random": RandomMutation, "roulette": RouletteMutation, "prior": PriorRegulator}[name]()

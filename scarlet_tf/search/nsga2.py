@@ -9,24 +9,23 @@ import numpy as np
 from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 from pymoo.operators.crossover.pntx import SinglePointCrossover
+from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
+from pymoo.operators.survival.rank_and_crowding.metrics import FunctionalDiversity
 
 from scarlet_tf.cost import CostTable
-from scarlet_tf.errors import InputError
 from scarlet_tf.metric_table import MetricTable
+from scarlet_tf.search.algorithm import Algorithm
 from scarlet_tf.search.budget import Budget
 from scarlet_tf.search.checks import check_settings
 from scarlet_tf.search.front import HypervolumeBox
-from scarlet_tf.search.genomes import decode, encode
 from scarlet_tf.search.mutation import Mutation, MutationContext, UniformMutation
-from scarlet_tf.search.objectives import figures_and_goals
-from scarlet_tf.search.selection import WeightedSurvival, tournament
 
-STATE_VERSION = 2
 # Every bound is missed by less than 1, so a failed evaluation counts as worse than any model that was evaluated.
 FAILED_VIOLATION = 1000.0
+_UNRANKED = 2**31 - 1
 
 
-class WeightedNSGA2:
+class WeightedNSGA2(Algorithm):
     """Minimises {-accuracy, multiply-adds, -params}, or other `weights`' metrics, under multiply_adds < `max_multiply_adds`.
 
     The first `ask` gives P0 and Q0 at once, 2 N feasible genomes drawn uniformly, and counts as two generations;
@@ -60,103 +59,57 @@ class WeightedNSGA2:
         table: MetricTable | None = None,
     ):
         check_settings(population_size, generations, max_multiply_adds, min_accuracy, seed)
-        self.costs, self.space = costs, costs.space
-        self.population_size, self.generations = int(population_size), int(generations)
-        bounds = (max_multiply_adds, min_accuracy)
-        self.figures, self.goals = figures_and_goals(costs, *bounds, weights, limits, floors, directions, table)
+        super().__init__(
+            costs,
+            int(generations) * int(population_size),
+            max_multiply_adds,
+            min_accuracy,
+            weights=weights,
+            limits=limits,
+            floors=floors,
+            directions=directions,
+            table=table,
+        )
+        self.population_size = int(population_size)
         self.mutation = mutation if mutation is not None else UniformMutation()
-
-        self._budget = Budget(self.figures, self.goals)
-        self._survival = WeightedSurvival(list(self.goals.weights.values()))
-        self._crossover = SinglePointCrossover(prob=1.0)
-        self._problem = Problem(n_var=self.space.num_layers)
-        self._directions = {name: self.goals.direction(name) for name in self.goals.names}
-        self._box = HypervolumeBox(self.figures, self.goals)
-
-        self.generation = self.evaluations = 0
-        self.hypervolume: list[float] = []  # one value a tell, of the population's feasible first front
         self.rng = np.random.Generator(np.random.PCG64(seed))
-        self.genomes = np.zeros((0, self.space.num_layers), np.int64)
+        self._budget, self._box = Budget(self.figures, self.goals), HypervolumeBox(self.figures, self.goals)
+        self._survival = WeightedSurvival(list(self.goals.weights.values()))
+        self._crossover, self._problem = SinglePointCrossover(prob=1.0), Problem(n_var=self.space.num_layers)
+        self._directions = {name: self.goals.direction(name) for name in self.goals.names}
+
+        self.genomes = np.zeros((0, self.space.num_layers), np.int64)  # the population, by violation, rank and crowding
         self.metrics: list[dict | None] = []  # of the population; None: its evaluation failed
-        self.objectives, self.violation = self._scored([])
-        self.rank = np.zeros(0, np.int64)
-        self.crowding = np.zeros(0)
-        self._pending: np.ndarray | None = None
-
-    # -- the algorithm --------------------------------------------------------------------------------------
+        self.scores, self.violation = self._scored([])
+        self.rank, self.crowding = np.zeros(0, np.int64), np.zeros(0)
 
     @property
-    def finished(self) -> bool:
-        return self.generation >= self.generations
-
-    @property
-    def total_evaluations(self) -> int:
-        return self.generations * self.population_size
-
-    @property
-    def pending(self) -> np.ndarray | None:
-        """The genomes that were asked for and not told yet; None between a tell and the next ask."""
-        return self._pending
+    def generation(self) -> int:
+        """Number of generations told so far; the first tell counts as two."""
+        return self.evaluations // self.population_size
 
     @property
     def front(self) -> np.ndarray:
         """Indices of the population's feasible first front."""
         return np.flatnonzero((self.rank == 0) & (self.violation <= 0))
 
-    def ask(self) -> np.ndarray:
-        """The genomes to evaluate next, int [2 N or N, num_layers]; the same ones until they are told."""
-        if self._pending is None:
-            if self.finished:
-                raise RuntimeError(f"the search has ended after {self.generation} generations")
-            if len(self.genomes):
-                self._pending = self._budget.breed(self._mate, self.population_size, self.genomes, self.rng)
-            else:
-                self._pending = self._budget.sample(2 * self.population_size, self.rng)
-        return self._pending.copy()
+    def get_config(self) -> dict:
+        return {
+            "population_size": self.population_size,
+            **self.goals.get_config(),
+            "table": self.figures.fingerprint,
+            "mutation": self.mutation.get_config(),
+        }
 
-    def tell(self, results: Sequence[Mapping | None]) -> None:
-        """Takes {"accuracy": float, ...} for each genome asked for, in that order; None where evaluation failed.
+    # -- the algorithm --------------------------------------------------------------------------------------
 
-        Raises InputError when an accuracy is missing or not a number from 0 to 1; nothing has changed then.
-        """
-        if self._pending is None:
-            raise RuntimeError("tell: nothing has been asked for")
-        genomes = self._pending
-        if len(results) != len(genomes):
-            raise InputError(f"results: expected {len(genomes)}, one a genome, got {len(results)}")
-        computed = self.figures.names
-        evaluated = [None if result is None else self.goals.check(result, computed) for result in results]
-        # First, because it may be a user's code: where it fails, the search itself has not changed yet.
-        self.mutation.tell(genomes.copy(), results)
-        self._survive(genomes, self.figures.complete(genomes, evaluated))
-        self._pending = None
-        self.generation += len(genomes) // self.population_size
-        self.evaluations += len(genomes)
-        self.hypervolume.append(self._box.measure(self.objectives[self.front]))
-        if hasattr(self.mutation, "survived"):
-            self.mutation.survived(self.genomes.copy(), self.genomes[self.front])
-
-    def _scored(self, metrics: Sequence[Mapping | None]) -> tuple[np.ndarray, np.ndarray]:
-        """Objectives [N, M] and violations of the bounds [N]; a failed evaluation scores 0 in everything."""
-        failed = dict.fromkeys(self.goals.metrics, 0.0)
-        objectives = self.goals.values([failed if found is None else found for found in metrics])
-        violation = [FAILED_VIOLATION if found is None else self.goals.violation(found) for found in metrics]
-        return objectives, np.array(violation, float)
-
-    def _survive(self, genomes, metrics) -> None:
-        """Keeps the best N of the population and `genomes`, by violation, rank and weighted crowding."""
-        genomes = np.concatenate([self.genomes, genomes])
-        metrics = [*self.metrics, *metrics]
-        objectives, violation = self._scored(metrics)
-        kept, rank, crowding = self._survival.keep(objectives, violation, self.population_size, self.rng)
-        self.genomes, self.metrics = genomes[kept], [metrics[i] for i in kept]
-        self.objectives, self.violation = objectives[kept], violation[kept]
-        self.rank, self.crowding = rank, crowding
-
-    # -- mating ---------------------------------------------------------------------------------------------
+    def _draw(self) -> np.ndarray:
+        if not len(self.genomes):
+            return self._budget.sample(2 * self.population_size, self.rng)
+        return self._budget.breed(self._mate, self.population_size, self.genomes, self.rng)
 
     def _mate(self, wanted: int) -> np.ndarray:
-        """`wanted` children [wanted, num_layers] by tournament, crossover and mutation."""
+        """Return `wanted` children [wanted, num_layers] by tournament, crossover and mutation."""
         winners = tournament(self.violation, self.rank, self.crowding, 2 * math.ceil(wanted / 2), self.rng)
         pairs = winners.reshape(-1, 2)
         parents = Population.new("X", self.genomes)
@@ -170,9 +123,28 @@ class WeightedNSGA2:
         ]
         return np.array(mutated, np.int64)
 
+    def _learn(self, genomes: np.ndarray, metrics: list[dict | None]) -> float:
+        """Keep the best N of the population and `genomes`, by violation, rank and weighted crowding."""
+        # First, because it may be a user's code: where it fails, the search itself has not changed yet.
+        self.mutation.tell(genomes.copy(), metrics)
+        genomes, metrics = np.concatenate([self.genomes, genomes]), [*self.metrics, *metrics]
+        scores, violation = self._scored(metrics)
+        kept, self.rank, self.crowding = self._survival.keep(scores, violation, self.population_size, self.rng)
+        self.genomes, self.metrics = genomes[kept], [metrics[i] for i in kept]
+        self.scores, self.violation = scores[kept], violation[kept]
+        if hasattr(self.mutation, "survived"):
+            self.mutation.survived(self.genomes.copy(), self.genomes[self.front])
+        return self._box.measure(self.scores[self.front])
+
+    def _scored(self, metrics: Sequence[Mapping | None]) -> tuple[np.ndarray, np.ndarray]:
+        """Objectives [N, M], all minimised, and violations of the bounds [N]; a failed evaluation scores 0 in everything."""
+        failed = dict.fromkeys(self.goals.metrics, 0.0)
+        scores = self.goals.values([failed if found is None else found for found in metrics])
+        violation = [FAILED_VIOLATION if found is None else self.goals.violation(found) for found in metrics]
+        return scores, np.array(violation, float)
+
     def _context(self, pair, front) -> MutationContext:
-        first, second = pair
-        metrics = (self._metrics(first), self._metrics(second))
+        metrics = (self._metrics(pair[0]), self._metrics(pair[1]))
         return MutationContext(
             self.space, self.costs, self.generation, self.genomes[pair], metrics, front, self._directions
         )
@@ -181,51 +153,58 @@ class WeightedNSGA2:
         found = self.metrics[index]
         return {"accuracy": None, **self.figures.of_one(self.genomes[index].tolist())} if found is None else dict(found)
 
-    # -- state ----------------------------------------------------------------------------------------------
 
-    def get_config(self) -> dict:
-        """Plain JSON that tells one search from another; `generations`, which may be raised, is no part of it."""
-        return {
-            "population_size": self.population_size,
-            **self.goals.get_config(),
-            "table": self.figures.fingerprint,
-            "mutation": self.mutation.get_config(),
-        }
+class WeightedSurvival:
+    """NSGA-II's survival under one constraint, its crowding distance with `weights` [M]."""
 
-    def state_dict(self) -> dict:
-        """Everything that the rest of the search depends on, in plain JSON types.
+    def __init__(self, weights: Sequence[float]):
+        self._weights = weights
+        crowding = FunctionalDiversity(self._crowding, filter_out_duplicates=False)
+        self._survival = RankAndCrowding(crowding_func=crowding)
+        # Survival reads from it only that there is a constraint.
+        self._problem = Problem(n_var=1, n_obj=len(weights), n_ieq_constr=1)
 
-        Crowding distances are part of it because they were computed before the population was cut to N and cannot
-        be had again; an infinite one is written as None.
+    def keep(self, objectives, violation, count: int, rng) -> tuple[list[int], np.ndarray, np.ndarray]:
+        """Indices of the best `count` of objectives [N, M] and violation [N], with their ranks and crowding distances.
+
+        Those that violate the constraint come after all others, by violation, and are not ranked.
         """
-        return {
-            "version": STATE_VERSION,
-            "generation": self.generation,
-            "evaluations": self.evaluations,
-            "rng": self.rng.bit_generator.state,
-            "genomes": encode(self.genomes),
-            "metrics": [None if found is None else dict(found) for found in self.metrics],
-            "rank": self.rank.tolist(),
-            "crowding": [None if math.isinf(value) else value for value in self.crowding.tolist()],
-            "pending": None if self._pending is None else encode(self._pending),
-            "hypervolume": list(self.hypervolume),
-            "mutation": self.mutation.state_dict(),
-        }
+        individuals = Population.new("F", objectives, "G", violation[:, None])
+        individuals.set("rank", np.full(len(objectives), _UNRANKED), "crowding", np.zeros(len(objectives)))
+        kept = self._survival.do(self._problem, individuals, n_survive=count, random_state=rng, return_indices=True)
+        ranked = individuals[kept]
+        return kept, ranked.get("rank").astype(np.int64), ranked.get("crowding").astype(float)
 
-    def load_state_dict(self, state: Mapping) -> None:
-        """Inverse of `state_dict`, for a search that was made with the same settings."""
-        if state.get("version") != STATE_VERSION:
-            raise InputError(f"state.version: expected {STATE_VERSION}, got {state.get('version')!r}")
-        self.generation, self.evaluations = state["generation"], state["evaluations"]
-        self.rng.bit_generator.state = state["rng"]
-        self.genomes = self._decode(state["genomes"])
-        self.metrics = [None if found is None else dict(found) for found in state["metrics"]]
-        self.objectives, self.violation = self._scored(self.metrics)
-        self.rank = np.array(state["rank"], np.int64)
-        self.crowding = np.array([math.inf if value is None else value for value in state["crowding"]])
-        self._pending = None if state["pending"] is None else self._decode(state["pending"])
-        self.hypervolume = list(state["hypervolume"])
-        self.mutation.load_state_dict(state["mutation"])
+    def _crowding(self, objectives, **_):
+        return weighted_crowding(objectives, self._weights)
 
-    def _decode(self, lines: Sequence[str]) -> np.ndarray:
-        return np.array([decode(line) for line in lines], np.int64).reshape(-1, self.space.num_layers)
+
+def weighted_crowding(objectives: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+    """D(j) = sum_i w_i (f_i(j+1) - f_i(j-1)) / (f_i_max - f_i_min) for objectives [N, M], as [N].
+
+    The ends of an objective's range are infinite. An objective that does not vary, or has weight 0, adds nothing.
+    With equal weights 1/M this is the crowding distance as pymoo defines it.
+    """
+    distance = np.zeros(len(objectives))
+    for values, weight in zip(np.asarray(objectives, float).T, weights, strict=True):
+        order = np.argsort(values, kind="stable")
+        ordered = values[order]
+        span = ordered[-1] - ordered[0]
+        if span == 0 or weight == 0:
+            continue
+        gaps = np.full(len(ordered), np.inf)
+        gaps[1:-1] = weight * (ordered[2:] - ordered[:-2]) / span
+        distance[order] += gaps
+    return distance
+
+
+def tournament(violation, rank, crowding, count: int, rng) -> np.ndarray:
+    """`count` winners [count] of binary tournaments among N individuals: by violation, then rank, then crowding."""
+    first, second = rng.integers(len(rank), size=(2, count))
+    order = np.lexsort([-crowding, rank, violation])
+    keys = np.column_stack([violation, rank, -crowding])[order]
+    changes = np.concatenate([[0], np.cumsum(np.any(keys[1:] != keys[:-1], axis=1))])
+    place = np.empty(len(order), np.int64)
+    place[order] = changes
+    # Equals keep the contender that was drawn first, which is random already.
+    return np.where(place[second] < place[first], second, first)

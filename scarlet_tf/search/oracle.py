@@ -1,32 +1,39 @@
-"""A search as a KerasTuner Oracle: one trial an architecture and one ask a generation."""
+"""A search as a KerasTuner Oracle: a thin shell around Engine, which several workers may share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import json
+import logging
+import math
+import pathlib
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras_tuner
+from keras_tuner.engine.trial import Trial, TrialStatus
 
 from scarlet_tf.cost import cost_table
+from scarlet_tf.errors import InputError
 from scarlet_tf.metric_table import MetricTable
-from scarlet_tf.search.algorithm import Algorithm
-from scarlet_tf.search.checks import EVALUATION, check_settings
+from scarlet_tf.search.algorithm import Algorithm, decode, draws_of
+from scarlet_tf.search.checks import EVALUATION, BadMetrics, check_settings
+from scarlet_tf.search.engine import Engine
 from scarlet_tf.search.front import Candidate, front_of
-from scarlet_tf.search.generations import Generations
-from scarlet_tf.search.genomes import decode
-from scarlet_tf.search.journal import EVALUATION_KEY
-from scarlet_tf.search.locking import locked
+from scarlet_tf.search.journal import EVALUATION_KEY, TRIALS, Journal
 from scarlet_tf.search.mutation import Mutation
 from scarlet_tf.search.mutation_config import MutationConfig
 from scarlet_tf.search.nsga2 import WeightedNSGA2
-from scarlet_tf.search.shared_oracle import SharedOracle
-from scarlet_tf.search.trials import TrialMaker
+from scarlet_tf.search.trials import REASON, TrialMaker, add_metrics, clear_metrics, locked, report_metrics
+from scarlet_tf.search.workers import IDENTITY, SECRET, opened
 from scarlet_tf.space import Architecture, SearchSpace
 
+logger = logging.getLogger("scarlet_tf")
 OBJECTIVE = keras_tuner.Objective("accuracy", "max")
 
 
-class ArchitectureOracle(SharedOracle):
+class ArchitectureOracle(keras_tuner.Oracle):
     """Any search of architectures as a KerasTuner Oracle.
 
     A trial's hyperparameters `layer_00`, `layer_01`, ... are the choice indices of one architecture, its result
@@ -37,16 +44,18 @@ class ArchitectureOracle(SharedOracle):
     goes on. After `max_consecutive_failed_trials` such trials in a row the search stops, `failure` says why, and
     those of the present generation are not journalled: the same command runs them again once the cause is gone.
 
-    Everything is kept in trials.jsonl and state.json of the project's folder (see journal.py), loaded on first use.
-    They belong to this space, seed, `context` (any plain JSON, such as a checkpoint's hash) and to what the algorithm's
-    `get_config` says; another search's files are refused with InputError. A process keeps others out of the folder
-    until its search has ended.
+    Everything is kept in trials.jsonl of the project's folder (see Engine and Journal), read on first use. It belongs to this
+    space, seed, `context` (any plain JSON, such as a checkpoint's hash), to what the algorithm's `get_config` says and to the
+    libraries that draw; another search's file is refused with InputError. A process keeps others out of the folder until its
+    search has ended.
+
+    A trial that was taken back from a worker may be run twice. What an architecture scores does not depend on who evaluates it,
+    so the first answer is taken, whoever gives it, and the other one ignored.
 
     Args:
-        algorithm: a new one, which takes up the state that is found in the folder.
+        algorithm: a new one.
         seed: the one that it was made with.
-        stale_trial_seconds: a trial without an answer for so long is handed to the next worker that asks, too; the
-            first answer counts. None: never.
+        stale_trial_seconds: a trial without an answer for so long is handed to the next worker that asks, too. None: never.
     """
 
     def __init__(
@@ -58,19 +67,40 @@ class ArchitectureOracle(SharedOracle):
         max_consecutive_failed_trials: int = 3,
         stale_trial_seconds: float | None = None,
     ):
-        self.algorithm, self.context = algorithm, context
-        self.costs, self.space = algorithm.costs, algorithm.costs.space
+        self._make = TrialMaker(algorithm.space)
         super().__init__(
-            TrialMaker(self.space),
-            Generations(algorithm),
             objective=OBJECTIVE,
             max_trials=algorithm.total_evaluations,
+            hyperparameters=self._make.hyperparameters,
+            allow_new_entries=False,
+            tune_new_entries=False,
             seed=seed or 1,  # for 0 the base class draws one from Python's global random state
             max_retries_per_trial=max_retries_per_trial,
             max_consecutive_failed_trials=max_consecutive_failed_trials,
-            stale_trial_seconds=stale_trial_seconds,
         )
-        self.seed = seed
+        if stale_trial_seconds is not None and not 0 < stale_trial_seconds < math.inf:
+            raise InputError(f"stale_trial_seconds: expected a number > 0 or None, got {stale_trial_seconds!r}")
+        self.algorithm, self.context, self.seed = algorithm, context, seed
+        self.costs, self.space = algorithm.costs, algorithm.space
+        self.engine = Engine(algorithm, max_retries_per_trial, max_consecutive_failed_trials)
+        self.verbose = 0
+        self.raise_failure = True  # False: whoever runs the trials looks at `failure`
+        self.stopped = False  # True: `stop_after` ended the search
+        # Whether figures are there that a trial would only have to fetch: these are taken also when it is late.
+        self.has_answers: Callable[[], bool] = lambda: False
+        self._stop_at = math.inf  # of time.monotonic()
+        self._reported: dict[str, dict] = {}  # metrics by id, of trials that have not ended
+        self.stale_trial_seconds = stale_trial_seconds
+        self.identity: Mapping | None = None  # what a worker's search has to equal, see workers.py
+        self.secret: str | None = None  # on a chief: what identifiers have to carry, see workers.py
+        self._strangers_came = False
+
+    # -- the search -----------------------------------------------------------------------------------------
+
+    @property
+    def failure(self) -> str | None:
+        """Why the search stopped before its end; None when it did not."""
+        return self.engine.failure
 
     @property
     def hypervolume(self) -> list[float]:
@@ -80,24 +110,27 @@ class ArchitectureOracle(SharedOracle):
     @property
     def evaluations(self) -> int:
         """Individuals scored so far, those of the present generation included and repeats counted."""
-        return self._generations.evaluations
-
-    @locked
-    def operator_statistics(self) -> dict:
-        """Counts of the mutation's operators, plain JSON; empty for one that counts nothing."""
-        self._open()
-        statistics = getattr(getattr(self.algorithm, "mutation", None), "statistics", dict)
-        return statistics()
+        return self.engine.evaluations
 
     def remaining_trials(self) -> int:
         return self.algorithm.total_evaluations - self.evaluations
 
     @locked
+    def operator_statistics(self) -> dict:
+        """Counts of the mutation's operators, plain JSON; empty for one that counts nothing."""
+        self._open()
+        return getattr(getattr(self.algorithm, "mutation", None), "statistics", dict)()
+
+    @locked
     def evaluated(self) -> list[Candidate]:
         """Every architecture that was evaluated, in the order of evaluation; failed ones are left out."""
         self._open()
-        results = self._generations.results
-        return [self._candidate(line, result) for line, result in results.items() if result is not None]
+        known = dict.fromkeys([*self.algorithm.goals.metrics, *self.algorithm.figures.names])
+        return [
+            Candidate.of(Architecture(decode(line), self.space), result, known)
+            for line, result in self.engine.results.items()
+            if result is not None
+        ]
 
     def pareto_front(self) -> list[Candidate]:
         """The non-dominated among all evaluated architectures within the bounds, by rising multiply-adds.
@@ -111,10 +144,10 @@ class ArchitectureOracle(SharedOracle):
     def open_architectures(self) -> list[tuple[int, ...]]:
         """Choices of the present generation's architectures that have no result yet, in the order of their trials."""
         self._open()
-        return self._generations.open_architectures()
+        return self.engine.open_architectures()
 
     def fingerprint(self) -> dict:
-        """Plain JSON that names the search: files with another one are refused."""
+        """Plain JSON that names the search: a journal with another one is refused."""
         return {
             "space": f"{self.space.name} {self.space.fingerprint}",
             "input_size": self.costs.input_size,
@@ -123,24 +156,250 @@ class ArchitectureOracle(SharedOracle):
             **self.algorithm.get_config(),
             "seed": int(self.seed),
             EVALUATION_KEY: EVALUATION,
+            "draws": draws_of(),
             "context": self.context,
         }
 
-    def _count(self, line: str) -> dict[str, int | float]:
-        return self.algorithm.figures.of_one(decode(line))
+    def stop_after(self, seconds: float) -> None:
+        """Hand out no trial later than `seconds` from now, save those whose figures are there already.
 
-    def _check(self, metrics: Mapping) -> dict[str, float]:
-        return self.algorithm.goals.check(metrics, self.algorithm.figures.names)
+        `stopped` says whether that ended the search. What an evaluator measures together is not cut short. Nothing is lost
+        by it: another process, or another call, resumes.
+        """
+        self._stop_at, self.stopped = time.monotonic() + seconds, False
 
-    def _candidate(self, line: str, result: Mapping) -> Candidate:
-        known = dict.fromkeys([*self.algorithm.goals.metrics, *self.algorithm.figures.names])
-        return Candidate.of(Architecture(decode(line), self.space), result, known)
+    def searching(self) -> contextlib.AbstractContextManager[None]:
+        """A block in which no other thread of this process searches in the same folder; InputError where one does."""
+        self._open()
+        assert self.engine.journal is not None
+        return self.engine.journal.searching()
+
+    @locked
+    def forget_failure(self) -> None:
+        """After `failure`: the trials that failed in a row may run again."""
+        for trial_id in self.engine.forget_failure():
+            self.end_order.remove(trial_id)
+
+    # -- KerasTuner's protocol ------------------------------------------------------------------------------
+
+    @locked
+    def create_trial(self, tuner_id):
+        """The trial that `tuner_id` has in hand, one to run again, or the next; or an empty IDLE or STOPPED one."""
+        tuner_id = self._admitted(tuner_id)
+        self._open()
+        self._take_back_stale(asking=tuner_id)
+        if tuner_id not in self.ongoing_trials:
+            status = self._next_status()
+            if status == TrialStatus.STOPPED:
+                self.tuner_ids.discard(tuner_id)
+            else:
+                self.tuner_ids.add(tuner_id)
+            if status != TrialStatus.RUNNING:
+                return self._make.trial({}, trial_id="", status=status)
+            self.ongoing_trials[tuner_id] = self._trial(self.engine.take())
+            self._display.on_trial_begin(self.ongoing_trials[tuner_id])  # prints nothing unless `verbose`
+        trial = self.ongoing_trials[tuner_id]
+        # Without this, KerasTuner takes the metrics of an attempt that failed or was lost for those of the next one.
+        clear_metrics(trial)
+        trial.status, trial.message = TrialStatus.RUNNING, None
+        self.engine.started[trial.trial_id] = time.monotonic()
+        return trial
+
+    def populate_space(self, trial_id):
+        """The values of a trial of the present generation, which fixes its trials when it is asked for."""
+        if trial_id not in self.engine.trials:
+            return {"status": TrialStatus.STOPPED, "values": {}}
+        return {"status": TrialStatus.RUNNING, "values": self._make.values(self.engine.trials[trial_id])}
+
+    @locked
+    def update_trial(self, trial_id, metrics, step=0):
+        """Take a running trial's metrics; a later report replaces an earlier one. InputError where the objective is missing."""
+        trial_id = self._admitted(trial_id)
+        if self.objective.name not in metrics:
+            raise InputError(f"metrics: expected the objective {self.objective.name}, got {sorted(metrics)}")
+        self._open()
+        trial = self._trial(trial_id)
+        if trial_id not in self.engine.ended:
+            self._reported[trial_id] = {name: float(value) for name, value in metrics.items()}
+            report_metrics(trial, self._reported[trial_id], step)
+        return trial
+
+    @locked
+    def end_trial(self, trial=None, status=TrialStatus.COMPLETED, *, trial_id=None):
+        """End a trial, or hand it out again; ending a trial that has ended changes nothing.
+
+        KerasTuner's older form will do, too: `end_trial(trial_id, status)`. Raises InputError when the journal cannot be
+        written; the trial has not ended then and may be ended again. Raises RuntimeError for the last one of too many
+        failures in a row, as KerasTuner's own oracles do, unless `raise_failure` is False.
+        """
+        message = None
+        if isinstance(trial, Trial):
+            trial.trial_id = trial_id = self._admitted(trial.trial_id)
+            # The reason of a failure may come as a hyperparameter value from another process.
+            status, message = trial.status, trial.message or trial.hyperparameters.values.get(REASON)
+        else:
+            trial_id = self._admitted(trial_id if trial is None else trial)
+        self._open()
+        failed_before = self.failure is not None
+        trial = self._trial(trial_id)
+        if trial_id not in self.engine.ended:
+            trial.status = TrialStatus.RUNNING  # until the journal has it
+            self._end(trial, status, message)
+        for tuner_id, ongoing in list(self.ongoing_trials.items()):
+            if ongoing.trial_id == trial_id:
+                del self.ongoing_trials[tuner_id]
+        if trial_id in self._display.trial_start:  # it was shown when it began
+            self._display.on_trial_end(trial)
+        if self.failure is not None and not failed_before and self.raise_failure:
+            raise RuntimeError(f"search: {self.failure}")
+
+    @locked
+    def get_trial(self, trial_id):
+        trial_id = self._admitted(trial_id)
+        self._open()
+        return self._trial(trial_id)
+
+    def get_space(self):
+        """A copy of the hyperparameters; on a chief, with its search's identity as a fixed one."""
+        space = super().get_space()
+        if self.identity is not None:
+            space.Fixed(IDENTITY, json.dumps(self.identity))
+        return space
+
+    def save(self) -> None:
+        """Nothing to do: every finished trial is on disk already."""
+
+    @locked
+    def reload(self) -> None:
+        """Read the journal of the project's folder; without a call, the first trial does."""
+        self._open()
+
+    # -- workers --------------------------------------------------------------------------------------------
+
+    @locked
+    def give_up(self, tuner_id: str) -> None:
+        """Expect nothing more of `tuner_id`: the trial it has in hand is the next to be handed out."""
+        self.tuner_ids.discard(tuner_id)
+        trial = self.ongoing_trials.pop(tuner_id, None)
+        in_hand = [other.trial_id for other in self.ongoing_trials.values()]
+        if trial is not None and trial.trial_id not in in_hand:
+            logger.warning("trial %s is taken back from %s", trial.trial_id, tuner_id)
+            self.engine.repeat(trial.trial_id)
+
+    @locked
+    def is_over(self) -> bool:
+        """True if nothing is left to hand out, at the search's end or after `failure`; needs no request by a worker."""
+        self._open()
+        return self._next_status() == TrialStatus.STOPPED
+
+    @locked
+    def dismiss(self) -> None:
+        """Expect nothing more of anybody: KerasTuner's chief ends when it waits for nobody."""
+        self.tuner_ids.clear()
+        self.ongoing_trials.clear()
+
+    def _admitted(self, identifier: str) -> str:
+        """The identifier without the secret; InputError for a stranger's."""
+        if self.secret is None:
+            return identifier
+        try:
+            return opened(identifier, self.secret)
+        except InputError:
+            if not self._strangers_came:  # said once, for the log must not grow by what strangers do
+                logger.warning(
+                    "the search's service refuses requests without the search's secret, see search/%s", SECRET
+                )
+            self._strangers_came = True
+            raise
+
+    def _take_back_stale(self, asking: str) -> None:
+        if self.stale_trial_seconds is None:
+            return
+        limit = time.monotonic() - self.stale_trial_seconds
+        for tuner_id, trial in list(self.ongoing_trials.items()):
+            if tuner_id != asking and self.engine.started[trial.trial_id] < limit:
+                logger.warning("%s has not answered for %g s", tuner_id, self.stale_trial_seconds)
+                self.give_up(tuner_id)
+
+    # -- trials ---------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Read the journal once, and make the trials that it has."""
+        if self.engine.journal is not None:
+            return
+        journal = Journal(pathlib.Path(self._project_dir) / TRIALS, self.fingerprint())
+        for record in self.engine.resume(journal):
+            values, trial_id = self._make.values(record["architecture"]), record["trial"]
+            trial = self._make.trial(values, trial_id, record["status"])
+            trial.message = record.get("message")
+            self.trials[trial_id] = trial
+            self.start_order.append(trial_id)
+            self._finish(trial, record.get("metrics"))
+
+    def _next_status(self) -> str:
+        """RUNNING if there is a trial to run, which may be the next generation's; IDLE or STOPPED if there is none."""
+        self.engine.settle()
+        if self.engine.finished:
+            assert self.engine.journal is not None  # `_open` comes first
+            self.engine.journal.close()  # lets other processes into the folder
+            return TrialStatus.STOPPED
+        self.stopped = self.stopped or (time.monotonic() >= self._stop_at and not self.has_answers())
+        if self.stopped or self.failure is not None:
+            return TrialStatus.STOPPED
+        return TrialStatus.RUNNING if self.engine.queue else TrialStatus.IDLE
+
+    def _trial(self, trial_id: str) -> Trial:
+        if trial_id not in self.trials:
+            values = self.populate_space(trial_id)["values"]
+            if not values:
+                raise InputError(f"trial {trial_id!r}: expected one of this search, got an unknown one")
+            self.trials[trial_id] = self._make.trial(values, trial_id)
+            self.start_order.append(trial_id)
+        return self.trials[trial_id]
+
+    def _end(self, trial: Trial, status: str, message: str | None) -> None:
+        metrics = self._reported.get(trial.trial_id, {})
+        if status == TrialStatus.COMPLETED:
+            try:
+                result = self.engine.succeed(trial.trial_id, metrics)
+            except BadMetrics as error:
+                status, message = TrialStatus.INVALID, str(error)
+            else:
+                trial.status = TrialStatus.COMPLETED
+                self._finish(trial, result)
+                return
+        trial.status, trial.message = status, message
+        self._fail(trial, _last_line(message) or "the worker's log says why")
+
+    def _fail(self, trial: Trial, reason: str) -> None:
+        self._reported.pop(trial.trial_id, None)
+        again = self.engine.fail(trial.trial_id, reason, retry=trial.status != TrialStatus.FAILED)
+        logger.warning(
+            "trial %s (%s) failed %s: %s",
+            trial.trial_id,
+            self._make.line(trial),
+            "and is run again" if again else "for good",
+            reason,
+        )
+        if not again:
+            trial.status = TrialStatus.FAILED
+            self._finish(trial, None)
+        if self.failure is not None:
+            logger.error("the search stops: %s", self.failure)
+
+    def _finish(self, trial: Trial, result: Mapping | None) -> None:
+        """Finish a trial that ended in this process or in an earlier one."""
+        if result is not None:
+            add_metrics(trial, result)
+            trial.score, trial.best_step = result["accuracy"], 0
+        self.end_order.append(trial.trial_id)
+        self._reported.pop(trial.trial_id, None)
 
 
 class WeightedNSGA2Oracle(ArchitectureOracle):
     """Constrained and weighted NSGA-II as a KerasTuner Oracle; see WeightedNSGA2 and ArchitectureOracle.
 
-    Its files belong to everything but `generations`: a finished search goes on when that is raised.
+    Its journal belongs to everything but `generations`: a finished search resumes when that is raised.
 
     Args:
         space: the SearchSpace.
@@ -185,3 +444,9 @@ class WeightedNSGA2Oracle(ArchitectureOracle):
         metrics: dict[str, Any] = {"limits": limits, "floors": floors, "directions": directions, "table": table}
         algorithm = WeightedNSGA2(costs, population_size, generations, weights, *bounds, mutation, seed, **metrics)
         super().__init__(algorithm, seed, **options)
+
+
+def _last_line(text: str | None) -> str:
+    """A traceback's last line, which names the error."""
+    lines = (text or "").strip().splitlines()
+    return lines[-1] if lines else ""

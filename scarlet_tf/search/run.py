@@ -20,11 +20,10 @@ from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.search.algorithms import new_algorithm
 from scarlet_tf.search.betanas_config import BetaNASConfig
 from scarlet_tf.search.checks import is_number
-from scarlet_tf.search.front import Candidate, best_of
+from scarlet_tf.search.front import Candidate, Picks, best_of, check_picks, pick_models
 from scarlet_tf.search.mutation import Mutation
 from scarlet_tf.search.mutation_config import MutationConfig
 from scarlet_tf.search.objectives import Objectives, make_objectives
-from scarlet_tf.search.picks import Picks, check_picks, pick_models
 from scarlet_tf.settings import BelowOne, Count, Lax, Positive, Whole, as_settings, validated
 from scarlet_tf.space import Architecture, SearchSpace
 

@@ -1,15 +1,16 @@
-"""KerasTuner's trial objects for architectures, made without what KerasTuner copies, looks up or draws for each."""
+"""KerasTuner's trial objects for architectures, made without what it copies, looks up or draws for each; and its lock."""
 
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Mapping
 
 import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from scarlet_tf.search.genomes import decode
+from scarlet_tf.search.algorithm import decode
 from scarlet_tf.search.objectives import DIRECTIONS
 from scarlet_tf.space import SearchSpace
 
@@ -62,3 +63,23 @@ def add_metrics(trial: Trial, metrics: Mapping[str, float], step: int = 0) -> No
         if not trial.metrics.exists(name):
             trial.metrics.register(name, DIRECTIONS.get(name, "min"))
             trial.metrics.metrics[name].update(float(value), step)
+
+
+def locked(method):
+    """Like `keras_tuner.synchronized`, which does not let go of its lock when the method raises; this does."""
+
+    @keras_tuner.synchronized
+    def holding_the_lock(self, *args, **kwargs):
+        try:
+            return method(self, *args, **kwargs), None
+        except BaseException as error:
+            return None, error
+
+    @functools.wraps(method)
+    def call(self, *args, **kwargs):
+        value, error = holding_the_lock(self, *args, **kwargs)
+        if error is not None:
+            raise error
+        return value
+
+    return call

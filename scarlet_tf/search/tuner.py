@@ -17,14 +17,19 @@ from scarlet_tf.cluster import search_address, search_role
 from scarlet_tf.errors import InputError
 from scarlet_tf.progress import Bar, progress_bar
 from scarlet_tf.search.checks import BadMetrics, checked_accuracy
-from scarlet_tf.search.chief import serve
-from scarlet_tf.search.client import PatientClient
-from scarlet_tf.search.hosting import hosted
-from scarlet_tf.search.identity import check_identity, identity
-from scarlet_tf.search.leash import follow_launcher
+from scarlet_tf.search.keras_tuner_search import hosted
 from scarlet_tf.search.oracle import ArchitectureOracle
-from scarlet_tf.search.secret import chiefs_secret, digest, workers_secret
+from scarlet_tf.search.processes import follow_launcher
 from scarlet_tf.search.trials import REASON
+from scarlet_tf.search.workers import (
+    PatientClient,
+    check_identity,
+    chiefs_secret,
+    digest,
+    identity,
+    serve,
+    workers_secret,
+)
 from scarlet_tf.space import Architecture
 
 logger = logging.getLogger("scarlet_tf")

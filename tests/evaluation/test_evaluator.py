@@ -153,7 +153,7 @@ def test_a_search_ends_alike_whatever_its_groups_and_goes_on_where_it_was_interr
 
     def run(folder, **changes):
         search(supernet, images[1], {**config, **changes}, tmp_path / folder, images[0])
-        return journal(folder), (tmp_path / folder / "search" / "state.json").read_bytes()
+        return journal(folder), (tmp_path / folder / "pareto.json").read_bytes()
 
     def journal(folder):
         """Its lines without the seconds that trials took."""

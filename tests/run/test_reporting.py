@@ -9,10 +9,16 @@ from made_run import CONFIG, write_run
 
 from scarlet_tf import cli
 from scarlet_tf.config import load_config
+from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json, write_json, write_result
+from scarlet_tf.results import Dataset
+from scarlet_tf.run import reporting
 from scarlet_tf.run.folder import Run
 from scarlet_tf.run.stages import report_on, write_report
+from scarlet_tf.search.algorithms import new_algorithm
+from scarlet_tf.search.engine import Engine
+from scarlet_tf.search.journal import Journal
 
 
 def test_the_page_of_a_folder_lies_in_it_and_is_the_same_again(tmp_path):
@@ -55,6 +61,25 @@ def test_a_training_under_way_shows_the_epochs_of_its_log(tmp_path):
     assert "In training, paths reached 25.00 % of the training images in epoch 2." in write_report(folder).read_text()
 
 
+def test_hypervolume_of_a_search_under_way_is_that_of_its_journal(tmp_path):
+    """A search that never repeats a network, stopped within its fourth generation."""
+    text = CONFIG.replace("population_size: 4, generations: 2", "algorithm: random, population_size: 4, generations: 9")
+    folder = write_run(tmp_path, without=("pareto.json",), config=text)
+    (folder / "search" / "trials.jsonl").unlink()
+    config = load_config(folder / "config.yaml")
+    algorithm = new_algorithm(config.search, cost_table(config.space, config.data.image_size, 2))
+    engine = Engine(algorithm)
+    engine.resume(Journal(folder / "search" / "trials.jsonl", {}))
+    for _ in range(18):
+        engine.settle()
+        trial = engine.take()
+        choices = list(map(int, engine.trials[trial].split(",")))
+        engine.succeed(trial, {"accuracy": sum((i + 1) * gene for i, gene in enumerate(choices)) % 7 / 7})
+    assert len(algorithm.hypervolume) == 3
+    found = reporting._hypervolume(Run(config, folder), Run(config, folder).find(Dataset))
+    assert found == algorithm.hypervolume and found[-1] > 0
+
+
 def test_bounds_are_checked_with_the_costs_of_what_was_exported(tmp_path):
     assert '<p class="value">yes</p>' in write_report(write_run(tmp_path / "a")).read_text()
     tight = CONFIG.replace("0.4M", "0.3M")  # the network costs exactly that, and less was asked for
@@ -71,12 +96,6 @@ def test_a_folder_that_is_none_of_a_run_is_refused_and_a_file_of_another_kind_is
     assert f"{folder / 'pareto.json'}: pareto: expected networks with architecture" in text
     assert f"{folder / 'retrain' / 'result.json'}: architecture: it is missing; expected a file as this version" in text
     assert "the next stage is search" in text
-
-
-def test_a_search_under_way_shows_the_hypervolume_of_its_state(tmp_path):
-    folder = write_run(tmp_path, without=("pareto.json", "retrain/result.json", "export/certificate.json"))
-    write_json(folder / "search" / "state.json", {"state": {"algorithm": {"hypervolume": [0.125, 0.25, 0.5]}}})
-    assert "From 0.125 to 0.500 of the box" in write_report(folder).read_text()
 
 
 def test_a_run_whose_page_fails_is_warned_of_and_not_failed(tmp_path, monkeypatch, caplog):

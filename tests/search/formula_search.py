@@ -2,6 +2,8 @@
 
 import contextlib
 
+import numpy as np
+
 from scarlet_tf.search.mutation import UniformMutation
 from scarlet_tf.search.oracle import WeightedNSGA2Oracle
 from scarlet_tf.space import Choice, SearchSpace, Stage
@@ -55,6 +57,23 @@ def run(oracle, trials=10**6, tuner="tuner0"):
     return trials
 
 
+def state(algorithm):
+    """What the rest of a search depends on, in values that compare."""
+    rng = getattr(algorithm, "rng", None) or getattr(algorithm, "_rng", None)
+    names = ("genomes", "scores", "violation", "rank", "crowding", "pending", "told")
+    arrays = {name: np.array(value).tolist() for name in names if (value := getattr(algorithm, name, None)) is not None}
+    mutation = getattr(getattr(algorithm, "mutation", None), "statistics", dict)()
+    return {
+        "evaluations": algorithm.evaluations,
+        "generation": algorithm.generation,
+        "hypervolume": list(algorithm.hypervolume),
+        "metrics": list(getattr(algorithm, "metrics", [])),
+        "mutation": mutation,
+        "rng": rng and rng.bit_generator.state,
+        **arrays,
+    }
+
+
 def answer(oracle):
     """What a search found and the state that it ended in."""
-    return [c.to_dict() for c in oracle.pareto_front()], oracle.algorithm.state_dict()
+    return [c.to_dict() for c in oracle.pareto_front()], state(oracle.algorithm)

@@ -2,8 +2,7 @@ import pytest
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.checks import BadMetrics
-from scarlet_tf.search.journal import Journal
-from scarlet_tf.search.table import EvaluationTable
+from scarlet_tf.search.journal import EvaluationTable, Journal
 
 
 class Evaluator:
@@ -61,7 +60,7 @@ def test_other_tables_and_second_holders_are_refused(tmp_path):
         table.evaluate((0, 0))
     with pytest.raises(InputError, match=r"t\.jsonl: it belongs to another search: images: expected 6, found 5"):
         EvaluationTable(tmp_path / "t.jsonl", {"images": 6}, Evaluator())
-    journal = Journal(tmp_path, {"images": 5}, "t.jsonl")
+    journal = Journal(tmp_path / "t.jsonl", {"images": 5})
     journal.open()
     journal.append({"architecture": "0,x", "metrics": {"accuracy": 1}})
     journal.close()

@@ -11,52 +11,49 @@ import filelock
 import pytest
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.journal import Journal, parse_lines
+from scarlet_tf.search.journal import Journal, parse_line, read_lines
 
 MINE = {"space": "s2 abc", "weights": (0.4, 0.4, 0.2), "context": None}
 
 
 def opened(folder, fingerprint=MINE):
-    journal = Journal(folder, fingerprint)
-    return (journal, *journal.open())
+    journal = Journal(folder / "trials.jsonl", fingerprint)
+    return journal, journal.open()
 
 
-def test_records_and_state_come_back(tmp_path):
-    journal, state, records = opened(tmp_path / "search")
-    assert state is None and records == []
+def test_records_come_back(tmp_path):
+    journal, records = opened(tmp_path / "search")
+    assert records == []
     journal.append({"trial": "0", "accuracy": 0.1})
-    journal.snapshot({"generation": 2})
     journal.append({"trial": "1"})
     journal.close()
-    _, state, records = opened(tmp_path / "search")
-    assert state == {"generation": 2}
-    assert records == [{"trial": "0", "accuracy": 0.1}, {"trial": "1"}]
-    assert sorted(os.listdir(tmp_path / "search")) == [".trials.jsonl.lock", "state.json", "trials.jsonl"]
+    assert opened(tmp_path / "search")[1] == [{"trial": "0", "accuracy": 0.1}, {"trial": "1"}]
+    assert sorted(os.listdir(tmp_path / "search")) == [".trials.jsonl.lock", "trials.jsonl"]
 
 
 @pytest.mark.parametrize("torn", [b'{"trial": "1", "acc', b'{"trial"\n', b"\0\0\0"])
 def test_half_written_last_line_is_dropped_and_cut_off(tmp_path, caplog, torn):
-    journal, _, _ = opened(tmp_path)
+    journal, _ = opened(tmp_path)
     journal.append({"trial": "0"})
     journal.close()
     path = tmp_path / "trials.jsonl"
     path.write_bytes(path.read_bytes() + torn)
-    journal, _, records = opened(tmp_path)
+    journal, records = opened(tmp_path)
     assert records == [{"trial": "0"}]
     assert "trials.jsonl: the last line was cut short" in caplog.text
     journal.append({"trial": "2"})
     journal.close()
-    assert list(parse_lines(path.read_bytes().splitlines()))[1:] == [{"trial": "0"}, {"trial": "2"}]
+    assert read_lines(path)[1:] == [{"trial": "0"}, {"trial": "2"}]
 
 
-def test_torn_header_begins_anew(tmp_path):
+def test_torn_header_begins_again(tmp_path):
     (tmp_path / "trials.jsonl").write_bytes(b'{"versi')
-    assert opened(tmp_path)[2] == []
-    assert json.loads((tmp_path / "trials.jsonl").read_text())["version"] == 1
+    assert opened(tmp_path)[1] == []
+    assert json.loads((tmp_path / "trials.jsonl").read_text())["version"] == 2
 
 
 def test_damage_in_the_middle_is_refused_with_its_line(tmp_path):
-    journal, _, _ = opened(tmp_path)
+    journal, _ = opened(tmp_path)
     journal.append({"trial": "0"})
     journal.append({"trial": "1"})
     journal.close()
@@ -67,7 +64,7 @@ def test_damage_in_the_middle_is_refused_with_its_line(tmp_path):
         with pytest.raises(InputError, match=r"trials\.jsonl: line 2: expected a JSON object as it was written"):
             opened(tmp_path)
         assert path.read_bytes() == whole.replace(b'{"trial":"0"', changed)
-    path.write_bytes(whole.replace(b'{"version":1', b'{"version":2', 1))
+    path.write_bytes(whole.replace(b'{"version":2', b'{"version":3', 1))
     with pytest.raises(InputError, match=r"trials\.jsonl: line 1: expected a JSON object as it was written"):
         opened(tmp_path)
 
@@ -79,34 +76,25 @@ def test_a_flipped_bit_of_a_line_is_noticed_wherever_it_is(tmp_path):
         for bit in range(8):
             damaged = bytearray(lines[1])
             damaged[place] ^= 1 << bit
-            found = list(parse_lines([lines[0], *bytes(damaged).split(b"\n"), lines[2]]))
-            assert found[-1] == {"trial": "1"} and set(map(str, found[1:-1])) == {"None"}
+            assert not any(map(parse_line, bytes(damaged).split(b"\n")))
+    assert parse_line(lines[1]) == {"trial": "0", "metrics": {"accuracy": 0.25}}
 
 
 def written(folder, *records) -> list[bytes]:
     """The lines of a journal of these records."""
-    journal, _, _ = opened(folder)
+    journal, _ = opened(folder)
     for record in records:
         journal.append(record)
     journal.close()
     return (folder / "trials.jsonl").read_bytes().splitlines()
 
 
-def test_a_journal_of_an_earlier_version_goes_on_with_a_line_that_says_what_is_not_known(tmp_path, caplog):
-    """Its header has neither a CRC nor the number of what evaluations mean."""
-    path, mine = tmp_path / "trials.jsonl", {**MINE, "evaluation": 2}
-    header = {"version": 1, "fingerprint": {**MINE, "weights": [0.4, 0.4, 0.2]}}
-    path.write_text(json.dumps(header) + '\n{"trial": "0"}\n')
-    journal, _, records = opened(tmp_path, mine)
-    journal.append({"trial": "1"})
-    journal.close()
-    assert records == [{"trial": "0"}] and path.read_bytes().endswith(b'{"trial":"1"}\n')
-    assert [record.message for record in caplog.records] == [
-        f"{path}: an earlier version began it: its lines have no CRC, so that changes to them are not noticed; how it"
-        " recalibrated BN is not recorded, so that its accuracies may not compare with new ones"
-    ]
-    with pytest.raises(InputError, match="space: expected 's1', found 's2 abc'"):
-        opened(tmp_path, {**mine, "space": "s1"})
+def test_a_journal_of_another_version_is_refused_with_a_remedy(tmp_path, monkeypatch):
+    with monkeypatch.context() as earlier:
+        earlier.setattr("scarlet_tf.search.journal.VERSION", 1)
+        written(tmp_path, {"trial": "0"})
+    with pytest.raises(InputError, match=r"trials\.jsonl: version: expected 2, got 1; move .* away to search again"):
+        opened(tmp_path)
 
 
 def test_a_journal_of_other_evaluations_is_refused(tmp_path):
@@ -118,28 +106,12 @@ def test_a_journal_of_other_evaluations_is_refused(tmp_path):
         opened(tmp_path / "newer", {**MINE, "evaluation": 2})
 
 
-@pytest.mark.parametrize("name", ["trials.jsonl", "state.json"])
-def test_foreign_files_are_refused_with_both_values(tmp_path, name):
-    journal, _, _ = opened(tmp_path)
-    journal.snapshot({})
-    journal.close()
-    other = "state.json" if name == "trials.jsonl" else "trials.jsonl"
-    os.unlink(tmp_path / other)
-    with pytest.raises(InputError, match=rf"{name}: it belongs to .* space: expected 's1 def', found 's2 abc'"):
+def test_a_foreign_file_is_refused_with_both_values(tmp_path):
+    opened(tmp_path)[0].close()
+    with pytest.raises(InputError, match=r"trials\.jsonl: it belongs to .* space: expected 's1 def', found 's2 abc'"):
         opened(tmp_path, {**MINE, "space": "s1 def"})
-    with pytest.raises(InputError, match=rf"{name}: .* context: expected 'hash', found None"):
+    with pytest.raises(InputError, match=r"trials\.jsonl: .* context: expected 'hash', found None"):
         opened(tmp_path, {**MINE, "context": "hash"})
-
-
-@pytest.mark.parametrize("damage", [lambda text: "{", lambda text: "", lambda text: text.replace("2", "3", 1)])
-def test_a_state_that_is_torn_or_changed_counts_as_none(tmp_path, caplog, damage):
-    journal, _, _ = opened(tmp_path)
-    journal.snapshot({"generation": 2})
-    journal.close()
-    path = tmp_path / "state.json"
-    path.write_text(damage(path.read_text()))
-    assert opened(tmp_path)[1] is None
-    assert f"{path}: " in caplog.text and "it is made again from trials.jsonl" in caplog.text
 
 
 def test_folder_that_cannot_be_made_is_named(tmp_path):
@@ -150,7 +122,7 @@ def test_folder_that_cannot_be_made_is_named(tmp_path):
 
 def test_fingerprint_has_to_be_plain_json(tmp_path):
     with pytest.raises(InputError, match=r"trials\.jsonl: expected a fingerprint of plain JSON types"):
-        Journal(tmp_path, {"context": object()})
+        Journal(tmp_path / "trials.jsonl", {"context": object()})
 
 
 def run_python(code, *arguments):
@@ -160,11 +132,11 @@ def run_python(code, *arguments):
 
 
 def test_second_process_in_the_folder_is_refused(tmp_path):
-    journal, _, _ = opened(tmp_path)
+    journal, _ = opened(tmp_path)
     code = """
         import sys
         from scarlet_tf.search.journal import Journal
-        Journal(sys.argv[1], {}).open()
+        Journal(sys.argv[1] + "/trials.jsonl", {}).open()
     """
     result = run_python(code, tmp_path)
     assert "trials.jsonl: expected no other search in this folder, got one running" in result.stderr
@@ -176,7 +148,7 @@ def test_killed_process_leaves_no_lock(tmp_path):
     code = """
         import sys
         from scarlet_tf.search.journal import Journal
-        journal = Journal(sys.argv[1], {})
+        journal = Journal(sys.argv[1] + "/trials.jsonl", {})
         journal.open()
         print("open", flush=True)
         input()
@@ -198,13 +170,15 @@ def test_journals_of_one_process_share_the_lock_until_the_last_one_is_closed(tmp
     code = "import sys; from scarlet_tf.search.journal import Journal; Journal(sys.argv[1], {'of': 'another'}).open()"
     first, second = opened(tmp_path)[0], opened(tmp_path)[0]
     first.close()
-    assert "got one running" in run_python(code, tmp_path).stderr
+    assert "got one running" in run_python(code, tmp_path / "trials.jsonl").stderr
     del second
-    assert "belongs to another search" in run_python(code, tmp_path).stderr
+    assert "belongs to another search" in run_python(code, tmp_path / "trials.jsonl").stderr
 
 
 def test_lock_of_a_folder_that_was_deleted_is_none_of_the_new_one(tmp_path):
-    code = "import sys; from scarlet_tf.search.journal import Journal; Journal(sys.argv[1], {}).open()"
+    code = (
+        "import sys; from scarlet_tf.search.journal import Journal; Journal(sys.argv[1] + '/trials.jsonl', {}).open()"
+    )
     old = opened(tmp_path / "search")[0]
     shutil.rmtree(tmp_path / "search")
     new = opened(tmp_path / "search")[0]
@@ -219,7 +193,7 @@ def test_file_system_without_locks_is_used_without(tmp_path, monkeypatch, caplog
 
     monkeypatch.setattr(filelock, "lock_descriptor", refuse)
     caplog.set_level(logging.DEBUG, "scarlet_tf")
-    journal, _, _ = opened(tmp_path)
+    journal, _ = opened(tmp_path)
     journal.append({"trial": "0"})
     journal.close()
     assert "trials.jsonl: the file system offers no locks: [Errno" in caplog.text
@@ -227,9 +201,8 @@ def test_file_system_without_locks_is_used_without(tmp_path, monkeypatch, caplog
 
 def test_full_disk_keeps_all_that_was_written(tmp_path):
     resource = pytest.importorskip("resource")
-    journal, _, _ = opened(tmp_path)
+    journal, _ = opened(tmp_path)
     journal.append({"trial": "0"})
-    journal.snapshot({"generation": 2})
     journal.close()
     size = (tmp_path / "trials.jsonl").stat().st_size
     # The system refuses to let any file grow past the limit: a short write first, then an error, as on a full disk.
@@ -237,20 +210,18 @@ def test_full_disk_keeps_all_that_was_written(tmp_path):
         import resource, sys
         from scarlet_tf.errors import InputError
         from scarlet_tf.search.journal import Journal
-        journal = Journal(sys.argv[1], {"space": "s2 abc", "weights": [0.4, 0.4, 0.2], "context": None})
-        state, records = journal.open()
+        fingerprint = {"space": "s2 abc", "weights": [0.4, 0.4, 0.2], "context": None}
+        journal = Journal(sys.argv[1] + "/trials.jsonl", fingerprint)
+        journal.open()
         limit = int(sys.argv[2])
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        for attempt in (lambda: journal.append({"trial": "1", "x": "y" * 500}), lambda: journal.snapshot({"x": "y" * 500})):
-            try:
-                attempt()
-            except InputError as error:
-                print(error)
+        try:
+            journal.append({"trial": "1", "x": "y" * 500})
+        except InputError as error:
+            print(error)
     """
     assert resource.RLIMIT_FSIZE is not None
-    lines = run_python(code, tmp_path, size + 40).stdout.splitlines()
-    assert "trials.jsonl: could not be written: File too large; all earlier trials are kept" in lines[0]
-    assert "state.json: could not be written: File too large; the previous file is kept" in lines[1]
+    found = run_python(code, tmp_path, size + 40).stdout
+    assert "trials.jsonl: could not be written: File too large; all earlier trials are kept" in found
     assert (tmp_path / "trials.jsonl").stat().st_size == size
-    _, state, records = opened(tmp_path)
-    assert state == {"generation": 2} and records == [{"trial": "0"}]
+    assert opened(tmp_path)[1] == [{"trial": "0"}]

@@ -6,8 +6,7 @@ from scipy import stats
 
 from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.mutation import MutationContext
-from scarlet_tf.search.operators import Operator, PriorRegulator, RandomMutation, RouletteMutation, draw
+from scarlet_tf.search.mutation import Mutation, MutationContext, PriorRegulator, RandomMutation, RouletteMutation, draw
 from scarlet_tf.space import Choice, SearchSpace, Stage
 
 # One layer from 4 to 4 channels at 2 x 2 pixels behind a stem of stride 1; a choice with expansion 1, one with 2, a skip.
@@ -122,7 +121,7 @@ def test_draw_takes_each_index_over_its_part_of_the_line(value, index):
 
 def test_operator_without_mutate_says_so(rng):
     with pytest.raises(NotImplementedError):
-        Operator().mutate(np.zeros(3, int), rng, context())
+        Mutation().mutate(np.zeros(3, int), rng, context())
 
 
 def test_roulette_follows_the_directions_of_the_objectives(rng):

@@ -19,9 +19,9 @@ def test_search_runs_to_its_end(tmp_path):
     assert best.metrics.get_best_value("multiply_adds") > 0
 
 
-def test_files_are_one_journal_and_one_state(tmp_path):
+def test_there_is_one_file_the_journal(tmp_path):
     run(make(tmp_path))
-    assert sorted(p.name for p in (tmp_path / "search").glob("[!.]*")) == ["state.json", "trials.jsonl"]
+    assert sorted(p.name for p in (tmp_path / "search").glob("[!.]*")) == ["trials.jsonl"]
     lines = [json.loads(line) for line in (tmp_path / "search" / "trials.jsonl").read_text().splitlines()]
     assert {"trial", "architecture", "status", "metrics", "seconds", "crc"} == set(lines[1])
     assert {"accuracy", "multiply_adds", "params"} == set(lines[1]["metrics"])

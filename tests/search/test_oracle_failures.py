@@ -4,7 +4,7 @@ import pytest
 from formula_search import accuracy, answer, choices_of, complete, fail, make, run
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.genomes import encode
+from scarlet_tf.search.algorithm import encode
 
 
 @pytest.mark.parametrize("metrics", [{"accuracy": float("nan")}, {"accuracy": float("inf")}, {"accuracy": 2.0}])
@@ -54,7 +54,7 @@ def test_failures_in_a_row_stop_the_search_and_condemn_nothing(tmp_path):
     resumed = make(tmp_path / "run")
     run(resumed)
     oracle.forget_failure()
-    oracle._journal.close()
+    oracle.engine.journal.close()
     assert answer(resumed) == answer(whole)
 
 
@@ -98,7 +98,7 @@ def test_trial_that_could_not_be_journalled_can_be_ended_again(tmp_path, monkeyp
     run(oracle, 2)
     trial = oracle.create_trial("tuner0")
     with monkeypatch.context() as full:
-        full.setattr(oracle._journal, "append", raise_no_space)
+        full.setattr(oracle.engine.journal, "append", raise_no_space)
         with pytest.raises(InputError, match="No space left"):
             complete(oracle, trial)
     assert len(oracle.evaluated()) == 2 and len(oracle.get_best_trials(3)) == 3
@@ -111,7 +111,7 @@ def test_trial_that_could_not_be_journalled_is_handed_out_afresh(tmp_path, monke
     oracle = make(tmp_path, max_retries_per_trial=0)
     trial = oracle.create_trial("tuner0")
     with monkeypatch.context() as full:
-        full.setattr(oracle._journal, "append", raise_no_space)
+        full.setattr(oracle.engine.journal, "append", raise_no_space)
         with pytest.raises(InputError, match="No space left"):
             complete(oracle, trial)
     again = oracle.create_trial("tuner0")

@@ -5,7 +5,7 @@ import types
 import grpc
 import pytest
 
-from scarlet_tf.search.client import PatientClient
+from scarlet_tf.search.workers import PatientClient
 
 
 class Failed(grpc.RpcError):

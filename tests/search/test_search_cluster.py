@@ -10,8 +10,7 @@ import time
 import pytest
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.cluster import SearchCluster, environment, reserved_address, thread_environment
-from scarlet_tf.search.supervised import Supervised
+from scarlet_tf.search.processes import SearchCluster, Supervised, environment, reserved_address, thread_environment
 
 HEAD = 'me="$KERASTUNER_TUNER_ID"; note() { echo "$1" >> "$PLACE/$me"; }; note started; '
 CHIEF_ENDS = 'if [ $me = chief ]; then while ! test -e "$PLACE/over"; do sleep 0.05; done; exit 0; fi; '
@@ -34,7 +33,7 @@ def run(folder, script, workers=2, restarts=2, seconds=30):
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr("scarlet_tf.search.supervised.LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr("scarlet_tf.search.processes.LONGEST_PAUSE", 0.1)
 
 
 def test_everything_ends_with_the_chief(tmp_path):
@@ -102,7 +101,7 @@ def test_without_local_workers_the_chief_waits_for_others(tmp_path):
 
 MEMBER = """
 import os, time
-from scarlet_tf.search.leash import follow_launcher
+from scarlet_tf.search.processes import follow_launcher
 follow_launcher(print)
 path = os.path.join({folder!r}, os.environ["KERASTUNER_TUNER_ID"])
 with open(path + ".new", "w") as file:
@@ -112,7 +111,7 @@ time.sleep(60)
 """
 LAUNCHER = """
 import sys
-from scarlet_tf.search.cluster import SearchCluster
+from scarlet_tf.search.processes import SearchCluster
 sys.exit(SearchCluster([sys.executable, "-c", {member!r}], 2, ("127.0.0.1", 1), {folder!r} + "/logs").run())
 """
 
@@ -157,7 +156,7 @@ def alive(pid):
 
 
 def test_restarts_come_later_each_time_and_a_steady_process_begins_anew(monkeypatch):
-    monkeypatch.setattr("scarlet_tf.search.supervised.LONGEST_PAUSE", 4.0)
+    monkeypatch.setattr("scarlet_tf.search.processes.LONGEST_PAUSE", 4.0)
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     process = Supervised("worker-0", ["true"], {}, restarts=4)
@@ -209,7 +208,7 @@ def test_a_reserved_port_is_kept_and_a_taken_one_refused():
 
 
 def test_workers_share_the_cores_and_know_their_chief(monkeypatch):
-    monkeypatch.setattr("scarlet_tf.search.cluster._cores", lambda: 16)
+    monkeypatch.setattr("scarlet_tf.search.processes._cores", lambda: 16)
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     assert set(thread_environment(5).values()) == {"3"} and set(thread_environment(40).values()) == {"1"}

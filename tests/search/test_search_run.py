@@ -10,8 +10,7 @@ import types
 import pytest
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.hierarchical import HierarchicalMutation
-from scarlet_tf.search.operators import RandomMutation
+from scarlet_tf.search.mutation import HierarchicalMutation, RandomMutation
 from scarlet_tf.search.run import SearchConfig, search
 from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
 
@@ -52,7 +51,7 @@ def test_result_and_pareto_file_agree(tmp_path):
     assert written["space"] == "big" and written["input_size"] == 32 and written["num_classes"] == 10
     assert Architecture.parse(written["picks"][0]["architecture"], SPACE) == result.picks[0].architecture
     assert len(text.splitlines()) == len(result.pareto) + 2 + 18  # a model is a line
-    assert (tmp_path / "search" / "trials.jsonl").exists() and (tmp_path / "search" / "state.json").exists()
+    assert (tmp_path / "search" / "trials.jsonl").exists()
 
 
 def test_pareto_file_says_what_became_of_each_operators_children(tmp_path):
@@ -106,7 +105,7 @@ def test_config_may_be_an_object_or_missing(tmp_path):
 def test_what_changes_accuracies_refuses_the_journal(tmp_path):
     run(tmp_path)
     for changes in ({"context": "another checkpoint"}, {"recalibration_batches": 3}, {"validation_batch_size": 3}):
-        with pytest.raises(InputError, match=r"state\.json: it belongs to another search: context"):
+        with pytest.raises(InputError, match=r"trials\.jsonl: it belongs to another search: context"):
             run(tmp_path, **changes)
 
 
@@ -203,8 +202,7 @@ def test_search_out_of_disk_and_killed_many_times_equals_an_uninterrupted_one(tm
     assert "could not be written: File too large" in result.stdout
     assert int(result.stdout.split()[-1]) >= 3, result.stdout
     run(tmp_path / "whole", population_size=10, generations=6, mutation={})
-    for name in ("pareto.json", "search/state.json"):
-        assert (tmp_path / "killed" / name).read_text() == (tmp_path / "whole" / name).read_text()
+    assert (tmp_path / "killed/pareto.json").read_text() == (tmp_path / "whole/pareto.json").read_text()
     trials = [(tmp_path / folder / "search/trials.jsonl").read_text().splitlines() for folder in ("killed", "whole")]
     assert [json.loads(a).get("trial") for a in trials[0]] == [json.loads(b).get("trial") for b in trials[1]]
     # Only the evaluation that a kill or the full disk fell into is done again.
@@ -214,7 +212,7 @@ def test_search_out_of_disk_and_killed_many_times_equals_an_uninterrupted_one(tm
 def test_a_search_that_was_stopped_in_time_has_a_front_and_goes_on(tmp_path, monkeypatch):
     whole = run(tmp_path / "whole")
     clock, evaluator = iter(range(1, 10**6)), Evaluator()
-    monkeypatch.setattr("scarlet_tf.search.journalled_oracle.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("scarlet_tf.search.oracle.time.monotonic", lambda: float(next(clock)))
     stopped = search(SUPERNET, None, CONFIG, tmp_path / "run", evaluator=evaluator, max_hours=40 / 3600)
     assert 0 < evaluator.calls == stopped.evaluations < 30
     assert stopped.stopped and stopped.pareto and json.loads((tmp_path / "run/pareto.json").read_text())["stopped"]
@@ -245,6 +243,6 @@ class Groups(Evaluator):
 
 def test_what_was_measured_together_is_kept_when_the_time_is_up(tmp_path, monkeypatch):
     clock, evaluator = iter(range(1, 10**6)), Groups()
-    monkeypatch.setattr("scarlet_tf.search.journalled_oracle.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("scarlet_tf.search.oracle.time.monotonic", lambda: float(next(clock)))
     stopped = search(SUPERNET, None, CONFIG, tmp_path, evaluator=evaluator, max_hours=3 / 3600)
     assert stopped.stopped and stopped.evaluations == evaluator.calls == 12

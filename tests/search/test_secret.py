@@ -9,11 +9,10 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from test_search_processes import alone, assert_same_search, command, end, evaluations, start, wait_for  # noqa: F401
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.client import PatientClient
-from scarlet_tf.search.cluster import SearchCluster, environment, reserved_address
 from scarlet_tf.search.mutation import UniformMutation
 from scarlet_tf.search.oracle import WeightedNSGA2Oracle
-from scarlet_tf.search.secret import FILE, chiefs_secret, digest, opened, sealed, workers_secret
+from scarlet_tf.search.processes import SearchCluster, environment, reserved_address
+from scarlet_tf.search.workers import SECRET, PatientClient, chiefs_secret, digest, opened, sealed, workers_secret
 
 
 def make(folder):
@@ -26,12 +25,12 @@ def test_a_chief_keeps_its_secret_to_its_owner_and_finds_it_again(tmp_path):
     secret = chiefs_secret(tmp_path)
     assert len(secret) == 64 and secret == workers_secret(tmp_path)
     if os.name == "posix":
-        assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
-        (tmp_path / FILE).chmod(0o644)  # as after a careless copy
+        assert (tmp_path / SECRET).stat().st_mode & 0o777 == 0o600
+        (tmp_path / SECRET).chmod(0o644)  # as after a careless copy
     assert chiefs_secret(tmp_path) == secret
     if os.name == "posix":
-        assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
-    (tmp_path / FILE).write_text(secret[:10])  # of a chief that was killed
+        assert (tmp_path / SECRET).stat().st_mode & 0o777 == 0o600
+    (tmp_path / SECRET).write_text(secret[:10])  # of a chief that was killed
     again = chiefs_secret(tmp_path)
     assert len(again) == 64 and again != secret and digest(again) != digest(secret)
 

@@ -1,7 +1,7 @@
 import numpy as np
 from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_distance
 
-from scarlet_tf.search.selection import WeightedSurvival, tournament, weighted_crowding
+from scarlet_tf.search.nsga2 import WeightedSurvival, tournament, weighted_crowding
 
 
 def test_weighted_crowding_equals_hand_computed_values():

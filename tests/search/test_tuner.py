@@ -50,7 +50,7 @@ def test_search_evaluates_every_trial_quietly(tmp_path, capsys):
     assert oracle.evaluations == 16
     assert set(evaluator.seen) == {c.architecture.choices for c in oracle.evaluated()}
     assert capsys.readouterr().out == ""
-    assert sorted(p.name for p in (tmp_path / "search").glob("[!.]*")) == ["state.json", "trials.jsonl"]
+    assert sorted(p.name for p in (tmp_path / "search").glob("[!.]*")) == ["trials.jsonl"]
     assert oracle.get_best_trials(1)[0].metrics.get_best_value("loss") == 1.5
 
 

@@ -11,7 +11,7 @@ from tiny import tiny_space
 import run_study
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.search.table import EvaluationTable
+from scarlet_tf.search.journal import EvaluationTable
 from scarlet_tf.space import Choice, Stage
 from studies import one_shot, searching, shared_training, sharing, similarity
 from studies.quadruples import count_quadruples, draw_quadruples

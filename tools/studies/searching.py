@@ -11,9 +11,9 @@ from scarlet_tf.assessment.searches import kept_search
 from scarlet_tf.assessment.statistics import evaluations_to, hypervolume_curve, median_figures, ratio_figures
 from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.archive import Archive
+from scarlet_tf.search.front import Archive
+from scarlet_tf.search.journal import EvaluationTable
 from scarlet_tf.search.objectives import figures_and_goals
-from scarlet_tf.search.table import EvaluationTable
 from studies.summary import over_seeds
 from studies.tables import open_table, table_context
 from studies.workshop import Workshop
