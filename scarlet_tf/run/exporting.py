@@ -207,7 +207,7 @@ def _write_tflite(run: Run, network: Network, name: str, quantization: str, opti
     # Training images: ranges fitted to test images would make the file's accuracy too good.
     images = run.data.train if quantization in ("int8", "full_int8") else None
     count = run.config.export.calibration_examples
-    export_tflite(network, path, quantization, images, num_calibration_images=count, **options)
+    export_tflite(network, path, quantization, representative_data=images, num_calibration_images=count, **options)
     return path
 
 
