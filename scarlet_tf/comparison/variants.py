@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.mutation_config import MutationConfig
-from scarlet_tf.search.run import SearchConfig
+from scarlet_tf.search.config import MutationConfig, SearchConfig
 
 VARIANTS: dict[str, dict] = {
     "random": {"algorithm": "random"},

@@ -9,8 +9,7 @@ from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.ranking.store import Store, name_of
-from scarlet_tf.search.checks import EVALUATION
-from scarlet_tf.search.journal import EVALUATION_KEY
+from scarlet_tf.search.journal import EVALUATION, EVALUATION_KEY
 from scarlet_tf.space import Architecture
 
 
