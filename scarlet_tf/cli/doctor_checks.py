@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from scarlet_tf import host
 from scarlet_tf.errors import InputError
+from scarlet_tf.words import gibibytes
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -193,7 +194,6 @@ def check_cores() -> Iterator[Finding]:
 def check_memory() -> Iterator[Finding]:
     """Check total and free memory of the machine or its container."""
     from scarlet_tf.training.memory import limit_bytes, reachable_bytes
-    from scarlet_tf.words import gibibytes
 
     limit, free = limit_bytes(), reachable_bytes()
     found = f"{gibibytes(free)} of {gibibytes(limit)} available"
@@ -215,7 +215,7 @@ def check_disk(folder: str | os.PathLike = ".") -> Iterator[Finding]:
         yield Finding("disk", PROBLEM, f"{path} cannot be written: {error.strerror or error}", advice)
         return
     free = shutil.disk_usage(path).free
-    found = f"{free / 2**30:.1f} GiB free in {path}"
+    found = f"{gibibytes(free)} free in {path}"
     if free < LEAST_DISK:
         yield Finding("disk", WARNING, found, "make room, or give --run-dir on another disk")
     else:

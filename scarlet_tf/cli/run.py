@@ -101,9 +101,8 @@ def print_summary(summary: Mapping[str, Any]) -> None:
 
 
 def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    from scarlet_tf.progress import duration
     from scarlet_tf.scaling import Scaling
-    from scarlet_tf.words import before_scaling, millions, percent, why_picked
+    from scarlet_tf.words import before_scaling, duration, millions, percent, why_picked
 
     pick, retrained, searched = summary["pick"], summary["retrained"], "supernet" in summary
     if searched:

@@ -11,24 +11,15 @@ import numpy as np
 from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
 from scarlet_tf.metric_table import MetricTable
+from scarlet_tf.words import bound_text
 
 PUBLISHED_WEIGHTS = {"accuracy": 0.4, "multiply_adds": 0.4, "params": 0.2}
 # Params are maximised, as published: at equal multiply-adds, more of them mean more capacity.
 DIRECTIONS = {"accuracy": "max", "multiply_adds": "min", "params": "max", "latency_ms": "min", "file_bytes": "min"}
-_MILLIONS = ("multiply_adds", "params")
 
 
 class BadMetrics(InputError):
     """An evaluation answered something that cannot be one of the metrics it has to give."""
-
-
-def show(name: str, value: float) -> str:
-    """A metric's value for people, with its unit."""
-    if name in _MILLIONS:
-        return f"{value / 1e6:.2f} M" if value == 0 or value >= 1e4 else f"{value:.0f}"
-    if name == "latency_ms":
-        return f"{value:.3g} ms"
-    return f"{value:.0f} bytes" if name == "file_bytes" else f"{value:g}"
 
 
 class Objectives:
@@ -82,8 +73,8 @@ class Objectives:
 
     def bounds_in_words(self) -> list[str]:
         """Such as "multiply_adds < 4.00 M"."""
-        limits = [f"{name} < {show(name, value)}" for name, value in self.limits.items()]
-        return limits + [f"{name} > {show(name, value)}" for name, value in self.floors.items()]
+        limits = [f"{name} < {bound_text(name, value)}" for name, value in self.limits.items()]
+        return limits + [f"{name} > {bound_text(name, value)}" for name, value in self.floors.items()]
 
     def evaluated_bounds(self, computed: Sequence[str]) -> str:
         """Metrics expected from evaluations, for the message that no model gave them."""
@@ -202,7 +193,9 @@ class Figures:
     def reach(self, names: Sequence[str]) -> str:
         """Ranges of some metrics in the space, in words."""
         bounds = {name: self.bounds[name] for name in names}
-        bands = [f"{name} from {show(name, low)} to {show(name, high)}" for name, (low, high) in bounds.items()]
+        bands = [
+            f"{name} from {bound_text(name, low)} to {bound_text(name, high)}" for name, (low, high) in bounds.items()
+        ]
         return f"space {self.costs.space.name!r} reaches {', '.join(bands)} at {self.costs.input_size} pixels"
 
 
@@ -265,12 +258,12 @@ def check_feasible(figures: Figures, objectives: Objectives) -> None:
             low, high = figures.bounds[name]
             if bound == "limits" and low >= value:
                 raise InputError(
-                    f"{key_of(bound, name)}: no network of the space has less than {show(name, value)}; "
+                    f"{key_of(bound, name)}: no network of the space has less than {bound_text(name, value)}; "
                     f"{figures.reach([name])}"
                 )
             if bound == "floors" and high <= value:
                 raise InputError(
-                    f"{key_of(bound, name)}: no network of the space has more than {show(name, value)}; "
+                    f"{key_of(bound, name)}: no network of the space has more than {bound_text(name, value)}; "
                     f"{figures.reach([name])}"
                 )
 
