@@ -16,11 +16,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from scarlet_tf.assessment.ranking import train_alone
+from scarlet_tf.assessment.statistics import kendall
+from scarlet_tf.assessment.store import Store, name_of
 from scarlet_tf.data.inputs import training_batches
 from scarlet_tf.evaluation.evaluator import Evaluator
-from scarlet_tf.ranking.correlation import kendall
-from scarlet_tf.ranking.standalone import train_alone
-from scarlet_tf.ranking.store import Store, name_of
 from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.training.config import SupernetConfig
 from scarlet_tf.training.fair_step import SupernetStep

@@ -15,15 +15,13 @@ from collections.abc import Iterator, Sequence
 import keras
 import numpy as np
 
+from scarlet_tf.assessment.plots import SERIES
+from scarlet_tf.assessment.ranking import compare, measure_one_shot, train_alone, write_result
+from scarlet_tf.assessment.statistics import stratified_sample
+from scarlet_tf.assessment.store import Store
 from scarlet_tf.cost import cost_table, count_spec
 from scarlet_tf.evaluation.batch_norm import moving_statistics
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.ranking.one_shot import measure_one_shot
-from scarlet_tf.ranking.plot import SERIES
-from scarlet_tf.ranking.run import compare, write_result
-from scarlet_tf.ranking.standalone import train_alone
-from scarlet_tf.ranking.store import Store
-from scarlet_tf.ranking.strata import stratified_sample
 from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.training.config import SupernetConfig
 from studies import plots

@@ -15,10 +15,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from scarlet_tf.assessment.store import Store, digest
 from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.ranking.store import Store, digest
 from scarlet_tf.results import to_json
 from scarlet_tf.settings import to_plain
 from scarlet_tf.space import Architecture
