@@ -79,7 +79,7 @@ class Workshop:
 
     @property
     def num_supernets(self) -> int:
-        """How many `supernets` yields."""
+        """Number of supernets that `supernets` yields."""
         return len(self.study.seeds) * len(self.study.supernets)
 
     def trained(self, config: SupernetConfig) -> Supernet:
