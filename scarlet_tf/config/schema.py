@@ -29,9 +29,9 @@ from scarlet_tf.settings import (
 from scarlet_tf.space import SearchSpace
 
 if TYPE_CHECKING:
+    from scarlet_tf.assessment.config import RankingConfig
     from scarlet_tf.data.data_config import DataConfig
     from scarlet_tf.optimization.config import OptimizationConfig
-    from scarlet_tf.ranking.config import RankingConfig
     from scarlet_tf.search.run import SearchConfig
     from scarlet_tf.training.config import FinetuneConfig, RetrainConfig, SupernetConfig
 
@@ -162,9 +162,9 @@ def _space_to_plain(space: SearchSpace) -> Any:
 @functools.cache
 def section_types() -> dict[str, type]:
     """The dataclass of each section except `space`; imported late, because some of their modules import TensorFlow."""
+    from scarlet_tf.assessment.config import RankingConfig
     from scarlet_tf.data.data_config import DataConfig
     from scarlet_tf.optimization.config import OptimizationConfig
-    from scarlet_tf.ranking.config import RankingConfig
     from scarlet_tf.search.run import SearchConfig
     from scarlet_tf.training.config import FinetuneConfig, RetrainConfig, SupernetConfig
 
