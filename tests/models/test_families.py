@@ -14,8 +14,7 @@ from scarlet_tf.models.zoo_data import ZOO
 from scarlet_tf.space import SqueezeExcite
 from scarlet_tf.spec import Conventions
 from scarlet_tf.training.fair_step import SupernetStep
-from scarlet_tf.training.losses import Loss
-from scarlet_tf.training.optimizers import MomentumSGD
+from scarlet_tf.training.optimizers import Loss, MomentumSGD
 from scarlet_tf.training.sampling import strict_fair_paths
 
 MOBILE_CONVENTIONS = Conventions("same", bn_epsilon=1e-3, bn_momentum=0.999)
