@@ -50,7 +50,8 @@ from scarlet_tf.run.integrity import unchecked
 from scarlet_tf.run.methods import check_adb, method_of, searching, trained_supernet
 from scarlet_tf.run.reporting import stage_seconds, summarize, write_page
 from scarlet_tf.run.retraining import finetune_network, retrain_network
-from scarlet_tf.search.run import SearchResult, evaluator_grouping, evaluator_options
+from scarlet_tf.search.config import evaluator_grouping, evaluator_options
+from scarlet_tf.search.run import SearchResult
 from scarlet_tf.training.devices import strategy_from_environment
 
 logger = logging.getLogger("scarlet_tf")
