@@ -52,13 +52,13 @@ from scarlet_tf.optimization.quantize_aware import quantize_aware as quantize_aw
 from scarlet_tf.run.networks import register_network as register_network
 from scarlet_tf.run.stages import write_report as write_report
 from scarlet_tf.scaling import scale as scale
-from scarlet_tf.search.betanas_config import BetaNASConfig as BetaNASConfig
+from scarlet_tf.search.config import BetaNASConfig as BetaNASConfig
+from scarlet_tf.search.config import MutationConfig as MutationConfig
+from scarlet_tf.search.config import SearchConfig as SearchConfig
 from scarlet_tf.search.mutation import HierarchicalMutation as HierarchicalMutation
 from scarlet_tf.search.mutation import UniformMutation as UniformMutation
-from scarlet_tf.search.mutation_config import MutationConfig as MutationConfig
 from scarlet_tf.search.oracle import ArchitectureOracle as ArchitectureOracle
 from scarlet_tf.search.oracle import WeightedNSGA2Oracle as WeightedNSGA2Oracle
-from scarlet_tf.search.run import SearchConfig as SearchConfig
 from scarlet_tf.search.run import SearchResult as SearchResult
 from scarlet_tf.search.run import search as search
 from scarlet_tf.search.tuner import SupernetTuner as SupernetTuner

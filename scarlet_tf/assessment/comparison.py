@@ -16,11 +16,9 @@ from scarlet_tf.assessment.statistics import evaluations_to, hypervolume_curve, 
 from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import write_result
-from scarlet_tf.search.checks import EVALUATION
-from scarlet_tf.search.journal import EVALUATION_KEY, EvaluationTable
-from scarlet_tf.search.mutation_config import MutationConfig
+from scarlet_tf.search.config import MutationConfig, SearchConfig, evaluator_options, side_of
+from scarlet_tf.search.journal import EVALUATION, EVALUATION_KEY, EvaluationTable
 from scarlet_tf.search.objectives import check_known, figures_and_goals
-from scarlet_tf.search.run import SearchConfig, evaluator_options, side_of
 
 logger = logging.getLogger("scarlet_tf")
 REFERENCE = "random"  # the reference search

@@ -22,8 +22,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.progress import Bar, progress_bar
-from scarlet_tf.search.checks import EVALUATION
-from scarlet_tf.search.journal import EVALUATION_KEY
+from scarlet_tf.search.journal import EVALUATION, EVALUATION_KEY
 from scarlet_tf.settings import as_settings
 from scarlet_tf.space import Architecture
 from scarlet_tf.training.config import RetrainConfig

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from scarlet_tf.assessment.config import RankingConfig
     from scarlet_tf.data.data_config import DataConfig
     from scarlet_tf.optimization.config import OptimizationConfig
-    from scarlet_tf.search.run import SearchConfig
+    from scarlet_tf.search.config import SearchConfig
     from scarlet_tf.training.config import FinetuneConfig, RetrainConfig, SupernetConfig
 
 Format = Literal["float32", "float16", "dynamic", "int8", "full_int8"]
@@ -165,7 +165,7 @@ def section_types() -> dict[str, type]:
     from scarlet_tf.assessment.config import RankingConfig
     from scarlet_tf.data.data_config import DataConfig
     from scarlet_tf.optimization.config import OptimizationConfig
-    from scarlet_tf.search.run import SearchConfig
+    from scarlet_tf.search.config import SearchConfig
     from scarlet_tf.training.config import FinetuneConfig, RetrainConfig, SupernetConfig
 
     return {

@@ -18,7 +18,8 @@ from scarlet_tf.cli.stages import print_comparison
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json
-from scarlet_tf.search.run import SearchConfig, search
+from scarlet_tf.search.config import SearchConfig
+from scarlet_tf.search.run import search
 
 SUPERNET = types.SimpleNamespace(space=BIG, image_shape=(32, 32, 3), num_classes=10)
 COSTS = cost_table(BIG, 32, 10)
