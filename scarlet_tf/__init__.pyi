@@ -1,8 +1,10 @@
 """The public names, each with the module that defines it; the package reads this list, as type checkers and editors do."""
 
 from . import applications as applications
+from .assessment.comparison import compare as compare
+from .assessment.config import RankingConfig as RankingConfig
+from .assessment.ranking import rank as rank
 from .betanas.training import train_betanas as train_betanas
-from .comparison.run import compare as compare
 from .cost import Cost as Cost
 from .cost import CostTable as CostTable
 from .cost import count as count
@@ -31,14 +33,12 @@ from .models.zoo import ScarletC as ScarletC
 from .optimization.config import OptimizationConfig as OptimizationConfig
 from .optimization.prune import prune as prune
 from .optimization.quantize_aware import quantize_aware as quantize_aware
-from .ranking.config import RankingConfig as RankingConfig
-from .ranking.run import rank as rank
 from .run.networks import register_network as register_network
 from .run.stages import write_report as write_report
 from .scaling import scale as scale
-from .search.betanas_config import BetaNASConfig as BetaNASConfig
+from .search.config import BetaNASConfig as BetaNASConfig
+from .search.config import SearchConfig as SearchConfig
 from .search.oracle import WeightedNSGA2Oracle as WeightedNSGA2Oracle
-from .search.run import SearchConfig as SearchConfig
 from .search.run import SearchResult as SearchResult
 from .search.run import search as search
 from .search.tuner import SupernetTuner as SupernetTuner

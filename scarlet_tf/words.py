@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +103,8 @@ def before_scaling(scaling: object, multiply_adds: float, params: float) -> str:
 
 def text_template(package: str, name: str, filters: Mapping[str, Callable]) -> jinja2.Template:
     """The template `name` of plain text in the package's folder templates/."""
+    import importlib.resources
+
     import jinja2
 
     environment = jinja2.Environment(

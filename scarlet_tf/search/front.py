@@ -13,8 +13,7 @@ from pymoo.indicators.hv import Hypervolume
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.checks import is_number
-from scarlet_tf.search.objectives import Figures, Objectives
+from scarlet_tf.search.objectives import Figures, Objectives, is_number
 from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.words import bound_text
 

@@ -1,21 +1,25 @@
-"""Objectives and bounds of a search."""
+"""Metrics of architectures: what is known without an evaluation, what is optimised, and hard bounds."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TypeGuard
 
 import numpy as np
 
 from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
 from scarlet_tf.metric_table import MetricTable
-from scarlet_tf.search.checks import BadMetrics, are_weights, checked_accuracy, is_number
 from scarlet_tf.words import bound_text
 
 PUBLISHED_WEIGHTS = {"accuracy": 0.4, "multiply_adds": 0.4, "params": 0.2}
 # Params are maximised, as published: at equal multiply-adds, more of them mean more capacity.
 DIRECTIONS = {"accuracy": "max", "multiply_adds": "min", "params": "max", "latency_ms": "min", "file_bytes": "min"}
+
+
+class BadMetrics(InputError):
+    """An evaluation answered something that cannot be one of the metrics it has to give."""
 
 
 class Objectives:
@@ -310,3 +314,28 @@ def _checked_directions(directions) -> dict[str, str]:
         if name == "accuracy" and value != "max":
             raise InputError(f"search.directions.accuracy: expected max, got {value!r}")
     return dict(directions)
+
+
+def checked_accuracy(metrics: Mapping) -> float:
+    """The accuracy among an evaluation's metrics; BadMetrics unless it is there and a number from 0 to 1."""
+    if "accuracy" not in metrics:
+        raise BadMetrics(f"metrics.accuracy: missing; got {sorted(metrics)}")
+    try:
+        accuracy = float(metrics["accuracy"])
+    except (TypeError, ValueError):
+        accuracy = math.nan
+    if not 0 <= accuracy <= 1:
+        raise BadMetrics(f"metrics.accuracy: expected a number from 0 to 1, got {metrics['accuracy']!r}")
+    return accuracy
+
+
+def is_number(value) -> TypeGuard[float]:
+    """True for a real number, infinity included; False for NaN and truth values."""
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def are_weights(weights) -> bool:
+    """True for a sequence of finite numbers >= 0 that are not all 0."""
+    if not isinstance(weights, Sequence) or isinstance(weights, str):
+        return False
+    return all(is_number(w) and 0 <= w < math.inf for w in weights) and sum(weights) > 0

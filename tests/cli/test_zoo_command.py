@@ -65,7 +65,9 @@ def test_the_list_fits_a_terminal_and_names_what_is_our_reading(capsys):
 
 def test_the_python_line_of_each_network_names_what_there_is(capsys):
     for row in as_json(capsys, "zoo")["networks"]:
-        assert row["python"].removeprefix("scarlet_tf.applications.").removesuffix("()") in scarlet_tf.applications.__all__
+        assert (
+            row["python"].removeprefix("scarlet_tf.applications.").removesuffix("()") in scarlet_tf.applications.__all__
+        )
 
 
 def test_a_scaled_network_in_detail(capsys):
