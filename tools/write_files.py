@@ -1,13 +1,12 @@
-"""Write the files that are made from code.
+"""Write the files that are made from code, which tests compare with it.
 
     python tools/write_files.py              all of them
-    python tools/write_files.py stub
+    python tools/write_files.py schema
 
-stub: scarlet_tf/__init__.pyi, from which type checkers and editors learn the public names: the package's own list loads them at
-first use, which neither can follow. schema: configs/scarlet.schema.json, by which editors check configurations. contract:
-export/contract_cases.json, small images and the evaluation path's results, for other languages' tests: each case has an image
-(height, width, RGB pixels row by row), the metadata of the preprocessing, and the values [S, S, 3] that a network must get, row
-by row. Write that again only when the contract in export/CONTRACT.md changes. Tests compare all of them with the code.
+schema: configs/scarlet.schema.json, by which editors check configurations. contract: export/contract_cases.json, small images and
+the evaluation path's results, for other languages' tests: each case has an image (height, width, RGB pixels row by row), the
+metadata of the preprocessing, and the values [S, S, 3] that a network must get, row by row. Write it again only when the
+contract in export/CONTRACT.md changes.
 """
 
 from __future__ import annotations
@@ -15,13 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
-import subprocess
-import sys
-from collections import defaultdict
 
 import numpy as np
 
-import scarlet_tf
 from scarlet_tf import logs
 
 logs.quiet_frameworks()  # before anything imports TensorFlow
@@ -30,7 +25,6 @@ from scarlet_tf.config import json_schema  # noqa: E402
 from scarlet_tf.data.preprocessing import Preprocessing  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-STUB = ROOT / "scarlet_tf" / "__init__.pyi"
 SCHEMA = ROOT / "configs" / "scarlet.schema.json"
 CONTRACT = ROOT / "export" / "contract_cases.json"
 # name, height, width, image_size, crop_fraction, normalization
@@ -47,31 +41,6 @@ CASES = (
     ("shrunk much", 17, 17, 2, 1.0, "unit"),
     ("one pixel", 1, 3, 3, 0.875, "unit"),
 )
-
-
-def stub() -> str:
-    """The stub's text: an explicit export of each public name from the module that defines it."""
-    places = defaultdict(list)
-    for name in sorted(scarlet_tf.__all__):
-        places[vars(scarlet_tf)["_LAZY"][name]].append(name)
-    lines = ["# Written by tools/write_files.py."]
-    lines += [f"from {module} import {name} as {name}" for module in sorted(places) for name in places[module]]
-    lines += [
-        "",
-        "__version__: str",
-        "__all__ = [",
-        *(f'    "{name}",' for name in sorted(scarlet_tf.__all__)),
-        "]",
-        "",
-    ]
-    return _formatted("\n".join(lines))
-
-
-def _formatted(text: str) -> str:
-    for command in (["check", "--select", "I", "--fix", "--quiet"], ["format", "--quiet"]):
-        words = [sys.executable, "-m", "ruff", *command, "--stdin-filename", str(STUB), "-"]
-        text = subprocess.run(words, input=text, capture_output=True, text=True, check=True).stdout
-    return text
 
 
 def make_cases() -> list[dict]:
@@ -105,7 +74,7 @@ def contract() -> str:
     return "[\n" + ",\n".join(json.dumps(case) for case in make_cases()) + "\n]\n"
 
 
-FILES = {"stub": (STUB, stub), "schema": (SCHEMA, schema), "contract": (CONTRACT, contract)}
+FILES = {"schema": (SCHEMA, schema), "contract": (CONTRACT, contract)}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

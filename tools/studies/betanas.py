@@ -17,7 +17,7 @@ from typing import cast
 import numpy as np
 from scipy.stats import spearmanr
 
-from scarlet_tf.assessment.searches import kept_search
+from scarlet_tf.assessment.comparison import kept_search
 from scarlet_tf.assessment.statistics import kendall
 from scarlet_tf.assessment.store import Store, digest, name_of
 from scarlet_tf.betanas.derive import derive
