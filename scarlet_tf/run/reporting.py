@@ -75,7 +75,7 @@ def _searched(run: Run, method: SupernetSearch) -> dict[str, Any]:
     found = run.get(SearchResult)
     accuracies = method.one_shot_accuracies(run, found)
     return {
-        "budget_multiply_adds": run.config.search.max_multiply_adds,
+        "budget_multiply_adds": run.config.search.budget,
         "bounds": run.config.search.objectives().bounds_in_words(),
         "supernet": {  # over every architecture that was evaluated, on the validation images
             "evaluated": len(accuracies),

@@ -29,7 +29,7 @@ class Algorithm(abc.ABC):
     goals: what is optimised, and the bounds.
 
     Args:
-        metrics: weights, limits, floors, directions and table, see figures_and_goals.
+        metrics: weights, upper_bounds, lower_bounds, directions and table, see figures_and_goals.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class RandomSearch(Algorithm):
 
     It has the shape of WeightedNSGA2: the first `ask` gives 2 N genomes, every later one N, N * generations in all.
     Where the bounds refuse nearly all draws, they are brought nearer step by step and are no longer uniform (see Budget).
-    `metrics`: weights, limits, floors, directions and table as WeightedNSGA2 takes them.
+    `metrics`: weights, upper_bounds, lower_bounds, directions and table as WeightedNSGA2 takes them.
 
     Raises InputError for settings out of range and for a budget that no network of the space meets.
     """
