@@ -1,7 +1,9 @@
 # Written by tools/write_stub.py.
+from scarlet_tf.assessment.comparison import compare as compare
+from scarlet_tf.assessment.config import RankingConfig as RankingConfig
+from scarlet_tf.assessment.ranking import rank as rank
 from scarlet_tf.betanas.derive import derive as derive
 from scarlet_tf.betanas.training import train_betanas as train_betanas
-from scarlet_tf.comparison.run import compare as compare
 from scarlet_tf.cost import Cost as Cost
 from scarlet_tf.cost import CostTable as CostTable
 from scarlet_tf.cost import count as count
@@ -47,18 +49,16 @@ from scarlet_tf.optimization.config import PruningConfig as PruningConfig
 from scarlet_tf.optimization.config import QuantizationAwareConfig as QuantizationAwareConfig
 from scarlet_tf.optimization.prune import prune as prune
 from scarlet_tf.optimization.quantize_aware import quantize_aware as quantize_aware
-from scarlet_tf.ranking.config import RankingConfig as RankingConfig
-from scarlet_tf.ranking.run import rank as rank
 from scarlet_tf.run.networks import register_network as register_network
 from scarlet_tf.run.stages import write_report as write_report
 from scarlet_tf.scaling import scale as scale
-from scarlet_tf.search.betanas_config import BetaNASConfig as BetaNASConfig
+from scarlet_tf.search.config import BetaNASConfig as BetaNASConfig
+from scarlet_tf.search.config import MutationConfig as MutationConfig
+from scarlet_tf.search.config import SearchConfig as SearchConfig
 from scarlet_tf.search.mutation import HierarchicalMutation as HierarchicalMutation
 from scarlet_tf.search.mutation import UniformMutation as UniformMutation
-from scarlet_tf.search.mutation_config import MutationConfig as MutationConfig
 from scarlet_tf.search.oracle import ArchitectureOracle as ArchitectureOracle
 from scarlet_tf.search.oracle import WeightedNSGA2Oracle as WeightedNSGA2Oracle
-from scarlet_tf.search.run import SearchConfig as SearchConfig
 from scarlet_tf.search.run import SearchResult as SearchResult
 from scarlet_tf.search.run import search as search
 from scarlet_tf.search.tuner import SupernetTuner as SupernetTuner

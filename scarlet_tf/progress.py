@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scarlet_tf.visible import visible
+from scarlet_tf.words import duration
 
 logger = logging.getLogger("scarlet_tf")
 SECONDS_BETWEEN_LINES = float(os.environ.get("SCARLET_PROGRESS_SECONDS", 15))
@@ -130,13 +131,3 @@ def _screen(transient: bool) -> Iterator[Progress]:
             yield live
         finally:
             _shown.reset(token)
-
-
-def duration(seconds: float) -> str:
-    """Such as "4.21 s", "42 s", "5 min 3 s" or "2 h 10 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.3g} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -10,16 +10,22 @@ import atexit
 import contextlib
 import io
 import json
+import logging
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 from scarlet_tf import last_words
+
+logger = logging.getLogger("scarlet_tf")
+_LOUD = ("absl", "tensorflow", "keras")
+_TAIL_BYTES = 4000
 
 
 class Setting:
@@ -187,3 +193,70 @@ class _Watcher:
 
 
 _watcher = _Watcher()
+
+
+# -- converters' chatter, some of which comes from C++, where no logging setting reaches it -----------------------
+
+
+def _level_of(name: str) -> Setting:
+    target = logging.getLogger(name)
+    return Setting(lambda: target.level, target.setLevel)
+
+
+class _IgnoredWarnings:
+    """Drop warnings while any thread is in a block; Python's own block is the process's, too, but not safe in threads."""
+
+    def __init__(self) -> None:
+        self._lock, self._count, self._block = threading.Lock(), 0, contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._count:
+                self._block.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+            self._count += 1
+
+    def __exit__(self, *_) -> None:
+        with self._lock:
+            self._count -= 1
+            if not self._count:
+                self._block.close()
+
+
+_LEVELS = [_level_of(name) for name in _LOUD]
+_WARNINGS = _IgnoredWarnings()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back everything that this process writes to stdout and stderr until the block ends.
+
+    That includes what other threads write meanwhile. The last lines go to the debug log, which --verbose shows, and to the
+    terminal if the process dies inside the block. Blocks of several threads may overlap.
+    """
+    with held_file() as held:
+        try:
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(_WARNINGS)
+                for level in _LEVELS:
+                    stack.enter_context(level.override(logging.CRITICAL))
+                _flush()
+                for stream in (STDOUT, STDERR):
+                    stack.enter_context(stream.override(HeldText(held)))
+                for descriptor in (NATIVE_STDOUT, NATIVE_STDERR):
+                    stack.enter_context(descriptor.override(held.fileno()))
+                stack.callback(_flush)
+                yield
+        finally:
+            held.seek(max(0, held.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            text = held.read().decode(errors="replace").strip()
+            if text:
+                logger.debug("held back: %s", text)
+
+
+def _flush() -> None:
+    """Write what Python's own streams still buffer to where the descriptors point now."""
+    for stream in (sys.__stdout__, sys.__stderr__):
+        with contextlib.suppress(OSError, ValueError):
+            if stream is not None:
+                stream.flush()

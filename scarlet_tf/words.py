@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-from scarlet_tf.scaling import Scaling
 
 if TYPE_CHECKING:
     import jinja2
@@ -30,6 +27,36 @@ def kibibytes(count: float) -> str:
 def gibibytes(count: float) -> str:
     """A size in bytes, such as "1.20 GiB"."""
     return f"{count / 2**30:.2f} GiB"
+
+
+def duration(seconds: float) -> str:
+    """Such as "4.21 s", "42 s", "5 min 3 s" or "2 h 10 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.3g} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def metric_text(name: str, value: float) -> str:
+    """A metric's value as reports show it, such as "98.20 %", "3.62 M", "4.1 ms" or "21.5 KiB"."""
+    if name == "accuracy":
+        return percent(value)
+    if name in ("multiply_adds", "params"):
+        return millions(value)
+    if name == "latency_ms":
+        return f"{value:.3g} ms"
+    return kibibytes(value) if name == "file_bytes" else f"{value:.4g}"
+
+
+def bound_text(name: str, value: float) -> str:
+    """A bound on a metric, in the unit of its key in a configuration; small counts and bytes with all digits."""
+    if name in ("multiply_adds", "params"):
+        return f"{value / 1e6:.2f} M" if value == 0 or value >= 1e4 else f"{value:.0f}"
+    if name == "latency_ms":
+        return f"{value:.3g} ms"
+    return f"{value:.0f} bytes" if name == "file_bytes" else f"{value:g}"
 
 
 def plural(count: int, noun: str) -> str:
@@ -69,13 +96,15 @@ def why_picked(pick: int | str | None, one_shot_accuracy: float | None, passed_o
     return chosen + (f"; {plural(before, 'network')} before it out of bounds once folded" if before else "")
 
 
-def before_scaling(scaling: Scaling, multiply_adds: float, params: float) -> str:
+def before_scaling(scaling: object, multiply_adds: float, params: float) -> str:
     """Costs of a scaled network before scaling, to which the search's bounds apply, and its scaling."""
     return f"{millions(multiply_adds)} multiply-adds, {millions(params)} params; retrained with {scaling}"
 
 
 def text_template(package: str, name: str, filters: Mapping[str, Callable]) -> jinja2.Template:
     """The template `name` of plain text in the package's folder templates/."""
+    import importlib.resources
+
     import jinja2
 
     environment = jinja2.Environment(

@@ -7,6 +7,7 @@ import jsonschema
 import pytest
 import yaml
 
+from scarlet_tf.assessment.config import RankingConfig
 from scarlet_tf.config import (
     ExportConfig,
     claim_run_dir,
@@ -20,7 +21,6 @@ from scarlet_tf.config import (
 from scarlet_tf.config.reading import override
 from scarlet_tf.errors import InputError
 from scarlet_tf.optimization.config import OptimizationConfig
-from scarlet_tf.ranking.config import RankingConfig
 from scarlet_tf.settings import Count, validated
 from scarlet_tf.space import SearchSpace
 from scarlet_tf.yaml_files import read_yaml

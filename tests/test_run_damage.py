@@ -6,9 +6,9 @@ import test_pipeline
 from scarlet_tf import run as runs
 from scarlet_tf.cli.verify import print_verification
 from scarlet_tf.errors import InputError
+from scarlet_tf.export.certificate import certificate_text
 from scarlet_tf.files import read_json, write_json, write_text
 from scarlet_tf.models.network import Network
-from scarlet_tf.report.certificate import certificate_text
 from scarlet_tf.run import methods
 from scarlet_tf.run.folder import Run
 from scarlet_tf.search.journal import format_line, read_lines

@@ -12,7 +12,7 @@ import warnings
 import pytest
 
 from scarlet_tf import last_words, logs, streams
-from scarlet_tf.export.quiet import quiet
+from scarlet_tf.streams import quiet
 
 TERMINATE = "import ctypes; ctypes.CDLL('libstdc++.so.6')._ZSt9terminatev()"  # as an uncaught C++ exception does
 
@@ -39,6 +39,16 @@ def in_order(first_block, second_block):
         assert began.wait(60)
     ended.set()
     thread.join()
+
+
+def test_quiet_holds_back_and_restores_also_after_errors(capfd):
+    with pytest.raises(KeyError), quiet():
+        os.write(1, b"native")
+        print("python")
+        raise KeyError
+    print("after")
+    os.write(2, b"native")
+    assert capfd.readouterr() == ("after\n", "native")
 
 
 @pytest.mark.parametrize("first", [quiet, logs.NativeLines])
@@ -72,10 +82,10 @@ def test_a_capture_lasts_as_long_as_its_own_block(capfd):
 
 
 @pytest.mark.parametrize("death", ["os.abort()", "os.kill(os.getpid(), 9)", TERMINATE])
-@pytest.mark.parametrize("block", ["quiet.quiet()", "logs.NativeLines()"])
+@pytest.mark.parametrize("block", ["streams.quiet()", "logs.NativeLines()"])
 def test_what_was_held_back_reaches_the_terminal_when_the_process_dies(block, death, tmp_path):
     script = (
-        "import os\nfrom scarlet_tf import logs\nfrom scarlet_tf.export import quiet\n"
+        "import os\nfrom scarlet_tf import logs\nfrom scarlet_tf import streams\n"
         f"with {block}:\n    os.write(2, b'the reason\\x1b[2J\\n')\n    {death}\n"
     )
     done = run(script, env={**os.environ, "TMPDIR": str(tmp_path)})

@@ -31,12 +31,12 @@ import tensorflow as tf  # noqa: E402
 import scarlet_tf as st  # noqa: E402
 from scarlet_tf.export import flatbuffer  # noqa: E402
 from scarlet_tf.export.quantization import convert  # noqa: E402
-from scarlet_tf.export.quiet import quiet  # noqa: E402
 from scarlet_tf.export.xnnpack import rewrite_for_xnnpack  # noqa: E402
 from scarlet_tf.latency.timing import new_interpreter, time_interpreters  # noqa: E402
 from scarlet_tf.models.network import Network  # noqa: E402
 from scarlet_tf.models.zoo_data import ZOO  # noqa: E402
 from scarlet_tf.progress import progress_bar  # noqa: E402
+from scarlet_tf.streams import quiet  # noqa: E402
 
 VARIANTS = {"float32": "none", "dynamic": "dynamic", "int8": "int8"}
 CALIBRATION_IMAGES = 4

@@ -31,10 +31,10 @@ from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.data.datasets import load_dataset
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.progress import progress_bar
+from scarlet_tf.search.config import MutationConfig, PPOConfig
 from scarlet_tf.search.controller import ControllerMutation
 from scarlet_tf.search.front import HypervolumeBox, non_dominated
 from scarlet_tf.search.mutation import HierarchicalMutation
-from scarlet_tf.search.mutation_config import MutationConfig, PPOConfig
 from scarlet_tf.search.nsga2 import WeightedNSGA2
 from scarlet_tf.search.objectives import figures_and_goals
 from scarlet_tf.space import SearchSpace

@@ -39,10 +39,8 @@ import keras_tuner  # noqa: E402
 from keras_tuner.engine.base_tuner import BaseTuner  # noqa: E402
 
 from scarlet_tf.cost import cost_table  # noqa: E402
-from scarlet_tf.search.algorithms import new_algorithm  # noqa: E402
-from scarlet_tf.search.mutation_config import MutationConfig  # noqa: E402
+from scarlet_tf.search.config import MutationConfig, SearchConfig, new_algorithm  # noqa: E402
 from scarlet_tf.search.oracle import ArchitectureOracle  # noqa: E402
-from scarlet_tf.search.run import SearchConfig  # noqa: E402
 from scarlet_tf.search.trials import TrialMaker  # noqa: E402
 from scarlet_tf.search.tuner import SupernetTuner  # noqa: E402
 from scarlet_tf.space import SearchSpace  # noqa: E402

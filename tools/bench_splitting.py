@@ -22,10 +22,10 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 from scarlet_tf.export.quantization import convert  # noqa: E402
-from scarlet_tf.export.quiet import quiet  # noqa: E402
 from scarlet_tf.export.xnnpack import rewrite_for_xnnpack  # noqa: E402
 from scarlet_tf.latency.timing import new_interpreter, time_interpreters  # noqa: E402
 from scarlet_tf.layers import primitives  # noqa: E402
+from scarlet_tf.streams import quiet  # noqa: E402
 
 SHAPES = ((112, 48, 2), (56, 96, 2), (28, 240, 1), (14, 480, 1), (14, 576, 2), (7, 1152, 1))
 """(pixels of a side, channels, stride)"""

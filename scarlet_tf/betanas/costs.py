@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.betanas_config import BetaNASConfig
+from scarlet_tf.search.config import BetaNASConfig
 from scarlet_tf.search.objectives import Figures, Objectives
 
 

@@ -14,17 +14,10 @@ from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.metric_table import MetricTable
+from scarlet_tf.search.config import SearchConfig, evaluator_grouping, evaluator_options, side_of
 from scarlet_tf.search.front import Candidate, HypervolumeBox, Picks, front_of
 from scarlet_tf.search.objectives import Figures, Objectives, figures_and_goals
-from scarlet_tf.search.run import (
-    SearchConfig,
-    SearchResult,
-    evaluator_grouping,
-    evaluator_options,
-    front_head,
-    side_of,
-    write_front,
-)
+from scarlet_tf.search.run import SearchResult, front_head, write_front
 from scarlet_tf.settings import as_settings
 from scarlet_tf.space import Architecture
 

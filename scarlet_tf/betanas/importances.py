@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from scarlet_tf.search.betanas_config import BetaNASConfig
+from scarlet_tf.search.config import BetaNASConfig
 
 # Adam's, as Keras has them.
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7

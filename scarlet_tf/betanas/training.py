@@ -18,9 +18,8 @@ from scarlet_tf.cost import cost_table
 from scarlet_tf.data.inputs import as_split, training_batches
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.search.betanas_config import BetaNASConfig
+from scarlet_tf.search.config import BetaNASConfig, SearchConfig, side_of
 from scarlet_tf.search.objectives import Figures, Objectives, figures_and_goals
-from scarlet_tf.search.run import SearchConfig, side_of
 from scarlet_tf.settings import as_settings
 from scarlet_tf.training.config import SupernetConfig
 from scarlet_tf.training.fair_step import SupernetStep

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import scarlet_tf as st
-from scarlet_tf.cli.output import say, show
-from scarlet_tf.cli.parsing import add_command
+from scarlet_tf.cli.output import show
+from scarlet_tf.cli.parsing import add_command, add_options
 from scarlet_tf.errors import InputError, nearest
 
 
@@ -17,17 +17,15 @@ def add(commands) -> None:
     """Add the command."""
     example = "scarlet cost scarlet_a; scarlet cost 0,1,2,... --space s1 --input-size 192; scarlet cost mnasnet_a1.yaml"
     command = add_command(commands, "cost", "count multiply-adds and parameters of a network", example, cost)
-    command.add_argument(
-        "network",
-        metavar="ARCH|ZOO_NAME|FILE",
-        help="choices such as 4,8,2,..., a name such as scarlet_a, or the YAML or JSON file of any network (docs/foreign.md)",
+    what = (
+        "choices such as 4,8,2,..., a name such as scarlet_a, or the YAML or JSON file of any network (docs/foreign.md)"
     )
-    command.add_argument("--space", help="s1, s2 (default), or the YAML file of a space of your own")
+    command.add_argument("network", metavar="ARCH|ZOO_NAME|FILE", help=what)
     size = command.add_mutually_exclusive_group()
-    size.add_argument(
-        "--input-size", type=int, metavar="PIXELS", help="side of the image (default: the space's or the file's, 224)"
-    )
-    command.add_argument("--classes", type=int, help="classes of the classifier (default: 1000, or the file's)")
+    pixels, classes = "side of the image (default: the space's or the file's, 224)", "(default: 1000, or the file's)"
+    add_options(command, ("--space", str, None, None, "s1, s2 (default), or the YAML file of a space of your own"))
+    add_options(size, ("--input-size", int, "PIXELS", None, pixels))
+    add_options(command, ("--classes", int, None, None, f"classes of the classifier {classes}"))
     for group, what, of in (
         (command, "width", "of all widths, rounded to multiples of 8"),
         (command, "depth", "of the blocks in each stage, rounded up"),
@@ -42,7 +40,7 @@ def cost(arguments: argparse.Namespace) -> None:
         f"{what}_multiplier": getattr(arguments, f"{what}_multiplier") for what in ("width", "depth", "resolution")
     }
     figures = cost_figures(arguments.network, arguments.space, arguments.input_size, arguments.classes, multipliers)
-    show(arguments, figures, lambda figures: say(*cost_lines(figures)))
+    show(arguments, figures, cost_lines)
 
 
 def cost_figures(

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from scarlet_tf import logs, processor, streams
 from scarlet_tf.cli import doctor_checks
 from scarlet_tf.cli.doctor_checks import OK, PROBLEM, WARNING, Finding
-from scarlet_tf.cli.output import library_lines_held_back, say, show
+from scarlet_tf.cli.output import library_lines_held_back, show
 from scarlet_tf.cli.parsing import add_command
 from scarlet_tf.errors import ChecksFailedError, InputError
 
@@ -43,7 +43,7 @@ def doctor(arguments: argparse.Namespace) -> None:
             findings.append(finding)
             if not (arguments.json or (arguments.loudness == "quiet" and finding.status == OK)):
                 with streams.STDOUT.override(terminal):
-                    show(arguments, finding, lambda finding: say(_text(finding)))
+                    show(arguments, finding, lambda finding: [_text(finding)])
     problems = [finding for finding in findings if finding.status == PROBLEM]
     if arguments.json:
         show(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from scarlet_tf import host
 from scarlet_tf.errors import InputError
+from scarlet_tf.words import gibibytes
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -32,6 +33,11 @@ class Finding:
     status: str
     found: str
     advice: str = ""
+
+
+def judged(good: bool, check: str, found: str, advice: str, otherwise: str = WARNING) -> Finding:
+    """A finding that is fine, or of the status `otherwise` with advice."""
+    return Finding(check, OK, found) if good else Finding(check, otherwise, found, advice)
 
 
 # -- Python and packages, against this package's metadata ---------------------------------------------------------
@@ -54,11 +60,9 @@ def check_python() -> Iterator[Finding]:
 
     wanted = importlib.metadata.metadata(DISTRIBUTION)["Requires-Python"] or ""
     version = platform.python_version()
-    if SpecifierSet(wanted).contains(version, prereleases=True):
-        yield Finding("python", OK, version)
-    else:
-        advice = "make a virtual environment with such a Python"
-        yield Finding("python", PROBLEM, f"{version}, expected {wanted}", advice)
+    fits = SpecifierSet(wanted).contains(version, prereleases=True)
+    found = version if fits else f"{version}, expected {wanted}"
+    yield judged(fits, "python", found, "make a virtual environment with such a Python", PROBLEM)
 
 
 def check_packages() -> Iterator[Finding]:
@@ -92,10 +96,8 @@ def check_extras() -> Iterator[Finding]:
         others = [
             f"{r.name} {version} ({r.specifier})" for r, version in installed if version and not _fits(r, version)
         ]
-        if others:
-            yield Finding(name, WARNING, f"other versions than tested: {', '.join(others)}", install)
-        else:
-            yield Finding(name, OK, f"installed, for {purpose}")
+        found = f"other versions than tested: {', '.join(others)}" if others else f"installed, for {purpose}"
+        yield judged(not others, name, found, install)
 
 
 def _requirements(extra: str = "") -> Iterator[Requirement]:
@@ -136,10 +138,8 @@ def check_tensorflow() -> Iterator[Finding]:
         yield Finding("tensorflow", PROBLEM, found, "pip install --force-reinstall tensorflow")
         return
     total = float(tf.reduce_sum(tf.matmul(tf.ones([8, 8]), tf.ones([8, 8]))))
-    if total == 8**3:
-        yield Finding("tensorflow", OK, f"{tf.__version__} calculates")
-    else:
-        yield Finding("tensorflow", PROBLEM, f"{tf.__version__}: 512 became {total}")
+    found = f"{tf.__version__} calculates" if total == 8**3 else f"{tf.__version__}: 512 became {total}"
+    yield judged(total == 8**3, "tensorflow", found, "", PROBLEM)
 
 
 def check_keras() -> Iterator[Finding]:
@@ -193,15 +193,11 @@ def check_cores() -> Iterator[Finding]:
 def check_memory() -> Iterator[Finding]:
     """Check total and free memory of the machine or its container."""
     from scarlet_tf.training.memory import limit_bytes, reachable_bytes
-    from scarlet_tf.words import gibibytes
 
     limit, free = limit_bytes(), reachable_bytes()
     found = f"{gibibytes(free)} of {gibibytes(limit)} available"
-    if free < LEAST_MEMORY:
-        advice = "end other programs, or: --set supernet.execution=sequential --set supernet.batch_size=32"
-        yield Finding("memory", WARNING, found, advice)
-    else:
-        yield Finding("memory", OK, found)
+    advice = "end other programs, or: --set supernet.execution=sequential --set supernet.batch_size=32"
+    yield judged(free >= LEAST_MEMORY, "memory", found, advice)
 
 
 def check_disk(folder: str | os.PathLike = ".") -> Iterator[Finding]:
@@ -215,21 +211,16 @@ def check_disk(folder: str | os.PathLike = ".") -> Iterator[Finding]:
         yield Finding("disk", PROBLEM, f"{path} cannot be written: {error.strerror or error}", advice)
         return
     free = shutil.disk_usage(path).free
-    found = f"{free / 2**30:.1f} GiB free in {path}"
-    if free < LEAST_DISK:
-        yield Finding("disk", WARNING, found, "make room, or give --run-dir on another disk")
-    else:
-        yield Finding("disk", OK, found)
+    found, advice = f"{gibibytes(free)} free in {path}", "make room, or give --run-dir on another disk"
+    yield judged(free >= LEAST_DISK, "disk", found, advice)
 
 
 def check_programs() -> Iterator[Finding]:
     """Check programs that only some commands need; a missing one is not a fault."""
     for program, (purpose, advice) in PROGRAMS.items():
         place = shutil.which(program)
-        if place:
-            yield Finding(f"program {program}", OK, f"{place}, for {purpose}")
-        else:
-            yield Finding(f"program {program}", OK, f"not found; only for {purpose}", advice)
+        found = f"{place}, for {purpose}" if place else f"not found; only for {purpose}"
+        yield Finding(f"program {program}", OK, found, "" if place else advice)
 
 
 # -- folders and a configuration ----------------------------------------------------------------------------------
@@ -305,11 +296,9 @@ def _check_images(facts) -> Iterator[Finding]:
     if facts.unreadable:
         few = ", ".join(facts.unreadable[:3])
         found += f"; {len(facts.unreadable)} of {facts.num_sampled} sampled files cannot be decoded: {few}"
-        many = len(facts.unreadable) > LARGEST_SKIPPED_SHARE * facts.num_sampled
-        advice = f"convert them to JPEG or PNG, or remove them; a run refuses more than {LARGEST_SKIPPED_SHARE:.0%}"
-        yield Finding("images", PROBLEM if many else WARNING, found, advice)
-    else:
-        yield Finding("images", OK, found)
+    many = len(facts.unreadable) > LARGEST_SKIPPED_SHARE * facts.num_sampled
+    advice = f"convert them to JPEG or PNG, or remove them; a run refuses more than {LARGEST_SKIPPED_SHARE:.0%}"
+    yield judged(not facts.unreadable, "images", found, advice, PROBLEM if many else WARNING)
     for note in facts.notes:
         yield Finding("images", WARNING, note)
 

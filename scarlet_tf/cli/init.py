@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scarlet_tf.cli.output import library_lines_held_back, say, show
-from scarlet_tf.cli.parsing import add_command
+from scarlet_tf.cli.output import library_lines_held_back, show
+from scarlet_tf.cli.parsing import add_command, add_options
 from scarlet_tf.errors import InputError
 
 # Device files of NVIDIA's driver, of AMD's, and of Windows' in a Linux subsystem.
@@ -22,31 +22,27 @@ def add(commands) -> None:
     text = "look at images and write a commented configuration for them and a budget"
     example = "scarlet init photos --time 10m; scarlet init tfds:cifar10 --budget 4M; scarlet init digits --budget 0.6M"
     command = add_command(commands, "init", text, example, init)
-    command.add_argument(
-        "dataset",
-        metavar="DATASET",
-        help="a folder of class folders (with or without train/ and test/ above them), a prepared TFDS folder, tfds:NAME,"
-        " which is downloaded if it is not prepared, or digits",
+    what = (
+        "a folder of class folders (with or without train/ and test/ above them), a prepared TFDS folder, tfds:NAME,"
+        " which is downloaded if it is not prepared, or digits"
     )
-    command.add_argument(
-        "--budget",
-        metavar="M",
-        help="multiply-adds that the network stays below, such as 60M; without it --time decides, or the error says what is in"
-        " reach",
+    budget = (
+        "multiply-adds that the network stays below, such as 60M; without it --time decides, or the error says what is in"
+        " reach"
     )
-    command.add_argument(
-        "--time",
-        metavar="T",
-        help="what the whole run may take on this machine, such as 10m or 1h30m: a few steps are tried, and lengths, and without"
-        " --budget the space, are chosen so that the forecast stays within it",
+    time = (
+        "what the whole run may take on this machine, such as 10m or 1h30m: a few steps are tried, and lengths, and without"
+        " --budget the space, are chosen so that the forecast stays within it"
     )
-    command.add_argument("--out", metavar="FILE", help="the file to write (default: <name of the dataset>.yaml)")
-    command.add_argument("--name", help="of the run (default: the file's name)")
-    command.add_argument(
-        "--hours",
-        type=float,
-        metavar="H",
-        help="for the two trainings and the search together; the next command then has a --max-hours for each of them",
+    hours = "for the two trainings and the search together; the next command then has a --max-hours for each of them"
+    command.add_argument("dataset", metavar="DATASET", help=what)
+    add_options(
+        command,
+        ("--budget", str, "M", None, budget),
+        ("--time", str, "T", None, time),
+        ("--out", str, "FILE", None, "the file to write (default: <name of the dataset>.yaml)"),
+        ("--name", str, None, None, "of the run (default: the file's name)"),
+        ("--hours", float, "H", None, hours),
     )
     command.add_argument("--force", action="store_true", help="replace the file if it exists")
 
@@ -68,12 +64,11 @@ def init(arguments: argparse.Namespace) -> None:
         _check_free(path, arguments.force)
         made = draft(data, budget, _has_gpu(), arguments.name or path.stem, path, seconds)
         write_text(path, made.text)
-    commands = _next_commands(path, arguments.hours)
-    show(
-        arguments,
-        {"file": str(path), **made.figures, "next": commands},
-        lambda figures: say(*_lines(figures)),
-    )
+    # Two trainings and the search get a third of the hours each.
+    limit = [] if arguments.hours is None else ["--max-hours", f"{arguments.hours / 3:.3g}"]
+    following = (["scarlet", "doctor", "--config", str(path)], ["scarlet", "run", str(path), *limit])
+    commands = [shlex.join(command) for command in following]
+    show(arguments, {"file": str(path), **made.figures, "next": commands}, _lines)
 
 
 def _has_gpu() -> bool:
@@ -95,15 +90,6 @@ def _check_free(path: pathlib.Path, force: bool) -> None:
         raise InputError(f"--out: expected a .yaml file, got {path}")
     if path.exists() and not force:
         raise InputError(f"{path}: it exists; take another --out, or --force to replace it")
-
-
-def _next_commands(path: pathlib.Path, hours: float | None) -> list[str]:
-    # Two trainings and the search get a third each.
-    limit = [] if hours is None else ["--max-hours", f"{hours / 3:.3g}"]
-    return [
-        shlex.join(command)
-        for command in (["scarlet", "doctor", "--config", str(path)], ["scarlet", "run", str(path), *limit])
-    ]
 
 
 def _lines(figures: Mapping[str, Any]) -> Iterator[str]:

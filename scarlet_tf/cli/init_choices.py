@@ -15,8 +15,8 @@ from scarlet_tf.cost import cost_table
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.facts import DatasetFacts
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.objectives import show
 from scarlet_tf.space import SearchSpace, Stage
+from scarlet_tf.words import bound_text
 
 # -- image size and space ----
 
@@ -75,14 +75,14 @@ def choose(budget: float, side: int, num_classes: int, squeeze: bool) -> Sizing:
     cheapest = sizings[-1]
     if budget <= cheapest.least:
         raise InputError(
-            f"--budget: no network for these images costs less than {show('multiply_adds', budget)}; {reach(sizings)}"
+            f"--budget: no network for these images costs less than {bound_text('multiply_adds', budget)}; {reach(sizings)}"
         )
     return next((sizing for sizing in sizings if sizing.median <= MEDIAN_IN_BUDGETS * budget), cheapest)
 
 
 def reach(sizings: list[Sizing]) -> str:
     """The range of useful budgets, and the option that sets one."""
-    least, greatest = (show("multiply_adds", value) for value in (sizings[-1].least, sizings[0].greatest))
+    least, greatest = (bound_text("multiply_adds", value) for value in (sizings[-1].least, sizings[0].greatest))
     middle = f"{sizings[len(sizings) // 2].median / 1e6:.2g}M"
     return f"{least} to {greatest} are in reach; for example: --budget {middle}"
 

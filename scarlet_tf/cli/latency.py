@@ -10,7 +10,7 @@ import scarlet_tf as st
 from scarlet_tf import host
 from scarlet_tf.cli.cost import find_network, named_space
 from scarlet_tf.cli.output import library_lines_held_back, print_table, say, show
-from scarlet_tf.cli.parsing import adb_options, add_adb, add_command
+from scarlet_tf.cli.parsing import adb_options, add_adb, add_command, add_options
 
 if TYPE_CHECKING:
     from scarlet_tf.metric_table import MetricTable
@@ -22,10 +22,11 @@ def add(commands) -> None:
     text = "time .tflite files side by side with LiteRT: on this host, taking turns, or on a phone"
     command = add_command(commands, "benchmark", text, example, benchmark)
     command.add_argument("files", metavar="FILE", nargs="+", help="a .tflite file; ratios are over the first one")
-    command.add_argument("--threads", type=int, default=1, help="of LiteRT (default: 1)")
-    command.add_argument("--rounds", type=int, default=10, help="turns of each file (default: 10)")
-    command.add_argument(
-        "--seconds", type=float, default=0.1, metavar="S", help="that a file runs in each turn (default: 0.1)"
+    add_options(
+        command,
+        ("--threads", int, None, 1, "of LiteRT (default: 1)"),
+        ("--rounds", int, None, 10, "turns of each file (default: 10)"),
+        ("--seconds", float, "S", 0.1, "that a file runs in each turn (default: 0.1)"),
     )
     command.set_defaults(quantization="none")
     add_adb(command)
@@ -40,37 +41,27 @@ def _add_build(actions) -> None:
     text = "measure every part of a space; started again, it continues"
     build = add_command(actions, "build", text, "scarlet latency build --space s2 --out s2.json", latency_build)
     _add_space(build)
-    build.add_argument("--input-size", type=int, metavar="PIXELS", help="side of the image (default: the space's)")
-    build.add_argument("--classes", type=int, default=1000, help="classes of the classifier (default: 1000)")
-    build.add_argument("--threads", type=int, default=1, help="of LiteRT (default: 1)")
-    build.add_argument(
-        "--quantization",
-        default="none",
-        metavar="NAME",
-        help="of the files: none (float32, the default), float16, dynamic, int8 or full_int8",
+    quantization = "of the files: none (float32, the default), float16, dynamic, int8 or full_int8"
+    networks = "measured whole, to correct the table and to say how far off it is (default: 10; 0: none)"
+    add_options(
+        build,
+        ("--input-size", int, "PIXELS", None, "side of the image (default: the space's)"),
+        ("--classes", int, None, 1000, "classes of the classifier (default: 1000)"),
+        ("--threads", int, None, 1, "of LiteRT (default: 1)"),
+        ("--quantization", str, "NAME", "none", quantization),
+        ("--networks", int, "N", None, networks),
+        ("--passes", int, "N", None, "over all parts; the fastest counts (default: 5)"),
     )
-    build.add_argument(
-        "--networks",
-        type=int,
-        metavar="N",
-        help="measured whole, to correct the table and to say how far off it is (default: 10; 0: none)",
-    )
-    build.add_argument("--passes", type=int, metavar="N", help="over all parts; the fastest counts (default: 5)")
-    build.add_argument(
-        "--out",
-        metavar="FILE",
-        required=True,
-        help="the table, YAML if it ends in .yaml or .yml, else JSON; `search.table` of a config names it",
-    )
+    text = "the table, YAML if it ends in .yaml or .yml, else JSON; `search.table` of a config names it"
+    build.add_argument("--out", metavar="FILE", required=True, help=text)
     add_adb(build)
 
 
 def _add_predict(actions) -> None:
     text, example = "predict a network's figures", "scarlet latency predict scarlet_a --table s2.json"
     predict = add_command(actions, "predict", text, example, latency_predict)
-    predict.add_argument(
-        "network", metavar="ARCH|ZOO_NAME", help="choices such as 4,8,2,..., or a name such as scarlet_a"
-    )
+    text = "choices such as 4,8,2,..., or a name such as scarlet_a"
+    predict.add_argument("network", metavar="ARCH|ZOO_NAME", help=text)
     _add_space(predict)
     predict.add_argument("--table", metavar="FILE", required=True, help="from `scarlet latency build`")
 
@@ -78,9 +69,8 @@ def _add_predict(actions) -> None:
 def _add_space(command: argparse.ArgumentParser) -> None:
     """Add --space and --config; either names a space."""
     either = command.add_mutually_exclusive_group()
-    either.add_argument(
-        "--space", help="s1, s2 (default), or the YAML file of a space of your own; a zoo network brings its own"
-    )
+    text = "s1, s2 (default), or the YAML file of a space of your own; a zoo network brings its own"
+    either.add_argument("--space", help=text)
     either.add_argument("--config", metavar="CONFIG", help="the YAML file of a run, whose space is used")
 
 
@@ -142,7 +132,7 @@ def latency_build(arguments: argparse.Namespace) -> None:
         table = build_latency_table(
             _space(arguments), arguments.out, *place, **options, runner=_phone_runner(arguments)
         )
-    show(arguments, table_figures(table), lambda figures: say(*latency_lines(figures)))
+    show(arguments, table_figures(table), latency_lines)
 
 
 def latency_predict(arguments: argparse.Namespace) -> None:
@@ -153,7 +143,7 @@ def latency_predict(arguments: argparse.Namespace) -> None:
         space = _space(arguments) if arguments.config else arguments.space
         architecture = find_network(arguments.network, space)
         figures = prediction(architecture, MetricTable.load(arguments.table, architecture.space))
-    show(arguments, figures, lambda figures: say(*latency_lines(figures)))
+    show(arguments, figures, latency_lines)
 
 
 def prediction(architecture: st.Architecture, table: MetricTable) -> dict[str, Any]:

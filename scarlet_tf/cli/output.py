@@ -14,6 +14,7 @@ from typing import Any, Literal
 from scarlet_tf import logs, streams
 from scarlet_tf.errors import InputError
 from scarlet_tf.visible import visible
+from scarlet_tf.words import flat
 
 
 def say(*lines: str) -> None:
@@ -21,13 +22,16 @@ def say(*lines: str) -> None:
     print(visible("\n".join(lines)))
 
 
-def show(arguments: argparse.Namespace, figures, show: Callable) -> None:
-    """Print the figures. A reader that closes the pipe, as `head` does, has seen what it wanted: that is not a failure."""
+def show(arguments: argparse.Namespace, figures, present: Callable[[Any], Iterable[str] | None]) -> None:
+    """Print the figures as JSON, or the lines that `present` returns of them unless it prints them itself.
+
+    A reader that closes the pipe, as `head` does, has seen what it wanted: that is not a failure.
+    """
     try:
         if arguments.json:
             print(json.dumps(figures, allow_nan=False))
-        else:
-            show(figures)
+        elif (lines := present(figures)) is not None:
+            say(*lines)
         sys.stdout.flush()
     except OSError as error:
         with contextlib.suppress(OSError):  # buffered output is written when Python ends, which would fail again
@@ -61,8 +65,6 @@ def print_table(
 
 def print_figures(title: str, figures: Mapping[str, Any]) -> None:
     """Print the single values of a stage's result; longer ones are in the run folder."""
-    from scarlet_tf.words import flat
-
     print_table(flat(figures), title=title)
 
 

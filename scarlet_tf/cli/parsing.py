@@ -57,6 +57,12 @@ def add_command(
     return command
 
 
+def add_options(command, *options: tuple[str, type, str | None, Any, str]) -> None:
+    """Add options of one value each to a command or a group: (name, type, metavar, default, help)."""
+    for name, kind, metavar, default, text in options:
+        command.add_argument(name, type=kind, metavar=metavar, default=default, help=text)
+
+
 def add_loudness(parser: argparse.ArgumentParser) -> None:
     """Add --quiet and --verbose, which are accepted before a command's name and after it; the last one counts."""
     for name, text in (
@@ -77,14 +83,8 @@ def add_folder(command: argparse.ArgumentParser, default: str, *aliases: str, re
     """Add the run folder, with other names for the option, and --set."""
     text = f"folder of the run's files{default}"
     command.add_argument("--run-dir", *aliases, metavar="DIR", required=required, help=text)
-    command.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        dest="overrides",
-        action="append",
-        default=[],
-        help="override one value of the config, such as search.generations=5; may be repeated",
-    )
+    text = "override one value of the config, such as search.generations=5; may be repeated"
+    command.add_argument("--set", metavar="KEY=VALUE", dest="overrides", action="append", default=[], help=text)
 
 
 def add_max_hours(command: argparse.ArgumentParser, what: str) -> None:
@@ -99,19 +99,13 @@ def add_max_hours(command: argparse.ArgumentParser, what: str) -> None:
 def add_adb(command: argparse.ArgumentParser) -> None:
     """Add the options that measure on a phone."""
     group = command.add_argument_group("on a phone", "over adb; tested against a stand-in for it, on no device yet")
-    group.add_argument(
-        "--adb",
-        nargs="?",
-        const="",
-        metavar="SERIAL",
-        help="measure latencies on this Android device, or on the only one there is",
+    text = "measure latencies on this Android device, or on the only one there is"
+    group.add_argument("--adb", nargs="?", const="", metavar="SERIAL", help=text)
+    text = (
+        "TFLite's benchmark_model for the device: a file here, which is copied there, or its path on the device (default:"
+        " /data/local/tmp/benchmark_model)"
     )
-    group.add_argument(
-        "--benchmark-model",
-        metavar="PATH",
-        help="TFLite's benchmark_model for the device: a file here, which is copied there, or its path on the device (default:"
-        " /data/local/tmp/benchmark_model)",
-    )
+    group.add_argument("--benchmark-model", metavar="PATH", help=text)
 
 
 def adb_options(arguments: argparse.Namespace) -> dict | None:
@@ -126,11 +120,6 @@ def adb_options(arguments: argparse.Namespace) -> dict | None:
 # -- completion ---------------------------------------------------------------------------------------------------
 
 SHELLS = ("bash", "zsh", "tcsh")
-# Values that an argument accepts, by its metavar.
-_FOLDERS = ("DIR", "RUN", "RUN_DIR", "DATASET")
-_FILES = ("CONFIG", "FILE", "RUN|FILE", "PATH")
-_NAMES_OR_FILES = ("ARCH|ZOO_NAME|FILE", "ARCH|ZOO_NAME", "NETWORK")
-_NAMES = ("NAME",)  # of a positional argument: options take names of other things
 
 
 class PrintCompletion(argparse.Action):
@@ -148,8 +137,18 @@ def completion_script(parser: argparse.ArgumentParser, shell: str, networks: Seq
     """The script for one of SHELLS; `networks`: the names that complete a network argument."""
     import shtab
 
+    names = " ".join(networks)
+    zsh = f"_alternative 'networks:network:({names})' 'files:file:_files'"
+    names_or_files = _words("_scarlet_networks_and_files", names, zsh, "compgen -f -- $1;")
+    completions: dict[Any, Any] = {  # of values, by their metavar
+        **dict.fromkeys(("DIR", "RUN", "RUN_DIR", "DATASET"), shtab.DIRECTORY),
+        **dict.fromkeys(("CONFIG", "FILE", "RUN|FILE", "PATH"), shtab.FILE),
+        **dict.fromkeys(("ARCH|ZOO_NAME|FILE", "ARCH|ZOO_NAME", "NETWORK"), names_or_files),
+    }
     for action in _actions(parser):
-        how = _completion(action, " ".join(networks))
+        how = completions.get(action.metavar)
+        if action.metavar == "NAME" and not action.option_strings:  # options take names of other things
+            how = _words("_scarlet_networks", names, f"({names})")
         if how is not None:
             action.complete = how  # type: ignore[attr-defined] # how shtab is told
     return shtab.complete(parser, shell)
@@ -162,21 +161,6 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
         if isinstance(action.choices, dict):
             for command in action.choices.values():
                 yield from _actions(command)
-
-
-def _completion(action: argparse.Action, networks: str) -> dict[str, Any] | None:
-    import shtab
-
-    if action.metavar in _FOLDERS:
-        return shtab.DIRECTORY
-    if action.metavar in _FILES:
-        return shtab.FILE
-    if action.metavar in _NAMES_OR_FILES:
-        zsh = f"_alternative 'networks:network:({networks})' 'files:file:_files'"
-        return _words("_scarlet_networks_and_files", networks, zsh, "compgen -f -- $1;")
-    if action.metavar in _NAMES and not action.option_strings:
-        return _words("_scarlet_networks", networks, f"({networks})")
-    return None
 
 
 def _words(function: str, words: str, zsh: str, further: str = "") -> dict[str, Any]:

@@ -15,6 +15,7 @@ from scarlet_tf.cli.output import native_lines, print_table, say, show
 from scarlet_tf.cli.parsing import adb_options, add_adb, add_command, add_config, add_max_hours
 from scarlet_tf.cluster import is_writer, read_tf_config
 from scarlet_tf.errors import InputError
+from scarlet_tf.words import before_scaling, duration, kibibytes, millions, percent, plural, why_picked
 
 
 def add(commands) -> None:
@@ -101,44 +102,34 @@ def print_summary(summary: Mapping[str, Any]) -> None:
 
 
 def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    from scarlet_tf.progress import duration
-    from scarlet_tf.scaling import Scaling
-    from scarlet_tf.words import before_scaling, millions, percent, why_picked
-
     pick, retrained, searched = summary["pick"], summary["retrained"], "supernet" in summary
+    network, training = f"{pick['space']}:{pick['architecture']}", "retrained" if searched else "fine-tuned"
     if searched:
-        yield from _search_rows(summary)
-    else:
-        yield "fine-tuned", summary["origin"]["network"]
-    yield "pick" if searched else "network", f"{pick['space']}:{pick['architecture']}"
-    if searched:
+        supernet, front = summary["supernet"], summary["front"]
+        accuracies = f"mean {percent(supernet['mean_accuracy'])}, best {percent(supernet['best_accuracy'])}"
+        yield "supernet, one-shot", f"{accuracies} on validation images ({plural(supernet['evaluated'], 'network')})"
+        yield "front", f"{plural(front['size'], 'network')}, {front['picks']} picked"
+        yield "pick", network
         yield "picked as", why_picked(pick["pick"], pick["one_shot_accuracy"], pick["passed_over"])
+    else:
+        yield training, summary["origin"]["network"]
+        yield "network", network
     yield "cost", f"{millions(pick['multiply_adds'])} multiply-adds, {millions(pick['params'])} params"
     if "scaling" in pick:
+        from scarlet_tf.scaling import Scaling
+
         costs = (pick[f"searched_{name}"] for name in ("multiply_adds", "params"))
         yield "before scaling", before_scaling(Scaling(**pick["scaling"]), *costs)
     if "bounds" in summary:
         yield "bounds", ", ".join(summary["bounds"]) or "none"
-    tested = f"{percent(retrained['test_accuracy'])} on {retrained['test_examples']} test images"
-    yield f"{'retrained' if searched else 'fine-tuned'} top-1", tested
+    yield f"{training} top-1", f"{percent(retrained['test_accuracy'])} on {retrained['test_examples']} test images"
     for text in summary.get("warnings", ()):
         yield "warning", text
     yield "time", ", ".join(f"{name} {duration(round(seconds))}" for name, seconds in summary["seconds"].items())
 
 
-def _search_rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    from scarlet_tf.words import percent, plural
-
-    supernet, front = summary["supernet"], summary["front"]
-    accuracies = f"mean {percent(supernet['mean_accuracy'])}, best {percent(supernet['best_accuracy'])}"
-    yield "supernet, one-shot", f"{accuracies} on validation images ({plural(supernet['evaluated'], 'network')})"
-    yield "front", f"{plural(front['size'], 'network')}, {front['picks']} picked"
-
-
 def print_files(files: Sequence[Mapping[str, Any]]) -> None:
     """Print one line per exported file."""
-    from scarlet_tf.words import kibibytes, percent
-
     rows = [
         (
             row["file"],

@@ -7,11 +7,12 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from scarlet_tf.cli.output import library_lines_held_back, print_figures, print_table, say, show
-from scarlet_tf.cli.parsing import adb_options, add_adb, add_command, add_config, add_max_hours
+from scarlet_tf.cli.output import library_lines_held_back, print_figures, print_table, show
+from scarlet_tf.cli.parsing import adb_options, add_adb, add_command, add_config, add_max_hours, add_options
 from scarlet_tf.cli.run import run_folder
 from scarlet_tf.cluster import is_writer
 from scarlet_tf.errors import InputError
+from scarlet_tf.words import interval
 
 STAGES = {
     "train-supernet": "train the supernet fairly (stage 1 of 4)",
@@ -36,13 +37,11 @@ def add(commands) -> None:
         if name in ("train-supernet", "retrain"):
             add_max_hours(command, "training")
         if name == "search":
-            command.add_argument(
-                "--max-hours",
-                type=float,
-                metavar="H",
-                help="the search ends within H hours, after the models that are measured together, with the best"
-                " so far; 0 takes what was evaluated already; the same command without it continues",
+            text = (
+                "the search ends within H hours, after the present group of models (search.evaluation_group), with the best"
+                " so far; 0 takes what was evaluated already; the same command without it continues"
             )
+            add_options(command, ("--max-hours", float, "H", None, text))
     text = "measure how well the supernet orders networks, by training some of them on their own; resumable"
     command = add_command(commands, "rank", text, "scarlet rank configs/digits.yaml --run-dir runs/digits", rank)
     command.set_defaults(max_hours=None)
@@ -59,16 +58,13 @@ def _add_compare(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--compare", action="store_true", help="compare searches instead of running the run's own")
     group.add_argument("--seeds", type=int, nargs="+", metavar="N", help="of the searches (default: 0 1 2)")
-    group.add_argument(
-        "--algorithms",
-        nargs="+",
-        metavar="NAME",
-        help="some of random, nsga2_plain, nsga2 (as configured), keras_tuner_random, keras_tuner_bayesian (default: all but"
-        " the last, whose trials take longer with their number)",
+    text = (
+        "some of random, nsga2_plain, nsga2 (as configured), keras_tuner_random, keras_tuner_bayesian (default: all but"
+        " the last, whose trials take longer with their number)"
     )
-    group.add_argument(
-        "--evaluations", type=int, metavar="N", help="of each search (default: population_size * generations)"
-    )
+    group.add_argument("--algorithms", nargs="+", metavar="NAME", help=text)
+    text = "of each search (default: population_size * generations)"
+    add_options(group, ("--evaluations", int, "N", None, text))
 
 
 def stage(arguments: argparse.Namespace) -> None:
@@ -102,8 +98,6 @@ def search(arguments: argparse.Namespace) -> None:
 
 def print_comparison(result: Mapping[str, Any]) -> None:
     """Print one line per algorithm: medians over seeds, with their 95 % intervals."""
-    from scarlet_tf.words import interval
-
     algorithms = result["algorithms"]
     rows = [
         (
@@ -137,4 +131,4 @@ def report(arguments: argparse.Namespace) -> None:
         from scarlet_tf.run import write_report
 
         path = write_report(arguments.run_dir, arguments.output)
-    show(arguments, {"report": str(path), "bytes": path.stat().st_size}, lambda figures: say(figures["report"]))
+    show(arguments, {"report": str(path), "bytes": path.stat().st_size}, lambda _: [str(path)])

@@ -21,15 +21,12 @@ def add(commands) -> None:
         " they came from, on the run's test images; exit code 1 where a check fails"
     )
     command = add_command(commands, "verify", text, example, verify)
-    command.add_argument(
-        "files", metavar="RUN|FILE", nargs="+", help="a run folder, or .tflite files and SavedModels of one"
-    )
-    command.add_argument(
-        "--run-dir", metavar="DIR", help="the run that files belong to (default: the folder they lie in)"
-    )
-    command.add_argument(
-        "--digests-only", action="store_true", help="of a run: compare the files' SHA-256 alone, which needs no dataset"
-    )
+    what = "a run folder, or .tflite files and SavedModels of one"
+    command.add_argument("files", metavar="RUN|FILE", nargs="+", help=what)
+    run_dir = "the run that files belong to (default: the folder they lie in)"
+    command.add_argument("--run-dir", metavar="DIR", help=run_dir)
+    digests = "of a run: compare the files' SHA-256 alone, which needs no dataset"
+    command.add_argument("--digests-only", action="store_true", help=digests)
 
 
 def verify(arguments: argparse.Namespace) -> None:

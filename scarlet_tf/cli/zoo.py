@@ -21,21 +21,16 @@ def add(commands) -> None:
     command = add_command(commands, "zoo", text, example, zoo)
     command.add_argument("network", nargs="?", metavar="NAME", help="one of them, in detail")
     actions = command.add_mutually_exclusive_group()
-    actions.add_argument(
-        "--scale",
-        action="store_true",
-        help="count NAME with EfficientNet's coefficients of width, depth and pixels, B0 to B4",
+    text = "count NAME with EfficientNet's coefficients of width, depth and pixels, B0 to B4"
+    actions.add_argument("--scale", action="store_true", help=text)
+    text = (
+        "add a run's network as NAME: the retrained one with its weights, else the best that the search found; it is copied"
+        " into the folder SCARLET_ZOO_DIR (default: ~/.scarlet/zoo)"
     )
-    actions.add_argument(
-        "--add",
-        metavar="RUN",
-        help="add a run's network as NAME: the retrained one with its weights, else the best that the search found; it is copied"
-        " into the folder SCARLET_ZOO_DIR (default: ~/.scarlet/zoo)",
-    )
+    actions.add_argument("--add", metavar="RUN", help=text)
     actions.add_argument("--remove", action="store_true", help="delete your own network NAME from that folder")
-    command.add_argument(
-        "--pick", metavar="PICK", help="with --add: this pick of the search, as searched, without weights"
-    )
+    text = "with --add: this pick of the search, as searched, without weights"
+    command.add_argument("--pick", metavar="PICK", help=text)
 
 
 def zoo(arguments: argparse.Namespace) -> None:
@@ -53,7 +48,7 @@ def zoo(arguments: argparse.Namespace) -> None:
         from scarlet_tf.models.zoo_folder import remove_own
 
         remove_own(name)
-        show(arguments, {"removed": name}, lambda figures: say(f"removed {name}"))
+        show(arguments, {"removed": name}, lambda _: [f"removed {name}"])
         return
     if arguments.add:
         with library_lines_held_back(arguments):
@@ -61,7 +56,7 @@ def zoo(arguments: argparse.Namespace) -> None:
     if name is None:
         show(arguments, zoo_figures(), print_zoo)
     else:
-        show(arguments, network_figures(name), lambda figures: say(*network_lines(figures)))
+        show(arguments, network_figures(name), network_lines)
 
 
 # -- figures ------------------------------------------------------------------------------------------------------
@@ -85,7 +80,6 @@ def network_figures(name: str) -> dict[str, Any]:
     own = find_own(name)
     if own is None:
         raise InputError(f"{name}: expected one of {', '.join(st.zoo_names())}{nearest(name, st.zoo_names())}")
-    weights = {"weights": str(own.weights_file)} if own.has_weights else {"weights": None}
     call = f"scarlet_tf.build_zoo_network({own.name!r}{', weights=' + repr('run') if own.has_weights else ''})"
     return {
         "name": own.name,
@@ -94,7 +88,7 @@ def network_figures(name: str) -> dict[str, Any]:
         "input_size": own.spec.input_shape[0],
         "num_classes": own.spec.num_classes,
         **own.origin,
-        **weights,
+        "weights": str(own.weights_file) if own.has_weights else None,
         "python": call,
     }
 

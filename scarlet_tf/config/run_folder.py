@@ -6,12 +6,12 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from scarlet_tf.assessment.config import RankingConfig
 from scarlet_tf.config.reading import load_config
 from scarlet_tf.config.schema import Config
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import write_text
 from scarlet_tf.optimization.config import OptimizationConfig
-from scarlet_tf.ranking.config import RankingConfig
 from scarlet_tf.settings import keys_of, show
 from scarlet_tf.yaml_files import to_yaml
 

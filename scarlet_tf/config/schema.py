@@ -29,10 +29,10 @@ from scarlet_tf.settings import (
 from scarlet_tf.space import SearchSpace
 
 if TYPE_CHECKING:
+    from scarlet_tf.assessment.config import RankingConfig
     from scarlet_tf.data.data_config import DataConfig
     from scarlet_tf.optimization.config import OptimizationConfig
-    from scarlet_tf.ranking.config import RankingConfig
-    from scarlet_tf.search.run import SearchConfig
+    from scarlet_tf.search.config import SearchConfig
     from scarlet_tf.training.config import FinetuneConfig, RetrainConfig, SupernetConfig
 
 Format = Literal["float32", "float16", "dynamic", "int8", "full_int8"]
@@ -168,10 +168,10 @@ def _space_to_plain(space: SearchSpace) -> Any:
 @functools.cache
 def section_types() -> dict[str, type]:
     """The dataclass of each section except `space`; imported late, because some of their modules import TensorFlow."""
+    from scarlet_tf.assessment.config import RankingConfig
     from scarlet_tf.data.data_config import DataConfig
     from scarlet_tf.optimization.config import OptimizationConfig
-    from scarlet_tf.ranking.config import RankingConfig
-    from scarlet_tf.search.run import SearchConfig
+    from scarlet_tf.search.config import SearchConfig
     from scarlet_tf.training.config import FinetuneConfig, RetrainConfig, SupernetConfig
 
     return {

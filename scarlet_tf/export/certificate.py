@@ -7,13 +7,16 @@ import importlib.metadata
 import os
 import pathlib
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from scarlet_tf.cost import Cost
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.checks import Check
+from scarlet_tf.results import Score, from_json
+from scarlet_tf.scaling import Scaling
 from scarlet_tf.space import Architecture
+from scarlet_tf.words import before_scaling, flat, millions, percent, text_template
 
 CERTIFICATE_VERSION = 2
 _PACKAGES = (
@@ -128,3 +131,25 @@ def _latency(row: Mapping | None) -> dict | None:
 def _sha256(path: pathlib.Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def certificate_text(certificate: Mapping[str, Any]) -> str:
+    """certificate.md for people: everything in certificate.json except operations and single layers."""
+    checks = [
+        {**check, "file": row["file"]}
+        for row in certificate["files"]
+        for check in (row["verification"] or {}).get("checks", ())
+    ]
+    details = certificate["details"]
+    before = [details[f"searched_{name}"] for name in ("multiply_adds", "params")] if "scaling" in details else []
+    filters: dict[str, Callable] = {"figure": _figure, "flat": flat, "millions": millions, "percent": percent}
+    return text_template("scarlet_tf.export", "certificate.md.j2", filters).render(
+        certificate,
+        checks=checks,
+        before_scaling=before_scaling(Scaling(**details["scaling"]), *before) if before else None,
+        warning=from_json(Score, details["test"], "certificate").warning if "test" in details else None,
+    )
+
+
+def _figure(value: Any, form: str = "%s") -> str:
+    return "-" if value is None else form % value

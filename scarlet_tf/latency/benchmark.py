@@ -6,7 +6,6 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from scarlet_tf.export.quiet import quiet
 from scarlet_tf.export.tflite import describe_tflite
 from scarlet_tf.latency.adb import AdbRunner
 from scarlet_tf.latency.correction import LATENCY
@@ -15,6 +14,7 @@ from scarlet_tf.latency.timing import ROUNDS, SECONDS_PER_ROUND, Runner, new_int
 from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.space import Architecture
+from scarlet_tf.streams import quiet
 
 
 def benchmark(

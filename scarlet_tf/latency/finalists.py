@@ -17,10 +17,12 @@ from scarlet_tf.latency.correction import LATENCY, calibrate
 from scarlet_tf.latency.measuring import PASSES, Measurements, network_content
 from scarlet_tf.latency.timing import Runner
 from scarlet_tf.metric_table import MetricTable
+from scarlet_tf.search.config import SearchConfig
 from scarlet_tf.search.front import Candidate, best_of, front_of, pick_equispaced, pick_models
-from scarlet_tf.search.objectives import Objectives, show
-from scarlet_tf.search.run import SearchConfig, SearchResult
+from scarlet_tf.search.objectives import Objectives
+from scarlet_tf.search.run import SearchResult
 from scarlet_tf.space import Architecture
+from scarlet_tf.words import bound_text
 
 logger = logging.getLogger("scarlet_tf")
 ROUNDS = 3  # correction may promote networks that were not measured yet; they are measured in the next round
@@ -75,7 +77,7 @@ def rerank(result: SearchResult, table: MetricTable, goals: Objectives, picks) -
     ]
     front = front_of([model for model in models if goals.violation(model.metrics) <= 0], goals)
     if not front:
-        least = show(LATENCY, latencies.min())
+        least = bound_text(LATENCY, latencies.min())
         raise InputError(
             f"search.upper_bounds: expected some model that keeps {', '.join(goals.bounds_in_words())} with latencies"
             f" corrected by networks measured whole; the least latency of the {len(models)} is {least}; name wider bounds"

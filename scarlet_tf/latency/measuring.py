@@ -19,7 +19,6 @@ import tensorflow as tf
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.quantization import convert
-from scarlet_tf.export.quiet import quiet
 from scarlet_tf.export.xnnpack import rewrite_for_xnnpack
 from scarlet_tf.files import read_json, write_result
 from scarlet_tf.latency.timing import Measurement, Runner
@@ -30,6 +29,7 @@ from scarlet_tf.models.network import build_network
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.spec import IdentitySpec, NetworkSpec
+from scarlet_tf.streams import quiet
 from scarlet_tf.tables import Size
 
 logger = logging.getLogger("scarlet_tf")

@@ -15,7 +15,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.export.quiet import quiet
+from scarlet_tf.streams import quiet
 
 ROUNDS = 10
 SECONDS_PER_ROUND = 0.1

@@ -7,6 +7,7 @@ therefore the stand-alone network by construction, and every block that the buil
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -42,8 +43,8 @@ class _SpecLayer(keras.layers.Layer):
         self.built = True
 
     def call(self, x, training=False):
-        del training  # Keras hands it on to the inner layers
-        return self.connect(x, _Parts(self, _call))
+        # `stateless_call` opens no call context, so Keras would not hand `training` on to the inner layers.
+        return self.connect(x, _Parts(self, functools.partial(_call, training=training)))
 
     def compute_output_shape(self, input_shape):
         return self.connect(tuple(input_shape), _Parts(self, _output_shape))
@@ -73,8 +74,9 @@ class _Parts:
         return (*x[:-1], x[-1] + extra) if isinstance(x, tuple) else primitives.pad_channels(x, extra)
 
 
-def _call(layer: keras.layers.Layer, x):
-    return layer(x)
+def _call(layer: keras.layers.Layer, x, training):
+    differs = isinstance(layer, (keras.layers.BatchNormalization, keras.layers.Dropout))
+    return layer(x, training=training) if differs else layer(x)
 
 
 def _build(layer: keras.layers.Layer, shape):

@@ -14,8 +14,6 @@ from typing import Any, ClassVar
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from scarlet_tf.words import millions, percent
-
 
 @dataclasses.dataclass(frozen=True)
 class Note:
@@ -247,17 +245,6 @@ _SCALES = {"accuracy": 100.0, "multiply_adds": 1e-6, "params": 1e-6, "file_bytes
 def metric_name(metric: str) -> str:
     """Such as "multiply-adds"."""
     return _NAMES.get(metric, metric)
-
-
-def metric_value(metric: str, value: float) -> str:
-    """Such as "3.62 M" or "4.1 ms"."""
-    if metric == "accuracy":
-        return percent(value)
-    if metric in ("multiply_adds", "params"):
-        return millions(value)
-    if metric == "latency_ms":
-        return f"{value:.3g} ms"
-    return f"{value / 1024:.1f} KiB" if metric == "file_bytes" else f"{value:.4g}"
 
 
 def axis_title(metric: str) -> str:

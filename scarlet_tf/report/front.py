@@ -21,7 +21,6 @@ from scarlet_tf.report.blocks import (
     axis_title,
     figure_json,
     metric_name,
-    metric_value,
     safe,
     scaled,
     vertical,
@@ -34,7 +33,7 @@ from scarlet_tf.report.drawing import draw
 from scarlet_tf.report.record import Record
 from scarlet_tf.search.front import Candidate
 from scarlet_tf.space import Architecture
-from scarlet_tf.words import plural, why_picked
+from scarlet_tf.words import metric_text, plural, why_picked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +66,7 @@ class FoundNetwork:
     @property
     def figures(self) -> list[tuple[str, str]]:
         """(name, value) of each metric for people."""
-        return [(metric_name(name), metric_value(name, value)) for name, value in self.metrics.items()]
+        return [(metric_name(name), metric_text(name, value)) for name, value in self.metrics.items()]
 
 
 def found_networks(record: Record) -> list[FoundNetwork]:
@@ -137,7 +136,7 @@ def front_table(networks: Sequence[FoundNetwork]) -> Table:
             ", ".join(network.picks) + (" (retrained)" if network.is_retrained else "")
             if network.picks or network.is_retrained
             else "",
-            *(metric_value(name, network.metrics[name]) if name in network.metrics else "-" for name in metrics),
+            *(metric_text(name, network.metrics[name]) if name in network.metrics else "-" for name in metrics),
             network.choices,
         ]
         for network in networks
@@ -244,7 +243,7 @@ def _hover(point: _Point) -> str:
     shown = [
         name for name in point.metrics if name in ("accuracy", "multiply_adds", "params", "latency_ms", "file_bytes")
     ]
-    figures = [f"{metric_name(name)} {metric_value(name, point.metrics[name])}" for name in shown]
+    figures = [f"{metric_name(name)} {metric_text(name, point.metrics[name])}" for name in shown]
     return "<br>".join([f"<b>{safe(point.title)}</b>", *map(safe, figures), wrapped(point.choices)])
 
 
@@ -260,7 +259,7 @@ def _limit(record: Record, cost: str) -> dict[str, Any]:
     bounds = search["upper_bounds"]
     if cost not in bounds:
         return {}
-    return vertical(scaled(cost, bounds[cost]), f"limit {metric_value(cost, bounds[cost])}")
+    return vertical(scaled(cost, bounds[cost]), f"limit {metric_text(cost, bounds[cost])}")
 
 
 def _in_words(record: Record, front: Sequence[FoundNetwork]) -> str:
@@ -269,8 +268,8 @@ def _in_words(record: Record, front: Sequence[FoundNetwork]) -> str:
     evaluated = f", of {len(record.evaluated):,} that were evaluated" if record.evaluated else ""
     cheapest, best = front[0], max(front, key=lambda network: network.metrics["accuracy"])
     ends = " and ".join(
-        f"{metric_value('accuracy', network.metrics['accuracy'])} at"
-        f" {metric_value('multiply_adds', network.metrics['multiply_adds'])} multiply-adds"
+        f"{metric_text('accuracy', network.metrics['accuracy'])} at"
+        f" {metric_text('multiply_adds', network.metrics['multiply_adds'])} multiply-adds"
         for network in (cheapest, best)
     )
     return (

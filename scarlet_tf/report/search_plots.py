@@ -6,8 +6,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from scarlet_tf.ranking.plot import SERIES as MEASURED
-from scarlet_tf.ranking.plot import tau_text
+from scarlet_tf.assessment.plots import SERIES as MEASURED
+from scarlet_tf.assessment.plots import tau_text
 from scarlet_tf.report.blocks import QUIET, SERIES, Plot, Table, counted, figure_json, line, safe, wrapped
 from scarlet_tf.report.record import Record
 from scarlet_tf.words import interval, percent, plural

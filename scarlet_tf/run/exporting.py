@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scarlet_tf.cost import count_spec
-from scarlet_tf.export.certificate import make_certificate
+from scarlet_tf.export.certificate import certificate_text, make_certificate
 from scarlet_tf.export.checks import Limits
 from scarlet_tf.export.folding import MAX_CONDITION_INT8, fold
 from scarlet_tf.export.metadata import LABELS_FILE
@@ -25,7 +25,6 @@ from scarlet_tf.latency.timing import describe_host
 from scarlet_tf.optimization.config import PruningConfig, QuantizationAwareConfig
 from scarlet_tf.optimization.prune import prune
 from scarlet_tf.optimization.quantize_aware import quantize_aware
-from scarlet_tf.report.certificate import certificate_text
 from scarlet_tf.results import Certificate, Dataset, NetworkResult, OptimizedResult, to_json
 from scarlet_tf.run.folder import Run
 from scarlet_tf.run.methods import latency_table, method_of

@@ -75,10 +75,13 @@ class Run:
         """Like `get`, but None if there is no file."""
         return self.get(kind) if self.file(kind).exists() else None
 
-    def keep(self, result: Any) -> None:
+    def keep(self, result: Result | SearchResult) -> None:
         """Write a result, for this process and later ones; the search writes its own."""
-        kept = result if isinstance(result, SearchResult) else result.write(self.folder, self.config.space)
-        self._results[type(result)] = kept
+        self.note(result if isinstance(result, SearchResult) else result.write(self.folder, self.config.space))
+
+    def note(self, result: Result | SearchResult) -> None:
+        """Hold a result that is written already for later stages of this process."""
+        self._results[type(result)] = result
 
     def discard(self, kind: type[T]) -> None:
         """Remove a result that belongs to an earlier one than its inputs."""

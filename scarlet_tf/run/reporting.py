@@ -32,10 +32,9 @@ from scarlet_tf.run.integrity import complaints
 from scarlet_tf.run.methods import SupernetSearch, method_of
 from scarlet_tf.run.networks import find_pick
 from scarlet_tf.search.algorithm import decode
-from scarlet_tf.search.checks import is_number
 from scarlet_tf.search.front import Archive
 from scarlet_tf.search.journal import TRIALS, read_lines
-from scarlet_tf.search.objectives import figures_and_goals
+from scarlet_tf.search.objectives import figures_and_goals, is_number
 from scarlet_tf.search.run import SearchResult
 from scarlet_tf.training.learning import FILE
 

@@ -20,9 +20,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from scarlet_tf.assessment.comparison import DEFAULT, compare, variants
+from scarlet_tf.assessment.ranking import rank
+from scarlet_tf.assessment.statistics import stratified_sample
 from scarlet_tf.cluster import VARIABLE, is_writer, read_tf_config, search_role
-from scarlet_tf.comparison.run import compare
-from scarlet_tf.comparison.variants import DEFAULT, variants
 from scarlet_tf.config import Config, check_run_dir
 from scarlet_tf.config.run_time import in_words
 from scarlet_tf.config.run_time import stage_seconds as forecast
@@ -32,17 +33,25 @@ from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.export.warm_up import check_warm_up
 from scarlet_tf.files import write_result
 from scarlet_tf.optimization.extra import check_extra
-from scarlet_tf.ranking.run import rank
-from scarlet_tf.ranking.strata import stratified_sample
 from scarlet_tf.report.record import StageState
-from scarlet_tf.results import Certificate, NetworkResult, OptimizedResult, SupernetResult, to_json
+from scarlet_tf.results import (
+    Certificate,
+    Comparison,
+    NetworkResult,
+    OptimizedResult,
+    Ranking,
+    SupernetResult,
+    from_json,
+    to_json,
+)
 from scarlet_tf.run.exporting import export, is_optimized, optimize
 from scarlet_tf.run.folder import Run, alone_in, claim, open_existing
 from scarlet_tf.run.integrity import unchecked
 from scarlet_tf.run.methods import check_adb, method_of, searching, trained_supernet
 from scarlet_tf.run.reporting import stage_seconds, summarize, write_page
 from scarlet_tf.run.retraining import finetune_network, retrain_network
-from scarlet_tf.search.run import SearchResult, evaluator_grouping, evaluator_options
+from scarlet_tf.search.config import evaluator_grouping, evaluator_options
+from scarlet_tf.search.run import SearchResult
 from scarlet_tf.training.devices import strategy_from_environment
 
 logger = logging.getLogger("scarlet_tf")
@@ -173,6 +182,7 @@ def run_ranking(config: Config, folder) -> dict:
             supernet, _ = trained_supernet(run)
             data, context = (run.plain_train, run.data.validation), method.context(run)
             figures = rank(supernet, *data, config.ranking, config.retrain, run.folder, context)
+        run.note(from_json(Ranking, figures, Ranking.FILE))
         report_on(run)
         return figures
 
@@ -213,6 +223,7 @@ def run_comparison(
             evaluator = Evaluator(supernet, run.data.validation, run.plain_train, **options)
             searches = (algorithms, seeds, evaluations, method.context(run))
             figures = compare(supernet, config.search, evaluator, run.folder, *searches)
+        run.note(from_json(Comparison, figures, Comparison.FILE))
         report_on(run)
         return figures
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import importlib.metadata
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,9 +12,8 @@ import numpy as np
 from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.budget import Budget
-from scarlet_tf.search.checks import check_settings
 from scarlet_tf.search.front import Archive
-from scarlet_tf.search.objectives import figures_and_goals
+from scarlet_tf.search.objectives import figures_and_goals, is_number
 
 Metrics = Mapping | None  # of one genome by name; None: its evaluation failed
 
@@ -137,6 +137,21 @@ class RandomSearch(Algorithm):
             **self.goals.get_config(),
             "table": self.figures.fingerprint,
         }
+
+
+def check_settings(population_size, generations, max_multiply_adds, min_accuracy, seed) -> None:
+    """Raises InputError that names the key under `search`, what was expected and what came."""
+    for key, value, low in (
+        ("population_size", population_size, 2),
+        ("generations", generations, 2),
+        ("seed", seed, 0),
+    ):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
+            raise InputError(f"search.{key}: expected an integer >= {low}, got {value!r}")
+    if max_multiply_adds is not None and not (is_number(max_multiply_adds) and 0 < max_multiply_adds < math.inf):
+        raise InputError(f"max_multiply_adds: expected a finite number > 0, or null, got {max_multiply_adds!r}")
+    if min_accuracy is not None and not (is_number(min_accuracy) and 0 <= min_accuracy < 1):
+        raise InputError(f"min_accuracy: expected a number from 0 up to 1, or null, got {min_accuracy!r}")
 
 
 def encode(genomes) -> list[str]:

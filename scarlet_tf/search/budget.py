@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.objectives import Figures, Objectives, key_of, show
+from scarlet_tf.search.objectives import Figures, Objectives, key_of
+from scarlet_tf.words import bound_text
 
 # Uniform draws tried for each individual that is wanted, before draws out of bounds are brought nearer step by step.
 DRAWS_PER_INDIVIDUAL = 100
@@ -49,8 +50,12 @@ class Budget:
             if found.full or (found.any and found.missing == missing):
                 break
         if not found.any:
-            bounds = [f"{key_of('upper_bounds', name)} {show(name, value)}" for name, value in self._upper.items()]
-            bounds += [f"{key_of('lower_bounds', name)} {show(name, value)}" for name, value in self._lower.items()]
+            bounds = [
+                f"{key_of('upper_bounds', name)} {bound_text(name, value)}" for name, value in self._upper.items()
+            ]
+            bounds += [
+                f"{key_of('lower_bounds', name)} {bound_text(name, value)}" for name, value in self._lower.items()
+            ]
             raise InputError(
                 f"{', '.join(bounds)}: no network within all of them was found in {DRAWS_PER_INDIVIDUAL * wanted} random "
                 f"draws and {REPAIR_ROUNDS * wanted} draws brought nearer; {self.figures.reach(self._bounded)}"

@@ -13,8 +13,29 @@ import numpy as np
 
 from scarlet_tf.search.algorithm import decode, encode
 from scarlet_tf.search.mutation import Mutation, draw
-from scarlet_tf.search.mutation_config import PPOConfig
+from scarlet_tf.settings import BelowOne, Between, Count, Positive, validated
 from scarlet_tf.space import SearchSpace
+
+
+@validated("search.mutation.ppo")
+@dataclasses.dataclass(frozen=True)
+class PPOConfig:
+    """The controller and its training; no values are published [readings].
+
+    Args:
+        units: of the LSTM.
+        learning_rate, clip: of Adam and of the clipped objective.
+        epochs: steps of Adam over one generation's children of the controller.
+        genes: genes of a child that the controller draws, in layers drawn uniformly; null: all of them.
+        baseline_decay: of the moving average of rewards, per generation.
+    """
+
+    units: Count = 32
+    learning_rate: Positive = 1e-3
+    clip: Between = 0.2
+    epochs: Count = 4
+    genes: Count | None = 2
+    baseline_decay: BelowOne = 0.9
 
 
 class ControllerMutation(Mutation):

@@ -13,9 +13,9 @@ from pymoo.indicators.hv import Hypervolume
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.checks import is_number
-from scarlet_tf.search.objectives import Figures, Objectives, show
+from scarlet_tf.search.objectives import Figures, Objectives, is_number
 from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.words import bound_text
 
 logger = logging.getLogger("scarlet_tf")
 Picks = int | Mapping[str, str | Mapping[str, float]]
@@ -242,7 +242,7 @@ def _pick(name: str, wanted, front, evaluated, goals: Objectives) -> Candidate |
 
 def _nearest(front: Sequence[Candidate], metric: str, goals: Objectives) -> str:
     best = min if goals.direction(metric) == "min" else max
-    return show(metric, best(c.metrics[metric] for c in front))
+    return bound_text(metric, best(c.metrics[metric] for c in front))
 
 
 def pick_equispaced(front: np.ndarray, k: int, along: int = 1) -> list[int]:

@@ -22,11 +22,16 @@ from collections.abc import ItemsView, Iterator, Mapping, Sequence
 from scarlet_tf import files
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.algorithm import decode
-from scarlet_tf.search.checks import checked_accuracy
+from scarlet_tf.search.objectives import checked_accuracy
 
 logger = logging.getLogger("scarlet_tf")
 VERSION = 2
-EVALUATION_KEY = "evaluation"  # entry of a fingerprint: the number of what an evaluation means (checks.EVALUATION)
+EVALUATION_KEY = "evaluation"  # entry of a fingerprint, for EVALUATION
+EVALUATION = 2
+"""The number of what the package's Evaluator answers: journals keep it, so that figures of two meanings are not mixed.
+
+1: BN is recalibrated by a moving average, which forgets earlier batches. 2: by the mean of all batches.
+"""
 TRIALS = "trials.jsonl"
 _CRC = re.compile(rb'(.*),"crc":"([0-9a-f]{8})"}')
 # A line is handed to the system at once, so a killed process loses none. Only a power cut can lose lines, and no

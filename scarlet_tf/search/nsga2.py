@@ -14,9 +14,8 @@ from pymoo.operators.survival.rank_and_crowding.metrics import FunctionalDiversi
 
 from scarlet_tf.cost import CostTable
 from scarlet_tf.metric_table import MetricTable
-from scarlet_tf.search.algorithm import Algorithm
+from scarlet_tf.search.algorithm import Algorithm, check_settings
 from scarlet_tf.search.budget import Budget
-from scarlet_tf.search.checks import check_settings
 from scarlet_tf.search.front import HypervolumeBox
 from scarlet_tf.search.mutation import Mutation, MutationContext, UniformMutation
 

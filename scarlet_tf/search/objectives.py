@@ -1,30 +1,25 @@
-"""Objectives and bounds of a search."""
+"""Metrics of architectures: what is known without an evaluation, what is optimised, and hard bounds."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TypeGuard
 
 import numpy as np
 
 from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
 from scarlet_tf.metric_table import MetricTable
-from scarlet_tf.search.checks import BadMetrics, are_weights, checked_accuracy, is_number
+from scarlet_tf.words import bound_text
 
 PUBLISHED_WEIGHTS = {"accuracy": 0.4, "multiply_adds": 0.4, "params": 0.2}
 # Params are maximised, as published: at equal multiply-adds, more of them mean more capacity.
 DIRECTIONS = {"accuracy": "max", "multiply_adds": "min", "params": "max", "latency_ms": "min", "file_bytes": "min"}
-_MILLIONS = ("multiply_adds", "params")
 
 
-def show(name: str, value: float) -> str:
-    """A metric's value for people, with its unit."""
-    if name in _MILLIONS:
-        return f"{value / 1e6:.2f} M" if value == 0 or value >= 1e4 else f"{value:.0f}"
-    if name == "latency_ms":
-        return f"{value:.3g} ms"
-    return f"{value:.0f} bytes" if name == "file_bytes" else f"{value:g}"
+class BadMetrics(InputError):
+    """An evaluation answered something that cannot be one of the metrics it has to give."""
 
 
 class Objectives:
@@ -87,8 +82,8 @@ class Objectives:
 
     def bounds_in_words(self) -> list[str]:
         """Such as "multiply_adds < 4.00 M"."""
-        upper_bounds = [f"{name} < {show(name, value)}" for name, value in self.upper_bounds.items()]
-        return upper_bounds + [f"{name} > {show(name, value)}" for name, value in self.lower_bounds.items()]
+        upper_bounds = [f"{name} < {bound_text(name, value)}" for name, value in self.upper_bounds.items()]
+        return upper_bounds + [f"{name} > {bound_text(name, value)}" for name, value in self.lower_bounds.items()]
 
     def evaluated_bounds(self, computed: Sequence[str]) -> str:
         """Metrics expected from evaluations, for the message that no model gave them."""
@@ -206,7 +201,9 @@ class Figures:
     def reach(self, names: Sequence[str]) -> str:
         """Ranges of some metrics in the space, in words."""
         bounds = {name: self.bounds[name] for name in names}
-        bands = [f"{name} from {show(name, low)} to {show(name, high)}" for name, (low, high) in bounds.items()]
+        bands = [
+            f"{name} from {bound_text(name, low)} to {bound_text(name, high)}" for name, (low, high) in bounds.items()
+        ]
         return f"space {self.costs.space.name!r} reaches {', '.join(bands)} at {self.costs.input_size} pixels"
 
 
@@ -271,12 +268,12 @@ def check_feasible(figures: Figures, objectives: Objectives) -> None:
             low, high = figures.bounds[name]
             if bound == "upper_bounds" and low >= value:
                 raise InputError(
-                    f"{key_of(bound, name)}: no network of the space has less than {show(name, value)}; "
+                    f"{key_of(bound, name)}: no network of the space has less than {bound_text(name, value)}; "
                     f"{figures.reach([name])}"
                 )
             if bound == "lower_bounds" and high <= value:
                 raise InputError(
-                    f"{key_of(bound, name)}: no network of the space has more than {show(name, value)}; "
+                    f"{key_of(bound, name)}: no network of the space has more than {bound_text(name, value)}; "
                     f"{figures.reach([name])}"
                 )
 
@@ -327,3 +324,28 @@ def _checked_directions(directions) -> dict[str, str]:
         if name == "accuracy" and value != "max":
             raise InputError(f"search.directions.accuracy: expected max, got {value!r}")
     return dict(directions)
+
+
+def checked_accuracy(metrics: Mapping) -> float:
+    """The accuracy among an evaluation's metrics; BadMetrics unless it is there and a number from 0 to 1."""
+    if "accuracy" not in metrics:
+        raise BadMetrics(f"metrics.accuracy: missing; got {sorted(metrics)}")
+    try:
+        accuracy = float(metrics["accuracy"])
+    except (TypeError, ValueError):
+        accuracy = math.nan
+    if not 0 <= accuracy <= 1:
+        raise BadMetrics(f"metrics.accuracy: expected a number from 0 to 1, got {metrics['accuracy']!r}")
+    return accuracy
+
+
+def is_number(value) -> TypeGuard[float]:
+    """True for a real number, infinity included; False for NaN and truth values."""
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def are_weights(weights) -> bool:
+    """True for a sequence of finite numbers >= 0 that are not all 0."""
+    if not isinstance(weights, Sequence) or isinstance(weights, str):
+        return False
+    return all(is_number(w) and 0 <= w < math.inf for w in weights) and sum(weights) > 0

@@ -17,14 +17,14 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.metric_table import MetricTable
-from scarlet_tf.search.algorithm import Algorithm, decode, draws_of
-from scarlet_tf.search.checks import EVALUATION, BadMetrics, check_settings
+from scarlet_tf.search.algorithm import Algorithm, check_settings, decode, draws_of
+from scarlet_tf.search.config import MutationConfig
 from scarlet_tf.search.engine import Engine
 from scarlet_tf.search.front import Candidate, front_of
-from scarlet_tf.search.journal import EVALUATION_KEY, TRIALS, Journal
+from scarlet_tf.search.journal import EVALUATION, EVALUATION_KEY, TRIALS, Journal
 from scarlet_tf.search.mutation import Mutation
-from scarlet_tf.search.mutation_config import MutationConfig
 from scarlet_tf.search.nsga2 import WeightedNSGA2
+from scarlet_tf.search.objectives import BadMetrics
 from scarlet_tf.search.trials import REASON, TrialMaker, add_metrics, clear_metrics, locked, report_metrics
 from scarlet_tf.search.workers import IDENTITY, SECRET, opened
 from scarlet_tf.space import Architecture, SearchSpace

@@ -8,23 +8,17 @@ import json
 import logging
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
-
-from annotated_types import Ge
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from scarlet_tf import files
 from scarlet_tf.cluster import search_role
 from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.errors import InputError
-from scarlet_tf.metric_table import MetricTable
-from scarlet_tf.search.algorithms import new_algorithm
-from scarlet_tf.search.betanas_config import BetaNASConfig
-from scarlet_tf.search.checks import is_number
-from scarlet_tf.search.front import Candidate, Picks, best_of, check_picks, pick_models
+from scarlet_tf.search.config import SearchConfig, evaluator_grouping, evaluator_options, new_algorithm, side_of
+from scarlet_tf.search.front import Candidate, Picks, best_of, pick_models
 from scarlet_tf.search.mutation import Mutation
-from scarlet_tf.search.mutation_config import MutationConfig
-from scarlet_tf.search.objectives import Objectives
-from scarlet_tf.settings import Count, Lax, Positive, Whole, as_settings, validated
+from scarlet_tf.search.objectives import is_number
+from scarlet_tf.settings import as_settings
 from scarlet_tf.space import Architecture, SearchSpace
 
 if TYPE_CHECKING:
@@ -32,101 +26,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("scarlet_tf")
 PARETO_VERSION = 1
-
-
-@validated("search")
-@dataclasses.dataclass(frozen=True)
-class SearchConfig:
-    """Settings of the search; the defaults are the published ones where there are any.
-
-    Args:
-        algorithm: nsga2; or betanas, which trains importances beside the supernet's weights instead of searching afterwards, see
-            BetaNASConfig; or a baseline: random (uniform draws), keras_tuner_random or keras_tuner_bayesian (KerasTuner's
-            oracles for accuracy alone, see KerasTunerSearch; the latter takes longer the more trials there were).
-        population_size, generations: N and the number of generations; N * generations evaluations in all.
-        weights: in the crowding distance, {metric: weight} or three numbers for accuracy, multiply-adds and params; the metrics
-            are the objectives.
-        upper_bounds, lower_bounds: {metric: value} that every candidate stays below, or exceeds, multiply-adds counted at the
-            supernet's input size, and accuracy the one-shot one from 0 to 1; see Objectives.
-        directions: {metric: min | max}, where another one than Objectives' is wanted.
-        table: JSON file with further metrics of the space's blocks, such as latency, see MetricTable; in a configuration
-            relative to its file.
-        mutation: how children of crossover are changed; see MutationConfig.
-        betanas: how importances are trained where the algorithm is betanas; see BetaNASConfig.
-        finalists: how many models of the front `scarlet search` measures whole where `table` predicts latency; the predictions of
-            all are corrected by them before the front is written. 0: none.
-        picks: how many models are picked from the front, equispaced along it; or {name: {metric: bound}} and {name: "choices"},
-            see pick_models. The best one is available without being picked.
-        recalibration_batches: training batches for BN recalibration of each path; 0 evaluates with running statistics.
-        validation_batch_size: images a batch, in evaluation and recalibration.
-        evaluation_group: the most models evaluated together, and so the most that an interruption loses.
-        evaluation_memory_mib: what such a group may take; see Evaluator. No result depends on these two.
-        stale_trial_minutes: with several workers, a model that one of them has not answered for in this time is given to
-            another one, too; null: never.
-        seed: of every draw; by default the configuration's.
-    """
-
-    algorithm: Literal["nsga2", "random", "keras_tuner_random", "keras_tuner_bayesian", "betanas"] = "nsga2"
-    population_size: Annotated[int, Ge(2)] = 70
-    generations: Annotated[int, Ge(2)] = 120
-    weights: dict[str, float] | Annotated[tuple[float, ...], Lax()] = (0.4, 0.4, 0.2)
-    upper_bounds: dict[str, float] = dataclasses.field(default_factory=lambda: {"multiply_adds": 500e6})
-    lower_bounds: dict[str, float] = dataclasses.field(default_factory=dict)
-    directions: dict[str, Literal["min", "max"]] = dataclasses.field(default_factory=dict)
-    table: str | None = None
-    finalists: Whole = 8
-    mutation: Annotated[MutationConfig, Lax()] = dataclasses.field(default_factory=MutationConfig)
-    betanas: Annotated[BetaNASConfig, Lax()] = dataclasses.field(default_factory=BetaNASConfig)
-    picks: Count | dict[str, str | dict[str, float]] = 3
-    seed: Whole = 0
-    recalibration_batches: Whole = 20
-    validation_batch_size: Count = 128
-    evaluation_group: Count = 70
-    evaluation_memory_mib: Count = 1024
-    stale_trial_minutes: Positive | None = None
-
-    def __post_init__(self):
-        self.objectives()
-        check_picks(self.picks)
-        self._check_betanas()
-
-    @property
-    def is_betanas(self) -> bool:
-        """True if the networks come from the supernet's training."""
-        return self.algorithm == "betanas"
-
-    def _check_betanas(self) -> None:
-        """Accuracies are not known where BetaNAS decides."""
-        if not self.is_betanas:
-            return
-        kinds = {"upper_bounds": self.upper_bounds, "lower_bounds": self.lower_bounds}
-        bounds = {f"{kind}.accuracy": found.get("accuracy") for kind, found in kinds.items()}
-        if isinstance(self.picks, Mapping):
-            bounds |= {
-                f"picks.{k}.accuracy": v.get("accuracy") for k, v in self.picks.items() if isinstance(v, Mapping)
-            }
-        for key, value in bounds.items():
-            if value is not None:
-                raise InputError(
-                    f"search.{key}: expected none with betanas, which decides by importances, got {value!r}"
-                )
-
-    @property
-    def budget(self) -> float | None:
-        """The upper bound on multiply-adds, None without one."""
-        return self.upper_bounds.get("multiply_adds")
-
-    def objectives(self) -> Objectives:
-        """Objectives of the search, and its bounds."""
-        return Objectives(self.weights, self.upper_bounds, self.lower_bounds, self.directions)
-
-    def objective_settings(self, costs: CostTable) -> dict:
-        """Arguments of every algorithm beside its own settings; reads the file that `table` names."""
-        names = ("weights", "upper_bounds", "lower_bounds", "directions")
-        path, place = self.table, (costs.space, costs.input_size, costs.num_classes)
-        table = None if path is None else MetricTable.load(path, *place)
-        own = {name: getattr(self, name) for name in names}
-        return {**own, "max_multiply_adds": None, "min_accuracy": None, "table": table}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,30 +131,6 @@ def search(
     if finish is not None:
         result = finish(result)
     return write_front(run_dir, result, front_head(oracle.costs, oracle.fingerprint(), oracle.operator_statistics()))
-
-
-def evaluator_grouping(config: SearchConfig) -> dict:
-    """Number of models that the default Evaluator measures together; no result depends on it."""
-    return {"group_size": config.evaluation_group, "memory_mib": config.evaluation_memory_mib}
-
-
-def evaluator_options(config: SearchConfig) -> dict:
-    """Settings of the default Evaluator, in plain JSON types; results depend on them."""
-    return {
-        "recalibration_batches": config.recalibration_batches,
-        "batch_size": config.validation_batch_size,
-        "seed": config.seed,
-    }
-
-
-def side_of(supernet) -> int:
-    """Pixels of a side of the supernet's images; InputError where they are not square."""
-    height, width = supernet.image_shape[:2]
-    if height != width:
-        raise InputError(
-            f"supernet.image_shape: expected square images to count costs at, got {tuple(supernet.image_shape)}"
-        )
-    return height
 
 
 def _result(oracle: ArchitectureOracle, picks: Picks) -> SearchResult:

@@ -16,8 +16,8 @@ from keras_tuner.errors import FailedTrialError, FatalError, FatalRuntimeError
 from scarlet_tf.cluster import search_address, search_role
 from scarlet_tf.errors import InputError
 from scarlet_tf.progress import Bar, progress_bar
-from scarlet_tf.search.checks import BadMetrics, checked_accuracy
 from scarlet_tf.search.keras_tuner_search import hosted
+from scarlet_tf.search.objectives import BadMetrics, checked_accuracy
 from scarlet_tf.search.oracle import ArchitectureOracle
 from scarlet_tf.search.processes import follow_launcher
 from scarlet_tf.search.trials import REASON

@@ -13,9 +13,8 @@ import keras
 import tensorflow as tf
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.progress import duration
 from scarlet_tf.training import memory
-from scarlet_tf.words import gibibytes
+from scarlet_tf.words import duration, gibibytes
 
 logger = logging.getLogger("scarlet_tf")
 

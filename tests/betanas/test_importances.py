@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from scarlet_tf.betanas.importances import Importances, softmax, through_softmax
-from scarlet_tf.search.betanas_config import BetaNASConfig
+from scarlet_tf.search.config import BetaNASConfig
 
 
 def importances(alpha, **config) -> Importances:

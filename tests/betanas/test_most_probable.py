@@ -8,7 +8,7 @@ from scarlet_tf.betanas.costs import JointCost, MostProbable
 from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
 from scarlet_tf.metric_table import MetricTable, parts
-from scarlet_tf.search.betanas_config import BetaNASConfig
+from scarlet_tf.search.config import BetaNASConfig
 from scarlet_tf.search.objectives import Figures, make_objectives
 
 SPACE = tiny_space()

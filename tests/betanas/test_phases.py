@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from scarlet_tf.betanas.importances import Phases
-from scarlet_tf.search.betanas_config import BetaNASConfig
+from scarlet_tf.search.config import BetaNASConfig
 
 
 def kinds(phases: Phases) -> str:

@@ -2,11 +2,10 @@ import pytest
 
 from scarlet_tf.cost import count
 from scarlet_tf.errors import InputError
-from scarlet_tf.export.certificate import check_digests, digest, make_certificate
+from scarlet_tf.export.certificate import certificate_text, check_digests, digest, make_certificate
 from scarlet_tf.export.verification import verify
 from scarlet_tf.files import read_json, write_json
 from scarlet_tf.latency.benchmark import benchmark
-from scarlet_tf.report.certificate import certificate_text
 
 SIZE = 16
 CLASSES = 4

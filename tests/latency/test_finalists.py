@@ -15,8 +15,9 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.latency import finalists
 from scarlet_tf.latency.finalists import choose_finalists, measure_finalists, rerank
 from scarlet_tf.metric_table import MetricTable, parts
+from scarlet_tf.search.config import SearchConfig
 from scarlet_tf.search.front import Candidate, front_of, pick_models
-from scarlet_tf.search.run import SearchConfig, SearchResult
+from scarlet_tf.search.run import SearchResult
 from scarlet_tf.space import Architecture
 
 SPACE = tiny_space()

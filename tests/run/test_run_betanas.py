@@ -139,8 +139,7 @@ def test_workers_of_a_search_have_nothing_to_do(run, monkeypatch):
 
 def test_a_search_of_a_trained_supernet_cannot_be_by_betanas():
     from scarlet_tf.cost import CostTable
-    from scarlet_tf.search.algorithms import new_algorithm
-    from scarlet_tf.search.run import SearchConfig
+    from scarlet_tf.search.config import SearchConfig, new_algorithm
 
     with pytest.raises(InputError, match=r"search\.algorithm: expected one that searches a trained supernet"):
         new_algorithm(SearchConfig(algorithm="betanas"), CostTable(config().space, 8, 10))

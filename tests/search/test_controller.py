@@ -3,9 +3,9 @@ import random
 import numpy as np
 import pytest
 
+from scarlet_tf.search.config import PPOConfig
 from scarlet_tf.search.controller import Adam, ControllerMutation, LSTMPolicy, clipped_loss
 from scarlet_tf.search.mutation import MutationContext
-from scarlet_tf.search.mutation_config import PPOConfig
 from scarlet_tf.space import Choice, SearchSpace, Stage
 
 SPACE = SearchSpace("three", (Stage(8, 3, 2),), tuple(Choice(e, 3) for e in range(1, 5)), input_size=32)

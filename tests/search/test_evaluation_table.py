@@ -1,8 +1,8 @@
 import pytest
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.checks import BadMetrics
 from scarlet_tf.search.journal import EvaluationTable, Journal
+from scarlet_tf.search.objectives import BadMetrics
 
 
 class Evaluator:

@@ -5,8 +5,8 @@ import pytest
 
 from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
+from scarlet_tf.search.config import MutationConfig
 from scarlet_tf.search.mutation import HierarchicalMutation, Mutation, MutationContext, RandomMutation
-from scarlet_tf.search.mutation_config import MutationConfig
 from scarlet_tf.search.nsga2 import WeightedNSGA2
 from scarlet_tf.space import Choice, SearchSpace, Stage
 

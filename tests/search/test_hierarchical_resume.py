@@ -3,8 +3,8 @@
 import numpy as np
 from formula_search import BIG, answer, make, run
 
+from scarlet_tf.search.config import MutationConfig
 from scarlet_tf.search.mutation import UniformMutation
-from scarlet_tf.search.mutation_config import MutationConfig
 
 
 def oracle(folder, **changes):

@@ -7,9 +7,9 @@ from formula_search import BIG, TINY, accuracy
 
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.algorithms import new_algorithm
+from scarlet_tf.search.config import SearchConfig, new_algorithm
 from scarlet_tf.search.keras_tuner_search import KerasTunerSearch
-from scarlet_tf.search.run import SearchConfig, search
+from scarlet_tf.search.run import search
 from scarlet_tf.search.trials import TrialMaker
 from scarlet_tf.search.tuner import SupernetTuner
 

@@ -64,7 +64,7 @@ def test_inputs_name_layer_gene_and_action_before():
 
 def test_policy_and_hierarchy_import_no_framework():
     code = (
-        "import sys, scarlet_tf.search.controller, scarlet_tf.search.mutation_config; "
+        "import sys, scarlet_tf.search.controller, scarlet_tf.search.config; "
         "sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

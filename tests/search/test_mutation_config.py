@@ -2,9 +2,8 @@ import pytest
 
 from scarlet_tf.config import load_config, parse_config
 from scarlet_tf.errors import InputError
+from scarlet_tf.search.config import MutationConfig, SearchConfig
 from scarlet_tf.search.mutation import HierarchicalMutation, UniformMutation
-from scarlet_tf.search.mutation_config import MutationConfig
-from scarlet_tf.search.run import SearchConfig
 from scarlet_tf.space import SearchSpace
 
 SPACE = SearchSpace.from_name("s1", input_size=32)

@@ -6,10 +6,9 @@ from tiny import tiny_space
 from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
 from scarlet_tf.metric_table import MetricTable, parts
-from scarlet_tf.search.checks import BadMetrics
 from scarlet_tf.search.front import Candidate, HypervolumeBox, front_of
 from scarlet_tf.search.nsga2 import WeightedNSGA2
-from scarlet_tf.search.objectives import Figures, Objectives, check_feasible, make_objectives
+from scarlet_tf.search.objectives import BadMetrics, Figures, Objectives, check_feasible, make_objectives
 from scarlet_tf.space import Architecture
 
 SPACE = tiny_space()

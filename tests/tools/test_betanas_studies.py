@@ -13,8 +13,7 @@ from tiny import tiny_space
 import run_study
 from scarlet_tf.betanas.importances import Importances, Phases
 from scarlet_tf.cost import cost_table
-from scarlet_tf.search.betanas_config import BetaNASConfig
-from scarlet_tf.search.run import SearchConfig
+from scarlet_tf.search.config import BetaNASConfig, SearchConfig
 from scarlet_tf.space import Architecture
 from studies import clock, finding, importances
 from studies.settings import load_study

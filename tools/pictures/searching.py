@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from pictures.diagram import COLOURS, FAINT, INCHES, INK, PALE, arrow, box, label, sheet
 from scarlet_tf.evaluation.prefix_tree import STEM, Node, prefix_tree
-from scarlet_tf.search.mutation_config import MutationConfig
+from scarlet_tf.search.config import MutationConfig
 from scarlet_tf.search.nsga2 import weighted_crowding
 
 PATHS = ((0, 1, 0), (0, 1, 2), (0, 2, 1), (2, 0, 0), (2, 0, 1), (2, 0, 2))

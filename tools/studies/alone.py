@@ -6,9 +6,9 @@ import dataclasses
 import gc
 import shutil
 
+from scarlet_tf.assessment.store import Store, name_of
 from scarlet_tf.data.splits import Split
 from scarlet_tf.evaluation.scoring import evaluate
-from scarlet_tf.ranking.store import Store, name_of
 from scarlet_tf.space import Architecture
 from scarlet_tf.training.config import RetrainConfig
 from scarlet_tf.training.network import retrain

@@ -6,13 +6,13 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping
 
+from scarlet_tf.assessment.store import Store, digest
 from scarlet_tf.betanas.derive import derive
 from scarlet_tf.betanas.importances import Phases
 from scarlet_tf.betanas.training import train_betanas
 from scarlet_tf.files import write_json
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.ranking.store import Store, digest
-from scarlet_tf.search.run import SearchConfig, evaluator_options
+from scarlet_tf.search.config import SearchConfig, evaluator_options
 from scarlet_tf.training.config import SupernetConfig
 from scarlet_tf.training.supernet import new_supernet
 from studies.clock import CPU_FILE, CpuClock

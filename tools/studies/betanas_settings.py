@@ -6,8 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.betanas_config import BetaNASConfig
-from scarlet_tf.search.run import SearchConfig
+from scarlet_tf.search.config import BetaNASConfig, SearchConfig
 from scarlet_tf.settings import BelowOne, Count, Share, Whole, validated
 from scarlet_tf.space import Architecture
 

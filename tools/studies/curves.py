@@ -8,8 +8,8 @@ import gc
 import logging
 import shutil
 
+from scarlet_tf.assessment.store import Store
 from scarlet_tf.cost import count_spec
-from scarlet_tf.ranking.store import Store
 from scarlet_tf.results import to_json
 from scarlet_tf.space import Architecture
 from scarlet_tf.spec import NetworkSpec

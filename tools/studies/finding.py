@@ -10,16 +10,15 @@ from typing import cast
 
 import numpy as np
 
-from scarlet_tf.comparison.searches import kept_search
+from scarlet_tf.assessment.searches import kept_search
+from scarlet_tf.assessment.statistics import kendall
+from scarlet_tf.assessment.store import digest
 from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.evaluator import Evaluator
-from scarlet_tf.ranking.correlation import kendall
-from scarlet_tf.ranking.store import digest
 from scarlet_tf.search.algorithm import decode
-from scarlet_tf.search.algorithms import new_algorithm
+from scarlet_tf.search.config import SearchConfig, evaluator_options, new_algorithm
 from scarlet_tf.search.journal import EvaluationTable
-from scarlet_tf.search.run import SearchConfig, evaluator_options
 from scarlet_tf.space import Architecture
 from studies import finding_plot
 from studies.alone import trained_alone

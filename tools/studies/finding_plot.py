@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from scarlet_tf.ranking.plot import save_figure
+from scarlet_tf.assessment.plots import save_figure
 
 _MARKERS = "oD^sPv"
 

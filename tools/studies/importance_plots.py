@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from scarlet_tf.ranking.plot import save_figure
+from scarlet_tf.assessment.plots import save_figure
 
 _SUMMARY = (
     ("most_trained_share", "share of weight steps\nof a layer's most trained choice"),

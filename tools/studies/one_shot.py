@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scarlet_tf.ranking.one_shot import measure_one_shot
+from scarlet_tf.assessment.ranking import measure_one_shot
 from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.training.config import SupernetConfig
 from studies import plots

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from scarlet_tf.ranking.plot import save_figure
+from scarlet_tf.assessment.plots import save_figure
 
 _TITLES = {"recalibrated": "BN recalibrated", "running": "running BN statistics"}
 _SHARING = {"none": "no sharing", "two_way": "two-way sharing", "four_way": "four-way sharing"}

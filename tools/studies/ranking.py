@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+from scarlet_tf.assessment.plots import SERIES
+from scarlet_tf.assessment.ranking import compare, measure_one_shot, train_alone, write_result
+from scarlet_tf.assessment.statistics import stratified_sample
 from scarlet_tf.cost import cost_table
-from scarlet_tf.ranking.one_shot import measure_one_shot
-from scarlet_tf.ranking.plot import SERIES
-from scarlet_tf.ranking.run import compare, write_result
-from scarlet_tf.ranking.standalone import train_alone
-from scarlet_tf.ranking.strata import stratified_sample
 from studies import plots
 from studies.summary import over_seeds
 from studies.workshop import Workshop

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from scarlet_tf.comparison.curves import evaluations_to, hypervolume_curve, median_figures, ratio_figures
-from scarlet_tf.comparison.plot import save_curves
-from scarlet_tf.comparison.searches import kept_search
+from scarlet_tf.assessment.plots import save_curves
+from scarlet_tf.assessment.searches import kept_search
+from scarlet_tf.assessment.statistics import evaluations_to, hypervolume_curve, median_figures, ratio_figures
 from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.front import Archive

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal, cast
 
 from annotated_types import MinLen
 
+from scarlet_tf.assessment.config import RankingConfig
 from scarlet_tf.config.reading import override
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.errors import InputError
-from scarlet_tf.ranking.config import RankingConfig
-from scarlet_tf.search.run import SearchConfig
+from scarlet_tf.search.config import SearchConfig
 from scarlet_tf.settings import AboveZero, Count, Whole, from_yaml, show, to_plain, validated
 from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.training.config import RetrainConfig, SupernetConfig

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from scarlet_tf.assessment.store import Store, name_of
 from scarlet_tf.data.inputs import training_batches
 from scarlet_tf.evaluation.evaluator import Evaluator
-from scarlet_tf.ranking.store import Store, name_of
 from scarlet_tf.space import Architecture
 from scarlet_tf.training.config import SupernetConfig
 from scarlet_tf.training.fair_step import SupernetStep

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scarlet_tf.ranking.correlation import kendall
-from scarlet_tf.ranking.standalone import train_alone
+from scarlet_tf.assessment.ranking import train_alone
+from scarlet_tf.assessment.statistics import kendall
 from studies import plots
 from studies.quadruples import Quadruple, draw_quadruples
 from studies.shared_training import train_group

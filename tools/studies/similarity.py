@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 import keras
 import numpy as np
 
+from scarlet_tf.assessment.store import Store
 from scarlet_tf.evaluation.batch_norm import moving_statistics
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.ranking.store import Store
 from scarlet_tf.space import Architecture, SearchSpace
 from studies import plots
 from studies.one_shot import random_paths

@@ -6,11 +6,11 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 
+from scarlet_tf.assessment.store import digest
 from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.progress import progress_bar
-from scarlet_tf.ranking.store import digest
 from scarlet_tf.search.journal import EvaluationTable
 from scarlet_tf.space import SearchSpace
 from scarlet_tf.training.config import SupernetConfig

@@ -9,10 +9,10 @@ import logging
 import pathlib
 from collections.abc import Iterator
 
+from scarlet_tf.assessment.store import digest
 from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.files import write_json
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.ranking.store import digest
 from scarlet_tf.results import to_json
 from scarlet_tf.settings import to_plain
 from scarlet_tf.training.config import IMMATERIAL, SupernetConfig

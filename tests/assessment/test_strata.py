@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from tiny import tiny_space
 
+from scarlet_tf.assessment import statistics
+from scarlet_tf.assessment.statistics import stratified_sample
 from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
-from scarlet_tf.ranking import strata
-from scarlet_tf.ranking.strata import stratified_sample
 from scarlet_tf.space import Choice, SearchSpace, Stage
 
 
@@ -45,7 +45,7 @@ def test_the_draw_is_a_function_of_the_seed():
 
 
 def test_a_large_space_is_represented_by_a_pool(monkeypatch):
-    monkeypatch.setattr(strata, "POOL", 100)
+    monkeypatch.setattr(statistics, "POOL", 100)
     samples = stratified_sample(costs_of(tiny_space()), 12, 4, 0)
     assert len({s.architecture.choices for s in samples}) == 12
     greatest = [max(s.multiply_adds for s in samples if s.stratum == i) for i in range(4)]

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from formula_search import TINY
 
-from scarlet_tf.comparison.curves import (
+from scarlet_tf.assessment.comparison import steps
+from scarlet_tf.assessment.statistics import (
     evaluations_to,
     hypervolume_curve,
     median,
     median_figures,
     ratio_figures,
 )
-from scarlet_tf.comparison.run import steps
 from scarlet_tf.cost import cost_table
 from scarlet_tf.search.front import HypervolumeBox
 from scarlet_tf.search.objectives import figures_and_goals

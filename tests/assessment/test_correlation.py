@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from scarlet_tf.assessment.statistics import kendall
 from scarlet_tf.errors import InputError
-from scarlet_tf.ranking.correlation import kendall
 
 
 def test_tau_counts_concordant_and_discordant_pairs():

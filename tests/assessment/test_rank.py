@@ -35,7 +35,6 @@ CONFIG = {
         "batch_size": 50,
         "warmup_epochs": 0,
         "recalibration_batches": 2,
-        "bootstrap_resamples": 100,
     },
 }
 

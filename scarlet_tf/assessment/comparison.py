@@ -10,20 +10,27 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from scarlet_tf.comparison.curves import evaluations_to, hypervolume_curve, median, median_figures, ratio_figures
-from scarlet_tf.comparison.plot import save_curves
-from scarlet_tf.comparison.searches import kept_search
-from scarlet_tf.comparison.variants import DEFAULT, variants
+from scarlet_tf.assessment.plots import save_curves
+from scarlet_tf.assessment.searches import kept_search
+from scarlet_tf.assessment.statistics import evaluations_to, hypervolume_curve, median, median_figures, ratio_figures
 from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import write_result
-from scarlet_tf.search.checks import EVALUATION
-from scarlet_tf.search.journal import EVALUATION_KEY, EvaluationTable
+from scarlet_tf.search.config import MutationConfig, SearchConfig, evaluator_options, side_of
+from scarlet_tf.search.journal import EVALUATION, EVALUATION_KEY, EvaluationTable
 from scarlet_tf.search.objectives import check_known, figures_and_goals
-from scarlet_tf.search.run import SearchConfig, evaluator_options, side_of
 
 logger = logging.getLogger("scarlet_tf")
 REFERENCE = "random"  # the reference search
+VARIANTS: dict[str, dict] = {
+    "random": {"algorithm": "random"},
+    "nsga2_plain": {"algorithm": "nsga2", "mutation": MutationConfig(kind="uniform")},
+    "nsga2": {"algorithm": "nsga2"},
+    "keras_tuner_random": {"algorithm": "keras_tuner_random"},
+    "keras_tuner_bayesian": {"algorithm": "keras_tuner_bayesian"},
+}
+# Without keras_tuner_bayesian, whose trials take longer with their number.
+DEFAULT = tuple(name for name in VARIANTS if name != "keras_tuner_bayesian")
 
 
 def compare(
@@ -139,3 +146,17 @@ def _check(seeds: Sequence[int], evaluations: int, config: SearchConfig, costs: 
         raise InputError(
             f"--evaluations: expected at least search.population_size, which is {config.population_size}, got {evaluations}"
         )
+
+
+def variants(config: SearchConfig, names: Sequence[str]) -> dict[str, SearchConfig]:
+    """The settings of each of `names`; InputError for unknown or repeated ones."""
+    for name in names:
+        if name not in VARIANTS:
+            raise InputError(f"--algorithms: expected some of {', '.join(VARIANTS)}, got {name!r}")
+    if not names or len(set(names)) != len(names):
+        raise InputError(f"--algorithms: expected at least one and no repeats, got {list(names)}")
+    found = {name: dataclasses.replace(config, **VARIANTS[name]) for name in names}
+    if "nsga2_plain" in found:  # the same objectives, with equal weights
+        weights = dict.fromkeys(config.objectives().names, 1.0)
+        found["nsga2_plain"] = dataclasses.replace(found["nsga2_plain"], weights=weights)
+    return found

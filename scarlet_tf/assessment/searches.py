@@ -6,12 +6,11 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 
+from scarlet_tf.assessment.store import Store
 from scarlet_tf.cost import CostTable
 from scarlet_tf.progress import progress_bar
-from scarlet_tf.ranking.store import Store
 from scarlet_tf.search.algorithm import Algorithm, encode
-from scarlet_tf.search.algorithms import new_algorithm
-from scarlet_tf.search.run import SearchConfig
+from scarlet_tf.search.config import SearchConfig, new_algorithm
 
 # Generations allowed for each one that a search without repeated architectures would need.
 PATIENCE = 2
