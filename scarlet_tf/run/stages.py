@@ -11,22 +11,15 @@ import dataclasses
 import itertools
 import logging
 import pathlib
-import re
 import shlex
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
-
-import keras
-import tensorflow as tf
 
 from scarlet_tf.assessment.comparison import DEFAULT, compare, variants
 from scarlet_tf.assessment.ranking import rank
 from scarlet_tf.assessment.statistics import stratified_sample
 from scarlet_tf.cluster import VARIABLE, is_writer, read_tf_config, search_role
 from scarlet_tf.config import Config, check_run_dir
-from scarlet_tf.config.run_time import in_words
-from scarlet_tf.config.run_time import stage_seconds as forecast
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError, NotFiniteError
 from scarlet_tf.evaluation.evaluator import Evaluator
@@ -48,7 +41,7 @@ from scarlet_tf.run.exporting import export, is_optimized, optimize
 from scarlet_tf.run.folder import Run, alone_in, claim, open_existing
 from scarlet_tf.run.integrity import unchecked
 from scarlet_tf.run.methods import check_adb, method_of, searching, trained_supernet
-from scarlet_tf.run.reporting import stage_seconds, summarize, write_page
+from scarlet_tf.run.reporting import Forecast, drop_torn_timing, stage_seconds, summarize, timed, write_page
 from scarlet_tf.run.retraining import finetune_network, retrain_network
 from scarlet_tf.search.config import evaluator_grouping, evaluator_options
 from scarlet_tf.search.run import SearchResult
@@ -124,12 +117,12 @@ def run_all(config: Config, folder, max_hours: float | None = None, adb: Mapping
             " without it"
         )
     run = Run(config, folder, strategy_from_environment(), max_hours, adb)
-    run.callbacks = (_Forecast(run),)
+    run.callbacks = (Forecast(run),)
     with _claimed(run):
         check_adb(run)
         for stage in stages_of(config):
             _do(run, stage)
-        _drop_torn_timing(run)
+        drop_torn_timing(run)
         if names := unchecked(run.folder):
             logger.warning(
                 "an earlier version wrote these without a digest, changes are not noticed: %s", ", ".join(names)
@@ -178,7 +171,7 @@ def run_ranking(config: Config, folder) -> dict:
     with _claimed(run):
         _check_ranking(run)
         _do(run, STAGES["train-supernet"])
-        with _timed(run, "rank"):
+        with timed(run, "rank"):
             supernet, _ = trained_supernet(run)
             data, context = (run.plain_train, run.data.validation), method.context(run)
             figures = rank(supernet, *data, config.ranking, config.retrain, run.folder, context)
@@ -217,7 +210,7 @@ def run_comparison(
     check_run_dir(folder, config)
     _check_predecessors("search", run, config_path)
     with _claimed(run):
-        with _timed(run, "compare"):
+        with timed(run, "compare"):
             supernet, _ = trained_supernet(run)
             options = {**evaluator_options(config.search), **evaluator_grouping(config.search)}
             evaluator = Evaluator(supernet, run.data.validation, run.plain_train, **options)
@@ -315,7 +308,7 @@ def _do(run: Run, stage: Stage, go_on: bool = False) -> None:
             )
     logger.info("%s %s", number, stage.name)
     made = {other.kind for other in stages}
-    with _timed(run, stage.name):
+    with timed(run, stage.name):
         try:
             result = stage.make(run, *(run.get(kind) if kind in made else None for kind in stage.takes))
         except NotFiniteError:
@@ -324,36 +317,6 @@ def _do(run: Run, stage: Stage, go_on: bool = False) -> None:
             raise
         if result is not None:  # of several workers, one has it
             run.keep(result)
-
-
-@contextlib.contextmanager
-def _timed(run: Run, name: str) -> Iterator[None]:
-    """Add the seconds of a stage to timing.json, also when it was interrupted."""
-    started = time.monotonic()
-    try:
-        yield
-    except tf.errors.OpError as error:
-        # An InputError raised by reading images inside TensorFlow, which keeps only its text.
-        if found := re.search(r"InputError: (.*)", str(error.message)):
-            raise InputError(found[1]) from error
-        raise
-    finally:
-        if is_writer(name):
-            _add_seconds(run, name, time.monotonic() - started)
-
-
-def _drop_torn_timing(run: Run) -> None:
-    """Remove a damaged timing.json: no stage needs the lost seconds, and nothing would rewrite them."""
-    if run.timing.exists() and not stage_seconds(run):
-        logger.warning("%s: torn or changed after it was written; it is removed", run.timing)
-        run.timing.unlink()
-
-
-def _add_seconds(run: Run, name: str, seconds: float) -> None:
-    # If the disk is full, the stage's own error is the one to show.
-    with contextlib.suppress(InputError):
-        known = stage_seconds(run)
-        write_result(run.timing, {**known, name: round(known.get(name, 0.0) + seconds, 1)})
 
 
 def write_report(run_dir, path=None) -> pathlib.Path:
@@ -389,22 +352,3 @@ def _is_whole(run: Run, stage: Stage) -> bool:
     with contextlib.suppress(InputError):
         return run.find(stage.kind) is not None
     return False
-
-
-class _Forecast(keras.callbacks.Callback):
-    """Log entry with the time of every stage of `run`, estimated from the steps that the training loop tries; see its Run."""
-
-    def __init__(self, run: Run):
-        super().__init__()
-        self.run = run
-
-    def on_rehearsal(self, first: float, seconds: float) -> None:
-        """Log the forecast from the `seconds` of a step of the supernet; the first one took `first`."""
-        data = self.run.data
-        examples = {name: getattr(data, name).num_examples for name in ("train", "validation")}
-        stages = forecast(self.run.config, examples, data.num_classes, first, seconds)
-        logger.info(
-            "run forecast: %s (the supernet's steps were tried, what follows is estimated from them; other work on this"
-            " machine counts)",
-            in_words(stages),
-        )
