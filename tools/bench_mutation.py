@@ -79,7 +79,7 @@ def on_digits(generations: int) -> dict:
     costs = cost_table(config.space, size, data.num_classes)
     mutation = settings.mutation.build(config.space, seed=0)
     search = WeightedNSGA2(
-        costs, settings.population_size, generations, max_multiply_adds=settings.max_multiply_adds, mutation=mutation
+        costs, settings.population_size, generations, max_multiply_adds=settings.budget, mutation=mutation
     )
     algorithm, evaluation = [], []
     with progress_bar("digits", search.total_evaluations) as bar:

@@ -189,7 +189,7 @@ class ImportancesConfig:
 @validated("finding")
 @dataclasses.dataclass(frozen=True)
 class FindingConfig:
-    """Networks that are found within search.max_multiply_adds, and others for comparison.
+    """Networks that are found within search.upper_bounds.multiply_adds, and others for comparison.
 
     evaluations: different networks that the search may evaluate. random: how many networks are drawn for each seed, with at
     least the share `floor` of the budget. reference: a network given by its choices. test_images: on which all are scored.
@@ -206,8 +206,8 @@ class FindingConfig:
         yield from _supernets_of(study, "betanas", "scarlet")
         if search.algorithm != "nsga2":
             yield f"search.algorithm: expected nsga2, got {search.algorithm}"
-        if search.max_multiply_adds is None:
-            yield "search.max_multiply_adds: expected a budget, got null"
+        if search.budget is None:
+            yield "search.upper_bounds.multiply_adds: expected a budget, got none"
         if not scaling.is_none:
             yield f"retrain: expected no scaling, for costs are those as searched, got {scaling}"
         if self.evaluations < search.population_size:
