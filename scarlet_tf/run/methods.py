@@ -12,7 +12,6 @@ from scarlet_tf.betanas.derive import derive
 from scarlet_tf.betanas.training import check_betanas, train_betanas
 from scarlet_tf.cluster import search_role
 from scarlet_tf.config import MAY_DIFFER, Config
-from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.latency.correction import LATENCY
 from scarlet_tf.latency.finalists import measure_finalists
@@ -74,15 +73,14 @@ class SupernetSearch(Method):
 
     def _check_search(self, run: Run) -> None:
         config = run.config.search
-        costs = cost_table(run.config.space, run.config.data.image_size, run.data.num_classes)
-        figures, goals = figures_and_goals(costs, **config.objective_settings(costs))
+        figures, goals = figures_and_goals(run.costs, **config.objective_settings(run.costs))
         self._check_objectives(run.config, figures, goals)
         check_picks_of(config.picks, run.config.space, ("accuracy", *figures.names))
-        budget, greatest = config.max_multiply_adds, figures.bounds["multiply_adds"][1]
+        budget, greatest = config.budget, figures.bounds["multiply_adds"][1]
         begins = not (run.folder / "config.yaml").exists()  # logged once
         if begins and budget is not None and budget > greatest:
             logger.warning(
-                "search.max_multiply_adds: %g M excludes nothing: the greatest network of the space costs %.2f M",
+                "search.upper_bounds.multiply_adds: %g M excludes nothing: the greatest network of the space costs %.2f M",
                 budget / 1e6,
                 greatest / 1e6,
             )
@@ -138,7 +136,7 @@ class SupernetSearch(Method):
         found = run.get(SearchResult)
         accuracies = self._one_shot_accuracies(run, found)
         return {
-            "budget_multiply_adds": run.config.search.max_multiply_adds,
+            "budget_multiply_adds": run.config.search.budget,
             "bounds": run.config.search.objectives().bounds_in_words(),
             "supernet": {  # over every architecture that was evaluated, on the validation images
                 "evaluated": len(accuracies),
