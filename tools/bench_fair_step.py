@@ -234,13 +234,14 @@ class Bench:
 
     def supernet_step(self, execution: str):
         supernet = Supernet(self.space, self.shape, NUM_CLASSES)
-        optimizer = sgd(supernet)
-        if execution in TAPES:
-            step: Any = TapeStep(supernet, optimizer, self.loss, execution == "recompute")
-        else:
-            step = SupernetStep(supernet, optimizer, self.loss, execution)
-            step = tf.function(step, autograph=False) if step.compiled else step
+        step = self.step(supernet, sgd(supernet), execution)
         return lambda: step(self.images, self.labels, self.paths)["loss"].numpy()
+
+    def step(self, supernet: Supernet, optimizer: MomentumSGD, execution: str) -> Callable:
+        if execution in TAPES:
+            return TapeStep(supernet, optimizer, self.loss, execution == "recompute")
+        step = SupernetStep(supernet, optimizer, self.loss, execution)
+        return tf.function(step, autograph=False) if step.compiled else step
 
     def stand_alone_steps(self, plain_keras: bool = False):
         steps = [self.network_step(spec, plain_keras) for spec in self.specs()]
