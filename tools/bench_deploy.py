@@ -1,6 +1,7 @@
 """Time the published networks as .tflite files beside keras.applications' networks of the same class.
 
     python tools/bench_deploy.py
+    python tools/bench_deploy.py --layers --rounds 5
 
 ScarletA, B and C, MobileNetV2, MobileNetV3Large and EfficientNetB0, random weights, BN statistics of random images, 1000
 classes, 224 pixels, batch 1, one thread of LiteRT on this host; float32, dynamic and int8 with h-swish in float, all by this
@@ -12,10 +13,15 @@ Prints one JSON object. models: name, variant, ms (median), deviation (median ab
 counted in the Keras model), mb (10^6 bytes), ratio to the same network's float32 (median of the rounds' ratios), partitions.
 int8_ratio: the greatest of ScarletA, B and C. ms_per_100m_ratio: over MobileNetV3Large's, float32. fold_ratio: folded over
 unfolded time on the first path, which has ten LETs; folds has each path.
+
+`--layers` times depthwise convolutions instead, filters of 3, 5 and 7 and the one of 7 in parts: one layer a file, shapes of S2
+at 224 pixels, float32 and int8; the files of one shape take turns. results: pixels, channels, stride, variant and the median ms
+of kernel_3, kernel_5, kernel_7 and kernel_7_split; split_ratio is split over whole (median of the rounds' ratios).
 """
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 
 from scarlet_tf import logs
@@ -32,6 +38,7 @@ from scarlet_tf.export import flatbuffer  # noqa: E402
 from scarlet_tf.export.quantization import convert  # noqa: E402
 from scarlet_tf.export.xnnpack import rewrite_for_xnnpack  # noqa: E402
 from scarlet_tf.latency.timing import new_interpreter, time_interpreters  # noqa: E402
+from scarlet_tf.layers import primitives  # noqa: E402
 from scarlet_tf.models.network import Network  # noqa: E402
 from scarlet_tf.models.zoo_data import ZOO  # noqa: E402
 from scarlet_tf.progress import progress_bar  # noqa: E402
@@ -41,12 +48,19 @@ VARIANTS = {"float32": "none", "dynamic": "dynamic", "int8": "int8"}
 CALIBRATION_IMAGES = 4
 OURS = ("ScarletA", "ScarletB", "ScarletC")
 FOLDED_PATH = "every second layer"
+SHAPES = ((112, 48, 2), (56, 96, 2), (28, 240, 1), (14, 480, 1), (14, 576, 2), (7, 1152, 1))
+"""(pixels of a side, channels, stride)"""
 
 
 def main() -> None:
     """Convert and time the networks, then the paths."""
     more = (3, "random paths of S2, beside the two lean ones")
-    options = parse(__doc__, pixels=224, threads=1, rounds=15, random_paths=more)
+    layers = (False, "time depthwise convolutions in place of networks")
+    options = parse(__doc__, pixels=224, threads=1, rounds=15, random_paths=more, layers=layers)
+    if options.layers:
+        kinds = itertools.product(SHAPES, ("none", "int8"))
+        results = [time_shape(*shape, quantization, options) for shape, quantization in kinds]
+        return report("splitting", threads=options.threads, results=results)
     images = np.random.default_rng(0).uniform(-1, 1, (8, options.pixels, options.pixels, 3)).astype(np.float32)
     rows, folds = time_networks(options, images), time_folding(options, images)
     per_100m = {row["name"]: row["ms_per_100m"] for row in rows if row["variant"] == "float32"}
@@ -161,6 +175,31 @@ def to_tflite(model: keras.Model, quantization: str, images: np.ndarray) -> byte
         model.export(folder, format="tf_saved_model", input_signature=signature, verbose=False)
         calibration = images[:CALIBRATION_IMAGES]
         return convert(lambda: tf.lite.TFLiteConverter.from_saved_model(folder), quantization, calibration)
+
+
+def time_shape(pixels: int, channels: int, stride: int, quantization: str, options) -> dict:
+    """One row of the results; int8 is calibrated with normal noise."""
+    models = {f"kernel_{size}": layer(pixels, channels, size, stride) for size in (3, 5, 7)}
+    models["kernel_7_split"] = rewrite_for_xnnpack(models["kernel_7"])
+    noise = np.random.default_rng(0).normal(size=(2, pixels, pixels, channels)).astype(np.float32)
+    contents = [to_tflite(model, quantization, noise) for model in models.values()]
+    interpreters = [new_interpreter(content, options.threads) for content in contents]
+    timings = dict(zip(models, time_interpreters(interpreters, options.rounds, 0.05), strict=True))
+    return {
+        "pixels": pixels,
+        "channels": channels,
+        "stride": stride,
+        "variant": "float32" if quantization == "none" else quantization,
+        **{name: round(timing.milliseconds, 4) for name, timing in timings.items()},
+        "split_ratio": round(timings["kernel_7_split"].ratio(timings["kernel_7"]), 3),
+    }
+
+
+def layer(pixels: int, channels: int, size: int, stride: int) -> keras.Model:
+    """A depthwise convolution as the networks have it."""
+    image = keras.Input((pixels, pixels, channels))
+    x = primitives.symmetric_padding(size, "pad")(image) if stride > 1 else image
+    return keras.Model(image, primitives.depthwise_conv(channels, size, "depthwise", seed=0, stride=stride)(x))
 
 
 if __name__ == "__main__":

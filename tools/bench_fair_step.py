@@ -3,7 +3,7 @@
     python tools/bench_fair_step.py
     python tools/bench_fair_step.py --spaces s1 s2 --pixels 64 96 --threads 1 2
     python tools/bench_fair_step.py --torch --torch-python torchenv/bin/python
-    python tools/bench_fair_step.py --tape --cpu
+    python tools/bench_fair_step.py --executions sequential tape recompute --cpu
 
 For each space, size, number of threads and TF_ENABLE_ONEDNN_OPTS (0 and 1), one process holds the m networks of one set of
 fair paths (LETs in place, as in the supernet) twice, the supernet under `sequential` and under `lanes`; their steps alternate.
@@ -22,8 +22,8 @@ the images, which nobody needs, does not count. Neither do BN, activations and t
 `--torch` adds a supernet in PyTorch (`torch_supernet.py`), whose steps, in a child process, alternate with the others:
 `ratio_over_torch`, `peak_memory_ratio_over_torch` and `torch_*`. PyTorch has a oneDNN of its own in both modes.
 
-`--tape` adds two executions of the plain way, `tape` and `recompute` (see `TapeStep`). `--cpu` counts processor seconds, which
-other work on the machine hardly changes.
+`tape` and `recompute` are executions the plain way (see `TapeStep`). `--cpu` counts processor seconds, which other work on the
+machine hardly changes.
 
 Memory is measured in a process that runs one variant only, as the growth of the peak resident set by three steps:
 `peak_memory_ratio` is over that of the most expensive single network, `variable_bytes` (weights and momentum, which exist
@@ -94,7 +94,7 @@ def main() -> None:
         batch_size=32,
         rounds=(5, ROUNDS),
         onednn=MODES,
-        tape=(False, "measure functions of layers under a GradientTape, too"),
+        executions={"nargs": "+", "default": EXECUTIONS, "choices": [*EXECUTIONS, *TAPES]},
         cpu=(False, "processor seconds, not with --torch"),
         torch=(False, "measure a supernet in PyTorch, too"),
         torch_python=(sys.executable, "the Python that has PyTorch (default: this one)"),
@@ -106,7 +106,6 @@ def main() -> None:
     if arguments.torch and subprocess.run(check, capture_output=True).returncode:
         print(f"bench_fair_step: {arguments.torch_python}: no PyTorch: pip install '.[torch]'", file=sys.stderr)
         sys.exit(2)
-    arguments.executions = (*EXECUTIONS, *(TAPES if arguments.tape else ()))
     modes = onednn_modes(arguments.onednn)
     cases = list(itertools.product(arguments.spaces, arguments.pixels, arguments.threads, modes))
     parts, results = ("times", "single", *arguments.executions), []

@@ -137,12 +137,10 @@ def lanes() -> Figure:
     for path, choices in enumerate(paths):
         heights = [ys[choice] for choice in choices]
         colour = COLOURS[path] if path != 3 else COLOURS[5]
-        arrow(axes, (1.7, ys[path]), (xs[0] - 0.75, heights[0]), colour=colour, head=False, width=2)
-        for i in range(3):
-            arrow(
-                axes, (xs[i] + 0.75, heights[i]), (xs[i + 1] - 0.75, heights[i + 1]), colour=colour, head=False, width=2
-            )
-        arrow(axes, (xs[3] + 0.75, heights[3]), (13.3, ys[path]), colour=colour, head=False, width=2)
+        starts = [(1.7, ys[path]), *((x + 0.75, y) for x, y in zip(xs, heights, strict=True))]
+        ends = [*((x - 0.75, y) for x, y in zip(xs, heights, strict=True)), (13.3, ys[path])]
+        for start, end in zip(starts, ends, strict=True):
+            arrow(axes, start, end, colour=colour, head=False, width=2)
     for layer, x in enumerate(xs):
         label(axes, x, 5.4, f"layer {layer}", bold=True)
         for lane, y in enumerate(ys):
@@ -161,9 +159,8 @@ def folding() -> Figure:
     label(axes, 11.4, 8.5, "after", bold=True)
     _row(axes, 7.5, "1", (("LET W1", LET), ("LET W2", LET)), (("LET W2·W1", LET),), "two LETs")
     _row(axes, 5.7, "2", (("LET W", LET), ("expand E", PALE)), (("expand E·W", CHANGED),), "no shortcut after it")
-    _row(
-        axes, 3.9, "3", (("project P", PALE), ("LET W", LET)), (("project W·P", CHANGED),), "no shortcut in front of it"
-    )
+    before = (("project P", PALE), ("LET W", LET))
+    _row(axes, 3.9, "3", before, (("project W·P", CHANGED),), "no shortcut in front of it")
     _stream(axes, 1.6)
     return figure
 
@@ -224,10 +221,8 @@ def prefixes() -> Figure:
     for x, title in zip(columns, ("stem", "layer 0", "layer 1", "layer 2", "tail"), strict=True):
         label(axes, x, 6.6, title, bold=True)
     _draw(axes, tree, columns)
-    alone = len(PATHS) * 5
-    label(
-        axes, 7.5, 0.4, f"{nodes} nodes in place of {alone}: six paths of a stem, three layers and a tail each", FAINT
-    )
+    text = f"{nodes} nodes in place of {len(PATHS) * 5}: six paths of a stem, three layers and a tail each"
+    label(axes, 7.5, 0.4, text, FAINT)
     return figure
 
 
@@ -241,9 +236,9 @@ def _draw(axes, node: Node, columns: list[float]) -> float:
         y = float(np.mean(heights))
         for height in heights:
             arrow(axes, (x + 0.75, y), (columns[node.depth + 2] - 0.78, height))
-        text, colour = (
-            ("stem", PALE) if node.depth == STEM else (f"choice {LETTERS[node.choice]}", COLOURS[node.choice])
-        )
+        text, colour = "stem", PALE
+        if node.depth != STEM:
+            text, colour = f"choice {LETTERS[node.choice]}", COLOURS[node.choice]
     box(axes, x, y, text, 1.5, 0.6, colour)
     return y
 
@@ -287,11 +282,8 @@ def mutation() -> Figure:
     box(axes, 5.0, 1.6, "mutates", 2.0)
     _likely(axes, (2.5, 2.45), (3.8, 3.6), 1 - settings.ratio)
     _likely(axes, (2.5, 2.15), (4.0, 1.6), settings.ratio)
-    for y, name, share in (
-        (2.9, "random", settings.random),
-        (1.6, "reinforced", settings.reinforced),
-        (0.5, "prior regulator", settings.prior),
-    ):
+    kinds = {"random": settings.random, "reinforced": settings.reinforced, "prior regulator": settings.prior}
+    for y, (name, share) in zip((2.9, 1.6, 0.5), kinds.items(), strict=True):
         box(axes, 9.0, y, name, 2.5, colour=COLOURS[0])
         _likely(axes, (6.0, 1.6), (7.75, y), share)
     for y, name, share in ((2.5, "controller (PPO)", settings.controller), (0.9, "roulette wheel", settings.roulette)):
@@ -306,15 +298,8 @@ def _likely(axes, start, end, share: float) -> None:
     axes.text(*middle, f"{share:.2g}", fontsize=9, ha="center", va="center", zorder=3, backgroundcolor="white")
 
 
-PICTURES = {
-    "let": let,
-    "strict_fairness": strict_fairness,
-    "lanes": lanes,
-    "folding": folding,
-    "prefix_tree": prefixes,
-    "crowding": crowding,
-    "mutation": mutation,
-}
+PICTURES = {"let": let, "strict_fairness": strict_fairness, "lanes": lanes, "folding": folding}
+PICTURES |= {"prefix_tree": prefixes, "crowding": crowding, "mutation": mutation}
 
 
 def main() -> None:
