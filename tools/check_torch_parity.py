@@ -9,7 +9,6 @@ absolute logit. Prints a table and one JSON object. Exit code: 0 all are within 
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import pathlib
@@ -22,6 +21,7 @@ from scarlet_tf.logs import quiet_frameworks
 
 quiet_frameworks()
 
+from measuring import parse  # noqa: E402
 from scarlet_tf.models.torch_weights import load_torch_weights, save_torch_weights  # noqa: E402
 from scarlet_tf.models.zoo import build_zoo_network  # noqa: E402
 from scarlet_tf.models.zoo_data import ZOO  # noqa: E402
@@ -85,8 +85,6 @@ if __name__ == "__main__":
         print("check_torch_parity: PyTorch is not installed: pip install -e '.[torch]'", file=sys.stderr)
         sys.exit(2)
     sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests" / "models"))  # the twin comes from the tests
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", nargs="+", choices=AUTHORS, default=["scarlet_a", "scarlet_b", "scarlet_c"])
-    parser.add_argument("--pixels", nargs="+", type=int, default=[224, 192])
-    arguments = parser.parse_args()
+    choices = {"nargs": "+", "choices": AUTHORS, "default": ["scarlet_a", "scarlet_b", "scarlet_c"]}
+    arguments = parse(__doc__, networks=choices, pixels=[224, 192])
     sys.exit(main(arguments.networks, arguments.pixels))

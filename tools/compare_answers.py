@@ -18,9 +18,6 @@ import numpy as np
 LOGIT_TOLERANCE = 1e-4
 # Weights and activations of these are floats when they are computed with.
 FLOAT_QUANTIZATIONS = ("none", "float16")
-_HEADER = (
-    f"{'file':<24} {'core':<12} {'images':>6} {'same class':>10} {'logit difference':>16} {'top-1':>8} {'here':>8}"
-)
 
 
 def main(folder: pathlib.Path) -> int:
@@ -29,7 +26,9 @@ def main(folder: pathlib.Path) -> int:
     for here in sorted(folder.glob("*/here.json"), key=lambda path: int(path.parent.name)):
         others = sorted(path for path in here.parent.glob("*.json") if path != here)
         rows += [compare(other.stem, _read(here), _read(other)) for other in others]
-    print(_HEADER)
+    print(
+        f"{'file':<24} {'core':<12} {'images':>6} {'same class':>10} {'logit difference':>16} {'top-1':>8} {'here':>8}"
+    )
     for row in rows:
         print(
             f"{pathlib.Path(row['file']).name:<24} {row['core']:<12} {row['images']:>6} {row['same_class']:>10}"
@@ -47,21 +46,19 @@ def compare(core: str, here: dict, there: dict) -> dict:
     logits, others = (np.array([row["logits"] for row in answer["images"]]) for answer in (here, there))
     same = int((logits.argmax(1) == others.argmax(1)).sum())
     difference = float(np.abs(logits - others).max())
-    is_float = here["quantization"] in FLOAT_QUANTIZATIONS
-    return {
-        "file": here["model"],
-        "core": core,
-        "quantization": here["quantization"],
-        "images": len(logits),
-        "same_class": same,
-        "max_logit_difference": difference,
-        "images_with_identical_logits": int((logits == others).all(axis=1).sum()),
-        "top1": there["top1"],
-        "top1_here": here["top1"],
-        "runtime": there["runtime"],
-        "runtime_here": here["runtime"],
-        "ok": same == len(logits) and bool(np.isfinite(difference)) and (not is_float or difference <= LOGIT_TOLERANCE),
-    }
+    near = (
+        bool(np.isfinite(difference))
+        if here["quantization"] not in FLOAT_QUANTIZATIONS
+        else difference <= LOGIT_TOLERANCE
+    )
+    row = {"file": here["model"], "core": core, "quantization": here["quantization"], "images": len(logits)}
+    row |= {"same_class": same, "max_logit_difference": difference, "ok": same == len(logits) and near}
+    row["images_with_identical_logits"] = int((logits == others).all(axis=1).sum())
+    return (
+        row
+        | {"top1": there["top1"], "top1_here": here["top1"]}
+        | {"runtime": there["runtime"], "runtime_here": here["runtime"]}
+    )
 
 
 def _read(path: pathlib.Path) -> dict:

@@ -11,7 +11,6 @@ failed, 1 there was an exception other than InputError, or a figure that differs
 
 from __future__ import annotations
 
-import argparse
 import collections
 import contextlib
 import json
@@ -29,6 +28,7 @@ logs.quiet_frameworks()  # before anything imports TensorFlow
 
 import numpy as np  # noqa: E402
 
+from measuring import command_line  # noqa: E402
 from scarlet_tf.config import check_run_dir, load_config  # noqa: E402
 from scarlet_tf.data.datasets import load_dataset  # noqa: E402
 from scarlet_tf.errors import InputError  # noqa: E402
@@ -53,10 +53,8 @@ _OF_THE_CALL = ("run_dir", "report", "warnings")
 
 def main() -> int:
     """Parse the command line and print the outcomes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__, flips=(2000, "default: 2000"), seed=(0, "of the places (default: 0)"))
     parser.add_argument("run_dir", metavar="RUN_DIR", type=pathlib.Path, help="folder of a finished run")
-    parser.add_argument("--flips", type=int, default=2000, help="default: 2000")
-    parser.add_argument("--seed", type=int, default=0, help="of the places (default: 0)")
     arguments = parser.parse_args()
     try:
         result = flip_bits(arguments.run_dir, arguments.flips, arguments.seed)

@@ -11,7 +11,6 @@ over union, over background and the ten digits, beside that of calling everythin
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import time
@@ -22,6 +21,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from measuring import command_line
 from scarlet_tf.models.detection import BoxLoss, HeatmapLoss, decode_detections, detection_targets
 from scarlet_tf.models.features import feature_extractor
 from scarlet_tf.models.heads import DetectionHead, SegmentationHead
@@ -51,13 +51,15 @@ _SMALL = Architecture(
 
 def main(argv=None) -> None:
     """Parse, train, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(
+        __doc__,
+        network=("small", "small (default) or a name of the zoo, such as scarlet_c"),
+        steps=(800, "of 16 scenes each"),
+        size=(64, "side of the scenes in pixels, a multiple of 32"),
+        test_scenes=200,
+        seed=0,
+    )
     parser.add_argument("example", choices=["detection", "segmentation"])
-    parser.add_argument("--network", default="small", help="small (default) or a name of the zoo, such as scarlet_c")
-    parser.add_argument("--steps", type=int, default=800, help="of 16 scenes each")
-    parser.add_argument("--size", type=int, default=64, help="side of the scenes in pixels, a multiple of 32")
-    parser.add_argument("--test-scenes", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
     keras.utils.set_random_seed(arguments.seed)
     detection, (size, seed) = arguments.example == "detection", (arguments.size, arguments.seed)

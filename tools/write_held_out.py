@@ -9,7 +9,6 @@ success, 2 bad input.
 
 from __future__ import annotations
 
-import argparse
 import pathlib
 import sys
 
@@ -19,6 +18,7 @@ logs.quiet_frameworks()  # before anything imports TensorFlow
 
 import tensorflow as tf  # noqa: E402
 
+from measuring import command_line  # noqa: E402
 from scarlet_tf.config import load_config  # noqa: E402
 from scarlet_tf.data.datasets import load_dataset  # noqa: E402
 from scarlet_tf.data.preprocessing import Preprocessing, rgb  # noqa: E402
@@ -28,10 +28,10 @@ from scarlet_tf.errors import InputError  # noqa: E402
 
 def main() -> int:
     """Parse the command line and write the files."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    count = {"type": int, "help": "images (default: export.verification_examples of the run)"}
+    parser = command_line(__doc__, count=count)
     parser.add_argument("run_dir", metavar="RUN_DIR", type=pathlib.Path, help="a run folder, with config.yaml")
     parser.add_argument("folder", metavar="FOLDER", type=pathlib.Path, help="new folder for the images")
-    parser.add_argument("--count", type=int, help="images (default: export.verification_examples of the run)")
     arguments = parser.parse_args()
     try:
         config = load_config(arguments.run_dir / "config.yaml")
