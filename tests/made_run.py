@@ -226,7 +226,7 @@ def made_record(**changes) -> Record:
         "image_size": 8,
         "view": SearchView(),
         "settings": {
-            "search": {"limits": {}, "max_multiply_adds": 400_000.0, "algorithm": "nsga2"},
+            "search": {"upper_bounds": {}, "max_multiply_adds": 400_000.0, "algorithm": "nsga2"},
             "supernet": {"sampling": "strict_fair"},
         },
         "config_text": CONFIG,

@@ -419,7 +419,7 @@ def test_editors_find_no_mistake_in_shipped_configurations(path, validator):
 @pytest.mark.parametrize(
     ("changes", "fits"),
     [
-        ({"search": {"max_multiply_adds": "60M", "limits": {"params": "5.5 k"}}}, True),
+        ({"search": {"max_multiply_adds": "60M", "upper_bounds": {"params": "5.5 k"}}}, True),
         ({"optimization": {"pruning": True}}, True),
         ({"optimization": {"pruning": {"sparsity": 0.75}}, "retrain": {"recipe": None}, "search": None}, True),
         ({"search": {"max_multiply_adds": "big"}}, False),
@@ -478,14 +478,14 @@ def test_every_training_gets_what_is_set_for_the_run():
 def test_quantities_in_bounds_and_picks_and_a_table_beside_the_configuration(tmp_path):
     search = {
         "weights": {"accuracy": 1, "params": 0.5},
-        "limits": {"params": "5M"},
+        "upper_bounds": {"params": "5M"},
         "picks": {"small": {"multiply_adds": "4M"}, "mine": "0,1"},
         "table": "phone.json",
     }
     config = parse_config(
         {"data": {"source": "digits", "image_size": 8}, "space": "s1", "search": search}, folder=tmp_path
     )
-    assert config.search.limits == {"params": 5e6}
+    assert config.search.upper_bounds == {"params": 5e6}
     assert config.search.picks == {"small": {"multiply_adds": 4e6}, "mine": "0,1"}
     assert config.search.table == str(tmp_path / "phone.json")
     assert parse_config(config.to_dict(), folder="elsewhere").search == config.search

@@ -639,7 +639,7 @@ def test_verify_from_another_folder_says_what_a_relative_path_counts_from(source
             {"weights": {"accuracy": 1, "latency_ms": 1}},
             r"search: nothing gives latency_ms; expected some of accuracy, mul",
         ),
-        ({"limits": {"latency": 4}}, r"search: nothing gives latency; "),
+        ({"upper_bounds": {"latency": 4}}, r"search: nothing gives latency; "),
         ({"picks": {"small": {"energy": 1}}}, r"search\.picks\.small\.energy: unknown metric"),
         ({"picks": {"mine": "0,4"}}, r"search\.picks\.mine: "),
         ({"table": "absent.json"}, r"absent\.json"),

@@ -256,10 +256,10 @@ def _view(record: Record, cost: str, groups: Mapping[str, Sequence[_Point]]) -> 
 def _limit(record: Record, cost: str) -> dict[str, Any]:
     """The line of the search's limit on this metric, if it has one."""
     search = record.settings["search"]
-    limits = {**search["limits"], "multiply_adds": search["max_multiply_adds"]}
-    if limits.get(cost) is None:
+    bounds = {**search["upper_bounds"], "multiply_adds": search["max_multiply_adds"]}
+    if bounds.get(cost) is None:
         return {}
-    return vertical(scaled(cost, limits[cost]), f"limit {metric_text(cost, limits[cost])}")
+    return vertical(scaled(cost, bounds[cost]), f"limit {metric_text(cost, bounds[cost])}")
 
 
 def _in_words(record: Record, front: Sequence[FoundNetwork]) -> str:
@@ -285,6 +285,6 @@ _BETTER = {("max", True): "more", ("min", True): "fewer", ("max", False): "highe
 def _objectives(record: Record) -> str:
     """The objectives with their directions, as the search recorded them."""
     search = record.front.details.get("search", {}) if record.front is not None else {}
-    found = search.get("directions") or search.get("goals", {}).get("directions", {})
+    found = search.get("directions") or search.get("objectives", {}).get("directions", {})
     names = [f"{_BETTER[way, name in COUNTED]} {metric_name(name)}" for name, way in found.items()]
     return ", ".join(names) or "its objectives"

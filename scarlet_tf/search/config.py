@@ -143,9 +143,9 @@ class SearchConfig:
         population_size, generations: N and the number of generations; N * generations evaluations in all.
         weights: in the crowding distance, {metric: weight} or three numbers for accuracy, multiply-adds and params; the metrics
             are the objectives.
-        max_multiply_adds: every candidate costs less than this, counted at the supernet's input size; null for no limit.
-        min_accuracy: one-shot accuracy, 0 to 1, that a model has to exceed; null for no floor.
-        limits, floors: {metric: value} that every candidate stays below, or exceeds; see Objectives.
+        max_multiply_adds: every candidate costs less than this, counted at the supernet's input size; null for no bound.
+        min_accuracy: one-shot accuracy, 0 to 1, that a model has to exceed; null for no bound.
+        upper_bounds, lower_bounds: {metric: value} that every candidate stays below, or exceeds; see Objectives.
         directions: {metric: min | max}, where another one than Objectives' is wanted.
         table: JSON file with further metrics of the space's blocks, such as latency, see MetricTable; in a configuration
             relative to its file.
@@ -170,8 +170,8 @@ class SearchConfig:
     weights: dict[str, float] | Annotated[tuple[float, ...], Lax()] = (0.4, 0.4, 0.2)
     max_multiply_adds: Positive | None = 500e6
     min_accuracy: BelowOne | None = None
-    limits: dict[str, float] = dataclasses.field(default_factory=dict)
-    floors: dict[str, float] = dataclasses.field(default_factory=dict)
+    upper_bounds: dict[str, float] = dataclasses.field(default_factory=dict)
+    lower_bounds: dict[str, float] = dataclasses.field(default_factory=dict)
     directions: dict[str, Literal["min", "max"]] = dataclasses.field(default_factory=dict)
     table: str | None = None
     finalists: Whole = 8
@@ -199,8 +199,8 @@ class SearchConfig:
         """Accuracies are not known where BetaNAS decides."""
         if not self.is_betanas:
             return
-        bounds = {"min_accuracy": self.min_accuracy, "floors.accuracy": self.floors.get("accuracy")}
-        bounds |= {"limits.accuracy": self.limits.get("accuracy")}
+        bounds = {"min_accuracy": self.min_accuracy, "lower_bounds.accuracy": self.lower_bounds.get("accuracy")}
+        bounds |= {"upper_bounds.accuracy": self.upper_bounds.get("accuracy")}
         if isinstance(self.picks, Mapping):
             bounds |= {
                 f"picks.{k}.accuracy": v.get("accuracy") for k, v in self.picks.items() if isinstance(v, Mapping)
@@ -213,12 +213,12 @@ class SearchConfig:
 
     def objectives(self) -> Objectives:
         """Objectives of the search, and its bounds."""
-        bounds = (self.max_multiply_adds, self.min_accuracy, self.limits, self.floors)
+        bounds = (self.max_multiply_adds, self.min_accuracy, self.upper_bounds, self.lower_bounds)
         return make_objectives(self.weights, *bounds, self.directions)
 
     def objective_settings(self, costs: CostTable) -> dict:
         """Arguments of every algorithm beside its own settings; reads the file that `table` names."""
-        names = ("weights", "max_multiply_adds", "min_accuracy", "limits", "floors", "directions")
+        names = ("weights", "max_multiply_adds", "min_accuracy", "upper_bounds", "lower_bounds", "directions")
         path, place = self.table, (costs.space, costs.input_size, costs.num_classes)
         table = None if path is None else MetricTable.load(path, *place)
         return {**{name: getattr(self, name) for name in names}, "table": table}

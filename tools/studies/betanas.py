@@ -52,8 +52,8 @@ def find(shop: Workshop, config: SupernetConfig, search: SearchConfig) -> Found:
 
 def training_context(shop: Workshop, config: SupernetConfig, search: SearchConfig) -> dict:
     """Plain JSON that names a training: everything that its weights and importances depend on."""
-    goals = search.objectives().get_config()
-    return {**shop.context(config), "betanas": dataclasses.asdict(search.betanas), "goals": goals}
+    objectives = search.objectives().get_config()
+    return {**shop.context(config), "betanas": dataclasses.asdict(search.betanas), "objectives": objectives}
 
 
 def _network(

@@ -150,8 +150,10 @@ def best(found: Mapping) -> dict:
 
 def random_networks(costs: CostTable, search: SearchConfig, count: int, floor: float, seed: int) -> list[Architecture]:
     """Different networks within the search's bounds and with at least `floor` of its budget of multiply-adds."""
-    floors = {**search.floors, "multiply_adds": floor * cast(float, search.max_multiply_adds)}
-    drawn = dataclasses.replace(search, algorithm="random", population_size=max(2, count), seed=seed, floors=floors)
+    lower_bounds = {**search.lower_bounds, "multiply_adds": floor * cast(float, search.max_multiply_adds)}
+    drawn = dataclasses.replace(
+        search, algorithm="random", population_size=max(2, count), seed=seed, lower_bounds=lower_bounds
+    )
     genomes = new_algorithm(drawn, costs).ask()
     networks = [Architecture(genome, costs.space) for genome in dict.fromkeys(map(tuple, genomes.tolist()))][:count]
     if len(networks) < count:
