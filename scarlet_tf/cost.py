@@ -47,12 +47,11 @@ def count(network: Architecture | NetworkSpec, input_size: int | None = None, nu
 def count_spec(spec: NetworkSpec) -> Cost:
     """Add up a NetworkSpec layer by layer; the tables of `CostTable` are tested against it."""
     size = reduced(spec.input_shape[:2], spec.stem_stride)
-    head = (spec.head_channels, spec.head_bias)
-    total = stem_cost(size, spec.input_shape[2], spec.stem_channels, spec.first_channels)
+    total = stem_cost(spec)
     for block in spec.blocks:
         total += block_cost(block, size)
         size = reduced(size, block.stride)
-    return total + tail_cost(size, spec.feature_channels, spec.tail_channels, spec.num_classes, *head)
+    return total + tail_cost(spec, size, spec.feature_channels)
 
 
 def block_cost(block: BlockSpec, size: tuple[int, int]) -> Cost:
@@ -84,37 +83,26 @@ def _inverted_residual_cost(block: InvertedResidualSpec, pixels_in: int, pixels_
     )
 
 
-def stem_cost(size: tuple[int, int], image_channels: int, stem: int, first: int | None) -> Cost:
-    """The cost of a stem whose output has `size` = (height, width) pixels; `stem` and `first` are its widths.
-
-    `first=None`: its first convolution alone.
-    """
-    weights = 9 * image_channels * stem
-    if first is None:
-        return Cost(weights * size[0] * size[1], weights + 2 * stem)
-    weights += 9 * stem + stem * first
-    return Cost(weights * size[0] * size[1], weights + 2 * (2 * stem + first))
+def stem_cost(spec: NetworkSpec) -> Cost:
+    """The cost of the stem of `spec`."""
+    height, width = reduced(spec.input_shape[:2], spec.stem_stride)
+    stem, first = spec.stem_channels, spec.first_channels
+    weights, normalized = 9 * spec.input_shape[2] * stem, stem
+    if first is not None:
+        weights, normalized = weights + 9 * stem + stem * first, normalized + stem + first
+    return Cost(weights * height * width, weights + 2 * normalized)
 
 
-def tail_cost(
-    size: tuple[int, int],
-    channels: int,
-    tail: int,
-    num_classes: int | None,
-    head: int | None = None,
-    head_bias: bool = True,
-) -> Cost:
-    """The cost of a tail of width `tail` whose input has `channels` and `size` = (height, width) pixels.
-
-    `head`: width of the dense layer in front of the classifier, None for none.
-    """
-    cost = Cost(channels * tail * size[0] * size[1], channels * tail + 2 * tail)
-    if num_classes is None:
+def tail_cost(spec: NetworkSpec, size: tuple[int, int], channels: int) -> Cost:
+    """The cost of the tail of `spec`, of head and classifier, if `channels` of `size` = (height, width) pixels reach it."""
+    features = spec.tail_channels
+    cost = Cost(channels * features * size[0] * size[1], channels * features + 2 * features)
+    if spec.num_classes is None:
         return cost
-    if head is not None:
-        cost += Cost(tail * head, (tail + head_bias) * head)
-    features = tail if head is None else head
-    return cost + Cost(features * num_classes, (features + 1) * num_classes)
+    if spec.head_channels is not None:
+        cost += Cost(features * spec.head_channels, (features + spec.head_bias) * spec.head_channels)
+        features = spec.head_channels
+    return cost + Cost(features * spec.num_classes, (features + 1) * spec.num_classes)
 
 
 @functools.lru_cache(maxsize=64)
@@ -127,14 +115,12 @@ class CostTable(SumTable):
     """Multiply-adds and params of all stand-alone architectures of a space as table look-ups."""
 
     def __init__(self, space: SearchSpace, input_size: int, num_classes: int | None):
-        stem, first, tail = space.widths
-
         def of_block(block, size):
             return dataclasses.astuple(block_cost(block, size))
 
         def of_ends(image, size, channels):
-            start = stem_cost(reduced(image, space.stem_stride), 3, stem, first)
-            return dataclasses.astuple(start + tail_cost(size, channels, tail, num_classes))
+            ends = space.ends((*image, 3), num_classes)
+            return dataclasses.astuple(stem_cost(ends) + tail_cost(ends, size, channels))
 
         super().__init__(space, input_size, num_classes, ("multiply_adds", "params"), of_block, of_ends)
 

@@ -30,14 +30,16 @@ _KEYS = ("version", "space", "input_size", "num_classes", "device", "metrics", "
 _YAML = (".yaml", ".yml")
 
 
-def block_key(block: BlockSpec, size: Size) -> str:
-    """The entry of a block whose input has `size` pixels."""
+def block_key(block: BlockSpec, size: Size, padding: str = "symmetric") -> str:
+    """The entry of a block whose input has `size` pixels; `padding` is that of the space's conventions."""
     at = f"@{size[0]}x{size[1]}"
     if isinstance(block, InvertedResidualSpec):
         shortcut = " shortcut" if block.residual else ""
         channels = f"{block.in_channels}>{block.hidden_channels}>{block.out_channels}"
         gate = f" {block.se_gate}" if block.se_channels and block.se_gate != "hard_sigmoid" else ""
-        shape = f"k{block.kernel_size} s{block.stride} se{block.se_channels}{gate}"
+        gate += f" {block.se_activation}" if block.se_channels and block.se_activation != "relu" else ""
+        same = " same" if block.stride > 1 and padding == "same" else ""
+        shape = f"k{block.kernel_size} s{block.stride}{same} se{block.se_channels}{gate}"
         return f"{'ir' if block.expand else 'ds'} {channels} {shape} {block.activation}{shortcut} {at}"
     if isinstance(block, LinearSpec | IdentitySpec):
         return f"{block.kind} {block.in_channels}>{block.out_channels} s{block.stride} {at}"
@@ -47,12 +49,18 @@ def block_key(block: BlockSpec, size: Size) -> str:
 def stem_key(space: SearchSpace, size: Size) -> str:
     """The entry of the stem; `size` is the image's."""
     stem, first, _ = space.widths
-    return f"stem 3>{stem}>{first} s{space.stem_stride} @{size[0]}x{size[1]}"
+    widths = f"{stem}" if space.first_channels is None else f"{stem}>{first}"
+    same = " same" if space.stem_stride > 1 and space.conventions.padding == "same" else ""
+    activation = "" if space.stem_activation == "relu6" else f" {space.stem_activation}"
+    return f"stem 3>{widths} s{space.stem_stride}{same}{activation} @{size[0]}x{size[1]}"
 
 
 def tail_key(space: SearchSpace, channels: int, num_classes: int | None, size: Size) -> str:
     """The entry of tail and classifier after `channels` channels of `size` pixels."""
-    return f"tail {channels}>{space.widths[2]}>{num_classes or 0} @{size[0]}x{size[1]}"
+    ends = space.ends(num_classes=num_classes)
+    head = "" if ends.head_channels is None else f"{ends.head_channels}{'' if ends.head_bias else ' without bias'}>"
+    activation = "" if ends.tail_activation == "relu6" else f" {ends.tail_activation}"
+    return f"tail {channels}>{ends.tail_channels}>{head}{num_classes or 0}{activation} @{size[0]}x{size[1]}"
 
 
 class MetricTable(SumTable):
@@ -89,7 +97,7 @@ class MetricTable(SumTable):
             return [a + b for a, b in zip(*ends, strict=True)]
 
         def of_block(block, size):
-            return look_up(block_key(block, size))
+            return look_up(block_key(block, size, space.conventions.padding))
 
         super().__init__(space, input_size, num_classes, metrics, of_block, of_ends, dtype=float)
         if missing:
@@ -143,7 +151,7 @@ class MetricTable(SumTable):
         spec = architecture.lower((*size, 3), self.num_classes)
         keys, size = [stem_key(self.space, size)], reduced(size, self.space.stem_stride)
         for block in spec.blocks:
-            keys.append(block_key(block, size))
+            keys.append(block_key(block, size, self.space.conventions.padding))
             size = reduced(size, block.stride)
         return [*keys, tail_key(self.space, spec.feature_channels, self.num_classes, size)]
 
@@ -181,7 +189,7 @@ def parts(space: SearchSpace, input_size: int, num_classes: int | None) -> Itera
     found: dict[str, tuple] = {}
 
     def of_block(block, size):
-        found[block_key(block, size)] = (block, size)
+        found[block_key(block, size, space.conventions.padding)] = (block, size)
         return []
 
     def of_ends(image, size, channels):

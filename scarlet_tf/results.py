@@ -264,7 +264,10 @@ def from_json(kind: type, values: Any, where: str, space: SearchSpace | None = N
     if not isinstance(values, Mapping):
         raise InputError(f"{where}: expected a mapping, got {type(values).__name__}")
     if space is not None and isinstance(values.get("architecture"), Mapping) and kind is NetworkResult:
-        values = {**values, "architecture": Architecture.from_dict(values["architecture"], space)}
+        try:
+            values = {**values, "architecture": Architecture.from_dict(values["architecture"], space)}
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
     try:
         return pydantic.TypeAdapter(kind).validate_python(values)
     except pydantic.ValidationError as error:

@@ -17,17 +17,21 @@ from typing import Literal, cast
 from scarlet_tf.errors import InputError, nearest
 from scarlet_tf.spec import (
     ACTIVATIONS,
+    GATES,
+    PYTORCH,
     BlockSpec,
+    Conventions,
     IdentitySpec,
     InvertedResidualSpec,
     LinearSpec,
     NetworkSpec,
+    check_choice,
 )
 from scarlet_tf.yaml_files import read_yaml
 
 ARCHITECTURE_VERSION = 1
 SKIP_MODES = ("let", "identity", "relu")
-SE_RATIO = 4  # squeeze width is hidden // 4
+SE_SOURCES = ("expanded", "input")
 
 
 def rounded_channels(channels: float) -> int:
@@ -41,20 +45,22 @@ class Choice:
     """One candidate of a layer: an inverted residual block, or (all defaults) the skip.
 
     Args:
-        expansion: of the input's width.
+        expansion: of the input's width, at least 1; the product is rounded to a multiple of 8 if this is no whole number. With
+            1 the block has no expansion and begins with its depthwise convolution, as in MobileNetV2.
         kernel_size: of the depthwise filter, odd.
         use_se: adds squeeze-and-excitation to the block.
     """
 
-    expansion: int = 0
+    expansion: float = 0
     kernel_size: int = 0
     use_se: bool = False
 
     def __post_init__(self):
         if self.is_skip:
             return
-        if not isinstance(self.expansion, int) or self.expansion < 1:
-            raise InputError(f"choice.expansion: expected an integer >= 1, got {self.expansion!r}")
+        number = isinstance(self.expansion, (int, float)) and not isinstance(self.expansion, bool)
+        if not number or not 1 <= self.expansion < math.inf:
+            raise InputError(f"choice.expansion: expected a number >= 1, got {self.expansion!r}")
         if not isinstance(self.kernel_size, int) or self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise InputError(f"choice.kernel_size: expected an odd integer >= 1, got {self.kernel_size!r}")
         if not isinstance(self.use_se, bool):
@@ -67,7 +73,7 @@ class Choice:
     @property
     def label(self) -> str:
         """Short readable name, such as "E6K5+SE" or "skip"."""
-        return "skip" if self.is_skip else f"E{self.expansion}K{self.kernel_size}{'+SE' if self.use_se else ''}"
+        return "skip" if self.is_skip else f"E{self.expansion:g}K{self.kernel_size}{'+SE' if self.use_se else ''}"
 
     def to_dict(self) -> dict:
         if self.is_skip:
@@ -97,11 +103,13 @@ class Stage:
         channels: of each layer's output.
         depth: number of layers.
         stride: of the first of them, 1 or 2.
+        activation: of their blocks; None for the space's.
     """
 
     channels: int
     depth: int
     stride: int = 1
+    activation: str | None = None
 
     def __post_init__(self):
         for key, allowed in (("channels", None), ("depth", None), ("stride", (1, 2))):
@@ -110,6 +118,8 @@ class Stage:
                 raise InputError(f"stage.{key}: expected an integer >= 1, got {value!r}")
             if allowed and value not in allowed:
                 raise InputError(f"stage.{key}: expected one of {allowed}, got {value!r}")
+        if self.activation is not None:
+            check_choice("stage.activation", self.activation, ACTIVATIONS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,10 +130,49 @@ class Layer:
     in_channels: int
     out_channels: int
     stride: int
+    activation: str = "hard_swish"
 
     @property
     def name(self) -> str:
         return f"block_{self.index:02d}"
+
+
+@dataclasses.dataclass(frozen=True)
+class SqueezeExcite:
+    """Squeeze-and-excitation of the choices that have it; the defaults are SCARLET-NAS' and, but for `divisor`, MobileNetV3's.
+
+    Args:
+        ratio: of its inner width to the block's "expanded" or "input" width, which `source` names.
+        divisor: 1 rounds that width down to a whole number, 8 to a multiple of 8.
+        activation: after its first convolution.
+        gate: after its last, "hard_sigmoid" or "sigmoid".
+    """
+
+    ratio: float = 0.25
+    source: str = "expanded"
+    divisor: int = 1
+    activation: str = "relu"
+    gate: str = "hard_sigmoid"
+
+    def __post_init__(self):
+        number = isinstance(self.ratio, (int, float)) and not isinstance(self.ratio, bool)
+        if not number or not 0 < self.ratio <= 1:
+            raise InputError(f"squeeze_excite.ratio: expected a number above 0 and up to 1, got {self.ratio!r}")
+        for key, allowed in (
+            ("source", SE_SOURCES),
+            ("divisor", (1, 8)),
+            ("activation", ACTIVATIONS),
+            ("gate", GATES),
+        ):
+            check_choice(f"squeeze_excite.{key}", getattr(self, key), allowed)
+
+    def channels(self, in_channels: int, hidden_channels: int) -> int:
+        """The inner width in a block of these widths."""
+        width = self.ratio * (in_channels if self.source == "input" else hidden_channels)
+        return max(1, int(width)) if self.divisor == 1 else rounded_channels(width)
+
+
+_SQUEEZE_EXCITE = SqueezeExcite()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,11 +185,16 @@ class SearchSpace:
         choices: of every layer; in a dict or YAML also "s1" or "s2" for the published ones.
         stem_channels: of the 3x3 convolution in front.
         stem_stride: its stride, 1 or 2.
-        first_channels: of the depthwise separable block after it.
+        first_channels: of the depthwise separable block after it; None for no such block.
         tail_channels: of the 1x1 convolution after the stages; never narrowed.
-        activation: of all but the skips.
+        activation: of the choices' blocks.
         width_multiplier: of all other widths, rounded to multiples of 8.
         input_size: side of the image, in pixels, that costs are counted at unless another is given.
+        stem_activation, tail_activation: of stem and tail.
+        head_channels: of the dense layer in front of the classifier, as in MobileNetV3; never narrowed. None for none.
+        head_bias: that layer has a bias.
+        squeeze_excite: form of the choices' squeeze-and-excitation, a mapping in a dict or YAML.
+        conventions: padding and batch normalisation of all layers, likewise.
     """
 
     name: str
@@ -148,11 +202,17 @@ class SearchSpace:
     choices: tuple[Choice, ...]
     stem_channels: int = 32
     stem_stride: int = 2
-    first_channels: int = 16
+    first_channels: int | None = 16
     tail_channels: int = 1280
     activation: str = "hard_swish"
     width_multiplier: float = 1.0
     input_size: int = 224
+    stem_activation: str = "relu6"
+    tail_activation: str = "relu6"
+    head_channels: int | None = None
+    head_bias: bool = True
+    squeeze_excite: SqueezeExcite = _SQUEEZE_EXCITE
+    conventions: Conventions = PYTORCH
 
     def __post_init__(self):
         if not self.name or not isinstance(self.name, str) or ":" in self.name:
@@ -163,12 +223,15 @@ class SearchSpace:
             raise InputError("space.choices: expected at least one choice, got none")
         if len(set(self.choices)) != len(self.choices):
             raise InputError(f"space.choices: expected no repeats, got {[c.label for c in self.choices]}")
-        if self.activation not in ACTIVATIONS:
-            raise InputError(f"space.activation: expected one of {ACTIVATIONS}, got {self.activation!r}")
+        for key in ("activation", "stem_activation", "tail_activation"):
+            check_choice(f"space.{key}", getattr(self, key), ACTIVATIONS)
+        check_choice("space.head_bias", self.head_bias, (True, False))
         if self.stem_stride not in (1, 2):
             raise InputError(f"space.stem_stride: expected 1 or 2, got {self.stem_stride!r}")
-        for key in ("stem_channels", "first_channels", "tail_channels", "input_size"):
+        for key in ("stem_channels", "first_channels", "tail_channels", "head_channels", "input_size"):
             value = getattr(self, key)
+            if value is None and key in ("first_channels", "head_channels"):
+                continue
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"space.{key}: expected an integer >= 1, got {value!r}")
         if not isinstance(self.width_multiplier, (int, float)) or not 0 < self.width_multiplier < math.inf:
@@ -192,8 +255,9 @@ class SearchSpace:
     @property
     def widths(self) -> tuple[int, int, int]:
         """Channels after the stem's first convolution, after the stem, and of the tail; multiplied."""
-        tail = max(self.tail_channels, self._scaled(self.tail_channels))
-        return self._scaled(self.stem_channels), self._scaled(self.first_channels), tail
+        stem = self._scaled(self.stem_channels)
+        first = stem if self.first_channels is None else self._scaled(self.first_channels)
+        return stem, first, max(self.tail_channels, self._scaled(self.tail_channels))
 
     @functools.cached_property
     def layers(self) -> tuple[Layer, ...]:
@@ -202,7 +266,8 @@ class SearchSpace:
         for stage in self.stages:
             width = self._scaled(stage.channels)
             for i in range(stage.depth):
-                layers.append(Layer(len(layers), channels, width, stage.stride if i == 0 else 1))
+                stride, activation = stage.stride if i == 0 else 1, stage.activation or self.activation
+                layers.append(Layer(len(layers), channels, width, stride, activation))
                 channels = width
         return tuple(layers)
 
@@ -210,14 +275,20 @@ class SearchSpace:
         """Stem and tail of the space's networks: a NetworkSpec without blocks."""
         size = self.input_size
         stem, first, tail = self.widths
+        head = self.head_channels
         return NetworkSpec(
             input_shape=(size, size, 3) if input_shape is None else input_shape,
             num_classes=num_classes,
             stem_channels=stem,
             stem_stride=self.stem_stride,
-            first_channels=first,
+            first_channels=None if self.first_channels is None else first,
             blocks=(),
             tail_channels=tail,
+            stem_activation=self.stem_activation,
+            tail_activation=self.tail_activation,
+            head_channels=head and max(head, self._scaled(head)),
+            head_bias=self.head_bias,
+            conventions=self.conventions,
         )
 
     def _scaled(self, channels: int) -> int:
@@ -259,6 +330,10 @@ class SearchSpace:
         else:
             entries = _list(data["choices"], "space.choices")
             fields["choices"] = tuple(Choice.from_dict(c, f"space.choices[{i}]") for i, c in enumerate(entries))
+        for key, kind in (("squeeze_excite", SqueezeExcite), ("conventions", Conventions)):
+            if key in data:
+                _check_keys(data[key], {f.name for f in dataclasses.fields(kind)}, f"space.{key}")
+                fields[key] = kind(**data[key])
         return cls(**fields)
 
     @classmethod
@@ -271,9 +346,18 @@ class SearchSpace:
             raise InputError(f"{path}: {error}") from error
 
     def to_dict(self) -> dict:
-        """Plain JSON types."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        fields["stages"] = [dataclasses.asdict(stage) for stage in self.stages]
+        """Plain JSON types; fields that later versions added are left out if they have their defaults."""
+        fields = {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if f.name not in _LATER or getattr(self, f.name) != f.default
+        }
+        for key in {"squeeze_excite", "conventions"} & fields.keys():
+            fields[key] = dataclasses.asdict(fields[key])
+        fields["stages"] = [
+            {key: value for key, value in dataclasses.asdict(stage).items() if value is not None}
+            for stage in self.stages
+        ]
         fields["choices"] = [choice.to_dict() for choice in self.choices]
         return fields
 
@@ -370,6 +454,8 @@ def block_spec(space: SearchSpace, layer: Layer, choice: Choice, in_channels: in
     """One choice of one layer reading `in_channels`; None if the layer is absent."""
     if not choice.is_skip:
         hidden = in_channels * choice.expansion
+        hidden = int(hidden) if float(choice.expansion).is_integer() else rounded_channels(hidden)
+        rule = space.squeeze_excite
         return InvertedResidualSpec(
             name=layer.name,
             in_channels=in_channels,
@@ -377,9 +463,12 @@ def block_spec(space: SearchSpace, layer: Layer, choice: Choice, in_channels: in
             out_channels=layer.out_channels,
             kernel_size=choice.kernel_size,
             stride=layer.stride,
-            se_channels=max(1, hidden // SE_RATIO) if choice.use_se else 0,
+            se_channels=rule.channels(in_channels, hidden) if choice.use_se else 0,
             residual=layer.stride == 1 and in_channels == layer.out_channels,
-            activation=space.activation,
+            activation=layer.activation,
+            expand=choice.expansion > 1,
+            se_gate=rule.gate if choice.use_se else "hard_sigmoid",
+            se_activation=rule.activation if choice.use_se else "relu",
         )
     if skip == "nothing":
         return IdentitySpec(layer.name, in_channels, in_channels, layer.stride) if layer.stride > 1 else None
@@ -414,7 +503,7 @@ def _list(value, where: str) -> Sequence:
 
 
 def _stage(data, where: str) -> Stage:
-    _check_keys(data, {"channels", "depth", "stride"}, where)
+    _check_keys(data, {f.name for f in dataclasses.fields(Stage)}, where)
     try:
         return Stage(**data)
     except TypeError as error:
@@ -423,6 +512,14 @@ def _stage(data, where: str) -> Stage:
         raise InputError(str(error).replace("stage", where, 1)) from error
 
 
+_LATER = {
+    "stem_activation",
+    "tail_activation",
+    "head_channels",
+    "head_bias",
+    "squeeze_excite",
+    "conventions",
+}
 _STAGES = (Stage(32, 2, 2), Stage(40, 4, 2), Stage(80, 4, 2), Stage(96, 4, 1), Stage(192, 4, 2), Stage(320, 1, 1))
 _S1_CHOICES = (*(Choice(e, k) for e in (3, 6) for k in (3, 5, 7)), Choice())
 _S2_CHOICES = (*(Choice(e, k, se) for e in (3, 6) for k in (3, 5, 7) for se in (False, True)), Choice())

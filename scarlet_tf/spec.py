@@ -7,14 +7,16 @@ no weights and imports no framework. Tensors are [batch, height, width, channels
 from __future__ import annotations
 
 import dataclasses
+import math
 import operator
 from collections.abc import Mapping
 from typing import Literal
 
 from scarlet_tf.errors import InputError
 
-ACTIVATIONS = ("hard_swish", "relu6", "relu")
+ACTIVATIONS = ("hard_swish", "relu6", "relu", "silu")
 GATES = ("hard_sigmoid", "sigmoid")
+PADDINGS = ("symmetric", "same")
 
 
 def check_whole(where: str, value) -> int:
@@ -54,12 +56,47 @@ def check_choice(where: str, value, allowed: tuple) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
+class Conventions:
+    """Conventions that frameworks differ in, the same for all layers of a network; the defaults are PyTorch's.
+
+    Args:
+        padding: of convolutions with a stride: "symmetric", k // 2 zeros on every side, or "same", TensorFlow's, which puts
+            as few as it takes, and an odd one after the image. Without a stride they are equal.
+        bn_epsilon, bn_momentum: of batch normalisation. Momentum is the share of the old value, 1 minus PyTorch's.
+    """
+
+    padding: str = "symmetric"
+    bn_epsilon: float = 1e-5
+    bn_momentum: float = 0.9
+
+    def __post_init__(self):
+        check_choice("conventions.padding", self.padding, PADDINGS)
+        for key, most in (("bn_epsilon", math.inf), ("bn_momentum", 1)):
+            value = getattr(self, key)
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < most:
+                raise InputError(f"conventions.{key}: expected a number above 0 and below {most}, got {value!r}")
+
+
+PYTORCH = Conventions()
+
+
+def conventions_of(value: Conventions | Mapping) -> Conventions:
+    """Conventions from a mapping of their fields; InputError names a field that there is not."""
+    if isinstance(value, Conventions):
+        return value
+    known = [field.name for field in dataclasses.fields(Conventions)]
+    if not isinstance(value, Mapping) or not set(value) <= set(known):
+        raise InputError(f"conventions: expected a mapping with some of {', '.join(known)}, got {value!r}")
+    return Conventions(**value)
+
+
+@dataclasses.dataclass(frozen=True)
 class InvertedResidualSpec:
     """1x1 expand, BN, act; k x k depthwise with stride, BN, act; optional SE; 1x1 project, BN; optional shortcut.
 
-    `se_channels` is the width of the squeeze-and-excitation (0: none), `se_gate` its last activation; its first is ReLU.
-    Without `expand` the block begins with the depthwise convolution, and `hidden_channels` are the input's: a depthwise
-    separable convolution. Padding is k // 2 on every side.
+    `se_channels` is the width of the squeeze-and-excitation (0: none), `se_activation` follows its first convolution and
+    `se_gate` its last. Without `expand` the block begins with the depthwise convolution, and `hidden_channels` are the
+    input's: a depthwise separable convolution.
     """
 
     name: str
@@ -73,11 +110,13 @@ class InvertedResidualSpec:
     activation: str = "hard_swish"
     expand: bool = True
     se_gate: str = "hard_sigmoid"
+    se_activation: str = "relu"
     kind: Literal["inverted_residual"] = "inverted_residual"
 
     def __post_init__(self):
         check_choice(f"{self.name}: activation", self.activation, ACTIVATIONS)
         check_choice(f"{self.name}: se_gate", self.se_gate, GATES)
+        check_choice(f"{self.name}: se_activation", self.se_activation, ACTIVATIONS)
         if not self.expand and self.hidden_channels != self.in_channels:
             raise InputError(
                 f"{self.name}: hidden_channels: expected {self.in_channels} as there is no expansion, got"
@@ -117,7 +156,16 @@ class IdentitySpec:
 
 
 # Fields that are written only if they differ from the default: files saved before they existed compare equal.
-_LATER = {"expand", "se_gate", "stem_activation", "tail_activation", "head_channels", "head_bias"}
+_LATER = {
+    "expand",
+    "se_gate",
+    "se_activation",
+    "stem_activation",
+    "tail_activation",
+    "head_channels",
+    "head_bias",
+    "conventions",
+}
 
 
 def known_fields(spec) -> dict:
@@ -160,6 +208,7 @@ class NetworkSpec:
     tail_activation: str = "relu6"
     head_channels: int | None = None
     head_bias: bool = True
+    conventions: Conventions = PYTORCH
 
     def __post_init__(self):
         object.__setattr__(self, "input_shape", check_input_shape(self.input_shape))
@@ -194,6 +243,8 @@ class NetworkSpec:
         fields = known_fields(self)
         fields["input_shape"] = list(self.input_shape)
         fields["blocks"] = [known_fields(block) for block in self.blocks]
+        if "conventions" in fields:
+            fields["conventions"] = dataclasses.asdict(self.conventions)
         return fields
 
     @classmethod
@@ -202,4 +253,5 @@ class NetworkSpec:
         fields = dict(data)
         fields["input_shape"] = tuple(fields["input_shape"])
         fields["blocks"] = tuple(map(block_from_dict, fields["blocks"]))
+        fields["conventions"] = conventions_of(fields.get("conventions", {}))
         return cls(**fields)

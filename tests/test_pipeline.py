@@ -18,7 +18,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.export import warm_up
 from scarlet_tf.files import read_json, write_json, write_result
 from scarlet_tf.results import NetworkResult, Score
-from scarlet_tf.run import exporting, folder, integrity, methods, retraining, stages
+from scarlet_tf.run import exporting, folder, integrity, methods, reporting, retraining
 from scarlet_tf.run.folder import Run, alone_in
 from scarlet_tf.search.journal import format_line
 from scarlet_tf.search.run import SearchResult
@@ -670,8 +670,8 @@ def test_an_error_in_reading_images_is_told_without_tensorflows_words(tmp_path):
     opened = Run(config(), tmp_path)
     with (
         pytest.raises(InputError, match=r"^cat/1\.png: the image could not be read$"),
-        stages._timed(opened, "retrain"),
+        reporting.timed(opened, "retrain"),
     ):
         list(dataset)
-    with pytest.raises(tf.errors.OutOfRangeError), stages._timed(opened, "retrain"):
+    with pytest.raises(tf.errors.OutOfRangeError), reporting.timed(opened, "retrain"):
         raise tf.errors.OutOfRangeError(None, None, "another error")

@@ -133,6 +133,38 @@ def test_space_round_trips_through_dict_and_yaml(tmp_path):
     assert (space.num_layers, space.num_choices, space.size) == (3, 3, 27)
 
 
+EXTENDED = {
+    "stages": [{"channels": 16, "depth": 1, "activation": "relu"}, {"channels": 24, "depth": 2, "stride": 2}],
+    "choices": [{"expansion": 1, "kernel_size": 3, "use_se": True}, {"expansion": 3.67, "kernel_size": 5}],
+    "first_channels": None,
+    "stem_activation": "silu",
+    "tail_activation": "silu",
+    "head_channels": 32,
+    "head_bias": False,
+    "squeeze_excite": {"ratio": 0.5, "source": "input", "divisor": 8, "activation": "silu", "gate": "sigmoid"},
+    "conventions": {"padding": "same", "bn_epsilon": 1e-3, "bn_momentum": 0.99},
+}
+
+
+def test_blocks_of_other_families_by_hand():
+    space = SearchSpace.from_dict(TINY | EXTENDED)
+    assert SearchSpace.from_dict(json.loads(json.dumps(space.to_dict()))) == space
+    assert [choice.label for choice in space.choices] == ["E1K3+SE", "E3.67K5"]
+    spec = Architecture((0, 1, 0), space).lower()
+    assert (spec.first_channels, spec.head_channels, spec.stem_activation) == (None, 32, "silu")
+    first, second, third = spec.blocks
+    assert (first.expand, first.hidden_channels, first.se_channels, first.activation) == (False, 32, 16, "relu")
+    assert (first.se_gate, first.se_activation) == ("sigmoid", "silu")
+    assert (second.expand, second.hidden_channels, second.se_channels) == (True, 56, 0)  # 58.7, to a multiple of 8
+    assert second.activation == third.activation == space.activation
+    assert third.se_channels == 16  # 12, to a multiple of 8
+    assert type(spec).from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+def test_later_fields_of_a_space_are_written_only_where_they_say_something():
+    assert not SearchSpace.from_name("s2").to_dict().keys() & EXTENDED.keys() - {"stages", "choices", "first_channels"}
+
+
 def test_choices_of_a_published_space_can_be_taken_by_name():
     space = SearchSpace.from_dict(TINY | {"choices": "s1"})
     assert space.choices == SearchSpace.from_name("s1").choices
@@ -172,6 +204,19 @@ def test_fingerprint_changes_with_every_field():
         ({"width_multiplier": 0}, "space.width_multiplier: expected a number > 0"),
         ({"width_multiplier": float("nan")}, "space.width_multiplier: expected a number > 0"),
         ({"choices": [{"expansion": 3, "kernel_size": 3, "use_se": "no"}]}, "choice.use_se: expected true or false"),
+        ({"choices": [{"expansion": 0.5, "kernel_size": 3}]}, "choice.expansion: expected a number >= 1, got 0.5"),
+        (
+            {"stages": [{"channels": 16, "depth": 1, "activation": "gelu"}]},
+            r"space.stages\[0\].activation: expected one",
+        ),
+        ({"stem_activation": None}, "space.stem_activation: expected one of"),
+        ({"head_channels": 0}, "space.head_channels: expected an integer >= 1, got 0"),
+        ({"squeeze_excite": {"ratio": 2}}, "squeeze_excite.ratio: expected a number above 0 and up to 1, got 2"),
+        ({"squeeze_excite": {"gate": "tanh"}}, "squeeze_excite.gate: expected one of"),
+        ({"squeeze_excite": {"width": 2}}, "space.squeeze_excite.width: unknown key"),
+        ({"conventions": {"padding": "valid"}}, "conventions.padding: expected one of"),
+        ({"conventions": {"bn_momentum": 1}}, "conventions.bn_momentum: expected a number above 0 and below 1, got 1"),
+        ({"conventions": []}, "space.conventions: expected a mapping"),
         ({"name": "a:b"}, "space.name"),
         ({"width": 1}, "space.width: unknown key"),
     ],

@@ -54,7 +54,6 @@ from scarlet_tf.models.network import Network
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.space import Architecture, SearchSpace
-from scarlet_tf.tables import reduced
 from scarlet_tf.training.fair_step import EXECUTIONS, SupernetStep
 from scarlet_tf.training.optimizers import Loss, MomentumSGD
 from scarlet_tf.training.sampling import strict_fair_paths
@@ -223,10 +222,9 @@ class Bench:
 
     def multiply_adds(self) -> int:
         """Multiply-adds of a fair step; what counts is said at the head of this file."""
-        stem, first, _ = self.space.widths
-        size = reduced(self.shape[:2], self.space.stem_stride)
-        image_gradient = stem_cost(size, 3, stem, None).multiply_adds
-        shared = stem_cost(size, 3, stem, first).multiply_adds
+        ends = self.space.ends(self.shape)
+        image_gradient = stem_cost(ends.replace(first_channels=None)).multiply_adds
+        shared = stem_cost(ends).multiply_adds
         paths = sum(count_spec(spec).multiply_adds - shared for spec in self.specs())
         return self.batch_size * (3 * (paths + shared) - image_gradient)
 

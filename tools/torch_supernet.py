@@ -23,7 +23,12 @@ from torch.nn import functional
 
 from measuring import peak_bytes, serve, timed
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"hard_swish": nn.Hardswish, "relu6": nn.ReLU6, "relu": nn.ReLU}
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "hard_swish": nn.Hardswish,
+    "relu6": nn.ReLU6,
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+}
 
 
 def conv_bn(inner: int, outer: int, size: int = 1, stride: int = 1, groups: int = 1, act=None) -> list[nn.Module]:

@@ -18,8 +18,9 @@ import numpy as np
 import tensorflow as tf
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.layers.primitives import BN_MOMENTUM
+from scarlet_tf.spec import PYTORCH
 
+MOMENTUM = PYTORCH.bn_momentum
 _STATISTICS = ("moving_mean", "moving_variance")
 
 
@@ -29,7 +30,7 @@ def moving_statistics(model_or_layers) -> list:
     return [v for layer in layers for v in layer.non_trainable_variables if v.name in _STATISTICS]
 
 
-def recalibrate(forward: Callable, batches: Iterable, statistics: list, momentum: float = BN_MOMENTUM) -> int:
+def recalibrate(forward: Callable, batches: Iterable, statistics: list, momentum: float = MOMENTUM) -> int:
     """Sets `statistics` to the mean of what `forward(images)`, a pass in training mode, sees in each of `batches`.
 
     Args:
@@ -63,7 +64,7 @@ def packed(vectors: list) -> tf.Tensor:
     return tf.concat(vectors, axis=0) if vectors else tf.zeros([0])
 
 
-def moved_weight(examples: int, momentum: float = BN_MOMENTUM) -> np.float32:
+def moved_weight(examples: int, momentum: float) -> np.float32:
     """The sum of the weights where what each batch moves zeros to was added up, times its images, of `examples` in all."""
     return np.float32((1.0 - momentum) * examples)
 

@@ -150,7 +150,8 @@ def path_network(supernet: Supernet, architecture: Architecture, recalibration: 
     """A path as a stand-alone network, with batch normalisation recalibrated on batches of (images, labels), if any."""
     network = extract(supernet, architecture)
     if recalibration is not None:
-        recalibrate(lambda images: network(images, training=True), recalibration, moving_statistics(network))
+        momentum = network.spec.conventions.bn_momentum
+        recalibrate(lambda images: network(images, training=True), recalibration, moving_statistics(network), momentum)
     return network
 
 

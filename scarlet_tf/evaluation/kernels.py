@@ -259,12 +259,17 @@ def _onednn_gradients(x, weights, dy, stride: int, padding: str, attributes: dic
         dx = tf.raw_ops.DepthwiseConv2dNative(input=dy, filter=tf.reverse(weights, [0, 1]), **attributes)
     else:
         dx = _input_gradient(x, weights, dy, attributes)
-    zeros = size // 2 if padding == "same" else 0
-    explicit = [0, 0, zeros, zeros, zeros, zeros, 0, 0]
+    explicit = [0, 0, *_zeros(x.shape[1], size, stride, padding), *_zeros(x.shape[2], size, stride, padding), 0, 0]
     if stride == 1 and (side <= SMALL_IMAGE or size >= VERY_LARGE_FILTER):
         return dx, _correlate(x, dy, size, explicit)
     # TensorFlow hands explicit paddings to its own kernel, which is quicker than oneDNN's for large filters.
     return dx, _filter_gradient(x, weights, dy, {**attributes, "padding": "EXPLICIT", "explicit_paddings": explicit})
+
+
+def _zeros(side: int, size: int, stride: int, padding: str) -> tuple[int, int]:
+    """Zeros before and after a side of the image."""
+    total = max((-(-side // stride) - 1) * stride + size - side, 0) if padding == "same" else 0
+    return total // 2, total - total // 2
 
 
 def _eigen_gradients(x, weights, dy, stride: int, padding: str, attributes: dict):

@@ -108,6 +108,7 @@ class _Walk:
 
     def __init__(self, supernet: Supernet, functions: LayerFunctions, paths: Paths):
         self._functions, self._tree = functions, prefix_tree(paths)
+        self._momentum = supernet.space.conventions.bn_momentum
         self._layers = {node: _layer(supernet, node) for node in self._tree.walk()}
         self._weights = self._of_each_layer(weights_of)
         self._statistics: dict[Node, tf.Tensor] = {}
@@ -135,7 +136,7 @@ class _Walk:
             examples += len(images)
         if examples == 0:
             raise InputError("recalibration: expected at least one batch of images, got none")
-        weight = moved_weight(examples)
+        weight = moved_weight(examples, self._momentum)
         self._statistics = {node: total / weight for node, total in totals.items()}
 
     def logits(self, images) -> Iterator[tuple[int, tf.Tensor]]:

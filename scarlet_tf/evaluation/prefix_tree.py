@@ -65,14 +65,14 @@ def multiply_adds(
 ) -> tuple[int, int]:
     """(of all paths one by one, of their tree): one image through paths of a supernet with that kind of skip."""
     size = reduced((input_size, input_size), space.stem_stride)
-    stem, first, tail = space.widths
-    cost = {(STEM, 0): stem_cost(size, 3, stem, first).multiply_adds}
+    fixed = space.ends((input_size, input_size, 3), num_classes)
+    cost = {(STEM, 0): stem_cost(fixed).multiply_adds}
     for depth, layer in enumerate(space.layers):
         for index, choice in enumerate(space.choices):
             block = block_spec(space, layer, choice, layer.in_channels, skip)
             cost[depth, index] = 0 if block is None else block_cost(block, size).multiply_adds
         size = reduced(size, layer.stride)
-    cost[space.num_layers, 0] = tail_cost(size, space.layers[-1].out_channels, tail, num_classes).multiply_adds
+    cost[space.num_layers, 0] = tail_cost(fixed, size, space.layers[-1].out_channels).multiply_adds
     ends = cost[STEM, 0] + cost[space.num_layers, 0]
     alone = sum(ends + sum(cost[pair] for pair in enumerate(map(int, path))) for path in paths)
     return alone, sum(cost[node.depth, node.choice] for node in prefix_tree(paths).walk())

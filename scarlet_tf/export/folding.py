@@ -25,9 +25,8 @@ import numpy as np
 
 from scarlet_tf.cost import count_spec
 from scarlet_tf.errors import InputError
-from scarlet_tf.layers.primitives import BN_EPSILON
 from scarlet_tf.models.network import Arrays, Network, get_arrays, set_arrays
-from scarlet_tf.spec import IdentitySpec, NetworkSpec
+from scarlet_tf.spec import IdentitySpec, NetworkSpec, conventions_of
 
 MAX_CONDITION = 1e4
 """Default limit of rule 4; tests/export/test_folding.py bounds the error in float32 that it leaves."""
@@ -262,10 +261,11 @@ class _Weighted:
             part: self.arrays[f"{name}_project_bn/{part}"]
             for part in ("gamma", "beta", "moving_mean", "moving_variance")
         }
-        scale = bn["gamma"] / np.sqrt(bn["moving_variance"] + BN_EPSILON)
+        epsilon = conventions_of(self.fields.get("conventions", {})).bn_epsilon
+        scale = bn["gamma"] / np.sqrt(bn["moving_variance"] + epsilon)
         kernel = self.arrays[f"{name}_project/kernel"][0, 0] * scale
         self.arrays[f"{name}_project/kernel"] = (kernel @ transform.T)[None, None]
-        self.arrays[f"{name}_project_bn/gamma"] = np.full(width, np.sqrt(1.0 + BN_EPSILON))
+        self.arrays[f"{name}_project_bn/gamma"] = np.full(width, np.sqrt(1.0 + epsilon))
         self.arrays[f"{name}_project_bn/beta"] = transform @ (bn["beta"] - bn["moving_mean"] * scale)
         self.arrays[f"{name}_project_bn/moving_mean"] = np.zeros(width)
         self.arrays[f"{name}_project_bn/moving_variance"] = np.ones(width)

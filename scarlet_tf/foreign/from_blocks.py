@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.foreign.block_string import BlockString, parse_stages
 from scarlet_tf.space import rounded_channels
-from scarlet_tf.spec import ACTIVATIONS, GATES, InvertedResidualSpec, NetworkSpec, check_choice, check_input_shape
+from scarlet_tf.spec import (
+    ACTIVATIONS,
+    GATES,
+    PYTORCH,
+    Conventions,
+    InvertedResidualSpec,
+    NetworkSpec,
+    check_choice,
+    check_input_shape,
+    conventions_of,
+)
 
 TAIL_CHANNELS = 1280
 SE_SOURCES = ("input", "expanded")
@@ -23,9 +33,15 @@ class _SqueezeExcite:
     se_from: str
     se_divisor: int
     se_gate: str
+    se_activation: str
 
     def __post_init__(self):
-        for name, allowed in (("se_from", SE_SOURCES), ("se_divisor", SE_DIVISORS), ("se_gate", GATES)):
+        for name, allowed in (
+            ("se_from", SE_SOURCES),
+            ("se_divisor", SE_DIVISORS),
+            ("se_gate", GATES),
+            ("se_activation", ACTIVATIONS),
+        ):
             check_choice(name, getattr(self, name), allowed)
 
     def channels(self, block: BlockString, hidden: int) -> int:
@@ -49,8 +65,10 @@ def network_from_blocks(
     se_from: str = "input",
     se_divisor: int = 1,
     se_gate: str = "sigmoid",
+    se_activation: str = "relu",
     input_shape: tuple[int, int, int] = (224, 224, 3),
     num_classes: int | None = 1000,
+    conventions: Conventions | Mapping = PYTORCH,
 ) -> NetworkSpec:
     """A NetworkSpec from block strings in timm's notation; the defaults are those of timm's EfficientNet class.
 
@@ -60,12 +78,14 @@ def network_from_blocks(
         tail_channels: of the 1x1 convolution after the blocks (default 1280), unless the last string, cn_r1_k1_s1_c...,
             is that one.
         head_channels, head_bias: MobileNetV3's dense layer after the pooling; None for none.
-        activation: "relu", "relu6" or "hard_swish": of stem, tail, head and the blocks that name none.
+        activation: "relu", "relu6", "hard_swish" or "silu": of stem, tail, head and the blocks that name none.
         width_multiplier: of the strings' widths, which are rounded to multiples of 8 as in timm; the others stay.
         se_from: whether `se` is a share of the block's "input" or of its "expanded" width.
         se_divisor: 8 rounds widths of squeeze-and-excitation as others are, 1 to whole numbers.
         se_gate: "sigmoid", or "hard_sigmoid" as in MobileNetV3.
+        se_activation: between its two convolutions; that of EfficientNet is "silu".
         input_shape, num_classes: of the image, and of the classifier.
+        conventions: Conventions or a mapping of its fields: padding, and BN's epsilon and momentum.
 
     InputError names the string and the field that cannot be expressed.
     """
@@ -77,7 +97,7 @@ def network_from_blocks(
     check_choice("activation", activation, ACTIVATIONS)
     if strings[-1].kind == "cn":
         tail_channels = _tail_channels(strings.pop(), tail_channels, activation, width_multiplier)
-    squeeze_excite = _SqueezeExcite(se_from, se_divisor, se_gate)
+    squeeze_excite = _SqueezeExcite(se_from, se_divisor, se_gate, se_activation)
     return NetworkSpec(
         input_shape=check_input_shape(input_shape),
         num_classes=num_classes,
@@ -90,6 +110,7 @@ def network_from_blocks(
         tail_activation=activation,
         head_channels=head_channels,
         head_bias=head_bias,
+        conventions=conventions_of(conventions),
     )
 
 
@@ -117,6 +138,7 @@ def _block_specs(
                 activation=block.activation or activation,
                 expand=block.kind == "ir",
                 se_gate=squeeze_excite.se_gate if block.se_ratio else "hard_sigmoid",
+                se_activation=squeeze_excite.se_activation if block.se_ratio else "relu",
             )
             channels, index = width, index + 1
 

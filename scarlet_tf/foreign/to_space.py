@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.foreign.block_string import BlockString, parse_stages
-from scarlet_tf.space import SE_RATIO, Architecture, Choice, Layer, SearchSpace
+from scarlet_tf.space import Architecture, Choice, Layer, SearchSpace
 
 
 def architecture_from_blocks(blocks: Iterable, space: SearchSpace) -> Architecture:
@@ -34,18 +34,16 @@ def _choice(space: SearchSpace, layer: Layer, of: tuple[BlockString, int]) -> in
     stride = block.stride if repeat == 0 else 1
     has_shortcut = layer.stride == 1 and layer.in_channels == layer.out_channels
     for name, got, expected in (
-        ("block type", block.kind, "ir"),
+        ("block type", block.kind, "ir" if block.expansion > 1 else "ds"),
         ("s", stride, layer.stride),
         ("c", block.channels, layer.out_channels),
-        ("n", block.activation or space.activation, space.activation),
-        ("se", block.se_ratio or 1 / SE_RATIO, 1 / SE_RATIO),
+        ("n", block.activation or layer.activation, layer.activation),
+        ("se", block.se_ratio or space.squeeze_excite.ratio, space.squeeze_excite.ratio),
         ("shortcut", block.shortcut or not has_shortcut, True),
     ):
         if got != expected:
             raise _misfit(layer, block, f"{name}: expected {expected}, got {got}")
-    if not block.expansion.is_integer():
-        raise _misfit(layer, block, f"e: expected a whole number, got {block.expansion}")
-    return _index(space, layer, block, Choice(int(block.expansion), block.kernel_size, block.se_ratio > 0))
+    return _index(space, layer, block, Choice(block.expansion, block.kernel_size, block.se_ratio > 0))
 
 
 def _index(space: SearchSpace, layer: Layer, block: BlockString, choice: Choice) -> int:

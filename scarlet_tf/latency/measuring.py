@@ -28,7 +28,7 @@ from scarlet_tf.layers.convolution import without_kernels
 from scarlet_tf.models.network import build_network
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.space import Architecture, SearchSpace
-from scarlet_tf.spec import IdentitySpec, NetworkSpec
+from scarlet_tf.spec import IdentitySpec
 from scarlet_tf.streams import quiet
 from scarlet_tf.tables import Size
 
@@ -145,17 +145,15 @@ def timing_content(model: keras.Model, quantization: str = "none", float_ends: b
 
 def part_model(space: SearchSpace, about, size: Size, num_classes: int | None) -> keras.Model:
     """A part of `metric_table.parts` as a model of its own."""
-    stem, first, tail = space.widths
+    ends = space.ends((*size, 3), num_classes)
     if about == "stem":
-        spec = NetworkSpec((*size, 3), num_classes, stem, space.stem_stride, first, (), tail)
         image = keras.Input((*size, 3))
-        return keras.Model(image, connect_stem(spec, image, primitives, seed=0))
+        return keras.Model(image, connect_stem(ends, image, primitives, seed=0))
     if isinstance(about, int):
-        spec = NetworkSpec((*size, 3), num_classes, stem, 1, about, (), tail)
         features = keras.Input((*size, about))
-        return keras.Model(features, connect_tail(spec, features, primitives, seed=0))
+        return keras.Model(features, connect_tail(ends, features, primitives, seed=0))
     features = keras.Input((*size, about.in_channels))
-    return keras.Model(features, connect_block(about, features, primitives, seed=0))
+    return keras.Model(features, connect_block(about, features, primitives, seed=0, conventions=ends.conventions))
 
 
 def takes_nothing(space: SearchSpace, about) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from scarlet_tf.spec import BlockSpec, IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
+from scarlet_tf.spec import PYTORCH, BlockSpec, Conventions, IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 
 
 def connect(spec: NetworkSpec, image, parts, seed: int | None = None):
@@ -22,15 +22,22 @@ def connect(spec: NetworkSpec, image, parts, seed: int | None = None):
         if isinstance(block, IdentitySpec) and _begins_with_conv(follower) and block.in_channels == block.out_channels:
             stride *= block.stride
             continue
-        x = connect_block(block, x, parts, seed, stride)
+        x = connect_block(block, x, parts, seed, stride, spec.conventions)
         stride = 1
     return connect_tail(spec, x, parts, seed, stride)
 
 
-def connect_block(block: BlockSpec, x, parts, seed: int | None = None, stride: int = 1):
+def connect_block(
+    block: BlockSpec,
+    x,
+    parts,
+    seed: int | None = None,
+    stride: int = 1,
+    conventions: Conventions = PYTORCH,
+):
     """Apply one block to x [B, H, W, C]; `stride` is further pixels that its first 1x1 convolution drops."""
     if isinstance(block, InvertedResidualSpec):
-        return _inverted_residual(block, x, parts, seed, stride)
+        return _inverted_residual(block, x, parts, seed, stride, conventions)
     if isinstance(block, IdentitySpec):
         x = parts.subsampling(block.stride, name=f"{block.name}_subsample")(x) if block.stride > 1 else x
         return parts.pad_channels(x, block.out_channels - block.in_channels)
@@ -49,48 +56,55 @@ def _begins_with_conv(block: BlockSpec | None) -> bool:
     )
 
 
-def _normalized(x, name: str, parts, activation: str | None = None):
+def _padded(x, kernel_size: int, stride: int, name: str, parts, conventions: Conventions):
+    """(x with the zeros that a convolution with a stride needs before it, the convolution's own padding)."""
+    if stride == 1 or conventions.padding == "same":
+        return x, "same"
+    return parts.symmetric_padding(kernel_size, name=name)(x), "valid"
+
+
+def _normalized(x, name: str, parts, conventions: Conventions, activation: str | None = None):
     """BN and the activation after the convolution `name`."""
-    x = parts.batch_norm(name=f"{name}_bn")(x)
+    x = parts.batch_norm(name=f"{name}_bn", epsilon=conventions.bn_epsilon, momentum=conventions.bn_momentum)(x)
     return parts.activation(activation, name=f"{name}_act")(x) if activation else x
 
 
 def connect_stem(spec: NetworkSpec, x, parts, seed: int | None = None):
     """Apply the stem of `spec` to images [B, H, W, C]."""
-    if spec.stem_stride > 1:
-        x = parts.symmetric_padding(3, name="stem_pad")(x)
-    x = parts.conv(spec.stem_channels, 3, name="stem_conv", seed=seed, stride=spec.stem_stride)(x)
-    x = _normalized(x, "stem_conv", parts, spec.stem_activation)
+    stride, like = spec.stem_stride, spec.conventions
+    x, padding = _padded(x, 3, stride, "stem_pad", parts, like)
+    x = parts.conv(spec.stem_channels, 3, name="stem_conv", seed=seed, stride=stride, padding=padding)(x)
+    x = _normalized(x, "stem_conv", parts, like, spec.stem_activation)
     if spec.first_channels is None:
         return x
     x = parts.depthwise_conv(spec.stem_channels, 3, name="stem_depthwise", seed=seed)(x)
-    x = _normalized(x, "stem_depthwise", parts, spec.stem_activation)
-    return _normalized(parts.conv(spec.first_channels, 1, name="stem_project", seed=seed)(x), "stem_project", parts)
+    x = _normalized(x, "stem_depthwise", parts, like, spec.stem_activation)
+    x = parts.conv(spec.first_channels, 1, name="stem_project", seed=seed)(x)
+    return _normalized(x, "stem_project", parts, like)
 
 
-def _inverted_residual(block: InvertedResidualSpec, x, parts, seed, expand_stride: int):
-    name, hidden, shortcut = block.name, block.hidden_channels, x
+def _inverted_residual(block: InvertedResidualSpec, x, parts, seed, expand_stride: int, like: Conventions):
+    name, hidden, size, stride, shortcut = block.name, block.hidden_channels, block.kernel_size, block.stride, x
     if block.expand:
         x = parts.conv(hidden, 1, name=f"{name}_expand", seed=seed, stride=expand_stride)(x)
-        x = _normalized(x, f"{name}_expand", parts, block.activation)
-    if block.stride > 1:
-        x = parts.symmetric_padding(block.kernel_size, name=f"{name}_pad")(x)
-    x = parts.depthwise_conv(hidden, block.kernel_size, name=f"{name}_depthwise", seed=seed, stride=block.stride)(x)
-    x = _normalized(x, f"{name}_depthwise", parts, block.activation)
+        x = _normalized(x, f"{name}_expand", parts, like, block.activation)
+    x, padding = _padded(x, size, stride, f"{name}_pad", parts, like)
+    x = parts.depthwise_conv(hidden, size, name=f"{name}_depthwise", seed=seed, stride=stride, padding=padding)(x)
+    x = _normalized(x, f"{name}_depthwise", parts, like, block.activation)
     if block.se_channels:
         gate = parts.mean_pool(name=f"{name}_se_pool", keepdims=True)(x)
-        gate = parts.gate_conv(block.se_channels, "relu", name=f"{name}_se_squeeze", seed=seed)(gate)
+        gate = parts.gate_conv(block.se_channels, block.se_activation, name=f"{name}_se_squeeze", seed=seed)(gate)
         gate = parts.gate_conv(hidden, block.se_gate, name=f"{name}_se_excite", seed=seed)(gate)
         x = parts.multiply(name=f"{name}_se_scale")([x, gate])
     x = parts.conv(block.out_channels, 1, name=f"{name}_project", seed=seed)(x)
-    x = _normalized(x, f"{name}_project", parts)
+    x = _normalized(x, f"{name}_project", parts, like)
     return parts.add(name=f"{name}_add")([shortcut, x]) if block.residual else x
 
 
 def connect_tail(spec: NetworkSpec, x, parts, seed: int | None = None, stride: int = 1):
     """Apply tail and classifier of `spec` to features [B, H, W, C]."""
     x = parts.conv(spec.tail_channels, 1, name="tail_conv", seed=seed, stride=stride)(x)
-    x = _normalized(x, "tail_conv", parts, spec.tail_activation)
+    x = _normalized(x, "tail_conv", parts, spec.conventions, spec.tail_activation)
     if spec.num_classes is None and spec.pooling is None:
         return x
     if spec.num_classes is None and spec.pooling == "max":

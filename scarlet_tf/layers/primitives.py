@@ -1,7 +1,6 @@
 """The building blocks of every network here, with the published defaults.
 
-Padding is k // 2 on each side, at stride 2 too (Keras' "same" differs there); convolutions have no bias; BN has
-epsilon 1e-5 and momentum 0.9, which is PyTorch's 0.1. Every function returns a new Keras layer.
+Convolutions have no bias. Every function returns a new Keras layer.
 """
 
 from __future__ import annotations
@@ -14,19 +13,20 @@ from scarlet_tf.layers.batch_norm import BatchNormalization
 from scarlet_tf.layers.convolution import Conv2D, DepthwiseConv2D
 from scarlet_tf.layers.initialization import classifier_initializer, conv_initializer, derived_seed
 from scarlet_tf.layers.subsample import Subsample
+from scarlet_tf.spec import PYTORCH
 
 DATA_FORMAT = "channels_last"  # regardless of Keras' configuration: shapes here are [B, H, W, C]
-BN_EPSILON = 1e-5
-BN_MOMENTUM = 0.9
 
 
-def conv(out_channels: int, kernel_size: int, name: str, seed: int | None, stride: int = 1, dtype=None):
-    """A convolution without bias; give it symmetrically padded input where the stride is 2."""
+def conv(
+    out_channels: int, kernel_size: int, name: str, seed: int | None, stride: int = 1, padding="valid", dtype=None
+):
+    """A convolution without bias, with padding "same" at stride 1, and else as given."""
     return Conv2D(
         out_channels,
         kernel_size,
         strides=stride,
-        padding="same" if stride == 1 else "valid",
+        padding="same" if stride == 1 else padding,
         data_format=DATA_FORMAT,
         use_bias=False,
         kernel_initializer=conv_initializer(kernel_size, out_channels, seed, name),
@@ -35,12 +35,14 @@ def conv(out_channels: int, kernel_size: int, name: str, seed: int | None, strid
     )
 
 
-def depthwise_conv(channels: int, kernel_size: int, name: str, seed: int | None, stride: int = 1, dtype=None):
-    """A depthwise convolution without bias; give it symmetrically padded input where the stride is 2."""
+def depthwise_conv(
+    channels: int, kernel_size: int, name: str, seed: int | None, stride: int = 1, padding="valid", dtype=None
+):
+    """A depthwise convolution without bias, with padding "same" at stride 1, and else as given."""
     return DepthwiseConv2D(
         kernel_size,
         strides=stride,
-        padding="same" if stride == 1 else "valid",
+        padding="same" if stride == 1 else padding,
         data_format=DATA_FORMAT,
         use_bias=False,
         depthwise_initializer=conv_initializer(kernel_size, channels, seed, name),
@@ -77,20 +79,22 @@ def max_pool(name: str, dtype=None):
     return keras.layers.GlobalMaxPooling2D(DATA_FORMAT, dtype=dtype, name=name)
 
 
-def batch_norm(name: str, dtype=None):
+def batch_norm(name: str, dtype=None, epsilon: float = PYTORCH.bn_epsilon, momentum: float = PYTORCH.bn_momentum):
     """Batch normalisation over the channels."""
-    return BatchNormalization(momentum=BN_MOMENTUM, epsilon=BN_EPSILON, dtype=dtype, name=name)
+    return BatchNormalization(momentum=momentum, epsilon=epsilon, dtype=dtype, name=name)
 
 
 def activation(kind: str, name: str, dtype=None):
-    """`hard_swish` (x * relu6(x + 3) / 6), `relu6` or `relu`."""
+    """`hard_swish` (x * relu6(x + 3) / 6), `silu` (x * sigmoid(x)), `relu6` or `relu`."""
     if kind == "hard_swish":
         return Activation("hard_silu", dtype=dtype, name=name)
+    if kind == "silu":
+        return Activation("silu", dtype=dtype, name=name)
     if kind == "relu6":
         return keras.layers.ReLU(max_value=6.0, dtype=dtype, name=name)
     if kind == "relu":
         return keras.layers.ReLU(dtype=dtype, name=name)
-    raise InputError(f"activation: expected hard_swish, relu6 or relu, got {kind!r}")
+    raise InputError(f"activation: expected hard_swish, silu, relu6 or relu, got {kind!r}")
 
 
 def add(name: str, dtype=None):

@@ -16,7 +16,7 @@ import keras
 from scarlet_tf.layers import primitives
 from scarlet_tf.layers.batch_norm import BatchNormalization
 from scarlet_tf.layers.builder import connect_block, connect_stem, connect_tail
-from scarlet_tf.spec import BlockSpec, NetworkSpec, block_from_dict, known_fields
+from scarlet_tf.spec import PYTORCH, BlockSpec, Conventions, NetworkSpec, block_from_dict, conventions_of, known_fields
 
 
 class _SpecLayer(keras.layers.Layer):
@@ -96,14 +96,22 @@ class SpecBlock(_SpecLayer):
     Args:
         spec: a BlockSpec, or its dict form; its name has no meaning here.
         seed: of the initial weights.
+        conventions: of the network, or their dict form.
 
     Input [B, H, W, in_channels], output [B, ceil(H / stride), ceil(W / stride), out_channels].
     """
 
     prefix = "block_"
 
-    def __init__(self, spec: BlockSpec | Mapping, seed: int | None = None, **kwargs):
+    def __init__(
+        self,
+        spec: BlockSpec | Mapping,
+        seed: int | None = None,
+        conventions: Conventions | Mapping = PYTORCH,
+        **kwargs,
+    ):
         spec = block_from_dict(spec) if isinstance(spec, Mapping) else spec
+        self._conventions = conventions_of(conventions)
         super().__init__(dataclasses.replace(spec, name="block"), spec.in_channels, seed, **kwargs)
 
     def build(self, input_shape):
@@ -112,10 +120,12 @@ class SpecBlock(_SpecLayer):
         super().build(input_shape)
 
     def connect(self, x, parts):
-        return connect_block(self.spec, x, parts, self.seed)
+        return connect_block(self.spec, x, parts, self.seed, conventions=self._conventions)
 
     def get_config(self):
-        return {**super().get_config(), "spec": known_fields(self.spec), "seed": self.seed}
+        conventions = dataclasses.asdict(self._conventions)
+        config = {"spec": known_fields(self.spec), "seed": self.seed, "conventions": conventions}
+        return {**super().get_config(), **config}
 
 
 class _End(_SpecLayer):
@@ -162,7 +172,7 @@ class Tail(_End):
 
         def apply(layer, x):
             if not isinstance(layer, BatchNormalization):
-                return layer(x)
+                return _call(layer, x, training)
             y = layer.lanes(ops.reshape(x, (num_lanes, batch_size, *x.shape[1:])), training=training)
             return ops.reshape(y, (num_lanes * batch_size, *x.shape[1:]))
 

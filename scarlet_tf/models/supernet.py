@@ -69,7 +69,8 @@ class Supernet(keras.Model):
             spec = block_spec(self.space, layer, choice, layer.in_channels, self.skip)
             assert spec is not None  # in a supernet a skip is a block, too
             seed = derived_seed(self.seed, f"{layer.name}/{index}")
-            candidates.append(SpecBlock(spec, seed, name=f"choice_{index:02d}", dtype=self.dtype_policy))
+            options = {"name": f"choice_{index:02d}", "dtype": self.dtype_policy}
+            candidates.append(SpecBlock(spec, seed, self.space.conventions, **options))
         return ChoiceBlock(candidates, name=layer.name, dtype=self.dtype_policy)
 
     @property

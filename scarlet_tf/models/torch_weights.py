@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import keras
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.network import Arrays, Network, get_arrays, set_arrays
 from scarlet_tf.models.torch_files import read_state_dict, write_state_dict
 from scarlet_tf.models.torch_layout import from_state_dict, to_state_dict, torch_key
-from scarlet_tf.spec import InvertedResidualSpec
+from scarlet_tf.spec import PYTORCH, InvertedResidualSpec
 
 _FIRST = "stem_conv/kernel"
 
@@ -57,7 +59,7 @@ def _arrays(model: keras.Model) -> Arrays:
             f"{getattr(model, 'name', model)}: expected a network of this package, with the layer stem_conv"
         )
     if isinstance(model, Network):
-        _check_shortcuts(model)
+        _check_layout(model)
     names = list(arrays)
     arrays = {name: arrays[name] for name in names[names.index(_FIRST) :]}
     for name in arrays:
@@ -67,8 +69,15 @@ def _arrays(model: keras.Model) -> Arrays:
     return arrays
 
 
-def _check_shortcuts(network: Network) -> None:
-    """PyTorch's blocks add their input wherever shapes allow; folding can leave one here that does not."""
+def _check_layout(network: Network) -> None:
+    """The authors' networks have PyTorch's conventions, and their blocks add their input wherever shapes allow.
+
+    Folding can leave one here that does not.
+    """
+    if network.spec.conventions != dataclasses.replace(PYTORCH, bn_momentum=network.spec.conventions.bn_momentum):
+        raise InputError(
+            f"{network.name}: expected padding and BN epsilon of {PYTORCH}, got {network.spec.conventions}"
+        )
     for block in network.spec.blocks:
         if not isinstance(block, InvertedResidualSpec):
             continue

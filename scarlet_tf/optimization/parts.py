@@ -9,8 +9,6 @@ from __future__ import annotations
 import tensorflow as tf
 import tf_keras
 
-from scarlet_tf.layers.primitives import BN_EPSILON, BN_MOMENTUM
-
 
 @tf_keras.utils.register_keras_serializable("scarlet_tf")
 class HardSwish(tf_keras.layers.Layer):
@@ -67,17 +65,17 @@ class PadChannels(tf_keras.layers.Layer):
         return {**super().get_config(), "extra": self.extra}
 
 
-def conv(out_channels, kernel_size, name, seed, stride=1):
-    """A convolution without bias."""
+def conv(out_channels, kernel_size, name, seed, stride=1, padding="valid"):
+    """A convolution without bias, with padding "same" at stride 1, and else as given."""
     del seed
-    padding = "same" if stride == 1 else "valid"
+    padding = "same" if stride == 1 else padding
     return tf_keras.layers.Conv2D(out_channels, kernel_size, stride, padding, use_bias=False, name=name)
 
 
-def depthwise_conv(channels, kernel_size, name, seed, stride=1):
-    """A depthwise convolution without bias."""
+def depthwise_conv(channels, kernel_size, name, seed, stride=1, padding="valid"):
+    """A depthwise convolution without bias, with padding "same" at stride 1, and else as given."""
     del channels, seed
-    padding = "same" if stride == 1 else "valid"
+    padding = "same" if stride == 1 else padding
     return tf_keras.layers.DepthwiseConv2D(kernel_size, stride, padding, use_bias=False, name=name)
 
 
@@ -108,17 +106,17 @@ def mean_pool(name, keepdims=False):
     return tf_keras.layers.GlobalAveragePooling2D(keepdims=keepdims, name=name)
 
 
-def batch_norm(name):
+def batch_norm(name, epsilon, momentum):
     """Batch normalisation over the channels."""
-    return tf_keras.layers.BatchNormalization(momentum=BN_MOMENTUM, epsilon=BN_EPSILON, name=name)
+    return tf_keras.layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=name)
 
 
 def activation(kind, name):
-    """`hard_swish`, `sigmoid`, `relu6` or `relu`."""
+    """`hard_swish`, `silu`, `sigmoid`, `relu6` or `relu`."""
     if kind == "hard_swish":
         return HardSwish(name=name)
-    if kind == "sigmoid":
-        return tf_keras.layers.Activation("sigmoid", name=name)
+    if kind in ("sigmoid", "silu"):
+        return tf_keras.layers.Activation({"silu": "swish"}.get(kind, kind), name=name)
     return tf_keras.layers.ReLU(6.0 if kind == "relu6" else None, name=name)
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from scarlet_tf.layers.primitives import BN_EPSILON
 from scarlet_tf.layers.split_depthwise import MAX_TAPS, strips
 from scarlet_tf.optimization import parts
 
@@ -61,27 +60,27 @@ def split_parts() -> types.SimpleNamespace:
     """`parts` with large depthwise convolutions in strips, without their batch normalisation."""
     split = set()
 
-    def depthwise_conv(channels, kernel_size, name, seed, stride=1):
-        if kernel_size**2 <= MAX_TAPS:
-            return parts.depthwise_conv(channels, kernel_size, name, seed, stride)
+    def depthwise_conv(channels, kernel_size, name, seed, stride=1, padding="valid"):
+        if kernel_size**2 <= MAX_TAPS or (stride > 1 and padding == "same"):
+            return parts.depthwise_conv(channels, kernel_size, name, seed, stride, padding)
         split.add(f"{name}_bn")
         return SplitDepthwise(kernel_size, name, stride)
 
-    def batch_norm(name):
-        return (lambda x: x) if name in split else parts.batch_norm(name)
+    def batch_norm(name, epsilon, momentum):
+        return (lambda x: x) if name in split else parts.batch_norm(name, epsilon, momentum)
 
     return types.SimpleNamespace(**{**vars(parts), "depthwise_conv": depthwise_conv, "batch_norm": batch_norm})
 
 
-def split_arrays(arrays: dict[str, np.ndarray], layer_names: set[str]) -> dict[str, np.ndarray]:
-    """A network's weights for its twin made of `split_parts`, whose layers have the names `layer_names`."""
+def split_arrays(arrays: dict[str, np.ndarray], layer_names: set[str], epsilon: float) -> dict[str, np.ndarray]:
+    """A network's weights for its twin made of `split_parts`, whose layers have the names `layer_names`; BN's epsilon."""
     result = dict(arrays)
     for name in [key.removesuffix("/kernel") for key in arrays if key.endswith("_depthwise/kernel")]:
         if name in layer_names:
             continue
         kernel = result.pop(f"{name}/kernel")
         bn = {key: result.pop(f"{name}_bn/{key}") for key in ("gamma", "beta", "moving_mean", "moving_variance")}
-        factor = bn["gamma"] / np.sqrt(bn["moving_variance"] + BN_EPSILON)
+        factor = bn["gamma"] / np.sqrt(bn["moving_variance"] + epsilon)
         kernel = kernel * factor[:, np.newaxis]
         bias = bn["beta"] - bn["moving_mean"] * factor
         for index, (row, rows) in enumerate(strips(kernel.shape[0])):

@@ -25,7 +25,9 @@ def build_twin(spec: NetworkSpec, arrays: Arrays, for_xnnpack: bool = False) -> 
     """
     image = tf_keras.Input(spec.input_shape, name="image")
     model = tf_keras.Model(image, connect(spec, image, split_parts() if for_xnnpack else parts))
-    set_twin_arrays(model, split_arrays(arrays, {layer.name for layer in model.layers}) if for_xnnpack else arrays)
+    if for_xnnpack:
+        arrays = split_arrays(arrays, {layer.name for layer in model.layers}, spec.conventions.bn_epsilon)
+    set_twin_arrays(model, arrays)
     return model
 
 

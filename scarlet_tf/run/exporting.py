@@ -22,6 +22,7 @@ from scarlet_tf.latency.benchmark import benchmark, beside_table
 from scarlet_tf.latency.correction import LATENCY
 from scarlet_tf.latency.table import table_runner
 from scarlet_tf.latency.timing import describe_host
+from scarlet_tf.models.network import Network
 from scarlet_tf.optimization.config import PruningConfig, QuantizationAwareConfig
 from scarlet_tf.optimization.prune import prune
 from scarlet_tf.optimization.quantize_aware import quantize_aware
@@ -95,7 +96,7 @@ def export(
     """
     folded, rows = folded_network(run)
     about = _file_metadata(run, network)
-    tflite_files = [*_write_tflite(run, folded, about), *_write_optimized(run, about)]
+    tflite_files = _write_tflite_files(run, folded, about)
     files = [*tflite_files, *_write_saved_model(run, folded, about)]
     results = {path: verification(run, path) for path in files}
     threads = run.config.export.benchmark_threads
@@ -180,48 +181,34 @@ def _file_metadata(run: Run, network: NetworkResult) -> dict[str, Any]:
     }
 
 
-def _write_tflite(run: Run, model, about: dict) -> list[pathlib.Path]:
-    paths = []
-    for name in run.config.export.formats:
-        path = run.export_folder / f"model_{name}.tflite"
-        logger.info("writing %s", path)
-        export_tflite(
-            model,
-            path,
-            quantization="none" if name == "float32" else name,
-            # Training images: ranges fitted to test images would make the file's accuracy too good.
-            representative_data=run.data.train if name in ("int8", "full_int8") else None,
-            num_calibration_images=run.config.export.calibration_examples,
-            dynamic_batch=run.config.export.dynamic_batch,
-            **about,
-        )
-        paths.append(path)
-    return paths
-
-
-def _write_optimized(run: Run, about: dict) -> list[pathlib.Path]:
-    """Export the optimize stage's results: copy the file of quantisation-aware training, convert the pruned network."""
-    wanted, paths = run.config.optimization, []
-    if wanted.quantization_aware:
+def _write_tflite_files(run: Run, folded: Network, about: dict[str, Any]) -> list[pathlib.Path]:
+    """The folded network in every format, then what the optimize stage made of it."""
+    config, wanted = run.config.export, run.config.optimization
+    options = {"dynamic_batch": config.dynamic_batch, **about}
+    paths = [
+        _write_tflite(run, folded, name, "none" if name == "float32" else name, options) for name in config.formats
+    ]
+    if wanted.quantization_aware:  # this file was written in its training
         for source in (run.quantized_file, run.quantized_file.with_suffix(".json")):
             with atomic_writer(run.export_folder / source.name) as file:
                 file.write(source.read_bytes())
         paths.append(run.export_folder / run.quantized_file.name)
     if isinstance(wanted.pruning, PruningConfig):
-        variants = {"model_pruned": "none"} | ({"model_pruned_int8": "int8"} if wanted.pruning.int8 else {})
-        for name, quantization in variants.items():
-            paths.append(run.export_folder / f"{name}.tflite")
-            logger.info("writing %s", paths[-1])
-            export_tflite(
-                run.pruned_network,
-                paths[-1],
-                quantization=quantization,
-                representative_data=run.data.train if quantization == "int8" else None,
-                num_calibration_images=run.config.export.calibration_examples,
-                sparse_storage=wanted.pruning.sparse_storage and quantization == "none",
-                **about,
-            )
+        options = {"sparse_storage": wanted.pruning.sparse_storage, **about}
+        paths.append(_write_tflite(run, run.pruned_network, "pruned", "none", options))
+        if wanted.pruning.int8:
+            paths.append(_write_tflite(run, run.pruned_network, "pruned_int8", "int8", about))
     return paths
+
+
+def _write_tflite(run: Run, network: Network, name: str, quantization: str, options: dict[str, Any]) -> pathlib.Path:
+    path = run.export_folder / f"model_{name}.tflite"
+    logger.info("writing %s", path)
+    # Training images: ranges fitted to test images would make the file's accuracy too good.
+    images = run.data.train if quantization in ("int8", "full_int8") else None
+    count = run.config.export.calibration_examples
+    export_tflite(network, path, quantization, representative_data=images, num_calibration_images=count, **options)
+    return path
 
 
 def _write_saved_model(run: Run, model, about: dict) -> list[pathlib.Path]:

@@ -51,6 +51,10 @@ class Method(abc.ABC):
     def examine(self, run: Run) -> None:
         """Refuse settings at which a stage of this method would fail, before anything is trained."""
 
+    @abc.abstractmethod
+    def account(self, run: Run) -> dict[str, Any]:
+        """Figures of a finished run, in plain JSON types, that say where its network came from."""
+
 
 class SupernetSearch(Method):
     """A fair supernet, a search among its paths, and a training of its own for one of them."""
@@ -130,7 +134,25 @@ class SupernetSearch(Method):
             finish=functools.partial(correct_latencies, run),
         )
 
-    def one_shot_accuracies(self, run: Run, found: SearchResult) -> list[float]:
+    def account(self, run: Run) -> dict[str, Any]:
+        found = run.get(SearchResult)
+        accuracies = self._one_shot_accuracies(run, found)
+        return {
+            "budget_multiply_adds": run.config.search.max_multiply_adds,
+            "bounds": run.config.search.objectives().bounds_in_words(),
+            "supernet": {  # over every architecture that was evaluated, on the validation images
+                "evaluated": len(accuracies),
+                "mean_accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
+                "best_accuracy": max(accuracies, default=None),
+            },
+            "front": {
+                "size": len(found.pareto),
+                "picks": len(found.picks),
+                "hypervolume": found.hypervolume[-1] if found.hypervolume else None,
+            },
+        }
+
+    def _one_shot_accuracies(self, run: Run, found: SearchResult) -> list[float]:
         """Accuracies of all evaluated networks. A damaged line of the journal is left out; the front does not need it."""
         path = run.folder / "search" / TRIALS
         lines = [line for line in (read_lines(path) if path.exists() else ()) if line is not None]
@@ -171,7 +193,7 @@ class BetaNAS(SupernetSearch):
             finish=functools.partial(correct_latencies, run),
         )
 
-    def one_shot_accuracies(self, run: Run, found: SearchResult) -> list[float]:
+    def _one_shot_accuracies(self, run: Run, found: SearchResult) -> list[float]:
         return [pick.accuracy for pick in found.picks]
 
 
@@ -184,6 +206,9 @@ class Finetuning(Method):
     def examine(self, run: Run) -> None:
         if not run.file(NetworkResult).exists():  # later stages do not need the initial weights
             logger.info("what is fine-tuned: %s", self.source(run).origin["network"])
+
+    def account(self, run: Run) -> dict[str, Any]:
+        return {"origin": run.get(NetworkResult).origin}
 
     def source(self, run: Run) -> SourceNetwork:
         """The network to fine-tune."""

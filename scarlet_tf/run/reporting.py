@@ -1,4 +1,4 @@
-"""Accounts of a run: the figures of its closing table, and report.html, of whichever results exist."""
+"""Accounts of a run: its times, forecast and measured, the figures of its closing table, and report.html."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import contextlib
 import csv
 import logging
 import pathlib
+import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
+from scarlet_tf.cluster import is_writer
+from scarlet_tf.config.run_time import in_words
+from scarlet_tf.config.run_time import stage_seconds as forecast_seconds
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
-from scarlet_tf.files import read_json, write_text
+from scarlet_tf.files import read_json, write_result, write_text
 from scarlet_tf.report.record import Record, StageState
 from scarlet_tf.results import (
     Certificate,
@@ -29,7 +36,7 @@ from scarlet_tf.results import (
 from scarlet_tf.run.exporting import seeds
 from scarlet_tf.run.folder import Run, T, described
 from scarlet_tf.run.integrity import complaints
-from scarlet_tf.run.methods import SupernetSearch, method_of
+from scarlet_tf.run.methods import method_of
 from scarlet_tf.run.networks import find_pick
 from scarlet_tf.search.algorithm import decode
 from scarlet_tf.search.front import Archive
@@ -43,12 +50,12 @@ logger = logging.getLogger("scarlet_tf")
 
 def summarize(run: Run) -> dict[str, Any]:
     """Results of a finished run, in plain JSON types."""
-    network, certificate, method = run.get(NetworkResult), run.get(Certificate), method_of(run.config)
+    network, certificate = run.get(NetworkResult), run.get(Certificate)
     return {
         "name": run.config.name,
         "run_dir": str(run.folder),
         "dataset": to_json(described(run.data)) | {"skipped": len(run.data.skipped)},
-        **(_searched(run, method) if isinstance(method, SupernetSearch) else {"origin": network.origin}),
+        **method_of(run.config).account(run),
         "pick": {
             "architecture": network.architecture.to_string(),
             "space": network.architecture.space.name,
@@ -62,37 +69,16 @@ def summarize(run: Run) -> dict[str, Any]:
             "validation_accuracy": network.validation.accuracy,
         },
         "warnings": warnings(run),
-        "files": [file_figures(row) for row in certificate.files],
+        "files": [
+            {"file": row["file"], "bytes": row["bytes"], **{key: row["verification"][key] for key in _OF_A_FILE}}
+            for row in certificate.files
+        ],
         "seconds": stage_seconds(run),
     }
 
 
 _OF_A_PICK = ("pick", "one_shot_accuracy", "passed_over")
-
-
-def _searched(run: Run, method: SupernetSearch) -> dict[str, Any]:
-    found = run.get(SearchResult)
-    accuracies = method.one_shot_accuracies(run, found)
-    return {
-        "budget_multiply_adds": run.config.search.max_multiply_adds,
-        "bounds": run.config.search.objectives().bounds_in_words(),
-        "supernet": {  # over every architecture that was evaluated, on the validation images
-            "evaluated": len(accuracies),
-            "mean_accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
-            "best_accuracy": max(accuracies, default=None),
-        },
-        "front": {
-            "size": len(found.pareto),
-            "picks": len(found.picks),
-            "hypervolume": found.hypervolume[-1] if found.hypervolume else None,
-        },
-    }
-
-
-def file_figures(row: Mapping[str, Any]) -> dict[str, Any]:
-    """One file of the certificate: its size in bytes, its parity with the Keras network, its accuracy."""
-    checked = ("max_logit_difference", "top1", "model_top1", "num_images", "partitions")
-    return {"file": row["file"], "bytes": row["bytes"], **{key: row["verification"][key] for key in checked}}
+_OF_A_FILE = ("max_logit_difference", "top1", "model_top1", "num_images", "partitions")
 
 
 def warnings(run: Run) -> list[str]:
@@ -121,6 +107,55 @@ def stage_seconds(run: Run) -> dict[str, float]:
     except InputError:
         return {}
     return found if all(is_number(seconds) for seconds in found.values()) else {}
+
+
+@contextlib.contextmanager
+def timed(run: Run, name: str) -> Iterator[None]:
+    """Add the seconds of a stage to timing.json, also when it was interrupted."""
+    started = time.monotonic()
+    try:
+        yield
+    except tf.errors.OpError as error:
+        # An InputError raised by reading images inside TensorFlow, which keeps only its text.
+        if found := re.search(r"InputError: (.*)", str(error.message)):
+            raise InputError(found[1]) from error
+        raise
+    finally:
+        if is_writer(name):
+            _add_seconds(run, name, time.monotonic() - started)
+
+
+def drop_torn_timing(run: Run) -> None:
+    """Remove a damaged timing.json: no stage needs the lost seconds, and nothing would rewrite them."""
+    if run.timing.exists() and not stage_seconds(run):
+        logger.warning("%s: torn or changed after it was written; it is removed", run.timing)
+        run.timing.unlink()
+
+
+def _add_seconds(run: Run, name: str, seconds: float) -> None:
+    # If the disk is full, the stage's own error is the one to show.
+    with contextlib.suppress(InputError):
+        known = stage_seconds(run)
+        write_result(run.timing, {**known, name: round(known.get(name, 0.0) + seconds, 1)})
+
+
+class Forecast(keras.callbacks.Callback):
+    """Log entry with the time of every stage of `run`, estimated from the steps that the training loop tries; see its Run."""
+
+    def __init__(self, run: Run):
+        super().__init__()
+        self.run = run
+
+    def on_rehearsal(self, first: float, seconds: float) -> None:
+        """Log the forecast from the `seconds` of a step of the supernet; the first one took `first`."""
+        data = self.run.data
+        examples = {name: getattr(data, name).num_examples for name in ("train", "validation")}
+        stages = forecast_seconds(self.run.config, examples, data.num_classes, first, seconds)
+        logger.info(
+            "run forecast: %s (the supernet's steps were tried, what follows is estimated from them; other work on this"
+            " machine counts)",
+            in_words(stages),
+        )
 
 
 def write_page(run: Run, stages: Sequence[StageState], path) -> None:

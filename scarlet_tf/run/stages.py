@@ -11,24 +11,17 @@ import dataclasses
 import itertools
 import logging
 import pathlib
-import re
 import shlex
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
-
-import keras
-import tensorflow as tf
 
 from scarlet_tf.assessment.comparison import DEFAULT, compare, variants
 from scarlet_tf.assessment.ranking import rank
 from scarlet_tf.assessment.statistics import stratified_sample
 from scarlet_tf.cluster import VARIABLE, is_writer, read_tf_config, search_role
 from scarlet_tf.config import Config, check_run_dir
-from scarlet_tf.config.run_time import in_words
-from scarlet_tf.config.run_time import stage_seconds as forecast
 from scarlet_tf.cost import cost_table
-from scarlet_tf.errors import InputError, NotFiniteError
+from scarlet_tf.errors import InputError, NotFiniteError, nearest
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.export.warm_up import check_warm_up
 from scarlet_tf.files import write_result
@@ -48,7 +41,7 @@ from scarlet_tf.run.exporting import export, is_optimized, optimize
 from scarlet_tf.run.folder import Run, alone_in, claim, open_existing
 from scarlet_tf.run.integrity import unchecked
 from scarlet_tf.run.methods import check_adb, method_of, searching, trained_supernet
-from scarlet_tf.run.reporting import stage_seconds, summarize, write_page
+from scarlet_tf.run.reporting import Forecast, drop_torn_timing, stage_seconds, summarize, timed, write_page
 from scarlet_tf.run.retraining import finetune_network, retrain_network
 from scarlet_tf.search.config import evaluator_grouping, evaluator_options
 from scarlet_tf.search.run import SearchResult
@@ -88,7 +81,7 @@ STAGES = {
         Stage("train-supernet", SupernetResult, "a trained supernet", (), _train_supernet),
         Stage("search", SearchResult, "a searched front", (SupernetResult,), _search),
         Stage("retrain", NetworkResult, "a retrained network", (SearchResult,), retrain_network),
-        Stage("finetune", NetworkResult, "a fine-tuned network", (), finetune_network),
+        Stage("finetune", NetworkResult, "a fine-tuned network", (), finetune_network, "finetune.network"),
         Stage(
             "optimize",
             OptimizedResult,
@@ -108,11 +101,15 @@ def stages_of(config: Config) -> list[Stage]:
     return [STAGES[name] for name in (*method_of(config).stages, *optimizing, "export")]
 
 
-def run_all(config: Config, folder, max_hours: float | None = None, adb: Mapping | None = None) -> dict:
+def run_all(
+    config: Config, folder, max_hours: float | None = None, adb: Mapping | None = None, until: str | None = None
+) -> dict:
     """Run every stage in order; write the figures of the closing table to summary.json and return them.
 
-    `max_hours`: each of the two trainings and the search ends within this time. `adb`: see Run.
+    `max_hours`: each of the two trainings and the search ends within this time. `adb`: see Run. `until`: the last stage to
+    run, whose result is returned; InputError if the configuration does not ask for it.
     """
+    stages = stages_of(config) if until is None else [*_before(until, config), _wanted(until, config)]
     if len(read_tf_config().tasks) > 1:
         raise InputError(
             f"{VARIABLE}: several workers train one stage together; run {' and '.join(DISTRIBUTED)} in them, and the other"
@@ -124,12 +121,14 @@ def run_all(config: Config, folder, max_hours: float | None = None, adb: Mapping
             " without it"
         )
     run = Run(config, folder, strategy_from_environment(), max_hours, adb)
-    run.callbacks = (_Forecast(run),)
+    run.callbacks = (Forecast(run),)
     with _claimed(run):
         check_adb(run)
-        for stage in stages_of(config):
+        for stage in stages:
             _do(run, stage)
-        _drop_torn_timing(run)
+        if until is not None:
+            return _finish(run, stages[-1])
+        drop_torn_timing(run)
         if names := unchecked(run.folder):
             logger.warning(
                 "an earlier version wrote these without a digest, changes are not noticed: %s", ", ".join(names)
@@ -155,19 +154,33 @@ def run_stage(
     writes = is_writer(name)
     run = Run(config, folder, strategy, max_hours, adb)
     check_run_dir(folder, config)
-    stage = STAGES[name]
-    if stage not in stages_of(config):
-        raise InputError(f"{name}: nothing to do; set {stage.missing}")
+    stage = _wanted(name, config)
     _check_predecessors(name, run, config_path)
     with _claimed(run, writes):
         check_adb(run)
         _do(run, stage, go_on=True)
-        if not writes:
-            return {}
-        if all(run.file(stage.kind).exists() for stage in stages_of(config)):
-            report_on(run)
-        result = run.get(stage.kind)
-        return result.to_dict() if isinstance(result, SearchResult) else to_json(result)
+        return _finish(run, stage) if writes else {}
+
+
+def _wanted(name: str, config: Config) -> Stage:
+    """The stage of a name; InputError if the configuration does not ask for it."""
+    if name not in STAGES:
+        raise InputError(f"{name}: expected one of the stages {', '.join(STAGES)}{nearest(name, STAGES)}")
+    if STAGES[name] not in stages_of(config):
+        raise InputError(f"{name}: nothing to do; set {STAGES[name].missing}")
+    return STAGES[name]
+
+
+def _before(name: str, config: Config) -> list[Stage]:
+    return list(itertools.takewhile(lambda stage: stage.name != name, stages_of(config)))
+
+
+def _finish(run: Run, stage: Stage) -> dict:
+    """The result of a stage that is done, after the page if that was the last one."""
+    if all(run.file(stage.kind).exists() for stage in stages_of(run.config)):
+        report_on(run)
+    result = run.get(stage.kind)
+    return result.to_dict() if isinstance(result, SearchResult) else to_json(result)
 
 
 def run_ranking(config: Config, folder) -> dict:
@@ -178,7 +191,7 @@ def run_ranking(config: Config, folder) -> dict:
     with _claimed(run):
         _check_ranking(run)
         _do(run, STAGES["train-supernet"])
-        with _timed(run, "rank"):
+        with timed(run, "rank"):
             supernet, _ = trained_supernet(run)
             data, context = (run.plain_train, run.data.validation), method.context(run)
             figures = rank(supernet, *data, config.ranking, config.retrain, run.folder, context)
@@ -217,7 +230,7 @@ def run_comparison(
     check_run_dir(folder, config)
     _check_predecessors("search", run, config_path)
     with _claimed(run):
-        with _timed(run, "compare"):
+        with timed(run, "compare"):
             supernet, _ = trained_supernet(run)
             options = {**evaluator_options(config.search), **evaluator_grouping(config.search)}
             evaluator = Evaluator(supernet, run.data.validation, run.plain_train, **options)
@@ -274,8 +287,10 @@ def open_run(config: Config, folder, strategy=None, max_hours: float | None = No
 
 def _check_predecessors(name: str, run: Run, config_path) -> None:
     """Check files only, so that a stage out of order is refused before the dataset is loaded."""
-    for before in itertools.takewhile(lambda stage: stage.name != name, stages_of(run.config)):
-        command = shlex.join(["scarlet", before.name, str(config_path), "--run-dir", str(run.folder)])
+    for before in _before(name, run.config):
+        optimizing = before.kind is OptimizedResult  # which has no command of its own
+        words, last = (["run"], ["--until", before.name]) if optimizing else ([before.name], [])
+        command = shlex.join(["scarlet", *words, str(config_path), "--run-dir", str(run.folder), *last])
         if not run.file(before.kind).exists():
             raise InputError(
                 f"{run.folder}: {name} needs {before.product}, which is not there yet; first run: {command}"
@@ -315,7 +330,7 @@ def _do(run: Run, stage: Stage, go_on: bool = False) -> None:
             )
     logger.info("%s %s", number, stage.name)
     made = {other.kind for other in stages}
-    with _timed(run, stage.name):
+    with timed(run, stage.name):
         try:
             result = stage.make(run, *(run.get(kind) if kind in made else None for kind in stage.takes))
         except NotFiniteError:
@@ -324,36 +339,6 @@ def _do(run: Run, stage: Stage, go_on: bool = False) -> None:
             raise
         if result is not None:  # of several workers, one has it
             run.keep(result)
-
-
-@contextlib.contextmanager
-def _timed(run: Run, name: str) -> Iterator[None]:
-    """Add the seconds of a stage to timing.json, also when it was interrupted."""
-    started = time.monotonic()
-    try:
-        yield
-    except tf.errors.OpError as error:
-        # An InputError raised by reading images inside TensorFlow, which keeps only its text.
-        if found := re.search(r"InputError: (.*)", str(error.message)):
-            raise InputError(found[1]) from error
-        raise
-    finally:
-        if is_writer(name):
-            _add_seconds(run, name, time.monotonic() - started)
-
-
-def _drop_torn_timing(run: Run) -> None:
-    """Remove a damaged timing.json: no stage needs the lost seconds, and nothing would rewrite them."""
-    if run.timing.exists() and not stage_seconds(run):
-        logger.warning("%s: torn or changed after it was written; it is removed", run.timing)
-        run.timing.unlink()
-
-
-def _add_seconds(run: Run, name: str, seconds: float) -> None:
-    # If the disk is full, the stage's own error is the one to show.
-    with contextlib.suppress(InputError):
-        known = stage_seconds(run)
-        write_result(run.timing, {**known, name: round(known.get(name, 0.0) + seconds, 1)})
 
 
 def write_report(run_dir, path=None) -> pathlib.Path:
@@ -389,22 +374,3 @@ def _is_whole(run: Run, stage: Stage) -> bool:
     with contextlib.suppress(InputError):
         return run.find(stage.kind) is not None
     return False
-
-
-class _Forecast(keras.callbacks.Callback):
-    """Log entry with the time of every stage of `run`, estimated from the steps that the training loop tries; see its Run."""
-
-    def __init__(self, run: Run):
-        super().__init__()
-        self.run = run
-
-    def on_rehearsal(self, first: float, seconds: float) -> None:
-        """Log the forecast from the `seconds` of a step of the supernet; the first one took `first`."""
-        data = self.run.data
-        examples = {name: getattr(data, name).num_examples for name in ("train", "validation")}
-        stages = forecast(self.run.config, examples, data.num_classes, first, seconds)
-        logger.info(
-            "run forecast: %s (the supernet's steps were tried, what follows is estimated from them; other work on this"
-            " machine counts)",
-            in_words(stages),
-        )

@@ -186,7 +186,8 @@ def recalibrate_network(model: keras.Model, data, batch_size: int, num_batches: 
         return
     forward = tf.function(lambda images: model(images, training=True), reduce_retracing=True)
     batches = plain(data).batches(batch_size, training=True, seed=seed, epoch=epoch)
-    recalibrate(forward, batches.take(num_batches), statistics)
+    momentum = next(layer.momentum for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization))
+    recalibrate(forward, batches.take(num_batches), statistics, momentum)
 
 
 def _settings(config: RetrainConfig, model: Network, initial: Arrays | None, tuning: Tuning | None) -> dict:

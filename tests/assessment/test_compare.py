@@ -12,8 +12,7 @@ import types
 import pytest
 from formula_search import BIG, accuracy
 
-from scarlet_tf.assessment.comparison import compare
-from scarlet_tf.assessment.searches import run_search
+from scarlet_tf.assessment.comparison import compare, run_search
 from scarlet_tf.cli.stages import print_comparison
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError

@@ -85,7 +85,7 @@ def _zoo() -> dict:
     """Weights of a published network without its top, and pixels of the size that another is built for."""
     import scarlet_tf as st
 
-    st.MobileNetV2(include_top=False).save_weights("my.weights.h5")
+    st.applications.MobileNetV2(include_top=False).save_weights("my.weights.h5")
     return {"images": np.zeros((2, 192, 192, 3), np.uint8)}
 
 

@@ -10,9 +10,10 @@ from tiny import randomised
 
 import scarlet_tf as st
 from scarlet_tf.cost import count_spec
+from scarlet_tf.foreign.from_blocks import network_from_blocks
 from scarlet_tf.latency.benchmark import benchmark
-from scarlet_tf.layers.primitives import BN_EPSILON
 from scarlet_tf.models.network import Network, get_arrays, set_arrays
+from scarlet_tf.spec import Conventions
 
 ROOT = pathlib.Path(__file__).parents[2]
 NETWORKS = ROOT / "configs" / "networks"
@@ -24,7 +25,7 @@ def small_spec(**changes):
     """Every extension of the spec in one network: plain stem, no expansions, both ends' activation, gate, head."""
     options = {"stem_channels": 16, "tail_channels": 40, "head_channels": 24, "activation": "hard_swish"}
     options |= {"input_shape": (17, 24, 3), "num_classes": 5}
-    return st.network_from_blocks(SMALL, **{**options, **changes})
+    return network_from_blocks(SMALL, **{**options, **changes})
 
 
 def trainable(model):
@@ -60,40 +61,37 @@ def test_without_classes_the_head_goes_too():
 # -- against the same networks in keras.applications --------------------------------------------------------------------
 
 APPLICATIONS = {
+    "efficientnet_b0": lambda **options: keras.applications.EfficientNetB0(**options),
     "mobilenet_v2": lambda **options: keras.applications.MobileNetV2(**options),
     "mobilenet_v3_large": lambda **options: keras.applications.MobileNetV3Large(include_preprocessing=False, **options),
     "mobilenet_v3_small": lambda **options: keras.applications.MobileNetV3Small(include_preprocessing=False, **options),
 }
-OTHER_EPSILON = 1e-3  # of batch normalisation in keras.applications
+CONVENTIONS = Conventions("same", bn_epsilon=1e-3, bn_momentum=0.99)  # keras.applications' but for its momentum
 
 
 @pytest.fixture(scope="module", params=APPLICATIONS)
 def both(request):
-    """(name, the network of keras.applications, ours with its weights) for images whose sides stay odd until they are 3.
-
-    For those Keras puts k // 2 zeros on every side where the stride is 2, as is done here; for even ones it does not.
-    """
-    options = {"weights": None, "input_shape": (33, 33, 3), "classifier_activation": None}
+    """(name, the network of keras.applications, ours with its weights) for images with even and odd sides on their way."""
+    options = {"weights": None, "input_shape": (36, 36, 3), "classifier_activation": None}
     theirs = APPLICATIONS[request.param](**options)
-    ours = Network(st.network_from_file(NETWORKS / f"{request.param}.yaml", 33), seed=0)
+    spec = st.network_from_file(NETWORKS / f"{request.param}.yaml", 36)
+    ours = Network(spec.replace(conventions=CONVENTIONS), seed=0)
     set_arrays(ours, randomised(get_arrays(ours), np.random.default_rng(0)))
     for source, target in zip(layers_with_weights(ours), layers_with_weights(theirs), strict=True):
-        weights = source.get_weights()
-        if len(weights) == 4:  # gamma, beta, mean, variance: the same function with another epsilon
-            weights[3] = weights[3] + BN_EPSILON - OTHER_EPSILON
-        target.set_weights([w.reshape(v.shape) for w, v in zip(weights, target.weights, strict=True)])
+        target.set_weights([w.reshape(v.shape) for w, v in zip(source.get_weights(), target.weights, strict=True)])
     return request.param, theirs, ours
 
 
 def layers_with_weights(model):
     """In the order of computation; MobileNetV3 of Keras has 1x1 convolutions where we have dense layers."""
-    return [layer for layer in model.layers if layer.weights]
+    return [layer for layer in model.layers if layer.weights and layer.name != "normalization"]
 
 
 def test_the_applications_answer_the_same_with_the_same_weights(both, rng):
-    _, theirs, ours = both
-    images = rng.normal(size=(4, 33, 33, 3)).astype(np.float32)
-    expected, found = np.asarray(theirs(images, training=False)), np.asarray(ours(images, training=False))
+    name, theirs, ours = both
+    images = rng.normal(size=(4, 36, 36, 3)).astype(np.float32)
+    scale = 255 if name.startswith("efficientnet") else 1  # its first layer divides by 255, its second does nothing
+    expected, found = np.asarray(theirs(scale * images, training=False)), np.asarray(ours(images, training=False))
     assert expected.std() > 1e-3
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 

@@ -17,6 +17,7 @@ PUBLISHED = {
     "mobilenet_v3_small": (2_542_856, 57),
     "mnasnet_b1": (4_383_312, 314),
     # imgclsmob's table; multiply-adds from the paper or tensorflow/tpu, that table counts other operations, too
+    "efficientnet_b0": (5_288_548, None),
     "mnasnet_a1": (3_887_038, 312),
     "fbnet_c": (5_572_200, None),
     "proxylessnas_mobile": (4_080_512, None),
@@ -157,7 +158,7 @@ def test_a_file_holds_the_arguments(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("blocks: [ds_r1_k3_s1_c16_nsw]", "ds_r1_k3_s1_c16_nsw: n: expected re, r6, hs"),
+        ("blocks: [ds_r1_k3_s1_c16_nmi]", "ds_r1_k3_s1_c16_nmi: n: expected re, r6, hs"),
         ("stem_channels: 8", "blocks: missing"),
         ("{blocks: [ds_r1_k3_s1_c16], depth: 3}", "depth: unknown key; expected name, input_size, activation, blocks"),
         ("{blocks: [ds_r1_k3_s1_c16], input_size: big}", "input_shape: expected"),

@@ -135,7 +135,12 @@ def test_batch_normalisation_in_a_block_learns_in_training_alone():
     layer(X, training=False)
     assert not np.any(layer.inner["expand_bn"].moving_mean)
     layer(X, training=True)
-    assert all(np.any(layer.inner[f"{name}_bn"].moving_mean) for name in ("expand", "depthwise", "project"))
+    means = [np.array(layer.inner[f"{name}_bn"].moving_mean) for name in ("expand", "depthwise", "project")]
+    assert all(map(np.any, means))
+    weights, statistics = layer.trainable_variables, layer.non_trainable_variables
+    _, moved = layer.stateless_call(weights, [0 * v for v in statistics], X, training=True)
+    for mean, value in zip(means, moved[::2], strict=True):
+        np.testing.assert_allclose(value, mean, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(

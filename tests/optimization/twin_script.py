@@ -35,6 +35,16 @@ def specs() -> dict[str, NetworkSpec]:
         input_shape=(16, 16, 3),
         num_classes=5,
     )
+    found["efficientnet"] = network_from_blocks(
+        ["ds_r1_k3_s1_c16_se0.25", "ir_r1_k5_s2_e3_c24_se0.25", "ir_r1_k7_s2_e3_c24"],
+        stem_channels=16,
+        tail_channels=32,
+        activation="silu",
+        se_activation="silu",
+        input_shape=(16, 16, 3),
+        num_classes=5,
+        conventions={"padding": "same", "bn_epsilon": 1e-3},
+    )
     return found
 
 

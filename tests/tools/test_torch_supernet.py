@@ -49,8 +49,8 @@ def test_paths_answer_as_ours_with_the_same_weights(rng, overrides):
 @pytest.mark.parametrize("name", ["s1", "s2"])
 def test_published_supernets_have_as_many_parameters(name):
     space = SearchSpace.from_name(name)
-    stem, first, tail = space.widths
-    ends = stem_cost((1, 1), 3, stem, first) + tail_cost((1, 1), space.layers[-1].out_channels, tail, 1000)
+    fixed = space.ends((2, 2, 3))
+    ends = stem_cost(fixed) + tail_cost(fixed, (1, 1), space.layers[-1].out_channels)
     blocks = [block_spec(space, layer, c, layer.in_channels, "let") for layer in space.layers for c in space.choices]
     with torch.device("meta"):  # which allocates nothing
         twin = TorchSupernet(space_facts(space), 1000)

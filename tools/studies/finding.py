@@ -10,7 +10,7 @@ from typing import cast
 
 import numpy as np
 
-from scarlet_tf.assessment.searches import kept_search
+from scarlet_tf.assessment.comparison import kept_search
 from scarlet_tf.assessment.statistics import kendall
 from scarlet_tf.assessment.store import digest
 from scarlet_tf.cost import CostTable, cost_table
