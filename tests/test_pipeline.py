@@ -38,7 +38,7 @@ VALUES = {
     "data": {"source": "digits", "image_size": 8},
     "space": SPACE,
     "supernet": {"epochs": 1, "batch_size": 32},
-    "search": {"max_multiply_adds": "200k", "population_size": 4, "generations": 2, "picks": 2},
+    "search": {"upper_bounds": {"multiply_adds": "200k"}, "population_size": 4, "generations": 2, "picks": 2},
     "retrain": {"epochs": 1, "batch_size": 32},
 }
 FRONT = {
@@ -372,8 +372,8 @@ def refusal(calls, tmp_path, **changes) -> str:
 
 
 def test_impossible_budget_is_refused_with_the_reach_of_the_space(calls, tmp_path):
-    message = refusal(calls, tmp_path, search={"max_multiply_adds": "10k"})
-    assert message.startswith("search.max_multiply_adds: no network of the space has less than 0.01 M")
+    message = refusal(calls, tmp_path, search={"upper_bounds": {"multiply_adds": "10k"}})
+    assert message.startswith("search.upper_bounds.multiply_adds: no network of the space has less than 0.01 M")
     costs = cost_table(config().space, 8, 2)
     low, high = costs.bounds["multiply_adds"]
     assert f"multiply_adds from {low / 1e6:.2f} M to {high / 1e6:.2f} M" in message
@@ -381,10 +381,10 @@ def test_impossible_budget_is_refused_with_the_reach_of_the_space(calls, tmp_pat
 
 def test_budget_that_excludes_nothing_is_told(calls, tmp_path, caplog):
     greatest = cost_table(config().space, 8, 2).bounds["multiply_adds"][1]
-    runs.run_stage("train-supernet", config(search={"max_multiply_adds": greatest}), tmp_path / "a")
+    runs.run_stage("train-supernet", config(search={"upper_bounds": {"multiply_adds": greatest}}), tmp_path / "a")
     assert "excludes nothing" not in caplog.text
-    runs.run_stage("train-supernet", config(search={"max_multiply_adds": greatest + 1}), tmp_path / "b")
-    assert "search.max_multiply_adds" in caplog.text
+    runs.run_stage("train-supernet", config(search={"upper_bounds": {"multiply_adds": greatest + 1}}), tmp_path / "b")
+    assert "search.upper_bounds.multiply_adds" in caplog.text
     assert f"the greatest network of the space costs {greatest / 1e6:.2f} M" in caplog.text
 
 

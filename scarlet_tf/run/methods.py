@@ -78,11 +78,11 @@ class SupernetSearch(Method):
         cost_model, objectives = cost_model_and_objectives(costs, **config.objective_settings(costs))
         self._check_objectives(run.config, cost_model, objectives)
         check_picks_of(config.picks, run.config.space, ("accuracy", *cost_model.names))
-        budget, greatest = config.max_multiply_adds, cost_model.bounds["multiply_adds"][1]
+        budget, greatest = config.budget, cost_model.bounds["multiply_adds"][1]
         begins = not (run.folder / "config.yaml").exists()  # logged once
         if begins and budget is not None and budget > greatest:
             logger.warning(
-                "search.max_multiply_adds: %g M excludes nothing: the greatest network of the space costs %.2f M",
+                "search.upper_bounds.multiply_adds: %g M excludes nothing: the greatest network of the space costs %.2f M",
                 budget / 1e6,
                 greatest / 1e6,
             )
@@ -138,7 +138,7 @@ class SupernetSearch(Method):
         found = run.get(SearchResult)
         accuracies = self._one_shot_accuracies(run, found)
         return {
-            "budget_multiply_adds": run.config.search.max_multiply_adds,
+            "budget_multiply_adds": run.config.search.budget,
             "bounds": run.config.search.objectives().bounds_in_words(),
             "supernet": {  # over every architecture that was evaluated, on the validation images
                 "evaluated": len(accuracies),

@@ -154,9 +154,9 @@ def check_settings(population_size, generations, max_multiply_adds, min_accuracy
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
             raise InputError(f"search.{key}: expected an integer >= {low}, got {value!r}")
     if max_multiply_adds is not None and not (is_number(max_multiply_adds) and 0 < max_multiply_adds < math.inf):
-        raise InputError(f"search.max_multiply_adds: expected a finite number > 0, or null, got {max_multiply_adds!r}")
+        raise InputError(f"max_multiply_adds: expected a finite number > 0, or null, got {max_multiply_adds!r}")
     if min_accuracy is not None and not (is_number(min_accuracy) and 0 <= min_accuracy < 1):
-        raise InputError(f"search.min_accuracy: expected a number from 0 up to 1, or null, got {min_accuracy!r}")
+        raise InputError(f"min_accuracy: expected a number from 0 up to 1, or null, got {min_accuracy!r}")
 
 
 def encode(genomes) -> list[str]:

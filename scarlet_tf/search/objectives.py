@@ -42,14 +42,21 @@ class Objectives:
         directions: Mapping[str, str] | None = None,
     ):
         self.weights = _checked_weights(weights)
-        self.upper_bounds = _checked_bounds("upper_bounds", upper_bounds)
-        self.lower_bounds = _checked_bounds("lower_bounds", lower_bounds)
+        self.upper_bounds, self.lower_bounds = (
+            _checked_bounds("upper_bounds", upper_bounds),
+            _checked_bounds("lower_bounds", lower_bounds),
+        )
         self.directions = {**DIRECTIONS, **_checked_directions(directions)}
-        for name in self.upper_bounds.keys() & self.lower_bounds.keys():
-            low, high = self.lower_bounds[name], self.upper_bounds[name]
-            if low >= high:
+        for kind, bounds in (("upper_bounds", self.upper_bounds), ("lower_bounds", self.lower_bounds)):
+            if not 0 <= bounds.get("accuracy", 0) <= 1:
                 raise InputError(
-                    f"search.lower_bounds.{name}: expected less than its upper bound {high:g}, got {low:g}"
+                    f"{key_of(kind, 'accuracy')}: expected a number from 0 to 1, got {bounds['accuracy']!r}"
+                )
+        for name in self.upper_bounds.keys() & self.lower_bounds.keys():
+            if self.lower_bounds[name] >= self.upper_bounds[name]:
+                upper, lower = self.upper_bounds[name], self.lower_bounds[name]
+                raise InputError(
+                    f"search.lower_bounds.{name}: expected less than its upper bound {upper:g}, got {lower:g}"
                 )
         self.names = tuple(self.weights)
         self._signs = np.array([1.0 if self.direction(name) == "min" else -1.0 for name in self.names])
@@ -94,8 +101,8 @@ class Objectives:
 
     def violation(self, found: Mapping) -> float:
         """Violation of the bounds by a candidate's metrics: 0 if all are kept, below 1 for each that is missed."""
-        missed = [_excess(found[name], bound) for name, bound in self.upper_bounds.items()]
-        missed += [_excess(-found[name], -bound) for name, bound in self.lower_bounds.items()]
+        missed = [_excess(found[name], limit) for name, limit in self.upper_bounds.items()]
+        missed += [_excess(-found[name], -floor) for name, floor in self.lower_bounds.items()]
         return float(sum(missed))
 
     def meets(self, metrics: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -131,13 +138,10 @@ class Objectives:
 
     def get_config(self) -> dict:
         """Plain JSON, by the configuration's keys, that tells one set of objectives from another."""
-        upper_bounds, lower_bounds = dict(self.upper_bounds), dict(self.lower_bounds)
         return {
             "weights": self.weights,
-            "max_multiply_adds": upper_bounds.pop("multiply_adds", None),
-            "min_accuracy": lower_bounds.pop("accuracy", None),
-            "upper_bounds": upper_bounds,
-            "lower_bounds": lower_bounds,
+            "upper_bounds": self.upper_bounds,
+            "lower_bounds": self.lower_bounds,
             "directions": {name: self.direction(name) for name in self.metrics},
         }
 
@@ -206,21 +210,18 @@ class CostModel:
 def make_objectives(
     weights, max_multiply_adds, min_accuracy, upper_bounds=None, lower_bounds=None, directions=None
 ) -> Objectives:
-    """Objectives in which the two usual bounds have keys of their own; InputError where one is given twice."""
-    upper_bounds = _checked_bounds("upper_bounds", upper_bounds)
-    lower_bounds = _checked_bounds("lower_bounds", lower_bounds)
-    for name, bounds, key in (
-        ("multiply_adds", upper_bounds, "max_multiply_adds"),
-        ("accuracy", lower_bounds, "min_accuracy"),
+    """Objectives in which the two usual bounds are arguments of their own; InputError where one is given twice."""
+    upper, lower = _checked_bounds("upper_bounds", upper_bounds), _checked_bounds("lower_bounds", lower_bounds)
+    for name, bounds, kind, value, key in (
+        ("multiply_adds", upper, "upper_bounds", max_multiply_adds, "max_multiply_adds"),
+        ("accuracy", lower, "lower_bounds", min_accuracy, "min_accuracy"),
     ):
+        if value is None:
+            continue
         if name in bounds:
-            kind = "upper_bounds" if bounds is upper_bounds else "lower_bounds"
-            raise InputError(f"search.{kind}.{name}: expected this bound as search.{key}, got {bounds[name]:g} here")
-    if max_multiply_adds is not None:
-        upper_bounds["multiply_adds"] = float(max_multiply_adds)
-    if min_accuracy is not None:
-        lower_bounds["accuracy"] = float(min_accuracy)
-    return Objectives(weights, upper_bounds, lower_bounds, directions)
+            raise InputError(f"{kind}.{name}: expected none beside {key}: {value:g}, got {bounds[name]:g}")
+        bounds[name] = float(value)
+    return Objectives(weights, upper, lower, directions)
 
 
 def cost_model_and_objectives(
@@ -245,11 +246,7 @@ def cost_model_and_objectives(
 
 def key_of(bound: str, name: str) -> str:
     """The configuration's key of a bound ("upper_bounds" or "lower_bounds") on a metric."""
-    short = {
-        ("upper_bounds", "multiply_adds"): "search.max_multiply_adds",
-        ("lower_bounds", "accuracy"): "search.min_accuracy",
-    }
-    return short.get((bound, name), f"search.{bound}.{name}")
+    return f"search.{bound}.{name}"
 
 
 def check_known(cost_model: CostModel, objectives: Objectives) -> None:

@@ -403,8 +403,8 @@ class WeightedNSGA2Oracle(ArchitectureOracle):
     Args:
         space: the SearchSpace.
         weights: of accuracy, multiply-adds and params in the crowding distance; or {metric: weight} of any metrics.
-        max_multiply_adds: every candidate costs less than this; None for no bound.
-        min_accuracy: candidates have to exceed it; None for no bound.
+        max_multiply_adds: every candidate costs less than this; None for no limit.
+        min_accuracy: candidates have to exceed it; None for no floor.
         upper_bounds, lower_bounds: {metric: value} that candidates stay below, or exceed; on params, on a table's metrics, or on
             what evaluations answer besides.
         directions: {metric: "min" | "max"}; by default accuracy and params are maximised, all else is minimised.

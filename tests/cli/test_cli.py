@@ -24,7 +24,7 @@ space:
   first_channels: 8
   tail_channels: 16
 supernet: {epochs: 1, batch_size: 256}
-search: {max_multiply_adds: 200k, population_size: 2, generations: 2, picks: 1, recalibration_batches: 1}
+search: {upper_bounds: {multiply_adds: 200k}, population_size: 2, generations: 2, picks: 1, recalibration_batches: 1}
 retrain: {epochs: 1, batch_size: 256, learning_rate: 0.01, warmup_epochs: 0, optimizer: sgd, ema: 0.0}
 export: {calibration_examples: 8, verification_examples: 32}
 """
@@ -359,7 +359,7 @@ def test_a_run_until_a_stage_shows_its_result(config, fake_pipeline, capsys):
         (["run", "my.yaml", "--set", "search.generation=5"], "did you mean search.generations?"),
         (["run", "my.yaml", "--set", "supernet.epochs=many"], 'supernet.epochs: expected an integer >= 1, got "many"'),
         (["retrain", "my.yaml", "--run-dir", "r"], "first run: scarlet train-supernet my.yaml --run-dir r"),
-        (["run", "my.yaml", "--set", "search.max_multiply_adds=1k"], "reaches multiply_adds from 0.0"),
+        (["run", "my.yaml", "--set", "search.upper_bounds.multiply_adds=1k"], "reaches multiply_adds from 0.0"),
         (["verify", "none.tflite"], "none.tflite: expected a .tflite file or a SavedModel folder, found nothing"),
     ],
 )

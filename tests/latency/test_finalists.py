@@ -68,7 +68,6 @@ def settings(tmp_path):
     new_table(tmp_path)
     return SearchConfig(
         weights=WEIGHTS,
-        max_multiply_adds=None,
         upper_bounds={"latency_ms": 6.5},
         table=str(tmp_path / "t.json"),
         picks={"fast": {"latency_ms": 4.5}},
