@@ -124,7 +124,11 @@ def calls(monkeypatch):
         model = types.SimpleNamespace(spec=network.lower((8, 8, 3), 2), weights=[np.ones(2)])
         (run_dir / "retrain").mkdir(exist_ok=True)
         (run_dir / "retrain" / "model.keras").write_bytes(b"weights")
-        return model, {"history": [{"loss": float("nan")}], "validation": {"accuracy": 0.875}, "steps": 3}
+        return model, {
+            "history": [{"loss": float("nan")}],
+            "validation": {"accuracy": 0.875, "num_examples": 20},
+            "steps": 3,
+        }
 
     def write(model, path, quantization="none", **kwargs):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,6 @@ from scarlet_tf.betanas.derive import derive
 from scarlet_tf.betanas.training import check_betanas, train_betanas
 from scarlet_tf.cluster import search_role
 from scarlet_tf.config import MAY_DIFFER, Config
-from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.latency.correction import LATENCY
 from scarlet_tf.latency.finalists import measure_finalists
@@ -74,8 +73,7 @@ class SupernetSearch(Method):
 
     def _check_search(self, run: Run) -> None:
         config = run.config.search
-        costs = cost_table(run.config.space, run.config.data.image_size, run.data.num_classes)
-        cost_model, objectives = cost_model_and_objectives(costs, **config.objective_settings(costs))
+        cost_model, objectives = cost_model_and_objectives(run.costs, **config.objective_settings(run.costs))
         self._check_objectives(run.config, cost_model, objectives)
         check_picks_of(config.picks, run.config.space, ("accuracy", *cost_model.names))
         budget, greatest = config.budget, cost_model.bounds["multiply_adds"][1]

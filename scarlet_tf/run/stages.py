@@ -20,7 +20,6 @@ from scarlet_tf.assessment.ranking import rank
 from scarlet_tf.assessment.statistics import stratified_sample
 from scarlet_tf.cluster import VARIABLE, is_writer, read_tf_config, search_role
 from scarlet_tf.config import Config, check_run_dir
-from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError, NotFiniteError, nearest
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.export.warm_up import check_warm_up
@@ -202,15 +201,14 @@ def run_ranking(config: Config, folder) -> dict:
 
 def _check_ranking(run: Run) -> None:
     """Raise InputError for settings at which the ranking would fail after the supernet's training."""
-    config, data = run.config.ranking, run.data
-    training, available = config.training(run.config.retrain), data.train.num_examples
+    config = run.config.ranking
+    training, available = config.training(run.config.retrain), run.data.train.num_examples
     if training.batch_size > available:
         raise InputError(
             f"ranking.batch_size: expected at most the {available} training images, got {training.batch_size}"
             " (where it is null, retrain.batch_size counts)"
         )
-    costs = cost_table(run.config.space, run.config.data.image_size, data.num_classes)
-    stratified_sample(costs, config.architectures, config.strata, config.seed)
+    stratified_sample(run.costs, config.architectures, config.strata, config.seed)
 
 
 def run_comparison(
