@@ -19,7 +19,7 @@ import numpy as np
 from digit_scenes import NUM_CLASSES, Scenes, make_scenes
 from example_network import features_of
 from scarlet_tf.models.detection import BoxLoss, HeatmapLoss, decode_detections, detection_targets
-from scarlet_tf.models.heads import DetectionHead
+from scarlet_tf.models.features import DetectionHead
 from scene_metrics import mean_average_precision
 
 STRIDE = 4

@@ -19,7 +19,7 @@ import numpy as np
 
 from digit_scenes import NUM_CLASSES, Scenes, make_scenes
 from example_network import features_of
-from scarlet_tf.models.heads import SegmentationHead
+from scarlet_tf.models.features import SegmentationHead
 from scene_metrics import mean_iou
 
 LABELS = 1 + NUM_CLASSES
