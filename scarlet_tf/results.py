@@ -82,7 +82,7 @@ class Score:
     """
 
     accuracy: float
-    num_examples: int | None = None
+    num_examples: int
     loss: float | None = None
     most_frequent: float | None = None
     above_chance: bool | None = None
@@ -92,7 +92,7 @@ class Score:
         """Warning that a network is no better than chance on test images; None if it is better, or if not known."""
         if self.above_chance is None or self.above_chance:
             return None
-        images = plural(self.num_examples or 0, "test image")
+        images = plural(self.num_examples, "test image")
         return (
             f"the network is not better than chance: top-1 of {percent(self.accuracy)} on {images}"
             f" is not above the {percent(self.most_frequent)} of their most frequent class by more than the sampling error"
@@ -264,7 +264,10 @@ def from_json(kind: type, values: Any, where: str, space: SearchSpace | None = N
     if not isinstance(values, Mapping):
         raise InputError(f"{where}: expected a mapping, got {type(values).__name__}")
     if space is not None and isinstance(values.get("architecture"), Mapping) and kind is NetworkResult:
-        values = {**values, "architecture": Architecture.from_dict(values["architecture"], space)}
+        try:
+            values = {**values, "architecture": Architecture.from_dict(values["architecture"], space)}
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
     try:
         return pydantic.TypeAdapter(kind).validate_python(values)
     except pydantic.ValidationError as error:

@@ -41,7 +41,7 @@ space:
   first_channels: 8
   tail_channels: 16
 supernet: {epochs: 3}
-search: {max_multiply_adds: 0.4M, population_size: 4, generations: 2}
+search: {upper_bounds: {multiply_adds: 0.4M}, population_size: 4, generations: 2}
 """
 EVALUATED = {
     "3,3,3,3": (0.20, 100_000, 1_000),
@@ -226,7 +226,7 @@ def made_record(**changes) -> Record:
         "image_size": 8,
         "view": SearchView(),
         "settings": {
-            "search": {"limits": {}, "max_multiply_adds": 400_000.0, "algorithm": "nsga2"},
+            "search": {"upper_bounds": {"multiply_adds": 400_000.0}, "algorithm": "nsga2"},
             "supernet": {"sampling": "strict_fair"},
         },
         "config_text": CONFIG,

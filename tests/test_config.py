@@ -56,7 +56,7 @@ class Training:
 @validated("search")
 @dataclasses.dataclass(frozen=True)
 class Search:
-    max_multiply_adds: float | None = None
+    upper_bounds: dict[str, float] = dataclasses.field(default_factory=dict)
     generations: int = 10
     seed: int = 0
 
@@ -119,7 +119,7 @@ def test_the_seed_of_the_run_is_that_of_its_sections_but_data_may_have_its_own()
         ({"serch": {}}, "serch: unknown key; did you mean search?"),
         ({"search": {"generation": 1}}, "search.generation: unknown key; did you mean search.generations?"),
         ({"search": {"epochs": 1}}, "search.epochs: unknown key; did you mean supernet.epochs or retrain.epochs"),
-        ({"search": {"zzz": 1}}, "search.zzz: unknown key; expected one of generations, max_multiply_adds"),
+        ({"search": {"zzz": 1}}, "search.zzz: unknown key; expected one of generations, upper_bounds"),
         (
             {"retrain": {"optimizer": {"rte": 1}}},
             "retrain.optimizer.rte: unknown key; did you mean retrain.optimizer.rate?",
@@ -127,7 +127,10 @@ def test_the_seed_of_the_run_is_that_of_its_sections_but_data_may_have_its_own()
         ({"search": {"generations": "5"}}, 'search.generations: expected an integer, got "5"'),
         ({"search": {"generations": 2.5}}, "search.generations: expected an integer, got 2.5"),
         ({"search": {"generations": True}}, "search.generations: expected an integer, got true"),
-        ({"search": {"max_multiply_adds": "big"}}, 'search.max_multiply_adds: expected a number or null, got "big"'),
+        (
+            {"search": {"upper_bounds": {"multiply_adds": "big"}}},
+            'search.upper_bounds.multiply_adds: expected a number, got "big"',
+        ),
         ({"search": 3}, "search: expected a mapping, got 3"),
         ({"supernet": {"augment": 1}}, "supernet.augment: expected true or false, got 1"),
         ({"supernet": {"epochs": 0}}, "supernet.epochs: expected an integer >= 1, got 0"),
@@ -179,8 +182,8 @@ def test_all_mistakes_are_listed_at_once():
     [("5e6", 5e6), ("500e6", 500e6), ("60M", 60e6), ("'60M'", 60e6), ("1.5G", 1.5e9), ("3", 3.0), ("1_000", 1000.0)],
 )
 def test_budget_may_be_written_as_people_write_it(tmp_path, text, value):
-    config = load_config(write(tmp_path, f"search: {{max_multiply_adds: {text}}}\n"))
-    assert config.search.max_multiply_adds == value
+    config = load_config(write(tmp_path, f"search: {{upper_bounds: {{multiply_adds: {text}}}}}\n"))
+    assert config.search.upper_bounds == {"multiply_adds": value}
 
 
 def test_whole_number_in_exponent_form_is_an_integer(tmp_path):
@@ -419,10 +422,10 @@ def test_editors_find_no_mistake_in_shipped_configurations(path, validator):
 @pytest.mark.parametrize(
     ("changes", "fits"),
     [
-        ({"search": {"max_multiply_adds": "60M", "limits": {"params": "5.5 k"}}}, True),
+        ({"search": {"upper_bounds": {"multiply_adds": "60M", "params": "5.5 k"}}}, True),
         ({"optimization": {"pruning": True}}, True),
         ({"optimization": {"pruning": {"sparsity": 0.75}}, "retrain": {"recipe": None}, "search": None}, True),
-        ({"search": {"max_multiply_adds": "big"}}, False),
+        ({"search": {"upper_bounds": {"multiply_adds": "big"}}}, False),
         ({"supernet": {"epochs": 0}}, False),
         ({"supernet": {"schedule": "linear"}}, False),
         ({"supernet": {"seed": 1}}, False),
@@ -449,6 +452,7 @@ def test_editors_find_what_a_run_finds(validator, changes, fits):
         ("finetune", "checkpoint_seconds", "checkpoint_seconds is set once for the whole run, at the top"),
         ("ranking", "seed", "seed is set once for the whole run"),
         ("search", "evaluation_group", "SearchConfig(evaluation_group=...) sets it in Python"),
+        ("search", "max_multiply_adds", "it is search.upper_bounds.multiply_adds now"),
         ("search.mutation", "ppo", "MutationConfig(ppo=...) sets it in Python"),
         ("optimization.pruning", "ramp", "PruningConfig(ramp=...) sets it in Python"),
     ],
@@ -478,14 +482,14 @@ def test_every_training_gets_what_is_set_for_the_run():
 def test_quantities_in_bounds_and_picks_and_a_table_beside_the_configuration(tmp_path):
     search = {
         "weights": {"accuracy": 1, "params": 0.5},
-        "limits": {"params": "5M"},
+        "upper_bounds": {"params": "5M"},
         "picks": {"small": {"multiply_adds": "4M"}, "mine": "0,1"},
         "table": "phone.json",
     }
     config = parse_config(
         {"data": {"source": "digits", "image_size": 8}, "space": "s1", "search": search}, folder=tmp_path
     )
-    assert config.search.limits == {"params": 5e6}
+    assert config.search.upper_bounds == {"params": 5e6}
     assert config.search.picks == {"small": {"multiply_adds": 4e6}, "mine": "0,1"}
     assert config.search.table == str(tmp_path / "phone.json")
     assert parse_config(config.to_dict(), folder="elsewhere").search == config.search

@@ -37,7 +37,12 @@ CONFIG = {
         "tail_channels": 32,
     },
     "supernet": {"epochs": 4, "batch_size": 40, "learning_rate": 0.05, "execution": "lanes"},
-    "search": {"max_multiply_adds": "80k", "population_size": 4, "generations": 3, "recalibration_batches": 2},
+    "search": {
+        "upper_bounds": {"multiply_adds": "80k"},
+        "population_size": 4,
+        "generations": 3,
+        "recalibration_batches": 2,
+    },
     "retrain": {
         "epochs": 8,
         "batch_size": 40,

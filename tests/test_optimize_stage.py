@@ -67,14 +67,15 @@ def test_the_command_needs_something_to_do_and_a_retrained_network(optimizers, t
     runs.run_all(config(), tmp_path)
     with pytest.raises(InputError, match="optimize: nothing to do"):
         runs.run_stage("optimize", config(), tmp_path)
-    figures = runs.run_stage("optimize", config(**BOTH), tmp_path)
+    figures = runs.run_all(config(**BOTH), tmp_path, until="optimize")
     assert figures["pruning"]["sparsity"] == 0.75
+    assert runs.run_stage("optimize", config(**BOTH), tmp_path) == figures
 
 
 def test_export_waits_for_the_optimisation_that_is_asked_for(optimizers, tmp_path):
     for name in ("train-supernet", "search", "retrain"):
         runs.run_stage(name, config(**BOTH), tmp_path)
-    with pytest.raises(InputError, match=r"export needs an optimised network, .* scarlet optimize"):
+    with pytest.raises(InputError, match=r"export needs an optimised network, .* scarlet run .* --until optimize"):
         runs.run_stage("export", config(**BOTH), tmp_path)
 
 

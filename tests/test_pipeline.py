@@ -38,7 +38,7 @@ VALUES = {
     "data": {"source": "digits", "image_size": 8},
     "space": SPACE,
     "supernet": {"epochs": 1, "batch_size": 32},
-    "search": {"max_multiply_adds": "200k", "population_size": 4, "generations": 2, "picks": 2},
+    "search": {"upper_bounds": {"multiply_adds": "200k"}, "population_size": 4, "generations": 2, "picks": 2},
     "retrain": {"epochs": 1, "batch_size": 32},
 }
 FRONT = {
@@ -124,7 +124,11 @@ def calls(monkeypatch):
         model = types.SimpleNamespace(spec=network.lower((8, 8, 3), 2), weights=[np.ones(2)])
         (run_dir / "retrain").mkdir(exist_ok=True)
         (run_dir / "retrain" / "model.keras").write_bytes(b"weights")
-        return model, {"history": [{"loss": float("nan")}], "validation": {"accuracy": 0.875}, "steps": 3}
+        return model, {
+            "history": [{"loss": float("nan")}],
+            "validation": {"accuracy": 0.875, "num_examples": 20},
+            "steps": 3,
+        }
 
     def write(model, path, quantization="none", **kwargs):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -372,8 +376,8 @@ def refusal(calls, tmp_path, **changes) -> str:
 
 
 def test_impossible_budget_is_refused_with_the_reach_of_the_space(calls, tmp_path):
-    message = refusal(calls, tmp_path, search={"max_multiply_adds": "10k"})
-    assert message.startswith("search.max_multiply_adds: no network of the space has less than 0.01 M")
+    message = refusal(calls, tmp_path, search={"upper_bounds": {"multiply_adds": "10k"}})
+    assert message.startswith("search.upper_bounds.multiply_adds: no network of the space has less than 0.01 M")
     costs = cost_table(config().space, 8, 2)
     low, high = costs.bounds["multiply_adds"]
     assert f"multiply_adds from {low / 1e6:.2f} M to {high / 1e6:.2f} M" in message
@@ -381,10 +385,10 @@ def test_impossible_budget_is_refused_with_the_reach_of_the_space(calls, tmp_pat
 
 def test_budget_that_excludes_nothing_is_told(calls, tmp_path, caplog):
     greatest = cost_table(config().space, 8, 2).bounds["multiply_adds"][1]
-    runs.run_stage("train-supernet", config(search={"max_multiply_adds": greatest}), tmp_path / "a")
+    runs.run_stage("train-supernet", config(search={"upper_bounds": {"multiply_adds": greatest}}), tmp_path / "a")
     assert "excludes nothing" not in caplog.text
-    runs.run_stage("train-supernet", config(search={"max_multiply_adds": greatest + 1}), tmp_path / "b")
-    assert "search.max_multiply_adds" in caplog.text
+    runs.run_stage("train-supernet", config(search={"upper_bounds": {"multiply_adds": greatest + 1}}), tmp_path / "b")
+    assert "search.upper_bounds.multiply_adds" in caplog.text
     assert f"the greatest network of the space costs {greatest / 1e6:.2f} M" in caplog.text
 
 
@@ -639,7 +643,7 @@ def test_verify_from_another_folder_says_what_a_relative_path_counts_from(source
             {"weights": {"accuracy": 1, "latency_ms": 1}},
             r"search: nothing gives latency_ms; expected some of accuracy, mul",
         ),
-        ({"limits": {"latency": 4}}, r"search: nothing gives latency; "),
+        ({"upper_bounds": {"latency": 4}}, r"search: nothing gives latency; "),
         ({"picks": {"small": {"energy": 1}}}, r"search\.picks\.small\.energy: unknown metric"),
         ({"picks": {"mine": "0,4"}}, r"search\.picks\.mine: "),
         ({"table": "absent.json"}, r"absent\.json"),

@@ -11,6 +11,7 @@ from tiny import tiny_space
 
 import scarlet_tf
 from scarlet_tf import registration
+from scarlet_tf.models.supernet import FairCrossentropy
 
 DECORATED = re.compile(
     r'^@keras\.saving\.register_keras_serializable\(package="scarlet_tf"\)\nclass (\w+)', re.MULTILINE
@@ -57,5 +58,5 @@ def test_stand_ins_are_registered_at_once_where_keras_is_imported(tmp_path, rng,
     registration.register_with_keras()
     assert objects["scarlet_tf>Network"] is scarlet_tf.Network  # a class that is there stays
     np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "n.keras")(x), expected)
-    restored = keras.losses.deserialize(keras.losses.serialize(scarlet_tf.FairCrossentropy(name="mine")))
-    assert type(restored) is scarlet_tf.FairCrossentropy and restored.name == "mine"
+    restored = keras.losses.deserialize(keras.losses.serialize(FairCrossentropy(name="mine")))
+    assert type(restored) is FairCrossentropy and restored.name == "mine"

@@ -12,13 +12,14 @@ import numpy as np
 
 import scarlet_tf as st
 from scarlet_tf import build_network
+from scarlet_tf.models.foreign.networks import network_from_blocks
 
 
 def spaces_and_costs() -> st.Cost:
     space = st.SearchSpace.from_name("s2", input_size=96)
     architecture = space.sample(np.random.default_rng(0))
     assert_type(architecture, st.Architecture)
-    assert_type(st.network_from_blocks(["ir_r2_k3_s2_e6_c24"]), st.NetworkSpec)
+    assert_type(network_from_blocks(["ir_r2_k3_s2_e6_c24"]), st.NetworkSpec)
     assert_type(st.scale(architecture, width_multiplier=1.4), st.Architecture)
     st.count(architecture, input_size="96")  # type: ignore[arg-type]
     st.count_all()  # type: ignore[attr-defined]
@@ -35,7 +36,7 @@ def networks(architecture: st.Architecture, images: np.ndarray) -> None:
     st.export_tflite(folded, pathlib.Path("model.tflite"), quantization="int8", representative_data=images)
     st.ScarletA(classes=10, pooling="avg")
     st.ScarletA(class_count=10)  # type: ignore[call-arg]
-    assert_type(st.zoo_names(), list[str])
+    assert_type(st.applications.zoo_names(), list[str])
     st.build_network(architecture, num_classes="10")  # type: ignore[arg-type]
 
 

@@ -81,7 +81,7 @@ def on_digits(generations: int) -> dict:
         costs,
         settings.population_size,
         generations,
-        max_multiply_adds=settings.max_multiply_adds,
+        max_multiply_adds=settings.budget,
         mutation=mutation,
     )
     algorithm, evaluation = [], []

@@ -93,10 +93,10 @@ class MostProbable:
             table, ends = self.figures.parts(name)
             _, rows, choices, behind = self.steps.T
             shares = table[rows, choices] + ends[behind]
-            if name in goals.limits:
-                found.append(LinearConstraint(shares / goals.limits[name], ub=1.0))
-            if name in goals.floors and goals.floors[name] > 0:
-                found.append(LinearConstraint(shares / goals.floors[name], lb=1.0))
+            if name in goals.upper_bounds:
+                found.append(LinearConstraint(shares / goals.upper_bounds[name], ub=1.0))
+            if name in goals.lower_bounds and goals.lower_bounds[name] > 0:
+                found.append(LinearConstraint(shares / goals.lower_bounds[name], lb=1.0))
         return found
 
 

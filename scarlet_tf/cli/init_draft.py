@@ -62,7 +62,7 @@ class Draft:
             "image_size": sizing.image_size,
             "space": sizing.space.name,
             "width_multiplier": sizing.space.width_multiplier,
-            "max_multiply_adds": self.config.search.max_multiply_adds,
+            "max_multiply_adds": self.config.search.budget,
             "reach": {"least": sizing.least, "greatest": sizing.greatest},
             "forecast_seconds": {name: round(seconds, 1) for name, seconds in self.choices.forecast.items()},
             "warnings": list(self.warnings),

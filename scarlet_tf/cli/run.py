@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import math
 import os
 import pathlib
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from scarlet_tf import host, logs, processor
-from scarlet_tf.cli.output import native_lines, print_table, say, show
+from scarlet_tf.cli.output import native_lines, print_figures, print_table, say, show
 from scarlet_tf.cli.parsing import adb_options, add_adb, add_command, add_config, add_max_hours
 from scarlet_tf.cluster import is_writer, read_tf_config
 from scarlet_tf.errors import InputError
@@ -24,6 +25,8 @@ def add(commands) -> None:
     command = add_command(commands, "run", "run every stage in order; started again, it resumes", example, run)
     add_config(command, required=False)
     add_max_hours(command, "each of the two trainings, of the supernet and of the picked network, and the search")
+    text = "the last stage to run, such as search; optimize: training with 8-bit rounding and pruning as set in `optimization`"
+    command.add_argument("--until", metavar="STAGE", help=text)
     add_adb(command)
 
 
@@ -32,8 +35,9 @@ def run(arguments: argparse.Namespace) -> None:
     with run_folder(arguments) as (config, run_dir):
         from scarlet_tf.run import run_all
 
-        summary = run_all(config, run_dir, max_hours=arguments.max_hours, adb=adb_options(arguments))
-    show(arguments, summary, print_summary)
+        options = {"max_hours": arguments.max_hours, "adb": adb_options(arguments), "until": arguments.until}
+        figures = run_all(config, run_dir, **options)
+    show(arguments, figures, functools.partial(print_figures, arguments.until) if arguments.until else print_summary)
 
 
 def _load_config(arguments: argparse.Namespace):

@@ -18,7 +18,6 @@ STAGES = {
     "train-supernet": "train the supernet fairly (stage 1 of 4)",
     "search": "search the trained supernet (stage 2)",
     "retrain": "train the picked network on its own (stage 3)",
-    "optimize": "train further with 8-bit rounding, prune, or both, as set in `optimization` (between stages 3 and 4)",
     "export": "fold, export and verify the retrained network (stage 4)",
 }
 

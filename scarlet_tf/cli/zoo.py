@@ -64,22 +64,23 @@ def zoo(arguments: argparse.Namespace) -> None:
 
 def zoo_figures() -> dict[str, Any]:
     """{"networks": one row per network, "folder": of registered networks} in plain JSON types."""
-    from scarlet_tf.models.zoo_data import zoo_folder
+    from scarlet_tf.models.zoo_data import zoo_folder, zoo_names
 
-    return {"networks": [network_figures(name) for name in st.zoo_names()], "folder": str(zoo_folder())}
+    return {"networks": [network_figures(name) for name in zoo_names()], "folder": str(zoo_folder())}
 
 
 def network_figures(name: str) -> dict[str, Any]:
     """Figures of one network of the zoo; InputError if there is none of that name."""
-    from scarlet_tf.models.zoo_data import ZOO, find_own
+    from scarlet_tf.models.zoo_data import ZOO, find_own, zoo_names
 
     name = name.strip().lower()
     if name in ZOO:
         return _published_figures(name, ZOO[name])
     own = find_own(name)
     if own is None:
-        raise InputError(f"{name}: expected one of {', '.join(st.zoo_names())}{nearest(name, st.zoo_names())}")
-    call = f"scarlet_tf.build_zoo_network({own.name!r}{', weights=' + repr('run') if own.has_weights else ''})"
+        raise InputError(f"{name}: expected one of {', '.join(zoo_names())}{nearest(name, zoo_names())}")
+    options = ", weights='run'" if own.has_weights else ""
+    call = f"scarlet_tf.applications.build_zoo_network({own.name!r}{options})"
     return {
         "name": own.name,
         "title": own.name,
@@ -112,7 +113,7 @@ def _published_figures(name: str, entry) -> dict[str, Any]:
         "reading": entry.reading or None,
         "note": entry.note or None,
         "weights": None,
-        "python": f"scarlet_tf.{entry.constructor}()",
+        "python": f"scarlet_tf.applications.{entry.constructor}()",
     }
 
 

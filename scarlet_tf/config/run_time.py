@@ -34,7 +34,7 @@ def stage_seconds(
     draws = np.random.default_rng(0).integers(config.space.num_choices, size=(_DRAWS, config.space.num_layers))
     costs = table.count(draws)[0]
     mean, greatest = float(np.mean(costs)), table.bounds["multiply_adds"][1]
-    picked = min(search.max_multiply_adds or mean, greatest) / mean
+    picked = min(search.budget or mean, greatest) / mean
     num_paths = config.space.num_choices if supernet.sampling == "strict_fair" else 1
     an_image = seconds / (num_paths * supernet.batch_size)
     train, validation = examples["train"], examples["validation"]

@@ -53,6 +53,12 @@ PYTHON_ONLY = {
     "ranking.bootstrap_resamples": "RankingConfig",
 }
 """Fields that keep their defaults in a configuration, and the classes that set them in Python."""
+RENAMED = {
+    "search.max_multiply_adds": "search.upper_bounds.multiply_adds",
+    "search.min_accuracy": "search.lower_bounds.accuracy",
+    "search.limits": "search.upper_bounds",
+    "search.floors": "search.lower_bounds",
+}
 
 SPACE = "A published name, `s1` or `s2`, the path of a YAML file, relative to the configuration, or a mapping: "
 QUANTITY = r"^\d+(\.\d+)? ?[kMG]$"
@@ -183,6 +189,7 @@ def section_types() -> dict[str, type]:
 def hidden_keys(name: str, section: type) -> dict[str, str]:
     """{dotted key: hint}: the fields of a section that its part of a file does not set; the seed of the data it may."""
     found = {key: f"{one}({key.rpartition('.')[2]}=...) sets it in Python" for key, one in PYTHON_ONLY.items()}
+    found |= {key: f"it is {now} now" for key, now in RENAMED.items()}
     for key in RunConfig().of(section):
         found[f"{name}.{key}"] = f"{key} is set once for the whole run, at the top of the file or by --set {key}=..."
     found.pop("data.seed", None)

@@ -79,8 +79,8 @@ def rerank(result: SearchResult, table: MetricTable, goals: Objectives, picks) -
     if not front:
         least = bound_text(LATENCY, latencies.min())
         raise InputError(
-            f"search.limits: expected some model that keeps {', '.join(goals.bounds_in_words())} with latencies corrected by"
-            f" networks measured whole; the least latency of the {len(models)} is {least}; name wider bounds"
+            f"search.upper_bounds: expected some model that keeps {', '.join(goals.bounds_in_words())} with latencies"
+            f" corrected by networks measured whole; the least latency of the {len(models)} is {least}; name wider bounds"
         )
     picked = pick_models(front, models, goals, picks)
     return dataclasses.replace(result, pareto=front, picks=list(picked.values()), names=list(picked), evaluated=models)

@@ -59,7 +59,7 @@ class PruningConfig:
 @validated("optimization")
 @dataclasses.dataclass(frozen=True)
 class OptimizationConfig:
-    """Settings of `scarlet optimize` for the retrained, folded network; needs the extra `optimization`.
+    """Settings of the stage `optimize` for the retrained, folded network; needs the extra `optimization`.
 
     Args:
         quantization_aware: false, true for the defaults, or its settings; gives model_int8_qat.tflite.

@@ -23,7 +23,7 @@ def headline(record: Record) -> str:
     test = network.test
     return (
         f"The run {record.view.verb} a network of {millions(network.multiply_adds)} multiply-adds that recognises"
-        f" {percent(test.accuracy)} of {plural(test.num_examples or 0, 'test image')}{images}.{following}"
+        f" {percent(test.accuracy)} of {plural(test.num_examples, 'test image')}{images}.{following}"
     )
 
 
@@ -37,9 +37,7 @@ def _accuracy(record: Record) -> Card:
     if network is None:
         return Card(label, "not known yet", "No network was trained on its own yet.", UNKNOWN)
     test, validation = network.test, network.validation
-    text = (
-        f"top-1 on {plural(test.num_examples or 0, 'test image')}; {percent(validation.accuracy)} on validation images"
-    )
+    text = f"top-1 on {plural(test.num_examples, 'test image')}; {percent(validation.accuracy)} on validation images"
     if chance := test.warning:
         return Card(label, f"{percent(test.accuracy)}: not better than chance", f"{text}; {chance}.", BAD)
     return Card(label, percent(test.accuracy), text, FAIR)

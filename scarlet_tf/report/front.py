@@ -256,10 +256,10 @@ def _view(record: Record, cost: str, groups: Mapping[str, Sequence[_Point]]) -> 
 def _limit(record: Record, cost: str) -> dict[str, Any]:
     """The line of the search's limit on this metric, if it has one."""
     search = record.settings["search"]
-    limits = {**search["limits"], "multiply_adds": search["max_multiply_adds"]}
-    if limits.get(cost) is None:
+    bounds = search["upper_bounds"]
+    if cost not in bounds:
         return {}
-    return vertical(scaled(cost, limits[cost]), f"limit {metric_text(cost, limits[cost])}")
+    return vertical(scaled(cost, bounds[cost]), f"limit {metric_text(cost, bounds[cost])}")
 
 
 def _in_words(record: Record, front: Sequence[FoundNetwork]) -> str:

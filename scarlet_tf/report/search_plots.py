@@ -121,8 +121,8 @@ def retraining_plot(record: Record) -> Plot | None:
     last, test = network.validation, network.test
     text = (
         f"After {plural(len(rows), 'epoch')} it recognises {percent(last.accuracy)} of"
-        f" {plural(last.num_examples or 0, 'validation image')} and {percent(test.accuracy)} of"
-        f" {plural(test.num_examples or 0, 'test image')}."
+        f" {plural(last.num_examples, 'validation image')} and {percent(test.accuracy)} of"
+        f" {plural(test.num_examples, 'test image')}."
     )
     figure = figure_json(traces, "epoch", "accuracy (%)", 340, xaxis=counted(rows))
     table = Table("Epochs", ["epoch", "loss", *series.values()], cells)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from scarlet_tf import host
 from scarlet_tf.cluster import read_tf_config
 from scarlet_tf.config import Config, check_run_dir, claim_run_dir, load_config
+from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.data.inputs import plain as without_policy
 from scarlet_tf.errors import InputError
@@ -91,6 +92,11 @@ class Run:
     @functools.cached_property
     def data(self) -> ImageData:
         return load_dataset(self.config.data)
+
+    @property
+    def costs(self) -> CostTable:
+        """Costs of the space's networks for the run's images and classes."""
+        return cost_table(self.config.space, self.config.data.image_size, self.data.num_classes)
 
     @property
     def plain_train(self):

@@ -12,7 +12,6 @@ from scarlet_tf.betanas.derive import derive
 from scarlet_tf.betanas.training import check_betanas, train_betanas
 from scarlet_tf.cluster import search_role
 from scarlet_tf.config import MAY_DIFFER, Config
-from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.latency.correction import LATENCY
 from scarlet_tf.latency.finalists import measure_finalists
@@ -51,6 +50,10 @@ class Method(abc.ABC):
     def examine(self, run: Run) -> None:
         """Refuse settings at which a stage of this method would fail, before anything is trained."""
 
+    @abc.abstractmethod
+    def account(self, run: Run) -> dict[str, Any]:
+        """Figures of a finished run, in plain JSON types, that say where its network came from."""
+
 
 class SupernetSearch(Method):
     """A fair supernet, a search among its paths, and a training of its own for one of them."""
@@ -70,15 +73,14 @@ class SupernetSearch(Method):
 
     def _check_search(self, run: Run) -> None:
         config = run.config.search
-        costs = cost_table(run.config.space, run.config.data.image_size, run.data.num_classes)
-        figures, goals = figures_and_goals(costs, **config.objective_settings(costs))
+        figures, goals = figures_and_goals(run.costs, **config.objective_settings(run.costs))
         self._check_objectives(run.config, figures, goals)
         check_picks_of(config.picks, run.config.space, ("accuracy", *figures.names))
-        budget, greatest = config.max_multiply_adds, figures.bounds["multiply_adds"][1]
+        budget, greatest = config.budget, figures.bounds["multiply_adds"][1]
         begins = not (run.folder / "config.yaml").exists()  # logged once
         if begins and budget is not None and budget > greatest:
             logger.warning(
-                "search.max_multiply_adds: %g M excludes nothing: the greatest network of the space costs %.2f M",
+                "search.upper_bounds.multiply_adds: %g M excludes nothing: the greatest network of the space costs %.2f M",
                 budget / 1e6,
                 greatest / 1e6,
             )
@@ -130,7 +132,25 @@ class SupernetSearch(Method):
             finish=functools.partial(correct_latencies, run),
         )
 
-    def one_shot_accuracies(self, run: Run, found: SearchResult) -> list[float]:
+    def account(self, run: Run) -> dict[str, Any]:
+        found = run.get(SearchResult)
+        accuracies = self._one_shot_accuracies(run, found)
+        return {
+            "budget_multiply_adds": run.config.search.budget,
+            "bounds": run.config.search.objectives().bounds_in_words(),
+            "supernet": {  # over every architecture that was evaluated, on the validation images
+                "evaluated": len(accuracies),
+                "mean_accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
+                "best_accuracy": max(accuracies, default=None),
+            },
+            "front": {
+                "size": len(found.pareto),
+                "picks": len(found.picks),
+                "hypervolume": found.hypervolume[-1] if found.hypervolume else None,
+            },
+        }
+
+    def _one_shot_accuracies(self, run: Run, found: SearchResult) -> list[float]:
         """Accuracies of all evaluated networks. A damaged line of the journal is left out; the front does not need it."""
         path = run.folder / "search" / TRIALS
         lines = [line for line in (read_lines(path) if path.exists() else ()) if line is not None]
@@ -171,7 +191,7 @@ class BetaNAS(SupernetSearch):
             finish=functools.partial(correct_latencies, run),
         )
 
-    def one_shot_accuracies(self, run: Run, found: SearchResult) -> list[float]:
+    def _one_shot_accuracies(self, run: Run, found: SearchResult) -> list[float]:
         return [pick.accuracy for pick in found.picks]
 
 
@@ -184,6 +204,9 @@ class Finetuning(Method):
     def examine(self, run: Run) -> None:
         if not run.file(NetworkResult).exists():  # later stages do not need the initial weights
             logger.info("what is fine-tuned: %s", self.source(run).origin["network"])
+
+    def account(self, run: Run) -> dict[str, Any]:
+        return {"origin": run.get(NetworkResult).origin}
 
     def source(self, run: Run) -> SourceNetwork:
         """The network to fine-tune."""

@@ -36,7 +36,7 @@ from scarlet_tf.results import (
 from scarlet_tf.run.exporting import seeds
 from scarlet_tf.run.folder import Run, T, described
 from scarlet_tf.run.integrity import complaints
-from scarlet_tf.run.methods import SupernetSearch, method_of
+from scarlet_tf.run.methods import method_of
 from scarlet_tf.run.networks import find_pick
 from scarlet_tf.search.algorithm import decode
 from scarlet_tf.search.front import Archive
@@ -50,12 +50,12 @@ logger = logging.getLogger("scarlet_tf")
 
 def summarize(run: Run) -> dict[str, Any]:
     """Results of a finished run, in plain JSON types."""
-    network, certificate, method = run.get(NetworkResult), run.get(Certificate), method_of(run.config)
+    network, certificate = run.get(NetworkResult), run.get(Certificate)
     return {
         "name": run.config.name,
         "run_dir": str(run.folder),
         "dataset": to_json(described(run.data)) | {"skipped": len(run.data.skipped)},
-        **(_searched(run, method) if isinstance(method, SupernetSearch) else {"origin": network.origin}),
+        **method_of(run.config).account(run),
         "pick": {
             "architecture": network.architecture.to_string(),
             "space": network.architecture.space.name,
@@ -69,37 +69,16 @@ def summarize(run: Run) -> dict[str, Any]:
             "validation_accuracy": network.validation.accuracy,
         },
         "warnings": warnings(run),
-        "files": [file_figures(row) for row in certificate.files],
+        "files": [
+            {"file": row["file"], "bytes": row["bytes"], **{key: row["verification"][key] for key in _OF_A_FILE}}
+            for row in certificate.files
+        ],
         "seconds": stage_seconds(run),
     }
 
 
 _OF_A_PICK = ("pick", "one_shot_accuracy", "passed_over")
-
-
-def _searched(run: Run, method: SupernetSearch) -> dict[str, Any]:
-    found = run.get(SearchResult)
-    accuracies = method.one_shot_accuracies(run, found)
-    return {
-        "budget_multiply_adds": run.config.search.max_multiply_adds,
-        "bounds": run.config.search.objectives().bounds_in_words(),
-        "supernet": {  # over every architecture that was evaluated, on the validation images
-            "evaluated": len(accuracies),
-            "mean_accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
-            "best_accuracy": max(accuracies, default=None),
-        },
-        "front": {
-            "size": len(found.pareto),
-            "picks": len(found.picks),
-            "hypervolume": found.hypervolume[-1] if found.hypervolume else None,
-        },
-    }
-
-
-def file_figures(row: Mapping[str, Any]) -> dict[str, Any]:
-    """One file of the certificate: its size in bytes, its parity with the Keras network, its accuracy."""
-    checked = ("max_logit_difference", "top1", "model_top1", "num_images", "partitions")
-    return {"file": row["file"], "bytes": row["bytes"], **{key: row["verification"][key] for key in checked}}
+_OF_A_FILE = ("max_logit_difference", "top1", "model_top1", "num_images", "partitions")
 
 
 def warnings(run: Run) -> list[str]:

@@ -172,7 +172,7 @@ def folding_limit(run: Run) -> float:
 def scaling_figures(run: Run, architecture: Architecture) -> dict[str, Any]:
     """The network's scaling and its costs before it, as fields of NetworkResult; {} if it is not scaled.
 
-    The search's bounds, `search.max_multiply_adds` among them, apply to the network before scaling. The scaled one
+    The search's bounds, that on multiply-adds among them, apply to the network before scaling. The scaled one
     may exceed them, and a warning says so; bounds on a table's metrics, such as latency, cannot be checked for it.
     """
     scaling, classes = run.config.retrain.scaling, run.data.num_classes

@@ -20,8 +20,7 @@ from scarlet_tf.assessment.ranking import rank
 from scarlet_tf.assessment.statistics import stratified_sample
 from scarlet_tf.cluster import VARIABLE, is_writer, read_tf_config, search_role
 from scarlet_tf.config import Config, check_run_dir
-from scarlet_tf.cost import cost_table
-from scarlet_tf.errors import InputError, NotFiniteError
+from scarlet_tf.errors import InputError, NotFiniteError, nearest
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.export.warm_up import check_warm_up
 from scarlet_tf.files import write_result
@@ -81,7 +80,7 @@ STAGES = {
         Stage("train-supernet", SupernetResult, "a trained supernet", (), _train_supernet),
         Stage("search", SearchResult, "a searched front", (SupernetResult,), _search),
         Stage("retrain", NetworkResult, "a retrained network", (SearchResult,), retrain_network),
-        Stage("finetune", NetworkResult, "a fine-tuned network", (), finetune_network),
+        Stage("finetune", NetworkResult, "a fine-tuned network", (), finetune_network, "finetune.network"),
         Stage(
             "optimize",
             OptimizedResult,
@@ -101,11 +100,15 @@ def stages_of(config: Config) -> list[Stage]:
     return [STAGES[name] for name in (*method_of(config).stages, *optimizing, "export")]
 
 
-def run_all(config: Config, folder, max_hours: float | None = None, adb: Mapping | None = None) -> dict:
+def run_all(
+    config: Config, folder, max_hours: float | None = None, adb: Mapping | None = None, until: str | None = None
+) -> dict:
     """Run every stage in order; write the figures of the closing table to summary.json and return them.
 
-    `max_hours`: each of the two trainings and the search ends within this time. `adb`: see Run.
+    `max_hours`: each of the two trainings and the search ends within this time. `adb`: see Run. `until`: the last stage to
+    run, whose result is returned; InputError if the configuration does not ask for it.
     """
+    stages = stages_of(config) if until is None else [*_before(until, config), _wanted(until, config)]
     if len(read_tf_config().tasks) > 1:
         raise InputError(
             f"{VARIABLE}: several workers train one stage together; run {' and '.join(DISTRIBUTED)} in them, and the other"
@@ -120,8 +123,10 @@ def run_all(config: Config, folder, max_hours: float | None = None, adb: Mapping
     run.callbacks = (Forecast(run),)
     with _claimed(run):
         check_adb(run)
-        for stage in stages_of(config):
+        for stage in stages:
             _do(run, stage)
+        if until is not None:
+            return _finish(run, stages[-1])
         drop_torn_timing(run)
         if names := unchecked(run.folder):
             logger.warning(
@@ -148,19 +153,33 @@ def run_stage(
     writes = is_writer(name)
     run = Run(config, folder, strategy, max_hours, adb)
     check_run_dir(folder, config)
-    stage = STAGES[name]
-    if stage not in stages_of(config):
-        raise InputError(f"{name}: nothing to do; set {stage.missing}")
+    stage = _wanted(name, config)
     _check_predecessors(name, run, config_path)
     with _claimed(run, writes):
         check_adb(run)
         _do(run, stage, go_on=True)
-        if not writes:
-            return {}
-        if all(run.file(stage.kind).exists() for stage in stages_of(config)):
-            report_on(run)
-        result = run.get(stage.kind)
-        return result.to_dict() if isinstance(result, SearchResult) else to_json(result)
+        return _finish(run, stage) if writes else {}
+
+
+def _wanted(name: str, config: Config) -> Stage:
+    """The stage of a name; InputError if the configuration does not ask for it."""
+    if name not in STAGES:
+        raise InputError(f"{name}: expected one of the stages {', '.join(STAGES)}{nearest(name, STAGES)}")
+    if STAGES[name] not in stages_of(config):
+        raise InputError(f"{name}: nothing to do; set {STAGES[name].missing}")
+    return STAGES[name]
+
+
+def _before(name: str, config: Config) -> list[Stage]:
+    return list(itertools.takewhile(lambda stage: stage.name != name, stages_of(config)))
+
+
+def _finish(run: Run, stage: Stage) -> dict:
+    """The result of a stage that is done, after the page if that was the last one."""
+    if all(run.file(stage.kind).exists() for stage in stages_of(run.config)):
+        report_on(run)
+    result = run.get(stage.kind)
+    return result.to_dict() if isinstance(result, SearchResult) else to_json(result)
 
 
 def run_ranking(config: Config, folder) -> dict:
@@ -182,15 +201,14 @@ def run_ranking(config: Config, folder) -> dict:
 
 def _check_ranking(run: Run) -> None:
     """Raise InputError for settings at which the ranking would fail after the supernet's training."""
-    config, data = run.config.ranking, run.data
-    training, available = config.training(run.config.retrain), data.train.num_examples
+    config = run.config.ranking
+    training, available = config.training(run.config.retrain), run.data.train.num_examples
     if training.batch_size > available:
         raise InputError(
             f"ranking.batch_size: expected at most the {available} training images, got {training.batch_size}"
             " (where it is null, retrain.batch_size counts)"
         )
-    costs = cost_table(run.config.space, run.config.data.image_size, data.num_classes)
-    stratified_sample(costs, config.architectures, config.strata, config.seed)
+    stratified_sample(run.costs, config.architectures, config.strata, config.seed)
 
 
 def run_comparison(
@@ -267,8 +285,10 @@ def open_run(config: Config, folder, strategy=None, max_hours: float | None = No
 
 def _check_predecessors(name: str, run: Run, config_path) -> None:
     """Check files only, so that a stage out of order is refused before the dataset is loaded."""
-    for before in itertools.takewhile(lambda stage: stage.name != name, stages_of(run.config)):
-        command = shlex.join(["scarlet", before.name, str(config_path), "--run-dir", str(run.folder)])
+    for before in _before(name, run.config):
+        optimizing = before.kind is OptimizedResult  # which has no command of its own
+        words, last = (["run"], ["--until", before.name]) if optimizing else ([before.name], [])
+        command = shlex.join(["scarlet", *words, str(config_path), "--run-dir", str(run.folder), *last])
         if not run.file(before.kind).exists():
             raise InputError(
                 f"{run.folder}: {name} needs {before.product}, which is not there yet; first run: {command}"

@@ -29,7 +29,7 @@ class Algorithm(abc.ABC):
     goals: what is optimised, and the bounds.
 
     Args:
-        metrics: weights, limits, floors, directions and table, see figures_and_goals.
+        metrics: weights, upper_bounds, lower_bounds, directions and table, see figures_and_goals.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class RandomSearch(Algorithm):
 
     It has the shape of WeightedNSGA2: the first `ask` gives 2 N genomes, every later one N, N * generations in all.
     Where the bounds refuse nearly all draws, they are brought nearer step by step and are no longer uniform (see Budget).
-    `metrics`: weights, limits, floors, directions and table as WeightedNSGA2 takes them.
+    `metrics`: weights, upper_bounds, lower_bounds, directions and table as WeightedNSGA2 takes them.
 
     Raises InputError for settings out of range and for a budget that no network of the space meets.
     """
@@ -149,9 +149,9 @@ def check_settings(population_size, generations, max_multiply_adds, min_accuracy
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
             raise InputError(f"search.{key}: expected an integer >= {low}, got {value!r}")
     if max_multiply_adds is not None and not (is_number(max_multiply_adds) and 0 < max_multiply_adds < math.inf):
-        raise InputError(f"search.max_multiply_adds: expected a finite number > 0, or null, got {max_multiply_adds!r}")
+        raise InputError(f"max_multiply_adds: expected a finite number > 0, or null, got {max_multiply_adds!r}")
     if min_accuracy is not None and not (is_number(min_accuracy) and 0 <= min_accuracy < 1):
-        raise InputError(f"search.min_accuracy: expected a number from 0 up to 1, or null, got {min_accuracy!r}")
+        raise InputError(f"min_accuracy: expected a number from 0 up to 1, or null, got {min_accuracy!r}")
 
 
 def encode(genomes) -> list[str]:

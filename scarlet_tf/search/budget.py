@@ -23,9 +23,9 @@ class Budget:
 
     def __init__(self, figures: Figures, objectives: Objectives):
         self.figures, self.objectives = figures, objectives
-        self._limits = {name: value for name, value in objectives.limits.items() if name in figures.names}
-        self._floors = {name: value for name, value in objectives.floors.items() if name in figures.names}
-        self._bounded = list(dict.fromkeys([*self._limits, *self._floors]))
+        self._upper = {name: value for name, value in objectives.upper_bounds.items() if name in figures.names}
+        self._lower = {name: value for name, value in objectives.lower_bounds.items() if name in figures.names}
+        self._bounded = list(dict.fromkeys([*self._upper, *self._lower]))
 
     def met_by(self, genomes) -> np.ndarray:
         """True for each of genomes [N, num_layers] that is within the bounds, bool [N]."""
@@ -50,8 +50,12 @@ class Budget:
             if found.full or (found.any and found.missing == missing):
                 break
         if not found.any:
-            bounds = [f"{key_of('limits', name)} {bound_text(name, value)}" for name, value in self._limits.items()]
-            bounds += [f"{key_of('floors', name)} {bound_text(name, value)}" for name, value in self._floors.items()]
+            bounds = [
+                f"{key_of('upper_bounds', name)} {bound_text(name, value)}" for name, value in self._upper.items()
+            ]
+            bounds += [
+                f"{key_of('lower_bounds', name)} {bound_text(name, value)}" for name, value in self._lower.items()
+            ]
             raise InputError(
                 f"{', '.join(bounds)}: no network within all of them was found in {DRAWS_PER_INDIVIDUAL * wanted} random "
                 f"draws and {REPAIR_ROUNDS * wanted} draws brought nearer; {self.figures.reach(self._bounded)}"
@@ -111,8 +115,8 @@ class Budget:
             low, high = self.figures.bounds[name]
             # A metric that equals its bound misses it, by next to nothing.
             smallest = 1e-9 * max(high - low, 1e-9)
-            over = figures[name] - self._limits.get(name, np.inf)
-            under = self._floors.get(name, -np.inf) - figures[name]
+            over = figures[name] - self._upper.get(name, np.inf)
+            under = self._lower.get(name, -np.inf) - figures[name]
             for excess in (over, under):
                 total += np.where(excess >= 0, np.maximum(excess, smallest), 0.0) / max(high - low, 1e-9)
         return total

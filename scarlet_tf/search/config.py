@@ -23,7 +23,7 @@ from scarlet_tf.search.mutation import (
     UniformMutation,
 )
 from scarlet_tf.search.nsga2 import WeightedNSGA2
-from scarlet_tf.search.objectives import Objectives, make_objectives
+from scarlet_tf.search.objectives import Objectives
 from scarlet_tf.settings import BelowOne, Count, Lax, NonNegative, Positive, Share, Text, Whole, validated
 from scarlet_tf.space import SearchSpace
 
@@ -143,9 +143,8 @@ class SearchConfig:
         population_size, generations: N and the number of generations; N * generations evaluations in all.
         weights: in the crowding distance, {metric: weight} or three numbers for accuracy, multiply-adds and params; the metrics
             are the objectives.
-        max_multiply_adds: every candidate costs less than this, counted at the supernet's input size; null for no limit.
-        min_accuracy: one-shot accuracy, 0 to 1, that a model has to exceed; null for no floor.
-        limits, floors: {metric: value} that every candidate stays below, or exceeds; see Objectives.
+        upper_bounds, lower_bounds: {metric: value} that every candidate stays below, or exceeds, multiply-adds counted at the
+            supernet's input size, and accuracy the one-shot one from 0 to 1; see Objectives.
         directions: {metric: min | max}, where another one than Objectives' is wanted.
         table: JSON file with further metrics of the space's blocks, such as latency, see MetricTable; in a configuration
             relative to its file.
@@ -168,10 +167,8 @@ class SearchConfig:
     population_size: Annotated[int, Ge(2)] = 70
     generations: Annotated[int, Ge(2)] = 120
     weights: dict[str, float] | Annotated[tuple[float, ...], Lax()] = (0.4, 0.4, 0.2)
-    max_multiply_adds: Positive | None = 500e6
-    min_accuracy: BelowOne | None = None
-    limits: dict[str, float] = dataclasses.field(default_factory=dict)
-    floors: dict[str, float] = dataclasses.field(default_factory=dict)
+    upper_bounds: dict[str, float] = dataclasses.field(default_factory=lambda: {"multiply_adds": 500e6})
+    lower_bounds: dict[str, float] = dataclasses.field(default_factory=dict)
     directions: dict[str, Literal["min", "max"]] = dataclasses.field(default_factory=dict)
     table: str | None = None
     finalists: Whole = 8
@@ -199,8 +196,8 @@ class SearchConfig:
         """Accuracies are not known where BetaNAS decides."""
         if not self.is_betanas:
             return
-        bounds = {"min_accuracy": self.min_accuracy, "floors.accuracy": self.floors.get("accuracy")}
-        bounds |= {"limits.accuracy": self.limits.get("accuracy")}
+        kinds = {"upper_bounds": self.upper_bounds, "lower_bounds": self.lower_bounds}
+        bounds = {f"{kind}.accuracy": found.get("accuracy") for kind, found in kinds.items()}
         if isinstance(self.picks, Mapping):
             bounds |= {
                 f"picks.{k}.accuracy": v.get("accuracy") for k, v in self.picks.items() if isinstance(v, Mapping)
@@ -211,17 +208,22 @@ class SearchConfig:
                     f"search.{key}: expected none with betanas, which decides by importances, got {value!r}"
                 )
 
+    @property
+    def budget(self) -> float | None:
+        """The upper bound on multiply-adds, None without one."""
+        return self.upper_bounds.get("multiply_adds")
+
     def objectives(self) -> Objectives:
         """Objectives of the search, and its bounds."""
-        bounds = (self.max_multiply_adds, self.min_accuracy, self.limits, self.floors)
-        return make_objectives(self.weights, *bounds, self.directions)
+        return Objectives(self.weights, self.upper_bounds, self.lower_bounds, self.directions)
 
     def objective_settings(self, costs: CostTable) -> dict:
         """Arguments of every algorithm beside its own settings; reads the file that `table` names."""
-        names = ("weights", "max_multiply_adds", "min_accuracy", "limits", "floors", "directions")
+        names = ("weights", "upper_bounds", "lower_bounds", "directions")
         path, place = self.table, (costs.space, costs.input_size, costs.num_classes)
         table = None if path is None else MetricTable.load(path, *place)
-        return {**{name: getattr(self, name) for name in names}, "table": table}
+        own = {name: getattr(self, name) for name in names}
+        return {**own, "max_multiply_adds": None, "min_accuracy": None, "table": table}
 
 
 def new_algorithm(config: SearchConfig, costs: CostTable, mutation: Mutation | None = None) -> Algorithm:

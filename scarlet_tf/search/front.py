@@ -109,13 +109,13 @@ class HypervolumeBox:
             return 0.0, 1.0
         if name in figures.names:
             low, high = figures.bounds[name]
-            return max(low, objectives.floors.get(name, low)), min(high, objectives.limits.get(name, high))
-        if name not in objectives.limits:
+            return max(low, objectives.lower_bounds.get(name, low)), min(high, objectives.upper_bounds.get(name, high))
+        if name not in objectives.upper_bounds:
             raise InputError(
-                f"search.limits.{name}: expected a number, since hypervolume is measured up to it and no table predicts"
+                f"search.upper_bounds.{name}: expected a number, since hypervolume is measured up to it and no table predicts"
                 f" {name}, got nothing"
             )
-        return objectives.floors.get(name, 0.0), objectives.limits[name]
+        return objectives.lower_bounds.get(name, 0.0), objectives.upper_bounds[name]
 
     def measure(self, front: np.ndarray) -> float:
         """Front of objectives [N, M], all minimised."""

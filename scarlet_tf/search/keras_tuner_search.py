@@ -40,7 +40,7 @@ class KerasTunerSearch(Algorithm):
     Args:
         oracle: with `layer_00`, `layer_01`, ... as Choice hyperparameters and the objective accuracy, such as
             keras_tuner.oracles.BayesianOptimizationOracle.
-        metrics: weights, limits, floors, directions and table as WeightedNSGA2 takes them; for the front, the oracle
+        metrics: weights, upper_bounds, lower_bounds, directions and table as WeightedNSGA2 takes them; for the front, the oracle
             knows accuracy alone.
 
     Raises InputError for other oracles.

@@ -30,12 +30,12 @@ class WeightedNSGA2(Algorithm):
     The first `ask` gives P0 and Q0 at once, 2 N feasible genomes drawn uniformly, and counts as two generations;
     every later one gives N children. So `generations` generations are 2 N + (generations - 2) N evaluations: 8,400
     at the defaults. Bounds on what is counted or predicted are kept before a genome is handed out. The floor
-    accuracy > `min_accuracy` is a constraint after evaluation, as are `limits` and `floors` on whatever else an
+    accuracy > `min_accuracy` is a constraint after evaluation, as are `upper_bounds` and `lower_bounds` on whatever else an
     evaluation answers; so is a failed evaluation, which counts as infeasible and never as a model of the first front.
     Children are kept distinct from one another and from the population as long as the bounds leave enough networks.
 
     `weights` scale the objectives in the crowding distance alone, not in dominance [reading]: {metric: weight}, or
-    three numbers for accuracy, multiply-adds and params. `limits` and `floors` are {metric: value}, strict; `table`
+    three numbers for accuracy, multiply-adds and params. `upper_bounds` and `lower_bounds` are {metric: value}, strict; `table`
     predicts metrics that costs do not tell. See Objectives for `directions`. Every pair of parents is crossed at one
     point; a child of theirs then goes through `mutation` [reading of the probabilities].
 
@@ -52,8 +52,8 @@ class WeightedNSGA2(Algorithm):
         min_accuracy: float | None = None,
         mutation: Mutation | None = None,
         seed: int = 0,
-        limits: Mapping[str, float] | None = None,
-        floors: Mapping[str, float] | None = None,
+        upper_bounds: Mapping[str, float] | None = None,
+        lower_bounds: Mapping[str, float] | None = None,
         directions: Mapping[str, str] | None = None,
         table: MetricTable | None = None,
     ):
@@ -64,8 +64,8 @@ class WeightedNSGA2(Algorithm):
             max_multiply_adds,
             min_accuracy,
             weights=weights,
-            limits=limits,
-            floors=floors,
+            upper_bounds=upper_bounds,
+            lower_bounds=lower_bounds,
             directions=directions,
             table=table,
         )

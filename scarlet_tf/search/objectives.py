@@ -27,8 +27,8 @@ class Objectives:
 
     Args:
         weights: {metric: weight >= 0}, or three numbers for accuracy, multiply-adds and params. Accuracy has to be there.
-        limits: {metric: value}; every candidate stays below it.
-        floors: {metric: value}; every candidate exceeds it.
+        upper_bounds: {metric: value}; every candidate stays below it.
+        lower_bounds: {metric: value}; every candidate exceeds it.
         directions: {metric: "min" | "max"}, over DIRECTIONS; for another metric's, "min" where nothing is said.
 
     A metric that costs or a table give is checked before anything is evaluated; any other is an evaluation's answer.
@@ -37,17 +37,26 @@ class Objectives:
     def __init__(
         self,
         weights: Mapping[str, float] | Sequence[float] = tuple(PUBLISHED_WEIGHTS.values()),
-        limits: Mapping[str, float] | None = None,
-        floors: Mapping[str, float] | None = None,
+        upper_bounds: Mapping[str, float] | None = None,
+        lower_bounds: Mapping[str, float] | None = None,
         directions: Mapping[str, str] | None = None,
     ):
         self.weights = _checked_weights(weights)
-        self.limits, self.floors = _checked_bounds("limits", limits), _checked_bounds("floors", floors)
+        self.upper_bounds, self.lower_bounds = (
+            _checked_bounds("upper_bounds", upper_bounds),
+            _checked_bounds("lower_bounds", lower_bounds),
+        )
         self.directions = {**DIRECTIONS, **_checked_directions(directions)}
-        for name in self.limits.keys() & self.floors.keys():
-            if self.floors[name] >= self.limits[name]:
+        for kind, bounds in (("upper_bounds", self.upper_bounds), ("lower_bounds", self.lower_bounds)):
+            if not 0 <= bounds.get("accuracy", 0) <= 1:
                 raise InputError(
-                    f"search.floors.{name}: expected less than its limit {self.limits[name]:g}, got {self.floors[name]:g}"
+                    f"{key_of(kind, 'accuracy')}: expected a number from 0 to 1, got {bounds['accuracy']!r}"
+                )
+        for name in self.upper_bounds.keys() & self.lower_bounds.keys():
+            if self.lower_bounds[name] >= self.upper_bounds[name]:
+                upper, lower = self.upper_bounds[name], self.lower_bounds[name]
+                raise InputError(
+                    f"search.lower_bounds.{name}: expected less than its upper bound {upper:g}, got {lower:g}"
                 )
         self.names = tuple(self.weights)
         self._signs = np.array([1.0 if self.direction(name) == "min" else -1.0 for name in self.names])
@@ -62,7 +71,7 @@ class Objectives:
     @property
     def metrics(self) -> tuple[str, ...]:
         """All that are optimised or bounded."""
-        return tuple(dict.fromkeys([*self.names, *self.limits, *self.floors]))
+        return tuple(dict.fromkeys([*self.names, *self.upper_bounds, *self.lower_bounds]))
 
     @property
     def cost_column(self) -> int:
@@ -73,13 +82,13 @@ class Objectives:
 
     def bounds_in_words(self) -> list[str]:
         """Such as "multiply_adds < 4.00 M"."""
-        limits = [f"{name} < {bound_text(name, value)}" for name, value in self.limits.items()]
-        return limits + [f"{name} > {bound_text(name, value)}" for name, value in self.floors.items()]
+        upper_bounds = [f"{name} < {bound_text(name, value)}" for name, value in self.upper_bounds.items()]
+        return upper_bounds + [f"{name} > {bound_text(name, value)}" for name, value in self.lower_bounds.items()]
 
     def evaluated_bounds(self, computed: Sequence[str]) -> str:
         """Metrics expected from evaluations, for the message that no model gave them."""
-        bounds = [("limits", "less than", n, v) for n, v in self.limits.items() if n not in computed]
-        bounds += [("floors", "more than", n, v) for n, v in self.floors.items() if n not in computed]
+        bounds = [("upper_bounds", "less than", n, v) for n, v in self.upper_bounds.items() if n not in computed]
+        bounds += [("lower_bounds", "more than", n, v) for n, v in self.lower_bounds.items() if n not in computed]
         wanted = [
             f"{key_of(bound, name)}: expected some model with {word} {value:g}" for bound, word, name, value in bounds
         ]
@@ -92,15 +101,15 @@ class Objectives:
 
     def violation(self, found: Mapping) -> float:
         """Violation of the bounds by a candidate's metrics: 0 if all are kept, below 1 for each that is missed."""
-        missed = [_excess(found[name], limit) for name, limit in self.limits.items()]
-        missed += [_excess(-found[name], -floor) for name, floor in self.floors.items()]
+        missed = [_excess(found[name], limit) for name, limit in self.upper_bounds.items()]
+        missed += [_excess(-found[name], -floor) for name, floor in self.lower_bounds.items()]
         return float(sum(missed))
 
     def meets(self, figures: Mapping[str, np.ndarray]) -> np.ndarray:
         """True for candidates that keep the bounds on the metrics among `figures` {name: [N]}, bool [N]."""
         met = np.ones(len(next(iter(figures.values()))), bool)
         for name, values in figures.items():
-            met &= (values < self.limits.get(name, math.inf)) & (values > self.floors.get(name, -math.inf))
+            met &= (values < self.upper_bounds.get(name, math.inf)) & (values > self.lower_bounds.get(name, -math.inf))
         return met
 
     def check(self, metrics: Mapping, computed: Sequence[str] = ()) -> dict[str, float]:
@@ -117,23 +126,22 @@ class Objectives:
 
     def tightened(self, bounds: Mapping[str, float]) -> Objectives:
         """With further bounds {metric: value}, each on its metric's better side; the tighter of two counts."""
-        limits, floors = dict(self.limits), dict(self.floors)
+        upper_bounds, lower_bounds = dict(self.upper_bounds), dict(self.lower_bounds)
         for name, value in bounds.items():
             if self.direction(name) == "min":
-                limits[name] = min(value, limits.get(name, math.inf))
+                upper_bounds[name] = min(value, upper_bounds.get(name, math.inf))
             else:
-                floors[name] = max(value, floors.get(name, -math.inf))
-        return Objectives(self.weights, limits, floors, {n: self.direction(n) for n in (*self.metrics, *bounds)})
+                lower_bounds[name] = max(value, lower_bounds.get(name, -math.inf))
+        return Objectives(
+            self.weights, upper_bounds, lower_bounds, {n: self.direction(n) for n in (*self.metrics, *bounds)}
+        )
 
     def get_config(self) -> dict:
         """Plain JSON, by the configuration's keys, that tells one set of objectives from another."""
-        limits, floors = dict(self.limits), dict(self.floors)
         return {
             "weights": self.weights,
-            "max_multiply_adds": limits.pop("multiply_adds", None),
-            "min_accuracy": floors.pop("accuracy", None),
-            "limits": limits,
-            "floors": floors,
+            "upper_bounds": self.upper_bounds,
+            "lower_bounds": self.lower_bounds,
             "directions": {name: self.direction(name) for name in self.metrics},
         }
 
@@ -199,18 +207,21 @@ class Figures:
         return f"space {self.costs.space.name!r} reaches {', '.join(bands)} at {self.costs.input_size} pixels"
 
 
-def make_objectives(weights, max_multiply_adds, min_accuracy, limits=None, floors=None, directions=None) -> Objectives:
-    """Objectives in which the two usual bounds have keys of their own; InputError where one is given twice."""
-    limits, floors = _checked_bounds("limits", limits), _checked_bounds("floors", floors)
-    for name, bounds, key in (("multiply_adds", limits, "max_multiply_adds"), ("accuracy", floors, "min_accuracy")):
+def make_objectives(
+    weights, max_multiply_adds, min_accuracy, upper_bounds=None, lower_bounds=None, directions=None
+) -> Objectives:
+    """Objectives in which the two usual bounds are arguments of their own; InputError where one is given twice."""
+    upper, lower = _checked_bounds("upper_bounds", upper_bounds), _checked_bounds("lower_bounds", lower_bounds)
+    for name, bounds, kind, value, key in (
+        ("multiply_adds", upper, "upper_bounds", max_multiply_adds, "max_multiply_adds"),
+        ("accuracy", lower, "lower_bounds", min_accuracy, "min_accuracy"),
+    ):
+        if value is None:
+            continue
         if name in bounds:
-            kind = "limits" if bounds is limits else "floors"
-            raise InputError(f"search.{kind}.{name}: expected this bound as search.{key}, got {bounds[name]:g} here")
-    if max_multiply_adds is not None:
-        limits["multiply_adds"] = float(max_multiply_adds)
-    if min_accuracy is not None:
-        floors["accuracy"] = float(min_accuracy)
-    return Objectives(weights, limits, floors, directions)
+            raise InputError(f"{kind}.{name}: expected none beside {key}: {value:g}, got {bounds[name]:g}")
+        bounds[name] = float(value)
+    return Objectives(weights, upper, lower, directions)
 
 
 def figures_and_goals(
@@ -218,25 +229,24 @@ def figures_and_goals(
     max_multiply_adds: float | None,
     min_accuracy: float | None,
     weights: Mapping[str, float] | Sequence[float] = tuple(PUBLISHED_WEIGHTS.values()),
-    limits: Mapping[str, float] | None = None,
-    floors: Mapping[str, float] | None = None,
+    upper_bounds: Mapping[str, float] | None = None,
+    lower_bounds: Mapping[str, float] | None = None,
     directions: Mapping[str, str] | None = None,
     table: MetricTable | None = None,
 ) -> tuple[Figures, Objectives]:
     """Common parts of all searches; InputError for bad bounds, or bounds that no network of the space keeps."""
     figures = Figures(costs, table)
-    goals = make_objectives(weights, max_multiply_adds, min_accuracy, limits, floors, directions)
+    goals = make_objectives(weights, max_multiply_adds, min_accuracy, upper_bounds, lower_bounds, directions)
     idle = set(directions or {}) - set(goals.metrics)
     if idle:
-        raise InputError(f"search.directions.{min(idle)}: expected a metric with a weight, a limit or a floor")
+        raise InputError(f"search.directions.{min(idle)}: expected a metric with a weight or a bound")
     check_feasible(figures, goals)
     return figures, goals
 
 
 def key_of(bound: str, name: str) -> str:
-    """The configuration's key of a bound ("limits" or "floors") on a metric."""
-    short = {("limits", "multiply_adds"): "search.max_multiply_adds", ("floors", "accuracy"): "search.min_accuracy"}
-    return short.get((bound, name), f"search.{bound}.{name}")
+    """The configuration's key of a bound ("upper_bounds" or "lower_bounds") on a metric."""
+    return f"search.{bound}.{name}"
 
 
 def check_known(figures: Figures, objectives: Objectives) -> None:
@@ -251,17 +261,17 @@ def check_known(figures: Figures, objectives: Objectives) -> None:
 
 def check_feasible(figures: Figures, objectives: Objectives) -> None:
     """InputError, with what the space can reach, for a bound on a computed metric that no network keeps."""
-    for bound, wanted in (("limits", objectives.limits), ("floors", objectives.floors)):
+    for bound, wanted in (("upper_bounds", objectives.upper_bounds), ("lower_bounds", objectives.lower_bounds)):
         for name, value in wanted.items():
             if name not in figures.names:
                 continue
             low, high = figures.bounds[name]
-            if bound == "limits" and low >= value:
+            if bound == "upper_bounds" and low >= value:
                 raise InputError(
                     f"{key_of(bound, name)}: no network of the space has less than {bound_text(name, value)}; "
                     f"{figures.reach([name])}"
                 )
-            if bound == "floors" and high <= value:
+            if bound == "lower_bounds" and high <= value:
                 raise InputError(
                     f"{key_of(bound, name)}: no network of the space has more than {bound_text(name, value)}; "
                     f"{figures.reach([name])}"

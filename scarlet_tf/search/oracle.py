@@ -406,7 +406,7 @@ class WeightedNSGA2Oracle(ArchitectureOracle):
         weights: of accuracy, multiply-adds and params in the crowding distance; or {metric: weight} of any metrics.
         max_multiply_adds: every candidate costs less than this; None for no limit.
         min_accuracy: candidates have to exceed it; None for no floor.
-        limits, floors: {metric: value} that candidates stay below, or exceed; on params, on a table's metrics, or on
+        upper_bounds, lower_bounds: {metric: value} that candidates stay below, or exceed; on params, on a table's metrics, or on
             what evaluations answer besides.
         directions: {metric: "min" | "max"}; by default accuracy and params are maximised, all else is minimised.
         table: a MetricTable that predicts further metrics, such as latency.
@@ -431,8 +431,8 @@ class WeightedNSGA2Oracle(ArchitectureOracle):
         input_size: int | None = None,
         num_classes: int = 1000,
         mutation: Mutation | None = None,
-        limits: Mapping[str, float] | None = None,
-        floors: Mapping[str, float] | None = None,
+        upper_bounds: Mapping[str, float] | None = None,
+        lower_bounds: Mapping[str, float] | None = None,
         directions: Mapping[str, str] | None = None,
         table: MetricTable | None = None,
         **options,
@@ -441,7 +441,8 @@ class WeightedNSGA2Oracle(ArchitectureOracle):
         costs = cost_table(space, input_size or space.input_size, num_classes)
         mutation = MutationConfig().build(space, seed) if mutation is None else mutation
         bounds = (max_multiply_adds, min_accuracy)
-        metrics: dict[str, Any] = {"limits": limits, "floors": floors, "directions": directions, "table": table}
+        metrics: dict[str, Any] = {"upper_bounds": upper_bounds, "lower_bounds": lower_bounds}
+        metrics |= {"directions": directions, "table": table}
         algorithm = WeightedNSGA2(costs, population_size, generations, weights, *bounds, mutation, seed, **metrics)
         super().__init__(algorithm, seed, **options)
 

@@ -100,7 +100,7 @@ def search(
         finish: makes of the result what is written and returned.
 
     Raises InputError for settings out of range, for a budget that the space cannot meet, for a journal of another
-    search, and when no model exceeds `min_accuracy`.
+    search, and when no model exceeds the lower bound on accuracy.
     """
     from scarlet_tf.search.oracle import ArchitectureOracle  # imports TensorFlow, which configs do without
     from scarlet_tf.search.tuner import SupernetTuner

@@ -12,8 +12,7 @@ import types
 import pytest
 from formula_search import BIG, accuracy
 
-from scarlet_tf.assessment.comparison import compare
-from scarlet_tf.assessment.searches import run_search
+from scarlet_tf.assessment.comparison import compare, run_search
 from scarlet_tf.cli.stages import print_comparison
 from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
@@ -23,7 +22,7 @@ from scarlet_tf.search.run import search
 
 SUPERNET = types.SimpleNamespace(space=BIG, image_shape=(32, 32, 3), num_classes=10)
 COSTS = cost_table(BIG, 32, 10)
-CONFIG = SearchConfig(population_size=6, generations=5, max_multiply_adds=1.25e6)
+CONFIG = SearchConfig(population_size=6, generations=5, upper_bounds={"multiply_adds": 1.25e6})
 OWN = ("random", "nsga2_plain", "nsga2")
 
 
@@ -116,7 +115,7 @@ def test_a_killed_comparison_goes_on_without_evaluating_again(compared, tmp_path
 
 @pytest.mark.parametrize("algorithm", ["nsga2", "random", "keras_tuner_random"])
 def test_a_compared_search_evaluates_what_the_search_itself_does(tmp_path, algorithm):
-    config = SearchConfig(algorithm=algorithm, population_size=6, generations=5, max_multiply_adds=1.25e6)
+    config = SearchConfig(algorithm=algorithm, population_size=6, generations=5, upper_bounds={"multiply_adds": 1.25e6})
     evaluator = Formula()
     search(SUPERNET, None, config, tmp_path, evaluator=evaluator)
     found = run_search(config, COSTS, Formula(), len(evaluator.seen))
@@ -128,7 +127,7 @@ def test_a_compared_search_evaluates_what_the_search_itself_does(tmp_path, algor
 def test_a_search_ends_when_the_space_has_no_more():
     """The budget admits the cheapest network alone, whose choices are all 0."""
     budget = COSTS.bounds["multiply_adds"][0] + 1
-    config = SearchConfig(algorithm="random", population_size=2, generations=2, max_multiply_adds=budget)
+    config = SearchConfig(algorithm="random", population_size=2, generations=2, upper_bounds={"multiply_adds": budget})
     assert run_search(config, COSTS, Formula(), 10)["accuracies"] == [accuracy((0,) * 8)]
 
 

@@ -26,7 +26,7 @@ CONFIG = {
         "tail_channels": 16,
     },
     "supernet": {"epochs": 2, "batch_size": 50, "learning_rate": 0.05},
-    "search": {"max_multiply_adds": "100k"},
+    "search": {"upper_bounds": {"multiply_adds": "100k"}},
     "retrain": {"batch_size": 100, "optimizer": "sgd", "learning_rate": 0.05, "ema": 0.0},
     "ranking": {
         "architectures": 3,

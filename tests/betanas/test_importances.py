@@ -1,10 +1,13 @@
+"""Importances: their training, drops, and the order of steps, against values computed by hand."""
+
+import itertools
 import json
 
 import keras
 import numpy as np
 import pytest
 
-from scarlet_tf.betanas.importances import Importances, softmax, through_softmax
+from scarlet_tf.betanas.importances import Importances, Phases, softmax, through_softmax
 from scarlet_tf.search.config import BetaNASConfig
 
 
@@ -128,3 +131,31 @@ def test_the_state_gives_back_every_bit(rng):
 def test_large_importances_do_not_overflow(value):
     found = softmax(np.array([[value, 0.0]]), np.ones((1, 2), bool))
     assert np.isfinite(found).all() and found.sum() == 1
+
+
+def kinds(phases: Phases) -> str:
+    return "".join("wi"[phases.is_importance(step)] for step in range(phases.total_steps))
+
+
+def test_phases_alternate_behind_the_warm_up():
+    assert kinds(Phases(12, BetaNASConfig(warmup=0.25))) == "wwwwiwiwiwiw"[:3] + "wiwiwiwiw"
+    two_to_three = BetaNASConfig(warmup=0, weight_steps=2, importance_steps=3)
+    assert kinds(Phases(12, two_to_three)) == "wwiiiwwiiiww"
+
+
+@pytest.mark.parametrize("config", [{}, {"warmup": 0}, {"warmup": 0.4, "weight_steps": 3, "importance_steps": 2}])
+def test_steps_of_each_phase_are_counted(config):
+    phases = Phases(40, BetaNASConfig(**config))
+    text = kinds(phases)
+    for step in range(41):
+        assert phases.importance_steps(step) == text[:step].count("i")
+        assert phases.weight_steps(step) == text[:step].count("w")
+
+
+@pytest.mark.parametrize("checks", [1, 3, 7, 30])
+def test_checks_are_as_many_as_configured_and_the_last_is_behind_the_last_step(checks):
+    phases = Phases(50, BetaNASConfig(warmup=0.2, drop_checks=checks))
+    found = [step for step in range(50) if phases.is_check(step)]
+    assert len(found) == checks and found[-1] == 49 and found[0] >= 10
+    distances = {b - a for a, b in itertools.pairwise(found)}
+    assert not distances or max(distances) - min(distances) <= 1

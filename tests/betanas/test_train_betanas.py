@@ -29,7 +29,7 @@ def images(seed=0, count=48):
 
 
 def search(**betanas):
-    return {"algorithm": "betanas", "max_multiply_adds": None, "betanas": {**BETANAS, **betanas}}
+    return {"algorithm": "betanas", "upper_bounds": {}, "betanas": {**BETANAS, **betanas}}
 
 
 def train(net=None, settings=None, config=None, **options):
@@ -194,7 +194,7 @@ def test_gradient_driven_sampling_draws_by_the_importances():
 
 def test_drops_leave_a_network_within_the_bounds(tmp_path):
     """Everything is below the threshold, so all would go that may."""
-    settings = {**search(drop_checks=24, drop_below=9.0, drop_margin=0.0), "max_multiply_adds": 62_000}
+    settings = {**search(drop_checks=24, drop_below=9.0, drop_margin=0.0), "upper_bounds": {"multiply_adds": 62_000}}
     net, figures = train(settings=settings, config={"epochs": 2})
     left = (np.array(figures["importances"]["dropped_at"]) < 0).sum(axis=1)
     assert left.min() == 1 and left.sum() < 6

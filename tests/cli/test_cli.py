@@ -24,7 +24,7 @@ space:
   first_channels: 8
   tail_channels: 16
 supernet: {epochs: 1, batch_size: 256}
-search: {max_multiply_adds: 200k, population_size: 2, generations: 2, picks: 1, recalibration_batches: 1}
+search: {upper_bounds: {multiply_adds: 200k}, population_size: 2, generations: 2, picks: 1, recalibration_batches: 1}
 retrain: {epochs: 1, batch_size: 256, learning_rate: 0.01, warmup_epochs: 0, optimizer: sgd, ema: 0.0}
 export: {calibration_examples: 8, verification_examples: 32}
 """
@@ -45,8 +45,8 @@ def fake_pipeline(monkeypatch):
 
     behaviour = {}
 
-    def run(*args, max_hours=None, adb=None):
-        behaviour.update(arguments=args, max_hours=max_hours, adb=adb)
+    def run(*args, max_hours=None, adb=None, until=None):
+        behaviour.update(arguments=args, max_hours=max_hours, adb=adb, until=until)
         next(arg for arg in args if isinstance(arg, pathlib.Path)).mkdir(parents=True, exist_ok=True)
         print("chatter of a library")
         if "error" in behaviour:
@@ -342,14 +342,24 @@ def test_stage_command_calls_its_stage(config, fake_pipeline, capsys):
     assert "2 entries" in out
 
 
+def test_a_run_until_a_stage_shows_its_result(config, fake_pipeline, capsys):
+    fake_pipeline["answer"] = {"size": 3, "picks": [1, 2]}
+    assert cli.main(["run", config, "--until", "search"]) == 0
+    assert fake_pipeline["until"] == "search"
+    out = capsys.readouterr().out
+    assert "search" in out and "2 entries" in out and "Everything is in" not in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["run", "my.yaml", "--until", "serch"], "serch: expected one of the stages train-supernet, search, retrain, "),
+        (["run", "my.yaml", "--until", "optimize"], "optimize: nothing to do; set optimization.quantization_aware or"),
         (["run", "none.yaml"], "none.yaml: expected a readable YAML file: No such file or directory"),
         (["run", "my.yaml", "--set", "search.generation=5"], "did you mean search.generations?"),
         (["run", "my.yaml", "--set", "supernet.epochs=many"], 'supernet.epochs: expected an integer >= 1, got "many"'),
         (["retrain", "my.yaml", "--run-dir", "r"], "first run: scarlet train-supernet my.yaml --run-dir r"),
-        (["run", "my.yaml", "--set", "search.max_multiply_adds=1k"], "reaches multiply_adds from 0.0"),
+        (["run", "my.yaml", "--set", "search.upper_bounds.multiply_adds=1k"], "reaches multiply_adds from 0.0"),
         (["verify", "none.tflite"], "none.tflite: expected a .tflite file or a SavedModel folder, found nothing"),
     ],
 )

@@ -149,7 +149,11 @@ def test_a_torn_network_of_one_s_own_is_a_warning(monkeypatch, tmp_path):
 
 
 def write_config(tmp_path, **changes):
-    config = {"data": {"source": "digits", "image_size": 8}, "space": SPACE, "search": {"max_multiply_adds": "20k"}}
+    config = {
+        "data": {"source": "digits", "image_size": 8},
+        "space": SPACE,
+        "search": {"upper_bounds": {"multiply_adds": "20k"}},
+    }
     path = tmp_path / "my.yaml"
     path.write_text(yaml.safe_dump({**config, **changes}))
     return str(path)
@@ -160,7 +164,7 @@ def test_a_config_is_checked_with_its_images_and_its_budget(tmp_path):
     assert valid.status == images.status == budget.status == OK
     assert images.found == "digits: 1,797 train images of 10 classes, shorter side 8 pixels"
     assert budget.advice == f"scarlet run {tmp_path / 'my.yaml'}"
-    path = write_config(tmp_path, search={"max_multiply_adds": "1k"})
+    path = write_config(tmp_path, search={"upper_bounds": {"multiply_adds": "1k"}})
     found = list(doctor.findings_of([("config", lambda: checks.check_config(path))]))
     assert (found[-1].status, found[-1].check) == (PROBLEM, "config")
     assert "no network of the space has less than 1000" in found[-1].found

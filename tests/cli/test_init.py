@@ -80,7 +80,7 @@ def test_what_is_written_for_a_folder_passes_every_check_of_a_run(here, capsys):
     assert (figures["median_side"], figures["image_size"], figures["classes"]) == (32, 32, 2)
     config = load_config("photos.yaml")
     assert config.data.directory == str((here / "photos").resolve())  # serves from everywhere
-    assert config.search.max_multiply_adds == 500_000
+    assert config.search.budget == 500_000
     assert open_run(config, "r").data.num_classes == 2
 
 
@@ -354,9 +354,9 @@ def test_lengths_fit_the_time(measured, seconds, budget, monkeypatch):
     assert total > 0.8 * seconds or at_most
     assert config.data.image_size == 28
     if budget is None:
-        assert chosen.sizing.least < config.search.max_multiply_adds < chosen.sizing.greatest
+        assert chosen.sizing.least < config.search.budget < chosen.sizing.greatest
     else:
-        assert config.search.max_multiply_adds == budget and len(measured) == 1
+        assert config.search.budget == budget and len(measured) == 1
     assert f"# Time: forecast {in_words(chosen.forecast)[:9]}" in made.text
 
 

@@ -64,7 +64,9 @@ def test_the_list_fits_a_terminal_and_names_what_is_our_reading(capsys):
 
 def test_the_python_line_of_each_network_names_what_there_is(capsys):
     for row in as_json(capsys, "zoo")["networks"]:
-        assert row["python"].removeprefix("scarlet_tf.").removesuffix("()") in scarlet_tf.__all__
+        assert (
+            row["python"].removeprefix("scarlet_tf.applications.").removesuffix("()") in scarlet_tf.applications.__all__
+        )
 
 
 def test_a_scaled_network_in_detail(capsys):
@@ -75,7 +77,7 @@ def test_a_scaled_network_in_detail(capsys):
     assert f"architecture: s2:{ZOO['scarlet_a'].encoding}" in out
     assert "scaled: width multiplier 1.4, depth multiplier 1.8, input size 380, dropout 0.4: 4,8,8,8,2," in out
     assert "published: 4200 M multiply-adds, 27.8 M params, ImageNet top-1 82.3 %" in out
-    assert "reading: " in out and "in Python: scarlet_tf.ScarletA4()" in out
+    assert "reading: " in out and "in Python: scarlet_tf.applications.ScarletA4()" in out
 
 
 def test_scale_is_a_table_of_efficientnets_coefficients(capsys):
@@ -104,7 +106,7 @@ def test_networks_of_ones_own_are_listed_shown_counted_and_removed(capsys, tmp_p
     assert cli.main(["zoo", "my_net"]) == 0
     out = capsys.readouterr().out
     assert "architecture: tiny:0,1,3,2" in out and "top-1: 98.25 % of 359 test images" in out
-    assert "in Python: scarlet_tf.build_zoo_network('my_net')" in out  # it was added without weights
+    assert "in Python: scarlet_tf.applications.build_zoo_network('my_net')" in out  # it was added without weights
 
     figures = as_json(capsys, "cost", "my_net", "--input-size", "16", "--classes", "7")
     expected = count_spec(SPEC.replace(input_shape=(16, 16, 3), num_classes=7))

@@ -25,7 +25,12 @@ CONFIG = {
     "data": {"source": "folder", "directory": "photos", "image_size": 16},
     "space": "space.yaml",
     "supernet": TRAINING,
-    "search": {"max_multiply_adds": "20M", "population_size": 2, "generations": 2, "recalibration_batches": 1},
+    "search": {
+        "upper_bounds": {"multiply_adds": "20M"},
+        "population_size": 2,
+        "generations": 2,
+        "recalibration_batches": 1,
+    },
     "retrain": {**TRAINING, "optimizer": "sgd", "learning_rate": 0.05, "warmup_epochs": 0, "ema": 0},
     "export": {
         "formats": ["float32", "int8"],
@@ -85,7 +90,7 @@ def _zoo() -> dict:
     """Weights of a published network without its top, and pixels of the size that another is built for."""
     import scarlet_tf as st
 
-    st.MobileNetV2(include_top=False).save_weights("my.weights.h5")
+    st.applications.MobileNetV2(include_top=False).save_weights("my.weights.h5")
     return {"images": np.zeros((2, 192, 192, 3), np.uint8)}
 
 

@@ -1,5 +1,6 @@
 """The documentation site: complete, generated from the code, and built without a warning."""
 
+import importlib
 import os
 import pathlib
 import re
@@ -9,6 +10,7 @@ import sys
 import pytest
 import yaml
 from doc_blocks import ROOT
+from test_public_names import PUBLIC
 
 import scarlet_tf as st
 from scarlet_tf.cli import make_parser
@@ -42,9 +44,12 @@ def test_the_navigation_has_every_page():
 def test_the_reference_has_every_public_name_once():
     text = "".join(path.read_text() for path in (ROOT / "docs/reference").glob("*.md"))
     shown = re.findall(r"^::: (scarlet_tf[\w.]+)\.(\w+)$", text, re.MULTILINE)
-    assert sorted(name for _, name in shown) == sorted(st.__all__)
-    lazy = {name: module for module, name in shown if name in st._LAZY}
-    assert lazy == st._LAZY
+    names = [name for _, name in shown]
+    assert len(names) == len(set(names)) and {*st.__all__, *st.applications.__all__} - {"applications"} <= set(names)
+    for module, name in shown:
+        assert hasattr(importlib.import_module(module), name)
+        if name in st.__all__:
+            assert (module, name) == (PUBLIC[name], name)
 
 
 def test_the_commands_page_has_every_command_and_its_examples_are_valid():

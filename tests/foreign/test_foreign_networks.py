@@ -11,6 +11,7 @@ from tiny import randomised
 import scarlet_tf as st
 from scarlet_tf.cost import count_spec
 from scarlet_tf.latency.benchmark import benchmark
+from scarlet_tf.models.foreign.networks import network_from_blocks
 from scarlet_tf.models.network import Network, get_arrays, set_arrays
 from scarlet_tf.spec import Conventions
 
@@ -24,7 +25,7 @@ def small_spec(**changes):
     """Every extension of the spec in one network: plain stem, no expansions, both ends' activation, gate, head."""
     options = {"stem_channels": 16, "tail_channels": 40, "head_channels": 24, "activation": "hard_swish"}
     options |= {"input_shape": (17, 24, 3), "num_classes": 5}
-    return st.network_from_blocks(SMALL, **{**options, **changes})
+    return network_from_blocks(SMALL, **{**options, **changes})
 
 
 def trainable(model):

@@ -68,8 +68,7 @@ def settings(tmp_path):
     new_table(tmp_path)
     return SearchConfig(
         weights=WEIGHTS,
-        max_multiply_adds=None,
-        limits={"latency_ms": 6.5},
+        upper_bounds={"latency_ms": 6.5},
         table=str(tmp_path / "t.json"),
         picks={"fast": {"latency_ms": 4.5}},
         finalists=4,
@@ -152,7 +151,7 @@ def test_bounds_that_no_corrected_network_keeps_are_an_error(settings, tmp_path)
     corrected = new_table(tmp_path / "c", slow=2.0)
     everything_slow = corrected.with_metric("latency_ms", dict.fromkeys(corrected.entries, 9.0))
     with pytest.raises(
-        InputError, match=r"search\.limits: expected some model that keeps latency_ms < 6\.5 ms .* is 27 ms"
+        InputError, match=r"search\.upper_bounds: expected some model that keeps latency_ms < 6\.5 ms .* is 27 ms"
     ):
         rerank(search_result(settings), everything_slow, settings.objectives(), settings.picks)
 

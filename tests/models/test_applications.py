@@ -22,28 +22,28 @@ def pixels(rng):
 @pytest.mark.parametrize("mode", ["tf", "torch"])
 def test_arrays_are_scaled_as_by_keras(mode, pixels):
     expected = keras.applications.imagenet_utils.preprocess_input(pixels.copy(), "channels_last", mode)
-    found = st.preprocess_input(pixels, mode=mode)
+    found = st.applications.preprocess_input(pixels, mode=mode)
     assert isinstance(found, np.ndarray) and found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=3e-6)  # float32 of values up to 2.6
-    np.testing.assert_allclose(st.preprocess_input(pixels[0], "channels_last", mode), found[0])
+    np.testing.assert_allclose(st.applications.preprocess_input(pixels[0], "channels_last", mode), found[0])
 
 
 def test_pixels_become_minus_1_to_1_and_the_input_stays_as_it_is():
     black_and_white = np.zeros((1, 2, 3))
     black_and_white[:, 1] = 255
-    np.testing.assert_array_equal(st.preprocess_input(black_and_white), [[[-1] * 3, [1] * 3]])
+    np.testing.assert_array_equal(st.applications.preprocess_input(black_and_white), [[[-1] * 3, [1] * 3]])
     assert black_and_white.max() == 255
-    assert st.preprocess_input(black_and_white.astype(np.float16)).dtype == np.float16
+    assert st.applications.preprocess_input(black_and_white.astype(np.float16)).dtype == np.float16
 
 
 def test_tensors_stay_tensors_symbolic_ones_too(pixels):
-    expected = st.preprocess_input(pixels)
+    expected = st.applications.preprocess_input(pixels)
     for dtype in ("uint8", "float32"):
-        found = st.preprocess_input(keras.ops.convert_to_tensor(pixels, dtype))
+        found = st.applications.preprocess_input(keras.ops.convert_to_tensor(pixels, dtype))
         assert keras.ops.is_tensor(found)
         np.testing.assert_allclose(found, expected, atol=1e-6)
     image = keras.Input((5, 4, 3), dtype="uint8")
-    np.testing.assert_allclose(keras.Model(image, st.preprocess_input(image))(pixels), expected, atol=1e-6)
+    np.testing.assert_allclose(keras.Model(image, st.applications.preprocess_input(image))(pixels), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -57,13 +57,13 @@ def test_tensors_stay_tensors_symbolic_ones_too(pixels):
 )
 def test_bad_images_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
-        st.preprocess_input(**arguments)
+        st.applications.preprocess_input(**arguments)
 
 
 def test_predictions_are_those_of_keras(tmp_path, monkeypatch):
     path = tmp_path / "index.json"
     path.write_text(json.dumps(INDEX))
-    found = st.decode_predictions(SCORES, top=2, labels=path)
+    found = st.applications.decode_predictions(SCORES, top=2, labels=path)
     assert found == [
         [("n01440761", "goldfish", pytest.approx(0.6)), ("n01440763", "tiger shark", pytest.approx(0.3))],
         [("n01440762", "great white shark", pytest.approx(0.4)), ("n01440760", "tench", pytest.approx(0.25))],
@@ -75,12 +75,14 @@ def test_labels_are_a_sequence_or_a_file(tmp_path):
     (tmp_path / "labels.json").write_text(json.dumps(NAMES))
     expected = [("1", "goldfish", pytest.approx(0.6))]
     for labels in (NAMES, tuple(NAMES), tmp_path / "labels.txt", str(tmp_path / "labels.json")):
-        assert st.decode_predictions(keras.ops.convert_to_tensor(SCORES), top=1, labels=labels)[0] == expected
+        assert (
+            st.applications.decode_predictions(keras.ops.convert_to_tensor(SCORES), top=1, labels=labels)[0] == expected
+        )
 
 
 def test_top_is_five_and_at_most_the_number_of_classes():
-    assert [len(row) for row in st.decode_predictions(SCORES, labels=NAMES)] == [4, 4]
-    assert len(st.decode_predictions(np.eye(9), labels=range(9))[3]) == 5
+    assert [len(row) for row in st.applications.decode_predictions(SCORES, labels=NAMES)] == [4, 4]
+    assert len(st.applications.decode_predictions(np.eye(9), labels=range(9))[3]) == 5
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ def test_top_is_five_and_at_most_the_number_of_classes():
 )
 def test_bad_predictions_and_labels_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
-        st.decode_predictions(**arguments)
+        st.applications.decode_predictions(**arguments)
 
 
 @pytest.mark.parametrize(
@@ -114,4 +116,4 @@ def test_a_bad_class_index_is_named(content, message, tmp_path):
     path = tmp_path / "index.json"
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match=message):
-        st.decode_predictions(SCORES, labels=path)
+        st.applications.decode_predictions(SCORES, labels=path)

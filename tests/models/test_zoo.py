@@ -11,7 +11,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.models.zoo_data import ZOO, add_own
 from scarlet_tf.space import Architecture
 
-BUILDERS = {name: getattr(st, entry.constructor) for name, entry in ZOO.items()}
+BUILDERS = {name: getattr(st.applications, entry.constructor) for name, entry in ZOO.items()}
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_multiply_adds_are_the_published_ones_or_the_gap_is_stated(name):
 
 def test_networks_that_are_our_reading_say_so():
     assert [name for name, entry in ZOO.items() if entry.reading] == ["scarlet_a2", "scarlet_a4"]
-    assert "[reading]" in st.ScarletA2.__doc__ and "[reading]" not in st.ScarletA.__doc__
+    assert "[reading]" in st.applications.ScarletA2.__doc__ and "[reading]" not in st.ScarletA.__doc__
 
 
 # -- MobileNetV2 beside that of keras.applications ----------------------------------------------------------------------
@@ -68,7 +68,7 @@ def test_mobilenet_v2_answers_as_that_of_keras_applications(rng):
     """At sizes that stay odd down to the last stride both pad alike; elsewhere Keras pads below and to the right alone."""
     options = {"input_shape": (33, 65, 3), "classes": 5, "classifier_activation": None}
     theirs = keras.applications.MobileNetV2(weights=None, **options)
-    ours = st.MobileNetV2(**options)
+    ours = st.applications.MobileNetV2(**options)
     pairs = [[layer for layer in model.layers if layer.weights] for model in (theirs, ours)]
     for source, target in zip(*pairs, strict=True):
         weights = [_drawn(rng, weight) for weight in source.weights]
@@ -93,7 +93,7 @@ def _drawn(rng, weight):
 
 def test_mobilenet_v2_has_the_params_of_keras_applications():
     theirs = keras.applications.MobileNetV2(weights=None)
-    ours = st.MobileNetV2()
+    ours = st.applications.MobileNetV2()
     for weights in ("trainable_weights", "non_trainable_weights"):
         shapes = [sorted(tuple(w.shape) for w in getattr(model, weights) if w.name != "seed_generator_state")
                   for model in (theirs, ours)]  # fmt: skip
@@ -121,7 +121,10 @@ def test_the_image_may_be_a_tensor(rng):
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 def test_pooling_is_the_mean_or_maximum_of_the_features(pooling, small, rng):
     x = images(rng, 2, 20, 12, 3)
-    models = [st.build_zoo_network(small, False, input_shape=(20, 12, 3), pooling=kind) for kind in (None, pooling)]
+    models = [
+        st.applications.build_zoo_network(small, False, input_shape=(20, 12, 3), pooling=kind)
+        for kind in (None, pooling)
+    ]
     models[1].set_weights(models[0].get_weights())
     reduce = {"avg": np.mean, "max": np.max}[pooling]
     np.testing.assert_allclose(models[1](x), reduce(models[0](x), axis=(1, 2)), rtol=1e-5, atol=1e-6)
@@ -135,15 +138,17 @@ def test_sides_need_be_no_multiples_of_32_and_are_rounded_up(height, width, feat
 
 
 def test_softmax_is_the_default_activation(small, rng):
-    np.testing.assert_allclose(np.sum(st.build_zoo_network(small)(images(rng, 2, 8, 8, 3)), axis=-1), 1, rtol=1e-5)
+    np.testing.assert_allclose(
+        np.sum(st.applications.build_zoo_network(small)(images(rng, 2, 8, 8, 3)), axis=-1), 1, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
 def test_weights_come_from_a_file_with_or_without_the_top(ending, small, tmp_path, rng):
-    model, path, x = st.build_zoo_network(small), tmp_path / f"w{ending}", images(rng, 1, 8, 8, 3)
+    model, path, x = st.applications.build_zoo_network(small), tmp_path / f"w{ending}", images(rng, 1, 8, 8, 3)
     (model.save_weights if ending == ".weights.h5" else model.save)(path)
-    np.testing.assert_array_equal(model(x), st.build_zoo_network(small, weights=str(path))(x))
-    features = st.build_zoo_network(small, include_top=False, weights=path)
+    np.testing.assert_array_equal(model(x), st.applications.build_zoo_network(small, weights=str(path))(x))
+    features = st.applications.build_zoo_network(small, include_top=False, weights=path)
     tail = keras.Model(model.input, model.get_layer("tail_conv_act").output)
     np.testing.assert_array_equal(tail(x), features(x))
 
@@ -151,18 +156,18 @@ def test_weights_come_from_a_file_with_or_without_the_top(ending, small, tmp_pat
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
 def test_weights_of_another_network_are_refused(small, tmp_path):
     for ending, save in ((".keras", "save"), (".weights.h5", "save_weights")):
-        getattr(st.build_zoo_network(small), save)(tmp_path / f"w{ending}")
+        getattr(st.applications.build_zoo_network(small), save)(tmp_path / f"w{ending}")
     add_own("other", Architecture((1, 1, 3, 2), tiny_space()).lower((8, 8, 3), 4), {})
     with pytest.raises(InputError, match=r"weights: .*w\.keras: expected a network of the same blocks"):
-        st.build_zoo_network("other", weights=tmp_path / "w.keras")
+        st.applications.build_zoo_network("other", weights=tmp_path / "w.keras")
     with pytest.raises(InputError, match=r"weights: .*w\.weights\.h5: expected the \.weights\.h5 file of this very"):
-        st.build_zoo_network("other", weights=tmp_path / "w.weights.h5")
+        st.applications.build_zoo_network("other", weights=tmp_path / "w.weights.h5")
     with pytest.raises(InputError, match=r"classes: expected 4, those of .*w\.keras, or include_top=False, got 5"):
-        st.build_zoo_network(small, classes=5, weights=tmp_path / "w.keras")
+        st.applications.build_zoo_network(small, classes=5, weights=tmp_path / "w.keras")
 
 
 def test_a_zoo_model_saves_and_loads(small, tmp_path, rng):
-    model = st.build_zoo_network(small)
+    model = st.applications.build_zoo_network(small)
     model.save(tmp_path / "b.keras")
     x = images(rng, 1, 8, 8, 3)
     np.testing.assert_array_equal(model(x), keras.models.load_model(tmp_path / "b.keras")(x))
@@ -188,4 +193,4 @@ def test_bad_arguments_are_named(arguments, message):
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
     with pytest.raises(InputError, match=r"zoo: expected one of \['scarlet_a', .*'mobilenet_v2'.*\], got 'resnet50'"):
-        st.build_zoo_network("resnet50")
+        st.applications.build_zoo_network("resnet50")

@@ -53,20 +53,23 @@ def test_a_retrained_network_is_built_by_name_with_its_weights(retrained, rng):
     assert entry.origin["preprocessing"] == {"image_size": 8, "crop_fraction": 1.0, "normalization": "inception"}
 
     x = rng.normal(size=(2, 8, 8, 3)).astype(np.float32)
-    model = st.build_zoo_network("my_net", weights="run", classifier_activation=None)
+    model = st.applications.build_zoo_network("my_net", weights="run", classifier_activation=None)
     assert model.name == "my_net"
     np.testing.assert_array_equal(model(x), network(x))
     np.testing.assert_allclose(
-        st.build_zoo_network("my_net", weights="run")(x), keras.ops.softmax(network(x)), rtol=1e-5, atol=1e-7
+        st.applications.build_zoo_network("my_net", weights="run")(x),
+        keras.ops.softmax(network(x)),
+        rtol=1e-5,
+        atol=1e-7,
     )
-    random = st.build_zoo_network("my_net", classes=3)
+    random = st.applications.build_zoo_network("my_net", classes=3)
     assert random.output_shape == (None, 3)
 
-    features = st.build_zoo_network("my_net", False, "run", input_shape=(20, 12, 3), pooling="avg")
+    features = st.applications.build_zoo_network("my_net", False, "run", input_shape=(20, 12, 3), pooling="avg")
     arrays = get_arrays(network)
     assert all(np.array_equal(arrays[key], value) for key, value in get_arrays(features).items())
     with pytest.raises(InputError, match=r"classes: expected 10, those of .*my_net.keras, or include_top=False, got 3"):
-        st.build_zoo_network("my_net", weights="run", classes=3)
+        st.applications.build_zoo_network("my_net", weights="run", classes=3)
 
 
 def test_without_retraining_the_best_pick_is_added_as_searched(searched):
@@ -74,9 +77,9 @@ def test_without_retraining_the_best_pick_is_added_as_searched(searched):
     architecture = Architecture((0, 6, 3), config().space)
     assert entry.spec == architecture.lower((8, 8, 3), 10, dropout=config().retrain.dropout)
     assert (entry.has_weights, entry.origin["top1"], entry.origin["one_shot_accuracy"]) == (False, None, 75.0)
-    assert st.build_zoo_network("best").output_shape == (None, 10)
+    assert st.applications.build_zoo_network("best").output_shape == (None, 10)
     with pytest.raises(InputError, match="weights: expected None or a file, best was added without weights"):
-        st.build_zoo_network("best", weights="run")
+        st.applications.build_zoo_network("best", weights="run")
 
 
 def test_a_pick_by_name_is_added_without_weights_beside_a_retrained_network(retrained):

@@ -25,7 +25,7 @@ def test_the_page_of_a_folder_lies_in_it_and_is_the_same_again(tmp_path):
     path = write_report(write_run(tmp_path / "run"))
     assert path == tmp_path / "run" / "report.html"
     text = path.read_text()
-    for words in ("0.300 M multiply-adds", "tau 0.75", "✓ done", "1 h 2 min", "max_multiply_adds: 0.4M"):
+    for words in ("0.300 M multiply-adds", "tau 0.75", "✓ done", "1 h 2 min", "upper_bounds: {multiply_adds: 0.4M}"):
         assert words in text
     assert write_report(tmp_path / "run", tmp_path / "other.html").read_bytes() == path.read_bytes()
 

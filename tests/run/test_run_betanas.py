@@ -27,7 +27,7 @@ VALUES = {
     "supernet": {"epochs": 3, "batch_size": 64},
     "search": {
         "algorithm": "betanas",
-        "max_multiply_adds": "70k",
+        "upper_bounds": {"multiply_adds": "70k"},
         "recalibration_batches": 2,
         "betanas": {"learning_rate": 0.05, "drop_margin": 0.02},
     },
@@ -105,10 +105,13 @@ def test_importances_of_other_settings_do_not_go_on_in_the_folder(run):
 @pytest.mark.parametrize(
     ("search", "message"),
     [
-        ({"min_accuracy": 0.5}, r"search\.min_accuracy: expected none with betanas"),
+        ({"lower_bounds": {"accuracy": 0.5}}, r"search\.lower_bounds\.accuracy: expected none with betanas"),
         ({"picks": {"good": {"accuracy": 0.5}}}, r"search\.picks\.good\.accuracy: expected none with betanas"),
         ({"betanas": {"cost": "latency_ms"}}, r"search\.betanas\.cost: expected one of multiply_adds, params"),
-        ({"max_multiply_adds": "1k"}, r"search\.max_multiply_adds: no network of the space has less"),
+        (
+            {"upper_bounds": {"multiply_adds": "1k"}},
+            r"search\.upper_bounds\.multiply_adds: no network of the space has less",
+        ),
     ],
 )
 def test_what_betanas_cannot_do_is_refused_before_training(search, message, tmp_path):

@@ -68,7 +68,7 @@ def figures_of(tmp_path, monkeypatch, caplog):
 
 
 def test_both_costs_are_told_before_the_training(figures_of):
-    figures, [(level, line)] = figures_of(retrain=SCALED, search={"max_multiply_adds": "600k"})
+    figures, [(level, line)] = figures_of(retrain=SCALED, search={"upper_bounds": {"multiply_adds": "600k"}})
     # By hand: stem, blocks of 24 and 96 hidden channels, tail; then 48 and 144 of them, with SE 3 and 9 wide.
     before = 64 * 352 + 64 * 792 + (64 * 1536 + 16 * 3168) + (16 * 384 + 32)
     after = 64 * 832 + (64 * 2352 + 288) + (64 * 3456 + 16 * 5904 + 2592) + (16 * 768 + 48)
@@ -78,7 +78,7 @@ def test_both_costs_are_told_before_the_training(figures_of):
 
 
 def test_a_network_that_is_scaled_beyond_the_budget_is_trained_with_a_warning(figures_of):
-    figures, [_, (level, line)] = figures_of(retrain=SCALED, search={"max_multiply_adds": "500k"})
+    figures, [_, (level, line)] = figures_of(retrain=SCALED, search={"upper_bounds": {"multiply_adds": "500k"}})
     assert figures["searched_multiply_adds"] < 500_000
     assert level == "WARNING" and "does not keep multiply_adds < 0.50 M" in line
 

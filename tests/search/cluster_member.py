@@ -27,7 +27,13 @@ import cluster_member
 sys.exit(cluster_member.main(*sys.argv[1:]))
 """
 SUPERNET = types.SimpleNamespace(space=BIG, image_shape=(32, 32, 3), num_classes=10, variables=[])
-CONFIG = {"population_size": 4, "generations": 6, "max_multiply_adds": 1e9, "picks": 2, "mutation": {"kind": "uniform"}}
+CONFIG = {
+    "population_size": 4,
+    "generations": 6,
+    "upper_bounds": {"multiply_adds": 1e9},
+    "picks": 2,
+    "mutation": {"kind": "uniform"},
+}
 
 
 class Evaluator:

@@ -29,7 +29,7 @@ def test_the_best_is_the_most_accurate_and_of_equals_the_cheapest():
 @pytest.mark.parametrize("weights", [(0.4, 0.4, 0.2), {"accuracy": 0, "params": 1, "latency_ms": 1}])
 def test_the_best_of_the_front_is_the_best_of_everything_within_the_bounds(rng, weights):
     """Also where accuracy has no weight: dominance is not weighted. Few levels, so that there are ties."""
-    goals = Objectives(weights, limits={"multiply_adds": 8, "latency_ms": 8}, floors={"params": 1})
+    goals = Objectives(weights, upper_bounds={"multiply_adds": 8, "latency_ms": 8}, lower_bounds={"params": 1})
     for _ in range(50):
         evaluated = [
             candidate(a / 5, *costs[:2], latency_ms=costs[2])

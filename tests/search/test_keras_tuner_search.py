@@ -130,7 +130,8 @@ def test_oracles_that_do_not_fit_are_refused(wrong, message):
 def test_it_is_chosen_by_name_and_resumes(tmp_path):
     from test_search_run import Evaluator
 
-    config = {"algorithm": "keras_tuner_random", "population_size": 3, "generations": 3, "max_multiply_adds": BUDGET}
+    config = {"algorithm": "keras_tuner_random", "population_size": 3, "generations": 3}
+    config |= {"upper_bounds": {"multiply_adds": BUDGET}}
     evaluator = Evaluator()
     result = search(SUPERNET, None, config, tmp_path, evaluator=evaluator)
     assert result.evaluations == evaluator.calls == 9

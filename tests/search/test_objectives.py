@@ -50,7 +50,7 @@ def test_violation_is_zero_inside_all_bounds_and_grows_outside():
 
 def test_a_predicted_latency_is_an_objective_and_a_limit():
     limit = (LOW + HIGH) / 2
-    search = finish(WeightedNSGA2(COSTS, 10, 6, WEIGHTS, None, table=TABLE, limits={"latency_ms": limit}))
+    search = finish(WeightedNSGA2(COSTS, 10, 6, WEIGHTS, None, table=TABLE, upper_bounds={"latency_ms": limit}))
     assert np.all(TABLE.sums(search.genomes)["latency_ms"] < limit)
     np.testing.assert_array_equal(search.scores[:, 1], TABLE.sums(search.genomes)["latency_ms"])
     assert search.hypervolume[-1] > 0
@@ -59,9 +59,9 @@ def test_a_predicted_latency_is_an_objective_and_a_limit():
 @pytest.mark.parametrize(
     "settings",
     [
-        {"limits": {"latency_ms": LOW + 0.05 * (HIGH - LOW)}},
-        {"floors": {"latency_ms": HIGH - 0.05 * (HIGH - LOW)}},
-        {"floors": {"params": COSTS.bounds["params"][1] * 0.95}, "limits": {"latency_ms": HIGH}},
+        {"upper_bounds": {"latency_ms": LOW + 0.05 * (HIGH - LOW)}},
+        {"lower_bounds": {"latency_ms": HIGH - 0.05 * (HIGH - LOW)}},
+        {"lower_bounds": {"params": COSTS.bounds["params"][1] * 0.95}, "upper_bounds": {"latency_ms": HIGH}},
     ],
 )
 def test_tight_bounds_are_kept_before_anything_is_evaluated(settings):
@@ -74,7 +74,7 @@ def test_tight_bounds_are_kept_before_anything_is_evaluated(settings):
 
 
 def test_an_evaluated_metric_is_an_objective_and_a_bound():
-    settings = {"weights": {"accuracy": 1, "energy": 1}, "max_multiply_adds": None, "limits": {"energy": 10.0}}
+    settings = {"weights": {"accuracy": 1, "energy": 1}, "max_multiply_adds": None, "upper_bounds": {"energy": 10.0}}
 
     def answer(genome):
         return {"accuracy": 0.5, "energy": float(genome[0]) * 6}
@@ -83,12 +83,12 @@ def test_an_evaluated_metric_is_an_objective_and_a_bound():
     assert set(search.genomes[search.front][:, 0].tolist()) <= {0, 1}
     with pytest.raises(BadMetrics, match=r"metrics\.energy: expected a finite number, got None"):
         WeightedNSGA2(COSTS, 2, 4, **settings).goals.check({"accuracy": 0.5})
-    with pytest.raises(InputError, match=r"search\.limits\.energy: expected a number, since hypervolume"):
-        WeightedNSGA2(COSTS, 6, 4, **{**settings, "limits": {}})
+    with pytest.raises(InputError, match=r"search\.upper_bounds\.energy: expected a number, since hypervolume"):
+        WeightedNSGA2(COSTS, 6, 4, **{**settings, "upper_bounds": {}})
 
 
 def test_search_with_other_objectives_repeats_itself():
-    settings = {"weights": WEIGHTS, "max_multiply_adds": None, "table": TABLE, "limits": {"latency_ms": HIGH}}
+    settings = {"weights": WEIGHTS, "max_multiply_adds": None, "table": TABLE, "upper_bounds": {"latency_ms": HIGH}}
     whole = finish(WeightedNSGA2(COSTS, 6, 6, **settings))
     again = finish(WeightedNSGA2(COSTS, 6, 6, **settings))
     assert state(again) == state(whole)
@@ -97,10 +97,22 @@ def test_search_with_other_objectives_repeats_itself():
 @pytest.mark.parametrize(
     "goals, message",
     [
-        (make_objectives(WEIGHTS, None, None, {"latency_ms": LOW}), r"search\.limits\.latency_ms: no network .* less"),
-        (make_objectives(WEIGHTS, None, None, {}, {"latency_ms": HIGH}), r"search\.floors\.latency_ms: no .* more"),
-        (make_objectives(WEIGHTS, 1.0, None), r"search\.max_multiply_adds: no network .* reaches multiply_adds from"),
-        (make_objectives(WEIGHTS, None, None, {}, {"params": 1e12}), r"search\.floors\.params: .* reaches params from"),
+        (
+            make_objectives(WEIGHTS, None, None, {"latency_ms": LOW}),
+            r"search\.upper_bounds\.latency_ms: no network .* less",
+        ),
+        (
+            make_objectives(WEIGHTS, None, None, {}, {"latency_ms": HIGH}),
+            r"search\.lower_bounds\.latency_ms: no .* more",
+        ),
+        (
+            make_objectives(WEIGHTS, 1.0, None),
+            r"search\.upper_bounds\.multiply_adds: no network .* reaches multiply_adds from",
+        ),
+        (
+            make_objectives(WEIGHTS, None, None, {}, {"params": 1e12}),
+            r"search\.lower_bounds\.params: .* reaches params from",
+        ),
     ],
 )
 def test_a_bound_that_no_network_keeps_is_named_with_the_reach(goals, message):
@@ -111,7 +123,7 @@ def test_a_bound_that_no_network_keeps_is_named_with_the_reach(goals, message):
 def test_bounds_that_exclude_one_another_are_named_with_the_reach_of_both():
     madds, params = COSTS.bounds["multiply_adds"], COSTS.bounds["params"]
     with pytest.raises(InputError, match=r"no network within all of them .*multiply_adds from .*params from"):
-        WeightedNSGA2(COSTS, 4, 4, max_multiply_adds=madds[0] + 1, floors={"params": params[1] - 1}).ask()
+        WeightedNSGA2(COSTS, 4, 4, max_multiply_adds=madds[0] + 1, lower_bounds={"params": params[1] - 1}).ask()
 
 
 @pytest.mark.parametrize(
@@ -119,14 +131,20 @@ def test_bounds_that_exclude_one_another_are_named_with_the_reach_of_both():
     [
         ({"weights": {"params": 1, "latency_ms": 1}}, r"search\.weights: .*accuracy's among them"),
         ({"weights": {"accuracy": 1}}, r"search\.weights: expected at least two metrics"),
-        ({"limits": {"latency_ms": "x"}}, r"search\.limits\.latency_ms: expected a finite number, got 'x'"),
-        ({"limits": {"multiply_adds": 1e6}}, r"search\.limits\.multiply_adds: .* as search\.max_multiply_adds"),
-        ({"floors": {"accuracy": 0.5}}, r"search\.floors\.accuracy: .* as search\.min_accuracy"),
+        ({"upper_bounds": {"latency_ms": "x"}}, r"search\.upper_bounds\.latency_ms: expected a finite number, got 'x'"),
+        (
+            {"upper_bounds": {"multiply_adds": 1e6}},
+            r"^upper_bounds\.multiply_adds: expected none beside max_multiply_adds: 5e\+08, got 1e\+06",
+        ),
+        (
+            {"lower_bounds": {"accuracy": 1.5}},
+            r"search\.lower_bounds\.accuracy: expected a number from 0 to 1, got 1\.5",
+        ),
         ({"directions": {"params": "up"}}, r"search\.directions\.params: expected min or max, got 'up'"),
         ({"directions": {"accuracy": "min"}}, r"search\.directions\.accuracy: expected max, got 'min'"),
         (
-            {"limits": {"params": 1.0}, "floors": {"params": 2.0}},
-            r"search\.floors\.params: expected less than its limit",
+            {"upper_bounds": {"params": 1.0}, "lower_bounds": {"params": 2.0}},
+            r"search\.lower_bounds\.params: expected less than its upper bound",
         ),
     ],
 )

@@ -18,7 +18,13 @@ from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
 SPACE = SearchSpace("big", (Stage(8, 4, 2), Stage(16, 4, 2)), tuple(Choice(e, 3) for e in range(1, 7)), input_size=32)
 SUPERNET = types.SimpleNamespace(space=SPACE, image_shape=(32, 32, 3), num_classes=10)
 UNIFORM = {"kind": "uniform"}  # the controller takes seconds to trace, which most tests need not wait for
-CONFIG = {"population_size": 6, "generations": 5, "max_multiply_adds": 1e9, "picks": 2, "mutation": UNIFORM}
+CONFIG = {
+    "population_size": 6,
+    "generations": 5,
+    "upper_bounds": {"multiply_adds": 1e9},
+    "picks": 2,
+    "mutation": UNIFORM,
+}
 
 
 class Evaluator:
@@ -111,8 +117,10 @@ def test_what_changes_accuracies_refuses_the_journal(tmp_path):
 
 
 def test_floor_that_nothing_exceeds_is_refused_with_the_best(tmp_path):
-    with pytest.raises(InputError, match=r"search\.min_accuracy: .* more than 0\.999; the best of \d+ has 0\."):
-        run(tmp_path, min_accuracy=0.999)
+    with pytest.raises(
+        InputError, match=r"search\.lower_bounds\.accuracy: .* more than 0\.999; the best of \d+ has 0\."
+    ):
+        run(tmp_path, lower_bounds={"accuracy": 0.999})
     assert not (tmp_path / "pareto.json").exists()
 
 

@@ -21,7 +21,7 @@ from studies.settings import load_study
 FOLDER = pathlib.Path(__file__).parents[2] / "configs/studies"
 SEARCH = {
     "population_size": 2,
-    "max_multiply_adds": 50e3,
+    "upper_bounds": {"multiply_adds": 50e3},
     "betanas": {"warmup": 0.3, "learning_rate": 0.2, "drop_margin": 0.1},
     "recalibration_batches": 1,
     "validation_batch_size": 100,
@@ -142,7 +142,7 @@ def test_shipped_reference_is_the_greatest_path_of_mobilenet_blocks_within_the_b
     labels = [choice.label for choice in study.space.choices]
     paths = list(itertools.product([labels.index("E3K3"), labels.index("E6K3")], repeat=study.space.num_layers))
     multiply_adds = costs.count(np.array(paths))[0]
-    within = multiply_adds <= study.sections["search"].max_multiply_adds
+    within = multiply_adds <= study.sections["search"].budget
     greatest = paths[int(np.where(within, multiply_adds, 0).argmax())]
     assert Architecture.parse(study.sections["finding"].reference, study.space).choices == greatest
 
@@ -166,7 +166,11 @@ def test_shipped_reference_is_the_greatest_path_of_mobilenet_blocks_within_the_b
             "retrain: expected no scaling, for costs are those as searched, got SE at 0.1",
         ),
         ("found", "search.algorithm=betanas", "search.algorithm: expected nsga2, got betanas"),
-        ("found", "search.max_multiply_adds=null", "search.max_multiply_adds: expected a budget, got null"),
+        (
+            "found",
+            "search.upper_bounds={}",
+            "search.upper_bounds.multiply_adds: expected a budget, got none",
+        ),
         ("found", "finding.evaluations=1", "finding.evaluations: expected at least search.population_size, 2"),
         (
             "found",
@@ -186,7 +190,10 @@ def test_bad_studies_are_refused_with_the_key(files, tmp_path, capsys, name, cha
     ("change", "message"),
     [
         ("finding.test_images=10000", "finding.test_images: expected at most 359, got 10000"),
-        ("finding.reference='1,1'", "finding.reference: expected at most search.max_multiply_adds, 50000, got"),
+        (
+            "finding.reference='1,1'",
+            "finding.reference: expected at most search.upper_bounds.multiply_adds, 50000, got",
+        ),
         ("finding.random=9", "finding.random: expected at most the"),
     ],
 )
@@ -268,7 +275,8 @@ def test_the_search_answers_with_the_most_accurate_network():
 def test_random_networks_are_different_near_the_budget_and_the_seeds_own():
     costs = cost_table(tiny_space(), 8, 10)
     budget = float(np.median(costs.count(np.array(list(itertools.product(range(4), repeat=4))))[0]))
-    draw = lambda seed: finding.random_networks(costs, SearchConfig(max_multiply_adds=budget), 5, 0.8, seed)  # noqa: E731
+    within = SearchConfig(upper_bounds={"multiply_adds": budget})
+    draw = lambda seed: finding.random_networks(costs, within, 5, 0.8, seed)  # noqa: E731
     networks = draw(0)
     assert len({network.choices for network in networks}) == 5
     assert all(0.8 * budget <= costs.count_one(network.choices)[0] <= budget for network in networks)
@@ -277,7 +285,7 @@ def test_random_networks_are_different_near_the_budget_and_the_seeds_own():
 
 def test_a_random_network_alone_is_drawn_too():
     costs = cost_table(tiny_space(), 8, 10)
-    assert len(finding.random_networks(costs, SearchConfig(max_multiply_adds=1e9), 1, 0.0, 0)) == 1
+    assert len(finding.random_networks(costs, SearchConfig(upper_bounds={"multiply_adds": 1e9}), 1, 0.0, 0)) == 1
 
 
 def test_cpu_seconds_are_scaled_to_the_steps_that_count(tmp_path, monkeypatch):

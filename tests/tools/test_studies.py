@@ -56,7 +56,7 @@ STUDIES = {
         "study": "search",
         "supernets": {"let": {"skip": "let"}},
         "table": {"images": 50, "recalibration_batches": 1, "batch_size": 50},
-        "search": {"population_size": 2, "max_multiply_adds": 50e3},
+        "search": {"population_size": 2, "upper_bounds": {"multiply_adds": 50e3}},
         "comparison": {
             "seeds": 3,
             "evaluations": 4,

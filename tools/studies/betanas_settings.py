@@ -43,7 +43,7 @@ class ImportancesConfig:
 @validated("finding")
 @dataclasses.dataclass(frozen=True)
 class FindingConfig:
-    """Networks that are found within search.max_multiply_adds, and others for comparison.
+    """Networks that are found within search.upper_bounds.multiply_adds, and others for comparison.
 
     evaluations: different networks that the search may evaluate. random: how many networks are drawn for each seed, with at
     least the share `floor` of the budget. reference: a network given by its choices. test_images: on which all are scored.
@@ -76,8 +76,8 @@ def misfits_of_finding(study: Study) -> list[str]:
     mistakes = _misfits_of_supernets(study, "betanas", "scarlet")
     if search.algorithm != "nsga2":
         mistakes.append(f"search.algorithm: expected nsga2, got {search.algorithm}")
-    if search.max_multiply_adds is None:
-        mistakes.append("search.max_multiply_adds: expected a budget, got null")
+    if search.budget is None:
+        mistakes.append("search.upper_bounds.multiply_adds: expected a budget, got none")
     scaling = study.sections["retrain"].scaling
     if not scaling.is_none:
         mistakes.append(f"retrain: expected no scaling, for costs are those as searched, got {scaling}")

@@ -10,7 +10,7 @@ from typing import cast
 
 import numpy as np
 
-from scarlet_tf.assessment.searches import kept_search
+from scarlet_tf.assessment.comparison import kept_search
 from scarlet_tf.assessment.statistics import kendall
 from scarlet_tf.assessment.store import digest
 from scarlet_tf.cost import CostTable, cost_table
@@ -55,7 +55,7 @@ def run(shop: Workshop) -> dict:
                 len(rows) == len(study.seeds) * (3 + settings.random),
                 order=one_shot_order(rows),
             )
-            finding_plot.save(shop.folder / "finding.png", rows, study.sections["search"].max_multiply_adds)
+            finding_plot.save(shop.folder / "finding.png", rows, study.sections["search"].budget)
     return table
 
 
@@ -150,8 +150,10 @@ def best(found: Mapping) -> dict:
 
 def random_networks(costs: CostTable, search: SearchConfig, count: int, floor: float, seed: int) -> list[Architecture]:
     """Different networks within the search's bounds and with at least `floor` of its budget of multiply-adds."""
-    floors = {**search.floors, "multiply_adds": floor * cast(float, search.max_multiply_adds)}
-    drawn = dataclasses.replace(search, algorithm="random", population_size=max(2, count), seed=seed, floors=floors)
+    lower_bounds = {**search.lower_bounds, "multiply_adds": floor * cast(float, search.budget)}
+    drawn = dataclasses.replace(
+        search, algorithm="random", population_size=max(2, count), seed=seed, lower_bounds=lower_bounds
+    )
     genomes = new_algorithm(drawn, costs).ask()
     networks = [Architecture(genome, costs.space) for genome in dict.fromkeys(map(tuple, genomes.tolist()))][:count]
     if len(networks) < count:
@@ -163,9 +165,9 @@ def random_networks(costs: CostTable, search: SearchConfig, count: int, floor: f
 
 def _check_reference(reference: Architecture, costs: CostTable, search: SearchConfig) -> None:
     multiply_adds, _ = costs.count_one(reference.choices)
-    if multiply_adds > cast(float, search.max_multiply_adds):
+    if multiply_adds > cast(float, search.budget):
         raise InputError(
-            f"finding.reference: expected at most search.max_multiply_adds, {search.max_multiply_adds:g},"
+            f"finding.reference: expected at most search.upper_bounds.multiply_adds, {search.budget:g},"
             f" got {multiply_adds:,}"
         )
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from scarlet_tf.assessment.comparison import kept_search
 from scarlet_tf.assessment.plots import save_curves
-from scarlet_tf.assessment.searches import kept_search
 from scarlet_tf.assessment.statistics import evaluations_to, hypervolume_curve, median_figures, ratio_figures
 from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.errors import InputError

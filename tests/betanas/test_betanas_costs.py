@@ -40,8 +40,8 @@ def test_it_is_the_best_of_all_networks_within_several_bounds(rng):
         allowed[np.arange(4), rng.integers(4, size=4)] = True
         bounds = goals(
             max_multiply_adds=rng.uniform(*figures.bounds["multiply_adds"]),
-            limits={"latency_ms": rng.uniform(*figures.bounds["latency_ms"])},
-            floors={"params": figures.bounds["params"][0] * rng.uniform(0.9, 1.5)},
+            upper_bounds={"latency_ms": rng.uniform(*figures.bounds["latency_ms"])},
+            lower_bounds={"params": figures.bounds["params"][0] * rng.uniform(0.9, 1.5)},
         )
         fits = allowed[np.arange(4), EVERY].all(axis=1) & bounds.meets(all_figures)
         found = program.find(scores, allowed, bounds)
