@@ -245,7 +245,7 @@ def check_data_folder() -> Iterator[Finding]:
 
 def check_zoo_folder() -> Iterator[Finding]:
     """Check $SCARLET_ZOO_DIR or its default."""
-    from scarlet_tf.models.zoo_folder import FOLDER_VARIABLE, find_own, own_names, zoo_folder
+    from scarlet_tf.models.zoo_data import FOLDER_VARIABLE, find_own, own_names, zoo_folder
 
     folder = zoo_folder()
     if not folder.exists():
