@@ -24,7 +24,7 @@ from scarlet_tf.optimization.config import OptimizationConfig
 from scarlet_tf.settings import Count, validated
 from scarlet_tf.space import SearchSpace
 from scarlet_tf.yaml_files import read_yaml
-from site_configuration import SCHEMA
+from write_files import SCHEMA
 
 CONFIGS = sorted(pathlib.Path(__file__).parents[1].glob("configs/*.yaml"))
 
@@ -404,7 +404,7 @@ def validator():
 
 @pytest.mark.real_sections
 def test_the_schema_for_editors_is_up_to_date_and_valid(validator):
-    """`python tools/site_configuration.py` writes it."""
+    """`python tools/write_files.py schema` writes it."""
     assert json.loads(SCHEMA.read_text()) == json.loads(json.dumps(json_schema()))
     validator.check_schema(validator.schema)
 

@@ -11,20 +11,16 @@ Prints one JSON object.
 
 from __future__ import annotations
 
-import argparse
-import json
+import functools
 import os
-import resource
 import statistics
-import subprocess
-import sys
-import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
 
+from measuring import ROUNDS, alternate, growth, in_child, parse, report, round_ratios, timed
 from scarlet_tf.betanas.gates import Gates
 from scarlet_tf.evaluation.graphs import quick_to_first_step
 from scarlet_tf.models.supernet import Supernet
@@ -38,88 +34,43 @@ WEIGHTS = "weights"
 
 
 def main() -> None:
-    """Parse; time all variants in one process, measure the memory of each in its own; print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--space", default="s1", choices=["s1", "s2"])
-    parser.add_argument("--pixels", type=int, default=64)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=7, help="alternating measurements of which the median counts")
-    parser.add_argument("--part", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    variants = variants_of(SearchSpace.from_name(arguments.space).num_choices)
-    if arguments.part:
-        print(json.dumps(run_part(arguments, variants)))
-        return
-    parts = {}
+    """Time all variants in one process, measure the memory of each in its own."""
+    spaces = {"default": "s1", "choices": ["s1", "s2"]}
+    arguments = parse(__doc__, space=spaces, pixels=64, batch_size=32, threads=1, rounds=(7, ROUNDS))
+    count = SearchSpace.from_name(arguments.space).num_choices
+    variants = {"all": count, "half": (count + 1) // 2, "one": 1, WEIGHTS: 0}  # choices that remain in a layer
     with progress_bar("betanas", 1 + len(variants)) as bar:
+        parts = {}
         for part in ("times", *variants):
-            parts[part] = in_own_process(part, arguments)
+            parts[part] = in_child(run_part, part, variants, arguments, threads=arguments.threads)
             bar.advance()
-    settings = {key: value for key, value in vars(arguments).items() if key not in ("part", "rounds")}
-    print(json.dumps({"benchmark": "betanas", **settings, "results": rows(parts, variants)}))
-
-
-def variants_of(num_choices: int) -> dict[str, int]:
-    """Number of remaining choices per layer, by name; 0 is the weight step."""
-    return {"all": num_choices, "half": (num_choices + 1) // 2, "one": 1, WEIGHTS: 0}
-
-
-def rows(parts: dict, variants: dict[str, int]) -> list[dict]:
-    """One row per variant; ratios are over the importance step with all choices."""
-    times, whole = parts["times"], parts["all"]["peak_bytes"]
-    return [
+    times = parts["times"]
+    rows = [
         {
             "step": "weights" if name == WEIGHTS else "importances",
             "remaining_choices": remaining or 1,
             "seconds": statistics.median(times[name]),
-            "ratio": statistics.median(own / every for own, every in zip(times[name], times["all"], strict=True)),
-            "peak_bytes": parts[name]["peak_bytes"],
-            "peak_memory_ratio": parts[name]["peak_bytes"] / whole,
+            "ratio": round_ratios(times[name], times["all"])[0],
+            "peak_bytes": parts[name],
+            "peak_memory_ratio": parts[name] / parts["all"],
         }
         for name, remaining in variants.items()
     ]
+    settings = {key: value for key, value in vars(arguments).items() if key != "rounds"}
+    report("betanas", **settings, results=rows)
 
 
-def in_own_process(part: str, arguments) -> dict:
-    """Run this file for one part and read the JSON it prints."""
-    options = [f"--{key.replace('_', '-')}={value}" for key, value in vars(arguments).items() if key != "part"]
-    command = [sys.executable, __file__, "--part", part, *options]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
-
-
-def run_part(arguments, variants: dict[str, int]) -> dict:
+def run_part(part: str, variants: dict[str, int], arguments):
     """Seconds of all variants, or the peak memory of one."""
-    tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    space = SearchSpace.from_name(arguments.space)
-    supernet = Supernet(space, (arguments.pixels, arguments.pixels, 3), NUM_CLASSES)
+    shape = (arguments.pixels, arguments.pixels, 3)
+    supernet = Supernet(SearchSpace.from_name(arguments.space), shape, NUM_CLASSES)
     with quick_to_first_step():  # as in training
         steps = {name: step_of(supernet, remaining, arguments.batch_size) for name, remaining in variants.items()}
-        if arguments.part != "times":
-            return {"peak_bytes": peak(steps[arguments.part])}
+        if part != "times":
+            return growth(steps[part])
         for step in steps.values():
             step()
-        return timed(steps, arguments.rounds)
-
-
-def timed(steps: dict, rounds: int) -> dict[str, list[float]]:
-    """{name: seconds in each round}; the steps of a round follow one another."""
-    found: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(rounds):
-        for name, step in steps.items():
-            began = time.perf_counter()
-            step()
-            found[name].append(time.perf_counter() - began)
-    return found
-
-
-def peak(step) -> int:
-    """Bytes by which three steps raise the peak resident set."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for _ in range(3):
-        step()
-    return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+        return alternate({name: functools.partial(timed, step) for name, step in steps.items()}, arguments.rounds)
 
 
 def step_of(supernet: Supernet, remaining: int, batch_size: int):

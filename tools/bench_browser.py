@@ -13,8 +13,6 @@ Chromium, playwright or npm is missing, it says so and exits with 2.
 
 from __future__ import annotations
 
-import argparse
-import json
 import pathlib
 import shutil
 import statistics
@@ -25,10 +23,11 @@ from scarlet_tf import logs
 
 logs.quiet_frameworks()
 
-import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
+from bench_deploy import VARIANTS, measure_statistics  # noqa: E402
 from browser_page import MissingProgram, build_page, open_chromium, serve  # noqa: E402
+from measuring import parse, report, round_ratios  # noqa: E402
 from scarlet_tf.data.preprocessing import Preprocessing  # noqa: E402
 from scarlet_tf.export.tflite import export_tflite  # noqa: E402
 from scarlet_tf.latency.timing import new_interpreter, time_interpreters  # noqa: E402
@@ -36,7 +35,6 @@ from scarlet_tf.models.zoo import build_zoo_network  # noqa: E402
 from scarlet_tf.progress import progress_bar  # noqa: E402
 
 NETWORKS = ["scarlet_a", "scarlet_b", "scarlet_c"]
-VARIANTS = {"float32": "none", "dynamic": "dynamic", "int8": "int8"}
 PIXELS = 224
 RUNS_A_ROUND = 3
 
@@ -63,28 +61,30 @@ async ([files, pixels, rounds, runs]) => {
 
 
 def main() -> int:
-    """Parse, export, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", nargs="+", default=NETWORKS, help="names of the zoo")
-    parser.add_argument("--rounds", type=int, default=10, help="turns that each file takes")
-    parser.add_argument("--folder", type=pathlib.Path, help="keep the files here, and use those that are there")
-    arguments = parser.parse_args()
+    """Export and measure; 2 where a program is missing."""
+    arguments = parse(
+        __doc__,
+        networks=(NETWORKS, "names of the zoo"),
+        rounds=(10, "turns that each file takes"),
+        folder=(None, "keep the files here, and use those that are there"),
+    )
     with tempfile.TemporaryDirectory() as temporary:
         try:
             page = build_page(pathlib.Path(temporary))
             with open_chromium() as browser:
-                files = export(arguments.networks, arguments.folder or pathlib.Path(temporary))
+                files = export(arguments.networks, pathlib.Path(arguments.folder or temporary))
                 for file in files.values():
                     shutil.copy(file, page)
                 with serve(page) as address:
-                    rows = [
-                        row for name in arguments.networks for row in measure(browser, address, name, files, arguments)
-                    ]
+                    tab, rows = browser.new_page(), []
+                    tab.goto(address)
+                    for name in arguments.networks:
+                        rows += measure(tab, name, {v: files[name, v] for v in VARIANTS}, arguments.rounds)
                 version = browser.version
         except MissingProgram as error:
             print(f"bench_browser: skipped: {error}", file=sys.stderr)
             return 2
-    print(json.dumps({"benchmark": "browser", "chromium": version, "pixels": PIXELS, "models": rows}))
+    report("browser", chromium=version, pixels=PIXELS, models=rows)
     return 0
 
 
@@ -94,56 +94,32 @@ def export(networks: list[str], folder: pathlib.Path) -> dict[tuple[str, str], p
     calibration = np.random.default_rng(1).normal(0, 0.5, [4, PIXELS, PIXELS, 3]).astype(np.float32)
     with progress_bar("export", len(files)) as bar:
         for name in networks:
-            network = None
+            network = build_zoo_network(name, classifier_activation=None)
+            measure_statistics(network, calibration)
             for variant, quantization in VARIANTS.items():
                 if not files[name, variant].exists():
-                    network = network or trained(build_zoo_network(name, classifier_activation=None), calibration)
                     scaled = Preprocessing(PIXELS, 0.875)
                     export_tflite(network, files[name, variant], quantization, calibration, preprocessing=scaled)
                 bar.advance()
     return files
 
 
-def trained(network: keras.Model, images: np.ndarray) -> keras.Model:
-    """The network with BN statistics measured on `images`, so that activations have the scale they have after training."""
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.0
-    network(images, training=True)
-    return network
-
-
-def measure(browser, address: str, name: str, files: dict, arguments) -> list[dict]:
+def measure(page, name: str, files: dict[str, pathlib.Path], rounds: int) -> list[dict]:
     """One row a variant of the network."""
-    contents = [files[name, variant].read_bytes() for variant in VARIANTS]
     pixels = np.random.default_rng(0).uniform(-1, 1, [PIXELS, PIXELS, 3]).astype(np.float32)
-    page = browser.new_page()
-    page.goto(address)
-    names = [files[name, variant].name for variant in VARIANTS]
-    answers = page.evaluate(_MEASURE, [names, pixels.ravel().tolist(), arguments.rounds, RUNS_A_ROUND])
-    page.close()
-    interpreters = [new_interpreter(content) for content in contents]
-    native = time_interpreters(interpreters, arguments.rounds)
-    rows = []
-    for variant, content, answer, interpreter, timing in zip(
-        VARIANTS, contents, answers, interpreters, native, strict=True
-    ):
-        ratios = [mine / theirs for mine, theirs in zip(answer["medians"], answers[0]["medians"], strict=True)]
-        rows.append(
-            {
-                "name": name,
-                "variant": variant,
-                "mb": len(content) / 1e6,
-                "threads": answer["threads"],
-                "browser_ms": statistics.median(answer["medians"]),
-                "browser_best_ms": min(answer["medians"]),
-                "native_ms": timing.milliseconds,
-                "native_best_ms": float(min(map(np.median, timing.rounds))),
-                "ratio_to_float32": statistics.median(ratios),
-                "max_logit_difference": float(np.abs(logits(interpreter, pixels) - answer["logits"]).max()),
-                "max_logit": float(np.abs(answer["logits"]).max()),
-            }
-        )
+    names = [file.name for file in files.values()]
+    found = page.evaluate(_MEASURE, [names, pixels.ravel().tolist(), rounds, RUNS_A_ROUND])
+    interpreters = [new_interpreter(file.read_bytes()) for file in files.values()]
+    native, rows = time_interpreters(interpreters, rounds), []
+    for variant, one, interpreter, timing in zip(files, found, interpreters, native, strict=True):
+        medians, expected = one["medians"], logits(interpreter, pixels)
+        row = {"name": name, "variant": variant, "mb": files[variant].stat().st_size / 1e6, "threads": one["threads"]}
+        row |= {"browser_ms": statistics.median(medians), "browser_best_ms": min(medians)}
+        best = float(min(map(np.median, timing.rounds)))
+        row |= {"native_ms": timing.milliseconds, "native_best_ms": best}
+        row["ratio_to_float32"] = round_ratios(medians, found[0]["medians"])[0]
+        row["max_logit_difference"] = float(np.abs(expected - one["logits"]).max())
+        rows.append({**row, "max_logit": float(np.abs(one["logits"]).max())})
     return rows
 
 

@@ -9,25 +9,25 @@ table. S1's figures are beside it.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 
 import numpy as np
 
+from measuring import alternate, parse, report, timed
 from scarlet_tf.cost import CostTable
 from scarlet_tf.space import SearchSpace
 
 
 def main() -> None:
-    """Parse, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--population", type=int, default=200_000, help="architectures counted in one call")
-    parser.add_argument("--repeats", type=int, default=15, help="measurements of which the median counts")
-    arguments = parser.parse_args()
+    """Measure both spaces."""
+    arguments = parse(
+        __doc__,
+        population=(200_000, "architectures counted in one call"),
+        repeats=(15, "measurements of which the median counts"),
+    )
     results = {name: measure(name, arguments.population, arguments.repeats) for name in ("s2", "s1")}
-    print(json.dumps({"benchmark": "cost", "population": arguments.population, **results["s2"], "s1": results["s1"]}))
+    report("cost", population=arguments.population, **results["s2"], s1=results["s1"])
 
 
 def measure(space_name: str, population: int, repeats: int) -> dict:
@@ -38,20 +38,13 @@ def measure(space_name: str, population: int, repeats: int) -> dict:
     table_seconds = time.perf_counter() - started
     choices = np.random.default_rng(0).integers(space.num_choices, size=(population, space.num_layers))
     singles = [tuple(row) for row in choices[:1000].tolist()]
-    one, bulk = [], []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        for architecture in singles:
-            table.count_one(architecture)
-        one.append((time.perf_counter() - started) / len(singles))
-        started = time.perf_counter()
-        table.count(choices)
-        bulk.append(population / (time.perf_counter() - started))
-    return {
-        "seconds_one": statistics.median(one),
-        "architectures_per_second": round(statistics.median(bulk)),
-        "table_seconds": table_seconds,
+    turns = {
+        "one": lambda: timed(lambda: [table.count_one(architecture) for architecture in singles]) / len(singles),
+        "bulk": lambda: population / timed(table.count, choices),
     }
+    found = {name: statistics.median(values) for name, values in alternate(turns, repeats).items()}
+    rates = {"seconds_one": found["one"], "architectures_per_second": round(found["bulk"])}
+    return {**rates, "table_seconds": table_seconds}
 
 
 if __name__ == "__main__":

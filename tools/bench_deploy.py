@@ -16,8 +16,6 @@ unfolded time on the first path, which has ten LETs; folds has each path.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 
 from scarlet_tf import logs
@@ -29,6 +27,7 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 import scarlet_tf as st  # noqa: E402
+from measuring import parse, report  # noqa: E402
 from scarlet_tf.export import flatbuffer  # noqa: E402
 from scarlet_tf.export.quantization import convert  # noqa: E402
 from scarlet_tf.export.xnnpack import rewrite_for_xnnpack  # noqa: E402
@@ -45,30 +44,22 @@ FOLDED_PATH = "every second layer"
 
 
 def main() -> None:
-    """Convert, time, print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--pixels", type=int, default=224)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--random-paths", type=int, default=3, help="of S2, beside the two lean ones (default: 3)")
-    options = parser.parse_args()
+    """Convert and time the networks, then the paths."""
+    more = (3, "random paths of S2, beside the two lean ones")
+    options = parse(__doc__, pixels=224, threads=1, rounds=15, random_paths=more)
     images = np.random.default_rng(0).uniform(-1, 1, (8, options.pixels, options.pixels, 3)).astype(np.float32)
-    rows = time_networks(options, images)
-    folds = time_folding(options, images)
-    base = {row["name"]: row for row in rows if row["variant"] == "float32"}
-    result = {
-        "benchmark": "deploy",
-        "pixels": options.pixels,
-        "threads": options.threads,
-        "models": rows,
-        "int8_ratio": max(row["ratio"] for row in rows if row["variant"] == "int8" and row["name"] in OURS),
-        "ms_per_100m_ratio": {
-            name: round(row["ms_per_100m"] / base["MobileNetV3Large"]["ms_per_100m"], 3) for name, row in base.items()
-        },
-        "fold_ratio": next(fold["ratio"] for fold in folds if fold["path"] == FOLDED_PATH),
-        "folds": folds,
-    }
-    print(json.dumps(result))
+    rows, folds = time_networks(options, images), time_folding(options, images)
+    per_100m = {row["name"]: row["ms_per_100m"] for row in rows if row["variant"] == "float32"}
+    report(
+        "deploy",
+        pixels=options.pixels,
+        threads=options.threads,
+        models=rows,
+        int8_ratio=max(row["ratio"] for row in rows if row["variant"] == "int8" and row["name"] in OURS),
+        ms_per_100m_ratio={name: round(ms / per_100m["MobileNetV3Large"], 3) for name, ms in per_100m.items()},
+        fold_ratio=next(fold["ratio"] for fold in folds if fold["path"] == FOLDED_PATH),
+        folds=folds,
+    )
 
 
 def networks(pixels: int):
@@ -91,26 +82,21 @@ def time_networks(options, images: np.ndarray) -> list[dict]:
         for name, model, variants in networks(options.pixels):
             measure_statistics(model, images)
             for variant, quantization in variants.items():
-                files.append((name, variant, multiply_adds(model), to_tflite(model, quantization, images)))
+                content = to_tflite(rewrite_for_xnnpack(model), quantization, images)
+                files.append((name, variant, multiply_adds(model), content))
             bar.advance()
     interpreters = [new_interpreter(content, options.threads) for *_, content in files]
     with progress_bar("timing", options.rounds * len(files)) as bar:
         timings = time_interpreters(interpreters, options.rounds, 0.2, bar.advance)
     base = {file[0]: timing for file, timing in zip(files, timings, strict=True) if file[1] == "float32"}
-    return [
-        {
-            "name": name,
-            "variant": variant,
-            "ms": round(timing.milliseconds, 3),
-            "deviation": round(timing.deviation, 3),
-            "ms_per_100m": round(1e8 * timing.milliseconds / count, 3),
-            "mb": round(len(content) / 1e6, 2),
-            "ratio": round(timing.ratio(base[name]), 3),
-            "multiply_adds": count,
-            "partitions": flatbuffer.count_partitions(interpreter),
-        }
-        for (name, variant, count, content), timing, interpreter in zip(files, timings, interpreters, strict=True)
-    ]
+    rows = []
+    for (name, variant, count, content), timing, interpreter in zip(files, timings, interpreters, strict=True):
+        ms = {"ms": round(timing.milliseconds, 3), "deviation": round(timing.deviation, 3)}
+        ms["ms_per_100m"] = round(1e8 * timing.milliseconds / count, 3)
+        size = {"mb": round(len(content) / 1e6, 2), "ratio": round(timing.ratio(base[name]), 3), "multiply_adds": count}
+        partitions = flatbuffer.count_partitions(interpreter)
+        rows.append({"name": name, "variant": variant, **ms, **size, "partitions": partitions})
+    return rows
 
 
 def time_folding(options, images: np.ndarray) -> list[dict]:
@@ -123,24 +109,16 @@ def time_folding(options, images: np.ndarray) -> list[dict]:
             spec = architecture.lower((options.pixels, options.pixels, 3), 1000, skip="let")
             model = Network(spec, seed=0)
             measure_statistics(model, images)
-            folded, report = st.fold(model)
-            contents = [to_tflite(each, "none", images) for each in (model, folded)]
-            unfolded_time, folded_time = time_interpreters(
-                [new_interpreter(content, options.threads) for content in contents], options.rounds, 0.2
-            )
+            folded, rules = st.fold(model)
+            contents = [to_tflite(rewrite_for_xnnpack(each), "none", images) for each in (model, folded)]
+            interpreters = [new_interpreter(content, options.threads) for content in contents]
+            before, after = time_interpreters(interpreters, options.rounds, 0.2)
             difference = np.abs(model.predict(images, verbose=0) - folded.predict(images, verbose=0)).max()
-            folds.append(
-                {
-                    "path": name,
-                    "choices": architecture.to_string(),
-                    "lets": len(report),
-                    "lets_left": sum(row.rule == 5 for row in report),
-                    "ms": round(folded_time.milliseconds, 3),
-                    "ratio": round(folded_time.ratio(unfolded_time), 3),
-                    "multiply_adds_ratio": round(multiply_adds(folded) / multiply_adds(model), 3),
-                    "max_logit_difference": float(difference),
-                }
-            )
+            row: dict = {"path": name, "choices": architecture.to_string()}
+            row |= {"lets": len(rules), "lets_left": sum(rule.rule == 5 for rule in rules)}
+            row |= {"ms": round(after.milliseconds, 3), "ratio": round(after.ratio(before), 3)}
+            row["multiply_adds_ratio"] = round(multiply_adds(folded) / multiply_adds(model), 3)
+            folds.append({**row, "max_logit_difference": float(difference)})
             bar.advance()
     return folds
 
@@ -171,19 +149,16 @@ def measure_statistics(model: keras.Model, images: np.ndarray) -> None:
 
 def multiply_adds(model: keras.Model) -> int:
     """Multiply-adds of all convolutions and dense layers, from their weights and outputs; a batch of one."""
-    total = 0
-    for layer in model.layers:
-        if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)):
-            _, *pixels, _ = layer.output.shape
-            total += int(np.prod(pixels, dtype=np.int64)) * int(np.prod(layer.kernel.shape, dtype=np.int64))
-    return total
+    kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+    counted = [layer for layer in model.layers if isinstance(layer, kinds)]
+    return sum(int(np.prod(layer.output.shape[1:-1]) * np.prod(layer.kernel.shape)) for layer in counted)
 
 
 def to_tflite(model: keras.Model, quantization: str, images: np.ndarray) -> bytes:
-    """Convert with batch 1, by the package's converter."""
+    """Convert as it is, with batch 1, by the package's converter."""
     with tempfile.TemporaryDirectory() as folder, quiet():
         signature = [keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32", name="image")]
-        rewrite_for_xnnpack(model).export(folder, format="tf_saved_model", input_signature=signature, verbose=False)
+        model.export(folder, format="tf_saved_model", input_signature=signature, verbose=False)
         calibration = images[:CALIBRATION_IMAGES]
         return convert(lambda: tf.lite.TFLiteConverter.from_saved_model(folder), quantization, calibration)
 

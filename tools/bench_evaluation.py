@@ -22,9 +22,7 @@ each, and the figures of the one that TensorFlow takes by default on this machin
 
 from __future__ import annotations
 
-import argparse
 import functools
-import json
 import os
 import statistics
 import time
@@ -37,13 +35,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from measuring import add_onednn_option, alternate, in_child, onednn_modes, round_ratios
+from measuring import MODES, ROUNDS, alternate, by_mode, parse, report, round_ratios
 from scarlet_tf.cost import cost_table
 from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
 from scarlet_tf.evaluation.population import Populations
 from scarlet_tf.evaluation.prefix_tree import multiply_adds
-from scarlet_tf.models.extract import extract
-from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.models.supernet import Supernet, extract
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.search.nsga2 import WeightedNSGA2
 from scarlet_tf.space import Architecture, SearchSpace
@@ -54,29 +51,27 @@ GENERATION = 60
 
 
 def main() -> None:
-    """Parse, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pixels", type=int, default=96)
-    parser.add_argument("--population", type=int, default=70)
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--recalibration-batches", type=int, default=1)
-    parser.add_argument("--validation-batches", type=int, default=1)
-    parser.add_argument("--networks", type=int, default=3, help="networks that are measured as Keras models")
-    parser.add_argument("--rounds", type=int, default=4, help="alternating measurements of which the median counts")
-    parser.add_argument("--seed", type=int, default=0)
-    add_onednn_option(parser)
-    parser.add_argument("--part", action="store_true", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    settings = {key: value for key, value in vars(arguments).items() if key not in ("onednn", "part")}
-    if arguments.part:
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-        print(json.dumps(Bench(arguments).run()))
-        return
-    options = ["--part", *(f"--{key.replace('_', '-')}={value}" for key, value in settings.items())]
-    modes = onednn_modes(arguments.onednn)
-    results = [{"onednn": onednn, **in_child(__file__, options, onednn)} for onednn in modes]
-    print(json.dumps({"benchmark": "evaluation", **settings, **results[0], "results": results}))
+    """Measure both modes of oneDNN, a process each."""
+    arguments = parse(
+        __doc__,
+        pixels=96,
+        population=70,
+        batch_size=16,
+        recalibration_batches=1,
+        validation_batches=1,
+        networks=(3, "networks that are measured as Keras models"),
+        rounds=(4, ROUNDS),
+        seed=0,
+        onednn=MODES,
+    )
+    results = by_mode(arguments.onednn, run, arguments, threads=1)
+    settings = {key: value for key, value in vars(arguments).items() if key != "onednn"}
+    report("evaluation", **settings, **results[0], results=results)
+
+
+def run(arguments) -> dict:
+    """Measure all figures in this process's mode."""
+    return Bench(arguments).run()
 
 
 class Bench:
@@ -162,19 +157,12 @@ class Bench:
             found[f"{name}_bound"] = self.bound(self.populations[name])
             found[f"{name}_speedup_wall"] = round_ratios(alone[1], tree[1])[0]
             found[f"{name}_seconds"] = statistics.median(tree[0])
-        whole, steady = (
-            self.arguments.population * statistics.fmean(row[key] for row in keras_figures)
-            for key in ("first", "steady")
-        )
-        return {
-            **found,
-            "search_bound": self.bound(searched_paths(self.space, self.arguments)),
-            "keras_evaluate_speedup": whole / first,
-            "keras_steady_speedup": steady / found["random_seconds"],
-            "keras_seconds": whole,
-            "first_seconds": first,
-            "max_logit_difference": max(row["difference"] for row in keras_figures),
-        }
+        count, means = self.arguments.population, ("first", "steady")
+        whole, steady = (count * statistics.fmean(row[key] for row in keras_figures) for key in means)
+        found["search_bound"] = self.bound(searched_paths(self.space, self.arguments))
+        found |= {"keras_evaluate_speedup": whole / first, "keras_steady_speedup": steady / found["random_seconds"]}
+        found |= {"keras_seconds": whole, "first_seconds": first}
+        return {**found, "max_logit_difference": max(row["difference"] for row in keras_figures)}
 
     def bound(self, paths) -> float:
         alone, shared = multiply_adds(self.space, paths, self.arguments.pixels, NUM_CLASSES)

@@ -3,6 +3,7 @@
     python tools/bench_fair_step.py
     python tools/bench_fair_step.py --spaces s1 s2 --pixels 64 96 --threads 1 2
     python tools/bench_fair_step.py --torch --torch-python torchenv/bin/python
+    python tools/bench_fair_step.py --tape --cpu
 
 For each space, size, number of threads and TF_ENABLE_ONEDNN_OPTS (0 and 1), one process holds the m networks of one set of
 fair paths (LETs in place, as in the supernet) twice, the supernet under `sequential` and under `lanes`; their steps alternate.
@@ -21,6 +22,9 @@ the images, which nobody needs, does not count. Neither do BN, activations and t
 `--torch` adds a supernet in PyTorch (`torch_supernet.py`), whose steps, in a child process, alternate with the others:
 `ratio_over_torch`, `peak_memory_ratio_over_torch` and `torch_*`. PyTorch has a oneDNN of its own in both modes.
 
+`--tape` adds two executions of the plain way, `tape` and `recompute` (see `TapeStep`). `--cpu` counts processor seconds, which
+other work on the machine hardly changes.
+
 Memory is measured in a process that runs one variant only, as the growth of the peak resident set by three steps:
 `peak_memory_ratio` is over that of the most expensive single network, `variable_bytes` (weights and momentum, which exist
 before the first step) are apart from it. `first_step_seconds` is tracing, graph optimisation and the first run, in this
@@ -29,9 +33,9 @@ process. Exit code 2: no PyTorch.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import functools
+import itertools
 import json
 import os
 import pathlib
@@ -47,91 +51,92 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from measuring import Partner, add_onednn_option, alternate, in_child, onednn_modes, peak_bytes, round_ratios, timed
+from measuring import (
+    MODES,
+    ROUNDS,
+    Partner,
+    alternate,
+    command_line,
+    cpu_timed,
+    growth,
+    in_child,
+    onednn_modes,
+    peak_bytes,
+    report,
+    round_ratios,
+    timed,
+)
 from scarlet_tf.cost import count_spec, stem_cost
+from scarlet_tf.evaluation import kernels
 from scarlet_tf.evaluation.graphs import quick_to_first_step
+from scarlet_tf.evaluation.layer_functions import signature
 from scarlet_tf.models.network import Network
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.training.compiled_layers import ZERO, variables_of
 from scarlet_tf.training.fair_step import EXECUTIONS, SupernetStep
-from scarlet_tf.training.optimizers import Loss, MomentumSGD
+from scarlet_tf.training.optimizers import Loss, MomentumSGD, move
 from scarlet_tf.training.sampling import strict_fair_paths
 
 NUM_CLASSES = 1000
 MATRIX = 2048  # rows and columns of the product that represents a core's speed
+TAPES = ("tape", "recompute")
 
 
 def main() -> None:
-    """Parse; measure each combination in its own processes, since threads and modes are fixed once; print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spaces", nargs="+", default=["s1"], choices=["s1", "s2"])
-    parser.add_argument("--pixels", nargs="+", type=int, default=[64])
-    parser.add_argument("--threads", nargs="+", type=int, default=[1])
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=5, help="alternating measurements of which the median counts")
-    add_onednn_option(parser)
-    parser.add_argument("--torch", action="store_true", help="measure a supernet in PyTorch, too")
-    parser.add_argument(
-        "--torch-python", default=sys.executable, help="the Python that has PyTorch (default: this one)"
+    """Measure each combination in its own processes, since threads and modes are fixed once."""
+    parser = command_line(
+        __doc__,
+        spaces={"nargs": "+", "default": ["s1"], "choices": ["s1", "s2"]},
+        pixels=[64],
+        threads=[1],
+        batch_size=32,
+        rounds=(5, ROUNDS),
+        onednn=MODES,
+        tape=(False, "measure functions of layers under a GradientTape, too"),
+        cpu=(False, "processor seconds, not with --torch"),
+        torch=(False, "measure a supernet in PyTorch, too"),
+        torch_python=(sys.executable, "the Python that has PyTorch (default: this one)"),
     )
-    parser.add_argument("--part", choices=["times", "single", *EXECUTIONS], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.part:
-        print(json.dumps(run_part(arguments)))
-        return
-    if (
-        arguments.torch
-        and subprocess.run([arguments.torch_python, "-c", "import torch"], capture_output=True).returncode
-    ):
+    if arguments.torch and arguments.cpu:
+        parser.error("--cpu: expected without --torch, which works in another process")
+    check = [arguments.torch_python, "-c", "import torch"]
+    if arguments.torch and subprocess.run(check, capture_output=True).returncode:
         print(f"bench_fair_step: {arguments.torch_python}: no PyTorch: pip install '.[torch]'", file=sys.stderr)
         sys.exit(2)
+    arguments.executions = (*EXECUTIONS, *(TAPES if arguments.tape else ()))
     modes = onednn_modes(arguments.onednn)
-    cases = [(s, p, t) for s in arguments.spaces for p in arguments.pixels for t in arguments.threads]
-    results = []
-    with progress_bar("fair step", len(cases) * len(modes) * (2 + len(EXECUTIONS))) as bar:
-        for case in cases:
-            for onednn in modes:
-                results += measure(case, onednn, arguments, bar)
-    print(json.dumps({"benchmark": "fair_step", "batch_size": arguments.batch_size, "results": results}))
+    cases = list(itertools.product(arguments.spaces, arguments.pixels, arguments.threads, modes))
+    parts, results = ("times", "single", *arguments.executions), []
+    with progress_bar("fair step", len(cases) * len(parts)) as bar:
+        for *case, onednn in cases:
+            found = {}
+            for part in parts:
+                found[part] = in_child(run_part, part, case, arguments, onednn=onednn, threads=case[2])
+                bar.advance()
+            place = {**dict(zip(("space", "pixels", "threads"), case, strict=True)), "onednn": onednn}
+            results += [{**place, **row(found, execution)} for execution in arguments.executions]
+    report("fair_step", batch_size=arguments.batch_size, cpu=arguments.cpu, results=results)
 
 
-def measure(case, onednn: int, arguments, bar) -> list[dict]:
-    """One row an execution."""
-    space, pixels, threads = case
-    options = ["--spaces", space, "--pixels", pixels, "--threads", threads, "--batch-size", arguments.batch_size]
-    options += ["--rounds", arguments.rounds]
-    parts = {}
-    for part in ("times", "single", *EXECUTIONS):
-        rival = ["--torch", "--torch-python", arguments.torch_python] if arguments.torch and part == "times" else []
-        parts[part] = in_child(__file__, [*options, *rival, "--part", part], onednn)
-        bar.advance()
-    times, single = parts["times"], parts["single"]
-    seconds = times["seconds"]
-    return [
-        {
-            "space": space,
-            "pixels": pixels,
-            "threads": threads,
-            "execution": execution,
-            "onednn": onednn,
-            **ratios(seconds, execution),
-            **speed(times, execution),
-            "seconds": statistics.median(seconds[execution]),
-            "own_seconds": statistics.median(seconds["own"]),
-            "keras_seconds": statistics.median(seconds["keras"]),
-            "peak_memory_ratio": parts[execution]["peak_bytes"] / single["peak_bytes"],
-            "peak_bytes": parts[execution]["peak_bytes"],
-            "single_peak_bytes": single["peak_bytes"],
-            "variable_bytes": parts[execution]["variable_bytes"],
-            "single_variable_bytes": single["variable_bytes"],
-            "first_step_seconds": times["first"][execution],
-            "own_first_seconds": times["first"]["own"],
-            "keras_first_seconds": times["first"]["keras"],
-            **(over_torch(times, parts[execution]) if arguments.torch else {}),
-        }
-        for execution in EXECUTIONS
-    ]
+def row(parts: dict, execution: str) -> dict:
+    """The figures of one execution."""
+    times, single, own = parts["times"], parts["single"], parts[execution]
+    found = {"execution": execution, **ratios(times["seconds"], execution), **speed(times, execution)}
+    for prefix, name in (("", execution), ("own_", "own"), ("keras_", "keras"), ("torch_", "torch")):
+        if name in times["first"]:
+            found[f"{prefix}seconds"] = statistics.median(times["seconds"][name])
+            step = "first_step" if prefix in ("", "torch_") else "first"
+            found[f"{prefix}{step}_seconds"] = times["first"][name]
+    found["peak_memory_ratio"] = own["peak_bytes"] / single["peak_bytes"]
+    found |= {**own, "single_peak_bytes": single["peak_bytes"], "single_variable_bytes": single["variable_bytes"]}
+    if "torch" in times:
+        torch = times["torch"]
+        found |= {f"torch_{key}": torch[key] for key in ("peak_bytes", "variable_bytes")}
+        found |= {"peak_memory_ratio_over_torch": own["peak_bytes"] / torch["peak_bytes"], "torch": torch["torch"]}
+    return found
 
 
 def ratios(seconds: dict, execution: str) -> dict:
@@ -157,36 +162,20 @@ def speed(times: dict, execution: str) -> dict:
     }
 
 
-def over_torch(times: dict, own: dict) -> dict:
-    """Seconds and memory of the supernet in PyTorch."""
-    torch = times["torch"]
-    return {
-        "torch_seconds": statistics.median(times["seconds"]["torch"]),
-        "torch_first_step_seconds": times["first"]["torch"],
-        "torch_peak_bytes": torch["peak_bytes"],
-        "torch_variable_bytes": torch["variable_bytes"],
-        "peak_memory_ratio_over_torch": own["peak_bytes"] / torch["peak_bytes"],
-        "torch": torch["torch"],
-    }
-
-
 # -- inside a process of its own -----------------------------------------------------------------------------------
 
 
-def run_part(arguments) -> dict:
+def run_part(part: str, case, arguments) -> dict:
     """Times of all variants, or the peak memory of one."""
-    tf.config.threading.set_intra_op_parallelism_threads(arguments.threads[0])
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    bench = Bench(SearchSpace.from_name(arguments.spaces[0]), arguments.pixels[0], arguments.batch_size)
-    if arguments.part == "times":
-        if not arguments.torch:
-            return bench.times(arguments.rounds)
-        with Partner(bench.torch_command(arguments.torch_python, arguments.threads[0])) as rival:
-            return bench.times(arguments.rounds, rival)
+    space, pixels, threads = case
+    bench = Bench(SearchSpace.from_name(space), pixels, arguments.batch_size)
+    if part == "times":
+        rival = bench.torch(arguments.torch_python, threads) if arguments.torch else contextlib.nullcontext()
+        with rival as partner:
+            return bench.times(arguments.executions, arguments.rounds, cpu_timed if arguments.cpu else timed, partner)
     with quick_to_first_step():  # as in training
-        if arguments.part == "single":
-            return bench.peak(bench.largest_network_step)
-        return bench.peak(lambda: bench.supernet_step(arguments.part))
+        make = bench.largest_network_step if part == "single" else functools.partial(bench.supernet_step, part)
+        return bench.peak(make)
 
 
 class Bench:
@@ -200,9 +189,9 @@ class Bench:
         self.paths = strict_fair_paths(space, 0, 0)
         self.loss = Loss(NUM_CLASSES, batch_size)
 
-    def times(self, rounds: int, rival: Partner | None = None) -> dict:
+    def times(self, executions, rounds: int, timer: Callable, rival: Partner | None = None) -> dict:
         """Seconds of the first step and of `rounds` alternating ones, for each variant."""
-        variants: dict[str, Callable] = {name: functools.partial(self.supernet_step, name) for name in EXECUTIONS}
+        variants: dict[str, Callable] = {name: functools.partial(self.supernet_step, name) for name in executions}
         variants["own"] = self.stand_alone_steps
         variants["keras"] = functools.partial(self.stand_alone_steps, plain_keras=True)
         variants["matmul"] = matrix_product
@@ -210,7 +199,7 @@ class Bench:
         turns: dict[str, Callable[[], float]] = {}
         for name, make in variants.items():
             with contextlib.nullcontext() if name == "keras" else quick_to_first_step():
-                turns[name] = functools.partial(timed, make())
+                turns[name] = functools.partial(timer, make())
                 first[name] = turns[name]()
             turns[name]()
         found: dict[str, Any] = {"first": first, "multiply_adds": self.multiply_adds()}
@@ -228,37 +217,29 @@ class Bench:
         paths = sum(count_spec(spec).multiply_adds - shared for spec in self.specs())
         return self.batch_size * (3 * (paths + shared) - image_gradient)
 
-    def torch_command(self, python: str, threads: int) -> list[str]:
-        """The command for the supernet in PyTorch on the same paths and a batch of the same size."""
-        case = {
-            "space": space_facts(self.space),
-            "paths": np.asarray(self.paths).tolist(),
-            "pixels": self.shape[0],
-            "batch_size": self.batch_size,
-            "num_classes": NUM_CLASSES,
-            "threads": threads,
-        }
-        return [python, str(pathlib.Path(__file__).with_name("torch_supernet.py")), json.dumps(case)]
+    def torch(self, python: str, threads: int) -> Partner:
+        """The supernet in PyTorch, on the same paths and a batch of the same size."""
+        case = {"space": space_facts(self.space), "paths": np.asarray(self.paths).tolist(), "pixels": self.shape[0]}
+        case |= {"batch_size": self.batch_size, "num_classes": NUM_CLASSES, "threads": threads}
+        return Partner([python, pathlib.Path(__file__).with_name("torch_supernet.py"), json.dumps(case)])
 
     def peak(self, make) -> dict:
         """Growth of the peak resident set by three steps, tracing included, beyond the variables' memory."""
-        self.warm_up()
+        # What TensorFlow's first operation allocates once does not count.
+        tf.function(lambda x: tf.nn.conv2d(x, tf.ones([3, 3, 3, 8]), 1, "SAME"))(self.images)
         started = peak_bytes()
         step = make()
-        before = peak_bytes()
-        for _ in range(3):
-            step()
-        return {"peak_bytes": peak_bytes() - before, "variable_bytes": before - started}
-
-    def warm_up(self) -> None:
-        """Run a first TensorFlow step, whose one-time allocations do not count."""
-        tf.function(lambda x: tf.nn.conv2d(x, tf.ones([3, 3, 3, 8]), 1, "SAME"))(self.images)
+        variables = peak_bytes() - started
+        return {"peak_bytes": growth(step), "variable_bytes": variables}
 
     def supernet_step(self, execution: str):
         supernet = Supernet(self.space, self.shape, NUM_CLASSES)
         optimizer = sgd(supernet)
-        step = SupernetStep(supernet, optimizer, self.loss, execution)
-        step = tf.function(step, autograph=False) if step.compiled else step
+        if execution in TAPES:
+            step: Any = TapeStep(supernet, optimizer, self.loss, execution == "recompute")
+        else:
+            step = SupernetStep(supernet, optimizer, self.loss, execution)
+            step = tf.function(step, autograph=False) if step.compiled else step
         return lambda: step(self.images, self.labels, self.paths)["loss"].numpy()
 
     def stand_alone_steps(self, plain_keras: bool = False):
@@ -284,6 +265,86 @@ class Bench:
             return loss
 
         return lambda: step(self.images, self.labels).numpy()
+
+
+class TapeStep:
+    """A fair step the plain way: a `tf.function` a configuration of layers, called from Python under a GradientTape.
+
+    The rest is as in `sequential`: the stem runs once, and a choice's weights move as soon as their gradients are there.
+    With `recompute` a layer runs again in its backward function, so that no layer keeps activations for it.
+    """
+
+    def __init__(self, supernet: Supernet, optimizer: MomentumSGD, loss: Loss, recompute: bool):
+        self.supernet, self.optimizer, self.loss, self.recompute = supernet, optimizer, loss, recompute
+        self._functions: dict[str, list] = {}
+
+    def __call__(self, images, labels, paths) -> dict:
+        stem, tail, rate = self.supernet.stem, self.supernet.tail, tf.convert_to_tensor(self.optimizer.learning_rate)
+        features, stem_gradients, _ = self._forward(stem, images)
+        losses, upstream = [], []
+        sums: list = []
+        for path in paths:
+            x, passed = features, []
+            for block, choice in zip(self.supernet.choice_blocks, path, strict=True):
+                layer = block.candidates[choice]
+                x, *backward = self._forward(layer, x)
+                passed.append((layer, *backward))
+            loss, gradients, _ = self._forward(tail, x, labels)
+            dx, *of_tail = gradients(tf.ones([]))
+            while passed:  # what a layer keeps goes with its tape
+                layer, gradients, update = passed.pop()
+                dx, *found = gradients(dx)
+                variables = layer.trainable_variables
+                slots = [self.optimizer.slots[v.path].handle for v in variables]
+                update([v.value.handle for v in variables], slots, found, rate)
+            losses.append(loss)
+            upstream.append(dx)
+            sums = [a + b for a, b in zip(sums, of_tail, strict=True)] if sums else of_tail
+        _, *of_stem = stem_gradients(tf.add_n(upstream))
+        self.optimizer.apply([*of_stem, *sums], [*stem.trainable_variables, *tail.trainable_variables])
+        return {"loss": tf.add_n(losses) / len(losses)}
+
+    def _forward(self, layer, x, *labels) -> tuple:
+        """(output, or loss; function of its gradient to those of x and the weights; function that moves the weights)."""
+        key = f"{signature(layer)} {x.shape}"
+        if key not in self._functions:
+            self._functions[key] = self._traced(layer)
+        call, back, update = self._functions[key]
+        weights, statistics = ([*map(tf.convert_to_tensor, layer.trainable_variables)], layer.non_trainable_variables)
+        inputs = (x, weights, [*map(tf.convert_to_tensor, statistics)], *labels)
+        if self.recompute and not labels:
+            y, moved = call(*inputs)
+            gradients: Callable = functools.partial(back, *inputs)
+        else:
+            with tf.GradientTape() as tape:
+                tape.watch([x, *weights])
+                y, moved = call(*inputs)
+            gradients = lambda dy: tape.gradient(y, [x, *weights], dy, unconnected_gradients=ZERO)  # noqa: E731
+        for variable, value in zip(statistics, moved, strict=True):
+            variable.assign(value)
+        return y, gradients, update
+
+    def _traced(self, layer) -> list:
+        variables, count = variables_of(layer), len(layer.trainable_variables)
+
+        def call(x, weights, statistics, *labels):
+            state = list(zip(variables, [*weights, *statistics], strict=True))
+            with keras.StatelessScope(state_mapping=state) as scope, kernels.in_step():
+                y = layer(x, training=True)
+                y = self.loss(labels[0], y)[0] if labels else y
+            return y, [scope.get_current_value(variable) for variable in variables[count:]]
+
+        def back(x, weights, statistics, dy):
+            with tf.GradientTape() as tape:
+                tape.watch([x, *weights])
+                y, _ = call(x, weights, statistics)
+            return tape.gradient(y, [x, *weights], dy, unconnected_gradients=ZERO)
+
+        def update(handles, slots, gradients, rate):
+            for handle, slot, gradient in zip(handles, slots, gradients, strict=True):
+                move(handle, slot, gradient, rate, self.optimizer.momentum)
+
+        return [tf.function(function, autograph=False) for function in (call, back, update)]
 
 
 def as_keras_has_it(network: keras.Model) -> keras.Model:

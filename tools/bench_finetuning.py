@@ -9,13 +9,12 @@ each seed and their mean.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 
 import numpy as np
 from sklearn.datasets import load_digits
 
+from measuring import parse, report
 from scarlet_tf.space import Architecture, SearchSpace, Stage
 from scarlet_tf.training.config import FinetuneConfig
 from scarlet_tf.training.network import finetune, retrain
@@ -41,23 +40,15 @@ WAYS: dict[str, dict] = {
 
 
 def main() -> None:
-    """Parse, train, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=5, help="of each way")
-    parser.add_argument("--pretraining-epochs", type=int, default=12)
-    parser.add_argument("--images", type=int, default=20, help="of each new class")
-    parser.add_argument("--seeds", type=int, default=3)
-    arguments = parser.parse_args()
-    started = time.perf_counter()
-    accuracies: dict[str, list[float]] = {}
-    for seed in range(arguments.seeds):
-        found = compare(arguments.epochs, arguments.pretraining_epochs, arguments.images, seed)
-        for name, accuracy in found.items():
-            accuracies.setdefault(name, []).append(round(accuracy, 4))
-    figures = {name: {"mean": round(float(np.mean(rows)), 4), "seeds": rows} for name, rows in accuracies.items()}
-    settings = {key: getattr(arguments, key) for key in ("epochs", "pretraining_epochs", "images")}
-    seconds = round(time.perf_counter() - started, 1)
-    print(json.dumps({"benchmark": "finetuning", **settings, "top1": figures, "seconds": seconds}))
+    """Train every way with every seed."""
+    arguments = parse(
+        __doc__, epochs=(5, "of each way"), pretraining_epochs=12, images=(20, "of each new class"), seeds=3
+    )
+    started, settings = time.perf_counter(), {key: value for key, value in vars(arguments).items() if key != "seeds"}
+    found = [compare(**settings, seed=seed) for seed in range(arguments.seeds)]
+    rows = {name: [round(one[name], 4) for one in found] for name in found[0]}
+    top1 = {name: {"mean": round(float(np.mean(row)), 4), "seeds": row} for name, row in rows.items()}
+    report("finetuning", **settings, top1=top1, seconds=round(time.perf_counter() - started, 1))
 
 
 def compare(epochs: int, pretraining_epochs: int, images: int, seed: int) -> dict[str, float]:

@@ -10,9 +10,7 @@ Linux and macOS. Prints one JSON object: for each number of images MiB, processo
 
 from __future__ import annotations
 
-import argparse
 import io
-import json
 import os
 import pathlib
 import subprocess
@@ -22,6 +20,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
+
+from measuring import parse, report
 
 # `scarlet` and, after it, what `doctor --config` does with the images, without its other checks.
 _INIT = (
@@ -35,23 +35,16 @@ _DOCTOR = (
 
 
 def main() -> None:
-    """Print the figures of every number of images."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--images", type=int, nargs="+", default=[40, 400], metavar="N", help="photographs in the folder"
-    )
-    parser.add_argument(
-        "--size", type=int, nargs=2, default=[4000, 3000], metavar=("W", "H"), help="of each, in pixels"
-    )
-    options = parser.parse_args()
+    """Measure both commands for every number of images."""
+    sizes = {"type": int, "nargs": 2, "default": [4000, 3000], "metavar": ("W", "H"), "help": "of each, in pixels"}
+    options = parse(__doc__, images=([40, 400], "photographs in the folder"), size=sizes)
     found = {}
     for count in options.images:
         with tempfile.TemporaryDirectory() as folder:
             make_photographs(pathlib.Path(folder) / "photos", count, tuple(options.size))
             init = peak([_INIT, "init", "photos", "--budget", "2G", "--quiet"], folder)
-            doctor = peak([_DOCTOR, "photos.yaml"], folder)
-        found[count] = {"init": init, "doctor": doctor}
-    print(json.dumps(found))
+            found[str(count)] = {"init": init, "doctor": peak([_DOCTOR, "photos.yaml"], folder)}
+    report("init", **found)
 
 
 def make_photographs(folder: pathlib.Path, count: int, size: tuple[int, int]) -> None:

@@ -20,13 +20,11 @@ are compared. Prints one JSON object, in images a second:
 
 from __future__ import annotations
 
-import argparse
-import json
+import functools
 import os
 import pathlib
 import statistics
 import tempfile
-import time
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -35,6 +33,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from measuring import alternate, command_line, report, timed
 from scarlet_tf.data.augmentation import Policy
 from scarlet_tf.data.image_files import SUFFIXES
 from scarlet_tf.data.images import FileImages
@@ -56,29 +55,25 @@ class WholeImages:
 
 
 def main() -> None:
-    """Parse, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Measure on the photographs, or on made ones."""
     root = os.environ.get("SCARLET_DATA_DIR")
-    default = pathlib.Path(root) / "photos" if root else None
-    parser.add_argument("--folder", type=pathlib.Path, default=default, help="photographs")
-    parser.add_argument("--pixels", type=int, default=224)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--batches", type=int, default=12, help="batches a measurement")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=0, help="of tf.data; 0: as many as TensorFlow takes")
-    parser.add_argument("--step", action="store_true", help="measure a training step, too")
+    parser = command_line(
+        __doc__,
+        folder={"default": root and f"{root}/photos", "help": "photographs"},
+        pixels=224,
+        batch_size=32,
+        batches=(12, "batches a measurement"),
+        rounds=5,
+        threads=(0, "of tf.data; 0: as many as TensorFlow takes"),
+        step=(False, "measure a training step, too"),
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
-        arguments.folder = arguments.folder or blots(pathlib.Path(made))
-        print(json.dumps({"benchmark": "input", **on_files(arguments, parser)}))
-
-
-def on_files(arguments, parser) -> dict:
-    """The figures on the photographs of `arguments.folder`."""
-    files = [str(path) for path in sorted(arguments.folder.rglob("*")) if path.suffix.lower() in SUFFIXES]
-    if not files:
-        parser.error(f"--folder: expected photographs, found none in {arguments.folder}")
-    return {"folder": str(arguments.folder), "num_files": len(files), **measure(arguments, files)}
+        folder = arguments.folder = pathlib.Path(arguments.folder or blots(pathlib.Path(made)))
+        files = [str(path) for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES]
+        if not files:
+            parser.error(f"--folder: expected photographs, found none in {folder}")
+        report("input", folder=str(folder), num_files=len(files), **measure(arguments, files))
 
 
 def blots(folder: pathlib.Path) -> pathlib.Path:
@@ -100,34 +95,24 @@ def measure(arguments, files: list[str]) -> dict:
         "strong": ours(arguments, files, policy=Policy(NUM_CLASSES, 2, 9.0, 0.1, 0.2, 1.0)),
         "keras": plain_keras(arguments),
     }
-    rates: dict[str, list[float]] = {name: [] for name in variants}
-    step = training_step(arguments) if arguments.step else None
-    if step:
-        rates["training_step"] = []
-    with progress_bar("input", arguments.rounds * len(rates)) as bar:
-        for _ in range(arguments.rounds):
-            for name, dataset in variants.items():
-                rates[name].append(rate(iter(dataset), arguments))
-                bar.advance()
-            if step:
-                rates["training_step"].append(rate(iter(step, None), arguments, batches=3))
-                bar.advance()
+    size, batches = arguments.batch_size, arguments.batches
+    turns = {name: lambda dataset=dataset: rate(iter(dataset), size, batches) for name, dataset in variants.items()}
+    if arguments.step:
+        turns["training_step"] = functools.partial(rate, iter(training_step(arguments), None), size, 3)
+    with progress_bar("input", arguments.rounds * len(turns)) as bar:
+        rates = alternate(turns, arguments.rounds, bar.advance)
     figures = {name: round(statistics.median(values), 1) for name, values in rates.items()}
     settings = {key: getattr(arguments, key) for key in ("pixels", "batch_size", "threads", "rounds")}
-    spread = {name: [round(min(values), 1), round(max(values), 1)] for name, values in rates.items()}
     found = {"images_per_second": figures["ours"], "ratio_to_keras": round(figures["ours"] / figures["keras"], 2)}
+    spread = {name: [round(min(values), 1), round(max(values), 1)] for name, values in rates.items()}
     return {**settings, **found, **figures, "spread": spread}
 
 
-def rate(iterator, arguments, batches: int | None = None) -> float:
+def rate(iterator, batch_size: int, batches: int) -> float:
     """Images a second, without the first batches."""
-    batches = batches or arguments.batches
     for _ in range(WARM_UP):
         next(iterator)
-    started = time.perf_counter()
-    for _ in range(batches):
-        next(iterator)
-    return batches * arguments.batch_size / (time.perf_counter() - started)
+    return batches * batch_size / timed(lambda: [next(iterator) for _ in range(batches)])
 
 
 def ours(arguments, files: list[str], whole: bool = False, policy: Policy | None = None) -> tf.data.Dataset:
@@ -147,15 +132,9 @@ def plain_keras(arguments) -> tf.data.Dataset:
         arguments.folder, labels=None, image_size=(side, side), batch_size=arguments.batch_size, verbose=False
     )
     dataset = dataset.unbatch().repeat().batch(arguments.batch_size, drop_remainder=True)
-    steps = (
-        layers.RandomCrop(arguments.pixels, arguments.pixels),
-        layers.RandomFlip("horizontal"),
-        layers.RandomColorJitter(
-            (0, 255), brightness_factor=32 / 255, contrast_factor=0.5, saturation_factor=(0.25, 0.75)
-        ),
-        layers.Rescaling(1 / 127.5, offset=-1.0),
-    )
-    for layer in steps:
+    jitter = {"brightness_factor": 32 / 255, "contrast_factor": 0.5, "saturation_factor": (0.25, 0.75)}
+    crop, flip = layers.RandomCrop(arguments.pixels, arguments.pixels), layers.RandomFlip("horizontal")
+    for layer in (crop, flip, layers.RandomColorJitter((0, 255), **jitter), layers.Rescaling(1 / 127.5, offset=-1.0)):
         dataset = dataset.map(lambda x, layer=layer: layer(x, training=True), tf.data.AUTOTUNE)
     return with_threads(dataset.prefetch(tf.data.AUTOTUNE), arguments.threads)
 

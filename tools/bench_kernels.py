@@ -15,18 +15,15 @@ Prints one JSON object.
 
 from __future__ import annotations
 
-import argparse
 import collections
-import json
 import os
-import time
 from collections.abc import Callable, Iterator
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
 
-from measuring import add_onednn_option, alternate, in_child, onednn_modes, round_ratios
+from measuring import MODES, ROUNDS, alternate, by_mode, cpu_timed, parse, report, round_ratios
 from scarlet_tf.evaluation import kernels
 from scarlet_tf.layers import primitives
 from scarlet_tf.progress import progress_bar
@@ -36,58 +33,33 @@ from scarlet_tf.spec import InvertedResidualSpec
 # (pixels, channels in, channels out)
 POINTWISE = [(32, 16, 96), (16, 192, 32), (8, 40, 240), (4, 480, 80), (2, 1152, 192)]
 # (pixels, channels, size of the filter, stride)
-DEPTHWISE = [
-    (16, 192, 5, 1),
-    (16, 192, 7, 1),
-    (4, 480, 7, 1),
-    (2, 1152, 7, 1),
-    (32, 96, 5, 2),
-    (32, 96, 7, 2),
-    (8, 240, 7, 2),
-]
+DEPTHWISE = [(16, 192, 5, 1), (16, 192, 7, 1), (4, 480, 7, 1), (2, 1152, 7, 1)]
+DEPTHWISE += [(32, 96, 5, 2), (32, 96, 7, 2), (8, 240, 7, 2)]
 BATCH_SIZE = 32
 
 
 def main() -> None:
-    """Parse; measure each mode in a process of its own; print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9, help="alternating measurements of which the median counts")
-    parser.add_argument("--pixels", type=int, default=64, help="of the fair step's images")
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
-    add_onednn_option(parser)
-    arguments = parser.parse_args()
-    if arguments.child:
-        print(json.dumps(measure(arguments.rounds, arguments.pixels)))
-        return
-    options = ["--child", "--rounds", arguments.rounds, "--pixels", arguments.pixels]
-    results = [{"onednn": mode, **in_child(__file__, options, mode)} for mode in onednn_modes(arguments.onednn)]
-    print(json.dumps({"benchmark": "kernels", "batch_size": BATCH_SIZE, "results": results}))
+    """Measure each mode in a process of its own."""
+    arguments = parse(__doc__, rounds=(9, ROUNDS), pixels=(64, "of the fair step's images"), onednn=MODES)
+    results = by_mode(arguments.onednn, measure, arguments.rounds, arguments.pixels, threads=1)
+    report("kernels", batch_size=BATCH_SIZE, results=results)
 
 
 def measure(rounds: int, pixels: int) -> dict:
     """Both parts, in this process's mode."""
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    rows = []
+    rows: list[dict] = []
     for side, inner, outer in POINTWISE:
         stock = lambda x, w: tf.nn.conv2d(x, w, 1, "SAME")  # noqa: E731
-        ratio = compare(kernels.pointwise_conv, stock, side, (1, 1, inner, outer), rounds)
-        rows.append({"kind": "pointwise", "pixels": side, "weights": [1, 1, inner, outer], "ratio": ratio})
+        shape = (1, 1, inner, outer)
+        ratio = compare(kernels.pointwise_conv, stock, side, shape, rounds)
+        rows.append({"kind": "pointwise", "pixels": side, "weights": shape, "ratio": ratio})
     for side, channels, size, stride in DEPTHWISE:
         padding = "same" if stride == 1 else "valid"
         ours = lambda x, w: kernels.depthwise_conv(x, w, stride, padding)  # noqa: B023, E731
         stock = lambda x, w: tf.nn.depthwise_conv2d(x, w, [1, stride, stride, 1], padding.upper())  # noqa: B023, E731
-        padded = side if stride == 1 else side + size - 1
-        ratio = compare(ours, stock, padded, (size, size, channels, 1), rounds)
-        rows.append(
-            {
-                "kind": "depthwise",
-                "pixels": side,
-                "weights": [size, size, channels, 1],
-                "stride": stride,
-                "ratio": ratio,
-            }
-        )
+        padded, shape = side if stride == 1 else side + size - 1, (size, size, channels, 1)
+        ratio = compare(ours, stock, padded, shape, rounds)
+        rows.append({"kind": "depthwise", "pixels": side, "weights": shape, "stride": stride, "ratio": ratio})
     return {"route": kernels.route(), "kernels": rows, "step": step_budget(pixels, rounds)}
 
 
@@ -97,8 +69,8 @@ def compare(ours, stock, pixels: int, weights_shape: tuple, rounds: int) -> floa
     runs: dict = {}
     for name, convolution in (("ours", ours), ("stock", stock)):
         run = with_gradients(convolution)
-        seconds(run, *arguments)
-        runs[name] = lambda run=run: seconds(run, *arguments)
+        cpu_timed(run, *arguments)
+        runs[name] = lambda run=run: cpu_timed(run, *arguments)
     found = alternate(runs, rounds)
     return round_ratios(found["ours"], found["stock"])[0]
 
@@ -115,7 +87,7 @@ def step_budget(pixels: int, rounds: int) -> dict:
             if key not in times:
                 inputs = [tf.random.normal(shape) for shape in shapes]
                 run = with_gradients(function)
-                times[key] = min(seconds(run, *inputs) for _ in range(rounds + 1))
+                times[key] = min(cpu_timed(run, *inputs) for _ in range(rounds + 1))
             totals[kind] += times[key]
             work[kind] += multiply_adds
             bar.advance()
@@ -177,15 +149,7 @@ def with_gradients(function):
             y = function(*inputs)
         return tape.gradient(y, inputs, output_gradients=y)
 
-    return run
-
-
-def seconds(run, *arguments) -> float:
-    """Processor time to compute the gradients."""
-    started = time.process_time()
-    for gradient in run(*arguments):
-        gradient.numpy()
-    return time.process_time() - started
+    return lambda *inputs: [gradient.numpy() for gradient in run(*inputs)]
 
 
 if __name__ == "__main__":

@@ -12,16 +12,16 @@ work, `chrt -f 50 taskset -c 1` in front keeps that work out of the figures, sav
 
 from __future__ import annotations
 
-import argparse
 import functools
-import json
 import pathlib
 import tempfile
 import time
 
 import numpy as np
 
+from measuring import parse, report
 from scarlet_tf.cli.cost import named_space
+from scarlet_tf.config import load_config
 from scarlet_tf.latency.correction import errors
 from scarlet_tf.latency.measuring import PASSES, Measurements, network_content
 from scarlet_tf.latency.table import NETWORKS, SECONDS_PER_PART, build_latency_table, choose_networks
@@ -31,51 +31,43 @@ from scarlet_tf.space import Architecture, SearchSpace
 
 
 def main() -> None:
-    """Parse, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--space", default="s1", help="s1 (default), s2, or the YAML file of a space")
-    parser.add_argument("--config", help="the YAML file of a run, whose space and size are meant instead")
-    parser.add_argument("--input-size", type=int, help="pixels (default: the space's)")
-    parser.add_argument("--classes", type=int, default=1000)
-    parser.add_argument("--networks", type=int, default=30, help="measured whole, to compare with")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--passes", type=int, default=PASSES)
-    parser.add_argument("--calibration", type=int, default=NETWORKS, help="networks that the table is corrected by")
-    parser.add_argument("--quantization", default="none")
-    parser.add_argument("--seed", type=int, default=1, help="of the networks to compare with")
-    arguments = parser.parse_args()
-    space = _space(arguments)
+    """Build the table, measure the networks, compare."""
+    arguments = parse(
+        __doc__,
+        space=("s1", "s1 (default), s2, or the YAML file of a space"),
+        config=(None, "the YAML file of a run, whose space and size are meant instead"),
+        input_size={"type": int, "help": "pixels (default: the space's)"},
+        classes=1000,
+        networks=(30, "measured whole, to compare with"),
+        threads=1,
+        passes=PASSES,
+        calibration=(NETWORKS, "networks that the table is corrected by"),
+        quantization="none",
+        seed=(1, "of the networks to compare with"),
+    )
+    space = load_config(arguments.config).space if arguments.config else named_space(arguments.space)
     with tempfile.TemporaryDirectory() as folder:
-        result = measure(space, pathlib.Path(folder), arguments)
-    print(json.dumps(result))
+        report("latency", **measure(space, pathlib.Path(folder), arguments))
 
 
 def measure(space: SearchSpace, folder: pathlib.Path, arguments) -> dict:
     """The figures of one space."""
-    size, options = arguments.input_size or space.input_size, {"quantization": arguments.quantization}
-    started = time.perf_counter()
-    path, place = folder / "table.json", (size, arguments.classes)
-    runner = HostRunner(arguments.threads, arguments.quantization, SECONDS_PER_PART)
-    options |= {"passes": arguments.passes, "networks": arguments.calibration, "runner": runner}
-    table = build_latency_table(space, path, *place, **options)
+    started, quantization = time.perf_counter(), arguments.quantization
+    place = (arguments.input_size or space.input_size, arguments.classes)
+    runner = HostRunner(arguments.threads, quantization, SECONDS_PER_PART)
+    options = {"passes": arguments.passes, "networks": arguments.calibration, "runner": runner}
+    table = build_latency_table(space, folder / "table.json", *place, quantization=quantization, **options)
     seconds = time.perf_counter() - started
-    known = choose_networks(space, *place, arguments.calibration)
-    networks = draw(space, arguments.networks, known, arguments.seed)
+    networks = draw(space, arguments.networks, choose_networks(space, *place, arguments.calibration), arguments.seed)
     measurements = Measurements(folder / "networks.json", {})
-    files = {
-        one.to_string(): functools.partial(network_content, one, *place, arguments.quantization) for one in networks
-    }
+    files = {one.to_string(): functools.partial(network_content, one, *place, quantization) for one in networks}
     measurements.measure(files, runner, arguments.passes, "networks")
     measured = [measurements.of(one.to_string()).milliseconds for one in networks]
+    figures = {"space": space.name, "input_size": place[0], "threads": arguments.threads, "quantization": quantization}
+    figures |= {"parts": len(table.entries), "networks": len(networks)}
     return {
-        "benchmark": "latency",
-        "space": space.name,
-        "input_size": size,
-        "threads": arguments.threads,
-        "quantization": arguments.quantization,
-        "parts": len(table.entries),
-        "networks": len(networks),
-        "milliseconds": [round(min(measured), 4), round(float(np.median(measured)), 4), round(max(measured), 4)],
+        **figures,
+        "milliseconds": [round(value, 4) for value in (min(measured), float(np.median(measured)), max(measured))],
         **errors(predictions(table, networks), measured),
         "sum": errors(predictions(uncorrected(table), networks), measured),
         "left_out": table.details.get("calibration", {}).get("left_out"),
@@ -107,14 +99,6 @@ def uncorrected(table: MetricTable) -> MetricTable:
     return table.with_metric(
         "latency_ms", {key: max(0.0, measured[key][0] - idle) if key in measured else 0.0 for key in table.entries}
     )
-
-
-def _space(arguments) -> SearchSpace:
-    if arguments.config is None:
-        return named_space(arguments.space)
-    from scarlet_tf.config import load_config
-
-    return load_config(arguments.config).space
 
 
 if __name__ == "__main__":

@@ -15,8 +15,6 @@ of all networks evaluated, and the outcome of the controller's children. Prints 
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import pathlib
 import statistics
@@ -26,6 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
+from measuring import command_line, report, timed
 from scarlet_tf.config import load_config
 from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.data.datasets import load_dataset
@@ -36,7 +35,7 @@ from scarlet_tf.search.controller import ControllerMutation
 from scarlet_tf.search.front import HypervolumeBox, non_dominated
 from scarlet_tf.search.mutation import HierarchicalMutation
 from scarlet_tf.search.nsga2 import WeightedNSGA2
-from scarlet_tf.search.objectives import figures_and_goals
+from scarlet_tf.search.objectives import cost_model_and_objectives
 from scarlet_tf.space import SearchSpace
 from scarlet_tf.training.supernet import new_supernet
 
@@ -52,18 +51,20 @@ VARIANTS: dict[str, dict] = {
 
 
 def main() -> None:
-    """Parse, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--generations", type=int, default=6, help="of the search on digits")
-    parser.add_argument("--children", type=int, default=300, help="sampled, of which the median counts")
-    parser.add_argument("--seeds", type=int, default=0, help="made-up problems")
+    """Measure the search on digits and a controller for S2; with seeds, solve made-up problems."""
+    parser = command_line(
+        __doc__,
+        generations=(6, "of the search on digits"),
+        children=(300, "sampled, of which the median counts"),
+        seeds=(0, "made-up problems"),
+    )
     arguments = parser.parse_args()
     if arguments.generations < 4:
         parser.error("--generations: expected at least 4, for one after the first update")
-    figures = {"benchmark": "mutation", **on_digits(arguments.generations), **for_s2(arguments.children)}
+    figures = {**on_digits(arguments.generations), **for_s2(arguments.children)}
     if arguments.seeds:
         figures["made_up"] = made_up(arguments.seeds)
-    print(json.dumps(figures))
+    report("mutation", **figures)
 
 
 def on_digits(generations: int) -> dict:
@@ -78,11 +79,7 @@ def on_digits(generations: int) -> dict:
     costs = cost_table(config.space, size, data.num_classes)
     mutation = settings.mutation.build(config.space, seed=0)
     search = WeightedNSGA2(
-        costs,
-        settings.population_size,
-        generations,
-        max_multiply_adds=settings.budget,
-        mutation=mutation,
+        costs, settings.population_size, generations, max_multiply_adds=settings.budget, mutation=mutation
     )
     algorithm, evaluation = [], []
     with progress_bar("digits", search.total_evaluations) as bar:
@@ -114,20 +111,13 @@ def for_s2(children: int) -> dict:
     for suffix, config in (("", PPOConfig()), ("_all_genes", PPOConfig(genes=None))):
         controller = ControllerMutation(S2, config)
         genomes = rng.integers(S2.num_choices, size=(children, S2.num_layers))
-        times = [seconds(controller.mutate, genome, rng, None) for genome in genomes]
+        times = [timed(controller.mutate, genome, rng, None) for genome in genomes]
         found[f"ms_per_child{suffix}"] = round(1e3 * statistics.median(times), 3)
     controller = ControllerMutation(S2)
     genomes, actions = rng.integers(S2.num_choices, size=(2, 32, S2.num_layers))
     update = (genomes, actions, rng.random(genomes.shape) < 0.5, rng.normal(size=32))
-    found["ms_per_update"] = round(1e3 * statistics.median(seconds(controller.update, *update) for _ in range(20)), 1)
+    found["ms_per_update"] = round(1e3 * statistics.median(timed(controller.update, *update) for _ in range(20)), 1)
     return found
-
-
-def seconds(function, *arguments) -> float:
-    """Seconds of one call."""
-    started = time.perf_counter()
-    function(*arguments)
-    return time.perf_counter() - started
 
 
 def made_up(seeds: int) -> dict:
@@ -153,7 +143,9 @@ def solved(table: CostTable, config: MutationConfig, seed: int) -> tuple[float, 
         seen.append(np.column_stack([-accuracies, multiply_adds, -params]))
         search.tell([{"accuracy": float(value)} for value in accuracies])
     objectives = np.concatenate(seen)
-    hypervolume = HypervolumeBox(*figures_and_goals(table, BUDGET, None)).measure(objectives[non_dominated(objectives)])
+    hypervolume = HypervolumeBox(*cost_model_and_objectives(table, BUDGET, None)).measure(
+        objectives[non_dominated(objectives)]
+    )
     return hypervolume, mutation.statistics() if isinstance(mutation, HierarchicalMutation) else {}
 
 
@@ -180,9 +172,8 @@ def summary(found: list[tuple[float, dict]]) -> dict:
     for name in ("random", "controller"):
         tallies = [operators[name] for _, operators in found if name in operators]
         if tallies:
-            made, evaluated, survived = (
-                sum(tally[key] for tally in tallies) for key in ("children", "evaluated", "survived")
-            )
+            counts = ("children", "evaluated", "survived")
+            made, evaluated, survived = (sum(tally[key] for tally in tallies) for key in counts)
             row[name] = {"evaluated": round(evaluated / made, 3), "survived": round(survived / evaluated, 3)}
     return row
 

@@ -12,14 +12,15 @@ storage, and in int8. The last line is one JSON object.
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import logging
 import pathlib
 import tempfile
+from collections.abc import Callable
 
 import scarlet_tf as st
+from measuring import command_line, report
 from scarlet_tf import logs
 from scarlet_tf.config import load_config
 from scarlet_tf.data.data_config import DataConfig
@@ -34,14 +35,16 @@ from scarlet_tf.training.network import save_model
 
 
 def main() -> None:
-    """Make what is missing, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Make what is missing, then measure."""
+    parser = command_line(
+        __doc__,
+        out=(None, "folder of files and checkpoints (default: a temporary one)"),
+        sparsities={"type": float, "nargs": "*", "default": [0.5, 0.75]},
+        qat={"type": json.loads, "default": {}, "help": "QuantizationAwareConfig's fields as JSON"},
+        pruning={"type": json.loads, "default": {}, "help": "PruningConfig's fields as JSON"},
+        rounds=(30, "of timing"),
+    )
     parser.add_argument("run", nargs="?", help="a run folder with retrain/model.keras (default: digits)")
-    parser.add_argument("--out", help="folder of files and checkpoints (default: a temporary one)")
-    parser.add_argument("--sparsities", type=float, nargs="*", default=[0.5, 0.75])
-    parser.add_argument("--qat", type=json.loads, default={}, help="QuantizationAwareConfig's fields as JSON")
-    parser.add_argument("--pruning", type=json.loads, default={}, help="PruningConfig's fields as JSON")
-    parser.add_argument("--rounds", type=int, default=30, help="of timing")
     arguments = parser.parse_args()
     logs.quiet_frameworks()
     logs.log_to_terminal()
@@ -52,7 +55,7 @@ def main() -> None:
         files = make_files(network, data, out, arguments)
         rows = measure(files, data, out, arguments.rounds)
     settings = {"qat": arguments.qat, "pruning": arguments.pruning}
-    print(json.dumps({"network": arguments.run or "digits", "settings": settings, "files": rows}))
+    report("optimization", network=arguments.run or "digits", settings=settings, files=rows)
 
 
 def from_run(folder: pathlib.Path) -> tuple[Network, ImageData]:
@@ -75,16 +78,17 @@ def digits(out: pathlib.Path) -> tuple[Network, ImageData]:
 
 def make_files(network: Network, data: ImageData, out: pathlib.Path, arguments) -> dict[str, pathlib.Path]:
     """Every variant's file by name; those that exist stay."""
+    files: dict[str, pathlib.Path] = {}
     train = plain(data.train)
-    names = ["float32", "int8", "int8_qat"]
-    names += [f"pruned_{s:g}{kind}" for s in arguments.sparsities for kind in ("", "_sparse_storage", "_int8")]
-    files = {name: out / f"{name}.tflite" for name in names}
-    if not files["float32"].exists():
-        st.export_tflite(network, files["float32"])
-    if not files["int8"].exists():
-        st.export_tflite(network, files["int8"], "int8", data.train)
-    if not files["int8_qat"].exists():
-        st.quantize_aware(network, train, files["int8_qat"], arguments.qat, out)
+
+    def make(name: str, export: Callable, *rest, **options) -> None:
+        files[name] = out / f"{name}.tflite"
+        if not files[name].exists():
+            export(rest[0], files[name], *rest[1:], **options)
+
+    make("float32", st.export_tflite, network)
+    make("int8", st.export_tflite, network, "int8", data.train)
+    make("int8_qat", lambda model, path: st.quantize_aware(model, train, path, arguments.qat, out), network)
     for sparsity in arguments.sparsities:
         name = f"pruned_{sparsity:g}"
         model = out / f"{name}.keras"
@@ -93,12 +97,9 @@ def make_files(network: Network, data: ImageData, out: pathlib.Path, arguments) 
             write_json(out / f"{name}.figures.json", figures)
             save_model(pruned, model)
         pruned = st.load_network(model)
-        if not files[name].exists():
-            st.export_tflite(pruned, files[name])
-        if not files[f"{name}_int8"].exists():
-            st.export_tflite(pruned, files[f"{name}_int8"], "int8", data.train)
-        if not files[f"{name}_sparse_storage"].exists():
-            st.export_tflite(pruned, files[f"{name}_sparse_storage"], sparse_storage=True)
+        make(name, st.export_tflite, pruned)
+        make(f"{name}_sparse_storage", st.export_tflite, pruned, sparse_storage=True)
+        make(f"{name}_int8", st.export_tflite, pruned, "int8", data.train)
     return files
 
 
@@ -112,20 +113,19 @@ def measure(files: dict[str, pathlib.Path], data: ImageData, out: pathlib.Path, 
             write_json(known, found)
     contents = {name: path.read_bytes() for name, path in files.items()}
     timings = time_interpreters([new_interpreter(content) for content in contents.values()], rounds)
-    return [
-        {
+    rows = []
+    for (name, content), timing in zip(contents.items(), timings, strict=True):
+        verified, (kib, gzip_kib) = found[name], (round(len(b) / 1024, 1) for b in (content, gzip.compress(content)))
+        row = {
             "name": name,
-            "top1": found[name]["top1"],
-            "images": found[name]["num_images"],
-            "kib": round(len(content) / 1024, 1),
-            "gzip_kib": round(len(gzip.compress(content)) / 1024, 1),
-            "partitions": found[name]["partitions"],
-            "densify": found[name]["operations"].get("DENSIFY", 0),
-            "ms": round(timing.milliseconds, 4),
-            "ratio": round(timing.ratio(timings[0]), 3),
+            "top1": verified["top1"],
+            "images": verified["num_images"],
+            "kib": kib,
+            "gzip_kib": gzip_kib,
         }
-        for (name, content), timing in zip(contents.items(), timings, strict=True)
-    ]
+        row |= {"partitions": verified["partitions"], "densify": verified["operations"].get("DENSIFY", 0)}
+        rows.append({**row, "ms": round(timing.milliseconds, 4), "ratio": round(timing.ratio(timings[0]), 3)})
+    return rows
 
 
 if __name__ == "__main__":

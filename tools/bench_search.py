@@ -22,15 +22,13 @@ number of trials that both have (`ratio_trials`), and `ratio_to_keras_tuner_1000
 
 from __future__ import annotations
 
-import argparse
-import json
 import pathlib
 import tempfile
 import time
 import types
-from typing import Any
+from typing import Literal
 
-from measuring import add_onednn_option, in_child, onednn_modes
+from measuring import MODES, in_child, onednn_modes, parse, report
 from scarlet_tf import logs
 
 logs.quiet_frameworks()
@@ -47,7 +45,7 @@ from scarlet_tf.space import SearchSpace  # noqa: E402
 
 SUPERNET = types.SimpleNamespace(space=SearchSpace.from_name("s2"), image_shape=(224, 224, 3), num_classes=1000)
 MARK = 1000  # trials
-MUTATIONS = ("hierarchical", "uniform")
+MUTATIONS: tuple[Literal["hierarchical", "uniform"], ...] = ("hierarchical", "uniform")
 
 
 class Clock:
@@ -97,109 +95,67 @@ class StockTuner(BaseTuner):
 
 
 def main() -> None:
-    """Parse, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--population", type=int, default=70)
-    parser.add_argument("--generations", type=int, default=120)
-    parser.add_argument("--rival-seconds", type=float, default=360, help="seconds after which stock KerasTuner ends")
-    add_onednn_option(parser)
-    parser.add_argument("--part", nargs=3, metavar=("WHAT", "VARIANT", "DIR"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.part:
-        print(json.dumps(run_part(arguments, *arguments.part)))
-        return
+    """Run the searches and the rival, each in a process of its own."""
+    limit = (360.0, "seconds after which stock KerasTuner ends")
+    arguments = parse(__doc__, population=70, generations=120, rival_seconds=limit, onednn=MODES)
     modes = onednn_modes(arguments.onednn)
-    searches = {(onednn, mutation): search(arguments, onednn, mutation) for onednn in modes for mutation in MUTATIONS}
-    trials = searches[modes[0], MUTATIONS[0]]["figures"]["trials"]
-    rival = part(arguments, None, "rival", trials)
+    searches = {}
+    for onednn in modes:
+        for mutation in MUTATIONS:
+            sizes = {"population_size": arguments.population, "generations": arguments.generations}
+            config = SearchConfig(**sizes, mutation=MutationConfig(mutation))
+            with tempfile.TemporaryDirectory() as folder:
+                found = in_child(measure, config, folder, onednn=onednn)
+                found["figures"] |= in_child(reload, config, folder, onednn=onednn)
+            searches[onednn, mutation] = found
+    rival = in_child(stock, searches[modes[0], MUTATIONS[0]]["figures"]["trials"], arguments.rival_seconds)
     results = []
     for onednn in modes:
         default, uniform = (with_ratios(searches[onednn, mutation], rival) for mutation in MUTATIONS)
         results.append({"onednn": onednn, **default, "uniform": uniform})
-    print(json.dumps({"benchmark": "search", **results[0], "keras_tuner": rival["figures"], "results": results}))
-
-
-def search(arguments, onednn: int, mutation: str) -> dict:
-    """The figures of one search and of loading it again."""
-    with tempfile.TemporaryDirectory() as folder:
-        measured = part(arguments, onednn, "measure", mutation, folder)
-        measured["figures"] |= part(arguments, onednn, "reload", mutation, folder)["figures"]
-    return measured
-
-
-def part(arguments, onednn: int | None, what: str, variant, folder: str = "") -> dict:
-    """One part's figures, measured in a process of its own."""
-    sizes = {"--population": arguments.population, "--generations": arguments.generations}
-    options = [f"{name}={value}" for name, value in {**sizes, "--rival-seconds": arguments.rival_seconds}.items()]
-    return in_child(__file__, [*options, "--part", what, variant, folder], onednn)
+    report("search", **results[0], keras_tuner=rival["figures"], results=results)
 
 
 def with_ratios(ours: dict, rival: dict) -> dict:
     """Our figures, and the CPU time a trial over the rival's at the greatest number of trials that both have."""
-    own, other = ({int(n): value for n, value in side["milliseconds"].items()} for side in (ours, rival))
+    own, other = ours["milliseconds"], rival["milliseconds"]
     ratios = {trials: own[trials] / other[trials] for trials in own.keys() & other.keys()}
     last = max(ratios)
-    return {
-        **ours["figures"],
-        "ratio_to_keras_tuner": ratios[last],
-        "ratio_trials": last,
-        "ratio_to_keras_tuner_1000": ratios.get(MARK),
-    }
+    at_last = {"ratio_to_keras_tuner": ratios[last], "ratio_trials": last}
+    return {**ours["figures"], **at_last, "ratio_to_keras_tuner_1000": ratios.get(MARK)}
 
 
 # -- inside a process of its own -----------------------------------------------------------------------------------
 
 
-def run_part(arguments, what: str, variant: Any, folder: str) -> dict:
-    """{figures, milliseconds: {trials: CPU time a trial of so many}}."""
-    if what == "rival":
-        return stock(int(variant), arguments.rival_seconds)
-    config = SearchConfig(
-        population_size=arguments.population, generations=arguments.generations, mutation=MutationConfig(variant)
-    )
-    return {"measure": measure, "reload": reload}[what](config, folder)
-
-
 def measure(config: SearchConfig, folder: str) -> dict:
-    """Run the search and return its figures."""
+    """{figures, milliseconds: {trials: CPU time a trial of so many}} of a search."""
     clock = Clock()
     tuner = new_tuner(config, folder, clock)
     tuner.search()
     clock.stop()
     files = [path for path in pathlib.Path(folder).rglob("*") if path.is_file()]
-    return {
-        "figures": {
-            **per_trial(clock),
-            "trials": clock.trials,
-            "evaluations": tuner.oracle.evaluations,
-            "files": sorted(path.name for path in files),
-            "bytes": sum(path.stat().st_size for path in files),
-        },
-        "milliseconds": clock.milliseconds(),
-    }
+    figures = {**per_trial(clock), "trials": clock.trials, "evaluations": tuner.oracle.evaluations}
+    figures |= {"files": sorted(path.name for path in files), "bytes": sum(path.stat().st_size for path in files)}
+    return {"figures": figures, "milliseconds": clock.milliseconds()}
 
 
 def per_trial(clock: Clock) -> dict:
     """CPU time a trial of the first MARK trials, of all and of the last MARK."""
     milliseconds, last = clock.milliseconds(), max((m for m in clock.times if m <= clock.trials - MARK), default=0)
+    seconds = clock.times[clock.trials] - clock.times.get(last, 0)
     return {
         "cpu_ms_per_trial_1000": milliseconds.get(MARK, milliseconds[clock.trials]),
         "cpu_ms_per_trial_8400": milliseconds[clock.trials],
-        "cpu_ms_per_trial_last_1000": 1e3
-        * (clock.times[clock.trials] - clock.times.get(last, 0))
-        / (clock.trials - last),
+        "cpu_ms_per_trial_last_1000": 1e3 * seconds / (clock.trials - last),
     }
 
 
 def stock(trials: int, seconds: float) -> dict:
-    """Run stock KerasTuner for so many trials or seconds, whichever ends first."""
-    clock = Clock()
-    oracle = keras_tuner.oracles.RandomSearchOracle(
-        keras_tuner.Objective("accuracy", "max"),
-        trials,
-        hyperparameters=TrialMaker(SUPERNET.space).hyperparameters,
-        seed=1,
-    )
+    """Run stock KerasTuner for so many trials or seconds, whichever ends first; returns the same as `measure`."""
+    clock, objective = Clock(), keras_tuner.Objective("accuracy", "max")
+    hyperparameters = TrialMaker(SUPERNET.space).hyperparameters
+    oracle = keras_tuner.oracles.RandomSearchOracle(objective, trials, hyperparameters=hyperparameters, seed=1)
     with tempfile.TemporaryDirectory() as folder:
         tuner = StockTuner(oracle, clock, seconds, directory=folder, project_name="stock")
         oracle.verbose = 0
@@ -211,10 +167,8 @@ def stock(trials: int, seconds: float) -> dict:
         "cpu_ms_per_trial_1000": milliseconds.get(MARK),
         "cpu_ms_per_trial_8400": milliseconds[clock.trials] if complete else None,
         "cpu_ms_per_trial": milliseconds[clock.trials],
-        "trials": clock.trials,
-        "complete": complete,
-        "files": files,
     }
+    figures |= {"trials": clock.trials, "complete": complete, "files": files}
     return {"figures": figures, "milliseconds": milliseconds}
 
 
@@ -225,8 +179,7 @@ def reload(config: SearchConfig, folder: str) -> dict:
     tuner = new_tuner(config, folder, clock)
     tuner.search()
     assert tuner.oracle.pareto_front() and not clock.trials
-    seconds = {"reload_seconds_8400": time.perf_counter() - started, "reload_cpu_seconds_8400": clock.elapsed()}
-    return {"figures": seconds}
+    return {"reload_seconds_8400": time.perf_counter() - started, "reload_cpu_seconds_8400": clock.elapsed()}
 
 
 def new_tuner(config: SearchConfig, folder: str, clock: Clock) -> SupernetTuner:

@@ -9,43 +9,33 @@ kernel_7_split; split_ratio is split over whole (median of the rounds' ratios).
 
 from __future__ import annotations
 
-import argparse
-import json
-import tempfile
+import keras
+import numpy as np
 
-from scarlet_tf import logs
-
-logs.quiet_frameworks()
-
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
-
-from scarlet_tf.export.quantization import convert  # noqa: E402
-from scarlet_tf.export.xnnpack import rewrite_for_xnnpack  # noqa: E402
-from scarlet_tf.latency.timing import new_interpreter, time_interpreters  # noqa: E402
-from scarlet_tf.layers import primitives  # noqa: E402
-from scarlet_tf.streams import quiet  # noqa: E402
+from bench_deploy import to_tflite
+from measuring import parse, report
+from scarlet_tf.export.xnnpack import rewrite_for_xnnpack
+from scarlet_tf.latency.timing import new_interpreter, time_interpreters
+from scarlet_tf.layers import primitives
 
 SHAPES = ((112, 48, 2), (56, 96, 2), (28, 240, 1), (14, 480, 1), (14, 576, 2), (7, 1152, 1))
 """(pixels of a side, channels, stride)"""
 
 
 def main() -> None:
-    """Convert, time, print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
+    """Convert and time every shape as float32 and int8."""
+    options = parse(__doc__, threads=1, rounds=5)
     results = [time_shape(*shape, quantization, options) for shape in SHAPES for quantization in ("none", "int8")]
-    print(json.dumps({"benchmark": "splitting", "threads": options.threads, "results": results}))
+    report("splitting", threads=options.threads, results=results)
 
 
 def time_shape(pixels: int, channels: int, stride: int, quantization: str, options) -> dict:
-    """One row of the results."""
+    """One row of the results; int8 is calibrated with normal noise."""
     models = {f"kernel_{size}": layer(pixels, channels, size, stride) for size in (3, 5, 7)}
     models["kernel_7_split"] = rewrite_for_xnnpack(models["kernel_7"])
-    interpreters = [new_interpreter(to_tflite(model, quantization), options.threads) for model in models.values()]
+    noise = np.random.default_rng(0).normal(size=(2, pixels, pixels, channels)).astype(np.float32)
+    contents = [to_tflite(model, quantization, noise) for model in models.values()]
+    interpreters = [new_interpreter(content, options.threads) for content in contents]
     timings = dict(zip(models, time_interpreters(interpreters, options.rounds, 0.05), strict=True))
     return {
         "pixels": pixels,
@@ -62,15 +52,6 @@ def layer(pixels: int, channels: int, size: int, stride: int) -> keras.Model:
     image = keras.Input((pixels, pixels, channels))
     x = primitives.symmetric_padding(size, "pad")(image) if stride > 1 else image
     return keras.Model(image, primitives.depthwise_conv(channels, size, "depthwise", seed=0, stride=stride)(x))
-
-
-def to_tflite(model: keras.Model, quantization: str) -> bytes:
-    """Convert with batch 1; int8 calibrated with normal noise."""
-    noise = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:])).astype(np.float32)
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        signature = [keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32", name="image")]
-        model.export(folder, format="tf_saved_model", input_signature=signature, verbose=False)
-        return convert(lambda: tf.lite.TFLiteConverter.from_saved_model(folder), quantization, noise)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Shared by the benchmarks: child processes, turns, medians, and TensorFlow with and without oneDNN.
+"""Harness of the benchmarks: options, child processes, turns, medians, and TensorFlow with and without oneDNN.
 
 TensorFlow reads TF_ENABLE_ONEDNN_OPTS when it is imported, and fixes its threads at the first operation. So every mode is
-measured in a child process of its own, which prints its figures as JSON on its last line. Only the standard library is
-imported here, since rivals' processes use this module, too.
+measured in a child process of its own. Only the standard library is imported here, since rivals' processes use this module, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import pathlib
 import resource
@@ -17,15 +17,69 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
+from unittest import mock
 
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 _ONEDNN_IS_ON = "oneDNN custom operations are on"  # TensorFlow logs this when it is imported
+MODES = {"type": int, "choices": [0, 1], "help": f"measure with {ONEDNN}=0 or 1 only (default: both)"}
+"""Option of the benchmarks that measure `by_mode`, under the name onednn."""
+ROUNDS = "alternating measurements of which the median counts"
 
 
-def add_onednn_option(parser: argparse.ArgumentParser) -> None:
-    """Add `--onednn 0|1`, which `onednn_modes` reads."""
-    parser.add_argument("--onednn", type=int, choices=[0, 1], help=f"measure with {ONEDNN}=0 or 1 only (default: both)")
+def command_line(doc: str | None, **options) -> argparse.ArgumentParser:
+    """Parser of a benchmark, whose --help is `doc`.
+
+    An option is its default or (default, help), and has the default's type: a list takes several values, False makes a flag.
+    A dict holds arguments of `add_argument` instead.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, option in options.items():
+        if not isinstance(option, dict):
+            default, text = option if isinstance(option, tuple) else (option, None)
+            option = {"default": default, "help": text}
+            if default is False:
+                option |= {"action": "store_true"}
+            elif default is not None:
+                option |= (
+                    {"type": type(default[0]), "nargs": "+"} if isinstance(default, list) else {"type": type(default)}
+                )
+        parser.add_argument(f"--{name.replace('_', '-')}", **option)
+    return parser
+
+
+def parse(doc: str | None, **options) -> argparse.Namespace:
+    """Parse a benchmark's options, see `command_line`."""
+    return command_line(doc, **options).parse_args()
+
+
+def report(benchmark: str, **figures) -> None:
+    """Print the result as one JSON object on the last line."""
+    print(json.dumps({"benchmark": benchmark, **figures}))
+
+
+def in_child(function: Callable, *arguments, onednn: int | None = None, threads: int | None = None) -> Any:
+    """Return value of a module's function, called in a new process, whose TensorFlow has that mode and so many threads."""
+    changes = {} if onednn is None else {ONEDNN: str(onednn)}
+    context = multiprocessing.get_context("spawn")
+    with mock.patch.dict(os.environ, changes), ProcessPoolExecutor(1, context, use_threads, (threads,)) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def use_threads(threads: int | None) -> None:
+    """Give TensorFlow's operations so many threads, one operation at a time; None: as many as it takes."""
+    if threads is not None:
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def by_mode(chosen: int | None, function: Callable, *arguments, threads: int | None = None) -> list[dict]:
+    """{"onednn", and the figures that `function` returns} of each mode in `onednn_modes`."""
+    modes = onednn_modes(chosen)
+    return [{"onednn": mode, **in_child(function, *arguments, onednn=mode, threads=threads)} for mode in modes]
 
 
 def onednn_modes(chosen: int | None) -> list[int]:
@@ -42,14 +96,6 @@ def default_onednn() -> int:
     command = [sys.executable, "-c", "import tensorflow"]
     lines = subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True, env=environment).stderr
     return int(_ONEDNN_IS_ON in lines)
-
-
-def in_child(file: str, options: Sequence, onednn: int | None = None) -> dict[str, Any]:
-    """Run a Python file in a process of its own and return the JSON of the last line that it prints."""
-    environment = dict(os.environ) if onednn is None else {**os.environ, ONEDNN: str(onednn)}
-    command = [sys.executable, file, *map(str, options)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def alternate(
@@ -73,11 +119,18 @@ def round_ratios(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float,
     return statistics.median(ratios), ratios
 
 
-def timed(step: Callable[[], Any]) -> float:
-    """Seconds of one call, which returns when its work is done."""
+def timed(step: Callable, *arguments) -> float:
+    """Seconds on the clock of one call, which returns when its work is done."""
     started = time.perf_counter()
-    step()
+    step(*arguments)
     return time.perf_counter() - started
+
+
+def cpu_timed(step: Callable, *arguments) -> float:
+    """Processor seconds of this process, all threads, in one call: waiting for a busy processor does not count."""
+    started = time.process_time()
+    step(*arguments)
+    return time.process_time() - started
 
 
 def peak_bytes() -> int:
@@ -90,6 +143,14 @@ def peak_bytes() -> int:
     if not status.exists():  # macOS counts in bytes
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return next(1024 * int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+
+
+def growth(step: Callable, times: int = 3) -> int:
+    """Bytes by which so many calls raise the peak resident set."""
+    before = peak_bytes()
+    for _ in range(times):
+        step()
+    return peak_bytes() - before
 
 
 class Partner:

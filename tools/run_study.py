@@ -20,18 +20,18 @@ logs.quiet_frameworks()  # before anything imports TensorFlow
 
 from scarlet_tf.errors import InputError  # noqa: E402
 from scarlet_tf.run.folder import alone_in  # noqa: E402
-from studies import curves, finding, importances, one_shot, ranking, searching, sharing, similarity  # noqa: E402
+from studies import betanas, searching, sharing, supernets  # noqa: E402
 from studies.settings import load_study  # noqa: E402
 from studies.workshop import Workshop  # noqa: E402
 
 RUN = {
-    "one_shot": one_shot.run,
-    "curves": curves.run,
-    "similarity": similarity.run,
-    "ranking": ranking.run,
+    "one_shot": supernets.one_shot,
+    "curves": supernets.curves,
+    "similarity": supernets.similarity,
+    "ranking": supernets.ranking,
     "search": searching.run,
-    "importances": importances.run,
-    "finding": finding.run,
+    "importances": betanas.importances,
+    "finding": betanas.finding,
     "sharing": sharing.run,
 }
 
@@ -48,8 +48,8 @@ def main(argv=None) -> int:
     try:
         studies = [load_study(path, arguments.overrides) for path in arguments.studies]
         with alone_in(arguments.out), logs.log_to_file(pathlib.Path(arguments.out) / "run.log"):
-            tables = (RUN[study.kind](Workshop(study, arguments.out)) for study in studies)
-            for table in tables:
+            for study in studies:
+                table = RUN[study.kind](Workshop(study, arguments.out))
                 print(json.dumps(table, allow_nan=False), file=stdout, flush=True)
     except InputError as error:
         print(f"run_study: error: {error}", file=sys.stderr)

@@ -26,11 +26,11 @@ import tensorflow as tf
 from scarlet_tf.evaluation import kernels
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.export.folding import fold
-from scarlet_tf.export.tflite import export_tflite, load_tflite
+from scarlet_tf.export.tflite import export_tflite
+from scarlet_tf.export.verification import open_tflite
 from scarlet_tf.layers import SpecBlock
-from scarlet_tf.models.extract import extract, path_variables
 from scarlet_tf.models.network import Arrays, build_network, get_arrays, set_arrays
-from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.models.supernet import Supernet, extract, path_variables
 from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
 from scarlet_tf.spec import InvertedResidualSpec
 from scarlet_tf.training.fair_step import EXECUTIONS, SupernetStep
@@ -197,18 +197,8 @@ def compare_files(network: keras.Model, logits, images) -> Iterator[Comparison]:
         ):
             path = pathlib.Path(folder) / f"{quantization}.tflite"
             export_tflite(network, path, quantization, images)
-            yield compared(name, {"logits": file_logits(path, images)}, {"logits": logits}, tolerance)
-
-
-def file_logits(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
-    """Return LiteRT's logits [N, classes]."""
-    interpreter, _ = load_tflite(path)
-    rows = []
-    for image in images:
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[None])
-        interpreter.invoke()
-        rows.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0])
-    return np.stack(rows)
+            predict, _ = open_tflite(path)
+            yield compared(name, {"logits": predict(images)}, {"logits": logits}, tolerance)
 
 
 def compared(name: str, found: Mapping, expected: Mapping, tolerance: float = TOLERANCE) -> Comparison:

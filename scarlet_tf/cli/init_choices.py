@@ -18,7 +18,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.space import SearchSpace, Stage
 from scarlet_tf.words import bound_text
 
-# -- image size and space ----
+# -- image size and space -----------------------------------------------------------------------------------------
 
 # Any side between these works: a stride of 2 makes 15 pixels of 29 and 14 of 28, so sides need not be multiples of the
 # total stride, and images that are not resized lose nothing.
@@ -111,7 +111,7 @@ def _sizing(space: SearchSpace, num_classes: int) -> Sizing:
     return Sizing(space, least, float(np.median(table.count(draws)[0])), greatest)
 
 
-# -- hold-outs, batches and epochs ----
+# -- hold-outs, batches and epochs --------------------------------------------------------------------------------
 
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
 LARGEST_SHARE = 0.3

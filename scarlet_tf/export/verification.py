@@ -34,7 +34,7 @@ def verify(artifact, model: keras.Model | None, data, limits: Limits = DEFAULT_L
     """
     host.check()
     path = pathlib.Path(artifact)
-    predict, description = _open_saved_model(path) if path.is_dir() else _open_tflite(path)
+    predict, description = _open_saved_model(path) if path.is_dir() else open_tflite(path)
     shape = tuple(description["inputs"][0]["shape"][1:])
     if model is not None and tuple(model.input_shape[1:]) != shape:
         raise InputError(f"{path}: expected the model's input {list(model.input_shape[1:])}, got {list(shape)}")
@@ -95,7 +95,8 @@ class _Statistics:
         }
 
 
-def _open_tflite(path: pathlib.Path) -> tuple[Predict, dict]:
+def open_tflite(path: pathlib.Path) -> tuple[Predict, dict]:
+    """(function from images [N, H, W, C] to logits [N, classes] by LiteRT, one image at a time; description) of a file."""
     interpreter, _ = load_tflite(path)
     description = describe_tflite(path)
     metadata = description.pop("metadata") or {}

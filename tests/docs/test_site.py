@@ -15,9 +15,7 @@ from test_public_names import PUBLIC
 import scarlet_tf as st
 from scarlet_tf.cli import make_parser
 from scarlet_tf.config import known_keys
-from site_cli import cli_page, commands, examples
-from site_configuration import configuration_page
-from site_hooks import GENERATED, included_files, site_link
+from site_hooks import GENERATED, cli_page, commands, configuration_page, examples, included_files, site_link
 
 
 class _Loader(yaml.SafeLoader):

@@ -19,8 +19,7 @@ from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import verify
 from scarlet_tf.files import read_json
-from write_contract_cases import FILE as CASES_FILE
-from write_contract_cases import make_cases
+from write_files import CONTRACT, make_cases
 from write_held_out import write_images
 
 EXPORT = pathlib.Path(__file__).parents[2] / "export"
@@ -165,7 +164,7 @@ def test_jpeg_files_are_decoded_alike(quality, subsampling):
 
 
 def test_the_contract_cases_are_those_of_today_and_classify_meets_them():
-    cases = read_json(CASES_FILE)
+    cases = read_json(CONTRACT)
     assert [{**case, "values": None} for case in cases] == [{**case, "values": None} for case in make_cases()]
     for case, today in zip(cases, make_cases(), strict=True):
         # The file's values are rounded to six digits; other processors round float32 differently.

@@ -15,7 +15,7 @@ from scarlet_tf.betanas.importances import Importances, Phases
 from scarlet_tf.cost import cost_table
 from scarlet_tf.search.config import BetaNASConfig, SearchConfig
 from scarlet_tf.space import Architecture
-from studies import clock, finding, importances
+from studies import betanas, workshop
 from studies.settings import load_study
 
 FOLDER = pathlib.Path(__file__).parents[2] / "configs/studies"
@@ -214,7 +214,7 @@ def test_a_training_is_described_by_what_came_behind_its_warm_up():
     alpha = [[[0, 0], [0, 0]], [[0.1, 0], [0.2, 0]], [[0.3, 0], [0.1, 0.2]], [[0.5, 0], [0.1, 0.4]]]
     dropped = [[[-1, -1], [-1, -1]]] * 3 + [[[-1, 39], [-1, -1]]]
     history = [{"alpha": a, "trained": t, "dropped_at": d} for a, t, d in zip(alpha, trained, dropped, strict=True)]
-    figures = importances.describe(history, Phases(40, BetaNASConfig(warmup=0.25)), early=0.25)
+    figures = betanas.describe(history, Phases(40, BetaNASConfig(warmup=0.25)), early=0.25)
     assert figures["most_trained_share"] == pytest.approx((15 / 20 + 15 / 20) / 2)
     assert figures["early_most_trained_share"] == pytest.approx((3 / 5 + 4 / 5) / 2)
     assert figures["entropy"] == pytest.approx(-(0.75 * np.log2(0.75) + 0.25 * np.log2(0.25)))
@@ -226,11 +226,11 @@ def test_a_training_is_described_by_what_came_behind_its_warm_up():
 def test_dropped_choices_stand_below_all_others_in_the_order_they_went():
     alpha = np.array([[0.9, -0.5, 0.2, -0.1], [0.0, 0.1, 0.2, 0.3]])
     dropped_at = np.array([[7, -1, 3, -1], [-1, -1, -1, -1]])
-    assert importances.standing(alpha, dropped_at).tolist() == [[1, 2, 0, 3], [0, 1, 2, 3]]
+    assert betanas.standing(alpha, dropped_at).tolist() == [[1, 2, 0, 3], [0, 1, 2, 3]]
 
 
 def test_entropy_is_one_for_equal_shares_and_zero_for_a_single_choice():
-    np.testing.assert_allclose(importances.entropy(np.array([[0.25] * 4, [0, 1, 0, 0]])), [1, 0], atol=1e-12)
+    np.testing.assert_allclose(betanas.entropy(np.array([[0.25] * 4, [0, 1, 0, 0]])), [1, 0], atol=1e-12)
 
 
 def test_a_seeds_random_networks_are_told_by_their_mean_and_by_the_best_in_validation():
@@ -241,7 +241,7 @@ def test_a_seeds_random_networks_are_told_by_their_mean_and_by_the_best_in_valid
         {"method": "random", "seed": 0, **figures, "validation": 0.4, "test": 0.8},
         {"method": "random", "seed": 1, **figures, "validation": 0.2, "test": 0.3},
     ]
-    found = [(row["method"], row["seed"], row["test"]) for row in finding.by_method(rows)]
+    found = [(row["method"], row["seed"], row["test"]) for row in betanas.by_method(rows)]
     assert found == [
         ("betanas", 0, 0.9),
         ("random, mean", 0, pytest.approx(0.7)),
@@ -261,7 +261,7 @@ def test_the_order_is_that_of_networks_scored_by_the_searched_supernet():
     ]
     rows = [dict(zip(("method", "seed", "one_shot", "test"), row, strict=True)) for row in figures]
     rows.append({"method": "random", "seed": 1, "one_shot": 0.2, "test": 0.3})
-    assert finding.one_shot_order(rows) == [
+    assert betanas.one_shot_order(rows) == [
         {"seed": 0, "networks": 3, "tau": pytest.approx(1 / 3)},
         {"seed": 1, "networks": 1, "tau": None},
     ]
@@ -269,14 +269,14 @@ def test_the_order_is_that_of_networks_scored_by_the_searched_supernet():
 
 def test_the_search_answers_with_the_most_accurate_network():
     found = {"architectures": ["0,1", "2,2", "1,1"], "accuracies": [0.2, 0.5, 0.5]}
-    assert finding.best(found) == {"architecture": "2,2", "one_shot": 0.5}
+    assert betanas.best(found) == {"architecture": "2,2", "one_shot": 0.5}
 
 
 def test_random_networks_are_different_near_the_budget_and_the_seeds_own():
     costs = cost_table(tiny_space(), 8, 10)
     budget = float(np.median(costs.count(np.array(list(itertools.product(range(4), repeat=4))))[0]))
     within = SearchConfig(upper_bounds={"multiply_adds": budget})
-    draw = lambda seed: finding.random_networks(costs, within, 5, 0.8, seed)  # noqa: E731
+    draw = lambda seed: betanas.random_networks(costs, within, 5, 0.8, seed)  # noqa: E731
     networks = draw(0)
     assert len({network.choices for network in networks}) == 5
     assert all(0.8 * budget <= costs.count_one(network.choices)[0] <= budget for network in networks)
@@ -285,16 +285,16 @@ def test_random_networks_are_different_near_the_budget_and_the_seeds_own():
 
 def test_a_random_network_alone_is_drawn_too():
     costs = cost_table(tiny_space(), 8, 10)
-    assert len(finding.random_networks(costs, SearchConfig(upper_bounds={"multiply_adds": 1e9}), 1, 0.0, 0)) == 1
+    assert len(betanas.random_networks(costs, SearchConfig(upper_bounds={"multiply_adds": 1e9}), 1, 0.0, 0)) == 1
 
 
 def test_cpu_seconds_are_scaled_to_the_steps_that_count(tmp_path, monkeypatch):
     """A process that does 4 steps in 8 seconds and is killed in the epoch after; another one that does that epoch."""
     now = types.SimpleNamespace(process_time=lambda: now.seconds, seconds=100.0)
-    monkeypatch.setattr(clock, "time", now)
-    first = clock.CpuClock(tmp_path / "cpu.json")
+    monkeypatch.setattr(workshop, "time", now)
+    first = workshop.CpuClock(tmp_path / "cpu.json")
     assert first.cpu_seconds(8) is None
-    for counter, seconds, whole in ((first, 8, True), (first, 50, False), (clock.CpuClock(first.path), 4, True)):
+    for counter, seconds, whole in ((first, 8, True), (first, 50, False), (workshop.CpuClock(first.path), 4, True)):
         if seconds != 50:
             counter.on_train_begin()
         for batch in range(4):

@@ -5,14 +5,11 @@ import json
 import numpy as np
 import pytest
 
-import digit_scenes
-import scene_metrics
-import train_detector
-import train_segmenter
+import train_digit_scenes
 
 
 def test_scenes_hold_what_their_labels_say():
-    scenes = digit_scenes.make_scenes(20, 96, seed=1)
+    scenes = train_digit_scenes.make_scenes(20, 96, seed=1)
     assert scenes.images.shape == (20, 96, 96, 3)
     assert scenes.images.min() >= -1
     assert scenes.images.max() <= 1
@@ -28,15 +25,17 @@ def test_scenes_hold_what_their_labels_say():
 
 
 def test_scenes_are_a_function_of_the_seed_and_test_digits_are_others():
-    first, second = (digit_scenes.make_scenes(3, 64, seed=4) for _ in range(2))
+    first, second = (train_digit_scenes.make_scenes(3, 64, seed=4) for _ in range(2))
     np.testing.assert_array_equal(first.images, second.images)
-    train, test = (digit_scenes._digits(part)[0] for part in (False, True))
+    train, test = (train_digit_scenes._digits(part)[0] for part in (False, True))
     assert len(train) + len(test) == 1797
-    assert not np.array_equal(digit_scenes.make_scenes(3, 64, seed=4, test=True).images, first.images)
+    assert not np.array_equal(train_digit_scenes.make_scenes(3, 64, seed=4, test=True).images, first.images)
 
 
 def test_overlap_of_boxes_by_hand():
-    found = scene_metrics.box_iou(np.array([[0, 0, 2, 2.0]]), np.array([[1, 1, 3, 3.0], [0, 0, 2, 2], [5, 5, 6, 6]]))
+    found = train_digit_scenes.box_iou(
+        np.array([[0, 0, 2, 2.0]]), np.array([[1, 1, 3, 3.0], [0, 0, 2, 2], [5, 5, 6, 6]])
+    )
     np.testing.assert_allclose(found, [[1 / 7, 1, 0]])
 
 
@@ -55,23 +54,24 @@ def test_average_precision_by_hand():
         },  # the second: claimed
         {"boxes": np.array([box, box]), "scores": np.array([0.7, 0.99]), "classes": np.array([1, 0])},
     ]
-    assert scene_metrics.average_precision(found, truth, 1) == pytest.approx((1 + 2 / 3) / 3)
-    assert scene_metrics.average_precision(found, truth, 0) is None
-    assert scene_metrics.mean_average_precision(found, truth, 3) == pytest.approx((1 + 2 / 3) / 3)
+    assert train_digit_scenes.average_precision(found, truth, 1) == pytest.approx((1 + 2 / 3) / 3)
+    assert train_digit_scenes.average_precision(found, truth, 0) is None
+    assert train_digit_scenes.mean_average_precision(found, truth, 3) == pytest.approx((1 + 2 / 3) / 3)
     nothing = [{"boxes": np.zeros((0, 4)), "scores": np.zeros(0), "classes": np.zeros(0, int)}] * 2
-    assert scene_metrics.mean_average_precision(nothing, truth, 3) == 0
+    assert train_digit_scenes.mean_average_precision(nothing, truth, 3) == 0
 
 
 def test_mean_overlap_of_label_maps_by_hand():
     truth, found = np.array([[0, 0, 1, 1]]), np.array([[0, 1, 1, 2]])
-    assert scene_metrics.mean_iou(found, truth, 4) == pytest.approx((1 / 2 + 1 / 3) / 2)  # 2 and 3 are not in the truth
+    assert train_digit_scenes.mean_iou(found, truth, 4) == pytest.approx(
+        (1 / 2 + 1 / 3) / 2
+    )  # 2 and 3 are not in the truth
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("example", "figure"), [(train_detector, "average_precision"), (train_segmenter, "mean_iou")])
-def test_examples_train_and_print_their_figures(example, figure, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["example", "--steps", "2", "--size", "32", "--test-scenes", "4"])
-    example.main()
+@pytest.mark.parametrize(("example", "figure"), [("detection", "average_precision"), ("segmentation", "mean_iou")])
+def test_examples_train_and_print_their_figures(example, figure, capsys):
+    train_digit_scenes.main([example, "--steps", "2", "--size", "32", "--test-scenes", "4"])
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert 0 <= figures[figure] <= 1
     assert figures["last_loss"] > 0

@@ -13,12 +13,11 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search.journal import EvaluationTable
 from scarlet_tf.space import Choice, Stage
-from studies import one_shot, searching, shared_training, sharing, similarity
-from studies.quadruples import count_quadruples, draw_quadruples
-from studies.settings import load_study
-from studies.summary import over_seeds
-from studies.tables import fill
-from studies.workshop import Workshop
+from studies import searching, sharing, supernets
+from studies.searching import fill
+from studies.settings import count_quadruples, load_study
+from studies.sharing import draw_quadruples
+from studies.workshop import Workshop, over_seeds
 
 FOLDER = pathlib.Path(__file__).parents[2] / "configs/studies"
 SHIPPED = [path for path in sorted(FOLDER.glob("*.yaml")) if path.name != "common.yaml"]
@@ -127,15 +126,15 @@ def test_every_kind_of_study_runs_shares_supernets_and_is_not_repeated(files, tm
 
 @pytest.mark.slow
 def test_interrupted_study_leaves_what_it_has_and_goes_on(files, tmp_path, capsys, monkeypatch):
-    measure, calls = one_shot.measure_one_shot, []
+    measure, calls = supernets.measure_one_shot, []
 
-    def interrupted(*args):
+    def interrupted(*args, **options):
         calls.append(args)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return measure(*args)
+        return measure(*args, **options)
 
-    monkeypatch.setattr(one_shot, "measure_one_shot", interrupted)
+    monkeypatch.setattr(supernets, "measure_one_shot", interrupted)
     command = [files["panel"], "--out", str(tmp_path / "out")]
     assert run_study.main(command) == 130
     assert "the same command resumes" in capsys.readouterr().err
@@ -249,7 +248,7 @@ def test_quadruples_are_counted_as_they_are_drawn():
 
 def test_networks_of_a_supernet_have_equal_turns():
     networks = draw_quadruples(tiny_space(), 1, 0)[0]
-    turns = [tuple(shared_training.turn(networks, 5, step)[0].tolist()) for step in range(400)]
+    turns = [tuple(sharing.turn(networks, 5, step)[0].tolist()) for step in range(400)]
     every = sorted(network.choices for network in networks)
     cycles = [turns[start : start + 4] for start in range(0, 400, 4)]
     assert all(sorted(cycle) == every for cycle in cycles)
@@ -263,10 +262,10 @@ def trained_pair(tmp_path_factory):
     (folder / "shared.yaml").write_text(yaml.safe_dump({**COMMON, **STUDIES["shared"]}))
     study = load_study(folder / "shared.yaml", ["supernet.checkpoint_seconds=0"])
     networks = draw_quadruples(study.space, 1, 0)[0][:2]
-    new_supernet, made = shared_training.new_supernet, []
+    new_supernet, made = sharing.new_supernet, []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shared_training, "new_supernet", lambda *args: made.append(new_supernet(*args)) or made[0])
-        figures = shared_training.train_group(Workshop(study, folder / "out"), networks, *_settings(study))
+        patch.setattr(sharing, "new_supernet", lambda *args: made.append(new_supernet(*args)) or made[0])
+        figures = sharing.train_group(Workshop(study, folder / "out"), networks, *_settings(study))
     return study, networks, figures, made[0]
 
 
@@ -278,7 +277,7 @@ def test_a_training_moves_its_own_networks_choices_alone(trained_pair):
     study, networks, figures, supernet = trained_pair
     # 200 images in batches of 50, measured after each of 2 epochs of steps of each network's own.
     assert figures["steps"] == [4, 8] and np.shape(figures["accuracies"]) == (2, 2)
-    fresh = shared_training.new_supernet(study.sections["supernet"], study.space, (8, 8, 3), 10)
+    fresh = sharing.new_supernet(study.sections["supernet"], study.space, (8, 8, 3), 10)
     for layer, (trained, untrained) in enumerate(zip(supernet.choice_blocks, fresh.choice_blocks, strict=True)):
         used = {network.choices[layer] for network in networks}
         for choice, pair in enumerate(zip(trained.candidates, untrained.candidates, strict=True)):
@@ -289,7 +288,7 @@ def test_a_training_moves_its_own_networks_choices_alone(trained_pair):
 
 def test_interrupted_training_of_a_group_ends_with_the_same_figures(trained_pair, tmp_path, monkeypatch):
     study, networks, figures, _ = trained_pair
-    turn, asked = shared_training.turn, []
+    turn, asked = sharing.turn, []
 
     def killed(networks, seed, step):
         asked.append(step)
@@ -297,10 +296,10 @@ def test_interrupted_training_of_a_group_ends_with_the_same_figures(trained_pair
             raise MemoryError
         return turn(networks, seed, step)
 
-    monkeypatch.setattr(shared_training, "turn", killed)
+    monkeypatch.setattr(sharing, "turn", killed)
     with pytest.raises(MemoryError):
-        shared_training.train_group(Workshop(study, tmp_path), networks, *_settings(study))
-    assert shared_training.train_group(Workshop(study, tmp_path), networks, *_settings(study)) == figures
+        sharing.train_group(Workshop(study, tmp_path), networks, *_settings(study))
+    assert sharing.train_group(Workshop(study, tmp_path), networks, *_settings(study)) == figures
     # 2 epochs of 4 steps of 2 networks; step 11 alone is asked for twice.
     assert asked == [*range(12), *range(11, 16)]
     assert not list(tmp_path.rglob("checkpoint-*"))
@@ -341,7 +340,7 @@ def test_cosines_of_known_vectors():
     base = np.array([[[1.0, 0.0]], [[0.0, 2.0]]])  # [B, 1, 2]
     features = np.stack([base, -3 * base, base[..., ::-1], 0 * base])
     expected = [[1, -1, 0, 0], [-1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
-    np.testing.assert_allclose(similarity.cosines(features), expected, atol=1e-12)
+    np.testing.assert_allclose(supernets.cosines(features), expected, atol=1e-12)
 
 
 def test_similarity_leaves_the_supernet_as_it_was(rng):
@@ -349,7 +348,7 @@ def test_similarity_leaves_the_supernet_as_it_was(rng):
     supernet = Supernet(space, (8, 8, 3), 5)
     before = [np.array(variable) for variable in supernet.variables]
     images = rng.normal(size=(6, 8, 8, 3)).astype(np.float32)
-    matrix = similarity.similarity(supernet, images, 2, one_shot.random_paths(space, 3, 0))
+    matrix = supernets.similarities(supernet, images, 2, supernets.random_paths(space, 3, 0))
     assert matrix.shape == (4, 4)
     np.testing.assert_allclose(np.diag(matrix), 1, atol=1e-6)
     np.testing.assert_allclose(matrix, matrix.T, atol=1e-12)
@@ -361,19 +360,19 @@ def test_pairs_with_and_without_a_skip_are_told_apart():
     space = tiny_space()  # the skip is the last of four choices
     matrix = np.full((4, 4), 0.5)
     matrix[:, 3] = matrix[3, :] = 0.1
-    assert similarity._describe(space, matrix) == pytest.approx({"mean": 0.3, "with_skip": 0.1, "without_skip": 0.5})
+    assert supernets.by_skip(space, matrix) == pytest.approx({"mean": 0.3, "with_skip": 0.1, "without_skip": 0.5})
 
 
 def test_random_paths_are_different_and_the_seeds_own():
     space = tiny_space()
-    paths = one_shot.random_paths(space, 30, 1)
+    paths = supernets.random_paths(space, 30, 1)
     assert len({path.choices for path in paths}) == 30
-    assert paths == one_shot.random_paths(space, 30, 1) != one_shot.random_paths(space, 30, 2)
+    assert paths == supernets.random_paths(space, 30, 1) != supernets.random_paths(space, 30, 2)
 
 
 def test_panel_is_described_by_its_worst_path():
-    paths = one_shot.random_paths(tiny_space(), 3, 0)
-    figures = one_shot.describe(paths, {"running": [0.5, 0.2, 0.8]})
+    paths = supernets.random_paths(tiny_space(), 3, 0)
+    figures = supernets.describe(paths, {"running": [0.5, 0.2, 0.8]})
     assert figures["running_mean"] == pytest.approx(0.5)
     assert figures["running_deviation"] == pytest.approx(np.sqrt(0.06))
     assert (figures["running_worst"], figures["running_best"]) == (0.2, 0.8)

@@ -1,6 +1,6 @@
 """What the benchmarks share: child processes, turns and medians."""
 
-import argparse
+import os
 
 import pytest
 
@@ -20,37 +20,45 @@ def test_the_ratio_is_the_median_of_the_rounds_and_not_the_ratio_of_medians():
     assert median == 2  # the medians' would be 3
 
 
-def test_a_child_gets_its_options_and_mode_and_its_last_line_counts(tmp_path, monkeypatch):
+def facts(*arguments):
+    import tensorflow as tf
+
+    threads = tf.config.threading.get_intra_op_parallelism_threads()
+    return arguments, os.environ.get(measuring.ONEDNN), threads, os.getpid()
+
+
+def test_a_child_gets_its_arguments_mode_and_threads(monkeypatch):
     monkeypatch.delenv(measuring.ONEDNN, raising=False)
-    child = tmp_path / "child.py"
-    child.write_text(
-        "import json, os, sys\nprint('chatter')\n"
-        f"print(json.dumps({{'options': sys.argv[1:], 'mode': os.environ.get({measuring.ONEDNN!r})}}))\n"
-    )
-    for onednn, mode in ((0, "0"), (1, "1"), (None, None)):
-        assert measuring.in_child(str(child), ["--n", 3], onednn) == {"options": ["--n", "3"], "mode": mode}
+    arguments, mode, threads, process = measuring.in_child(facts, "--n", 3, onednn=0, threads=1)
+    assert (arguments, mode, threads) == (("--n", 3), "0", 1) and process != os.getpid()
+    assert measuring.in_child(facts)[1:3] == (None, 0)
+    assert measuring.ONEDNN not in os.environ
+
+
+def test_an_option_is_given_by_its_default():
+    parser = measuring.command_line(None, pixels=64, sizes=([1.5], "of all"), step=False, folder=(None, "of files"))
+    assert vars(parser.parse_args([])) == {"pixels": 64, "sizes": [1.5], "step": False, "folder": None}
+    given = parser.parse_args(["--pixels=8", "--sizes", "2", "3", "--step", "--folder", "there"])
+    assert vars(given) == {"pixels": 8, "sizes": [2.0, 3.0], "step": True, "folder": "there"}
 
 
 def test_a_chosen_mode_is_the_only_one_and_both_begin_with_the_default(monkeypatch):
-    parser = argparse.ArgumentParser()
-    measuring.add_onednn_option(parser)
+    parser = measuring.command_line(None, onednn=measuring.MODES)
     for default in (0, 1):
         monkeypatch.setattr(measuring, "default_onednn", lambda default=default: default)
         assert measuring.onednn_modes(parser.parse_args([]).onednn) == [default, 1 - default]
         assert measuring.onednn_modes(parser.parse_args(["--onednn", "0"]).onednn) == [0]
 
 
-def test_the_peak_memory_of_a_child_is_its_own(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(measuring.os.path.dirname(measuring.__file__)))
-    child = tmp_path / "child.py"
-    child.write_text(
-        "import measuring\nbefore = measuring.peak_bytes()\nblock = bytearray(b'1') * 50_000_000\ndel block\n"
-        "print([before, measuring.peak_bytes()])\n"
-    )
+def growth_of_50_mb():
+    return measuring.peak_bytes(), measuring.growth(lambda: bytearray(b"1") * 50_000_000)
+
+
+def test_the_peak_memory_of_a_child_is_its_own():
     large = bytearray(b"1") * 300_000_000
-    before, after = measuring.in_child(str(child), [])
+    before, growth = measuring.in_child(growth_of_50_mb)
     assert before < 100_000_000 < len(large)  # Python takes some 20 MB
-    assert after - before == pytest.approx(50_000_000, rel=0.1)  # whole pages, and what the parser freed is used again
+    assert growth == pytest.approx(50_000_000, rel=0.1)  # whole pages, and what was freed before is used again
 
 
 def partner(tmp_path, step: str) -> measuring.Partner:

@@ -1,7 +1,5 @@
 """What the benchmarks of training and search compute from their measurements."""
 
-import types
-
 import pytest
 from tiny import tiny_space
 
@@ -49,11 +47,11 @@ def test_ratios_name_every_rival_that_was_measured():
 
 
 def test_search_and_stock_keras_tuner_are_compared_at_the_same_number_of_trials(tmp_path):
-    arguments = types.SimpleNamespace(population=10, generations=12, rival_seconds=60)
-    ours = bench_search.run_part(arguments, "measure", "uniform", str(tmp_path))
+    config = bench_search.SearchConfig(population_size=10, generations=12, mutation={"kind": "uniform"})
+    ours = bench_search.measure(config, str(tmp_path))
     trials = ours["figures"]["trials"]
     assert trials > 100
-    whole = bench_search.run_part(arguments, "rival", str(trials), "")
+    whole = bench_search.stock(trials, seconds=60)
     assert (whole["figures"]["trials"], whole["figures"]["complete"]) == (trials, True)
     found = bench_search.with_ratios(ours, whole)
     assert found["ratio_trials"] == trials
@@ -66,8 +64,8 @@ def test_a_rival_that_is_stopped_says_so_and_is_compared_where_it_got_to():
     assert rival["figures"]["trials"] == 1
     assert not rival["figures"]["complete"]
     assert rival["figures"]["cpu_ms_per_trial_8400"] is None
-    ours = {"figures": {}, "milliseconds": {"50": 1.0, "1000": 2.0, "8400": 3.0}}
-    theirs = {"milliseconds": {"50": 10.0, "1000": 8.0, "4300": 5.0, "4333": 5.0}}
+    ours = {"figures": {}, "milliseconds": {50: 1.0, 1000: 2.0, 8400: 3.0}}
+    theirs = {"milliseconds": {50: 10.0, 1000: 8.0, 4300: 5.0, 4333: 5.0}}
     assert bench_search.with_ratios(ours, theirs) == {
         "ratio_to_keras_tuner": 0.25,
         "ratio_trials": 1000,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,15 +11,23 @@ import numpy as np
 from scarlet_tf.assessment.comparison import kept_search
 from scarlet_tf.assessment.plots import save_curves
 from scarlet_tf.assessment.statistics import evaluations_to, hypervolume_curve, median_figures, ratio_figures
+from scarlet_tf.assessment.store import digest
 from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.errors import InputError
+from scarlet_tf.evaluation.evaluator import Evaluator
+from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.progress import progress_bar
 from scarlet_tf.search.front import Archive
 from scarlet_tf.search.journal import EvaluationTable
-from scarlet_tf.search.objectives import figures_and_goals
-from studies.summary import over_seeds
-from studies.tables import open_table, table_context
-from studies.workshop import Workshop
+from scarlet_tf.search.objectives import cost_model_and_objectives
+from scarlet_tf.space import SearchSpace
+from scarlet_tf.training.config import SupernetConfig
+from studies.settings import TableConfig
+from studies.workshop import Workshop, over_seeds
 
+# Networks that an evaluator gets at once. In lexicographic order so many share most of their layers, and an
+# interrupted table loses no more than these.
+CHUNK = 625
 Curves = dict[str, list[np.ndarray]]
 
 
@@ -28,30 +38,24 @@ def run(shop: Workshop) -> dict:
     rows, fronts = [], []
     shares: dict = {}
     for name, seed, settings, supernet in shop.supernets():
-        with open_table(shop, supernet, settings, study.sections["table"]) as table:
-            context = table_context(shop, settings, study.sections["table"])
+        context = table_context(shop, settings, study.sections["table"])
+        with open_table(shop, supernet, context, study.sections["table"]) as table:
             curves = _curves(shop, context, table, costs)
             front = _front_of(table, costs, study.sections["search"])
         if not front.hypervolume > 0:
             raise InputError("search: expected bounds that leave a front with a hypervolume, but it is 0")
         place = {"supernet": name, "seed": seed}
-        fronts.append(
-            {**place, "networks": len(table), "front": len(front.objectives), "hypervolume": front.hypervolume}
-        )
+        size = {"networks": len(table), "front": len(front.values)}
+        fronts.append({**place, **size, "hypervolume": front.hypervolume})
         rows += [{**place, **row} for row in describe(curves, front.hypervolume, comparison.fractions)]
         for algorithm, some in curves.items():
             shares.setdefault(algorithm, []).extend(curve / front.hypervolume for curve in some)
         figures = [key for key in rows[0] if key.endswith(("_median", "_ratio"))]
-        table = shop.save(
-            rows,
-            over_seeds(rows, ["supernet", "algorithm"], figures),
-            len(fronts) == len(study.seeds) * len(study.supernets),
-            fronts=fronts,
-        )
-        save_curves(
-            shop.folder / "hypervolume.png", shares, ylabel="share of the front's hypervolume", title=study.name
-        )
-    return table
+        total = shop.num_supernets * len(comparison.algorithms)
+        result = shop.save(rows, over_seeds(rows, ["supernet", "algorithm"], figures), total, fronts=fronts)
+        label = "share of the front's hypervolume"
+        save_curves(shop.folder / "hypervolume.png", shares, ylabel=label, title=study.name)
+    return result
 
 
 def describe(curves: Curves, whole: float, fractions) -> list[dict]:
@@ -81,14 +85,46 @@ def _curves(shop: Workshop, context: Mapping, table: EvaluationTable, costs: Cos
         for seed in range(comparison.seeds):
             config = comparison.variant(name, search, seed)
             found = kept_search(shop.cache, context, name, config, costs, table, comparison.evaluations)
-            known = figures_and_goals(costs, **config.objective_settings(costs))
+            known = cost_model_and_objectives(costs, **config.objective_settings(costs))
             some.append(hypervolume_curve(found, *known))
     return curves
 
 
 def _front_of(table: EvaluationTable, costs: CostTable, search) -> Archive:
     """The front of all networks in the table that meet the budget."""
-    front = Archive(*figures_and_goals(costs, **search.objective_settings(costs)))
+    front = Archive(*cost_model_and_objectives(costs, **search.objective_settings(costs)))
     known = dict(table.items())
     front.add(np.array(list(known)), [{"accuracy": metrics["accuracy"]} for metrics in known.values()])
     return front
+
+
+def open_table(shop: Workshop, supernet: Supernet, context: Mapping, config: TableConfig) -> EvaluationTable:
+    """The table of a supernet, named by `context`, in the studies' cache; complete if `config` requires it."""
+    data = shop.data
+    if config.images > data.validation.num_examples:
+        raise InputError(f"table.images: expected at most {data.validation.num_examples}, got {config.images}")
+    images = data.validation.take(config.images, config.seed)
+    options = {key: getattr(config, key) for key in ("recalibration_batches", "batch_size", "seed")}
+    evaluator = Evaluator(supernet, images, recalibration_data=data.train, **options)
+    table = EvaluationTable(shop.cache / f"table-{digest(context)}.jsonl", context, evaluator)
+    if config.exhaustive:
+        fill(table, supernet.space)
+    return table
+
+
+def table_context(shop: Workshop, settings: SupernetConfig, config: TableConfig) -> dict:
+    """Plain JSON that names the table: everything that its accuracies depend on."""
+    measured = {key: value for key, value in dataclasses.asdict(config).items() if key != "exhaustive"}
+    return {"supernet": shop.context(settings), "table": measured}
+
+
+def fill(table: EvaluationTable, space: SearchSpace, chunk: int = CHUNK) -> None:
+    """Evaluate every architecture of the space that is not in the table yet."""
+    every = itertools.product(range(space.num_choices), repeat=space.num_layers)
+    with progress_bar("table", space.size, len(table)) as bar:
+        while part := list(itertools.islice(every, chunk)):
+            missing = [choices for choices in part if choices not in table]
+            table.begin_generation(missing)
+            for choices in missing:
+                table.evaluate(choices)
+                bar.advance()

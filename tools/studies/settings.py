@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, cast
 
 from annotated_types import MinLen
@@ -13,13 +14,11 @@ from scarlet_tf.assessment.config import RankingConfig
 from scarlet_tf.config.reading import override
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.config import SearchConfig
-from scarlet_tf.settings import AboveZero, Count, Whole, from_yaml, show, to_plain, validated
+from scarlet_tf.search.config import BetaNASConfig, SearchConfig
+from scarlet_tf.settings import AboveZero, BelowOne, Count, Share, Whole, from_yaml, show, to_plain, validated
 from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.training.config import RetrainConfig, SupernetConfig
 from scarlet_tf.yaml_files import read_yaml
-from studies.betanas_settings import FindingConfig, ImportancesConfig, misfits_of_finding, misfits_of_importances
-from studies.quadruples import count_quadruples
 
 MAX_TABLE = 20_000  # networks that are measured individually
 
@@ -34,6 +33,11 @@ class PanelConfig:
     recalibration_batches: Count = 10
     batch_size: Count = 250
 
+    def misfits(self, study: Study) -> Iterator[str]:
+        """Mistakes that only show beside the study's other sections; so in all sections here."""
+        if self.paths > study.space.size:
+            yield f"panel.paths: expected at most the space's {study.space.size} paths"
+
 
 @validated("curves")
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +51,10 @@ class CurvesConfig:
         if not self.skips or len(set(self.skips)) != len(self.skips):
             raise InputError(f"curves.skips: expected at least one kind and no repeats, got {list(self.skips)}")
 
+    def misfits(self, study: Study) -> Iterator[str]:
+        for error in _refused(lambda text: Architecture.parse(text, study.space), [self.architecture]):
+            yield f"curves.{error}"
+
 
 @validated("similarity")
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +65,11 @@ class SimilarityConfig:
     prefixes: Count = 8
     images: Count = 256
     seed: Whole = 0
+
+    def misfits(self, study: Study) -> Iterator[str]:
+        layers, last = self.layers, study.space.num_layers - 1
+        if not layers or not all(0 <= layer <= last for layer in layers) or study.space.num_choices < 2:
+            yield f"similarity.layers: expected layers from 0 to {last} with at least 2 choices, got {list(layers)}"
 
 
 @validated("table")
@@ -72,6 +85,10 @@ class TableConfig:
     batch_size: Count = 128
     seed: Whole = 0
     exhaustive: bool = True
+
+    def misfits(self, study: Study) -> Iterator[str]:
+        if self.exhaustive and study.space.size > MAX_TABLE:
+            yield f"table.exhaustive: expected a space of at most {MAX_TABLE} networks, got {study.space.size}"
 
 
 @validated("comparison")
@@ -100,6 +117,12 @@ class ComparisonConfig:
         except InputError as error:
             raise InputError(f"comparison.algorithms.{name}: {error}") from error
 
+    def misfits(self, study: Study) -> Iterator[str]:
+        search = study.sections["search"]
+        if self.evaluations < search.population_size:
+            yield f"comparison.evaluations: expected at least search.population_size, {search.population_size}"
+        yield from _refused(lambda name: self.variant(name, search, 0), self.algorithms)
+
 
 @validated("sharing")
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +140,102 @@ class SharingConfig:
     recalibration_batches: Count = 10
     batch_size: Count = 250
     references: Count = 1
+
+    def misfits(self, study: Study) -> Iterator[str]:
+        supernet, retrain, most = study.sections["supernet"], study.sections["retrain"], count_quadruples(study.space)
+        if self.quadruples > most:
+            yield f"sharing.quadruples: expected at most the space's {most}, got {self.quadruples}"
+        if supernet.epochs % self.measure_every:
+            expected = f"expected a divisor of supernet.epochs, {supernet.epochs}, got {self.measure_every}"
+            yield f"sharing.measure_every: {expected}"
+        if supernet.sampling != "uniform":
+            yield f"supernet.sampling: expected uniform, a step for one path, got {supernet.sampling}"
+        if retrain.warmup_epochs >= retrain.epochs:
+            yield f"retrain.warmup_epochs: expected less than retrain.epochs, {retrain.epochs}"
+
+
+@validated("importances")
+@dataclasses.dataclass(frozen=True)
+class ImportancesConfig:
+    """Trainings of one supernet that differ in how its weights and importances are trained.
+
+    variants: by name, the changes of each to search.betanas. layer: the one that is drawn, 0 is the first. early: the share of
+    the epochs after the warm-up at which the importances are compared with those at the end.
+    """
+
+    variants: dict[str, dict[str, Any]]
+    layer: Whole = 0
+    early: Share = 0.25
+
+    def __post_init__(self):
+        if not self.variants:
+            raise InputError("importances.variants: expected at least one, got none")
+
+    def variant(self, name: str, search: SearchConfig) -> SearchConfig:
+        """The settings of one training; InputError for keys and values that BetaNAS does not have."""
+        try:
+            changed = BetaNASConfig(**{**vars(search.betanas), **self.variants[name]})
+        except InputError as error:
+            raise InputError(f"importances.variants.{name}: {error}") from error
+        return dataclasses.replace(search, betanas=changed)
+
+    def misfits(self, study: Study) -> Iterator[str]:
+        yield from _supernets_of(study, "betanas")
+        if self.layer >= study.space.num_layers:
+            yield f"importances.layer: expected at most {study.space.num_layers - 1}, got {self.layer}"
+        yield from _refused(lambda name: self.variant(name, study.sections["search"]), self.variants)
+
+
+@validated("finding")
+@dataclasses.dataclass(frozen=True)
+class FindingConfig:
+    """Networks that are found within search.upper_bounds.multiply_adds, and others for comparison.
+
+    evaluations: different networks that the search may evaluate. random: how many networks are drawn for each seed, with at
+    least the share `floor` of the budget. reference: a network given by its choices. test_images: on which all are scored.
+    """
+
+    reference: str
+    evaluations: Count = 60
+    random: Count = 3
+    floor: BelowOne = 0.85
+    test_images: Count = 5000
+
+    def misfits(self, study: Study) -> Iterator[str]:
+        search, scaling = study.sections["search"], study.sections["retrain"].scaling
+        yield from _supernets_of(study, "betanas", "scarlet")
+        if search.algorithm != "nsga2":
+            yield f"search.algorithm: expected nsga2, got {search.algorithm}"
+        if search.budget is None:
+            yield "search.upper_bounds.multiply_adds: expected a budget, got none"
+        if not scaling.is_none:
+            yield f"retrain: expected no scaling, for costs are those as searched, got {scaling}"
+        if self.evaluations < search.population_size:
+            yield f"finding.evaluations: expected at least search.population_size, {search.population_size}"
+        for error in _refused(lambda text: Architecture.parse(text, study.space), [self.reference]):
+            yield f"finding.reference: {error}"
+
+
+def count_quadruples(space: SearchSpace) -> int:
+    """Number of quadruples (see sharing.py) in the space: 0 with a single layer or choice."""
+    layers, choices = space.num_layers, space.num_choices
+    if layers < 2:
+        return 0
+    return math.comb(layers, 2) * math.comb(choices, 2) ** 2 * choices ** (layers - 2)
+
+
+def _refused(make: Callable, names: Iterable) -> Iterator[str]:
+    """Messages of the names for which `make` raises InputError."""
+    for name in names:
+        try:
+            make(name)
+        except InputError as error:
+            yield str(error)
+
+
+def _supernets_of(study: Study, *names: str) -> Iterator[str]:
+    if sorted(study.supernets) != sorted(names):
+        yield f"supernets: expected {' and '.join(names)}, got {', '.join(study.supernets)}"
 
 
 KINDS: dict[str, dict[str, type]] = {
@@ -236,59 +355,10 @@ def _supernets(values: Mapping, kind: str, mistakes: list[str]) -> dict[str, Sup
 
 def _misfits(study: Study) -> list[str]:
     """Mistakes between sections that are each valid."""
-    if study.kind == "curves":
-        try:
-            Architecture.parse(study.sections["curves"].architecture, study.space)
-        except InputError as error:
-            return [f"curves.{error}"]
-    if study.kind == "one_shot" and study.sections["panel"].paths > study.space.size:
-        return [f"panel.paths: expected at most the space's {study.space.size} paths"]
-    if study.kind == "similarity":
-        layers, last = study.sections["similarity"].layers, study.space.num_layers - 1
-        if not layers or not all(0 <= layer <= last for layer in layers) or study.space.num_choices < 2:
-            return [f"similarity.layers: expected layers from 0 to {last} with at least 2 choices, got {list(layers)}"]
-    if study.kind == "search":
-        return _misfits_of_searches(study)
-    if study.kind == "importances":
-        return misfits_of_importances(study)
-    if study.kind == "finding":
-        return misfits_of_finding(study)
-    if study.kind == "sharing":
-        return _misfits_of_sharing(study)
-    if study.kind == "ranking":
-        try:
-            study.sections["ranking"].training(study.sections["retrain"])
-        except InputError as error:
-            return [str(error)]
-    return []
-
-
-def _misfits_of_searches(study: Study) -> list[str]:
-    table, search, comparison = (study.sections[name] for name in ("table", "search", "comparison"))
-    mistakes = []
-    if table.exhaustive and study.space.size > MAX_TABLE:
-        mistakes.append(f"table.exhaustive: expected a space of at most {MAX_TABLE} networks, got {study.space.size}")
-    if comparison.evaluations < search.population_size:
-        mistakes.append(f"comparison.evaluations: expected at least search.population_size, {search.population_size}")
-    for name in comparison.algorithms:
-        try:
-            comparison.variant(name, search, 0)
-        except InputError as error:
-            mistakes.append(str(error))
-    return mistakes
-
-
-def _misfits_of_sharing(study: Study) -> list[str]:
-    sharing, supernet, retrain = (study.sections[name] for name in ("sharing", "supernet", "retrain"))
-    most, mistakes = count_quadruples(study.space), []
-    if sharing.quadruples > most:
-        mistakes.append(f"sharing.quadruples: expected at most the space's {most}, got {sharing.quadruples}")
-    if supernet.epochs % sharing.measure_every:
-        mistakes.append(
-            f"sharing.measure_every: expected a divisor of supernet.epochs, {supernet.epochs}, got {sharing.measure_every}"
-        )
-    if supernet.sampling != "uniform":
-        mistakes.append(f"supernet.sampling: expected uniform, a step for one path, got {supernet.sampling}")
-    if retrain.warmup_epochs >= retrain.epochs:
-        mistakes.append(f"retrain.warmup_epochs: expected less than retrain.epochs, {retrain.epochs}")
+    mistakes: list[str] = []
+    for section in study.sections.values():
+        if isinstance(section, RankingConfig):
+            mistakes += _refused(section.training, [study.sections["retrain"]])
+        elif hasattr(section, "misfits"):
+            mistakes += section.misfits(study)
     return mistakes

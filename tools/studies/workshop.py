@@ -1,4 +1,4 @@
-"""Workshop: the dataset, the trained supernets and the result files of a study; supernets are shared among studies."""
+"""Workshop: the dataset, the trained networks and the result files of a study; what is trained is shared among studies."""
 
 from __future__ import annotations
 
@@ -7,19 +7,28 @@ import functools
 import gc
 import logging
 import pathlib
-from collections.abc import Iterator
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from scarlet_tf.assessment.store import digest
+import keras
+import numpy as np
+
+from scarlet_tf.assessment.store import Store, digest
 from scarlet_tf.data.datasets import ImageData, load_dataset
-from scarlet_tf.files import write_json
+from scarlet_tf.files import read_json, write_json
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.results import to_json
 from scarlet_tf.settings import to_plain
-from scarlet_tf.training.config import IMMATERIAL, SupernetConfig
+from scarlet_tf.space import Architecture
+from scarlet_tf.spec import NetworkSpec
+from scarlet_tf.training.config import IMMATERIAL, RetrainConfig, SupernetConfig
+from scarlet_tf.training.network import retrain
 from scarlet_tf.training.supernet import new_supernet, train_supernet
-from studies.clock import CPU_FILE, CpuClock
 from studies.settings import Study
 
+CPU_FILE = "cpu.json"
 logger = logging.getLogger("scarlet_tf")
 
 
@@ -68,6 +77,11 @@ class Workshop:
                 yield name, seed, config, self.trained(config)
                 gc.collect()  # the graphs of a supernet no longer needed refer to each other
 
+    @property
+    def num_supernets(self) -> int:
+        """Number of supernets that `supernets` yields."""
+        return len(self.study.seeds) * len(self.study.supernets)
+
     def trained(self, config: SupernetConfig) -> Supernet:
         """The supernet of these settings, trained now or taken from the cache."""
         folder = self._folder(config)
@@ -86,8 +100,89 @@ class Workshop:
     def _folder(self, config: SupernetConfig) -> pathlib.Path:
         return self.cache / f"supernet-{digest(self.context(config))}"
 
-    def save(self, rows: list[dict], summary: list[dict], complete: bool, **details) -> dict:
-        """Write result.json, also while the study is not complete; return it without details, which may be long."""
-        table = {"study": self.study.name, "complete": complete, "rows": rows, "summary": summary}
+    def retrained(
+        self,
+        network: Architecture | NetworkSpec,
+        settings: RetrainConfig,
+        store: Store,
+        name: str,
+        figures_of: Callable[[keras.Model, dict], dict],
+    ) -> dict:
+        """`figures_of(network, figures of retrain)` after the training of a network on its own; a killed training resumes.
+
+        The figures are kept in `store` under `name`.
+        """
+        work = store.folder / f"{name}-training"
+        size: dict[str, Any] = {"input_shape": self.input_shape, "num_classes": self.data.num_classes}
+        size = size if isinstance(network, Architecture) else {}
+
+        def train() -> dict:
+            found = figures_of(*retrain(network, self.data.train, self.data.validation, settings, work, **size))
+            gc.collect()  # the network's traced graphs refer to one another
+            return to_json(found)
+
+        found = store.get(name, train)
+        shutil.rmtree(work, ignore_errors=True)  # checkpoints; the figures are kept
+        return found
+
+    def save(self, rows: list[dict], summary: list[dict], total: int, **details) -> dict:
+        """Write result.json, also before all `total` rows are there; return it without details, which may be long."""
+        table = {"study": self.study.name, "complete": len(rows) == total, "rows": rows, "summary": summary}
         write_json(self.folder / "result.json", to_json({**table, "settings": self.study.to_dict(), **details}))
         return to_json(table)
+
+
+class CpuClock(keras.callbacks.Callback):
+    """Counter of the process' CPU seconds, all threads, and of the steps made in them; kept in `path` after each epoch.
+
+    Steps that an interrupted epoch repeats count each time.
+    """
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = pathlib.Path(path)
+        self._began, self._steps = 0.0, 0
+
+    def on_train_begin(self, logs=None):
+        self._began, self._steps = time.process_time(), 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._steps += 1
+
+    def on_epoch_end(self, epoch, logs=None):
+        now, known = time.process_time(), self._known()
+        write_json(
+            self.path, {"cpu_seconds": known["cpu_seconds"] + now - self._began, "steps": known["steps"] + self._steps}
+        )
+        self._began, self._steps = now, 0
+
+    def cpu_seconds(self, steps: int) -> float | None:
+        """CPU seconds of a training of `steps` steps, by the mean over the counted steps; None if there are none."""
+        known = self._known()
+        return steps * known["cpu_seconds"] / known["steps"] if known["steps"] else None
+
+    def _known(self) -> dict:
+        return read_json(self.path) if self.path.exists() else {"cpu_seconds": 0.0, "steps": 0}
+
+
+def over_seeds(rows: Sequence[dict], by: Sequence[str], figures: Sequence[str]) -> list[dict]:
+    """One row for each combination of `by`: mean and standard deviation (of the sample) over its rows' figures.
+
+    A figure that is None in a row is left out; the deviation of a single one is None.
+    """
+    groups: dict[tuple, list[dict]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in by), []).append(row)
+    return [
+        {**dict(zip(by, key, strict=True)), "seeds": len(members), **_figures(members, figures)}
+        for key, members in groups.items()
+    ]
+
+
+def _figures(rows: Sequence[dict], figures: Sequence[str]) -> dict:
+    found = {}
+    for name in figures:
+        values = [row[name] for row in rows if row[name] is not None]
+        found[name] = float(np.mean(values)) if values else None
+        found[f"{name}_deviation"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return found
