@@ -19,7 +19,7 @@ from scarlet_tf.export.metadata import INPUT_NAME, build_metadata, image_shape, 
 from scarlet_tf.export.stable_graph import stabilize
 from scarlet_tf.export.warm_up import FILE_NAME, check_warm_up, encoded_requests, image_requests, write_warm_up
 from scarlet_tf.files import TEMPORARY, write_json
-from scarlet_tf.layers.convolution import without_kernels
+from scarlet_tf.layers.core import without_kernels
 from scarlet_tf.streams import quiet
 
 # Servers leave this folder of a SavedModel alone.

@@ -28,7 +28,7 @@ from scarlet_tf.export.quantization import (
 from scarlet_tf.export.task_metadata import TASK_METADATA_NAME, check_labels, task_metadata, with_labels
 from scarlet_tf.export.xnnpack import rewrite_for_xnnpack
 from scarlet_tf.files import atomic_writer
-from scarlet_tf.layers.convolution import without_kernels
+from scarlet_tf.layers.core import without_kernels
 from scarlet_tf.streams import quiet
 
 logger = logging.getLogger("scarlet_tf")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import keras
 
+from scarlet_tf.layers.core import Subsample
 from scarlet_tf.layers.split_depthwise import MAX_TAPS, SplitDepthwiseConv2D
-from scarlet_tf.layers.subsample import Subsample
 
 
 def rewrite_for_xnnpack(model: keras.Model) -> keras.Model:
