@@ -305,9 +305,9 @@ def _check_images(facts) -> Iterator[Finding]:
 
 def _check_budget(config, path: pathlib.Path, classes: int) -> Iterator[Finding]:
     from scarlet_tf.cost import cost_table
-    from scarlet_tf.search.objectives import figures_and_goals
+    from scarlet_tf.search.objectives import cost_model_and_objectives
 
     costs = cost_table(config.space, config.data.image_size, classes)
-    figures, goals = figures_and_goals(costs, **config.search.objective_settings(costs))
-    bounds = ", ".join(goals.bounds_in_words()) or "no bounds"
+    figures, objectives = cost_model_and_objectives(costs, **config.search.objective_settings(costs))
+    bounds = ", ".join(objectives.bounds_in_words()) or "no bounds"
     yield Finding("budget", OK, f"{bounds}; {figures.reach(['multiply_adds'])}", f"scarlet run {path}")
