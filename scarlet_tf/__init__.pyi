@@ -31,8 +31,8 @@ from .models.zoo import ScarletA as ScarletA
 from .models.zoo import ScarletB as ScarletB
 from .models.zoo import ScarletC as ScarletC
 from .optimization.config import OptimizationConfig as OptimizationConfig
-from .optimization.prune import prune as prune
-from .optimization.quantize_aware import quantize_aware as quantize_aware
+from .optimization.optimize import prune as prune
+from .optimization.optimize import quantize_aware as quantize_aware
 from .run.networks import register_network as register_network
 from .run.stages import write_report as write_report
 from .scaling import scale as scale

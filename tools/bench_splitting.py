@@ -14,7 +14,7 @@ import numpy as np
 
 from bench_deploy import to_tflite
 from measuring import parse, report
-from scarlet_tf.export.xnnpack import rewrite_for_xnnpack
+from scarlet_tf.export.tflite import rewrite_for_xnnpack
 from scarlet_tf.latency.timing import new_interpreter, time_interpreters
 from scarlet_tf.layers import primitives
 

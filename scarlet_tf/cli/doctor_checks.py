@@ -276,7 +276,7 @@ def check_config(path: str) -> Iterator[Finding]:
     config = load_config(path)
     yield Finding("config", OK, f"{path} is valid")
     if config.optimization.is_wanted:
-        from scarlet_tf.optimization.extra import check_extra
+        from scarlet_tf.optimization.config import check_extra
 
         check_extra()
     from scarlet_tf.data.looking import look_at

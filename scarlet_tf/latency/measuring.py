@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.quantization import convert
-from scarlet_tf.export.xnnpack import rewrite_for_xnnpack
+from scarlet_tf.export.tflite import rewrite_for_xnnpack
 from scarlet_tf.files import read_json, write_result
 from scarlet_tf.latency.timing import Measurement, Runner
 from scarlet_tf.layers import primitives

@@ -143,7 +143,7 @@ ZOO: dict[str, ZooEntry] = {
         Published(
             300e6, 3.4e6, 72.0, 91.0, "MobileNetV2 (arXiv 1801.04381, 2018), table 4; its top-5: FairNAS, table 2"
         ),
-        note="symmetric padding and BN epsilon 1e-5 as everywhere here; keras.applications has the network with others",
+        note="symmetric padding and BN epsilon 1e-5, as all networks here; keras.applications has others",
     ),
 }
 

@@ -6,9 +6,8 @@ import pytest
 
 from scarlet_tf.evaluation import kernels
 from scarlet_tf.export import flatbuffer
-from scarlet_tf.export.tflite import export_tflite
+from scarlet_tf.export.tflite import export_tflite, rewrite_for_xnnpack
 from scarlet_tf.export.verification import verify
-from scarlet_tf.export.xnnpack import rewrite_for_xnnpack
 from scarlet_tf.layers import core
 from scarlet_tf.layers.core import Subsample
 from scarlet_tf.layers.split_depthwise import SplitDepthwiseConv2D
