@@ -15,13 +15,13 @@ from .export.folding import fold as fold
 from .export.saved_model import export_saved_model as export_saved_model
 from .export.tflite import export_tflite as export_tflite
 from .export.verification import verify as verify
-from .foreign.files import network_from_file as network_from_file
-from .models.extract import extract as extract
 from .models.features import feature_extractor as feature_extractor
+from .models.foreign.networks import network_from_file as network_from_file
 from .models.network import Network as Network
 from .models.network import build_network as build_network
 from .models.network import load_network as load_network
 from .models.supernet import Supernet as Supernet
+from .models.supernet import extract as extract
 from .models.torch_weights import load_torch_weights as load_torch_weights
 from .models.torch_weights import save_torch_weights as save_torch_weights
 from .models.zoo import FairNASA as FairNASA
@@ -31,8 +31,8 @@ from .models.zoo import ScarletA as ScarletA
 from .models.zoo import ScarletB as ScarletB
 from .models.zoo import ScarletC as ScarletC
 from .optimization.config import OptimizationConfig as OptimizationConfig
-from .optimization.prune import prune as prune
-from .optimization.quantize_aware import quantize_aware as quantize_aware
+from .optimization.optimize import prune as prune
+from .optimization.optimize import quantize_aware as quantize_aware
 from .run.networks import register_network as register_network
 from .run.stages import write_report as write_report
 from .scaling import scale as scale

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from scarlet_tf.models.applications import decode_predictions, preprocess_input
 from scarlet_tf.models.zoo import (
     FairNASA,
     FairNASB,
@@ -14,8 +13,10 @@ from scarlet_tf.models.zoo import (
     ScarletB,
     ScarletC,
     build_zoo_network,
+    decode_predictions,
+    preprocess_input,
 )
-from scarlet_tf.models.zoo_folder import zoo_names
+from scarlet_tf.models.zoo_data import zoo_names
 
 __all__ = [
     "FairNASA",

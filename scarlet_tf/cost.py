@@ -16,6 +16,7 @@ import numpy as np
 from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.spec import BlockSpec, IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 from scarlet_tf.tables import SumTable, reduced
+from scarlet_tf.words import millions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Cost:
         return Cost(self.multiply_adds + other.multiply_adds, self.params + other.params)
 
     def __str__(self) -> str:
-        return f"{self.multiply_adds / 1e6:.2f} M multiply-adds, {self.params / 1e6:.2f} M params"
+        return f"{millions(self.multiply_adds)} multiply-adds, {millions(self.params)} params"
 
 
 def count(network: Architecture | NetworkSpec, input_size: int | None = None, num_classes: int | None = 1000) -> Cost:

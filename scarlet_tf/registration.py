@@ -13,18 +13,13 @@ import importlib.util
 import sys
 
 CLASSES = {
-    "scarlet_tf.layers.activation": ("Activation",),
-    "scarlet_tf.layers.batch_norm": ("BatchNormalization",),
-    "scarlet_tf.layers.choice_block": ("ChoiceBlock",),
-    "scarlet_tf.layers.convolution": ("Conv2D", "DepthwiseConv2D"),
-    "scarlet_tf.layers.spec_block": ("SpecBlock", "Stem", "Tail"),
+    "scarlet_tf.layers.core": ("Activation", "BatchNormalization", "Conv2D", "DepthwiseConv2D", "Subsample"),
+    "scarlet_tf.layers.spec_block": ("ChoiceBlock", "SpecBlock", "Stem", "Tail"),
     "scarlet_tf.layers.split_depthwise": ("SplitDepthwiseConv2D",),
-    "scarlet_tf.layers.subsample": ("Subsample",),
     "scarlet_tf.models.detection": ("BoxLoss", "HeatmapLoss"),
-    "scarlet_tf.models.fair_lanes": ("FairAccuracy", "FairCrossentropy", "FairLanes"),
-    "scarlet_tf.models.heads": ("DetectionHead", "FeatureFusion", "SegmentationHead", "SeparableConv"),
+    "scarlet_tf.models.features": ("DetectionHead", "FeatureFusion", "SegmentationHead", "SeparableConv"),
     "scarlet_tf.models.network": ("Network",),
-    "scarlet_tf.models.supernet": ("Supernet",),
+    "scarlet_tf.models.supernet": ("FairAccuracy", "FairCrossentropy", "FairLanes", "Supernet"),
     "scarlet_tf.training.optimizers": ("MomentumSGD", "WarmUp"),
 }
 

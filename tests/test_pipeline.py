@@ -15,7 +15,7 @@ from scarlet_tf.config import claim_run_dir, parse_config
 from scarlet_tf.config.run_time import in_words, stage_seconds
 from scarlet_tf.cost import Cost, cost_table
 from scarlet_tf.errors import InputError
-from scarlet_tf.export import warm_up
+from scarlet_tf.export import saved_model
 from scarlet_tf.files import read_json, write_json, write_result
 from scarlet_tf.results import NetworkResult, Score
 from scarlet_tf.run import exporting, folder, integrity, methods, reporting, retraining
@@ -404,7 +404,7 @@ def test_batch_beyond_the_training_images_is_refused(calls, tmp_path, section):
 
 
 def test_warm_up_without_its_package_is_refused(calls, tmp_path, monkeypatch):
-    monkeypatch.setattr(warm_up.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(saved_model.importlib.util, "find_spec", lambda name: None)
     message = refusal(calls, tmp_path, export={"warm_up": True})
     assert message.startswith(
         "export.warm_up: needs the package tensorflow-serving-api; pip install 'scarlet_tf[serving]'"

@@ -11,7 +11,7 @@ from tiny import tiny_space
 
 import scarlet_tf
 from scarlet_tf import registration
-from scarlet_tf.models.fair_lanes import FairCrossentropy
+from scarlet_tf.models.supernet import FairCrossentropy
 
 DECORATED = re.compile(
     r'^@keras\.saving\.register_keras_serializable\(package="scarlet_tf"\)\nclass (\w+)', re.MULTILINE

@@ -39,7 +39,7 @@ def test_an_extra_that_is_missing_is_named():
     code = """
 import only_required
 only_required.hide_extras()
-from scarlet_tf.optimization.extra import check_extra
+from scarlet_tf.optimization.config import check_extra
 check_extra()
 """
     assert "pip install 'scarlet_tf[optimization]'" in python(code).stderr

@@ -12,7 +12,7 @@ import numpy as np
 
 import scarlet_tf as st
 from scarlet_tf import build_network
-from scarlet_tf.foreign.from_blocks import network_from_blocks
+from scarlet_tf.models.foreign.networks import network_from_blocks
 
 
 def spaces_and_costs() -> st.Cost:

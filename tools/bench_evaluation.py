@@ -40,8 +40,7 @@ from scarlet_tf.cost import cost_table
 from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
 from scarlet_tf.evaluation.population import Populations
 from scarlet_tf.evaluation.prefix_tree import multiply_adds
-from scarlet_tf.models.extract import extract
-from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.models.supernet import Supernet, extract
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.search.nsga2 import WeightedNSGA2
 from scarlet_tf.space import Architecture, SearchSpace

@@ -35,7 +35,7 @@ from scarlet_tf.search.controller import ControllerMutation
 from scarlet_tf.search.front import HypervolumeBox, non_dominated
 from scarlet_tf.search.mutation import HierarchicalMutation
 from scarlet_tf.search.nsga2 import WeightedNSGA2
-from scarlet_tf.search.objectives import figures_and_goals
+from scarlet_tf.search.objectives import cost_model_and_objectives
 from scarlet_tf.space import SearchSpace
 from scarlet_tf.training.supernet import new_supernet
 
@@ -143,7 +143,9 @@ def solved(table: CostTable, config: MutationConfig, seed: int) -> tuple[float, 
         seen.append(np.column_stack([-accuracies, multiply_adds, -params]))
         search.tell([{"accuracy": float(value)} for value in accuracies])
     objectives = np.concatenate(seen)
-    hypervolume = HypervolumeBox(*figures_and_goals(table, BUDGET, None)).measure(objectives[non_dominated(objectives)])
+    hypervolume = HypervolumeBox(*cost_model_and_objectives(table, BUDGET, None)).measure(
+        objectives[non_dominated(objectives)]
+    )
     return hypervolume, mutation.statistics() if isinstance(mutation, HierarchicalMutation) else {}
 
 

@@ -23,8 +23,7 @@ from sklearn.datasets import load_digits
 
 from measuring import command_line
 from scarlet_tf.models.detection import BoxLoss, HeatmapLoss, decode_detections, detection_targets
-from scarlet_tf.models.features import feature_extractor
-from scarlet_tf.models.heads import DetectionHead, SegmentationHead
+from scarlet_tf.models.features import DetectionHead, SegmentationHead, feature_extractor
 from scarlet_tf.models.zoo_data import ZOO
 from scarlet_tf.space import Architecture, SearchSpace, Stage
 

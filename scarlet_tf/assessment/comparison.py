@@ -21,7 +21,7 @@ from scarlet_tf.progress import progress_bar
 from scarlet_tf.search.algorithm import Algorithm, encode
 from scarlet_tf.search.config import MutationConfig, SearchConfig, evaluator_options, new_algorithm, side_of
 from scarlet_tf.search.journal import EVALUATION, EVALUATION_KEY, EvaluationTable
-from scarlet_tf.search.objectives import check_known, figures_and_goals
+from scarlet_tf.search.objectives import check_known, cost_model_and_objectives
 
 logger = logging.getLogger("scarlet_tf")
 REFERENCE = "random"  # the reference search
@@ -66,7 +66,7 @@ def compare(
     folder = pathlib.Path(run_dir) / "compare"
     measured = {"space": supernet.space.fingerprint, "context": context, **evaluator_options(config)}
     measured[EVALUATION_KEY] = EVALUATION
-    known = {**measured, "table": figures_and_goals(costs, **config.objective_settings(costs))[0].fingerprint}
+    known = {**measured, "table": cost_model_and_objectives(costs, **config.objective_settings(costs))[0].fingerprint}
     searches: dict[str, list[dict]] = {name: [] for name in algorithms}
     with EvaluationTable(folder / "evaluations.jsonl", measured, evaluator) as table:
         for seed in seeds:
@@ -121,8 +121,8 @@ def figures(
 
 def curves_of(searches: Mapping, costs: CostTable, config: SearchConfig) -> dict[str, list[np.ndarray]]:
     """Hypervolume curves of the searches of each algorithm that has any."""
-    known = figures_and_goals(costs, **config.objective_settings(costs))
-    curve = functools.partial(hypervolume_curve, figures=known[0], goals=known[1])
+    known = cost_model_and_objectives(costs, **config.objective_settings(costs))
+    curve = functools.partial(hypervolume_curve, cost_model=known[0], objectives=known[1])
     return {name: [curve(search) for search in some] for name, some in searches.items() if some}
 
 
@@ -141,8 +141,8 @@ def _write(folder: pathlib.Path, result: dict, searches: Mapping, costs: CostTab
 
 
 def _check(seeds: Sequence[int], evaluations: int, config: SearchConfig, costs: CostTable) -> None:
-    figures, goals = figures_and_goals(costs, **config.objective_settings(costs))
-    check_known(figures, goals)  # a comparison keeps only the accuracy of an evaluation
+    cost_model, objectives = cost_model_and_objectives(costs, **config.objective_settings(costs))
+    check_known(cost_model, objectives)  # a comparison keeps only the accuracy of an evaluation
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise InputError(f"--seeds: expected different integers >= 0, got {list(seeds)}")
     if evaluations < config.population_size:

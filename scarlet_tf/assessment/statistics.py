@@ -14,7 +14,7 @@ from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.algorithm import decode
 from scarlet_tf.search.front import Archive
-from scarlet_tf.search.objectives import Figures, Objectives
+from scarlet_tf.search.objectives import CostModel, Objectives
 from scarlet_tf.space import Architecture, SearchSpace
 
 POOL = 20_000
@@ -120,12 +120,12 @@ def _resampled(pairs: np.ndarray, resamples: int, seed: int) -> np.ndarray:
 RESAMPLES = 2000
 
 
-def hypervolume_curve(search: Mapping, figures: Figures, goals: Objectives) -> np.ndarray:
+def hypervolume_curve(search: Mapping, cost_model: CostModel, objectives: Objectives) -> np.ndarray:
     """Hypervolume, 0..1 of HypervolumeBox, of all models found so far, after each evaluation of a search: [N], rising.
 
     For a search that evaluated nothing it is [0].
     """
-    archive = Archive(figures, goals)
+    archive = Archive(cost_model, objectives)
     return np.array([archive.add([decode(line)], [result]) for line, result in results_of(search)] or [0.0])
 
 

@@ -16,7 +16,7 @@ from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.search.config import SearchConfig, evaluator_grouping, evaluator_options, side_of
 from scarlet_tf.search.front import Candidate, HypervolumeBox, Picks, front_of
-from scarlet_tf.search.objectives import Figures, Objectives, figures_and_goals
+from scarlet_tf.search.objectives import CostModel, Objectives, cost_model_and_objectives
 from scarlet_tf.search.run import SearchResult, front_head, write_front
 from scarlet_tf.settings import as_settings
 from scarlet_tf.space import Architecture
@@ -59,63 +59,67 @@ def derive(
     if evaluator is None:
         options = {**evaluator_options(config), **evaluator_grouping(config)}
         evaluator = Evaluator(supernet, validation_data, recalibration_data, **options)
-    figures, goals = figures_and_goals(costs, **config.objective_settings(costs))
+    cost_model, objectives = cost_model_and_objectives(costs, **config.objective_settings(costs))
 
     def decide(table: MetricTable | None) -> SearchResult:
-        return _decide(importances, Figures(costs, table), goals, config.picks, evaluator)
+        return _decide(importances, CostModel(costs, table), objectives, config.picks, evaluator)
 
-    result = decide(figures.table)
+    result = decide(cost_model.table)
     result = result if finish is None else finish(result, decide)
-    search = {"algorithm": "betanas", "goals": goals.get_config(), "table": figures.fingerprint}
+    search = {"algorithm": "betanas", "objectives": objectives.get_config(), "table": cost_model.fingerprint}
     return write_front(
         run_dir, result, front_head(costs, {**search, "betanas": dataclasses.asdict(config.betanas)}, {})
     )
 
 
-def _decide(importances: Mapping, figures: Figures, goals: Objectives, picks: Picks, evaluator) -> SearchResult:
-    networks = _networks(importances, figures, goals, picks)
-    candidates = _evaluated(dict.fromkeys(networks.values()), evaluator, figures)
-    front = front_of([c for c in candidates.values() if goals.violation(c.metrics) <= 0], goals)
+def _decide(
+    importances: Mapping, cost_model: CostModel, objectives: Objectives, picks: Picks, evaluator
+) -> SearchResult:
+    networks = _networks(importances, cost_model, objectives, picks)
+    candidates = _evaluated(dict.fromkeys(networks.values()), evaluator, cost_model)
+    front = front_of([c for c in candidates.values() if objectives.violation(c.metrics) <= 0], objectives)
     return SearchResult(
         pareto=front,
         picks=[candidates[network] for network in networks.values()],
         names=list(networks),
-        hypervolume=[HypervolumeBox(figures, goals).measure(goals.values([c.metrics for c in front]))],
+        hypervolume=[HypervolumeBox(cost_model, objectives).measure(objectives.values([c.metrics for c in front]))],
         evaluations=len(candidates),
         evaluated=list(candidates.values()),
     )
 
 
-def _networks(importances: Mapping, figures: Figures, goals: Objectives, picks: Picks) -> dict[str, Architecture]:
+def _networks(
+    importances: Mapping, cost_model: CostModel, objectives: Objectives, picks: Picks
+) -> dict[str, Architecture]:
     """{name of a pick: network}."""
-    space, alpha = figures.costs.space, np.array(importances["alpha"], float)
+    space, alpha = cost_model.costs.space, np.array(importances["alpha"], float)
     remaining = np.array(importances["dropped_at"]) < 0
     with np.errstate(divide="ignore"):
         scores = np.log(softmax(alpha, remaining))
-    program = MostProbable(figures)
+    program = MostProbable(cost_model)
     wanted = picks if isinstance(picks, Mapping) else {"0": {}}
     found = {}
     for name, bounds in wanted.items():
         if isinstance(bounds, str):
             found[name] = Architecture.parse(bounds, space)
             continue
-        network = program.find(scores, remaining, goals.tightened(bounds))
+        network = program.find(scores, remaining, objectives.tightened(bounds))
         if network is None:
             logger.warning("search.picks.%s: no network of the remaining choices is within its bounds", name)
         else:
             found[name] = Architecture(network, space)
     if not found:
         raise InputError(
-            f"search: no network of the {remaining.sum()} choices that remain keeps {', '.join(goals.bounds_in_words())}"
-            f" and the bounds of search.picks; {figures.reach(figures.names)}"
+            f"search: no network of the {remaining.sum()} choices that remain keeps {', '.join(objectives.bounds_in_words())}"
+            f" and the bounds of search.picks; {cost_model.reach(cost_model.names)}"
         )
     return found
 
 
-def _evaluated(networks, evaluator, figures: Figures) -> dict[Architecture, Candidate]:
+def _evaluated(networks, evaluator, cost_model: CostModel) -> dict[Architecture, Candidate]:
     evaluator.begin_generation(list(networks))
     found = {}
     for network in networks:
-        metrics = {**evaluator.evaluate(network), **figures.of_one(network.choices)}
-        found[network] = Candidate.of(network, metrics, figures.names)
+        metrics = {**evaluator.evaluate(network), **cost_model.of_one(network.choices)}
+        found[network] = Candidate.of(network, metrics, cost_model.names)
     return found

@@ -19,7 +19,7 @@ from scarlet_tf.data.inputs import as_split, training_batches
 from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search.config import BetaNASConfig, SearchConfig, side_of
-from scarlet_tf.search.objectives import Figures, Objectives, figures_and_goals
+from scarlet_tf.search.objectives import CostModel, Objectives, cost_model_and_objectives
 from scarlet_tf.settings import as_settings
 from scarlet_tf.training.config import SupernetConfig
 from scarlet_tf.training.fair_step import SupernetStep
@@ -65,8 +65,8 @@ def train_betanas(
     host.check()
     config, search = as_settings(SupernetConfig, config), as_settings(SearchConfig, search)
     costs = cost_table(supernet.space, input_size or side_of(supernet), num_classes or supernet.num_classes)
-    figures, goals = figures_and_goals(costs, **search.objective_settings(costs))
-    check_betanas(figures, search.betanas, config)
+    cost_model, objectives = cost_model_and_objectives(costs, **search.objective_settings(costs))
+    check_betanas(cost_model, search.betanas, config)
     config = _of_single_paths(config)
     train, held_out = as_split(train_data, supernet.num_classes), as_split(validation_data, supernet.num_classes)
     strategy = strategy or tf.distribute.get_strategy()
@@ -74,7 +74,7 @@ def train_betanas(
     batches = PhasedBatches(train, held_out, phases, config.batch_size, config.seed)
     moves = phases.weight_steps(phases.total_steps)
     run = new_run(supernet, train, config, strategy, run_dir, callbacks, max_hours, moves)
-    trainer = _Trainer(supernet, cast(SupernetStep, run.step), config, phases, figures, goals)
+    trainer = _Trainer(supernet, cast(SupernetStep, run.step), config, phases, cost_model, objectives)
     run = dataclasses.replace(
         run,
         step=trainer.step,
@@ -83,7 +83,7 @@ def train_betanas(
         after_step=trainer.after_step,
         state=trainer.importances,
         details=trainer.details,
-        settings={**run.settings, **_settings(search.betanas, figures, goals)},
+        settings={**run.settings, **_settings(search.betanas, cost_model, objectives)},
     )
     found = carry_out(with_watchers(run, config, max_hours, phase_of=phases.name), config)
     return {**found, "importances": summary(trainer.importances)}
@@ -95,9 +95,13 @@ def summary(importances: Importances) -> dict:
     return {name: getattr(importances, name).tolist() for name in names}
 
 
-def _settings(betanas: BetaNASConfig, figures: Figures, goals: Objectives) -> dict:
+def _settings(betanas: BetaNASConfig, cost_model: CostModel, objectives: Objectives) -> dict:
     """Settings that a checkpoint must match besides the weights' own."""
-    return {"betanas": dataclasses.asdict(betanas), "goals": goals.get_config(), "table": figures.fingerprint}
+    return {
+        "betanas": dataclasses.asdict(betanas),
+        "objectives": objectives.get_config(),
+        "table": cost_model.fingerprint,
+    }
 
 
 def _of_single_paths(config: SupernetConfig) -> SupernetConfig:
@@ -109,9 +113,9 @@ def _of_single_paths(config: SupernetConfig) -> SupernetConfig:
     return dataclasses.replace(config, sampling="uniform", execution="sequential", jit_compile=False)
 
 
-def check_betanas(figures: Figures, betanas: BetaNASConfig, supernet: SupernetConfig) -> None:
+def check_betanas(cost_model: CostModel, betanas: BetaNASConfig, supernet: SupernetConfig) -> None:
     """InputError for a cost that nothing gives, and for a monitor, whose paths would go through dropped choices."""
-    JointCost(figures, betanas)
+    JointCost(cost_model, betanas)
     if supernet.monitor_paths:
         raise InputError(
             f"supernet.monitor_paths: expected 0 with betanas, which drops choices, got {supernet.monitor_paths}"
@@ -127,15 +131,15 @@ class _Trainer:
         weight_step: SupernetStep,
         config: SupernetConfig,
         phases: Phases,
-        figures: Figures,
-        goals: Objectives,
+        cost_model: CostModel,
+        objectives: Objectives,
     ):
         space = supernet.space
         self.space, self.seed, self.phases, self.config = space, config.seed, phases, phases.config
-        self.goals = goals
+        self.objectives = objectives
         self.importances = Importances(space.num_layers, space.num_choices, phases.config)
-        self._cost = JointCost(figures, phases.config)
-        self._within_bounds = MostProbable(figures)
+        self._cost = JointCost(cost_model, phases.config)
+        self._within_bounds = MostProbable(cost_model)
         self._weight_step = weight_step
         loss = Loss(supernet.num_classes, config.batch_size, config.label_smoothing)
         self._gates = Gates(supernet, loss, weight_step.scale)
@@ -179,7 +183,7 @@ class _Trainer:
             )
 
     def _leaves_a_network(self, remaining: np.ndarray) -> bool:
-        return self._within_bounds.find(self.importances.alpha, remaining, self.goals) is not None
+        return self._within_bounds.find(self.importances.alpha, remaining, self.objectives) is not None
 
     def details(self, epoch: int) -> dict:
         del epoch

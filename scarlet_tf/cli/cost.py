@@ -85,8 +85,8 @@ def cost_figures(
 
 def _whole_network(network: str, input_size: int | None, num_classes: int | None) -> dict[str, Any]:
     """Figures of a network in a file or a registered one; {} if `network` is neither."""
-    from scarlet_tf.foreign.files import is_network_file
-    from scarlet_tf.models.zoo_folder import find_own
+    from scarlet_tf.models.foreign.networks import is_network_file
+    from scarlet_tf.models.zoo_data import find_own
 
     own = find_own(network.strip().lower())
     if own is not None:

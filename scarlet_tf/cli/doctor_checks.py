@@ -245,7 +245,7 @@ def check_data_folder() -> Iterator[Finding]:
 
 def check_zoo_folder() -> Iterator[Finding]:
     """Check $SCARLET_ZOO_DIR or its default."""
-    from scarlet_tf.models.zoo_folder import FOLDER_VARIABLE, find_own, own_names, zoo_folder
+    from scarlet_tf.models.zoo_data import FOLDER_VARIABLE, find_own, own_names, zoo_folder
 
     folder = zoo_folder()
     if not folder.exists():
@@ -276,7 +276,7 @@ def check_config(path: str) -> Iterator[Finding]:
     config = load_config(path)
     yield Finding("config", OK, f"{path} is valid")
     if config.optimization.is_wanted:
-        from scarlet_tf.optimization.extra import check_extra
+        from scarlet_tf.optimization.config import check_extra
 
         check_extra()
     from scarlet_tf.data.looking import look_at
@@ -305,9 +305,9 @@ def _check_images(facts) -> Iterator[Finding]:
 
 def _check_budget(config, path: pathlib.Path, classes: int) -> Iterator[Finding]:
     from scarlet_tf.cost import cost_table
-    from scarlet_tf.search.objectives import figures_and_goals
+    from scarlet_tf.search.objectives import cost_model_and_objectives
 
     costs = cost_table(config.space, config.data.image_size, classes)
-    figures, goals = figures_and_goals(costs, **config.search.objective_settings(costs))
-    bounds = ", ".join(goals.bounds_in_words()) or "no bounds"
+    figures, objectives = cost_model_and_objectives(costs, **config.search.objective_settings(costs))
+    bounds = ", ".join(objectives.bounds_in_words()) or "no bounds"
     yield Finding("budget", OK, f"{bounds}; {figures.reach(['multiply_adds'])}", f"scarlet run {path}")

@@ -29,9 +29,8 @@ from scarlet_tf.export.folding import fold
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import open_tflite
 from scarlet_tf.layers import SpecBlock
-from scarlet_tf.models.extract import extract, path_variables
 from scarlet_tf.models.network import Arrays, build_network, get_arrays, set_arrays
-from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.models.supernet import Supernet, extract, path_variables
 from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
 from scarlet_tf.spec import InvertedResidualSpec
 from scarlet_tf.training.fair_step import EXECUTIONS, SupernetStep

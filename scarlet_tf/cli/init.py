@@ -12,6 +12,7 @@ from typing import Any
 from scarlet_tf.cli.output import library_lines_held_back, show
 from scarlet_tf.cli.parsing import add_command, add_options
 from scarlet_tf.errors import InputError
+from scarlet_tf.words import millions
 
 # Device files of NVIDIA's driver, of AMD's, and of Windows' in a Linux subsystem.
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
@@ -97,10 +98,10 @@ def _lines(figures: Mapping[str, Any]) -> Iterator[str]:
     yield f"{figures['dataset']}: {images} images, {figures['classes']} classes, shorter side {figures['median_side']} pixels"
     for warning in figures["warnings"]:
         yield f"warning: {warning}"
-    least, greatest = (figures["reach"][key] / 1e6 for key in ("least", "greatest"))
+    least, greatest = (millions(figures["reach"][key]) for key in ("least", "greatest"))
     width = figures["width_multiplier"]
     space = figures["space"] + ("" if width == 1 else f" x {width:g}")
-    yield f"image_size {figures['image_size']}, space {space}: {least:.2f} M to {greatest:.2f} M multiply-adds"
+    yield f"image_size {figures['image_size']}, space {space}: {least} to {greatest} multiply-adds"
     if figures["forecast_seconds"]:
         from scarlet_tf.config.run_time import in_words
 

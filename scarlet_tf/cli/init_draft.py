@@ -123,9 +123,9 @@ def _warnings(choices: Choices) -> Iterator[str]:
         small, large = (f"{facts.class_names[i]} has {facts.class_counts[i]}" for i in (least, most))
         yield f"classes are uneven: {small} images, {large}; accuracy mostly reflects the large classes"
     if budget > sizing.greatest:
-        yield f"the budget excludes nothing: the most expensive network costs {sizing.greatest / 1e6:.2f} M multiply-adds"
+        yield f"the budget excludes nothing: the most expensive network costs {millions(sizing.greatest)} multiply-adds"
     elif budget < sizing.median / 2:
-        yield f"the budget is tight: half of the networks cost more than {sizing.median / 1e6:.2f} M multiply-adds"
+        yield f"the budget is tight: half of the networks cost more than {millions(sizing.median)} multiply-adds"
     if choices.held_out.num_train < 10 * choices.plan.batch_size:
         yield f"only {choices.held_out.num_train} images are left to train on"
 

@@ -127,7 +127,7 @@ class PrintCompletion(argparse.Action):
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:
         """Print the script, which completes the names of the networks that exist now."""
-        from scarlet_tf.models.zoo_folder import zoo_names
+        from scarlet_tf.models.zoo_data import zoo_names
 
         print(completion_script(parser, values, zoo_names()))
         parser.exit()

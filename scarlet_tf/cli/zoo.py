@@ -45,7 +45,7 @@ def zoo(arguments: argparse.Namespace) -> None:
         show(arguments, scaled_figures(name), print_scaled)
         return
     if arguments.remove:
-        from scarlet_tf.models.zoo_folder import remove_own
+        from scarlet_tf.models.zoo_data import remove_own
 
         remove_own(name)
         show(arguments, {"removed": name}, lambda _: [f"removed {name}"])
@@ -64,15 +64,14 @@ def zoo(arguments: argparse.Namespace) -> None:
 
 def zoo_figures() -> dict[str, Any]:
     """{"networks": one row per network, "folder": of registered networks} in plain JSON types."""
-    from scarlet_tf.models.zoo_folder import zoo_folder, zoo_names
+    from scarlet_tf.models.zoo_data import zoo_folder, zoo_names
 
     return {"networks": [network_figures(name) for name in zoo_names()], "folder": str(zoo_folder())}
 
 
 def network_figures(name: str) -> dict[str, Any]:
     """Figures of one network of the zoo; InputError if there is none of that name."""
-    from scarlet_tf.models.zoo_data import ZOO
-    from scarlet_tf.models.zoo_folder import find_own, zoo_names
+    from scarlet_tf.models.zoo_data import ZOO, find_own, zoo_names
 
     name = name.strip().lower()
     if name in ZOO:
@@ -140,7 +139,7 @@ def scaled_figures(name: str) -> dict[str, Any]:
 
 def print_zoo(figures: Mapping[str, Any]) -> None:
     """Print one line per network, then the figures' sources and the remarks."""
-    from scarlet_tf.models.zoo_folder import own_names
+    from scarlet_tf.models.zoo_data import own_names
 
     rows = figures["networks"]
     sources = list(dict.fromkeys(map(_source, rows)))

@@ -14,8 +14,7 @@ from typing import Any
 from scarlet_tf.config import schema
 from scarlet_tf.config.schema import SECTIONS, WITH_RECIPES, Config, RunConfig, hidden_keys, known_keys
 from scarlet_tf.errors import InputError, nearest
-from scarlet_tf.models.zoo_data import ZOO
-from scarlet_tf.models.zoo_folder import find_own, zoo_names
+from scarlet_tf.models.zoo_data import ZOO, find_own, zoo_names
 from scarlet_tf.settings import from_yaml, show
 from scarlet_tf.space import SearchSpace
 from scarlet_tf.yaml_files import parse_yaml, read_yaml, to_yaml_line

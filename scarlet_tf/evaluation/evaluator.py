@@ -14,9 +14,8 @@ from scarlet_tf.data.inputs import as_split
 from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
 from scarlet_tf.evaluation.population import Populations
-from scarlet_tf.models.extract import extract
 from scarlet_tf.models.network import Network
-from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.models.supernet import Supernet, extract
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.space import Architecture
 

@@ -33,7 +33,7 @@ import tensorflow as tf
 from scarlet_tf import processor
 from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.graphs import with_gradient
-from scarlet_tf.layers import activation, batch_norm, convolution
+from scarlet_tf.layers import core
 
 logger = logging.getLogger("scarlet_tf")
 
@@ -174,7 +174,7 @@ def in_step() -> Iterator[None]:
 
 
 def fused_batch_norm(x, gamma, beta, epsilon: float):
-    """`layers.batch_norm.normalize` by FusedBatchNormV3, which computes statistics and gradient in one kernel each."""
+    """`layers.core.normalize` by FusedBatchNormV3, which computes statistics and gradient in one kernel each."""
     y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=x,
         scale=gamma,
@@ -330,7 +330,10 @@ def _phases(x, weights, dy, stride: int):
 
 
 GRADIENTS = {"onednn": _onednn_gradients, "eigen": _eigen_gradients}
-activation.use_kernel("tensorflow", hard_swish)
-batch_norm.use_kernel("tensorflow", fused_batch_norm)
-convolution.use_kernel("tensorflow", "pointwise", pointwise_conv)
-convolution.use_kernel("tensorflow", "depthwise", depthwise_conv)
+core.use_kernels(
+    "tensorflow",
+    batch_norm=fused_batch_norm,
+    depthwise=depthwise_conv,
+    hard_swish=hard_swish,
+    pointwise=pointwise_conv,
+)

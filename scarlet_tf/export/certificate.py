@@ -12,7 +12,7 @@ from typing import Any
 
 from scarlet_tf.cost import Cost
 from scarlet_tf.errors import InputError
-from scarlet_tf.export.checks import Check
+from scarlet_tf.export.verification import Check
 from scarlet_tf.results import Score, from_json
 from scarlet_tf.scaling import Scaling
 from scarlet_tf.space import Architecture

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import io
 import json
 import pathlib
+import zipfile
 from collections.abc import Mapping, Sequence
 
+import flatbuffers
 import keras
+import numpy as np
 
 from scarlet_tf.cost import count_spec
 from scarlet_tf.data.preprocessing import Preprocessing
@@ -123,3 +127,119 @@ def _describe(preprocessing: Preprocessing) -> dict:
         "mean": list(preprocessing.mean),
         "std": list(preprocessing.std),
     }
+
+
+# -- TFLite's own metadata, which MediaPipe, ML Kit and the TFLite Task Library read, and the archive of labels behind them
+#
+# The fields and their numbers are those of TFLite's metadata_schema.fbs. The metadata are a flatbuffer in a buffer of the
+# model's; the labels are a file in a ZIP archive that follows the model's flatbuffer.
+
+
+TASK_METADATA_NAME = "TFLITE_METADATA"
+_IDENTIFIER = b"M001"
+_PARSER_VERSION = "1.0.0"  # of the schema: all fields below were in its first version
+_RGB, _AXIS_LABELS = 1, 2
+# Members of the schema's unions of contents and of process units.
+_IMAGE, _NORMALIZATION, _THRESHOLD = 2, 1, 3
+_LOWEST = float(np.finfo(np.float32).min)
+
+
+def task_metadata(metadata: Mapping) -> bytes:
+    """The flatbuffer of a file whose `build_metadata` is `metadata`."""
+    builder = flatbuffers.Builder(1024)
+    inputs, outputs = (_tables(builder, [tensor(builder, metadata)]) for tensor in (_input, _output))
+    graphs = _tables(builder, [_table(builder, {2: inputs, 3: outputs})])
+    about = f"Made by {metadata['package']}; the entry {METADATA_NAME} says more."
+    texts = {0: "Image classifier", 1: about, 7: _PARSER_VERSION}
+    model = _table(builder, {3: graphs} | {field: builder.CreateString(text) for field, text in texts.items()})
+    builder.Finish(model, file_identifier=_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def with_labels(content: bytes, labels: Sequence[str] | None) -> bytes:
+    """`content`, a model, followed by a ZIP archive of its labels, where it has any.
+
+    They are stored, for readers map them into memory, and without a time, so that equal models are equal files.
+    """
+    if labels is None:
+        return content
+    file = io.BytesIO(content)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(LABELS_FILE), labels_text(labels))
+    return file.getvalue()
+
+
+def check_labels(content: bytes, labels: Sequence[str] | None) -> None:
+    """InputError unless `content` ends as `with_labels` ends it."""
+    if labels is None:
+        return
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            found = archive.read(LABELS_FILE).decode()
+    except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, RuntimeError, EOFError) as error:
+        raise InputError(f"expected a ZIP archive with {LABELS_FILE} at the file's end: {error}") from error
+    if found != labels_text(labels):
+        raise InputError(f"{LABELS_FILE} in the ZIP archive at the file's end has other labels")
+
+
+def _input(builder: flatbuffers.Builder, metadata: Mapping) -> int:
+    """TensorMetadata of the image."""
+    properties = _table(builder, {}, {0: _RGB})
+    fields = {
+        0: builder.CreateString(metadata["input"]["name"]),
+        3: _table(builder, {1: properties}, {0: _IMAGE}),
+    }
+    how = metadata["preprocessing"]
+    if how is not None:
+        mean, std = np.array(how["mean"]), np.array(how["std"])
+        fields[4] = _tables(
+            builder, [_unit(builder, _NORMALIZATION, {0: _floats(builder, mean), 1: _floats(builder, std)})]
+        )
+        fields[5] = _table(builder, {0: _floats(builder, (255 - mean) / std), 1: _floats(builder, -mean / std)})
+    return _table(builder, fields)
+
+
+def _output(builder: flatbuffers.Builder, metadata: Mapping) -> int:
+    """TensorMetadata of the scores."""
+    fields = {0: builder.CreateString(metadata["output"]["name"])}
+    if metadata["output"]["name"] == "logits":
+        # Programs whose threshold is 0 where the metadata name none would drop negative logits.
+        fields[4] = _tables(builder, [_unit(builder, _THRESHOLD, {}, {0: _LOWEST})])
+    if metadata["labels"] is not None:
+        name = builder.CreateString(LABELS_FILE)
+        fields[6] = _tables(builder, [_table(builder, {0: name}, {2: _AXIS_LABELS})])
+    return _table(builder, fields)
+
+
+def _unit(builder: flatbuffers.Builder, kind: int, offsets: Mapping, floats: Mapping | None = None) -> int:
+    """ProcessUnit: a union, of which `kind` says the member."""
+    return _table(builder, {1: _table(builder, offsets, floats=floats)}, {0: kind})
+
+
+def _table(
+    builder: flatbuffers.Builder,
+    offsets: Mapping[int, int],
+    numbers: Mapping[int, int] | None = None,
+    floats: Mapping[int, float] | None = None,
+) -> int:
+    """A table of fields by their numbers: what was written before, small numbers, and floats."""
+    numbers, floats = numbers or {}, floats or {}
+    builder.StartObject(1 + max([*offsets, *numbers, *floats]))
+    for field, offset in offsets.items():
+        builder.PrependUOffsetTRelativeSlot(field, offset, 0)
+    for field, number in numbers.items():
+        builder.PrependUint8Slot(field, number, 0)
+    for field, value in floats.items():
+        builder.PrependFloat32Slot(field, value, 0.0)
+    return builder.EndObject()
+
+
+def _tables(builder: flatbuffers.Builder, offsets: Sequence[int]) -> int:
+    builder.StartVector(4, len(offsets), 4)
+    for offset in reversed(offsets):
+        builder.PrependUOffsetTRelative(offset)
+    return builder.EndVector()
+
+
+def _floats(builder: flatbuffers.Builder, values: np.ndarray) -> int:
+    return builder.CreateNumpyVector(values.astype(np.float32))

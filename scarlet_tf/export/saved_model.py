@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import itertools
 import os
 import pathlib
+import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from scarlet_tf import host
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.metadata import INPUT_NAME, build_metadata, image_shape, output_name, write_labels
-from scarlet_tf.export.stable_graph import stabilize
-from scarlet_tf.export.warm_up import FILE_NAME, check_warm_up, encoded_requests, image_requests, write_warm_up
 from scarlet_tf.files import TEMPORARY, write_json
-from scarlet_tf.layers.convolution import without_kernels
+from scarlet_tf.layers.core import without_kernels
 from scarlet_tf.streams import quiet
 
 # Servers leave this folder of a SavedModel alone.
@@ -146,3 +149,134 @@ def _replacing(path: pathlib.Path):
         if (holder / "old").exists() and not path.exists():
             os.replace(holder / "old", path)
         shutil.rmtree(holder, ignore_errors=True)
+
+
+# -- Makes the SavedModels of one network equal byte by byte, whatever the process did before it wrote them --------
+
+
+_COUNTED = re.compile(r"(.*)_(\d+)", re.DOTALL)
+_ARGUMENT, _CONFIGURATION = "_user_specified_name", "config_proto"
+_UNUSED = re.compile(r"_\d+(?=___redundant_placeholder\d+$)")  # in the names of arguments that a loop does not read
+
+
+def stabilize(folder: pathlib.Path) -> None:
+    """Rewrites saved_model.pb in `folder` and removes fingerprint.pb.
+
+    TensorFlow ends the names of functions with a number that counts what its process has made so far, also names the
+    variables that they capture by such numbers, and stores functions and maps in an order that depends on them. It notes
+    with every call how many devices there are and which graph optimisations were ever switched. Its fingerprint has a
+    random part and would be that of the other bytes; it is optional, and loaders do without it.
+    """
+    file = folder / "saved_model.pb"
+    model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    for graph in model.meta_graphs:
+        functions = graph.graph_def.library.function
+        _rename(graph, _stable_names(function.signature.name for function in functions))
+        functions.sort(key=lambda function: function.signature.name)
+        for function in functions:
+            _forget_numbers(function)
+        for node in itertools.chain(graph.graph_def.node, *(function.node_def for function in functions)):
+            _forget_process(node)
+    file.write_bytes(model.SerializeToString(deterministic=True))
+    (folder / "fingerprint.pb").unlink(missing_ok=True)
+
+
+def _stable_names(names: Iterable[str]) -> dict[str, str]:
+    """{name: the same with another number}: those that differ in it alone are counted from 0, in their order."""
+    counted = [match for match in map(_COUNTED.fullmatch, names) if match]
+    numbers: dict[str, int] = {}
+    stable = {}
+    for match in sorted(counted, key=lambda match: int(match[2])):
+        number = numbers[match[1]] = numbers.get(match[1], -1) + 1
+        stable[match[0]] = f"{match[1]}_{number}"
+    return stable
+
+
+def _forget_numbers(function) -> None:
+    """Removes the numbers in what a function calls its arguments; those that callers give have names."""
+    for argument in function.signature.input_arg:
+        argument.name = _UNUSED.sub("", argument.name)
+    for about in function.arg_attr.values():
+        if _ARGUMENT in about.attr and about.attr[_ARGUMENT].s.isdigit():
+            del about.attr[_ARGUMENT]
+
+
+def _forget_process(node) -> None:
+    """Empties the configuration of a call: this host's devices, and what the process had set of graph optimisation."""
+    if _CONFIGURATION in node.attr:
+        node.attr[_CONFIGURATION].s = b""
+
+
+def _rename(message, names: Mapping[str, str]) -> None:
+    """Exchanges every text in a protobuf `message` that is one of `names`, keys of maps included."""
+    for field, value in message.ListFields():
+        if isinstance(value, str):
+            setattr(message, field.name, names.get(value, value))
+        elif hasattr(value, "ListFields"):
+            _rename(value, names)
+        elif hasattr(value, "items"):
+            _rename_map(value, names)
+        elif field.message_type is not None:
+            for element in value:
+                _rename(element, names)
+        elif field.type == field.TYPE_STRING:
+            value[:] = [names.get(text, text) for text in value]
+
+
+def _rename_map(values, names: Mapping[str, str]) -> None:
+    """The same for a map; those by names of functions have messages as their values."""
+    for value in values.values():
+        if hasattr(value, "ListFields"):
+            _rename(value, names)
+    copies = {
+        names[key]: type(values[key]).FromString(values[key].SerializeToString()) for key in values if key in names
+    }
+    for key in names.keys() & set(values):
+        del values[key]
+    for key, value in copies.items():
+        values[key].CopyFrom(value)
+
+
+# -- Requests that a model server runs when it loads a SavedModel, so that the first user does not wait for tracing
+#
+# TensorFlow Serving reads them from assets.extra/tf_serving_warmup_requests. Their format comes with the package
+# tensorflow-serving-api, the extra [serving]; it is imported when records are written.
+
+
+FILE_NAME = "tf_serving_warmup_requests"
+BATCH_SIZES = (1, 8)
+# The height and width of the encoded images; any would do, since the signature takes all sizes.
+_ENCODED_SIZE = (64, 80)
+
+
+def check_warm_up(key: str) -> None:
+    """InputError, beginning with `key`, where the extra [serving] is not installed."""
+    if importlib.util.find_spec("tensorflow_serving") is None:
+        raise InputError(f"{key}: needs the package tensorflow-serving-api; pip install 'scarlet_tf[serving]'")
+
+
+def image_requests(shape: tuple[int, ...]) -> Iterable[np.ndarray]:
+    """Batches float32 [B, *shape] of noise."""
+    rng = np.random.default_rng(0)
+    return [rng.uniform(-1, 1, (size, *shape)).astype(np.float32) for size in BATCH_SIZES]
+
+
+def encoded_requests() -> Iterable[np.ndarray]:
+    """Batches [B] of JPEG and PNG files in turn, the first of them JPEG."""
+    pixels = np.random.default_rng(0).integers(0, 256, (*_ENCODED_SIZE, 3), np.uint8)
+    files = [tf.io.encode_jpeg(pixels).numpy(), tf.io.encode_png(pixels).numpy()]
+    return [np.array([files[i % 2] for i in range(size)], object) for size in BATCH_SIZES]
+
+
+def write_warm_up(path: pathlib.Path, requests: Mapping[str, tuple[str, Iterable[np.ndarray]]]) -> None:
+    """Writes a TFRecord file of PredictionLogs from {signature: (name of its input, batches)}."""
+    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for signature, (name, batches) in requests.items():
+            for batch in batches:
+                request = predict_pb2.PredictRequest()
+                request.model_spec.name, request.model_spec.signature_name = "warm_up", signature
+                request.inputs[name].CopyFrom(tf.make_tensor_proto(batch))
+                log = prediction_log_pb2.PredictLog(request=request)
+                writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())

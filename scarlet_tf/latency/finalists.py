@@ -42,47 +42,47 @@ def measure_finalists(
     Measurements are kept in the JSON file `path`, from which an interrupted call resumes. `decide`: returns the
     result for a corrected table; without it the evaluated networks are ranked again.
     """
-    goals, known = settings.objectives(), _Finalists(path, table, runner)
+    objectives, known = settings.objectives(), _Finalists(path, table, runner)
     found = result
     report: dict = {}
     for _ in range(ROUNDS):
-        if not known.measure(choose_finalists(found.pareto, found.picks, goals, settings.finalists)):
+        if not known.measure(choose_finalists(found.pareto, found.picks, objectives, settings.finalists)):
             break
         corrected, report = calibrate(table, known.measured)
-        found = decide(corrected) if decide else rerank(result, corrected, goals, settings.picks)
+        found = decide(corrected) if decide else rerank(result, corrected, objectives, settings.picks)
     logger.info("latencies corrected by %d networks measured whole: %s", len(known.measured), _in_words(report))
     return dataclasses.replace(found, details={**result.details, "measured": _described(report, table, runner)})
 
 
 def choose_finalists(
-    front: Sequence[Candidate], picks: Sequence[Candidate], goals: Objectives, count: int
+    front: Sequence[Candidate], picks: Sequence[Candidate], objectives: Objectives, count: int
 ) -> list[Architecture]:
     """All picks, the best, and equispaced models of the front that fill up `count`."""
     chosen = dict.fromkeys(pick.architecture for pick in picks)
     if front:
         chosen[best_of(front).architecture] = None
-    spread = pick_equispaced(goals.values([model.metrics for model in front]), count, goals.cost_column)
+    spread = pick_equispaced(objectives.values([model.metrics for model in front]), count, objectives.cost_column)
     for index in spread:
         if len(chosen) < count:
             chosen[front[index].architecture] = None
     return list(chosen)
 
 
-def rerank(result: SearchResult, table: MetricTable, goals: Objectives, picks) -> SearchResult:
+def rerank(result: SearchResult, table: MetricTable, objectives: Objectives, picks) -> SearchResult:
     """Front and picks of all evaluated networks, with latencies from `table`. InputError if none keeps the bounds."""
     latencies = table.sums(np.array([model.architecture.choices for model in result.evaluated]))[LATENCY]
     models = [
         dataclasses.replace(model, others={**model.others, LATENCY: latency})
         for model, latency in zip(result.evaluated, latencies.tolist(), strict=True)
     ]
-    front = front_of([model for model in models if goals.violation(model.metrics) <= 0], goals)
+    front = front_of([model for model in models if objectives.violation(model.metrics) <= 0], objectives)
     if not front:
         least = bound_text(LATENCY, latencies.min())
         raise InputError(
-            f"search.upper_bounds: expected some model that keeps {', '.join(goals.bounds_in_words())} with latencies"
+            f"search.upper_bounds: expected some model that keeps {', '.join(objectives.bounds_in_words())} with latencies"
             f" corrected by networks measured whole; the least latency of the {len(models)} is {least}; name wider bounds"
         )
-    picked = pick_models(front, models, goals, picks)
+    picked = pick_models(front, models, objectives, picks)
     return dataclasses.replace(result, pareto=front, picks=list(picked.values()), names=list(picked), evaluated=models)
 
 

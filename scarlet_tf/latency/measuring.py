@@ -19,12 +19,12 @@ import tensorflow as tf
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.quantization import convert
-from scarlet_tf.export.xnnpack import rewrite_for_xnnpack
+from scarlet_tf.export.tflite import rewrite_for_xnnpack
 from scarlet_tf.files import read_json, write_result
 from scarlet_tf.latency.timing import Measurement, Runner
 from scarlet_tf.layers import primitives
 from scarlet_tf.layers.builder import connect_block, connect_stem, connect_tail
-from scarlet_tf.layers.convolution import without_kernels
+from scarlet_tf.layers.core import without_kernels
 from scarlet_tf.models.network import build_network
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.space import Architecture, SearchSpace

@@ -1,7 +1,7 @@
-"""Layers of the supernet that are a part of a NetworkSpec: its stem, one of its blocks, its tail.
+"""Layers of the supernet: the stem, a block or the tail of a NetworkSpec, and the choice between blocks.
 
-Each applies the builder of stand-alone networks to its input with layers that it made once. A path through a supernet is
-therefore the stand-alone network by construction, and every block that the builder builds can be searched.
+The parts of a spec apply the builder of stand-alone networks to their input with layers that they made once. A path through a
+supernet is therefore the stand-alone network by construction, and every block that the builder builds can be searched.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import Any
 
 import keras
 
+from scarlet_tf.errors import InputError
 from scarlet_tf.layers import primitives
-from scarlet_tf.layers.batch_norm import BatchNormalization
 from scarlet_tf.layers.builder import connect_block, connect_stem, connect_tail
+from scarlet_tf.layers.core import BatchNormalization
 from scarlet_tf.spec import PYTORCH, BlockSpec, Conventions, NetworkSpec, block_from_dict, conventions_of, known_fields
 
 
@@ -178,3 +179,54 @@ class Tail(_End):
 
         y = self.connect(ops.reshape(lanes, (num_lanes * batch_size, *image)), _Parts(self, apply))
         return ops.reshape(y, (num_lanes, batch_size, *y.shape[1:]))
+
+
+@keras.saving.register_keras_serializable(package="scarlet_tf")
+class ChoiceBlock(keras.layers.Layer):
+    """Candidates of equal output shape; `call` runs the one with the given index.
+
+    Nothing here remembers an active choice: the index is an argument, so one traced graph serves all of them. An
+    index out of range is clamped by `keras.ops.switch`; `Supernet` refuses it before it gets here.
+
+    Args:
+        candidates: Keras layers that are called with `x` [B, H, W, C] and `training`.
+    """
+
+    def __init__(self, candidates, **kwargs):
+        super().__init__(**kwargs)
+        self.candidates = list(candidates)
+        if not self.candidates:
+            raise ValueError("candidates: expected at least one layer, got none")
+
+    def build(self, x_shape, choice_shape=()):
+        for candidate in self.candidates:
+            if not candidate.built:
+                candidate.build(x_shape)
+        self.built = True
+
+    def run(self, index: int, x, training=False):
+        """The output of candidate `index`, a Python integer: no control flow."""
+        return self.candidates[index](x, training=training)
+
+    def call(self, x, choice, training=False):
+        _check_scalar(keras.ops.shape(choice))
+        branches = [lambda x, i=i: self.run(i, x, training) for i in range(len(self.candidates))]
+        return keras.ops.switch(choice, branches, x)
+
+    def compute_output_shape(self, x_shape, choice_shape=()):
+        _check_scalar(choice_shape)
+        return self.candidates[0].compute_output_shape(x_shape)
+
+    def get_config(self):
+        candidates = [keras.saving.serialize_keras_object(candidate) for candidate in self.candidates]
+        return {**super().get_config(), "candidates": candidates}
+
+    @classmethod
+    def from_config(cls, config):
+        candidates = [keras.saving.deserialize_keras_object(c) for c in config.pop("candidates")]
+        return cls(candidates, **config)
+
+
+def _check_scalar(shape) -> None:
+    if len(shape):
+        raise InputError(f"choice: expected one integer, of shape (), got shape {tuple(shape)}")

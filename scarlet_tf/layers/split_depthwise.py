@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from scarlet_tf.layers.convolution import DepthwiseConv2D
+from scarlet_tf.layers.core import DepthwiseConv2D
 
 MAX_TAPS = 25
 """Of the largest depthwise kernel that XNNPACK has code for; others run channel by channel (docs/results.md)."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 
+from scarlet_tf.errors import InputError
 from scarlet_tf.settings import AboveZero, BelowOne, Between, Count, Positive, Whole, validated
 
 
@@ -80,3 +82,19 @@ class OptimizationConfig:
     def is_wanted(self) -> bool:
         """True if anything is switched on."""
         return bool(self.quantization_aware or self.pruning)
+
+
+# -- The packages of the extra `optimization` ----------------------------------------------------------------------
+
+
+PACKAGES = ("tensorflow_model_optimization", "tf_keras")
+
+
+def check_extra() -> None:
+    """Raise InputError with the install command if a package is missing; imports none of them."""
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"quantisation-aware training and pruning need {' and '.join(missing)}, which is not installed:"
+            " pip install 'scarlet_tf[optimization]'"
+        )

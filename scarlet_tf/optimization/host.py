@@ -20,8 +20,8 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.export.metadata import image_shape
 from scarlet_tf.files import write_json
 from scarlet_tf.models.network import Network, get_arrays
-from scarlet_tf.optimization.extra import check_extra
-from scarlet_tf.optimization.messages import read_message, write_message
+from scarlet_tf.optimization.config import check_extra
+from scarlet_tf.optimization.worker import read_message, write_message
 from scarlet_tf.progress import progress_bar
 
 logger = logging.getLogger("scarlet_tf")

@@ -14,7 +14,7 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 
 from scarlet_tf.optimization import parts
-from scarlet_tf.optimization.strips import Rows
+from scarlet_tf.optimization.twin import Rows
 
 _quantization = tfmot.quantization.keras
 _WEIGHTS = {

@@ -6,18 +6,19 @@ Libraries' output goes to stderr. TF_USE_LEGACY_KERAS=1 has to be in its environ
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import pathlib
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import read_json
-from scarlet_tf.optimization.messages import read_message, write_message
 from scarlet_tf.spec import NetworkSpec
 
 
@@ -42,8 +43,7 @@ def main(job_file: str) -> int:
 def _commands(job: dict, folder: pathlib.Path) -> dict[str, Callable]:
     import tf_keras
 
-    from scarlet_tf.optimization.tasks import Pruning, QuantizationAware
-    from scarlet_tf.optimization.trainer import Trainer
+    from scarlet_tf.optimization.tasks import Pruning, QuantizationAware, Trainer
 
     tf_keras.backend.set_image_data_format("channels_last")  # regardless of keras.json
     tf_keras.utils.set_random_seed(job["settings"]["seed"])  # for dropout
@@ -70,6 +70,33 @@ def _commands(job: dict, folder: pathlib.Path) -> dict[str, Callable]:
     if isinstance(task, QuantizationAware):
         commands |= {"measure": task.measure, "end_round": task.end_round}
     return commands
+
+
+# -- Messages between a process and its worker: a line of JSON, followed by arrays as plain bytes ------------------
+
+
+def write_message(stream: IO[bytes], message: dict, *arrays: np.ndarray) -> None:
+    """Write one message with its arrays, and flush."""
+    kinds = [(array.dtype.str, array.shape) for array in arrays]
+    stream.write(json.dumps({**message, "arrays": kinds}).encode() + b"\n")
+    for array in arrays:
+        stream.write(np.ascontiguousarray(array).data)
+    stream.flush()
+
+
+def read_message(stream: IO[bytes]) -> tuple[dict, list[np.ndarray]] | None:
+    """Read the next message with its arrays; None if the other side has closed the stream, or died in the middle."""
+    line = stream.readline()
+    if not line.endswith(b"\n"):
+        return None
+    message, arrays = json.loads(line), []
+    for kind, shape in message.pop("arrays"):
+        size = math.prod(shape) * np.dtype(kind).itemsize
+        content = stream.read(size)
+        if len(content) < size:
+            return None
+        arrays.append(np.frombuffer(content, kind).reshape(shape))
+    return message, arrays
 
 
 if __name__ == "__main__":

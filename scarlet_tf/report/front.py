@@ -285,6 +285,6 @@ _BETTER = {("max", True): "more", ("min", True): "fewer", ("max", False): "highe
 def _objectives(record: Record) -> str:
     """The objectives with their directions, as the search recorded them."""
     search = record.front.details.get("search", {}) if record.front is not None else {}
-    found = search.get("directions") or search.get("goals", {}).get("directions", {})
+    found = search.get("directions") or search.get("objectives", {}).get("directions", {})
     names = [f"{_BETTER[way, name in COUNTED]} {metric_name(name)}" for name, way in found.items()]
     return ", ".join(names) or "its objectives"

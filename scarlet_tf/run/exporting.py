@@ -11,12 +11,11 @@ from typing import Any
 
 from scarlet_tf.cost import count_spec
 from scarlet_tf.export.certificate import certificate_text, make_certificate
-from scarlet_tf.export.checks import Limits
 from scarlet_tf.export.folding import MAX_CONDITION_INT8, fold
 from scarlet_tf.export.metadata import LABELS_FILE
 from scarlet_tf.export.saved_model import export_saved_model
 from scarlet_tf.export.tflite import export_tflite
-from scarlet_tf.export.verification import verify
+from scarlet_tf.export.verification import Limits, verify
 from scarlet_tf.files import atomic_writer, read_json, write_json, write_text
 from scarlet_tf.latency.benchmark import benchmark, beside_table
 from scarlet_tf.latency.correction import LATENCY
@@ -24,8 +23,7 @@ from scarlet_tf.latency.table import table_runner
 from scarlet_tf.latency.timing import describe_host
 from scarlet_tf.models.network import Network
 from scarlet_tf.optimization.config import PruningConfig, QuantizationAwareConfig
-from scarlet_tf.optimization.prune import prune
-from scarlet_tf.optimization.quantize_aware import quantize_aware
+from scarlet_tf.optimization.optimize import prune, quantize_aware
 from scarlet_tf.results import Certificate, Dataset, NetworkResult, OptimizedResult, to_json
 from scarlet_tf.run.folder import Run
 from scarlet_tf.run.methods import latency_table, method_of

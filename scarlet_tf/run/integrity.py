@@ -14,7 +14,7 @@ from typing import Any
 from scarlet_tf.cost import count_spec
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.certificate import CERTIFICATE_VERSION, certificate_text, check_digests
-from scarlet_tf.export.checks import Check
+from scarlet_tf.export.verification import Check
 from scarlet_tf.files import has_digest, read_json
 from scarlet_tf.results import Certificate, NetworkResult, to_json
 from scarlet_tf.run.exporting import FINAL, folded_network, verification

@@ -25,7 +25,7 @@ from scarlet_tf.run.folder import Run
 from scarlet_tf.run.networks import SourceNetwork, load_source
 from scarlet_tf.search.front import check_picks_of
 from scarlet_tf.search.journal import TRIALS, read_lines
-from scarlet_tf.search.objectives import Figures, Objectives, check_known, figures_and_goals
+from scarlet_tf.search.objectives import CostModel, Objectives, check_known, cost_model_and_objectives
 from scarlet_tf.search.run import SearchResult, search
 from scarlet_tf.training.devices import copy_variables
 from scarlet_tf.training.network_step import load_teacher
@@ -73,10 +73,10 @@ class SupernetSearch(Method):
 
     def _check_search(self, run: Run) -> None:
         config = run.config.search
-        figures, goals = figures_and_goals(run.costs, **config.objective_settings(run.costs))
-        self._check_objectives(run.config, figures, goals)
-        check_picks_of(config.picks, run.config.space, ("accuracy", *figures.names))
-        budget, greatest = config.budget, figures.bounds["multiply_adds"][1]
+        cost_model, objectives = cost_model_and_objectives(run.costs, **config.objective_settings(run.costs))
+        self._check_objectives(run.config, cost_model, objectives)
+        check_picks_of(config.picks, run.config.space, ("accuracy", *cost_model.names))
+        budget, greatest = config.budget, cost_model.bounds["multiply_adds"][1]
         begins = not (run.folder / "config.yaml").exists()  # logged once
         if begins and budget is not None and budget > greatest:
             logger.warning(
@@ -85,8 +85,8 @@ class SupernetSearch(Method):
                 greatest / 1e6,
             )
 
-    def _check_objectives(self, config: Config, figures: Figures, goals: Objectives) -> None:
-        check_known(figures, goals)
+    def _check_objectives(self, config: Config, cost_model: CostModel, objectives: Objectives) -> None:
+        check_known(cost_model, objectives)
 
     def pick_names(self, config: Config) -> list[str]:
         """Names of the picks that the search makes, if the front has enough networks."""
@@ -162,9 +162,9 @@ class BetaNAS(SupernetSearch):
 
     view = BetaNASView()
 
-    def _check_objectives(self, config: Config, figures: Figures, goals: Objectives) -> None:
-        super()._check_objectives(config, figures, goals)
-        check_betanas(figures, config.search.betanas, config.supernet)
+    def _check_objectives(self, config: Config, cost_model: CostModel, objectives: Objectives) -> None:
+        super()._check_objectives(config, cost_model, objectives)
+        check_betanas(cost_model, config.search.betanas, config.supernet)
 
     def pick_names(self, config: Config) -> list[str]:
         return super().pick_names(config) if isinstance(config.search.picks, dict) else ["0"]

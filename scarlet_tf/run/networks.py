@@ -14,8 +14,7 @@ from scarlet_tf.export.certificate import digest
 from scarlet_tf.models.network import Network, load_network
 from scarlet_tf.models.torch_weights import load_torch_weights
 from scarlet_tf.models.zoo import build_zoo_network
-from scarlet_tf.models.zoo_data import ZOO
-from scarlet_tf.models.zoo_folder import OwnEntry, add_own, check_new_name, find_own, zoo_names
+from scarlet_tf.models.zoo_data import ZOO, OwnEntry, add_own, check_new_name, find_own, zoo_names
 from scarlet_tf.results import Dataset, NetworkResult, to_json
 from scarlet_tf.run.folder import Run, has_weights, open_existing
 from scarlet_tf.search.front import Candidate

@@ -41,7 +41,7 @@ from scarlet_tf.run.networks import find_pick
 from scarlet_tf.search.algorithm import decode
 from scarlet_tf.search.front import Archive
 from scarlet_tf.search.journal import TRIALS, read_lines
-from scarlet_tf.search.objectives import figures_and_goals, is_number
+from scarlet_tf.search.objectives import cost_model_and_objectives, is_number
 from scarlet_tf.search.run import SearchResult
 from scarlet_tf.training.learning import FILE
 
@@ -229,7 +229,7 @@ def _hypervolume(run: Run, dataset: Dataset | None) -> list[float]:
     if not found or dataset is None:
         return []
     costs = cost_table(run.config.space, run.config.data.image_size, len(dataset.classes))
-    archive = Archive(*figures_and_goals(costs, **run.config.search.objective_settings(costs)))
+    archive = Archive(*cost_model_and_objectives(costs, **run.config.search.objective_settings(costs)))
     ends = range(2 * count, len(found) + 1, count)  # the first generation is twice as large
     groups = [found[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     return [archive.add([decode(each["architecture"]) for each in group], group) for group in groups]

@@ -116,9 +116,11 @@ def choose(run: Run, found: SearchResult) -> Start:
     # A pick by name is that network, or one of the next candidates for the same pick.
     others = [] if isinstance(bounds, str) else found.pareto
     if isinstance(bounds, dict):
-        goals = run.config.search.objectives()
+        objectives = run.config.search.objectives()
         others = [
-            c for c in others if all(goals.better(metric, c.metrics[metric], bound) for metric, bound in bounds.items())
+            c
+            for c in others
+            if all(objectives.better(metric, c.metrics[metric], bound) for metric, bound in bounds.items())
         ]
     others = sorted(others, key=lambda c: by_accuracy(c.metrics))
     return _first_that_fits(run, [picked, *(c for c in others if c.architecture != picked.architecture)])

@@ -22,9 +22,9 @@ from scarlet_tf.cluster import VARIABLE, is_writer, read_tf_config, search_role
 from scarlet_tf.config import Config, check_run_dir
 from scarlet_tf.errors import InputError, NotFiniteError, nearest
 from scarlet_tf.evaluation.evaluator import Evaluator
-from scarlet_tf.export.warm_up import check_warm_up
+from scarlet_tf.export.saved_model import check_warm_up
 from scarlet_tf.files import write_result
-from scarlet_tf.optimization.extra import check_extra
+from scarlet_tf.optimization.config import check_extra
 from scarlet_tf.report.record import StageState
 from scarlet_tf.results import (
     Certificate,

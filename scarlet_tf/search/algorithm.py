@@ -13,7 +13,7 @@ from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.budget import Budget
 from scarlet_tf.search.front import Archive
-from scarlet_tf.search.objectives import figures_and_goals, is_number
+from scarlet_tf.search.objectives import cost_model_and_objectives, is_number
 
 Metrics = Mapping | None  # of one genome by name; None: its evaluation failed
 
@@ -25,11 +25,11 @@ class Algorithm(abc.ABC):
     again what a journal has (see Engine). A subclass draws the genomes and learns from their metrics.
 
     evaluations: genomes told so far, repeats counted; total_evaluations: at the end.
-    hypervolume: one value a tell, 0..1, see HypervolumeBox. figures: what is known of a genome without evaluation.
-    goals: what is optimised, and the bounds.
+    hypervolume: one value a tell, 0..1, see HypervolumeBox. cost_model: what is known of a genome without evaluation.
+    objectives: what is optimised, and the bounds.
 
     Args:
-        metrics: weights, upper_bounds, lower_bounds, directions and table, see figures_and_goals.
+        metrics: weights, upper_bounds, lower_bounds, directions and table, see cost_model_and_objectives.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Algorithm(abc.ABC):
     ):
         self.costs, self.space = costs, costs.space
         self.total_evaluations = total_evaluations
-        self.figures, self.goals = figures_and_goals(costs, max_multiply_adds, min_accuracy, **metrics)
+        self.cost_model, self.objectives = cost_model_and_objectives(costs, max_multiply_adds, min_accuracy, **metrics)
         self.evaluations = 0
         self.hypervolume: list[float] = []
         self.pending: np.ndarray | None = None  # asked for and not told yet
@@ -87,9 +87,11 @@ class Algorithm(abc.ABC):
             raise RuntimeError("tell: nothing has been asked for")
         if len(results) != len(genomes):
             raise InputError(f"results: expected {len(genomes)}, one a genome, got {len(results)}")
-        computed = self.figures.names
-        checked = [None if result is None else {**result, **self.goals.check(result, computed)} for result in results]
-        hypervolume = self._learn(genomes, self.figures.complete(genomes, checked))
+        computed = self.cost_model.names
+        checked = [
+            None if result is None else {**result, **self.objectives.check(result, computed)} for result in results
+        ]
+        hypervolume = self._learn(genomes, self.cost_model.complete(genomes, checked))
         self.pending, self._has_more = None, len(genomes) > 0
         self.evaluations += len(genomes)
         self.hypervolume.append(hypervolume)
@@ -120,7 +122,10 @@ class RandomSearch(Algorithm):
         self.population_size = int(population_size)
         self.told: list[list[int]] = []
         self._rng = np.random.Generator(np.random.PCG64(seed))
-        self._budget, self._archive = Budget(self.figures, self.goals), Archive(self.figures, self.goals)
+        self._budget, self._archive = (
+            Budget(self.cost_model, self.objectives),
+            Archive(self.cost_model, self.objectives),
+        )
 
     def _draw(self) -> np.ndarray:
         wanted = self.population_size if self.told else 2 * self.population_size
@@ -134,8 +139,8 @@ class RandomSearch(Algorithm):
         return {
             "algorithm": "random",
             "population_size": self.population_size,
-            **self.goals.get_config(),
-            "table": self.figures.fingerprint,
+            **self.objectives.get_config(),
+            "table": self.cost_model.fingerprint,
         }
 
 

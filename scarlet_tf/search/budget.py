@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.objectives import Figures, Objectives, key_of
+from scarlet_tf.search.objectives import CostModel, Objectives, key_of
 from scarlet_tf.words import bound_text
 
 # Uniform draws tried for each individual that is wanted, before draws out of bounds are brought nearer step by step.
@@ -21,15 +21,15 @@ MATING_ROUNDS = 10
 class Budget:
     """The bounds of `objectives` on what costs or a table say of genomes, before anything is evaluated."""
 
-    def __init__(self, figures: Figures, objectives: Objectives):
-        self.figures, self.objectives = figures, objectives
-        self._upper = {name: value for name, value in objectives.upper_bounds.items() if name in figures.names}
-        self._lower = {name: value for name, value in objectives.lower_bounds.items() if name in figures.names}
+    def __init__(self, cost_model: CostModel, objectives: Objectives):
+        self.cost_model, self.objectives = cost_model, objectives
+        self._upper = {name: value for name, value in objectives.upper_bounds.items() if name in cost_model.names}
+        self._lower = {name: value for name, value in objectives.lower_bounds.items() if name in cost_model.names}
         self._bounded = list(dict.fromkeys([*self._upper, *self._lower]))
 
     def met_by(self, genomes) -> np.ndarray:
         """True for each of genomes [N, num_layers] that is within the bounds, bool [N]."""
-        return self.objectives.meets(self.figures.of(genomes))
+        return self.objectives.meets(self.cost_model.of(genomes))
 
     def sample(self, wanted: int, rng, known=()) -> np.ndarray:
         """`wanted` genomes under budget, [wanted, num_layers], distinct and not in `known` where so many can be found.
@@ -58,7 +58,7 @@ class Budget:
             ]
             raise InputError(
                 f"{', '.join(bounds)}: no network within all of them was found in {DRAWS_PER_INDIVIDUAL * wanted} random "
-                f"draws and {REPAIR_ROUNDS * wanted} draws brought nearer; {self.figures.reach(self._bounded)}"
+                f"draws and {REPAIR_ROUNDS * wanted} draws brought nearer; {self.cost_model.reach(self._bounded)}"
             )
         return found.take()
 
@@ -81,7 +81,7 @@ class Budget:
         return found.take(fallback=population)
 
     def _draw(self, count: int, rng) -> np.ndarray:
-        space = self.figures.costs.space
+        space = self.cost_model.costs.space
         return rng.integers(space.num_choices, size=(count, space.num_layers))
 
     def _repaired(self, genomes, rng) -> list[np.ndarray]:
@@ -91,7 +91,7 @@ class Budget:
     def _repair(self, genome, rng) -> np.ndarray | None:
         """Redraws genes at random among choices that miss the bounds by less, until none is missed; None where stuck."""
         genome = genome.copy()
-        space = self.figures.costs.space
+        space = self.cost_model.costs.space
         # Every step comes nearer to the bounds, so the loop ends; the count is there against surprises.
         for _ in range(space.num_layers * space.num_choices):
             (missed,) = self._missed(genome[None])
@@ -110,13 +110,13 @@ class Budget:
 
     def _missed(self, genomes) -> np.ndarray:
         """By how much of a metric's range in the space genomes miss the bounds, summed over them, [N]."""
-        figures, total = self.figures.of(genomes), np.zeros(len(genomes))
+        metrics, total = self.cost_model.of(genomes), np.zeros(len(genomes))
         for name in self._bounded:
-            low, high = self.figures.bounds[name]
+            low, high = self.cost_model.bounds[name]
             # A metric that equals its bound misses it, by next to nothing.
             smallest = 1e-9 * max(high - low, 1e-9)
-            over = figures[name] - self._upper.get(name, np.inf)
-            under = self._lower.get(name, -np.inf) - figures[name]
+            over = metrics[name] - self._upper.get(name, np.inf)
+            under = self._lower.get(name, -np.inf) - metrics[name]
             for excess in (over, under):
                 total += np.where(excess >= 0, np.maximum(excess, smallest), 0.0) / max(high - low, 1e-9)
         return total

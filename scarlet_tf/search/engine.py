@@ -163,7 +163,7 @@ class Engine:
         line = self.trials[trial_id]
         metrics = {**metrics, **self._check(metrics)}
         result = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        result |= self.algorithm.figures.of_one(decode(line))
+        result |= self.algorithm.cost_model.of_one(decode(line))
         self._write_held()
         self._append(self._record(trial_id, COMPLETED, metrics=result))
         if self.failure is None:
@@ -212,7 +212,7 @@ class Engine:
             self.queue.remove(trial_id)
 
     def _check(self, metrics: Mapping) -> dict[str, float]:
-        return self.algorithm.goals.check(metrics, self.algorithm.figures.names)
+        return self.algorithm.objectives.check(metrics, self.algorithm.cost_model.names)
 
     def _record(self, trial_id: str, status: str, **details) -> dict:
         now = time.monotonic()

@@ -13,7 +13,7 @@ from pymoo.indicators.hv import Hypervolume
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.search.objectives import Figures, Objectives, is_number
+from scarlet_tf.search.objectives import CostModel, Objectives, is_number
 from scarlet_tf.space import Architecture, SearchSpace
 from scarlet_tf.words import bound_text
 
@@ -90,13 +90,13 @@ def best_of(front: Sequence[Candidate]) -> Candidate:
 class HypervolumeBox:
     """Hypervolume as a share, 0..1, of a box that the space and the bounds alone fix.
 
-    Accuracy goes from 0 to 1; a computed metric over what the space can have within the limit and floor on it; any other
-    metric needs a limit and is counted from 0 to there, or a limit and a floor. The ideal point is the better end of
+    Accuracy goes from 0 to 1; a computed metric over what the space can have within the bounds on it; any other metric
+    needs an upper bound and is counted from 0, or from its lower bound, to there. The ideal point is the better end of
     each, the reference point the worse one. Raises InputError for a metric without an end.
     """
 
-    def __init__(self, figures: Figures, objectives: Objectives):
-        ranges = [self._range(name, figures, objectives) for name in objectives.names]
+    def __init__(self, cost_model: CostModel, objectives: Objectives):
+        ranges = [self._range(name, cost_model, objectives) for name in objectives.names]
         worst_first = [objectives.direction(name) == "max" for name in objectives.names]
         signs = np.where(worst_first, -1.0, 1.0)
         ends = np.array(
@@ -104,11 +104,11 @@ class HypervolumeBox:
         )
         self.reference, self.ideal = ends[:, 0] * signs, ends[:, 1] * signs
 
-    def _range(self, name: str, figures: Figures, objectives: Objectives) -> tuple[float, float]:
+    def _range(self, name: str, cost_model: CostModel, objectives: Objectives) -> tuple[float, float]:
         if name == "accuracy":
             return 0.0, 1.0
-        if name in figures.names:
-            low, high = figures.bounds[name]
+        if name in cost_model.names:
+            low, high = cost_model.bounds[name]
             return max(low, objectives.lower_bounds.get(name, low)), min(high, objectives.upper_bounds.get(name, high))
         if name not in objectives.upper_bounds:
             raise InputError(
@@ -128,29 +128,29 @@ class HypervolumeBox:
 class Archive:
     """Keeps the non-dominated among all models told; failed ones, and those outside the bounds, do not count."""
 
-    def __init__(self, figures: Figures, goals: Objectives):
-        self._figures, self._goals = figures, goals
-        self._box = HypervolumeBox(figures, goals)
-        self.objectives = goals.values([])  # of the front, all minimised, [N, M]
+    def __init__(self, cost_model: CostModel, objectives: Objectives):
+        self._cost_model, self._objectives = cost_model, objectives
+        self._box = HypervolumeBox(cost_model, objectives)
+        self.values = objectives.values([])  # of the front, all minimised, [N, M]
         self.hypervolume = 0.0
 
     def add(self, genomes, results: Sequence[Mapping | None]) -> float:
         """Takes genomes [N, num_layers] with what evaluations answered, None for a failed one; returns the hypervolume."""
         if not len(results):
             return self.hypervolume
-        metrics = self._figures.complete(np.asarray(genomes), results)
-        counted = [found for found in metrics if found is not None and self._goals.violation(found) <= 0]
-        fresh = self._goals.values(counted)
+        metrics = self._cost_model.complete(np.asarray(genomes), results)
+        counted = [found for found in metrics if found is not None and self._objectives.violation(found) <= 0]
+        fresh = self._objectives.values(counted)
         fresh = fresh[[not self._covers(row) for row in fresh]]
         if len(fresh):
-            objectives = np.unique(np.concatenate([self.objectives, fresh]), axis=0)
-            self.objectives = objectives[non_dominated(objectives)]
-            self.hypervolume = self._box.measure(self.objectives)
+            values = np.unique(np.concatenate([self.values, fresh]), axis=0)
+            self.values = values[non_dominated(values)]
+            self.hypervolume = self._box.measure(self.values)
         return self.hypervolume
 
     def _covers(self, row: np.ndarray) -> bool:
         """True if a model of the front is as good as `row` in every objective."""
-        return bool(np.any(np.all(self.objectives <= row, axis=1)))
+        return bool(np.any(np.all(self.values <= row, axis=1)))
 
 
 def check_picks(picks: Picks) -> None:
@@ -193,7 +193,7 @@ def check_picks_of(picks: Picks, space: SearchSpace, metrics: Sequence[str]) -> 
 
 
 def pick_models(
-    front: Sequence[Candidate], evaluated: Sequence[Candidate], goals: Objectives, picks: Picks
+    front: Sequence[Candidate], evaluated: Sequence[Candidate], objectives: Objectives, picks: Picks
 ) -> dict[str, Candidate]:
     """{name: model}.
 
@@ -207,16 +207,16 @@ def pick_models(
     """
     check_picks(picks)
     if isinstance(picks, Mapping):
-        found = {name: _pick(name, wanted, front, evaluated, goals) for name, wanted in picks.items()}
+        found = {name: _pick(name, wanted, front, evaluated, objectives) for name, wanted in picks.items()}
         return {name: candidate for name, candidate in found.items() if candidate is not None}
     if len(front) < picks:
         logger.warning("search.picks: %d wanted, but the front has only %d models", picks, len(front))
-    values = goals.values([candidate.metrics for candidate in front])
-    chosen = pick_equispaced(values, picks, goals.cost_column)
+    values = objectives.values([candidate.metrics for candidate in front])
+    chosen = pick_equispaced(values, picks, objectives.cost_column)
     return {str(i): front[index] for i, index in enumerate(chosen)}
 
 
-def _pick(name: str, wanted, front, evaluated, goals: Objectives) -> Candidate | None:
+def _pick(name: str, wanted, front, evaluated, objectives: Objectives) -> Candidate | None:
     if isinstance(wanted, str):
         choices = wanted.replace(" ", "")
         found = next((c for c in evaluated if c.architecture.to_string() == choices), None)
@@ -228,20 +228,20 @@ def _pick(name: str, wanted, front, evaluated, goals: Objectives) -> Candidate |
         logger.warning("search.picks.%s: nothing was measured of %s", name, ", ".join(unknown))
         return None
     meeting = [
-        c for c in front if all(goals.better(metric, c.metrics[metric], bound) for metric, bound in wanted.items())
+        c for c in front if all(objectives.better(metric, c.metrics[metric], bound) for metric, bound in wanted.items())
     ]
     if not meeting:
-        reach = ", ".join(f"{metric} of {_nearest(front, metric, goals)}" for metric in wanted)
+        reach = ", ".join(f"{metric} of {_nearest(front, metric, objectives)}" for metric in wanted)
         logger.warning("search.picks.%s: no model of the front is within its bounds; the front reaches %s", name, reach)
         return None
-    cost = goals.names[goals.cost_column]
+    cost = objectives.names[objectives.cost_column]
     if "accuracy" in wanted:
         return min(meeting, key=lambda c: c.metrics[cost])
     return max(meeting, key=lambda c: (c.accuracy, -c.metrics[cost]))
 
 
-def _nearest(front: Sequence[Candidate], metric: str, goals: Objectives) -> str:
-    best = min if goals.direction(metric) == "min" else max
+def _nearest(front: Sequence[Candidate], metric: str, objectives: Objectives) -> str:
+    best = min if objectives.direction(metric) == "min" else max
     return bound_text(metric, best(c.metrics[metric] for c in front))
 
 

@@ -56,7 +56,7 @@ class KerasTunerSearch(Algorithm):
         **metrics,
     ):
         super().__init__(costs, evaluations, max_multiply_adds, min_accuracy, **metrics)
-        self.oracle, self._archive = oracle, Archive(self.figures, self.goals)
+        self.oracle, self._archive = oracle, Archive(self.cost_model, self.objectives)
         self._make = TrialMaker(costs.space)
         _check(oracle, self._make)
         oracle.verbose = 0
@@ -77,7 +77,7 @@ class KerasTunerSearch(Algorithm):
             if genome in self._known:
                 self.repeats += 1
                 self._end(trial, self._known[genome])
-            elif not self.goals.meets(self.figures.of([genome]))[0]:
+            elif not self.objectives.meets(self.cost_model.of([genome]))[0]:
                 self.over_budget += 1
                 self._end(trial, 0.0)
             else:
@@ -104,8 +104,8 @@ class KerasTunerSearch(Algorithm):
         return {
             "algorithm": type(self.oracle).__name__,
             "oracle_seed": self.oracle.seed,
-            **self.goals.get_config(),
-            "table": self.figures.fingerprint,
+            **self.objectives.get_config(),
+            "table": self.cost_model.fingerprint,
         }
 
 

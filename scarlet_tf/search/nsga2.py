@@ -13,7 +13,6 @@ from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 from pymoo.operators.survival.rank_and_crowding.metrics import FunctionalDiversity
 
 from scarlet_tf.cost import CostTable
-from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.search.algorithm import Algorithm, check_settings
 from scarlet_tf.search.budget import Budget
 from scarlet_tf.search.front import HypervolumeBox
@@ -29,7 +28,7 @@ class WeightedNSGA2(Algorithm):
 
     The first `ask` gives P0 and Q0 at once, 2 N feasible genomes drawn uniformly, and counts as two generations;
     every later one gives N children. So `generations` generations are 2 N + (generations - 2) N evaluations: 8,400
-    at the defaults. Bounds on what is counted or predicted are kept before a genome is handed out. The floor
+    at the defaults. Bounds on what is counted or predicted are kept before a genome is handed out. The bound
     accuracy > `min_accuracy` is a constraint after evaluation, as are `upper_bounds` and `lower_bounds` on whatever else an
     evaluation answers; so is a failed evaluation, which counts as infeasible and never as a model of the first front.
     Children are kept distinct from one another and from the population as long as the bounds leave enough networks.
@@ -52,30 +51,21 @@ class WeightedNSGA2(Algorithm):
         min_accuracy: float | None = None,
         mutation: Mutation | None = None,
         seed: int = 0,
-        upper_bounds: Mapping[str, float] | None = None,
-        lower_bounds: Mapping[str, float] | None = None,
-        directions: Mapping[str, str] | None = None,
-        table: MetricTable | None = None,
+        **metrics,
     ):
         check_settings(population_size, generations, max_multiply_adds, min_accuracy, seed)
-        super().__init__(
-            costs,
-            int(generations) * int(population_size),
-            max_multiply_adds,
-            min_accuracy,
-            weights=weights,
-            upper_bounds=upper_bounds,
-            lower_bounds=lower_bounds,
-            directions=directions,
-            table=table,
-        )
+        evaluations = int(generations) * int(population_size)
+        super().__init__(costs, evaluations, max_multiply_adds, min_accuracy, weights=weights, **metrics)
         self.population_size = int(population_size)
         self.mutation = mutation if mutation is not None else UniformMutation()
         self.rng = np.random.Generator(np.random.PCG64(seed))
-        self._budget, self._box = Budget(self.figures, self.goals), HypervolumeBox(self.figures, self.goals)
-        self._survival = WeightedSurvival(list(self.goals.weights.values()))
+        self._budget, self._box = (
+            Budget(self.cost_model, self.objectives),
+            HypervolumeBox(self.cost_model, self.objectives),
+        )
+        self._survival = WeightedSurvival(list(self.objectives.weights.values()))
         self._crossover, self._problem = SinglePointCrossover(prob=1.0), Problem(n_var=self.space.num_layers)
-        self._directions = {name: self.goals.direction(name) for name in self.goals.names}
+        self._directions = {name: self.objectives.direction(name) for name in self.objectives.names}
 
         self.genomes = np.zeros((0, self.space.num_layers), np.int64)  # the population, by violation, rank and crowding
         self.metrics: list[dict | None] = []  # of the population; None: its evaluation failed
@@ -95,8 +85,8 @@ class WeightedNSGA2(Algorithm):
     def get_config(self) -> dict:
         return {
             "population_size": self.population_size,
-            **self.goals.get_config(),
-            "table": self.figures.fingerprint,
+            **self.objectives.get_config(),
+            "table": self.cost_model.fingerprint,
             "mutation": self.mutation.get_config(),
         }
 
@@ -137,9 +127,9 @@ class WeightedNSGA2(Algorithm):
 
     def _scored(self, metrics: Sequence[Mapping | None]) -> tuple[np.ndarray, np.ndarray]:
         """Objectives [N, M], all minimised, and violations of the bounds [N]; a failed evaluation scores 0 in everything."""
-        failed = dict.fromkeys(self.goals.metrics, 0.0)
-        scores = self.goals.values([failed if found is None else found for found in metrics])
-        violation = [FAILED_VIOLATION if found is None else self.goals.violation(found) for found in metrics]
+        failed = dict.fromkeys(self.objectives.metrics, 0.0)
+        scores = self.objectives.values([failed if found is None else found for found in metrics])
+        violation = [FAILED_VIOLATION if found is None else self.objectives.violation(found) for found in metrics]
         return scores, np.array(violation, float)
 
     def _context(self, pair, front) -> MutationContext:
@@ -150,7 +140,9 @@ class WeightedNSGA2(Algorithm):
 
     def _metrics(self, index) -> dict:
         found = self.metrics[index]
-        return {"accuracy": None, **self.figures.of_one(self.genomes[index].tolist())} if found is None else dict(found)
+        return (
+            {"accuracy": None, **self.cost_model.of_one(self.genomes[index].tolist())} if found is None else dict(found)
+        )
 
 
 class WeightedSurvival:

@@ -105,10 +105,10 @@ class Objectives:
         missed += [_excess(-found[name], -floor) for name, floor in self.lower_bounds.items()]
         return float(sum(missed))
 
-    def meets(self, figures: Mapping[str, np.ndarray]) -> np.ndarray:
-        """True for candidates that keep the bounds on the metrics among `figures` {name: [N]}, bool [N]."""
-        met = np.ones(len(next(iter(figures.values()))), bool)
-        for name, values in figures.items():
+    def meets(self, metrics: Mapping[str, np.ndarray]) -> np.ndarray:
+        """True for candidates that keep the bounds on the metrics among `metrics` {name: [N]}, bool [N]."""
+        met = np.ones(len(next(iter(metrics.values()))), bool)
+        for name, values in metrics.items():
             met &= (values < self.upper_bounds.get(name, math.inf)) & (values > self.lower_bounds.get(name, -math.inf))
         return met
 
@@ -146,7 +146,7 @@ class Objectives:
         }
 
 
-class Figures:
+class CostModel:
     """Metrics of genomes that need no evaluation: costs, and a table's predictions."""
 
     def __init__(self, costs: CostTable, table: MetricTable | None = None):
@@ -192,9 +192,9 @@ class Figures:
 
     def complete(self, genomes, evaluated: Sequence[Mapping | None]) -> list[dict | None]:
         """All metrics of genomes [N, num_layers], those that took an evaluation and those that did not; None: it failed."""
-        figures = self.of(genomes)
+        known = self.of(genomes)
         return [
-            None if found is None else {**found, **{name: values[i].item() for name, values in figures.items()}}
+            None if found is None else {**found, **{name: values[i].item() for name, values in known.items()}}
             for i, found in enumerate(evaluated)
         ]
 
@@ -224,7 +224,7 @@ def make_objectives(
     return Objectives(weights, upper, lower, directions)
 
 
-def figures_and_goals(
+def cost_model_and_objectives(
     costs: CostTable,
     max_multiply_adds: float | None,
     min_accuracy: float | None,
@@ -233,15 +233,15 @@ def figures_and_goals(
     lower_bounds: Mapping[str, float] | None = None,
     directions: Mapping[str, str] | None = None,
     table: MetricTable | None = None,
-) -> tuple[Figures, Objectives]:
+) -> tuple[CostModel, Objectives]:
     """Common parts of all searches; InputError for bad bounds, or bounds that no network of the space keeps."""
-    figures = Figures(costs, table)
-    goals = make_objectives(weights, max_multiply_adds, min_accuracy, upper_bounds, lower_bounds, directions)
-    idle = set(directions or {}) - set(goals.metrics)
+    cost_model = CostModel(costs, table)
+    objectives = make_objectives(weights, max_multiply_adds, min_accuracy, upper_bounds, lower_bounds, directions)
+    idle = set(directions or {}) - set(objectives.metrics)
     if idle:
         raise InputError(f"search.directions.{min(idle)}: expected a metric with a weight or a bound")
-    check_feasible(figures, goals)
-    return figures, goals
+    check_feasible(cost_model, objectives)
+    return cost_model, objectives
 
 
 def key_of(bound: str, name: str) -> str:
@@ -249,41 +249,41 @@ def key_of(bound: str, name: str) -> str:
     return f"search.{bound}.{name}"
 
 
-def check_known(figures: Figures, objectives: Objectives) -> None:
+def check_known(cost_model: CostModel, objectives: Objectives) -> None:
     """InputError for an objective or bound that neither costs, nor a table, nor the default Evaluator give."""
-    unknown = set(objectives.metrics) - {"accuracy", *figures.names}
+    unknown = set(objectives.metrics) - {"accuracy", *cost_model.names}
     if unknown:
         raise InputError(
-            f"search: nothing gives {', '.join(sorted(unknown))}; expected some of accuracy, {', '.join(figures.names)}, or a"
+            f"search: nothing gives {', '.join(sorted(unknown))}; expected some of accuracy, {', '.join(cost_model.names)}, or a"
             " table with it as search.table"
         )
 
 
-def check_feasible(figures: Figures, objectives: Objectives) -> None:
+def check_feasible(cost_model: CostModel, objectives: Objectives) -> None:
     """InputError, with what the space can reach, for a bound on a computed metric that no network keeps."""
     for bound, wanted in (("upper_bounds", objectives.upper_bounds), ("lower_bounds", objectives.lower_bounds)):
         for name, value in wanted.items():
-            if name not in figures.names:
+            if name not in cost_model.names:
                 continue
-            low, high = figures.bounds[name]
+            low, high = cost_model.bounds[name]
             if bound == "upper_bounds" and low >= value:
                 raise InputError(
                     f"{key_of(bound, name)}: no network of the space has less than {bound_text(name, value)}; "
-                    f"{figures.reach([name])}"
+                    f"{cost_model.reach([name])}"
                 )
             if bound == "lower_bounds" and high <= value:
                 raise InputError(
                     f"{key_of(bound, name)}: no network of the space has more than {bound_text(name, value)}; "
-                    f"{figures.reach([name])}"
+                    f"{cost_model.reach([name])}"
                 )
 
 
-def _excess(value: float, limit: float) -> float:
-    """0 below `limit`, else how far it is missed, as a number above 0 and below 1."""
-    if value < limit:
+def _excess(value: float, bound: float) -> float:
+    """0 below `bound`, else how far it is missed, as a number above 0 and below 1."""
+    if value < bound:
         return 0.0
-    # The limit itself is not enough, hence the tiny number.
-    share = (value - limit) / max(abs(limit), 1e-9)
+    # The bound itself is not enough, hence the tiny number.
+    share = (value - bound) / max(abs(bound), 1e-9)
     return max(share / (1 + share), float(np.finfo(float).tiny))
 
 

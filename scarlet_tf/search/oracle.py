@@ -9,7 +9,6 @@ import math
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
@@ -86,7 +85,7 @@ class ArchitectureOracle(keras_tuner.Oracle):
         self.verbose = 0
         self.raise_failure = True  # False: whoever runs the trials looks at `failure`
         self.stopped = False  # True: `stop_after` ended the search
-        # Whether figures are there that a trial would only have to fetch: these are taken also when it is late.
+        # Whether results are there that a trial would only have to fetch: these are taken also when it is late.
         self.has_answers: Callable[[], bool] = lambda: False
         self._stop_at = math.inf  # of time.monotonic()
         self._reported: dict[str, dict] = {}  # metrics by id, of trials that have not ended
@@ -125,7 +124,7 @@ class ArchitectureOracle(keras_tuner.Oracle):
     def evaluated(self) -> list[Candidate]:
         """Every architecture that was evaluated, in the order of evaluation; failed ones are left out."""
         self._open()
-        known = dict.fromkeys([*self.algorithm.goals.metrics, *self.algorithm.figures.names])
+        known = dict.fromkeys([*self.algorithm.objectives.metrics, *self.algorithm.cost_model.names])
         return [
             Candidate.of(Architecture(decode(line), self.space), result, known)
             for line, result in self.engine.results.items()
@@ -137,8 +136,8 @@ class ArchitectureOracle(keras_tuner.Oracle):
 
         That contains every non-dominated model which the population, being of fixed size, had to let go.
         """
-        goals = self.algorithm.goals
-        return front_of([c for c in self.evaluated() if goals.violation(c.metrics) <= 0], goals)
+        objectives = self.algorithm.objectives
+        return front_of([c for c in self.evaluated() if objectives.violation(c.metrics) <= 0], objectives)
 
     @locked
     def open_architectures(self) -> list[tuple[int, ...]]:
@@ -161,7 +160,7 @@ class ArchitectureOracle(keras_tuner.Oracle):
         }
 
     def stop_after(self, seconds: float) -> None:
-        """Hand out no trial later than `seconds` from now, save those whose figures are there already.
+        """Hand out no trial later than `seconds` from now, save those whose results are there already.
 
         `stopped` says whether that ended the search. What an evaluator measures together is not cut short. Nothing is lost
         by it: another process, or another call, resumes.
@@ -440,10 +439,20 @@ class WeightedNSGA2Oracle(ArchitectureOracle):
         check_settings(population_size, generations, max_multiply_adds, min_accuracy, seed)
         costs = cost_table(space, input_size or space.input_size, num_classes)
         mutation = MutationConfig().build(space, seed) if mutation is None else mutation
-        bounds = (max_multiply_adds, min_accuracy)
-        metrics: dict[str, Any] = {"upper_bounds": upper_bounds, "lower_bounds": lower_bounds}
-        metrics |= {"directions": directions, "table": table}
-        algorithm = WeightedNSGA2(costs, population_size, generations, weights, *bounds, mutation, seed, **metrics)
+        algorithm = WeightedNSGA2(
+            costs,
+            population_size,
+            generations,
+            weights,
+            max_multiply_adds,
+            min_accuracy,
+            mutation,
+            seed,
+            upper_bounds=upper_bounds,
+            lower_bounds=lower_bounds,
+            directions=directions,
+            table=table,
+        )
         super().__init__(algorithm, seed, **options)
 
 

@@ -134,13 +134,13 @@ def search(
 
 
 def _result(oracle: ArchitectureOracle, picks: Picks) -> SearchResult:
-    front, goals = oracle.pareto_front(), oracle.algorithm.goals
+    front, objectives = oracle.pareto_front(), oracle.algorithm.objectives
     if not front:
         evaluated = oracle.evaluated()
         best = f"the best of {len(evaluated)} has {max(c.accuracy for c in evaluated):.4f}" if evaluated else "none was"
-        raise InputError(f"{goals.evaluated_bounds(oracle.algorithm.figures.names)}; {best}")
+        raise InputError(f"{objectives.evaluated_bounds(oracle.algorithm.cost_model.names)}; {best}")
     evaluated = oracle.evaluated()
-    picked = pick_models(front, evaluated, goals, picks)
+    picked = pick_models(front, evaluated, objectives, picks)
     found = (oracle.hypervolume, oracle.evaluations, oracle.stopped, evaluated)
     return SearchResult(front, list(picked.values()), list(picked), *found)
 

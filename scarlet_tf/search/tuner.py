@@ -193,7 +193,7 @@ class SupernetTuner(BaseTuner):
             return make(self._choices(trial))
         if self.supernet is None:
             raise InputError("supernet: expected one, whose weights a trial's network has, got None")
-        from scarlet_tf.models.extract import extract  # imports TensorFlow
+        from scarlet_tf.models.supernet import extract  # imports TensorFlow
 
         return extract(self.supernet, Architecture(self._choices(trial), self._space))
 

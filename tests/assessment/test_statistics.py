@@ -19,7 +19,7 @@ from scarlet_tf.assessment.statistics import (
 from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.front import HypervolumeBox
-from scarlet_tf.search.objectives import figures_and_goals
+from scarlet_tf.search.objectives import cost_model_and_objectives
 from scarlet_tf.space import Choice, SearchSpace, Stage
 
 
@@ -154,11 +154,13 @@ COSTS = cost_table(TINY, 32, 10)
 
 def test_curve_is_the_volume_of_all_found_so_far():
     lines, accuracies = ["0,0,0,0", "1,1,1,1", "2,0,0,0", "0,2,2,0"], [0.5, 0.2, 0.5, 0.9]
-    found = hypervolume_curve({"architectures": lines, "accuracies": accuracies}, *figures_and_goals(COSTS, 1e9, None))
+    found = hypervolume_curve(
+        {"architectures": lines, "accuracies": accuracies}, *cost_model_and_objectives(COSTS, 1e9, None)
+    )
     genomes = np.array([[int(gene) for gene in line.split(",")] for line in lines])
     multiply_adds, params = COSTS.count(genomes)
     objectives = np.column_stack([-np.array(accuracies), multiply_adds, -params])
-    box = HypervolumeBox(*figures_and_goals(COSTS, 1e9, None))
+    box = HypervolumeBox(*cost_model_and_objectives(COSTS, 1e9, None))
     np.testing.assert_allclose(found, [box.measure(objectives[:n]) for n in range(1, 5)])
 
 
@@ -168,19 +170,19 @@ def test_curve_of_one_model_by_hand():
     multiply_adds, params = COSTS.count_one((0, 1, 0, 2))
     expected = 0.25 * (high - multiply_adds) / (high - low) * (params - few) / (many - few)
     found = hypervolume_curve(
-        {"architectures": ["0,1,0,2"], "accuracies": [0.25]}, *figures_and_goals(COSTS, 1e9, None)
+        {"architectures": ["0,1,0,2"], "accuracies": [0.25]}, *cost_model_and_objectives(COSTS, 1e9, None)
     )
     assert found[0] == pytest.approx(expected)
 
 
 def test_models_not_above_the_floor_do_not_count():
     search = {"architectures": ["0,0,0,0", "1,0,0,0"], "accuracies": [0.3, 0.4]}
-    curve = hypervolume_curve(search, *figures_and_goals(COSTS, 1e9, 0.3))
+    curve = hypervolume_curve(search, *cost_model_and_objectives(COSTS, 1e9, 0.3))
     assert curve[0] == 0 < curve[1]
 
 
 def test_a_search_that_evaluated_nothing_has_no_volume():
-    known = figures_and_goals(COSTS, 1e9, None)
+    known = cost_model_and_objectives(COSTS, 1e9, None)
     assert hypervolume_curve({"architectures": [], "accuracies": []}, *known).tolist() == [0]
 
 

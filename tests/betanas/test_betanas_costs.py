@@ -9,7 +9,7 @@ from scarlet_tf.cost import CostTable
 from scarlet_tf.errors import InputError
 from scarlet_tf.metric_table import MetricTable, parts
 from scarlet_tf.search.config import BetaNASConfig
-from scarlet_tf.search.objectives import Figures, make_objectives
+from scarlet_tf.search.objectives import CostModel, make_objectives
 
 SPACE = tiny_space()
 COSTS = CostTable(SPACE, 8, 5)
@@ -21,24 +21,24 @@ def table(rng) -> MetricTable:
     return MetricTable(SPACE, 8, 5, ["latency_ms"], entries)
 
 
-def goals(**bounds):
+def objectives(**bounds):
     return make_objectives((0.4, 0.4, 0.2), bounds.pop("max_multiply_adds", None), None, **bounds)
 
 
 def test_without_bounds_it_is_the_best_choice_of_each_layer(rng):
     scores = rng.normal(size=(4, 4))
-    found = MostProbable(Figures(COSTS)).find(scores, np.ones((4, 4), bool), goals())
+    found = MostProbable(CostModel(COSTS)).find(scores, np.ones((4, 4), bool), objectives())
     assert found == tuple(scores.argmax(axis=1))
 
 
 def test_it_is_the_best_of_all_networks_within_several_bounds(rng):
     """Against trying all 256; costs depend on the channels that skips leave, so layers cannot be decided one by one."""
-    figures = Figures(COSTS, table(rng))
+    figures = CostModel(COSTS, table(rng))
     program, all_figures, none = MostProbable(figures), figures.of(EVERY), 0
     for _ in range(40):
         scores, allowed = rng.normal(size=(4, 4)), rng.random((4, 4)) < 0.7
         allowed[np.arange(4), rng.integers(4, size=4)] = True
-        bounds = goals(
+        bounds = objectives(
             max_multiply_adds=rng.uniform(*figures.bounds["multiply_adds"]),
             upper_bounds={"latency_ms": rng.uniform(*figures.bounds["latency_ms"])},
             lower_bounds={"params": figures.bounds["params"][0] * rng.uniform(0.9, 1.5)},
@@ -61,14 +61,14 @@ def test_a_network_at_the_limit_itself_does_not_keep_it(rng):
     scores = rng.normal(size=(4, 4))
     best = tuple(scores.argmax(axis=1))
     cost = COSTS.count_one(best)[0]
-    program = MostProbable(Figures(COSTS))
-    assert program.find(scores, np.ones((4, 4), bool), goals(max_multiply_adds=cost + 1)) == best
-    found = program.find(scores, np.ones((4, 4), bool), goals(max_multiply_adds=cost))
+    program = MostProbable(CostModel(COSTS))
+    assert program.find(scores, np.ones((4, 4), bool), objectives(max_multiply_adds=cost + 1)) == best
+    found = program.find(scores, np.ones((4, 4), bool), objectives(max_multiply_adds=cost))
     assert found != best and COSTS.count_one(found)[0] < cost
 
 
 def test_the_mean_cost_is_that_of_all_networks_and_its_gradient_a_finite_difference(rng):
-    figures = Figures(COSTS, table(rng))
+    figures = CostModel(COSTS, table(rng))
     probabilities = rng.dirichlet(np.ones(4), 4)
     probabilities[2] = [0.5, 0, 0.5, 0]
     weights = probabilities[np.arange(4), EVERY].prod(axis=1)
@@ -97,18 +97,18 @@ def test_the_cost_is_the_papers_sum_where_choices_cost_the_same_wherever_they_st
 
 
 def test_the_cost_is_counted_in_the_mean_networks():
-    cost = JointCost(Figures(COSTS), BetaNASConfig(cost_weight=0.3))
+    cost = JointCost(CostModel(COSTS), BetaNASConfig(cost_weight=0.3))
     equal = np.full((4, 4), 0.25)
     assert cost.reference == cost.mean(equal)
     step = 1e-3 * np.array([1.0, 0, 0, -1.0])[None] * np.ones((4, 1))
     change = (cost.mean(equal + step) - cost.mean(equal - step)) / 2
     np.testing.assert_allclose((cost.gradient(equal) * step).sum(), 0.3 * change / cost.reference, rtol=1e-6)
-    assert JointCost(Figures(COSTS), BetaNASConfig(cost_reference=5.0)).reference == 5.0
+    assert JointCost(CostModel(COSTS), BetaNASConfig(cost_reference=5.0)).reference == 5.0
 
 
 def test_a_cost_that_nothing_gives_is_named():
     with pytest.raises(InputError, match=r"search\.betanas\.cost: expected one of multiply_adds, params"):
-        JointCost(Figures(COSTS), BetaNASConfig(cost="latency_ms"))
+        JointCost(CostModel(COSTS), BetaNASConfig(cost="latency_ms"))
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (4, 5), (4,)])

@@ -219,7 +219,7 @@ def test_training_and_export_are_what_plain_keras_computes(mode):
 def test_the_trial_s_space_has_every_filter_with_every_stride_and_a_let_to_fold():
     from scarlet_tf.cli import doctor_trial as trial
     from scarlet_tf.export.folding import fold
-    from scarlet_tf.models.extract import extract
+    from scarlet_tf.models.supernet import extract
 
     assert {layer.stride for layer in trial.SPACE.layers} == {1, 2}
     assert [choice.kernel_size for choice in trial.SPACE.choices] == [3, 5, 7, 0]

@@ -10,8 +10,7 @@ from tiny import tiny_space
 import scarlet_tf
 from scarlet_tf import cli
 from scarlet_tf.cost import count, count_spec
-from scarlet_tf.models.zoo_data import ZOO
-from scarlet_tf.models.zoo_folder import add_own, own_names
+from scarlet_tf.models.zoo_data import ZOO, add_own, own_names
 from scarlet_tf.scaling import scale
 from scarlet_tf.space import Architecture
 

@@ -17,7 +17,7 @@ from fake_adb import FakeAdb
 
 from scarlet_tf import cli
 from scarlet_tf.config import parse_config
-from scarlet_tf.foreign.files import network_from_file
+from scarlet_tf.models.foreign.networks import network_from_file
 from scarlet_tf.space import SearchSpace
 from scarlet_tf.yaml_files import parse_yaml
 

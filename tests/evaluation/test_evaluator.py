@@ -13,8 +13,7 @@ from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.evaluation.population import Populations
 from scarlet_tf.evaluation.scoring import evaluate
-from scarlet_tf.models.extract import extract
-from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.models.supernet import Supernet, extract
 from scarlet_tf.search.journal import read_lines
 from scarlet_tf.search.oracle import WeightedNSGA2Oracle
 from scarlet_tf.search.run import search

@@ -3,7 +3,7 @@
 import pytest
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.export.checks import Limits, check_file
+from scarlet_tf.export.verification import Limits, check_file
 
 RESULT = {
     "inputs": [{"name": "image"}],

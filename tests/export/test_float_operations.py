@@ -2,7 +2,7 @@ import numpy as np
 import tensorflow as tf
 
 from scarlet_tf.export import flatbuffer
-from scarlet_tf.export.float_operations import in_float
+from scarlet_tf.export.flatbuffer import in_float
 from scarlet_tf.latency.timing import new_interpreter
 
 

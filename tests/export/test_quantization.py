@@ -6,9 +6,9 @@ import pytest
 
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.datasets import load_dataset
+from scarlet_tf.data.inputs import image_batches
 from scarlet_tf.errors import InputError
 from scarlet_tf.export import flatbuffer
-from scarlet_tf.export.held_out import image_batches
 from scarlet_tf.export.quantization import calibration_images
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import verify

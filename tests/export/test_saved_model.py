@@ -12,10 +12,9 @@ from PIL import Image
 
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.errors import InputError
-from scarlet_tf.export.saved_model import export_saved_model
+from scarlet_tf.export.saved_model import FILE_NAME, export_saved_model
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import verify
-from scarlet_tf.export.warm_up import FILE_NAME
 from scarlet_tf.files import read_json
 from scarlet_tf.models.network import build_network
 from scarlet_tf.space import Architecture, SearchSpace, Stage
@@ -296,7 +295,7 @@ def test_warm_up_records_are_requests_that_the_signatures_answer(exported):
 
 
 def test_warm_up_without_its_package_is_refused_before_anything_is_written(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("scarlet_tf.export.warm_up.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("scarlet_tf.export.saved_model.importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"warm_up: needs .* 'scarlet_tf\[serving\]'"):
         export_saved_model(model, tmp_path / "1", warm_up=True)
     assert list(tmp_path.iterdir()) == []

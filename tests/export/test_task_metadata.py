@@ -11,8 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.errors import InputError
 from scarlet_tf.export import flatbuffer
-from scarlet_tf.export.metadata import build_metadata
-from scarlet_tf.export.task_metadata import check_labels, task_metadata, with_labels
+from scarlet_tf.export.metadata import build_metadata, check_labels, task_metadata, with_labels
 from scarlet_tf.export.tflite import describe_tflite, export_tflite
 
 SIZE = 16

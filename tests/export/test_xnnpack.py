@@ -6,12 +6,11 @@ import pytest
 
 from scarlet_tf.evaluation import kernels
 from scarlet_tf.export import flatbuffer
-from scarlet_tf.export.tflite import export_tflite
+from scarlet_tf.export.tflite import export_tflite, rewrite_for_xnnpack
 from scarlet_tf.export.verification import verify
-from scarlet_tf.export.xnnpack import rewrite_for_xnnpack
-from scarlet_tf.layers import convolution
+from scarlet_tf.layers import core
+from scarlet_tf.layers.core import Subsample
 from scarlet_tf.layers.split_depthwise import SplitDepthwiseConv2D
-from scarlet_tf.layers.subsample import Subsample
 from scarlet_tf.models.network import build_network
 from scarlet_tf.space import Architecture, SearchSpace, Stage
 
@@ -51,7 +50,7 @@ def test_a_network_without_large_kernels_is_left_as_it_is(model):
 @pytest.fixture(scope="module")
 def split_file(network, tmp_path_factory):
     """Written while training's kernels are put to use."""
-    convolution.use_kernel("tensorflow", "pointwise", kernels.pointwise_conv)
+    core.use_kernels("tensorflow", pointwise=kernels.pointwise_conv)
     path = tmp_path_factory.mktemp("split") / "with.tflite"
     export_tflite(network, path)
     return path
@@ -68,11 +67,11 @@ def test_files_of_split_networks_are_of_one_partition_and_near_the_network(netwo
 
 
 def test_files_are_the_same_whether_or_not_training_put_its_kernels_to_use(network, split_file, tmp_path):
-    with convolution.without_kernels():
+    with core.without_kernels():
         export_tflite(network, tmp_path / "without.tflite")
     assert flatbuffer.count_operations(split_file.read_bytes())["FULLY_CONNECTED"] == 1
     assert split_file.read_bytes() == (tmp_path / "without.tflite").read_bytes()
-    assert convolution._kernels["tensorflow", "pointwise"] is kernels.pointwise_conv
+    assert core._kernels["tensorflow", "pointwise"] is kernels.pointwise_conv
 
 
 def test_splitting_can_be_left_out(network, tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.foreign.block_string import BlockString, parse_stages
+from scarlet_tf.models.foreign.block_string import BlockString, parse_stages
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from tiny import randomised
 
 import scarlet_tf as st
 from scarlet_tf.cost import count_spec
-from scarlet_tf.foreign.from_blocks import network_from_blocks
 from scarlet_tf.latency.benchmark import benchmark
+from scarlet_tf.models.foreign.networks import network_from_blocks
 from scarlet_tf.models.network import Network, get_arrays, set_arrays
 from scarlet_tf.spec import Conventions
 
@@ -84,7 +84,7 @@ def both(request):
 
 def layers_with_weights(model):
     """In the order of computation; MobileNetV3 of Keras has 1x1 convolutions where we have dense layers."""
-    return [layer for layer in model.layers if layer.weights and layer.name != "normalization"]
+    return [layer for layer in model.layers if layer.weights and not isinstance(layer, keras.layers.Normalization)]
 
 
 def test_the_applications_answer_the_same_with_the_same_weights(both, rng):

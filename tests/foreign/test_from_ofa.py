@@ -6,9 +6,8 @@ import pytest
 
 from scarlet_tf.cost import count_spec
 from scarlet_tf.errors import InputError
-from scarlet_tf.foreign.files import network_from_file
-from scarlet_tf.foreign.from_blocks import network_from_blocks
-from scarlet_tf.foreign.from_ofa import network_from_ofa
+from scarlet_tf.models.foreign.networks import network_from_blocks, network_from_file
+from scarlet_tf.models.foreign.ofa import network_from_ofa
 
 NETWORKS = pathlib.Path(__file__).parents[2] / "configs" / "networks"
 MBV3, WIDE = "ofa_mbv3_d234_e346_k357_w1.0", "ofa_mbv3_d234_e346_k357_w1.2"

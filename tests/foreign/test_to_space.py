@@ -2,7 +2,7 @@ import pytest
 from tiny import tiny_space
 
 import scarlet_tf as st
-from scarlet_tf.foreign.to_space import architecture_from_blocks
+from scarlet_tf.models.foreign.networks import architecture_from_blocks
 from scarlet_tf.space import SearchSpace
 
 # Scarlet-A, layer by layer as its encoding has it in S2.

@@ -44,9 +44,9 @@ def evaluated_by(table, accuracies):
     return models
 
 
-def found_by(models, goals, picks):
-    front = front_of([model for model in models if goals.violation(model.metrics) <= 0], goals)
-    picked = pick_models(front, models, goals, picks)
+def found_by(models, objectives, picks):
+    front = front_of([model for model in models if objectives.violation(model.metrics) <= 0], objectives)
+    picked = pick_models(front, models, objectives, picks)
     return SearchResult(front, list(picked.values()), list(picked), [0.5], len(models), evaluated=models)
 
 
@@ -116,14 +116,16 @@ def test_a_front_is_ranked_again_by_corrected_latencies(settings, tmp_path):
 
 
 def test_finalists_are_the_picks_and_others_along_the_front(settings):
-    result, goals = search_result(settings), settings.objectives()
-    chosen = choose_finalists(result.pareto, result.picks, goals, 3)
+    result, objectives = search_result(settings), settings.objectives()
+    chosen = choose_finalists(result.pareto, result.picks, objectives, 3)
     assert chosen[0] == result.picks[0].architecture and len(set(chosen)) == 3
     assert result.best.accuracy == max(c.accuracy for c in result.pareto)
-    assert result.best.architecture in choose_finalists(result.pareto, result.picks, goals, 1)  # whatever is wanted
+    assert result.best.architecture in choose_finalists(
+        result.pareto, result.picks, objectives, 1
+    )  # whatever is wanted
     assert {result.pareto[0].architecture, result.pareto[-1].architecture} & set(chosen)
-    assert choose_finalists(result.pareto, result.pareto, goals, 1) == [m.architecture for m in result.pareto]
-    assert len(choose_finalists(result.pareto, result.picks, goals, 99)) == len(result.pareto)
+    assert choose_finalists(result.pareto, result.pareto, objectives, 1) == [m.architecture for m in result.pareto]
+    assert len(choose_finalists(result.pareto, result.picks, objectives, 99)) == len(result.pareto)
 
 
 def test_finalists_are_measured_and_the_picks_among_them(settings, runner):

@@ -7,8 +7,8 @@ import tensorflow as tf
 from tiny import skip_unless_computed
 
 from scarlet_tf.evaluation import kernels
-from scarlet_tf.layers import batch_norm
-from scarlet_tf.layers.batch_norm import BatchNormalization
+from scarlet_tf.layers import core
+from scarlet_tf.layers.core import BatchNormalization
 
 pytestmark = pytest.mark.both_modes
 
@@ -18,8 +18,8 @@ SHAPE = (6, 5, 3, 4)
 @pytest.fixture(params=["portable", "fused"])
 def kernel(request, monkeypatch):
     """Both implementations of the training step's arithmetic."""
-    chosen = {"portable": batch_norm.portable_kernel, "fused": kernels.fused_batch_norm}[request.param]
-    monkeypatch.setitem(batch_norm._kernels, "tensorflow", chosen)
+    chosen = {"portable": core.portable_kernel, "fused": kernels.fused_batch_norm}[request.param]
+    monkeypatch.setitem(core._kernels, ("tensorflow", "batch_norm"), chosen)
 
 
 def made(cls, rng, dtype="float32", **kwargs):

@@ -13,11 +13,9 @@ import tensorflow as tf
 
 from scarlet_tf.errors import InputError
 from scarlet_tf.layers import ChoiceBlock, SpecBlock, Stem, Tail
-from scarlet_tf.layers.batch_norm import BatchNormalization
-from scarlet_tf.layers.convolution import Conv2D, DepthwiseConv2D
+from scarlet_tf.layers.core import BatchNormalization, Conv2D, DepthwiseConv2D, Subsample
 from scarlet_tf.layers.split_depthwise import SplitDepthwiseConv2D
-from scarlet_tf.layers.subsample import Subsample
-from scarlet_tf.models.heads import DetectionHead, SegmentationHead
+from scarlet_tf.models.features import DetectionHead, SegmentationHead
 from scarlet_tf.spec import InvertedResidualSpec, LinearSpec, NetworkSpec
 
 BLOCK = InvertedResidualSpec("block", 4, 6, 4, 5, se_channels=2, residual=True)
@@ -129,8 +127,8 @@ def test_a_mask_reaches_batch_normalization(rng):
 UNDER_JAX = """
 import jax, keras, numpy as np
 from scarlet_tf.errors import InputError
-from scarlet_tf.layers.batch_norm import BatchNormalization
-from scarlet_tf.models.fair_lanes import FairCrossentropy, FairLanes
+from scarlet_tf.layers.core import BatchNormalization
+from scarlet_tf.models.supernet import FairCrossentropy, FairLanes
 from scarlet_tf.models.supernet import Supernet
 from tiny import tiniest_space
 

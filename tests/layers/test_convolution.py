@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from scarlet_tf.evaluation import kernels
-from scarlet_tf.layers.convolution import Conv2D, DepthwiseConv2D
+from scarlet_tf.layers.core import Conv2D, DepthwiseConv2D
 
 pytestmark = pytest.mark.both_modes
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scarlet_tf.layers.lanes import fan_out
+from scarlet_tf.layers.core import fan_out
 
 pytestmark = pytest.mark.both_modes
 

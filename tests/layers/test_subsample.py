@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from scarlet_tf.layers.subsample import Subsample
+from scarlet_tf.layers.core import Subsample
 
 pytestmark = pytest.mark.both_modes
 

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from tiny import images_and_labels, tiny_space
 
-from scarlet_tf.models.fair_lanes import FairAccuracy, FairCrossentropy, FairLanes
-from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.models.supernet import FairAccuracy, FairCrossentropy, FairLanes, Supernet
 from scarlet_tf.space import Choice, Stage
 from scarlet_tf.training.sampling import strict_fair_paths
 

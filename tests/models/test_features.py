@@ -7,8 +7,7 @@ from tiny import randomised, tiny_space
 
 import scarlet_tf as st
 from scarlet_tf.errors import InputError
-from scarlet_tf.models.features import feature_extractor
-from scarlet_tf.models.layer_groups import layer_groups
+from scarlet_tf.models.features import feature_extractor, layer_groups
 from scarlet_tf.models.network import Network, build_network, get_arrays, set_arrays
 from scarlet_tf.space import Architecture, Stage
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from scarlet_tf.models.detection import SPREAD, BoxLoss, HeatmapLoss, decode_detections, detection_targets
-from scarlet_tf.models.heads import DetectionHead, FeatureFusion, SegmentationHead
+from scarlet_tf.models.features import DetectionHead, FeatureFusion, SegmentationHead
 
 SHAPES = {"stride_4": (6, 5, 8), "stride_8": (3, 3, 12), "stride_16": (2, 2, 16)}
 

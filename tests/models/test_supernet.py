@@ -5,8 +5,7 @@ import tensorflow as tf
 from tiny import images_and_labels, randomise_supernet, skip_unless_computed, tiny_space
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.models.extract import extract
-from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.models.supernet import Supernet, extract
 from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
 from scarlet_tf.training.sampling import strict_fair_paths
 

@@ -12,7 +12,7 @@ import scarlet_tf as st  # noqa: E402
 from check_torch_parity import TOLERANCE, compare  # noqa: E402
 from scarlet_tf.errors import InputError  # noqa: E402
 from scarlet_tf.models.network import get_arrays, set_arrays  # noqa: E402
-from scarlet_tf.models.torch_files import read_state_dict, write_state_dict  # noqa: E402
+from scarlet_tf.models.torch_weights import read_state_dict, write_state_dict  # noqa: E402
 from scarlet_tf.space import Architecture  # noqa: E402
 
 # tests/tiny.py's space: a stride, a skip, SE in a block that widens, a shortcut.

@@ -8,8 +8,7 @@ from tiny import tiny_space
 import scarlet_tf as st
 from scarlet_tf.cost import count, count_spec
 from scarlet_tf.errors import InputError
-from scarlet_tf.models.zoo_data import ZOO
-from scarlet_tf.models.zoo_folder import add_own
+from scarlet_tf.models.zoo_data import ZOO, add_own
 from scarlet_tf.space import Architecture
 
 BUILDERS = {name: getattr(st.applications, entry.constructor) for name, entry in ZOO.items()}

@@ -8,8 +8,7 @@ import pytest
 from tiny import tiny_space
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.models.zoo_data import ZOO
-from scarlet_tf.models.zoo_folder import OwnEntry, add_own, find_own, own_names, remove_own, zoo_folder, zoo_names
+from scarlet_tf.models.zoo_data import ZOO, OwnEntry, add_own, find_own, own_names, remove_own, zoo_folder, zoo_names
 from scarlet_tf.space import Architecture
 
 SPEC = Architecture((0, 1, 3, 2), tiny_space()).lower((8, 8, 3), 5, dropout=0.2)
@@ -114,5 +113,5 @@ def test_other_files_in_the_folder_are_no_networks(folder):
 
 
 def test_the_folder_is_read_without_keras():
-    script = "import sys, scarlet_tf.models.zoo_folder as f; f.zoo_names(); assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    script = "import sys, scarlet_tf.models.zoo_data as f; f.zoo_names(); assert not {'tensorflow', 'keras'} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

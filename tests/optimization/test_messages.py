@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 
-from scarlet_tf.optimization.messages import read_message, write_message
+from scarlet_tf.optimization.worker import read_message, write_message
 
 
 def sent(*arrays):

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.optimization.config import OptimizationConfig, PruningConfig, QuantizationAwareConfig
-from scarlet_tf.optimization.extra import check_extra
+from scarlet_tf.optimization.config import OptimizationConfig, PruningConfig, QuantizationAwareConfig, check_extra
 
 
 def test_true_means_the_defaults_and_nothing_is_on_by_itself():

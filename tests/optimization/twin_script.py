@@ -5,7 +5,7 @@ import json
 import numpy as np
 from tiny import randomised, tiny_space
 
-from scarlet_tf.foreign.from_blocks import network_from_blocks
+from scarlet_tf.models.foreign.networks import network_from_blocks
 from scarlet_tf.models.network import Network, get_arrays, set_arrays
 from scarlet_tf.optimization.tasks import pointwise_layers
 from scarlet_tf.optimization.twin import build_twin, get_twin_arrays

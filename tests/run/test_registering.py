@@ -12,7 +12,7 @@ from scarlet_tf.config import claim_run_dir
 from scarlet_tf.errors import InputError
 from scarlet_tf.files import write_json
 from scarlet_tf.models.network import build_network, get_arrays
-from scarlet_tf.models.zoo_folder import find_own
+from scarlet_tf.models.zoo_data import find_own
 from scarlet_tf.space import Architecture
 from scarlet_tf.training.network import save_model
 

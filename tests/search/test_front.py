@@ -29,16 +29,16 @@ def test_the_best_is_the_most_accurate_and_of_equals_the_cheapest():
 @pytest.mark.parametrize("weights", [(0.4, 0.4, 0.2), {"accuracy": 0, "params": 1, "latency_ms": 1}])
 def test_the_best_of_the_front_is_the_best_of_everything_within_the_bounds(rng, weights):
     """Also where accuracy has no weight: dominance is not weighted. Few levels, so that there are ties."""
-    goals = Objectives(weights, upper_bounds={"multiply_adds": 8, "latency_ms": 8}, lower_bounds={"params": 1})
+    objectives = Objectives(weights, upper_bounds={"multiply_adds": 8, "latency_ms": 8}, lower_bounds={"params": 1})
     for _ in range(50):
         evaluated = [
             candidate(a / 5, *costs[:2], latency_ms=costs[2])
             for a, *costs in rng.integers([0, 1, 0, 1], [5, 10, 10, 10], (30, 4)).tolist()
         ]
         within = [c for c in evaluated if c.multiply_adds < 8 and c.others["latency_ms"] < 8 and c.params > 1]
-        best = best_of(front_of([c for c in evaluated if goals.violation(c.metrics) <= 0], goals))
+        best = best_of(front_of([c for c in evaluated if objectives.violation(c.metrics) <= 0], objectives))
         assert best in within and best.accuracy == max(c.accuracy for c in within)
-        if "multiply_adds" in goals.names:
+        if "multiply_adds" in objectives.names:
             assert best.multiply_adds == min(c.multiply_adds for c in within if c.accuracy == best.accuracy)
 
 

@@ -11,6 +11,7 @@ import filelock
 import pytest
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.search import journal as module
 from scarlet_tf.search.journal import Journal, parse_line, read_lines
 
 MINE = {"space": "s2 abc", "weights": (0.4, 0.4, 0.2), "context": None}
@@ -91,7 +92,7 @@ def written(folder, *records) -> list[bytes]:
 
 def test_a_journal_of_another_version_is_refused_with_a_remedy(tmp_path, monkeypatch):
     with monkeypatch.context() as earlier:
-        earlier.setattr("scarlet_tf.search.journal.VERSION", 1)
+        earlier.setattr(module, "VERSION", 1)
         written(tmp_path, {"trial": "0"})
     with pytest.raises(InputError, match=r"trials\.jsonl: version: expected 2, got 1; move .* away to search again"):
         opened(tmp_path)

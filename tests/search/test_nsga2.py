@@ -45,7 +45,7 @@ def tiny_search(**changes):
 def test_survival_takes_rank_before_crowding():
     search = tiny_search(population_size=2)
     rows = [(0.1, 2, 5), (0.2, 3, 6), (0.3, 0, 7), (0.0, 1, 4)]  # the third dominates all others
-    search._learn(np.zeros((4, 4), int), [dict(zip(search.goals.names, row, strict=True)) for row in rows])
+    search._learn(np.zeros((4, 4), int), [dict(zip(search.objectives.names, row, strict=True)) for row in rows])
     assert search.scores[0].tolist() == [-0.3, 0, -7]
     assert search.rank.tolist() == [0, 1]
 

@@ -8,7 +8,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.metric_table import MetricTable, parts
 from scarlet_tf.search.front import Candidate, HypervolumeBox, front_of
 from scarlet_tf.search.nsga2 import WeightedNSGA2
-from scarlet_tf.search.objectives import BadMetrics, Figures, Objectives, check_feasible, make_objectives
+from scarlet_tf.search.objectives import BadMetrics, CostModel, Objectives, check_feasible, make_objectives
 from scarlet_tf.space import Architecture
 
 SPACE = tiny_space()
@@ -18,7 +18,7 @@ ENTRIES = {
     for (key, _, _), value in zip(parts(SPACE, 32, 10), np.random.default_rng(1).uniform(1, 2, 99), strict=False)
 }
 TABLE = MetricTable(SPACE, 32, 10, ["latency_ms"], ENTRIES)
-FIGURES = Figures(COSTS, TABLE)
+FIGURES = CostModel(COSTS, TABLE)
 LOW, HIGH = TABLE.bounds["latency_ms"]
 WEIGHTS = {"accuracy": 0.5, "latency_ms": 0.5}
 
@@ -30,21 +30,21 @@ def finish(search, answer=lambda genome: {"accuracy": (sum(genome) % 5) / 5}):
 
 
 def test_objectives_are_minimised_in_the_order_of_their_weights():
-    goals = Objectives({"latency_ms": 1, "accuracy": 2, "params": 0}, directions={"params": "min"})
-    values = goals.values([{"latency_ms": 3.0, "accuracy": 0.5, "params": 7, "loss": 9}])
+    objectives = Objectives({"latency_ms": 1, "accuracy": 2, "params": 0}, directions={"params": "min"})
+    values = objectives.values([{"latency_ms": 3.0, "accuracy": 0.5, "params": 7, "loss": 9}])
     assert values.tolist() == [[3.0, -0.5, 7.0]]
-    assert goals.cost_column == 0
+    assert objectives.cost_column == 0
     assert Objectives().cost_column == 1
 
 
 def test_violation_is_zero_inside_all_bounds_and_grows_outside():
-    goals = make_objectives(WEIGHTS, None, 0.5, {"latency_ms": 10.0}, {"params": 100.0})
+    objectives = make_objectives(WEIGHTS, None, 0.5, {"latency_ms": 10.0}, {"params": 100.0})
     good = {"accuracy": 0.6, "latency_ms": 9.0, "params": 101}
-    assert goals.violation(good) == 0
+    assert objectives.violation(good) == 0
     # The relative excess e becomes e / (1 + e): 15 over 10 is a half over.
-    assert goals.violation({**good, "latency_ms": 15.0}) == pytest.approx(1 / 3)
-    assert goals.violation({**good, "params": 50}) == pytest.approx(1 / 3)
-    at_all_bounds = goals.violation({"accuracy": 0.5, "latency_ms": 10.0, "params": 100})
+    assert objectives.violation({**good, "latency_ms": 15.0}) == pytest.approx(1 / 3)
+    assert objectives.violation({**good, "params": 50}) == pytest.approx(1 / 3)
+    at_all_bounds = objectives.violation({"accuracy": 0.5, "latency_ms": 10.0, "params": 100})
     assert 0 < at_all_bounds < 1e-300
 
 
@@ -66,10 +66,10 @@ def test_a_predicted_latency_is_an_objective_and_a_limit():
 )
 def test_tight_bounds_are_kept_before_anything_is_evaluated(settings):
     search = WeightedNSGA2(COSTS, 6, 5, WEIGHTS, None, table=TABLE, **settings)
-    goals = search.goals
+    objectives = search.objectives
     while not search.finished:
         genomes = search.ask()
-        assert np.all(goals.meets(FIGURES.of(genomes)))
+        assert np.all(objectives.meets(FIGURES.of(genomes)))
         search.tell([{"accuracy": 0.5}] * len(genomes))
 
 
@@ -82,7 +82,7 @@ def test_an_evaluated_metric_is_an_objective_and_a_bound():
     search = finish(WeightedNSGA2(COSTS, 6, 4, **settings), answer)
     assert set(search.genomes[search.front][:, 0].tolist()) <= {0, 1}
     with pytest.raises(BadMetrics, match=r"metrics\.energy: expected a finite number, got None"):
-        WeightedNSGA2(COSTS, 2, 4, **settings).goals.check({"accuracy": 0.5})
+        WeightedNSGA2(COSTS, 2, 4, **settings).objectives.check({"accuracy": 0.5})
     with pytest.raises(InputError, match=r"search\.upper_bounds\.energy: expected a number, since hypervolume"):
         WeightedNSGA2(COSTS, 6, 4, **{**settings, "upper_bounds": {}})
 
@@ -95,7 +95,7 @@ def test_search_with_other_objectives_repeats_itself():
 
 
 @pytest.mark.parametrize(
-    "goals, message",
+    "objectives, message",
     [
         (
             make_objectives(WEIGHTS, None, None, {"latency_ms": LOW}),
@@ -115,9 +115,9 @@ def test_search_with_other_objectives_repeats_itself():
         ),
     ],
 )
-def test_a_bound_that_no_network_keeps_is_named_with_the_reach(goals, message):
+def test_a_bound_that_no_network_keeps_is_named_with_the_reach(objectives, message):
     with pytest.raises(InputError, match=message):
-        check_feasible(FIGURES, goals)
+        check_feasible(FIGURES, objectives)
 
 
 def test_bounds_that_exclude_one_another_are_named_with_the_reach_of_both():

@@ -9,7 +9,7 @@ from scarlet_tf.cost import cost_table
 from scarlet_tf.errors import InputError
 from scarlet_tf.search.algorithm import RandomSearch
 from scarlet_tf.search.front import HypervolumeBox, non_dominated
-from scarlet_tf.search.objectives import figures_and_goals
+from scarlet_tf.search.objectives import cost_model_and_objectives
 from scarlet_tf.search.run import search
 
 COSTS, TINY_COSTS = (cost_table(space, 32, 10) for space in (BIG, TINY))
@@ -60,7 +60,7 @@ def test_hypervolume_is_that_of_all_so_far():
     values = [accuracy(genome) for genome in told.tolist()]
     multiply_adds, params = COSTS.count(told)
     objectives = np.column_stack([-np.array(values), multiply_adds, -params])
-    box = HypervolumeBox(*figures_and_goals(COSTS, 1.5e6, None))
+    box = HypervolumeBox(*cost_model_and_objectives(COSTS, 1.5e6, None))
     for value, count in zip(random.hypervolume, (8, 12, 16, 20), strict=True):
         rows = objectives[:count][np.array(values[:count]) > 0.3]
         assert value == pytest.approx(box.measure(rows[non_dominated(rows)]))

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from scarlet_tf.errors import InputError
+from scarlet_tf.search import processes
 from scarlet_tf.search.processes import SearchCluster, Supervised, environment, reserved_address, thread_environment
 
 HEAD = 'me="$KERASTUNER_TUNER_ID"; note() { echo "$1" >> "$PLACE/$me"; }; note started; '
@@ -33,7 +34,7 @@ def run(folder, script, workers=2, restarts=2, seconds=30):
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr("scarlet_tf.search.processes.LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(processes, "LONGEST_PAUSE", 0.1)
 
 
 def test_everything_ends_with_the_chief(tmp_path):
@@ -156,7 +157,7 @@ def alive(pid):
 
 
 def test_restarts_come_later_each_time_and_a_steady_process_begins_anew(monkeypatch):
-    monkeypatch.setattr("scarlet_tf.search.processes.LONGEST_PAUSE", 4.0)
+    monkeypatch.setattr(processes, "LONGEST_PAUSE", 4.0)
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     process = Supervised("worker-0", ["true"], {}, restarts=4)
@@ -208,7 +209,7 @@ def test_a_reserved_port_is_kept_and_a_taken_one_refused():
 
 
 def test_workers_share_the_cores_and_know_their_chief(monkeypatch):
-    monkeypatch.setattr("scarlet_tf.search.processes._cores", lambda: 16)
+    monkeypatch.setattr(processes, "_cores", lambda: 16)
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     assert set(thread_environment(5).values()) == {"3"} and set(thread_environment(40).values()) == {"1"}

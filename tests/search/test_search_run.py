@@ -221,7 +221,7 @@ def test_search_out_of_disk_and_killed_many_times_equals_an_uninterrupted_one(tm
 def test_a_search_that_was_stopped_in_time_has_a_front_and_goes_on(tmp_path, monkeypatch):
     whole = run(tmp_path / "whole")
     clock, evaluator = iter(range(1, 10**6)), Evaluator()
-    monkeypatch.setattr("scarlet_tf.search.oracle.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
     stopped = search(SUPERNET, None, CONFIG, tmp_path / "run", evaluator=evaluator, max_hours=40 / 3600)
     assert 0 < evaluator.calls == stopped.evaluations < 30
     assert stopped.stopped and stopped.pareto and json.loads((tmp_path / "run/pareto.json").read_text())["stopped"]
@@ -252,6 +252,6 @@ class Groups(Evaluator):
 
 def test_what_was_measured_together_is_kept_when_the_time_is_up(tmp_path, monkeypatch):
     clock, evaluator = iter(range(1, 10**6)), Groups()
-    monkeypatch.setattr("scarlet_tf.search.oracle.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
     stopped = search(SUPERNET, None, CONFIG, tmp_path, evaluator=evaluator, max_hours=3 / 3600)
     assert stopped.stopped and stopped.evaluations == evaluator.calls == 12

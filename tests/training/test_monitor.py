@@ -11,8 +11,7 @@ from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
 from scarlet_tf.evaluation.scoring import evaluate
 from scarlet_tf.files import read_json, write_json
-from scarlet_tf.models.extract import extract
-from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.models.supernet import Supernet, extract
 from scarlet_tf.space import Architecture
 from scarlet_tf.training import monitor
 from scarlet_tf.training.config import SupernetConfig

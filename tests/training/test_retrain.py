@@ -13,9 +13,8 @@ from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.data.splits import IndexedSplit
 from scarlet_tf.errors import InputError
 from scarlet_tf.export.folding import fold
-from scarlet_tf.models.extract import extract
 from scarlet_tf.models.network import build_network, get_arrays, load_network
-from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.models.supernet import Supernet, extract
 from scarlet_tf.scaling import Scaling
 from scarlet_tf.space import Architecture, Stage
 from scarlet_tf.training.config import RetrainConfig

@@ -71,9 +71,9 @@ class Found:
 
 def find(shop: Workshop, config: SupernetConfig, search: SearchConfig) -> Found:
     """Train by BetaNAS, or resume, or read the cached result, and derive the network."""
-    goals = search.objectives().get_config()
+    objectives = search.objectives().get_config()
     # Everything that a training's weights and importances depend on.
-    context = {**shop.context(config), "betanas": dataclasses.asdict(search.betanas), "goals": goals}
+    context = {**shop.context(config), "betanas": dataclasses.asdict(search.betanas), "objectives": objectives}
     folder = shop.cache / f"betanas-{digest(context)}"
     if not (folder / "settings.json").exists():
         write_json(folder / "settings.json", context)

@@ -19,7 +19,7 @@ from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.progress import progress_bar
 from scarlet_tf.search.front import Archive
 from scarlet_tf.search.journal import EvaluationTable
-from scarlet_tf.search.objectives import figures_and_goals
+from scarlet_tf.search.objectives import cost_model_and_objectives
 from scarlet_tf.space import SearchSpace
 from scarlet_tf.training.config import SupernetConfig
 from studies.settings import TableConfig
@@ -45,7 +45,7 @@ def run(shop: Workshop) -> dict:
         if not front.hypervolume > 0:
             raise InputError("search: expected bounds that leave a front with a hypervolume, but it is 0")
         place = {"supernet": name, "seed": seed}
-        size = {"networks": len(table), "front": len(front.objectives)}
+        size = {"networks": len(table), "front": len(front.values)}
         fronts.append({**place, **size, "hypervolume": front.hypervolume})
         rows += [{**place, **row} for row in describe(curves, front.hypervolume, comparison.fractions)]
         for algorithm, some in curves.items():
@@ -85,14 +85,14 @@ def _curves(shop: Workshop, context: Mapping, table: EvaluationTable, costs: Cos
         for seed in range(comparison.seeds):
             config = comparison.variant(name, search, seed)
             found = kept_search(shop.cache, context, name, config, costs, table, comparison.evaluations)
-            known = figures_and_goals(costs, **config.objective_settings(costs))
+            known = cost_model_and_objectives(costs, **config.objective_settings(costs))
             some.append(hypervolume_curve(found, *known))
     return curves
 
 
 def _front_of(table: EvaluationTable, costs: CostTable, search) -> Archive:
     """The front of all networks in the table that meet the budget."""
-    front = Archive(*figures_and_goals(costs, **search.objective_settings(costs)))
+    front = Archive(*cost_model_and_objectives(costs, **search.objective_settings(costs)))
     known = dict(table.items())
     front.add(np.array(list(known)), [{"accuracy": metrics["accuracy"]} for metrics in known.values()])
     return front

@@ -1,14 +1,18 @@
-"""network_from_blocks: a network from block strings and the parts around them."""
+"""Networks from block strings and files, as NetworkSpec or as an architecture of a space; docs/foreign.md has the forms."""
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
+import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 
 from scarlet_tf.errors import InputError
-from scarlet_tf.foreign.block_string import BlockString, parse_stages
-from scarlet_tf.space import rounded_channels
+from scarlet_tf.files import read_json
+from scarlet_tf.models.foreign.block_string import BlockString, parse_stages
+from scarlet_tf.models.foreign.ofa import network_from_ofa
+from scarlet_tf.space import Architecture, Choice, Layer, SearchSpace, rounded_channels
 from scarlet_tf.spec import (
     ACTIVATIONS,
     GATES,
@@ -20,6 +24,53 @@ from scarlet_tf.spec import (
     check_input_shape,
     conventions_of,
 )
+from scarlet_tf.yaml_files import read_yaml
+
+_YAML, _JSON = (".yaml", ".yml"), (".json", ".config")
+
+
+def is_network_file(text: str) -> bool:
+    """True if `text` names a file of such a form, by its ending."""
+    return pathlib.Path(text).suffix in _YAML + _JSON
+
+
+def network_from_file(path, input_size: int | None = None, num_classes: int | None = None) -> NetworkSpec:
+    """The network that the file describes: block strings, a `net.config`, or a path through an OFA supernet.
+
+    input_size: side of a square image in pixels; both take precedence over the file's values. InputError names the file.
+    """
+    data = _read(path)
+    try:
+        if "first_conv" in data or "ks" in data:
+            shape = None if input_size is None else (input_size, input_size, 3)
+            return network_from_ofa(data, input_shape=shape, num_classes=num_classes)
+        return _from_blocks(dict(data), input_size, num_classes)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _from_blocks(data: dict, input_size: int | None, num_classes: int | None) -> NetworkSpec:
+    data.pop("name", None)
+    size = data.pop("input_size", 224)
+    options = set(inspect.signature(network_from_blocks).parameters) - {"input_shape"}
+    unknown = sorted(data.keys() - options)
+    if unknown:
+        expected = ", ".join(["name", "input_size", *sorted(options)])
+        raise InputError(f"{unknown[0]}: unknown key; expected {expected}, or the keys of a net.config or of a path")
+    if "blocks" not in data:
+        raise InputError("blocks: missing; expected a list of block strings")
+    if num_classes is not None:
+        data["num_classes"] = num_classes
+    size = size if input_size is None else input_size
+    return network_from_blocks(**data, input_shape=(size, size, 3))
+
+
+def _read(path) -> Mapping:
+    data = read_json(path) if pathlib.Path(path).suffix in _JSON else read_yaml(path)
+    if not isinstance(data, Mapping):
+        raise InputError(f"{path}: expected a mapping, got {'nothing' if data is None else type(data).__name__}")
+    return data
+
 
 TAIL_CHANNELS = 1280
 SE_SOURCES = ("input", "expanded")
@@ -159,3 +210,51 @@ def _check_channels(**widths: int | None) -> None:
             continue
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InputError(f"{name}: expected an integer >= 1, got {value!r}")
+
+
+def architecture_from_blocks(blocks: Iterable, space: SearchSpace) -> Architecture:
+    """The architecture of `space` with the layers that the block strings describe.
+
+    blocks: as `network_from_blocks` takes them, for the searchable layers alone: the space brings its own stem and tail.
+    "skip" is a skipped layer; which layers are skipped cannot be guessed, so every layer needs its string. `se` is
+    a share of the expanded width, a quarter in every space here.
+
+    InputError names the layer and the string that do not fit.
+    """
+    layers = [(block, repeat) for block in parse_stages(blocks) for repeat in range(block.repeats)]
+    if len(layers) != space.num_layers:
+        raise InputError(
+            f"blocks: expected {space.num_layers} layers, which space {space.name!r} has without its stem and tail, got"
+            f" {len(layers)}; a skipped layer is 'skip'"
+        )
+    return Architecture(tuple(_choice(space, *of) for of in zip(space.layers, layers, strict=True)), space)
+
+
+def _choice(space: SearchSpace, layer: Layer, of: tuple[BlockString, int]) -> int:
+    block, repeat = of
+    if block.kind == "skip":
+        return _index(space, layer, block, Choice())
+    stride = block.stride if repeat == 0 else 1
+    has_shortcut = layer.stride == 1 and layer.in_channels == layer.out_channels
+    for name, got, expected in (
+        ("block type", block.kind, "ir" if block.expansion > 1 else "ds"),
+        ("s", stride, layer.stride),
+        ("c", block.channels, layer.out_channels),
+        ("n", block.activation or layer.activation, layer.activation),
+        ("se", block.se_ratio or space.squeeze_excite.ratio, space.squeeze_excite.ratio),
+        ("shortcut", block.shortcut or not has_shortcut, True),
+    ):
+        if got != expected:
+            raise _misfit(layer, block, f"{name}: expected {expected}, got {got}")
+    return _index(space, layer, block, Choice(block.expansion, block.kernel_size, block.se_ratio > 0))
+
+
+def _index(space: SearchSpace, layer: Layer, block: BlockString, choice: Choice) -> int:
+    if choice not in space.choices:
+        labels = ", ".join(choice.label for choice in space.choices)
+        raise _misfit(layer, block, f"{choice.label} is no choice of space {space.name!r}; expected one of {labels}")
+    return space.choices.index(choice)
+
+
+def _misfit(layer: Layer, block: BlockString, reason: str) -> InputError:
+    return InputError(f"layer {layer.index}: {block.text}: {reason}")
