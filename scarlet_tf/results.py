@@ -14,11 +14,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import read_json, write_result
-from scarlet_tf.scaling import Scaling
-from scarlet_tf.space import Architecture, SearchSpace
-from scarlet_tf.words import before_scaling, percent, plural
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import read_json, write_result
+from scarlet_tf.base.words import before_scaling, percent, plural
+from scarlet_tf.space.scaling import Scaling
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 
 Row = Mapping[str, Any]
 """One line of a table, such as an epoch of a history: its keys depend on what was trained and measured."""

@@ -14,10 +14,10 @@ import sys
 import numpy as np
 import pytest
 
-from scarlet_tf import logs, processor, progress
+from scarlet_tf.base import host, logs, progress
 
 logs.quiet_frameworks()
-processor.set_faster()  # as the command line does, whichever test comes first
+host.set_faster()  # as the command line does, whichever test comes first
 os.environ["SCARLET_ZOO_DIR"] = os.path.join(os.devnull, "none")  # no test sees the user's own networks
 
 

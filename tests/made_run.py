@@ -5,7 +5,7 @@ from typing import Any
 
 from tiny import tiny_space
 
-from scarlet_tf.files import write_json, write_text
+from scarlet_tf.base.files import write_json, write_text
 from scarlet_tf.report.record import Record, StageState
 from scarlet_tf.report.views import SearchView
 from scarlet_tf.results import (

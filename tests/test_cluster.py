@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from scarlet_tf.cluster import Cluster, is_loopback, is_writer, read_tf_config, search_address, search_role
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.cluster import Cluster, is_loopback, is_writer, read_tf_config, search_address, search_role
+from scarlet_tf.base.errors import InputError
 
 WORKERS = {"worker": ["a:1", "b:2"]}
 

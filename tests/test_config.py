@@ -8,6 +8,9 @@ import pytest
 import yaml
 
 from scarlet_tf.assessment.config import RankingConfig
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.settings import Count, validated
+from scarlet_tf.base.yaml_files import read_yaml
 from scarlet_tf.config import (
     ExportConfig,
     claim_run_dir,
@@ -19,11 +22,8 @@ from scarlet_tf.config import (
     schema,
 )
 from scarlet_tf.config.reading import override
-from scarlet_tf.errors import InputError
 from scarlet_tf.optimization.config import OptimizationConfig
-from scarlet_tf.settings import Count, validated
-from scarlet_tf.space import SearchSpace
-from scarlet_tf.yaml_files import read_yaml
+from scarlet_tf.space.search_space import SearchSpace
 from write_files import SCHEMA
 
 CONFIGS = sorted(pathlib.Path(__file__).parents[1].glob("configs/*.yaml"))

@@ -3,10 +3,10 @@ import itertools
 import numpy as np
 import pytest
 
-from scarlet_tf.cost import Cost, CostTable, block_cost, count, count_spec
-from scarlet_tf.errors import InputError
-from scarlet_tf.space import Architecture, SearchSpace
-from scarlet_tf.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.space.cost import Cost, CostTable, block_cost, count, count_spec
+from scarlet_tf.space.search_space import Architecture, SearchSpace
+from scarlet_tf.space.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 
 SMALL = {
     "name": "small",

@@ -16,7 +16,7 @@ import yaml
 
 import flip_bits
 from scarlet_tf import cli
-from scarlet_tf.files import read_json
+from scarlet_tf.base.files import read_json
 
 pytestmark = pytest.mark.both_modes
 

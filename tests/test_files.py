@@ -11,8 +11,8 @@ import zipfile
 import pytest
 
 import scarlet_tf
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import (
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import (
     atomic_writer,
     file_name,
     has_digest,
@@ -75,8 +75,8 @@ def test_full_disk_keeps_the_previous_content(tmp_path):
     script = textwrap.dedent(
         f"""
         import resource, signal
-        from scarlet_tf.errors import InputError
-        from scarlet_tf.files import write_json
+        from scarlet_tf.base.errors import InputError
+        from scarlet_tf.base.files import write_json
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         try:

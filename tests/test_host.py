@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 import scarlet_tf as st
-from scarlet_tf import host
-from scarlet_tf.errors import InputError
+from scarlet_tf.base import host
+from scarlet_tf.base.errors import InputError
 
 # Runs the command in a process that has not imported Keras, and says what it imported.
 SCRIPT = (

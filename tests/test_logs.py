@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from scarlet_tf import logs
-from scarlet_tf.errors import InputError
+from scarlet_tf.base import logs
+from scarlet_tf.base.errors import InputError
 
 logger = logging.getLogger("scarlet_tf")
 
@@ -86,7 +86,7 @@ def test_importing_the_library_leaves_logging_alone():
     script = (
         "import logging, os\n"
         "before = (list(logging.root.handlers), dict(os.environ))\n"
-        "import scarlet_tf, scarlet_tf.space, scarlet_tf.cost, scarlet_tf.progress\n"
+        "import scarlet_tf, scarlet_tf.space.search_space, scarlet_tf.space.cost, scarlet_tf.base.progress\n"
         "assert before == (list(logging.root.handlers), dict(os.environ))\n"
         "assert not logging.getLogger('scarlet_tf').handlers\n"
     )

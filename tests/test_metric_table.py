@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from tiny import tiny_space
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.metric_table import MetricTable, block_key, parts, stem_key, tail_key
-from scarlet_tf.space import Architecture
-from scarlet_tf.spec import InvertedResidualSpec
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.space.metric_table import MetricTable, block_key, parts, stem_key, tail_key
+from scarlet_tf.space.search_space import Architecture
+from scarlet_tf.space.spec import InvertedResidualSpec
 
 SPACE = tiny_space()
 

@@ -4,8 +4,8 @@ import pytest
 from test_pipeline import EVERYTHING, calls, config  # noqa: F401 - calls is a fixture
 
 from scarlet_tf import run as runs
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import read_json
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import read_json
 from scarlet_tf.run import exporting, folder, stages
 
 SETTINGS = {"quantization_aware": {"batch_size": 50}, "pruning": {"sparsity": 0.75, "batch_size": 50, "int8": True}}

@@ -11,18 +11,18 @@ import pytest
 import tensorflow as tf
 
 from scarlet_tf import run as runs
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import read_json, write_json, write_result
 from scarlet_tf.config import claim_run_dir, parse_config
 from scarlet_tf.config.run_time import in_words, stage_seconds
-from scarlet_tf.cost import Cost, cost_table
-from scarlet_tf.errors import InputError
 from scarlet_tf.export import saved_model
-from scarlet_tf.files import read_json, write_json, write_result
 from scarlet_tf.results import NetworkResult, Score
 from scarlet_tf.run import exporting, folder, integrity, methods, reporting, retraining
 from scarlet_tf.run.folder import Run, alone_in
 from scarlet_tf.search.journal import format_line
 from scarlet_tf.search.run import SearchResult
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.cost import Cost, cost_table
+from scarlet_tf.space.search_space import Architecture
 
 SPACE = {
     "name": "tiny",

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from scarlet_tf import processor
-from scarlet_tf.errors import InputError
+from scarlet_tf.base import host
+from scarlet_tf.base.errors import InputError
 
 AVX2 = "fpu lm sse4_2 avx fma f16c avx2"
 AVX512 = f"{AVX2} avx512f avx512dq avx512bw avx512vl"
@@ -23,7 +23,7 @@ def cpuinfo(*flags_of_cores):
 @pytest.fixture
 def unset(monkeypatch):
     """Nobody has decided, and TensorFlow is not imported yet."""
-    for name in (processor.VARIABLE, processor.SET_BY_US):
+    for name in (host.VARIABLE, host.SET_BY_US):
         monkeypatch.setenv(name, "")  # so that it is restored even where the test sets it
         monkeypatch.delenv(name)
     monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
@@ -46,54 +46,54 @@ def unset(monkeypatch):
     ],
 )
 def test_processors_that_are_faster_with_onednn_than_tensorflow_lets_them(text, tensorflows, needed):
-    assert (processor.tensorflows_choice(text), processor.needs_onednn(text)) == (tensorflows, needed)
+    assert (host.tensorflows_choice(text), host.needs_onednn(text)) == (tensorflows, needed)
 
 
 def test_the_faster_one_is_set_and_said(unset, tmp_path):
     (tmp_path / "cpuinfo").write_text(cpuinfo(AVX2))
-    processor.set_faster(tmp_path / "none")
-    assert processor.VARIABLE not in os.environ
-    assert processor.in_words() == "oneDNN: TensorFlow's choice (TF_ENABLE_ONEDNN_OPTS is not set)"
-    assert (processor.in_use(tmp_path / "cpuinfo"), processor.in_use(tmp_path / "none")) == ("0", None)
+    host.set_faster(tmp_path / "none")
+    assert host.VARIABLE not in os.environ
+    assert host.in_words() == "oneDNN: TensorFlow's choice (TF_ENABLE_ONEDNN_OPTS is not set)"
+    assert (host.in_use(tmp_path / "cpuinfo"), host.in_use(tmp_path / "none")) == ("0", None)
     for _ in range(2):  # the second time as a process that the first one starts
-        processor.set_faster(tmp_path / "cpuinfo")
-        assert processor.in_words() == "oneDNN: on, set by scarlet_tf (TF_ENABLE_ONEDNN_OPTS=1)"
-    assert processor.in_use(tmp_path / "cpuinfo") == "1"
+        host.set_faster(tmp_path / "cpuinfo")
+        assert host.in_words() == "oneDNN: on, set by scarlet_tf (TF_ENABLE_ONEDNN_OPTS=1)"
+    assert host.in_use(tmp_path / "cpuinfo") == "1"
 
 
 @pytest.mark.parametrize(("value", "words"), [("0", "off, set by you"), ("1", "on, set by you")])
 def test_a_setting_of_the_user_s_stays(unset, tmp_path, value, words):
     (tmp_path / "cpuinfo").write_text(cpuinfo(AVX2))
-    unset.setenv(processor.VARIABLE, value)
-    processor.set_faster(tmp_path / "cpuinfo")
-    assert os.environ[processor.VARIABLE] == processor.in_use(tmp_path / "cpuinfo") == value
-    assert processor.in_words() == f"oneDNN: {words} (TF_ENABLE_ONEDNN_OPTS={value})"
+    unset.setenv(host.VARIABLE, value)
+    host.set_faster(tmp_path / "cpuinfo")
+    assert os.environ[host.VARIABLE] == host.in_use(tmp_path / "cpuinfo") == value
+    assert host.in_words() == f"oneDNN: {words} (TF_ENABLE_ONEDNN_OPTS={value})"
 
 
 def test_an_empty_setting_is_none(unset, tmp_path):
     """TensorFlow, too, decides itself then, but warns of it."""
     (tmp_path / "cpuinfo").write_text(cpuinfo(AVX2))
-    unset.setenv(processor.VARIABLE, "")
-    assert processor.onednn_setting() is None
-    processor.set_faster(tmp_path / "none")
-    assert processor.VARIABLE not in os.environ
-    unset.setenv(processor.VARIABLE, "")
-    processor.set_faster(tmp_path / "cpuinfo")
-    assert os.environ[processor.VARIABLE] == "1"
+    unset.setenv(host.VARIABLE, "")
+    assert host.onednn_setting() is None
+    host.set_faster(tmp_path / "none")
+    assert host.VARIABLE not in os.environ
+    unset.setenv(host.VARIABLE, "")
+    host.set_faster(tmp_path / "cpuinfo")
+    assert os.environ[host.VARIABLE] == "1"
 
 
 def test_nothing_is_set_once_tensorflow_is_imported(unset, tmp_path):
     (tmp_path / "cpuinfo").write_text(cpuinfo(AVX2))
     unset.setitem(sys.modules, "tensorflow", object())
-    processor.set_faster(tmp_path / "cpuinfo")
-    assert processor.VARIABLE not in os.environ
+    host.set_faster(tmp_path / "cpuinfo")
+    assert host.VARIABLE not in os.environ
 
 
 @pytest.mark.parametrize("value", ["true", "False", " 1", "2", "on", "\u0661"])
 def test_another_value_is_refused(unset, value):
-    unset.setenv(processor.VARIABLE, value)
+    unset.setenv(host.VARIABLE, value)
     with pytest.raises(InputError, match="TF_ENABLE_ONEDNN_OPTS: expected 0 or 1, or unset it, got "):
-        processor.set_faster()
+        host.set_faster()
 
 
 def test_the_command_line_sets_it_before_tensorflow_is_imported_and_the_library_does_not(unset):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from scarlet_tf import progress
+from scarlet_tf.base import progress
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@ import dataclasses
 
 import pytest
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.config import claim_run_dir, load_config, parse_config
 from scarlet_tf.config.reading import recipe_names, recipes
-from scarlet_tf.errors import InputError
 from scarlet_tf.training.config import RetrainConfig, SupernetConfig
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from tiny import tiny_space
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import read_json, write_json
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import read_json, write_json
 from scarlet_tf.results import Dataset, NetworkResult, Score, SupernetResult, to_json
-from scarlet_tf.scaling import Scaling
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.scaling import Scaling
+from scarlet_tf.space.search_space import Architecture
 
 SPACE = tiny_space()
 NETWORK = NetworkResult(

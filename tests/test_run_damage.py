@@ -4,15 +4,15 @@ import pytest
 import test_pipeline
 
 from scarlet_tf import run as runs
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import read_json, write_json, write_text
 from scarlet_tf.cli.verify import print_verification
-from scarlet_tf.errors import InputError
 from scarlet_tf.export.certificate import certificate_text
-from scarlet_tf.files import read_json, write_json, write_text
 from scarlet_tf.models.network import Network
 from scarlet_tf.run import methods
 from scarlet_tf.run.folder import Run
 from scarlet_tf.search.journal import format_line, read_lines
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.training.checkpoints import values_digest
 
 calls = test_pipeline.calls  # a fixture

@@ -5,10 +5,10 @@ import pytest
 from tiny import tiny_space
 
 import scarlet_tf
-from scarlet_tf.cost import Cost, CostTable, count, count_spec
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.zoo_data import ZOO
-from scarlet_tf.scaling import (
+from scarlet_tf.space.cost import Cost, CostTable, count, count_spec
+from scarlet_tf.space.scaling import (
     EFFICIENTNET,
     Scaling,
     add_squeeze_excite,
@@ -17,8 +17,8 @@ from scarlet_tf.scaling import (
     scale_resolution,
     scale_width,
 )
-from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
-from scarlet_tf.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
+from scarlet_tf.space.search_space import Architecture, Choice, SearchSpace, Stage
+from scarlet_tf.space.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 
 BLOCKS = (
     InvertedResidualSpec("a", 2, 8, 4, 3),

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import pytest
 from annotated_types import Ge, Le, MinLen
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.settings import (
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.settings import (
     AboveZero,
     BelowOne,
     Between,

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import yaml
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.space.search_space import Architecture, Choice, SearchSpace, Stage
 
 TINY = {
     "name": "tiny",

@@ -4,9 +4,9 @@ import json
 import numpy as np
 import pytest
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.space import Architecture, SearchSpace
-from scarlet_tf.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.space.search_space import Architecture, SearchSpace
+from scarlet_tf.space.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 
 
 def network(*blocks) -> NetworkSpec:

@@ -11,8 +11,8 @@ import warnings
 
 import pytest
 
-from scarlet_tf import last_words, logs, streams
-from scarlet_tf.streams import quiet
+from scarlet_tf.base import last_words, logs, streams
+from scarlet_tf.base.streams import quiet
 
 TERMINATE = "import ctypes; ctypes.CDLL('libstdc++.so.6')._ZSt9terminatev()"  # as an uncaught C++ exception does
 

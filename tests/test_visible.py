@@ -8,10 +8,11 @@ import sys
 
 import pytest
 
-from scarlet_tf import cli, logs, progress
+from scarlet_tf import cli
+from scarlet_tf.base import logs, progress
+from scarlet_tf.base.errors import visible
 from scarlet_tf.cli.output import print_figures, say
 from scarlet_tf.cli.run import print_files
-from scarlet_tf.visible import visible
 
 NAME = "a\x1b[31m\x07\r\x9b1m\u202e[bold]é→🙂"
 SHOWN = r"a\x1b[31m\x07\r\x9b1m\u202e[bold]é→🙂"

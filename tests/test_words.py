@@ -3,7 +3,7 @@
 import jinja2
 import pytest
 
-from scarlet_tf import words
+from scarlet_tf.base import words
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import random
 import pytest
 import yaml
 
-from scarlet_tf import yaml_files
-from scarlet_tf.errors import InputError
-from scarlet_tf.yaml_files import parse_yaml, read_yaml, to_yaml
+from scarlet_tf.base import yaml_files
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.yaml_files import parse_yaml, read_yaml, to_yaml
 
 WORDS = """
 0908 1e3 12e03 0x1F 0o17 1_000 1:30 .inf -.INF .nan nan inf 1. .5 +1 -0 00 1e400 2026-11-29 2026-11-29T10:00:00Z

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scarlet_tf.space import Choice, SearchSpace, Stage
+from scarlet_tf.space.search_space import Choice, SearchSpace, Stage
 
 
 def tiny_space(name="tiny", use_se=True, **overrides):

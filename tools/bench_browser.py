@@ -19,7 +19,7 @@ import statistics
 import sys
 import tempfile
 
-from scarlet_tf import logs
+from scarlet_tf.base import logs
 
 logs.quiet_frameworks()
 
@@ -28,11 +28,11 @@ import numpy as np  # noqa: E402
 from bench_deploy import VARIANTS, measure_statistics  # noqa: E402
 from browser_page import MissingProgram, build_page, open_chromium, serve  # noqa: E402
 from measuring import parse, report, round_ratios  # noqa: E402
+from scarlet_tf.base.progress import progress_bar  # noqa: E402
 from scarlet_tf.data.preprocessing import Preprocessing  # noqa: E402
 from scarlet_tf.export.tflite import export_tflite  # noqa: E402
 from scarlet_tf.latency.timing import new_interpreter, time_interpreters  # noqa: E402
 from scarlet_tf.models.zoo import build_zoo_network  # noqa: E402
-from scarlet_tf.progress import progress_bar  # noqa: E402
 
 NETWORKS = ["scarlet_a", "scarlet_b", "scarlet_c"]
 PIXELS = 224

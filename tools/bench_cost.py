@@ -15,8 +15,8 @@ import time
 import numpy as np
 
 from measuring import alternate, parse, report, timed
-from scarlet_tf.cost import CostTable
-from scarlet_tf.space import SearchSpace
+from scarlet_tf.space.cost import CostTable
+from scarlet_tf.space.search_space import SearchSpace
 
 
 def main() -> None:

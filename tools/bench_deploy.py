@@ -24,7 +24,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 
-from scarlet_tf import logs
+from scarlet_tf.base import logs
 
 logs.quiet_frameworks()
 
@@ -34,6 +34,8 @@ import tensorflow as tf  # noqa: E402
 
 import scarlet_tf as st  # noqa: E402
 from measuring import parse, report  # noqa: E402
+from scarlet_tf.base.progress import progress_bar  # noqa: E402
+from scarlet_tf.base.streams import quiet  # noqa: E402
 from scarlet_tf.export import flatbuffer  # noqa: E402
 from scarlet_tf.export.quantization import convert  # noqa: E402
 from scarlet_tf.export.tflite import rewrite_for_xnnpack  # noqa: E402
@@ -41,8 +43,6 @@ from scarlet_tf.latency.timing import new_interpreter, time_interpreters  # noqa
 from scarlet_tf.layers import primitives  # noqa: E402
 from scarlet_tf.models.network import Network  # noqa: E402
 from scarlet_tf.models.zoo_data import ZOO  # noqa: E402
-from scarlet_tf.progress import progress_bar  # noqa: E402
-from scarlet_tf.streams import quiet  # noqa: E402
 
 VARIANTS = {"float32": "none", "dynamic": "dynamic", "int8": "int8"}
 CALIBRATION_IMAGES = 4

@@ -36,14 +36,14 @@ import numpy as np
 import tensorflow as tf
 
 from measuring import MODES, ROUNDS, alternate, by_mode, parse, report, round_ratios
-from scarlet_tf.cost import cost_table
+from scarlet_tf.base.progress import progress_bar
 from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
 from scarlet_tf.evaluation.population import Populations
 from scarlet_tf.evaluation.prefix_tree import multiply_adds
 from scarlet_tf.models.supernet import Supernet, extract
-from scarlet_tf.progress import progress_bar
 from scarlet_tf.search.nsga2 import WeightedNSGA2
-from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.space.cost import cost_table
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 
 NUM_CLASSES = 1000
 PARENTS = 5

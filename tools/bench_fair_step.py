@@ -66,14 +66,14 @@ from measuring import (
     round_ratios,
     timed,
 )
-from scarlet_tf.cost import count_spec, stem_cost
+from scarlet_tf.base.progress import progress_bar
 from scarlet_tf.evaluation import kernels
 from scarlet_tf.evaluation.graphs import quick_to_first_step
 from scarlet_tf.evaluation.layer_functions import signature
 from scarlet_tf.models.network import Network
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.progress import progress_bar
-from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.space.cost import count_spec, stem_cost
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.training.compiled_layers import ZERO, variables_of
 from scarlet_tf.training.fair_step import EXECUTIONS, SupernetStep
 from scarlet_tf.training.optimizers import Loss, MomentumSGD, move

@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from measuring import parse, report
-from scarlet_tf.space import Architecture, SearchSpace, Stage
+from scarlet_tf.space.search_space import Architecture, SearchSpace, Stage
 from scarlet_tf.training.config import FinetuneConfig
 from scarlet_tf.training.network import finetune, retrain
 

@@ -34,13 +34,13 @@ import numpy as np
 import tensorflow as tf
 
 from measuring import alternate, command_line, report, timed
+from scarlet_tf.base.progress import progress_bar
 from scarlet_tf.data.augmentation import Policy
 from scarlet_tf.data.image_files import SUFFIXES
 from scarlet_tf.data.images import FileImages
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.data.splits import IndexedSplit
 from scarlet_tf.models.zoo import ScarletA
-from scarlet_tf.progress import progress_bar
 from scarlet_tf.training.optimizers import Loss
 
 NUM_CLASSES = 1000

@@ -24,11 +24,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
 
 from measuring import MODES, ROUNDS, alternate, by_mode, cpu_timed, parse, report, round_ratios
+from scarlet_tf.base.progress import progress_bar
 from scarlet_tf.evaluation import kernels
 from scarlet_tf.layers import primitives
-from scarlet_tf.progress import progress_bar
-from scarlet_tf.space import Architecture, SearchSpace
-from scarlet_tf.spec import InvertedResidualSpec
+from scarlet_tf.space.search_space import Architecture, SearchSpace
+from scarlet_tf.space.spec import InvertedResidualSpec
 
 # (pixels, channels in, channels out)
 POINTWISE = [(32, 16, 96), (16, 192, 32), (8, 40, 240), (4, 480, 80), (2, 1152, 192)]

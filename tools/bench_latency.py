@@ -26,8 +26,8 @@ from scarlet_tf.latency.correction import errors
 from scarlet_tf.latency.measuring import PASSES, Measurements, network_content
 from scarlet_tf.latency.table import NETWORKS, SECONDS_PER_PART, build_latency_table, choose_networks
 from scarlet_tf.latency.timing import HostRunner
-from scarlet_tf.metric_table import MetricTable
-from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.space.metric_table import MetricTable
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 
 
 def main() -> None:

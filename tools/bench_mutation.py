@@ -25,18 +25,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from measuring import command_line, report, timed
+from scarlet_tf.base.progress import progress_bar
 from scarlet_tf.config import load_config
-from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.data.datasets import load_dataset
 from scarlet_tf.evaluation.evaluator import Evaluator
-from scarlet_tf.progress import progress_bar
 from scarlet_tf.search.config import MutationConfig, PPOConfig
 from scarlet_tf.search.controller import ControllerMutation
 from scarlet_tf.search.front import HypervolumeBox, non_dominated
 from scarlet_tf.search.mutation import HierarchicalMutation
 from scarlet_tf.search.nsga2 import WeightedNSGA2
 from scarlet_tf.search.objectives import cost_model_and_objectives
-from scarlet_tf.space import SearchSpace
+from scarlet_tf.space.cost import CostTable, cost_table
+from scarlet_tf.space.search_space import SearchSpace
 from scarlet_tf.training.supernet import new_supernet
 
 DIGITS = pathlib.Path(__file__).parents[1] / "configs" / "digits.yaml"

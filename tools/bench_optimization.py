@@ -21,16 +21,16 @@ from collections.abc import Callable
 
 import scarlet_tf as st
 from measuring import command_line, report
-from scarlet_tf import logs
+from scarlet_tf.base import logs
+from scarlet_tf.base.files import read_json, write_json
 from scarlet_tf.config import load_config
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.data.inputs import plain
 from scarlet_tf.export.folding import MAX_CONDITION_INT8
-from scarlet_tf.files import read_json, write_json
 from scarlet_tf.latency.timing import new_interpreter, time_interpreters
 from scarlet_tf.models.network import Network
-from scarlet_tf.space import Stage
+from scarlet_tf.space.search_space import Stage
 from scarlet_tf.training.network import save_model
 
 

@@ -29,19 +29,19 @@ import types
 from typing import Literal
 
 from measuring import MODES, in_child, onednn_modes, parse, report
-from scarlet_tf import logs
+from scarlet_tf.base import logs
 
 logs.quiet_frameworks()
 
 import keras_tuner  # noqa: E402
 from keras_tuner.engine.base_tuner import BaseTuner  # noqa: E402
 
-from scarlet_tf.cost import cost_table  # noqa: E402
 from scarlet_tf.search.config import MutationConfig, SearchConfig, new_algorithm  # noqa: E402
 from scarlet_tf.search.oracle import ArchitectureOracle  # noqa: E402
 from scarlet_tf.search.trials import TrialMaker  # noqa: E402
 from scarlet_tf.search.tuner import SupernetTuner  # noqa: E402
-from scarlet_tf.space import SearchSpace  # noqa: E402
+from scarlet_tf.space.cost import cost_table  # noqa: E402
+from scarlet_tf.space.search_space import SearchSpace  # noqa: E402
 
 SUPERNET = types.SimpleNamespace(space=SearchSpace.from_name("s2"), image_shape=(224, 224, 3), num_classes=1000)
 MARK = 1000  # trials

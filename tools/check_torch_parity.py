@@ -17,7 +17,7 @@ import tempfile
 
 import numpy as np
 
-from scarlet_tf.logs import quiet_frameworks
+from scarlet_tf.base.logs import quiet_frameworks
 
 quiet_frameworks()
 

@@ -22,7 +22,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from scarlet_tf.evaluation.prefix_tree import STEM, Node, prefix_tree
 from scarlet_tf.search.config import MutationConfig
 from scarlet_tf.search.nsga2 import weighted_crowding
-from scarlet_tf.space import Choice, SearchSpace, Stage
+from scarlet_tf.space.search_space import Choice, SearchSpace, Stage
 from scarlet_tf.training.sampling import strict_fair_paths, uniform_paths
 
 FOLDER = pathlib.Path(__file__).parents[1] / "docs" / "pictures"

@@ -22,16 +22,16 @@ import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from scarlet_tf import logs
+from scarlet_tf.base import logs
 
 logs.quiet_frameworks()  # before anything imports TensorFlow
 
 import numpy as np  # noqa: E402
 
 from measuring import command_line  # noqa: E402
+from scarlet_tf.base.errors import InputError  # noqa: E402
 from scarlet_tf.config import check_run_dir, load_config  # noqa: E402
 from scarlet_tf.data.datasets import load_dataset  # noqa: E402
-from scarlet_tf.errors import InputError  # noqa: E402
 from scarlet_tf.run import run_all, verify_run  # noqa: E402
 from scarlet_tf.run.folder import Run, claim  # noqa: E402
 from scarlet_tf.run.reporting import summarize  # noqa: E402

@@ -14,11 +14,11 @@ import json
 import pathlib
 import sys
 
-from scarlet_tf import logs
+from scarlet_tf.base import logs
 
 logs.quiet_frameworks()  # before anything imports TensorFlow
 
-from scarlet_tf.errors import InputError  # noqa: E402
+from scarlet_tf.base.errors import InputError  # noqa: E402
 from scarlet_tf.run.folder import alone_in  # noqa: E402
 from studies import betanas, searching, sharing, supernets  # noqa: E402
 from studies.settings import load_study  # noqa: E402

@@ -22,10 +22,10 @@ import socket
 import subprocess
 import sys
 
-from scarlet_tf import logs
-from scarlet_tf.cluster import is_loopback
+from scarlet_tf.base import logs
+from scarlet_tf.base.cluster import is_loopback
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.config import load_config
-from scarlet_tf.errors import InputError
 from scarlet_tf.search.processes import ANY_ADDRESS, SearchCluster, environment, reserved_address
 
 STALE_MINUTES = 30

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 import griffe
 from mkdocs.structure.files import File, Files
 
-from scarlet_tf import logs
+from scarlet_tf.base import logs
 from scarlet_tf.cli import make_parser
 from scarlet_tf.config import json_schema
 from scarlet_tf.models.zoo_data import ZOO

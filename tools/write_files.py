@@ -17,7 +17,7 @@ import pathlib
 
 import numpy as np
 
-from scarlet_tf import logs
+from scarlet_tf.base import logs
 
 logs.quiet_frameworks()  # before anything imports TensorFlow
 

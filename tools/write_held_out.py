@@ -12,18 +12,18 @@ from __future__ import annotations
 import pathlib
 import sys
 
-from scarlet_tf import logs
+from scarlet_tf.base import logs
 
 logs.quiet_frameworks()  # before anything imports TensorFlow
 
 import tensorflow as tf  # noqa: E402
 
 from measuring import command_line  # noqa: E402
+from scarlet_tf.base.errors import InputError  # noqa: E402
 from scarlet_tf.config import load_config  # noqa: E402
 from scarlet_tf.data.datasets import load_dataset  # noqa: E402
 from scarlet_tf.data.preprocessing import Preprocessing, rgb  # noqa: E402
 from scarlet_tf.data.splits import Split  # noqa: E402
-from scarlet_tf.errors import InputError  # noqa: E402
 
 
 def main() -> int:

@@ -14,14 +14,14 @@ import numpy as np
 from scarlet_tf.assessment.plots import save_curves
 from scarlet_tf.assessment.statistics import evaluations_to, hypervolume_curve, median, median_figures, ratio_figures
 from scarlet_tf.assessment.store import Store
-from scarlet_tf.cost import CostTable, cost_table
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import write_result
-from scarlet_tf.progress import progress_bar
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import write_result
+from scarlet_tf.base.progress import progress_bar
 from scarlet_tf.search.algorithm import Algorithm, encode
 from scarlet_tf.search.config import MutationConfig, SearchConfig, evaluator_options, new_algorithm, side_of
 from scarlet_tf.search.journal import EVALUATION, EVALUATION_KEY, EvaluationTable
 from scarlet_tf.search.objectives import check_known, cost_model_and_objectives
+from scarlet_tf.space.cost import CostTable, cost_table
 
 logger = logging.getLogger("scarlet_tf")
 REFERENCE = "random"  # the reference search

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.scaling import Scaling
-from scarlet_tf.settings import Count, NonNegative, Positive, Whole, validated
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.settings import Count, NonNegative, Positive, Whole, validated
+from scarlet_tf.space.scaling import Scaling
 
 if TYPE_CHECKING:
     from scarlet_tf.training.config import RetrainConfig

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from scarlet_tf.files import atomic_writer
+from scarlet_tf.base.files import atomic_writer
 
 SERIES = {"recalibrated": ("o", "BN recalibrated"), "running": ("x", "running BN statistics")}
 

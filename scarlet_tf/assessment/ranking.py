@@ -11,20 +11,20 @@ import pathlib
 import shutil
 from collections.abc import Mapping, Sequence
 
-from scarlet_tf import files, host
 from scarlet_tf.assessment.config import RankingConfig
 from scarlet_tf.assessment.plots import SERIES, save_scatter
 from scarlet_tf.assessment.statistics import Sample, kendall, stratified_sample
 from scarlet_tf.assessment.store import Store, name_of
-from scarlet_tf.cost import cost_table
+from scarlet_tf.base import files, host
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.progress import Bar, progress_bar
+from scarlet_tf.base.settings import as_settings
 from scarlet_tf.data.inputs import as_split
-from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.progress import Bar, progress_bar
 from scarlet_tf.search.journal import EVALUATION, EVALUATION_KEY
-from scarlet_tf.settings import as_settings
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.cost import cost_table
+from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.training.config import RetrainConfig
 from scarlet_tf.training.network import retrain
 

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from scarlet_tf.cost import CostTable
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.algorithm import decode
 from scarlet_tf.search.front import Archive
 from scarlet_tf.search.objectives import CostModel, Objectives
-from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.space.cost import CostTable
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 
 POOL = 20_000
 """A space of at most this many networks is divided completely; of a larger one, that many random networks are."""

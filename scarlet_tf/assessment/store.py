@@ -8,8 +8,8 @@ import logging
 import pathlib
 from collections.abc import Callable
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import read_json, write_json, write_result
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import read_json, write_json, write_result
 
 logger = logging.getLogger("scarlet_tf")
 

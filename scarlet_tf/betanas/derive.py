@@ -8,18 +8,18 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.settings import as_settings
 from scarlet_tf.betanas.costs import MostProbable
 from scarlet_tf.betanas.importances import softmax
-from scarlet_tf.cost import cost_table
-from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.evaluator import Evaluator
-from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.search.config import SearchConfig, evaluator_grouping, evaluator_options, side_of
 from scarlet_tf.search.front import Candidate, HypervolumeBox, Picks, front_of
 from scarlet_tf.search.objectives import CostModel, Objectives, cost_model_and_objectives
 from scarlet_tf.search.run import SearchResult, front_head, write_front
-from scarlet_tf.settings import as_settings
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.cost import cost_table
+from scarlet_tf.space.metric_table import MetricTable
+from scarlet_tf.space.search_space import Architecture
 
 logger = logging.getLogger("scarlet_tf")
 Decide = Callable[[MetricTable | None], SearchResult]

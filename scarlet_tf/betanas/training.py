@@ -10,17 +10,17 @@ from typing import cast
 import numpy as np
 import tensorflow as tf
 
-from scarlet_tf import host
+from scarlet_tf.base import host
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.settings import as_settings
 from scarlet_tf.betanas.costs import JointCost, MostProbable
 from scarlet_tf.betanas.gates import Gates
 from scarlet_tf.betanas.importances import Importances, Phases
-from scarlet_tf.cost import cost_table
 from scarlet_tf.data.inputs import as_split, training_batches
-from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search.config import BetaNASConfig, SearchConfig, side_of
 from scarlet_tf.search.objectives import CostModel, Objectives, cost_model_and_objectives
-from scarlet_tf.settings import as_settings
+from scarlet_tf.space.cost import cost_table
 from scarlet_tf.training.config import SupernetConfig
 from scarlet_tf.training.fair_step import SupernetStep
 from scarlet_tf.training.optimizers import Loss

@@ -16,11 +16,10 @@ import traceback
 from collections.abc import Sequence
 from typing import Literal
 
-from scarlet_tf import logs, processor
+from scarlet_tf.base import host, logs
+from scarlet_tf.base.errors import ChecksFailedError, InputError, visible
 from scarlet_tf.cli import cost, doctor, finetune, init, latency, run, stages, verify, zoo
 from scarlet_tf.cli.parsing import SHELLS, Parser, PrintCompletion, add_loudness
-from scarlet_tf.errors import ChecksFailedError, InputError
-from scarlet_tf.visible import visible
 
 OUT_OF_MEMORY = (
     "end other programs, or use less: a smaller batch_size of the section at work, data.memory_bytes or"
@@ -61,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = make_parser().parse_args(argv)
     _set_loudness(arguments.loudness)
     try:
-        processor.set_faster()
+        host.set_faster()
         arguments.run(arguments)
         return 0
     except InputError as error:
@@ -107,7 +106,7 @@ def _set_loudness(loudness: Literal["quiet", "normal", "verbose"]) -> None:
     if loudness != "verbose":
         logs.quiet_frameworks()
     logs.log_to_terminal(loudness)
-    from scarlet_tf import progress
+    from scarlet_tf.base import progress
 
     progress.show_bars(loudness != "quiet")
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import scarlet_tf as st
+from scarlet_tf.base.errors import InputError, nearest
 from scarlet_tf.cli.output import show
 from scarlet_tf.cli.parsing import add_command, add_options
-from scarlet_tf.errors import InputError, nearest
 
 
 def add(commands) -> None:

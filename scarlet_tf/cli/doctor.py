@@ -13,12 +13,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from scarlet_tf import logs, processor, streams
+from scarlet_tf.base import host, logs, streams
+from scarlet_tf.base.errors import ChecksFailedError, InputError
 from scarlet_tf.cli import doctor_checks
 from scarlet_tf.cli.doctor_checks import OK, PROBLEM, WARNING, Finding
 from scarlet_tf.cli.output import library_lines_held_back, show
 from scarlet_tf.cli.parsing import add_command
-from scarlet_tf.errors import ChecksFailedError, InputError
 
 Check = Callable[[], Iterable[Finding]]
 
@@ -125,7 +125,7 @@ def check_trials(command: Sequence[str] = COMMAND, timeout: float = TIMEOUT_SECO
     """Check every comparison with oneDNN on and off, the kernels in use, and their speed."""
     from concurrent import futures
 
-    mode = processor.in_use()
+    mode = host.in_use()
     run = functools.partial(run_trial, command=command, timeout=timeout, used=mode)
     with futures.ThreadPoolExecutor(len(WORDS)) as threads:
         outcomes = list(threads.map(run, sorted(WORDS, key=lambda other: other != mode)))
@@ -136,9 +136,9 @@ def check_trials(command: Sequence[str] = COMMAND, timeout: float = TIMEOUT_SECO
 
 def run_trial(mode: str, command: Sequence[str], timeout: float, used: str | None = None) -> Outcome:
     """Run the trial in its own process; SCARLET_KERNELS applies only to the mode that runs use."""
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, **ENVIRONMENT, processor.VARIABLE: mode}
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, **ENVIRONMENT, host.VARIABLE: mode}
     if used not in (mode, None):
-        environment.pop(processor.KERNELS, None)
+        environment.pop(host.KERNELS, None)
     try:
         ended = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False
@@ -173,26 +173,26 @@ def _trial_findings(outcome: Outcome, other: Outcome) -> Iterator[Finding]:
 
 
 def _advice(outcome: Outcome, other: Outcome) -> str:
-    look = f"{processor.VARIABLE}={outcome.mode} python -m scarlet_tf.cli.doctor_trial shows all of it"
+    look = f"{host.VARIABLE}={outcome.mode} python -m scarlet_tf.cli.doctor_trial shows all of it"
     if other.problems:
         return f"pip install --force-reinstall tensorflow keras ai-edge-litert; {look}"
-    return f"export {processor.VARIABLE}={other.mode}; {look}"
+    return f"export {host.VARIABLE}={other.mode}; {look}"
 
 
 def _speed(outcomes: Sequence[Outcome], mode: str | None) -> Finding:
     """Return the processor time of training blocks in each mode, relative to the faster one; the mode in use comes first."""
     names = {outcome.mode: f"oneDNN {WORDS[outcome.mode]}" for outcome in outcomes}
     if mode is not None:
-        names[mode] += f" ({processor.chosen()})"
+        names[mode] += f" ({host.chosen()})"
     if any(outcome.failure for outcome in outcomes):
         return Finding("speed", OK, f"{names[outcomes[0].mode]}; not compared, since a trial failed")
     if len({outcome.printed["onednn"] for outcome in outcomes}) == 1:
-        return Finding("speed", OK, f"{processor.VARIABLE} changes nothing: TensorFlow has no oneDNN for this system")
+        return Finding("speed", OK, f"{host.VARIABLE} changes nothing: TensorFlow has no oneDNN for this system")
     least = min(outcome.printed["seconds"] for outcome in outcomes)
     ratios = {outcome.mode: outcome.printed["seconds"] / least for outcome in outcomes}
     found = "; ".join(f"{names[key]}: {ratio:.2f} of the faster one's time" for key, ratio in ratios.items())
     if mode is not None and ratios[mode] > SLOWER:
-        return Finding("speed", WARNING, found, f"export {processor.VARIABLE}={outcomes[1].mode}")
+        return Finding("speed", WARNING, found, f"export {host.VARIABLE}={outcomes[1].mode}")
     return Finding("speed", OK, found)
 
 

@@ -15,9 +15,9 @@ import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from scarlet_tf import host
-from scarlet_tf.errors import InputError
-from scarlet_tf.words import gibibytes
+from scarlet_tf.base import host
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.words import gibibytes
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -304,8 +304,8 @@ def _check_images(facts) -> Iterator[Finding]:
 
 
 def _check_budget(config, path: pathlib.Path, classes: int) -> Iterator[Finding]:
-    from scarlet_tf.cost import cost_table
     from scarlet_tf.search.objectives import cost_model_and_objectives
+    from scarlet_tf.space.cost import cost_table
 
     costs = cost_table(config.space, config.data.image_size, classes)
     figures, objectives = cost_model_and_objectives(costs, **config.search.objective_settings(costs))

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.words import millions
 from scarlet_tf.cli.output import library_lines_held_back, show
 from scarlet_tf.cli.parsing import add_command, add_options
-from scarlet_tf.errors import InputError
-from scarlet_tf.words import millions
 
 # Device files of NVIDIA's driver, of AMD's, and of Windows' in a Linux subsystem.
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
@@ -53,10 +53,10 @@ def init(arguments: argparse.Namespace) -> None:
     if arguments.hours is not None and not arguments.hours > 0:
         raise InputError(f"--hours: expected a number > 0, got {arguments.hours!r}")
     with library_lines_held_back(arguments):
+        from scarlet_tf.base.files import file_name, write_text
+        from scarlet_tf.base.settings import quantity
         from scarlet_tf.cli.init_draft import data_config, draft
         from scarlet_tf.cli.init_timing import parse_time
-        from scarlet_tf.files import file_name, write_text
-        from scarlet_tf.settings import quantity
 
         budget = None if arguments.budget is None else quantity("--budget", arguments.budget)
         seconds = None if arguments.time is None else parse_time(arguments.time)

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from scarlet_tf.cost import cost_table
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.words import bound_text
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.facts import DatasetFacts
-from scarlet_tf.errors import InputError
-from scarlet_tf.space import SearchSpace, Stage
-from scarlet_tf.words import bound_text
+from scarlet_tf.space.cost import cost_table
+from scarlet_tf.space.search_space import SearchSpace, Stage
 
 # -- image size and space -----------------------------------------------------------------------------------------
 

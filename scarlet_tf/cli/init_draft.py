@@ -11,6 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from scarlet_tf.base.errors import InputError, visible
+from scarlet_tf.base.files import file_name
+from scarlet_tf.base.words import gibibytes, millions, text_template
+from scarlet_tf.base.yaml_files import parse_yaml, to_yaml_line
 from scarlet_tf.cli import init_choices
 from scarlet_tf.cli.init_choices import (
     MEDIUM_FROM,
@@ -30,12 +34,7 @@ from scarlet_tf.data.facts import DatasetFacts
 from scarlet_tf.data.image_files import FORMATS, LARGEST_SKIPPED_SHARE
 from scarlet_tf.data.looking import look_at
 from scarlet_tf.data.sources import data_root, find_directory, looked_for, newest_version
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import file_name
-from scarlet_tf.space import SearchSpace
-from scarlet_tf.visible import visible
-from scarlet_tf.words import gibibytes, millions, text_template
-from scarlet_tf.yaml_files import parse_yaml, to_yaml_line
+from scarlet_tf.space.search_space import SearchSpace
 
 # Ratio of the largest class to the smallest from which a remark is made.
 _UNEVEN = 3

@@ -16,11 +16,11 @@ import sys
 import time
 from collections.abc import Callable
 
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.words import duration
 from scarlet_tf.cli.init_choices import Choices, Schedule, Sizing
 from scarlet_tf.config import Config, parse_config
 from scarlet_tf.config.run_time import stage_seconds
-from scarlet_tf.errors import InputError
-from scarlet_tf.words import duration
 
 COMMAND = (sys.executable, "-m", "scarlet_tf.cli.init_timing")
 TRIAL_SECONDS = 900.0

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import scarlet_tf as st
-from scarlet_tf import host
+from scarlet_tf.base import host
 from scarlet_tf.cli.cost import find_network, named_space
 from scarlet_tf.cli.output import library_lines_held_back, print_table, say, show
 from scarlet_tf.cli.parsing import adb_options, add_adb, add_command, add_options
 
 if TYPE_CHECKING:
-    from scarlet_tf.metric_table import MetricTable
+    from scarlet_tf.space.metric_table import MetricTable
 
 
 def add(commands) -> None:
@@ -138,7 +138,7 @@ def latency_build(arguments: argparse.Namespace) -> None:
 def latency_predict(arguments: argparse.Namespace) -> None:
     """Predict a network's figures from a table."""
     with library_lines_held_back(arguments):
-        from scarlet_tf.metric_table import MetricTable
+        from scarlet_tf.space.metric_table import MetricTable
 
         space = _space(arguments) if arguments.config else arguments.space
         architecture = find_network(arguments.network, space)

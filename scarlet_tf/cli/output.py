@@ -11,10 +11,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from scarlet_tf import logs, streams
-from scarlet_tf.errors import InputError
-from scarlet_tf.visible import visible
-from scarlet_tf.words import flat
+from scarlet_tf.base import logs, streams
+from scarlet_tf.base.errors import InputError, visible
+from scarlet_tf.base.words import flat
 
 
 def say(*lines: str) -> None:

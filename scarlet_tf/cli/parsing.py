@@ -7,8 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from scarlet_tf.errors import InputError, nearest
-from scarlet_tf.visible import visible
+from scarlet_tf.base.errors import InputError, nearest, visible
 
 _WRONG_CHOICE = re.compile(r"invalid choice: '([^']*)'")
 _UNKNOWN_OPTION = re.compile(r"unrecognized arguments: (--?[^\s=]+)")

@@ -11,12 +11,12 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from scarlet_tf import host, logs, processor
+from scarlet_tf.base import host, logs
+from scarlet_tf.base.cluster import is_writer, read_tf_config
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.words import before_scaling, duration, kibibytes, millions, percent, plural, why_picked
 from scarlet_tf.cli.output import native_lines, print_figures, print_table, say, show
 from scarlet_tf.cli.parsing import adb_options, add_adb, add_command, add_config, add_max_hours
-from scarlet_tf.cluster import is_writer, read_tf_config
-from scarlet_tf.errors import InputError
-from scarlet_tf.words import before_scaling, duration, kibibytes, millions, percent, plural, why_picked
 
 
 def add(commands) -> None:
@@ -56,8 +56,8 @@ def run_folder(arguments: argparse.Namespace, load: Callable = _load_config) -> 
     _check_hours(arguments.max_hours, least=0 if getattr(arguments, "stage", None) == "search" else None)
     host.check()
     with native_lines(arguments) as native:
+        from scarlet_tf.base.files import file_name
         from scarlet_tf.config import check_run_dir
-        from scarlet_tf.files import file_name
 
         config = load(arguments)
         run_dir = pathlib.Path(
@@ -74,13 +74,13 @@ def run_folder(arguments: argparse.Namespace, load: Callable = _load_config) -> 
             if native is not None:
                 native.send_to(arguments.log)
 
-        with logs.log_to_file(arguments.log, send_native_lines, first=processor.in_words()):
+        with logs.log_to_file(arguments.log, send_native_lines, first=host.in_words()):
             yield config, run_dir
 
 
 def _check_kernels() -> None:
     """Raise InputError if SCARLET_KERNELS names no kernels, or none that work here, before anything is read or written."""
-    if not os.environ.get(processor.KERNELS):
+    if not os.environ.get(host.KERNELS):
         return
     from scarlet_tf.evaluation import kernels
 
@@ -120,7 +120,7 @@ def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "network", network
     yield "cost", f"{millions(pick['multiply_adds'])} multiply-adds, {millions(pick['params'])} params"
     if "scaling" in pick:
-        from scarlet_tf.scaling import Scaling
+        from scarlet_tf.space.scaling import Scaling
 
         costs = (pick[f"searched_{name}"] for name in ("multiply_adds", "params"))
         yield "before scaling", before_scaling(Scaling(**pick["scaling"]), *costs)

@@ -7,12 +7,12 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+from scarlet_tf.base.cluster import is_writer
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.words import interval
 from scarlet_tf.cli.output import library_lines_held_back, print_figures, print_table, show
 from scarlet_tf.cli.parsing import adb_options, add_adb, add_command, add_config, add_max_hours, add_options
 from scarlet_tf.cli.run import run_folder
-from scarlet_tf.cluster import is_writer
-from scarlet_tf.errors import InputError
-from scarlet_tf.words import interval
 
 STAGES = {
     "train-supernet": "train the supernet fairly (stage 1 of 4)",

@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scarlet_tf import host
+from scarlet_tf.base import host
+from scarlet_tf.base.errors import ChecksFailedError, InputError
 from scarlet_tf.cli.output import library_lines_held_back, say, show
 from scarlet_tf.cli.parsing import add_command
 from scarlet_tf.cli.run import print_files
-from scarlet_tf.errors import ChecksFailedError, InputError
 
 
 def add(commands) -> None:

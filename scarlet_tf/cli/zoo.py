@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import scarlet_tf as st
+from scarlet_tf.base.errors import InputError, nearest
 from scarlet_tf.cli.cost import count_line, multipliers_text, published_line
 from scarlet_tf.cli.output import library_lines_held_back, print_table, say, show
 from scarlet_tf.cli.parsing import add_command
-from scarlet_tf.errors import InputError, nearest
 
 
 def add(commands) -> None:
@@ -94,7 +94,7 @@ def network_figures(name: str) -> dict[str, Any]:
 
 
 def _published_figures(name: str, entry) -> dict[str, Any]:
-    from scarlet_tf.scaling import EFFICIENTNET
+    from scarlet_tf.space.scaling import EFFICIENTNET
 
     architecture = entry.architecture
     scaled = entry.scaling != EFFICIENTNET["b0"]
@@ -120,7 +120,7 @@ def _published_figures(name: str, entry) -> dict[str, Any]:
 def scaled_figures(name: str) -> dict[str, Any]:
     """{"name", "rows"}: a published network as it was searched, with EfficientNet's coefficients B0 to B4."""
     from scarlet_tf.models.zoo_data import ZOO
-    from scarlet_tf.scaling import EFFICIENTNET
+    from scarlet_tf.space.scaling import EFFICIENTNET
 
     name = name.strip().lower()
     if name not in ZOO:

@@ -11,13 +11,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scarlet_tf.base.errors import InputError, nearest
+from scarlet_tf.base.settings import from_yaml, show
+from scarlet_tf.base.yaml_files import parse_yaml, read_yaml, to_yaml_line
 from scarlet_tf.config import schema
 from scarlet_tf.config.schema import SECTIONS, WITH_RECIPES, Config, RunConfig, hidden_keys, known_keys
-from scarlet_tf.errors import InputError, nearest
 from scarlet_tf.models.zoo_data import ZOO, find_own, zoo_names
-from scarlet_tf.settings import from_yaml, show
-from scarlet_tf.space import SearchSpace
-from scarlet_tf.yaml_files import parse_yaml, read_yaml, to_yaml_line
+from scarlet_tf.space.search_space import SearchSpace
 
 DATA_KEYS = ("image_size", "crop_fraction", "normalization", "augmentation")
 """Keys of the section "data" for the preparation of a run's images, which its fine-tuning uses as well."""

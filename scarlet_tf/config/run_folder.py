@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from scarlet_tf.assessment.config import RankingConfig
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import write_text
+from scarlet_tf.base.settings import keys_of, show
+from scarlet_tf.base.yaml_files import to_yaml
 from scarlet_tf.config.reading import load_config
 from scarlet_tf.config.schema import Config
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import write_text
 from scarlet_tf.optimization.config import OptimizationConfig
-from scarlet_tf.settings import keys_of, show
-from scarlet_tf.yaml_files import to_yaml
 
 # Keys that may differ when a run folder is used again, since nothing that is computed depends on them: `lanes` that ran
 # out of memory may continue as `sequential`. No other stage uses a ranking, which keeps its results by their settings;

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scarlet_tf.cost import cost_table
-from scarlet_tf.words import duration
+from scarlet_tf.base.words import duration
+from scarlet_tf.space.cost import cost_table
 
 if TYPE_CHECKING:
     from scarlet_tf.config.schema import Config

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from annotated_types import MinLen
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.settings import (
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.settings import (
     Count,
     Lax,
     NonNegative,
@@ -26,7 +26,7 @@ from scarlet_tf.settings import (
     to_plain,
     validated,
 )
-from scarlet_tf.space import SearchSpace
+from scarlet_tf.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
     from scarlet_tf.assessment.config import RankingConfig

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.settings import AboveZero, Between, Count, Share, Text, Whole, validated
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.settings import AboveZero, Between, Count, Share, Text, Whole, validated
 
 # (mean, standard deviation) of red, green and blue in units of 0..255; what a network reads is (pixel - mean) / std.
 STATISTICS = {

@@ -7,13 +7,13 @@ import logging
 
 import numpy as np
 
-from scarlet_tf import host
+from scarlet_tf.base import host
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.data import sources
 from scarlet_tf.data.augmentation import policy_of
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.data.splits import Split
-from scarlet_tf.errors import InputError
 
 logger = logging.getLogger("scarlet_tf")
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
+from scarlet_tf.base.progress import progress_bar
 from scarlet_tf.data.folder_files import FolderFiles
-from scarlet_tf.progress import progress_bar
 
 # 16-bit PNG files below this sample leave at least two of their bits unused, as those with 10, 12 or 14 bits do.
 _LOW_PEAK = 2**14

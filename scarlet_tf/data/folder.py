@@ -16,6 +16,8 @@ from typing import TypeVar
 import numpy as np
 import tensorflow as tf
 
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.progress import progress_bar
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.decoding import decode, sixteen_bit_peak
 from scarlet_tf.data.facts import describe_copies, describe_range, digests_of_alike
@@ -25,8 +27,6 @@ from scarlet_tf.data.images import FileImages, in_memory
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.data.sources import SourceData, file_identities, fingerprint
 from scarlet_tf.data.splits import IndexedSplit
-from scarlet_tf.errors import InputError
-from scarlet_tf.progress import progress_bar
 
 logger = logging.getLogger("scarlet_tf")
 _Image = TypeVar("_Image")

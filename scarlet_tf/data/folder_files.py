@@ -12,6 +12,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.data.image_files import (
     BROKEN,
     CYCLE,
@@ -27,7 +28,6 @@ from scarlet_tf.data.image_files import (
     walk,
 )
 from scarlet_tf.data.sources import check_class_names, find_directory, is_plain, looked_for, role_of
-from scarlet_tf.errors import InputError
 
 logger = logging.getLogger("scarlet_tf")
 # A run writes these at its beginning; a folder with two of them belongs to a run and is no class.

@@ -10,7 +10,7 @@ import pathlib
 import stat
 from collections.abc import Iterator
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 
 # Endings of image files. A file with such an ending that is not a readable image counts as a lost image.
 SUFFIXES = {

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.data.decoding import decode
 from scarlet_tf.data.image_files import LARGEST_SKIPPED_SHARE
-from scarlet_tf.errors import InputError
 
 logger = logging.getLogger("scarlet_tf")
 

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.data.splits import Pass, Split
-from scarlet_tf.errors import InputError
 
 
 def as_split(data, num_classes: int | None = None):

@@ -13,11 +13,11 @@ import PIL.Image
 from PIL.Image import Image
 from PIL.Image import open as open_image
 
+from scarlet_tf.base.progress import progress_bar
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.facts import DatasetFacts, describe_copies, describe_range, digests_of_alike
 from scarlet_tf.data.folder_files import list_files
 from scarlet_tf.data.image_files import DAMAGED, FORBIDDEN
-from scarlet_tf.progress import progress_bar
 
 # Of files with more pixels only the header is read: decoding one takes hundreds of MB.
 _MOST_PIXELS = 100_000_000

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.data.augmentation import random_resized_crop, random_resized_crop_of_encoded, random_shift
 from scarlet_tf.data.data_config import AUGMENTATIONS, NORMALIZATIONS, STATISTICS
 from scarlet_tf.data.decoding import decode
-from scarlet_tf.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)

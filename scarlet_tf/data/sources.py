@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 
 if TYPE_CHECKING:
     from scarlet_tf.data.splits import Split

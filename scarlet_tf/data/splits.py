@@ -14,12 +14,12 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.data import sources
 from scarlet_tf.data.augmentation import Policy, pass_key
 from scarlet_tf.data.decoding import decode
 from scarlet_tf.data.images import ArrayImages, FileImages, Images
 from scarlet_tf.data.preprocessing import Preprocessing
-from scarlet_tf.errors import InputError
 
 # -- Pass: the examples that one worker prepares in one pass over a split, and their batches -----------------------
 

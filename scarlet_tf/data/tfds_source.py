@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from scarlet_tf.base.errors import InputError, nearest
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.decoding import decode
 from scarlet_tf.data.facts import DatasetFacts
@@ -30,7 +31,6 @@ from scarlet_tf.data.sources import (
     newest_version,
 )
 from scarlet_tf.data.splits import IndexedSplit, Split
-from scarlet_tf.errors import InputError, nearest
 
 logger = logging.getLogger("scarlet_tf")
 # Decoded pixels a byte of compressed image, where the dataset does not state its images' size; on the safe side.

@@ -17,8 +17,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.spec import PYTORCH
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.space.spec import PYTORCH
 
 MOMENTUM = PYTORCH.bn_momentum
 _STATISTICS = ("moving_mean", "moving_variance")

@@ -9,15 +9,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from scarlet_tf import host
+from scarlet_tf.base import host
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.progress import progress_bar
 from scarlet_tf.data.inputs import as_split
-from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
 from scarlet_tf.evaluation.population import Populations
 from scarlet_tf.models.network import Network
 from scarlet_tf.models.supernet import Supernet, extract
-from scarlet_tf.progress import progress_bar
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.search_space import Architecture
 
 MAX_CACHED_BYTES = 512 * 2**20
 MAX_RESULTS = 100_000

@@ -30,15 +30,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from scarlet_tf import processor
-from scarlet_tf.errors import InputError
+from scarlet_tf.base import host
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.evaluation.graphs import with_gradient
 from scarlet_tf.layers import core
 
 logger = logging.getLogger("scarlet_tf")
 
 ROUTES = ("onednn", "eigen", "plain")
-VARIABLE = processor.KERNELS
+VARIABLE = host.KERNELS
 # Of the greatest value that is compared: sums of some hundred float32 products in another order.
 TOLERANCE = 1e-5
 LARGE_FILTER = 5
@@ -84,7 +84,7 @@ def wanted() -> str:
 def tried() -> Trial:
     """Try the routes, once a process, in a thread of its own: there no graph is being traced."""
     name = wanted()
-    processor.onednn_setting()
+    host.onednn_setting()
     with futures.ThreadPoolExecutor(1) as thread:
         reasons = dict(zip(ROUTES, thread.map(_refusal, ROUTES[:-1]), strict=False))
     refused = {route: reason for route, reason in reasons.items() if reason}

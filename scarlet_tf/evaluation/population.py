@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.evaluation.batch_norm import moved_weight
 from scarlet_tf.evaluation.layer_functions import Function, LayerFunctions, compiled, statistics_of, weights_of
 from scarlet_tf.evaluation.prefix_tree import STEM, Node, peak_bytes, prefix_tree

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
-from scarlet_tf.cost import block_cost, reduced, stem_cost, tail_cost
-from scarlet_tf.space import SearchSpace, block_spec
+from scarlet_tf.space.cost import block_cost, reduced, stem_cost, tail_cost
+from scarlet_tf.space.search_space import SearchSpace, block_spec
 
 STEM = -1  # the root's depth
 

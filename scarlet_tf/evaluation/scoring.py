@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from scarlet_tf import host
-from scarlet_tf.errors import InputError
+from scarlet_tf.base import host
+from scarlet_tf.base.errors import InputError
 
 CHANCE_ERRORS = 2.0
 """Of 44 networks that guess, one is further above chance than two standard errors."""

@@ -10,13 +10,13 @@ import platform
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from scarlet_tf.cost import Cost
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.words import before_scaling, flat, millions, percent, text_template
 from scarlet_tf.export.verification import Check
 from scarlet_tf.results import Score, from_json
-from scarlet_tf.scaling import Scaling
-from scarlet_tf.space import Architecture
-from scarlet_tf.words import before_scaling, flat, millions, percent, text_template
+from scarlet_tf.space.cost import Cost
+from scarlet_tf.space.scaling import Scaling
+from scarlet_tf.space.search_space import Architecture
 
 CERTIFICATE_VERSION = 2
 _PACKAGES = (

@@ -23,10 +23,10 @@ import dataclasses
 
 import numpy as np
 
-from scarlet_tf.cost import count_spec
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.network import Arrays, Network, get_arrays, set_arrays
-from scarlet_tf.spec import IdentitySpec, NetworkSpec, conventions_of
+from scarlet_tf.space.cost import count_spec
+from scarlet_tf.space.spec import IdentitySpec, NetworkSpec, conventions_of
 
 MAX_CONDITION = 1e4
 """Default limit of rule 4; tests/export/test_folding.py bounds the error in float32 that it leaves."""

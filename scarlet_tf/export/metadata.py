@@ -14,12 +14,12 @@ import flatbuffers
 import keras
 import numpy as np
 
-from scarlet_tf.cost import count_spec
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import write_json, write_text
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.data.sources import check_class_names
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import write_json, write_text
 from scarlet_tf.models.network import Network
+from scarlet_tf.space.cost import count_spec
 
 METADATA_VERSION = 1
 METADATA_NAME = "scarlet_tf"

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import tensorflow as tf
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.data.inputs import image_batches
 from scarlet_tf.data.splits import Split
-from scarlet_tf.errors import InputError
 
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8", "full_int8")
 CALIBRATED = ("int8", "full_int8")

@@ -17,13 +17,13 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from scarlet_tf import host
+from scarlet_tf.base import host
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import TEMPORARY, write_json
+from scarlet_tf.base.streams import quiet
 from scarlet_tf.data.preprocessing import Preprocessing
-from scarlet_tf.errors import InputError
 from scarlet_tf.export.metadata import INPUT_NAME, build_metadata, image_shape, output_name, write_labels
-from scarlet_tf.files import TEMPORARY, write_json
 from scarlet_tf.layers.core import without_kernels
-from scarlet_tf.streams import quiet
 
 # Servers leave this folder of a SavedModel alone.
 EXTRA_FOLDER = "assets.extra"

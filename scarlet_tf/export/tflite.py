@@ -12,9 +12,11 @@ import keras
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from scarlet_tf import host
+from scarlet_tf.base import host
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import atomic_writer
+from scarlet_tf.base.streams import quiet
 from scarlet_tf.data.preprocessing import Preprocessing
-from scarlet_tf.errors import InputError
 from scarlet_tf.export import flatbuffer
 from scarlet_tf.export.metadata import (
     INPUT_NAME,
@@ -35,10 +37,8 @@ from scarlet_tf.export.quantization import (
     calibration_images,
     convert,
 )
-from scarlet_tf.files import atomic_writer
 from scarlet_tf.layers.core import Subsample, without_kernels
 from scarlet_tf.layers.split_depthwise import MAX_TAPS, SplitDepthwiseConv2D
-from scarlet_tf.streams import quiet
 
 logger = logging.getLogger("scarlet_tf")
 

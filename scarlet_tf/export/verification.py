@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from scarlet_tf import host
+from scarlet_tf.base import host
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.data.inputs import image_batches
-from scarlet_tf.errors import InputError
 from scarlet_tf.export.metadata import INPUT_NAME
 from scarlet_tf.export.saved_model import load_saved_model
 from scarlet_tf.export.tflite import ONE_PARTITION, describe_tflite, load_tflite

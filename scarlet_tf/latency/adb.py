@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.latency.timing import Measurement
 
 FOLDER = "/data/local/tmp/scarlet"

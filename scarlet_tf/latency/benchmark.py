@@ -6,15 +6,15 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from scarlet_tf.base.progress import progress_bar
+from scarlet_tf.base.streams import quiet
 from scarlet_tf.export.tflite import describe_tflite
 from scarlet_tf.latency.adb import AdbRunner
 from scarlet_tf.latency.correction import LATENCY
 from scarlet_tf.latency.measuring import PASSES
 from scarlet_tf.latency.timing import ROUNDS, SECONDS_PER_ROUND, Runner, new_interpreter, time_interpreters
-from scarlet_tf.metric_table import MetricTable
-from scarlet_tf.progress import progress_bar
-from scarlet_tf.space import Architecture
-from scarlet_tf.streams import quiet
+from scarlet_tf.space.metric_table import MetricTable
+from scarlet_tf.space.search_space import Architecture
 
 
 def benchmark(

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import spearmanr
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.metric_table import MetricTable
-from scarlet_tf.space import Architecture
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.space.metric_table import MetricTable
+from scarlet_tf.space.search_space import Architecture
 
 LATENCY = "latency_ms"
 

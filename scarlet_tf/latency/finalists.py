@@ -12,17 +12,17 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.words import bound_text
 from scarlet_tf.latency.correction import LATENCY, calibrate
 from scarlet_tf.latency.measuring import PASSES, Measurements, network_content
 from scarlet_tf.latency.timing import Runner
-from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.search.config import SearchConfig
 from scarlet_tf.search.front import Candidate, best_of, front_of, pick_equispaced, pick_models
 from scarlet_tf.search.objectives import Objectives
 from scarlet_tf.search.run import SearchResult
-from scarlet_tf.space import Architecture
-from scarlet_tf.words import bound_text
+from scarlet_tf.space.metric_table import MetricTable
+from scarlet_tf.space.search_space import Architecture
 
 logger = logging.getLogger("scarlet_tf")
 ROUNDS = 3  # correction may promote networks that were not measured yet; they are measured in the next round

@@ -17,20 +17,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import read_json, write_result
+from scarlet_tf.base.progress import progress_bar
+from scarlet_tf.base.streams import quiet
 from scarlet_tf.export.quantization import convert
 from scarlet_tf.export.tflite import rewrite_for_xnnpack
-from scarlet_tf.files import read_json, write_result
 from scarlet_tf.latency.timing import Measurement, Runner
 from scarlet_tf.layers import primitives
 from scarlet_tf.layers.builder import connect_block, connect_stem, connect_tail
 from scarlet_tf.layers.core import without_kernels
 from scarlet_tf.models.network import build_network
-from scarlet_tf.progress import progress_bar
-from scarlet_tf.space import Architecture, SearchSpace
-from scarlet_tf.spec import IdentitySpec
-from scarlet_tf.streams import quiet
-from scarlet_tf.tables import Size
+from scarlet_tf.space.cost import Size
+from scarlet_tf.space.search_space import Architecture, SearchSpace
+from scarlet_tf.space.spec import IdentitySpec
 
 logger = logging.getLogger("scarlet_tf")
 PASSES = 5

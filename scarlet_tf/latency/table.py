@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from scarlet_tf import host
-from scarlet_tf.cost import cost_table
-from scarlet_tf.errors import InputError
+from scarlet_tf.base import host
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.export.quantization import QUANTIZATIONS
 from scarlet_tf.latency.adb import AdbRunner
 from scarlet_tf.latency.correction import LATENCY, calibrate
@@ -24,8 +23,9 @@ from scarlet_tf.latency.measuring import (
     takes_nothing,
 )
 from scarlet_tf.latency.timing import HostRunner, Runner
-from scarlet_tf.metric_table import MetricTable, parts
-from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.space.cost import cost_table
+from scarlet_tf.space.metric_table import MetricTable, parts
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 
 logger = logging.getLogger("scarlet_tf")
 METRICS = (LATENCY, "file_bytes")

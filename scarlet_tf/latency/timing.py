@@ -14,8 +14,8 @@ from typing import Protocol
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.streams import quiet
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.streams import quiet
 
 ROUNDS = 10
 SECONDS_PER_ROUND = 0.1

@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from scarlet_tf.spec import PYTORCH, BlockSpec, Conventions, IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
+from scarlet_tf.space.spec import (
+    PYTORCH,
+    BlockSpec,
+    Conventions,
+    IdentitySpec,
+    InvertedResidualSpec,
+    LinearSpec,
+    NetworkSpec,
+)
 
 
 def connect(spec: NetworkSpec, image, parts, seed: int | None = None):

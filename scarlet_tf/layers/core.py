@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import keras
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 
 KINDS = ("batch_norm", "depthwise", "hard_swish", "pointwise")
 _kernels: dict[tuple[str, str], Callable] = {}

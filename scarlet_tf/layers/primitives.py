@@ -13,9 +13,9 @@ import zlib
 
 import keras
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.layers.core import Activation, BatchNormalization, Conv2D, DepthwiseConv2D, Subsample
-from scarlet_tf.spec import PYTORCH
+from scarlet_tf.space.spec import PYTORCH
 
 
 def derived_seed(seed: int | None, name: str) -> int | None:

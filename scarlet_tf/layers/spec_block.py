@@ -13,11 +13,19 @@ from typing import Any
 
 import keras
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.layers import primitives
 from scarlet_tf.layers.builder import connect_block, connect_stem, connect_tail
 from scarlet_tf.layers.core import BatchNormalization
-from scarlet_tf.spec import PYTORCH, BlockSpec, Conventions, NetworkSpec, block_from_dict, conventions_of, known_fields
+from scarlet_tf.space.spec import (
+    PYTORCH,
+    BlockSpec,
+    Conventions,
+    NetworkSpec,
+    block_from_dict,
+    conventions_of,
+    known_fields,
+)
 
 
 class _SpecLayer(keras.layers.Layer):

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 
 import keras
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.layers import primitives
 from scarlet_tf.models.network import Network, get_arrays, set_arrays
-from scarlet_tf.space import Architecture
-from scarlet_tf.spec import NetworkSpec, check_whole
+from scarlet_tf.space.search_space import Architecture
+from scarlet_tf.space.spec import NetworkSpec, check_whole
 
 
 def group_names(spec: NetworkSpec) -> tuple[str, ...]:

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from scarlet_tf import host
-from scarlet_tf.errors import InputError
+from scarlet_tf.base import host
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.layers import primitives
 from scarlet_tf.layers.builder import connect
-from scarlet_tf.space import Architecture
-from scarlet_tf.spec import NetworkSpec
+from scarlet_tf.space.search_space import Architecture
+from scarlet_tf.space.spec import NetworkSpec
 
 Arrays = dict[str, np.ndarray]
 

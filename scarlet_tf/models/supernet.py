@@ -8,14 +8,14 @@ from typing import Literal
 import keras
 import numpy as np
 
-from scarlet_tf import host
-from scarlet_tf.errors import InputError
+from scarlet_tf.base import host
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.layers import ChoiceBlock, SpecBlock, Stem, Tail
 from scarlet_tf.layers.core import fan_out, permute, refuse_tracer, reorder
 from scarlet_tf.layers.primitives import derived_seed
 from scarlet_tf.models.network import Arrays, Network, set_arrays
-from scarlet_tf.space import SKIP_MODES, Architecture, Layer, SearchSpace, block_spec
-from scarlet_tf.spec import check_whole
+from scarlet_tf.space.search_space import SKIP_MODES, Architecture, Layer, SearchSpace, block_spec
+from scarlet_tf.space.spec import check_whole
 
 
 @keras.saving.register_keras_serializable(package="scarlet_tf")

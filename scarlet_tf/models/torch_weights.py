@@ -17,10 +17,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import atomic_writer
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import atomic_writer
 from scarlet_tf.models.network import Arrays, Network, get_arrays, set_arrays
-from scarlet_tf.spec import PYTORCH, InvertedResidualSpec
+from scarlet_tf.space.spec import PYTORCH, InvertedResidualSpec
 
 _FIRST = "stem_conv/kernel"
 

@@ -9,15 +9,15 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
+from scarlet_tf.base.errors import InputError, nearest
+from scarlet_tf.base.files import read_json
 from scarlet_tf.data.data_config import STATISTICS
-from scarlet_tf.errors import InputError, nearest
-from scarlet_tf.files import read_json
 from scarlet_tf.layers import primitives
 from scarlet_tf.layers.builder import connect
 from scarlet_tf.models.features import feature_maps
 from scarlet_tf.models.network import Network, get_arrays, load_network, set_arrays
 from scarlet_tf.models.zoo_data import ZOO, OwnEntry, find_own, zoo_names
-from scarlet_tf.spec import NetworkSpec, check_input_shape
+from scarlet_tf.space.spec import NetworkSpec, check_input_shape
 
 _DOC = """{title} as a Keras model.
 

@@ -14,11 +14,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import atomic_writer, file_name, read_json, write_json
-from scarlet_tf.scaling import EFFICIENTNET, Coefficients, scale
-from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
-from scarlet_tf.spec import NetworkSpec
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import atomic_writer, file_name, read_json, write_json
+from scarlet_tf.space.scaling import EFFICIENTNET, Coefficients, scale
+from scarlet_tf.space.search_space import Architecture, Choice, SearchSpace, Stage
+from scarlet_tf.space.spec import NetworkSpec
 
 
 @dataclasses.dataclass(frozen=True)

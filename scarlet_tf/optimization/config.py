@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.settings import AboveZero, BelowOne, Between, Count, Positive, Whole, validated
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.settings import AboveZero, BelowOne, Between, Count, Positive, Whole, validated
 
 
 @validated("optimization.quantization_aware")

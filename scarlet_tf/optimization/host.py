@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import write_json
+from scarlet_tf.base.progress import progress_bar
 from scarlet_tf.data.inputs import as_split, training_batches
-from scarlet_tf.errors import InputError
 from scarlet_tf.export.metadata import image_shape
-from scarlet_tf.files import write_json
 from scarlet_tf.models.network import Network, get_arrays
 from scarlet_tf.optimization.config import check_extra
 from scarlet_tf.optimization.worker import read_message, write_message
-from scarlet_tf.progress import progress_bar
 
 logger = logging.getLogger("scarlet_tf")
 _TAIL_BYTES = 4000

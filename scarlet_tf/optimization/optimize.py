@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from scarlet_tf import host
+from scarlet_tf.base import host
+from scarlet_tf.base.settings import as_settings
 from scarlet_tf.data.inputs import training_batches
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.export.flatbuffer import in_float
@@ -20,7 +21,6 @@ from scarlet_tf.export.tflite import write_tflite
 from scarlet_tf.models.network import Network, get_arrays, set_arrays
 from scarlet_tf.optimization.config import PruningConfig, QuantizationAwareConfig
 from scarlet_tf.optimization.host import Worker, new_worker, train, training_split
-from scarlet_tf.settings import as_settings
 from scarlet_tf.training.network import recalibrate_network
 
 logger = logging.getLogger("scarlet_tf")

@@ -11,11 +11,11 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.optimization.quantizing import convert, output_ranges, quantized
 from scarlet_tf.optimization.ranges import clamped, debiased
 from scarlet_tf.optimization.twin import build_twin, get_twin_arrays
-from scarlet_tf.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
+from scarlet_tf.space.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 from scarlet_tf.training.checkpoints import Checkpoints
 
 MASK_CHANGES = 100

@@ -14,7 +14,7 @@ import tf_keras
 from scarlet_tf.layers.builder import connect
 from scarlet_tf.layers.split_depthwise import MAX_TAPS, strips
 from scarlet_tf.optimization import parts
-from scarlet_tf.spec import NetworkSpec
+from scarlet_tf.space.spec import NetworkSpec
 
 Arrays = dict[str, np.ndarray]
 # Names of Keras 3 that differ in tf_keras.

@@ -17,9 +17,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import read_json
-from scarlet_tf.spec import NetworkSpec
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import read_json
+from scarlet_tf.space.spec import NetworkSpec
 
 
 def main(job_file: str) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
-from scarlet_tf.space import Architecture, Choice, SearchSpace
+from scarlet_tf.space.search_space import Architecture, Choice, SearchSpace
 
 LAYER_WIDTH, BAR_WIDTH = 36, 26
 SIDE, TOP, BARS, BOTTOM = 10, 44, 104, 50

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scarlet_tf.base.words import kibibytes, millions, percent, plural
 from scarlet_tf.report.blocks import BAD, FAIR, GOOD, UNKNOWN, Card, metric_name
 from scarlet_tf.report.record import Record
-from scarlet_tf.words import kibibytes, millions, percent, plural
 
 MOST_DROP = 0.01
 """A file is recommended while its top-1 is no further below its network's than this. [reading]"""

@@ -11,6 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 from markupsafe import Markup
 
+from scarlet_tf.base.words import metric_text, plural, why_picked
 from scarlet_tf.report.blocks import (
     QUIET,
     SERIES,
@@ -32,8 +33,7 @@ from scarlet_tf.report.blocks import (
 from scarlet_tf.report.drawing import draw
 from scarlet_tf.report.record import Record
 from scarlet_tf.search.front import Candidate
-from scarlet_tf.space import Architecture
-from scarlet_tf.words import metric_text, plural, why_picked
+from scarlet_tf.space.search_space import Architecture
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,7 @@ from scarlet_tf.results import (
     SupernetResult,
 )
 from scarlet_tf.search.run import SearchResult
-from scarlet_tf.space import SearchSpace
+from scarlet_tf.space.search_space import SearchSpace
 
 
 @dataclasses.dataclass(frozen=True)

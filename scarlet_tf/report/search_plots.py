@@ -8,9 +8,9 @@ import plotly.graph_objects as go
 
 from scarlet_tf.assessment.plots import SERIES as MEASURED
 from scarlet_tf.assessment.plots import tau_text
+from scarlet_tf.base.words import interval, percent, plural
 from scarlet_tf.report.blocks import QUIET, SERIES, Plot, Table, counted, figure_json, line, safe, wrapped
 from scarlet_tf.report.record import Record
-from scarlet_tf.words import interval, percent, plural
 
 
 def hypervolume_plot(record: Record) -> Plot | None:

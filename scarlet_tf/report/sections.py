@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from scarlet_tf.base.words import duration, flat, kibibytes, millions, percent, plural
 from scarlet_tf.report.blocks import Drawing, Gallery, Listing, Note, Section, Table
 from scarlet_tf.report.drawing import draw
 from scarlet_tf.report.findings import passed
@@ -13,7 +14,6 @@ from scarlet_tf.report.record import Record
 from scarlet_tf.report.search_plots import ranking_plot, retraining_plot
 from scarlet_tf.report.supernet_plots import fairness, histogram_plot, training_plot
 from scarlet_tf.results import Certificate, Dataset, NetworkResult, Verdict
-from scarlet_tf.words import duration, flat, kibibytes, millions, percent, plural
 
 
 def sections(record: Record) -> list[Section]:

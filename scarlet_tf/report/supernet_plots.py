@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from scarlet_tf.base.words import percent, plural
 from scarlet_tf.betanas.importances import softmax
 from scarlet_tf.report.blocks import (
     SERIES,
@@ -23,7 +24,6 @@ from scarlet_tf.report.blocks import (
     line,
 )
 from scarlet_tf.report.record import Record
-from scarlet_tf.words import percent, plural
 
 Epochs = Sequence[Mapping[str, Any]]
 BINS = 20

@@ -9,14 +9,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scarlet_tf.cost import count_spec
+from scarlet_tf.base.files import atomic_writer, read_json, write_json, write_text
 from scarlet_tf.export.certificate import certificate_text, make_certificate
 from scarlet_tf.export.folding import MAX_CONDITION_INT8, fold
 from scarlet_tf.export.metadata import LABELS_FILE
 from scarlet_tf.export.saved_model import export_saved_model
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import Limits, verify
-from scarlet_tf.files import atomic_writer, read_json, write_json, write_text
 from scarlet_tf.latency.benchmark import benchmark, beside_table
 from scarlet_tf.latency.correction import LATENCY
 from scarlet_tf.latency.table import table_runner
@@ -29,6 +28,7 @@ from scarlet_tf.run.folder import Run
 from scarlet_tf.run.methods import latency_table, method_of
 from scarlet_tf.run.retraining import folding_limit
 from scarlet_tf.search.run import SearchResult
+from scarlet_tf.space.cost import count_spec
 from scarlet_tf.training.checkpoints import values_digest
 from scarlet_tf.training.network import save_model
 

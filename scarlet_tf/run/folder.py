@@ -10,20 +10,20 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from scarlet_tf import host
-from scarlet_tf.cluster import read_tf_config
+from scarlet_tf.base import host
+from scarlet_tf.base.cluster import read_tf_config
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import TEMPORARY, lock, read_json
 from scarlet_tf.config import Config, check_run_dir, claim_run_dir, load_config
-from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.data.inputs import plain as without_policy
-from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.scoring import beside_chance, evaluate
-from scarlet_tf.files import TEMPORARY, lock, read_json
 from scarlet_tf.models.network import Network, load_network
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.results import Certificate, Dataset, NetworkResult, OptimizedResult, Result, Score, SupernetResult
 from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.search.run import SearchResult, read_front
+from scarlet_tf.space.cost import CostTable, cost_table
 from scarlet_tf.training.checkpoints import values_digest
 
 logger = logging.getLogger("scarlet_tf")

@@ -11,15 +11,15 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from scarlet_tf.cost import count_spec
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import has_digest, read_json
 from scarlet_tf.export.certificate import CERTIFICATE_VERSION, certificate_text, check_digests
 from scarlet_tf.export.verification import Check
-from scarlet_tf.files import has_digest, read_json
 from scarlet_tf.results import Certificate, NetworkResult, to_json
 from scarlet_tf.run.exporting import FINAL, folded_network, verification
 from scarlet_tf.run.folder import Run, from_here, is_run, open_existing
 from scarlet_tf.search.journal import read_lines
+from scarlet_tf.space.cost import count_spec
 from scarlet_tf.training.learning import FILE
 
 TOP1_TOLERANCE = 0.005

@@ -8,15 +8,14 @@ import logging
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from scarlet_tf.base.cluster import search_role
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.betanas.derive import derive
 from scarlet_tf.betanas.training import check_betanas, train_betanas
-from scarlet_tf.cluster import search_role
 from scarlet_tf.config import MAY_DIFFER, Config
-from scarlet_tf.errors import InputError
 from scarlet_tf.latency.correction import LATENCY
 from scarlet_tf.latency.finalists import measure_finalists
 from scarlet_tf.latency.table import table_runner
-from scarlet_tf.metric_table import MetricTable
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.report.record import View
 from scarlet_tf.report.views import BetaNASView, FinetuneView, SearchView
@@ -27,6 +26,7 @@ from scarlet_tf.search.front import check_picks_of
 from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.search.objectives import CostModel, Objectives, check_known, cost_model_and_objectives
 from scarlet_tf.search.run import SearchResult, search
+from scarlet_tf.space.metric_table import MetricTable
 from scarlet_tf.training.devices import copy_variables
 from scarlet_tf.training.network_step import load_teacher
 from scarlet_tf.training.supernet import new_supernet, train_supernet

@@ -8,8 +8,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.config import DATA_KEYS, load_config
-from scarlet_tf.errors import InputError
 from scarlet_tf.export.certificate import digest
 from scarlet_tf.models.network import Network, load_network
 from scarlet_tf.models.torch_weights import load_torch_weights
@@ -19,7 +19,7 @@ from scarlet_tf.results import Dataset, NetworkResult, to_json
 from scarlet_tf.run.folder import Run, has_weights, open_existing
 from scarlet_tf.search.front import Candidate
 from scarlet_tf.search.run import SearchResult
-from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.training.config import FinetuneConfig
 from scarlet_tf.training.network_step import check_part
 

@@ -15,12 +15,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from scarlet_tf.cluster import is_writer
+from scarlet_tf.base.cluster import is_writer
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import read_json, write_result, write_text
 from scarlet_tf.config.run_time import in_words
 from scarlet_tf.config.run_time import stage_seconds as forecast_seconds
-from scarlet_tf.cost import cost_table
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import read_json, write_result, write_text
 from scarlet_tf.report.record import Record, StageState
 from scarlet_tf.results import (
     Certificate,
@@ -43,6 +42,7 @@ from scarlet_tf.search.front import Archive
 from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.search.objectives import cost_model_and_objectives, is_number
 from scarlet_tf.search.run import SearchResult
+from scarlet_tf.space.cost import cost_table
 from scarlet_tf.training.learning import FILE
 
 logger = logging.getLogger("scarlet_tf")

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from scarlet_tf.cluster import read_tf_config
-from scarlet_tf.cost import Cost, count, count_spec
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.cluster import read_tf_config
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.words import millions
 from scarlet_tf.evaluation.batch_norm import rebase
 from scarlet_tf.evaluation.evaluator import path_network
 from scarlet_tf.export.folding import MAX_CONDITION, MAX_CONDITION_INT8, fold
@@ -22,11 +22,11 @@ from scarlet_tf.run.methods import Finetuning, trained_supernet
 from scarlet_tf.run.networks import find_pick
 from scarlet_tf.search.front import Candidate, by_accuracy
 from scarlet_tf.search.run import SearchResult
-from scarlet_tf.space import Architecture
-from scarlet_tf.spec import NetworkSpec
+from scarlet_tf.space.cost import Cost, count, count_spec
+from scarlet_tf.space.search_space import Architecture
+from scarlet_tf.space.spec import NetworkSpec
 from scarlet_tf.training.checkpoints import values_digest
 from scarlet_tf.training.network import finetune, retrain
-from scarlet_tf.words import millions
 
 logger = logging.getLogger("scarlet_tf")
 

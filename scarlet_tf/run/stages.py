@@ -18,12 +18,12 @@ from typing import Any
 from scarlet_tf.assessment.comparison import DEFAULT, compare, variants
 from scarlet_tf.assessment.ranking import rank
 from scarlet_tf.assessment.statistics import stratified_sample
-from scarlet_tf.cluster import VARIABLE, is_writer, read_tf_config, search_role
+from scarlet_tf.base.cluster import VARIABLE, is_writer, read_tf_config, search_role
+from scarlet_tf.base.errors import InputError, NotFiniteError, nearest
+from scarlet_tf.base.files import write_result
 from scarlet_tf.config import Config, check_run_dir
-from scarlet_tf.errors import InputError, NotFiniteError, nearest
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.export.saved_model import check_warm_up
-from scarlet_tf.files import write_result
 from scarlet_tf.optimization.config import check_extra
 from scarlet_tf.report.record import StageState
 from scarlet_tf.results import (

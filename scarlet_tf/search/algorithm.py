@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from scarlet_tf.cost import CostTable
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.budget import Budget
 from scarlet_tf.search.front import Archive
 from scarlet_tf.search.objectives import cost_model_and_objectives, is_number
+from scarlet_tf.space.cost import CostTable
 
 Metrics = Mapping | None  # of one genome by name; None: its evaluation failed
 

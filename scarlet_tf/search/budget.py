@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.words import bound_text
 from scarlet_tf.search.objectives import CostModel, Objectives, key_of
-from scarlet_tf.words import bound_text
 
 # Uniform draws tried for each individual that is wanted, before draws out of bounds are brought nearer step by step.
 DRAWS_PER_INDIVIDUAL = 100

@@ -8,9 +8,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge
 
-from scarlet_tf.cost import CostTable
-from scarlet_tf.errors import InputError
-from scarlet_tf.metric_table import MetricTable
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.settings import BelowOne, Count, Lax, NonNegative, Positive, Share, Text, Whole, validated
 from scarlet_tf.search.algorithm import Algorithm, RandomSearch
 from scarlet_tf.search.controller import ControllerMutation, PPOConfig
 from scarlet_tf.search.front import check_picks
@@ -24,8 +23,9 @@ from scarlet_tf.search.mutation import (
 )
 from scarlet_tf.search.nsga2 import WeightedNSGA2
 from scarlet_tf.search.objectives import Objectives
-from scarlet_tf.settings import BelowOne, Count, Lax, NonNegative, Positive, Share, Text, Whole, validated
-from scarlet_tf.space import SearchSpace
+from scarlet_tf.space.cost import CostTable
+from scarlet_tf.space.metric_table import MetricTable
+from scarlet_tf.space.search_space import SearchSpace
 
 KERAS_TUNER = {
     "keras_tuner_random": "RandomSearchOracle",

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from scarlet_tf.base.settings import BelowOne, Between, Count, Positive, validated
 from scarlet_tf.search.algorithm import decode, encode
 from scarlet_tf.search.mutation import Mutation, draw
-from scarlet_tf.settings import BelowOne, Between, Count, Positive, validated
-from scarlet_tf.space import SearchSpace
+from scarlet_tf.space.search_space import SearchSpace
 
 
 @validated("search.mutation.ppo")

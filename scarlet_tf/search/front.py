@@ -12,10 +12,10 @@ import numpy as np
 from pymoo.indicators.hv import Hypervolume
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.words import bound_text
 from scarlet_tf.search.objectives import CostModel, Objectives, is_number
-from scarlet_tf.space import Architecture, SearchSpace
-from scarlet_tf.words import bound_text
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 
 logger = logging.getLogger("scarlet_tf")
 Picks = int | Mapping[str, str | Mapping[str, float]]

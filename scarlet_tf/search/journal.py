@@ -19,8 +19,8 @@ import weakref
 import zlib
 from collections.abc import ItemsView, Iterator, Mapping, Sequence
 
-from scarlet_tf import files
-from scarlet_tf.errors import InputError
+from scarlet_tf.base import files
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.algorithm import decode
 from scarlet_tf.search.objectives import checked_accuracy
 

@@ -11,13 +11,13 @@ import numpy as np
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from scarlet_tf.cost import CostTable, cost_table
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.algorithm import Algorithm
 from scarlet_tf.search.config import side_of
 from scarlet_tf.search.front import Archive
 from scarlet_tf.search.oracle import ArchitectureOracle
 from scarlet_tf.search.trials import TrialMaker
+from scarlet_tf.space.cost import CostTable, cost_table
 
 logger = logging.getLogger("scarlet_tf")
 TUNER = "tuner0"

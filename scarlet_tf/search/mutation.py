@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from scarlet_tf.cost import CostTable
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.algorithm import encode
-from scarlet_tf.space import SearchSpace
+from scarlet_tf.space.cost import CostTable
+from scarlet_tf.space.search_space import SearchSpace
 
 COUNTED = ("multiply_adds", "params")
 UNCHANGED = "crossover"  # stands for the children that no operator changed

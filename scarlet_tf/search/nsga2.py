@@ -12,11 +12,11 @@ from pymoo.operators.crossover.pntx import SinglePointCrossover
 from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 from pymoo.operators.survival.rank_and_crowding.metrics import FunctionalDiversity
 
-from scarlet_tf.cost import CostTable
 from scarlet_tf.search.algorithm import Algorithm, check_settings
 from scarlet_tf.search.budget import Budget
 from scarlet_tf.search.front import HypervolumeBox
 from scarlet_tf.search.mutation import Mutation, MutationContext, UniformMutation
+from scarlet_tf.space.cost import CostTable
 
 # Every bound is missed by less than 1, so a failed evaluation counts as worse than any model that was evaluated.
 FAILED_VIOLATION = 1000.0

@@ -8,10 +8,10 @@ from typing import TypeGuard
 
 import numpy as np
 
-from scarlet_tf.cost import CostTable
-from scarlet_tf.errors import InputError
-from scarlet_tf.metric_table import MetricTable
-from scarlet_tf.words import bound_text
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.words import bound_text
+from scarlet_tf.space.cost import CostTable
+from scarlet_tf.space.metric_table import MetricTable
 
 PUBLISHED_WEIGHTS = {"accuracy": 0.4, "multiply_adds": 0.4, "params": 0.2}
 # Params are maximised, as published: at equal multiply-adds, more of them mean more capacity.

@@ -13,9 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from scarlet_tf.cost import cost_table
-from scarlet_tf.errors import InputError
-from scarlet_tf.metric_table import MetricTable
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.algorithm import Algorithm, check_settings, decode, draws_of
 from scarlet_tf.search.config import MutationConfig
 from scarlet_tf.search.engine import Engine
@@ -26,7 +24,9 @@ from scarlet_tf.search.nsga2 import WeightedNSGA2
 from scarlet_tf.search.objectives import BadMetrics
 from scarlet_tf.search.trials import REASON, TrialMaker, add_metrics, clear_metrics, locked, report_metrics
 from scarlet_tf.search.workers import IDENTITY, SECRET, opened
-from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.space.cost import cost_table
+from scarlet_tf.space.metric_table import MetricTable
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 
 logger = logging.getLogger("scarlet_tf")
 OBJECTIVE = keras_tuner.Objective("accuracy", "max")

@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO
 
-from scarlet_tf import streams
-from scarlet_tf.cluster import SEARCH_VARIABLES
-from scarlet_tf.errors import InputError
+from scarlet_tf.base import streams
+from scarlet_tf.base.cluster import SEARCH_VARIABLES
+from scarlet_tf.base.errors import InputError
 
 logger = logging.getLogger("scarlet_tf")
 LAUNCHER = "SCARLET_LAUNCHER"  # "stdin" in a process whose standard input is the launcher's pipe

@@ -10,16 +10,16 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from scarlet_tf import files
-from scarlet_tf.cluster import search_role
-from scarlet_tf.cost import CostTable, cost_table
-from scarlet_tf.errors import InputError
+from scarlet_tf.base import files
+from scarlet_tf.base.cluster import search_role
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.settings import as_settings
 from scarlet_tf.search.config import SearchConfig, evaluator_grouping, evaluator_options, new_algorithm, side_of
 from scarlet_tf.search.front import Candidate, Picks, best_of, pick_models
 from scarlet_tf.search.mutation import Mutation
 from scarlet_tf.search.objectives import is_number
-from scarlet_tf.settings import as_settings
-from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.space.cost import CostTable, cost_table
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 
 if TYPE_CHECKING:
     from scarlet_tf.search.oracle import ArchitectureOracle

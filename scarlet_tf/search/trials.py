@@ -12,7 +12,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 
 from scarlet_tf.search.algorithm import decode
 from scarlet_tf.search.objectives import DIRECTIONS
-from scarlet_tf.space import SearchSpace
+from scarlet_tf.space.search_space import SearchSpace
 
 REASON = "failure"  # a hyperparameter value in which a worker's trial carries why its evaluation failed
 

@@ -13,9 +13,9 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.errors import FailedTrialError, FatalError, FatalRuntimeError
 
-from scarlet_tf.cluster import search_address, search_role
-from scarlet_tf.errors import InputError
-from scarlet_tf.progress import Bar, progress_bar
+from scarlet_tf.base.cluster import search_address, search_role
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.progress import Bar, progress_bar
 from scarlet_tf.search.keras_tuner_search import hosted
 from scarlet_tf.search.objectives import BadMetrics, checked_accuracy
 from scarlet_tf.search.oracle import ArchitectureOracle
@@ -30,7 +30,7 @@ from scarlet_tf.search.workers import (
     serve,
     workers_secret,
 )
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.search_space import Architecture
 
 logger = logging.getLogger("scarlet_tf")
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds between two requests of an idle worker

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from scarlet_tf.cluster import is_loopback, search_address
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.cluster import is_loopback, search_address
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.journal import first_difference
 from scarlet_tf.training.checkpoints import values_digest
 

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import atomic_writer
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import atomic_writer
 
 logger = logging.getLogger("scarlet_tf")
 _META = "__meta__"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.scaling import Scaling
-from scarlet_tf.settings import AboveZero, BelowOne, Count, NonNegative, Positive, Share, Text, Whole, validated
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.settings import AboveZero, BelowOne, Count, NonNegative, Positive, Share, Text, Whole, validated
+from scarlet_tf.space.scaling import Scaling
 
 # Fields that change nothing of what is computed.
 IMMATERIAL = ("checkpoint_seconds", "execution", "jit_compile", "monitor_paths", "csv", "tensorboard")
@@ -121,7 +121,7 @@ class RetrainConfig(NetworkTrainingConfig):
     """Settings of a stand-alone network's training. Defaults: the paper's recipe (RMSProp of MnasNet) for ImageNet.
 
     The network is trained as it was found unless `se_ratio`, `width_multiplier` or `depth_multiplier` says otherwise (BetaNAS:
-    0.0625 and a width of 1.4); it may then cost more than `search` allows. See scarlet_tf.scaling; `init` has to be
+    0.0625 and a width of 1.4); it may then cost more than `search` allows. See scarlet_tf.space.scaling; `init` has to be
     "scratch", for the supernet has no weights for such a network. Beside the settings that all trainings share:
 
     Args:

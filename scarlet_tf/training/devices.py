@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from scarlet_tf.cluster import read_tf_config
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.cluster import read_tf_config
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.training.checkpoints import as_array
 
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.evaluation import kernels
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.training.compiled_layers import ZERO, CompiledLayers, Rule, decayed, unscaled

@@ -12,9 +12,9 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.words import duration, gibibytes
 from scarlet_tf.training import memory
-from scarlet_tf.words import duration, gibibytes
 
 logger = logging.getLogger("scarlet_tf")
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from scarlet_tf.errors import NotFiniteError
-from scarlet_tf.files import write_result
+from scarlet_tf.base.errors import NotFiniteError
+from scarlet_tf.base.files import write_result
 
 logger = logging.getLogger("scarlet_tf")
 

@@ -11,8 +11,8 @@ from typing import IO
 
 import keras
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import write_text
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import write_text
 
 
 def log_callbacks(section: str, tensorboard: bool, table: bool, folder, columns: Sequence[str]) -> list:

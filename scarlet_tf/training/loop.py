@@ -25,10 +25,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from scarlet_tf.errors import InputError, WorkerLostError
+from scarlet_tf.base.errors import InputError, WorkerLostError
+from scarlet_tf.base.progress import progress_bar
 from scarlet_tf.evaluation import kernels  # noqa: F401 - puts TensorFlow's kernels to use
 from scarlet_tf.evaluation.graphs import quick_to_first_step
-from scarlet_tf.progress import progress_bar
 from scarlet_tf.training.checkpoints import Checkpoints, as_array
 from scarlet_tf.training.devices import distribute, is_chief, is_multi_worker, read_variables
 from scarlet_tf.training.learning import Learning

@@ -14,9 +14,9 @@ import numpy as np
 import psutil
 import tensorflow as tf
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.space import block_spec
+from scarlet_tf.space.search_space import block_spec
 
 
 def peak_bytes() -> int:

@@ -13,12 +13,12 @@ import numpy as np
 import scipy.stats
 from numpy.typing import ArrayLike
 
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import read_json, write_result
 from scarlet_tf.data.inputs import ArraySplit
-from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.evaluator import MAX_CACHED_BYTES, Evaluator
-from scarlet_tf.files import read_json, write_result
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.space import SearchSpace
+from scarlet_tf.space.search_space import SearchSpace
 from scarlet_tf.training.sampling import panel_paths, update_counts
 
 if TYPE_CHECKING:

@@ -12,16 +12,16 @@ import zlib
 import keras
 import tensorflow as tf
 
-from scarlet_tf import host
+from scarlet_tf.base import host
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import TEMPORARY, atomic_writer, write_archive
+from scarlet_tf.base.settings import as_settings
 from scarlet_tf.data.inputs import as_split, count_classes, image_shape, plain, training_batches
-from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
 from scarlet_tf.evaluation.scoring import evaluate, inference
-from scarlet_tf.files import TEMPORARY, atomic_writer, write_archive
 from scarlet_tf.models.network import Arrays, Network, build_network, get_arrays, set_arrays
-from scarlet_tf.settings import as_settings
-from scarlet_tf.space import Architecture
-from scarlet_tf.spec import NetworkSpec
+from scarlet_tf.space.search_space import Architecture
+from scarlet_tf.space.spec import NetworkSpec
 from scarlet_tf.training.config import FinetuneConfig, RetrainConfig
 from scarlet_tf.training.devices import copy_variables, is_chief
 from scarlet_tf.training.forecast import Deadline, Forecast, closing_figures

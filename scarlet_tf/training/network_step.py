@@ -8,9 +8,9 @@ import pathlib
 import keras
 import tensorflow as tf
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.features import group_names, layer_groups
-from scarlet_tf.spec import NetworkSpec
+from scarlet_tf.space.spec import NetworkSpec
 from scarlet_tf.training.config import RetrainConfig
 from scarlet_tf.training.optimizers import LayerwiseAdamW, LayerwiseRMSprop, LayerwiseSGD, Loss, clipped, make_schedule
 

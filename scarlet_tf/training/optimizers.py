@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import keras
 import tensorflow as tf
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.evaluation.scoring import targets_and_classes
 
 SCHEDULES = ("cosine", "exponential", "constant")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.space import SearchSpace
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.space.search_space import SearchSpace
 
 SAMPLINGS = ("strict_fair", "uniform")
 # Up to this many paths a space is small enough to draw from without repeats.

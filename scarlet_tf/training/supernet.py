@@ -10,11 +10,12 @@ from typing import Literal
 
 import tensorflow as tf
 
-from scarlet_tf import host
+from scarlet_tf.base import host
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.settings import as_settings
+from scarlet_tf.base.words import gibibytes
 from scarlet_tf.data.inputs import as_split, training_batches
-from scarlet_tf.errors import InputError
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.settings import as_settings
 from scarlet_tf.training import memory
 from scarlet_tf.training.config import IMMATERIAL, SupernetConfig
 from scarlet_tf.training.devices import is_chief
@@ -27,7 +28,6 @@ from scarlet_tf.training.memory import gpu_names, least_activation_bytes, out_of
 from scarlet_tf.training.monitor import FIGURES, Monitor
 from scarlet_tf.training.optimizers import Loss, MomentumSGD, make_schedule
 from scarlet_tf.training.sampling import sample_paths
-from scarlet_tf.words import gibibytes
 
 
 def new_supernet(config: SupernetConfig, space, input_shape, num_classes: int) -> Supernet:

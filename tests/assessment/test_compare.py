@@ -13,12 +13,12 @@ import pytest
 from formula_search import BIG, accuracy
 
 from scarlet_tf.assessment.comparison import compare, run_search
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import read_json
 from scarlet_tf.cli.stages import print_comparison
-from scarlet_tf.cost import cost_table
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import read_json
 from scarlet_tf.search.config import SearchConfig
 from scarlet_tf.search.run import search
+from scarlet_tf.space.cost import cost_table
 
 SUPERNET = types.SimpleNamespace(space=BIG, image_shape=(32, 32, 3), num_classes=10)
 COSTS = cost_table(BIG, 32, 10)

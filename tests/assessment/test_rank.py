@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from scarlet_tf import cli
+from scarlet_tf.base.files import read_json
 from scarlet_tf.config import load_config
-from scarlet_tf.files import read_json
 from scarlet_tf.run import run_ranking
 
 CONFIG = {

@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 
 from scarlet_tf.assessment.config import RankingConfig
-from scarlet_tf.errors import InputError
-from scarlet_tf.scaling import Scaling
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.space.scaling import Scaling
 from scarlet_tf.training.config import RetrainConfig
 
 

@@ -16,11 +16,11 @@ from scarlet_tf.assessment.statistics import (
     ratio_figures,
     stratified_sample,
 )
-from scarlet_tf.cost import CostTable, cost_table
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.front import HypervolumeBox
 from scarlet_tf.search.objectives import cost_model_and_objectives
-from scarlet_tf.space import Choice, SearchSpace, Stage
+from scarlet_tf.space.cost import CostTable, cost_table
+from scarlet_tf.space.search_space import Choice, SearchSpace, Stage
 
 
 def costs_of(space, size=8):

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from tiny import tiny_space
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.betanas.costs import JointCost, MostProbable
-from scarlet_tf.cost import CostTable
-from scarlet_tf.errors import InputError
-from scarlet_tf.metric_table import MetricTable, parts
 from scarlet_tf.search.config import BetaNASConfig
 from scarlet_tf.search.objectives import CostModel, make_objectives
+from scarlet_tf.space.cost import CostTable
+from scarlet_tf.space.metric_table import MetricTable, parts
 
 SPACE = tiny_space()
 COSTS = CostTable(SPACE, 8, 5)

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from tiny import images_and_labels, tiny_space
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.betanas.derive import derive
 from scarlet_tf.betanas.training import train_betanas
-from scarlet_tf.errors import InputError
-from scarlet_tf.metric_table import MetricTable, parts
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.space import Architecture, Choice, Stage
+from scarlet_tf.space.metric_table import MetricTable, parts
+from scarlet_tf.space.search_space import Architecture, Choice, Stage
 from scarlet_tf.training.checkpoints import Checkpoints
 
 pytestmark = pytest.mark.both_modes

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from scarlet_tf import cli
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import file_name
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import file_name
 
 SCARLET_A = "4,8,2,5,7,3,7,0,5,4,2,5,0,5,7,9,1,7,11"
 CONFIG = """
@@ -410,8 +410,8 @@ def test_log_that_cannot_be_written_is_bad_input(config, fake_pipeline, capsys):
 
 
 def test_latency_commands_name_what_is_wrong_and_predict(config, capsys, tmp_path):
-    from scarlet_tf.metric_table import MetricTable, parts
-    from scarlet_tf.space import SearchSpace
+    from scarlet_tf.space.metric_table import MetricTable, parts
+    from scarlet_tf.space.search_space import SearchSpace
 
     assert cli.main(["latency", "build", "--config", config, "--out", "."]) == 2
     assert "expected the name of a file for the table, got a folder" in capsys.readouterr().err
@@ -428,8 +428,8 @@ def test_latency_commands_name_what_is_wrong_and_predict(config, capsys, tmp_pat
 
 
 def test_latency_predict_knows_the_published_networks_and_the_tables_error(capsys, tmp_path):
-    from scarlet_tf.metric_table import MetricTable, parts
-    from scarlet_tf.space import SearchSpace
+    from scarlet_tf.space.metric_table import MetricTable, parts
+    from scarlet_tf.space.search_space import SearchSpace
 
     space, path = SearchSpace.from_name("s2"), str(tmp_path / "s2.yaml")
     entries = {key: [0.5] for key, _, _ in parts(space, 224, 1000)}

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import yaml
 
-from scarlet_tf import cli, processor
+from scarlet_tf import cli
+from scarlet_tf.base import host
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.cli import doctor
 from scarlet_tf.cli import doctor_checks as checks
 from scarlet_tf.cli.doctor_checks import OK, PROBLEM, WARNING, Finding
-from scarlet_tf.errors import InputError
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.search_space import Architecture
 
 SPACE = {
     "name": "tiny",
@@ -285,9 +286,9 @@ PRINT = "printed['onednn'] = mode == '1'\nprint(json.dumps(printed))"
 @pytest.fixture
 def onednn(monkeypatch):
     """The user's setting."""
-    monkeypatch.delenv(processor.SET_BY_US, raising=False)
-    monkeypatch.delenv(processor.KERNELS, raising=False)
-    monkeypatch.setenv(processor.VARIABLE, "1")
+    monkeypatch.delenv(host.SET_BY_US, raising=False)
+    monkeypatch.delenv(host.KERNELS, raising=False)
+    monkeypatch.setenv(host.VARIABLE, "1")
     return monkeypatch
 
 
@@ -299,7 +300,7 @@ def test_the_faster_mode_is_told_and_the_slower_one_warned_of(onednn):
     assert on_kernels.found == "kernels: onednn"
     both = ["oneDNN on (set by you): 1.00 of the faster one's time", "oneDNN off: 2.00 of the faster one's time"]
     assert (speed.status, speed.found) == (OK, "; ".join(both))
-    onednn.setenv(processor.VARIABLE, "0")
+    onednn.setenv(host.VARIABLE, "0")
     speed = trials(script)[-1]
     assert (speed.status, speed.advice) == (WARNING, "export TF_ENABLE_ONEDNN_OPTS=1")
     assert speed.found.startswith("oneDNN off (set by you): 2.00")
@@ -355,7 +356,7 @@ def test_trials_that_hang_or_cannot_be_started_are_problems(onednn):
 
 
 def test_kernels_that_the_user_names_are_tried_in_the_mode_that_runs_use_alone(onednn):
-    onednn.setenv(processor.KERNELS, "onednn")
+    onednn.setenv(host.KERNELS, "onednn")
     script = f"printed['route'] = os.environ.get('SCARLET_KERNELS', 'any')\n{PRINT}"
     assert [f.found for f in trials(script) if "kernels" in f.found] == ["kernels: onednn", "kernels: any"]
 

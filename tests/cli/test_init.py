@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from scarlet_tf import cli
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import file_name
 from scarlet_tf.cli import init_draft
 from scarlet_tf.cli import init_timing as timing
 from scarlet_tf.cli.init_choices import (
@@ -27,8 +29,6 @@ from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.datasets import load_dataset
 from scarlet_tf.data.facts import DatasetFacts
 from scarlet_tf.data.looking import look_at
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import file_name
 from scarlet_tf.run import open_run
 
 SHORT = ["supernet.epochs=1", "retrain.epochs=1", "search.population_size=2", "search.generations=2"]

@@ -5,7 +5,8 @@ import pathlib
 
 import pytest
 
-from scarlet_tf import cli, logs, progress
+from scarlet_tf import cli
+from scarlet_tf.base import logs, progress
 from scarlet_tf.cli import make_parser
 
 logger = logging.getLogger("scarlet_tf")

@@ -4,10 +4,10 @@ import io
 
 import pytest
 
+from scarlet_tf.base.words import before_scaling
 from scarlet_tf.cli.output import print_figures
 from scarlet_tf.cli.run import print_summary
-from scarlet_tf.scaling import Scaling
-from scarlet_tf.words import before_scaling
+from scarlet_tf.space.scaling import Scaling
 
 SUMMARY = {
     "name": "[/b] :smile:",

@@ -9,10 +9,10 @@ from tiny import tiny_space
 
 import scarlet_tf
 from scarlet_tf import cli
-from scarlet_tf.cost import count, count_spec
 from scarlet_tf.models.zoo_data import ZOO, add_own, own_names
-from scarlet_tf.scaling import scale
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.cost import count, count_spec
+from scarlet_tf.space.scaling import scale
+from scarlet_tf.space.search_space import Architecture
 
 SPEC = Architecture((0, 1, 3, 2), tiny_space()).lower((8, 8, 3), 5)
 ORIGIN = {

@@ -2,9 +2,9 @@ import re
 
 import pytest
 
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.settings import show
 from scarlet_tf.data.data_config import DataConfig
-from scarlet_tf.errors import InputError
-from scarlet_tf.settings import show
 
 
 @pytest.mark.parametrize(

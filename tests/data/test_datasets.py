@@ -8,13 +8,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.data import facts
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.datasets import load_dataset
 from scarlet_tf.data.folder_files import list_files
 from scarlet_tf.data.looking import look_at
 from scarlet_tf.data.preprocessing import Preprocessing
-from scarlet_tf.errors import InputError
 
 
 def write_image(path, level=100, size=6):

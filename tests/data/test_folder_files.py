@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.data import image_files
 from scarlet_tf.data.folder_files import list_files
-from scarlet_tf.errors import InputError
 
 
 def encoded(kind="PNG", **options):
@@ -251,7 +251,9 @@ def test_a_folder_that_another_user_may_not_read_is_told(tmp_path, mode):
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
     last = done.stderr.splitlines()[-1]
-    assert last.startswith(f"scarlet_tf.errors.InputError: {tmp_path}/bee") and "permission denied; allow it" in last
+    assert (
+        last.startswith(f"scarlet_tf.base.errors.InputError: {tmp_path}/bee") and "permission denied; allow it" in last
+    )
 
 
 # -- classes ---------------------------------------------------------------------------------------------------

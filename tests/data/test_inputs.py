@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.data.augmentation import Policy
 from scarlet_tf.data.images import in_memory
 from scarlet_tf.data.inputs import as_split, count_classes, plain
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.data.splits import IndexedSplit
-from scarlet_tf.errors import InputError
 
 IMAGES = np.arange(10, dtype=np.float32).reshape(10, 1, 1, 1)
 LABELS = np.arange(10) % 3

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.data.splits import Pass
-from scarlet_tf.errors import InputError
 
 
 def test_positions_by_hand():

@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.data.decoding import can_crop, decode, decode_and_crop, orientation, upright
 from scarlet_tf.data.preprocessing import Preprocessing
-from scarlet_tf.errors import InputError
 
 
 def noise(*shape, seed=0):

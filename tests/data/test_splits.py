@@ -3,11 +3,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.data.augmentation import Policy
 from scarlet_tf.data.images import ArrayImages, FileImages, RaggedImages, in_memory
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.data.splits import IndexedSplit
-from scarlet_tf.errors import InputError
 
 N = 26
 

@@ -7,12 +7,12 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.cli.init_draft import data_config
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.datasets import load_dataset
 from scarlet_tf.data.inputs import as_split, count_classes
 from scarlet_tf.data.looking import look_at
-from scarlet_tf.errors import InputError
 
 TRAIN, TEST = 60, 12
 

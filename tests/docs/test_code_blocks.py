@@ -16,10 +16,10 @@ from doc_workspace import make_workspace, names
 from fake_adb import FakeAdb
 
 from scarlet_tf import cli
+from scarlet_tf.base.yaml_files import parse_yaml
 from scarlet_tf.config import parse_config
 from scarlet_tf.models.foreign.networks import network_from_file
-from scarlet_tf.space import SearchSpace
-from scarlet_tf.yaml_files import parse_yaml
+from scarlet_tf.space.search_space import SearchSpace
 
 # Documents that go through every stage in Python, or build published networks.
 LARGE = ("docs/python.md", "docs/zoo.md", "docs/how-to/official-weights.md")

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 from tiny import images_and_labels, randomised, tiny_space
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.evaluation.batch_norm import moving_statistics, rebase, recalibrate
 from scarlet_tf.export.folding import fold
 from scarlet_tf.models.network import Network, get_arrays, set_arrays
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.search_space import Architecture
 
 pytestmark = pytest.mark.both_modes
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from tiny import images_and_labels, randomise_supernet, tiny_space
 
-from scarlet_tf import progress
+from scarlet_tf.base import progress
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.data.inputs import ArraySplit
-from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation import evaluator as evaluators
 from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
 from scarlet_tf.evaluation.evaluator import Evaluator
@@ -18,7 +18,7 @@ from scarlet_tf.search.journal import read_lines
 from scarlet_tf.search.oracle import WeightedNSGA2Oracle
 from scarlet_tf.search.run import search
 from scarlet_tf.search.tuner import SupernetTuner
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.search_space import Architecture
 
 pytestmark = pytest.mark.both_modes
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from tiny import tiny_space
 
-from scarlet_tf.cost import count_spec
 from scarlet_tf.evaluation.prefix_tree import STEM, multiply_adds, peak_bytes, prefix_tree
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.cost import count_spec
+from scarlet_tf.space.search_space import Architecture
 
 PATHS = [(0, 1), (0, 2), (1, 1)]
 

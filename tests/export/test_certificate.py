@@ -1,11 +1,11 @@
 import pytest
 
-from scarlet_tf.cost import count
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import read_json, write_json
 from scarlet_tf.export.certificate import certificate_text, check_digests, digest, make_certificate
 from scarlet_tf.export.verification import verify
-from scarlet_tf.files import read_json, write_json
 from scarlet_tf.latency.benchmark import benchmark
+from scarlet_tf.space.cost import count
 
 SIZE = 16
 CLASSES = 4

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.export.verification import Limits, check_file
 
 RESULT = {

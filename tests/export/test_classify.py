@@ -15,10 +15,10 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
+from scarlet_tf.base.files import read_json
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import verify
-from scarlet_tf.files import read_json
 from write_files import CONTRACT, make_cases
 from write_held_out import write_images
 

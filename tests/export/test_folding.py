@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from tiny import randomised, tiny_space
 
-from scarlet_tf.cost import count_spec
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.export.folding import MAX_CONDITION, completed, condition_number, fold
 from scarlet_tf.models.network import Network, get_arrays, set_arrays
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
-from scarlet_tf.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
+from scarlet_tf.space.cost import count_spec
+from scarlet_tf.space.search_space import Architecture, Choice, SearchSpace, Stage
+from scarlet_tf.space.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 
 pytestmark = pytest.mark.both_modes
 

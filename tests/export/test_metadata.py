@@ -4,11 +4,11 @@ import sys
 import keras
 import pytest
 
-from scarlet_tf.cost import count
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import read_json
 from scarlet_tf.export.metadata import build_metadata
 from scarlet_tf.export.tflite import describe_tflite
-from scarlet_tf.files import read_json
+from scarlet_tf.space.cost import count
 
 LABELS = ["ant", "bee", "cat", "dog"]
 

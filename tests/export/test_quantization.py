@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.datasets import load_dataset
 from scarlet_tf.data.inputs import image_batches
-from scarlet_tf.errors import InputError
 from scarlet_tf.export import flatbuffer
 from scarlet_tf.export.quantization import calibration_images
 from scarlet_tf.export.tflite import export_tflite

@@ -10,14 +10,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import read_json
 from scarlet_tf.data.preprocessing import Preprocessing
-from scarlet_tf.errors import InputError
 from scarlet_tf.export.saved_model import FILE_NAME, export_saved_model
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import verify
-from scarlet_tf.files import read_json
 from scarlet_tf.models.network import build_network
-from scarlet_tf.space import Architecture, SearchSpace, Stage
+from scarlet_tf.space.search_space import Architecture, SearchSpace, Stage
 
 SIZE = 16
 PREPROCESSING = Preprocessing(SIZE, 0.875, "imagenet")

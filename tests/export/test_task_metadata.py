@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.data.preprocessing import Preprocessing
-from scarlet_tf.errors import InputError
 from scarlet_tf.export import flatbuffer
 from scarlet_tf.export.metadata import build_metadata, check_labels, task_metadata, with_labels
 from scarlet_tf.export.tflite import describe_tflite, export_tflite

@@ -5,8 +5,8 @@ import keras
 import numpy as np
 import pytest
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.data.preprocessing import Preprocessing
-from scarlet_tf.errors import InputError
 from scarlet_tf.export.tflite import export_tflite, load_tflite
 from scarlet_tf.export.verification import verify
 from scarlet_tf.models.network import Network

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.export.verification import verify
 
 

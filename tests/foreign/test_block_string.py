@@ -1,6 +1,6 @@
 import pytest
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.foreign.block_string import BlockString, parse_stages
 
 

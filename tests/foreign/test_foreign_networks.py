@@ -9,11 +9,11 @@ import pytest
 from tiny import randomised
 
 import scarlet_tf as st
-from scarlet_tf.cost import count_spec
 from scarlet_tf.latency.benchmark import benchmark
 from scarlet_tf.models.foreign.networks import network_from_blocks
 from scarlet_tf.models.network import Network, get_arrays, set_arrays
-from scarlet_tf.spec import Conventions
+from scarlet_tf.space.cost import count_spec
+from scarlet_tf.space.spec import Conventions
 
 ROOT = pathlib.Path(__file__).parents[2]
 NETWORKS = ROOT / "configs" / "networks"

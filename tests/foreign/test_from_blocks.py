@@ -3,9 +3,9 @@ import pathlib
 import pytest
 import yaml
 
-from scarlet_tf.cost import Cost, count_spec
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.foreign.networks import network_from_blocks, network_from_file
+from scarlet_tf.space.cost import Cost, count_spec
 
 NETWORKS = pathlib.Path(__file__).parents[2] / "configs" / "networks"
 # Parameters to the digit, multiply-adds in millions, as others state them.

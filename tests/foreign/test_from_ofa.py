@@ -4,10 +4,10 @@ import pathlib
 
 import pytest
 
-from scarlet_tf.cost import count_spec
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.foreign.networks import network_from_blocks, network_from_file
 from scarlet_tf.models.foreign.ofa import network_from_ofa
+from scarlet_tf.space.cost import count_spec
 
 NETWORKS = pathlib.Path(__file__).parents[2] / "configs" / "networks"
 MBV3, WIDE = "ofa_mbv3_d234_e346_k357_w1.0", "ofa_mbv3_d234_e346_k357_w1.2"

@@ -3,7 +3,7 @@ from tiny import tiny_space
 
 import scarlet_tf as st
 from scarlet_tf.models.foreign.networks import architecture_from_blocks
-from scarlet_tf.space import SearchSpace
+from scarlet_tf.space.search_space import SearchSpace
 
 # Scarlet-A, layer by layer as its encoding has it in S2.
 SCARLET_A = [

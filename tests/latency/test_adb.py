@@ -6,7 +6,7 @@ import pytest
 from fake_adb import FakeAdb
 from fake_runner import content
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.latency.adb import AdbRunner, parse_timings
 from scarlet_tf.latency.measuring import Measurements
 from scarlet_tf.latency.timing import Measurement

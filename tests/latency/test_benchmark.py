@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from tiny import tiny_space
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.latency.benchmark import benchmark
 from scarlet_tf.latency.timing import Measurement
 from scarlet_tf.models.network import build_network
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.search_space import Architecture
 
 
 @pytest.fixture(scope="module")

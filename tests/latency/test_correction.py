@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from tiny import tiny_space
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.latency.correction import Priors, calibrate, correct, errors, kind
-from scarlet_tf.metric_table import MetricTable, parts
+from scarlet_tf.space.metric_table import MetricTable, parts
 
 SPACE = tiny_space()
 

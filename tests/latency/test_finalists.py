@@ -9,16 +9,16 @@ import pytest
 from fake_runner import FakeRunner, content
 from tiny import tiny_space
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.betanas.derive import derive
-from scarlet_tf.cost import CostTable
-from scarlet_tf.errors import InputError
 from scarlet_tf.latency import finalists
 from scarlet_tf.latency.finalists import choose_finalists, measure_finalists, rerank
-from scarlet_tf.metric_table import MetricTable, parts
 from scarlet_tf.search.config import SearchConfig
 from scarlet_tf.search.front import Candidate, front_of, pick_models
 from scarlet_tf.search.run import SearchResult
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.cost import CostTable
+from scarlet_tf.space.metric_table import MetricTable, parts
+from scarlet_tf.space.search_space import Architecture
 
 SPACE = tiny_space()
 WEIGHTS = {"accuracy": 0.5, "latency_ms": 0.5}

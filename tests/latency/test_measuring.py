@@ -9,7 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 from fake_runner import FakeRunner, content
 from tiny import randomised, tiny_space
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.export import flatbuffer
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.latency.measuring import (
@@ -23,10 +23,10 @@ from scarlet_tf.latency.measuring import (
     timing_content,
 )
 from scarlet_tf.latency.timing import Measurement
-from scarlet_tf.metric_table import MetricTable, parts
 from scarlet_tf.models.network import build_network, get_arrays, set_arrays
-from scarlet_tf.space import Architecture, SearchSpace, Stage
-from scarlet_tf.spec import IdentitySpec
+from scarlet_tf.space.metric_table import MetricTable, parts
+from scarlet_tf.space.search_space import Architecture, SearchSpace, Stage
+from scarlet_tf.space.spec import IdentitySpec
 
 SPACE = tiny_space()
 EVERY = tiny_space(stages=(Stage(12, 2, 2), Stage(16, 1, 2)))

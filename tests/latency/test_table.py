@@ -8,12 +8,12 @@ from fake_adb import FakeAdb
 from fake_runner import FakeRunner, content
 from tiny import tiny_space
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.latency import table as table_module
 from scarlet_tf.latency.adb import AdbRunner
 from scarlet_tf.latency.table import build_latency_table, choose_networks, table_runner
 from scarlet_tf.latency.timing import HostRunner
-from scarlet_tf.metric_table import MetricTable, parts
+from scarlet_tf.space.metric_table import MetricTable, parts
 
 SPACE = tiny_space()
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.latency import timing
 from scarlet_tf.latency.timing import Timing, time_interpreters
 

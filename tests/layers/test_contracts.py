@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.layers import ChoiceBlock, SpecBlock, Stem, Tail
 from scarlet_tf.layers.core import BatchNormalization, Conv2D, DepthwiseConv2D, Subsample
 from scarlet_tf.layers.split_depthwise import SplitDepthwiseConv2D
 from scarlet_tf.models.features import DetectionHead, SegmentationHead
-from scarlet_tf.spec import InvertedResidualSpec, LinearSpec, NetworkSpec
+from scarlet_tf.space.spec import InvertedResidualSpec, LinearSpec, NetworkSpec
 
 BLOCK = InvertedResidualSpec("block", 4, 6, 4, 5, se_channels=2, residual=True)
 ENDS = NetworkSpec((5, 7, 4), 3, 6, 2, 5, (), 6)
@@ -126,7 +126,7 @@ def test_a_mask_reaches_batch_normalization(rng):
 
 UNDER_JAX = """
 import jax, keras, numpy as np
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.layers.core import BatchNormalization
 from scarlet_tf.models.supernet import FairCrossentropy, FairLanes
 from scarlet_tf.models.supernet import Supernet

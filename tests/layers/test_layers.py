@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from scarlet_tf.layers import ChoiceBlock, SpecBlock, Stem, Tail
-from scarlet_tf.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
+from scarlet_tf.space.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 
 pytestmark = pytest.mark.both_modes
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import scarlet_tf as st
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 
 SCORES = np.array([[0.1, 0.6, 0.0, 0.3], [0.25, 0.25, 0.4, 0.1]], np.float32)
 NAMES = ["tench", "goldfish", "great white shark", "tiger shark"]

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 from tiny import tiniest_space, tiny_space
 
-from scarlet_tf.cost import count, count_spec
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.network import Network, build_network, get_arrays, load_network, set_arrays
-from scarlet_tf.space import Architecture, SearchSpace
-from scarlet_tf.spec import IdentitySpec, InvertedResidualSpec, NetworkSpec
+from scarlet_tf.space.cost import count, count_spec
+from scarlet_tf.space.search_space import Architecture, SearchSpace
+from scarlet_tf.space.spec import IdentitySpec, InvertedResidualSpec, NetworkSpec
 
 
 def params(model):

@@ -4,9 +4,9 @@ import pytest
 import tensorflow as tf
 from tiny import images_and_labels, randomise_supernet, skip_unless_computed, tiny_space
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.supernet import Supernet, extract
-from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
+from scarlet_tf.space.search_space import Architecture, Choice, SearchSpace, Stage
 from scarlet_tf.training.sampling import strict_fair_paths
 
 

@@ -10,10 +10,10 @@ from torch_twin import Row, Twin, published_rows, relative_difference  # noqa: E
 
 import scarlet_tf as st  # noqa: E402
 from check_torch_parity import TOLERANCE, compare  # noqa: E402
-from scarlet_tf.errors import InputError  # noqa: E402
+from scarlet_tf.base.errors import InputError  # noqa: E402
 from scarlet_tf.models.network import get_arrays, set_arrays  # noqa: E402
 from scarlet_tf.models.torch_weights import read_state_dict, write_state_dict  # noqa: E402
-from scarlet_tf.space import Architecture  # noqa: E402
+from scarlet_tf.space.search_space import Architecture  # noqa: E402
 
 # tests/tiny.py's space: a stride, a skip, SE in a block that widens, a shortcut.
 CHOICES = (0, 3, 1, 2)

@@ -10,12 +10,12 @@ import pytest
 from tiny import randomised, tiny_space
 
 import scarlet_tf as st
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.layers import primitives
 from scarlet_tf.layers.builder import connect
 from scarlet_tf.models.network import build_network, get_arrays, set_arrays
 from scarlet_tf.models.torch_weights import from_state_dict, read_state_dict, to_state_dict, torch_key, write_state_dict
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.search_space import Architecture
 
 # A stride, a skip, SE in a block that widens, a shortcut.
 CHOICES = (0, 3, 1, 2)

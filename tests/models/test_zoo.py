@@ -6,10 +6,10 @@ import pytest
 from tiny import tiny_space
 
 import scarlet_tf as st
-from scarlet_tf.cost import count, count_spec
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.zoo_data import ZOO, add_own
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.cost import count, count_spec
+from scarlet_tf.space.search_space import Architecture
 
 BUILDERS = {name: getattr(st.applications, entry.constructor) for name, entry in ZOO.items()}
 

@@ -7,9 +7,9 @@ import sys
 import pytest
 from tiny import tiny_space
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.zoo_data import ZOO, OwnEntry, add_own, find_own, own_names, remove_own, zoo_folder, zoo_names
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.search_space import Architecture
 
 SPEC = Architecture((0, 1, 3, 2), tiny_space()).lower((8, 8, 3), 5, dropout=0.2)
 ORIGIN = {"run": "runs/my", "top1": 90.0, "labels": list("abcde")}

@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.optimization.config import OptimizationConfig, PruningConfig, QuantizationAwareConfig, check_extra
 
 

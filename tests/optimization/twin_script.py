@@ -9,8 +9,8 @@ from scarlet_tf.models.foreign.networks import network_from_blocks
 from scarlet_tf.models.network import Network, get_arrays, set_arrays
 from scarlet_tf.optimization.tasks import pointwise_layers
 from scarlet_tf.optimization.twin import build_twin, get_twin_arrays
-from scarlet_tf.space import Architecture, SearchSpace
-from scarlet_tf.spec import NetworkSpec
+from scarlet_tf.space.search_space import Architecture, SearchSpace
+from scarlet_tf.space.spec import NetworkSpec
 
 SKIP = 3
 

@@ -6,7 +6,7 @@ import pytest
 from made_run import ARCHITECTURE, SPACE
 
 from scarlet_tf.report.drawing import BARS, draw, drawn_layers, in_words, kernel_classes
-from scarlet_tf.space import Architecture, Choice, SearchSpace, Stage
+from scarlet_tf.space.search_space import Architecture, Choice, SearchSpace, Stage
 
 
 @pytest.fixture(scope="module")

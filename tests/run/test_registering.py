@@ -8,12 +8,12 @@ import pytest
 from test_pipeline import FRONT, config, network_result
 
 import scarlet_tf as st
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import write_json
 from scarlet_tf.config import claim_run_dir
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import write_json
 from scarlet_tf.models.network import build_network, get_arrays
 from scarlet_tf.models.zoo_data import find_own
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.training.network import save_model
 
 CLASSES = [f"class {i}" for i in range(10)]

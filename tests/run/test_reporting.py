@@ -8,10 +8,9 @@ import pytest
 from made_run import CONFIG, write_run
 
 from scarlet_tf import cli
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import read_json, write_json, write_result
 from scarlet_tf.config import load_config
-from scarlet_tf.cost import cost_table
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import read_json, write_json, write_result
 from scarlet_tf.results import Dataset
 from scarlet_tf.run import reporting
 from scarlet_tf.run.folder import Run
@@ -19,6 +18,7 @@ from scarlet_tf.run.stages import report_on, write_report
 from scarlet_tf.search.config import new_algorithm
 from scarlet_tf.search.engine import Engine
 from scarlet_tf.search.journal import Journal
+from scarlet_tf.space.cost import cost_table
 
 
 def test_the_page_of_a_folder_lies_in_it_and_is_the_same_again(tmp_path):

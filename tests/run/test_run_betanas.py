@@ -5,12 +5,12 @@ import logging
 import numpy as np
 import pytest
 
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import read_json
 from scarlet_tf.config import parse_config
-from scarlet_tf.cost import count
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import read_json
 from scarlet_tf.run import run_all, run_stage
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.cost import count
+from scarlet_tf.space.search_space import Architecture
 
 VALUES = {
     "name": "betanas",
@@ -138,8 +138,8 @@ def test_workers_of_a_search_have_nothing_to_do(run, monkeypatch):
 
 
 def test_a_search_of_a_trained_supernet_cannot_be_by_betanas():
-    from scarlet_tf.cost import CostTable
     from scarlet_tf.search.config import SearchConfig, new_algorithm
+    from scarlet_tf.space.cost import CostTable
 
     with pytest.raises(InputError, match=r"search\.algorithm: expected one that searches a trained supernet"):
         new_algorithm(SearchConfig(algorithm="betanas"), CostTable(config().space, 8, 10))

@@ -12,16 +12,16 @@ from test_pipeline import VALUES, config, network_result
 
 import scarlet_tf as st
 from scarlet_tf import cli
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import read_json
 from scarlet_tf.config import claim_run_dir, finetune_config, load_config
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.digits import load as load_digits
 from scarlet_tf.data.preprocessing import Preprocessing
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import read_json
 from scarlet_tf.models.network import build_network, get_arrays, load_network
 from scarlet_tf.run import Run, retraining, run_ranking, run_stage
 from scarlet_tf.run.methods import Finetuning
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.training.network import save_model
 
 EXPORT = ["--set", "export.formats=[float32, int8]", "--set", "export.saved_model=false"]

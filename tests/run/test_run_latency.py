@@ -7,15 +7,15 @@ from fake_adb import FakeAdb
 from fake_runner import FakeRunner, content
 from tiny import tiny_space
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.metric_table import MetricTable, parts
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.run import exporting, methods
 from scarlet_tf.run.exporting import latency_details
 from scarlet_tf.run.methods import check_adb, correct_latencies, latency_table
-from scarlet_tf.scaling import Scaling
 from scarlet_tf.search.front import Candidate
 from scarlet_tf.search.run import SearchResult
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.metric_table import MetricTable, parts
+from scarlet_tf.space.scaling import Scaling
+from scarlet_tf.space.search_space import Architecture
 
 SPACE = tiny_space()
 

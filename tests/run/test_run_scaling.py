@@ -6,14 +6,14 @@ import pytest
 from test_pipeline import FRONT, config, fake_data
 
 from scarlet_tf import run as runs
-from scarlet_tf.cost import count, count_spec
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import read_json, write_json
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import read_json, write_json
 from scarlet_tf.models.network import load_network
 from scarlet_tf.run import folder
 from scarlet_tf.run.retraining import scaling_figures
-from scarlet_tf.scaling import Scaling
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.cost import count, count_spec
+from scarlet_tf.space.scaling import Scaling
+from scarlet_tf.space.search_space import Architecture
 
 SCALED = {"se_ratio": 0.0625, "width_multiplier": 1.4}
 ALL = {**SCALED, "depth_multiplier": 1.0}

@@ -15,8 +15,8 @@ import types
 
 from formula_search import BIG, accuracy
 
-from scarlet_tf import logs
-from scarlet_tf.errors import InputError
+from scarlet_tf.base import logs
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.run import search
 
 # Keras imports these two where it finds them, which is a third of the time that a process takes to start.

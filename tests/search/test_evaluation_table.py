@@ -1,6 +1,6 @@
 import pytest
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.journal import EvaluationTable, Journal
 from scarlet_tf.search.objectives import BadMetrics
 

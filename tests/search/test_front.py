@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from tiny import tiny_space
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.front import Candidate, best_of, front_of, non_dominated, pick_equispaced
 from scarlet_tf.search.objectives import Objectives
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.search_space import Architecture
 
 SPACE = tiny_space()
 

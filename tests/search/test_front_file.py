@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 from tiny import tiny_space
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.front import Candidate
 from scarlet_tf.search.run import SearchResult, read_front, write_front
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.search_space import Architecture
 
 SPACE = tiny_space()
 

@@ -10,7 +10,7 @@ import textwrap
 import filelock
 import pytest
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search import journal as module
 from scarlet_tf.search.journal import Journal, parse_line, read_lines
 
@@ -209,7 +209,7 @@ def test_full_disk_keeps_all_that_was_written(tmp_path):
     # The system refuses to let any file grow past the limit: a short write first, then an error, as on a full disk.
     code = """
         import resource, sys
-        from scarlet_tf.errors import InputError
+        from scarlet_tf.base.errors import InputError
         from scarlet_tf.search.journal import Journal
         fingerprint = {"space": "s2 abc", "weights": [0.4, 0.4, 0.2], "context": None}
         journal = Journal(sys.argv[1] + "/trials.jsonl", fingerprint)

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from formula_search import BIG, TINY, accuracy
 
-from scarlet_tf.cost import cost_table
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.config import SearchConfig, new_algorithm
 from scarlet_tf.search.keras_tuner_search import KerasTunerSearch
 from scarlet_tf.search.run import search
 from scarlet_tf.search.trials import TrialMaker
 from scarlet_tf.search.tuner import SupernetTuner
+from scarlet_tf.space.cost import cost_table
 
 COSTS, TINY_COSTS = (cost_table(space, 32, 10) for space in (BIG, TINY))
 BUDGET = 1.25e6  # about half of the networks are above it

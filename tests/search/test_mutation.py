@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from scarlet_tf.cost import CostTable
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.mutation import MutationContext, UniformMutation
-from scarlet_tf.space import Choice, SearchSpace, Stage
+from scarlet_tf.space.cost import CostTable
+from scarlet_tf.space.search_space import Choice, SearchSpace, Stage
 
 
 def context(num_choices=4):

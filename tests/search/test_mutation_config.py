@@ -1,10 +1,10 @@
 import pytest
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.config import load_config, parse_config
-from scarlet_tf.errors import InputError
 from scarlet_tf.search.config import MutationConfig, SearchConfig
 from scarlet_tf.search.mutation import HierarchicalMutation, UniformMutation
-from scarlet_tf.space import SearchSpace
+from scarlet_tf.space.search_space import SearchSpace
 
 SPACE = SearchSpace.from_name("s1", input_size=32)
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from formula_search import state
 
-from scarlet_tf.cost import CostTable
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.algorithm import encode
 from scarlet_tf.search.mutation import UniformMutation
 from scarlet_tf.search.nsga2 import FAILED_VIOLATION, WeightedNSGA2
-from scarlet_tf.space import Choice, SearchSpace, Stage
+from scarlet_tf.space.cost import CostTable
+from scarlet_tf.space.search_space import Choice, SearchSpace, Stage
 
 S2 = SearchSpace.from_name("s2")
 TABLE = CostTable(S2, 224, 1000)

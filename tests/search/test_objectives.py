@@ -3,13 +3,13 @@ import pytest
 from formula_search import state
 from tiny import tiny_space
 
-from scarlet_tf.cost import CostTable
-from scarlet_tf.errors import InputError
-from scarlet_tf.metric_table import MetricTable, parts
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.front import Candidate, HypervolumeBox, front_of
 from scarlet_tf.search.nsga2 import WeightedNSGA2
 from scarlet_tf.search.objectives import BadMetrics, CostModel, Objectives, check_feasible, make_objectives
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.cost import CostTable
+from scarlet_tf.space.metric_table import MetricTable, parts
+from scarlet_tf.space.search_space import Architecture
 
 SPACE = tiny_space()
 COSTS = CostTable(SPACE, 32, 10)

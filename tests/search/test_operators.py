@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scarlet_tf.cost import CostTable
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.mutation import Mutation, MutationContext, PriorRegulator, RandomMutation, RouletteMutation, draw
-from scarlet_tf.space import Choice, SearchSpace, Stage
+from scarlet_tf.space.cost import CostTable
+from scarlet_tf.space.search_space import Choice, SearchSpace, Stage
 
 # One layer from 4 to 4 channels at 2 x 2 pixels behind a stem of stride 1; a choice with expansion 1, one with 2, a skip.
 ONE = SearchSpace(

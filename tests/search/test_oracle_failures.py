@@ -3,7 +3,7 @@ import threading
 import pytest
 from formula_search import accuracy, answer, choices_of, complete, fail, make, run
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.algorithm import encode
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from formula_search import TINY, answer, choices_of, complete, make, run
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.mutation import UniformMutation
 
 

@@ -1,10 +1,10 @@
 import pytest
 from tiny import tiny_space
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.front import Candidate, check_picks, check_picks_of, pick_models
 from scarlet_tf.search.objectives import Objectives
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.search_space import Architecture
 
 SPACE = tiny_space()
 GOALS = Objectives()

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from formula_search import BIG, TINY, accuracy, state
 
-from scarlet_tf.cost import cost_table
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.algorithm import RandomSearch
 from scarlet_tf.search.front import HypervolumeBox, non_dominated
 from scarlet_tf.search.objectives import cost_model_and_objectives
 from scarlet_tf.search.run import search
+from scarlet_tf.space.cost import cost_table
 
 COSTS, TINY_COSTS = (cost_table(space, 32, 10) for space in (BIG, TINY))
 

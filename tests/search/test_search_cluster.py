@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search import processes
 from scarlet_tf.search.processes import SearchCluster, Supervised, environment, reserved_address, thread_environment
 

@@ -8,7 +8,7 @@ from formula_search import BIG
 from keras_tuner.engine.base_tuner import BaseTuner
 from test_search_processes import alone, assert_same_search, command, end, evaluations, start, wait_for  # noqa: F401
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.mutation import UniformMutation
 from scarlet_tf.search.oracle import WeightedNSGA2Oracle
 from scarlet_tf.search.processes import SearchCluster, environment, reserved_address

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from formula_search import accuracy, answer, choices_of, complete, fail, make, run
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.trials import REASON
 from scarlet_tf.search.workers import IDENTITY, check_identity, identity
 

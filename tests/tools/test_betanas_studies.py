@@ -12,9 +12,9 @@ from tiny import tiny_space
 
 import run_study
 from scarlet_tf.betanas.importances import Importances, Phases
-from scarlet_tf.cost import cost_table
 from scarlet_tf.search.config import BetaNASConfig, SearchConfig
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.cost import cost_table
+from scarlet_tf.space.search_space import Architecture
 from studies import betanas, workshop
 from studies.settings import load_study
 

@@ -9,10 +9,10 @@ import yaml
 from tiny import tiny_space
 
 import run_study
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search.journal import EvaluationTable
-from scarlet_tf.space import Choice, Stage
+from scarlet_tf.space.search_space import Choice, Stage
 from studies import searching, sharing, supernets
 from studies.searching import fill
 from studies.settings import count_quadruples, load_study

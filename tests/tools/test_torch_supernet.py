@@ -7,9 +7,9 @@ from tiny import randomise_supernet, tiny_space
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'scarlet_tf[torch]'")
 
 from bench_fair_step import space_facts  # noqa: E402
-from scarlet_tf.cost import block_cost, stem_cost, tail_cost  # noqa: E402
 from scarlet_tf.models.supernet import Supernet  # noqa: E402
-from scarlet_tf.space import SearchSpace, block_spec  # noqa: E402
+from scarlet_tf.space.cost import block_cost, stem_cost, tail_cost  # noqa: E402
+from scarlet_tf.space.search_space import SearchSpace, block_spec  # noqa: E402
 from torch_supernet import FairStep, TorchSupernet  # noqa: E402
 
 CLASSES = 5

@@ -7,7 +7,7 @@ from tiny import tiny_space
 import bench_fair_step
 import bench_search
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.space import Choice, Stage
+from scarlet_tf.space.search_space import Choice, Stage
 
 
 def one_layer(choices):

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.training.checkpoints import Checkpoints
 
 

@@ -6,10 +6,10 @@ import tensorflow as tf
 from test_fair_step import SPACE, batch, trained_a_little
 from tiny import tiny_space
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.network import build_network
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.space import Architecture, Choice, Stage
+from scarlet_tf.space.search_space import Architecture, Choice, Stage
 from scarlet_tf.training.compiled_layers import decayed
 from scarlet_tf.training.config import FinetuneConfig, RetrainConfig, SupernetConfig
 from scarlet_tf.training.fair_step import SupernetStep, lanes_gradients

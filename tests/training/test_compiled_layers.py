@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from scarlet_tf.evaluation import kernels
 from scarlet_tf.layers import SpecBlock
-from scarlet_tf.spec import InvertedResidualSpec
+from scarlet_tf.space.spec import InvertedResidualSpec
 from scarlet_tf.training.compiled_layers import Rule, compile_layer, variables_of
 
 pytestmark = pytest.mark.both_modes

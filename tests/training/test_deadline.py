@@ -9,9 +9,9 @@ import tensorflow as tf
 from test_train_supernet import Interrupt, data, weights
 from tiny import tiniest_space
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.training import supernet as supernet_module
 from scarlet_tf.training.forecast import Deadline
 from scarlet_tf.training.network import retrain

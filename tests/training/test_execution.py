@@ -3,7 +3,7 @@
 import pytest
 from tiny import tiny_space
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.training import memory
 from scarlet_tf.training.config import SupernetConfig

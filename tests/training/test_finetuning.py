@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 from tiny import images_and_labels, randomised, tiny_space
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.network import build_network, get_arrays, load_network, set_arrays
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.training.config import FinetuneConfig
 from scarlet_tf.training.network import finetune
 from scarlet_tf.training.network_step import Tuning

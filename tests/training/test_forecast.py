@@ -11,10 +11,10 @@ import tensorflow as tf
 from test_train_supernet import CONFIG, SPACE, data, weights
 from tiny import tiny_space
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.network import get_arrays
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.training import loop, memory
 from scarlet_tf.training import supernet as supernet_module
 from scarlet_tf.training.forecast import MEASURED_STEPS, Forecast

@@ -12,12 +12,12 @@ from test_train_supernet import CONFIG as SUPERNET
 from test_train_supernet import SPACE
 from tiny import images_and_labels
 
+from scarlet_tf.base.errors import InputError, NotFiniteError
+from scarlet_tf.base.files import read_json
 from scarlet_tf.data.inputs import ArraySplit, as_split
-from scarlet_tf.errors import InputError, NotFiniteError
 from scarlet_tf.evaluation.scoring import beside_chance
-from scarlet_tf.files import read_json
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.training.config import FinetuneConfig, RetrainConfig, SupernetConfig
 from scarlet_tf.training.forecast import closing_figures
 from scarlet_tf.training.learning import FILE, Learning, Reference

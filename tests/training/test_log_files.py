@@ -9,9 +9,9 @@ import tensorflow as tf
 from test_train_supernet import Interrupt, data
 from tiny import tiniest_space
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.training.config import FinetuneConfig, RetrainConfig
 from scarlet_tf.training.network import retrain
 from scarlet_tf.training.supernet import train_supernet

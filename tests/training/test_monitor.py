@@ -6,13 +6,13 @@ import tensorflow as tf
 from test_train_supernet import CONFIG, SPACE, Interrupt, data, weights
 from tiny import randomise_supernet, tiniest_space, tiny_space
 
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import read_json, write_json
 from scarlet_tf.data.inputs import as_split
-from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
 from scarlet_tf.evaluation.scoring import evaluate
-from scarlet_tf.files import read_json, write_json
 from scarlet_tf.models.supernet import Supernet, extract
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.training import monitor
 from scarlet_tf.training.config import SupernetConfig
 from scarlet_tf.training.monitor import Monitor, count_skips, histogram, skip_bias, stability, verdict

@@ -7,16 +7,16 @@ import pytest
 import tensorflow as tf
 from tiny import images_and_labels, tiny_space
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.data.augmentation import Policy
 from scarlet_tf.data.images import in_memory
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.data.splits import IndexedSplit
-from scarlet_tf.errors import InputError
 from scarlet_tf.export.folding import fold
 from scarlet_tf.models.network import build_network, get_arrays, load_network
 from scarlet_tf.models.supernet import Supernet, extract
-from scarlet_tf.scaling import Scaling
-from scarlet_tf.space import Architecture, Stage
+from scarlet_tf.space.scaling import Scaling
+from scarlet_tf.space.search_space import Architecture, Stage
 from scarlet_tf.training.config import RetrainConfig
 from scarlet_tf.training.network import retrain, save_model
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from tiny import tiny_space
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.space import SearchSpace
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.space.search_space import SearchSpace
 from scarlet_tf.training.sampling import sample_paths, strict_fair_paths, uniform_paths
 
 

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from tiny import tiniest_space
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.training import devices
 from scarlet_tf.training.fair_step import SupernetStep

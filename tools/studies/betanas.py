@@ -20,19 +20,19 @@ from scipy.stats import spearmanr
 from scarlet_tf.assessment.comparison import kept_search
 from scarlet_tf.assessment.statistics import kendall
 from scarlet_tf.assessment.store import Store, digest, name_of
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import write_json
 from scarlet_tf.betanas.derive import derive
 from scarlet_tf.betanas.importances import Phases
 from scarlet_tf.betanas.training import train_betanas
-from scarlet_tf.cost import CostTable, cost_table
 from scarlet_tf.data.splits import Split
-from scarlet_tf.errors import InputError
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.evaluation.scoring import evaluate
-from scarlet_tf.files import write_json
 from scarlet_tf.search.algorithm import decode
 from scarlet_tf.search.config import SearchConfig, evaluator_options, new_algorithm
 from scarlet_tf.search.journal import EvaluationTable
-from scarlet_tf.space import Architecture
+from scarlet_tf.space.cost import CostTable, cost_table
+from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.training.config import RetrainConfig, SupernetConfig
 from scarlet_tf.training.supernet import new_supernet
 from studies import plots

@@ -12,15 +12,15 @@ from scarlet_tf.assessment.comparison import kept_search
 from scarlet_tf.assessment.plots import save_curves
 from scarlet_tf.assessment.statistics import evaluations_to, hypervolume_curve, median_figures, ratio_figures
 from scarlet_tf.assessment.store import digest
-from scarlet_tf.cost import CostTable, cost_table
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.progress import progress_bar
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.progress import progress_bar
 from scarlet_tf.search.front import Archive
 from scarlet_tf.search.journal import EvaluationTable
 from scarlet_tf.search.objectives import cost_model_and_objectives
-from scarlet_tf.space import SearchSpace
+from scarlet_tf.space.cost import CostTable, cost_table
+from scarlet_tf.space.search_space import SearchSpace
 from scarlet_tf.training.config import SupernetConfig
 from studies.settings import TableConfig
 from studies.workshop import Workshop, over_seeds

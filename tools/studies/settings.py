@@ -11,14 +11,14 @@ from typing import Annotated, Any, Literal, cast
 from annotated_types import MinLen
 
 from scarlet_tf.assessment.config import RankingConfig
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.settings import AboveZero, BelowOne, Count, Share, Whole, from_yaml, show, to_plain, validated
+from scarlet_tf.base.yaml_files import read_yaml
 from scarlet_tf.config.reading import override
 from scarlet_tf.data.data_config import DataConfig
-from scarlet_tf.errors import InputError
 from scarlet_tf.search.config import BetaNASConfig, SearchConfig
-from scarlet_tf.settings import AboveZero, BelowOne, Count, Share, Whole, from_yaml, show, to_plain, validated
-from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.training.config import RetrainConfig, SupernetConfig
-from scarlet_tf.yaml_files import read_yaml
 
 MAX_TABLE = 20_000  # networks that are measured individually
 

@@ -21,7 +21,7 @@ from scarlet_tf.assessment.statistics import kendall
 from scarlet_tf.assessment.store import Store, name_of
 from scarlet_tf.data.inputs import training_batches
 from scarlet_tf.evaluation.evaluator import Evaluator
-from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.training.config import SupernetConfig
 from scarlet_tf.training.fair_step import SupernetStep
 from scarlet_tf.training.learning import Learning, Reference

@@ -19,10 +19,10 @@ from scarlet_tf.assessment.plots import SERIES
 from scarlet_tf.assessment.ranking import compare, measure_one_shot, train_alone, write_result
 from scarlet_tf.assessment.statistics import stratified_sample
 from scarlet_tf.assessment.store import Store
-from scarlet_tf.cost import cost_table, count_spec
 from scarlet_tf.evaluation.batch_norm import moving_statistics
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.space import Architecture, SearchSpace
+from scarlet_tf.space.cost import cost_table, count_spec
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.training.config import SupernetConfig
 from studies import plots
 from studies.workshop import Workshop, over_seeds

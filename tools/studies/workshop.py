@@ -16,13 +16,13 @@ import keras
 import numpy as np
 
 from scarlet_tf.assessment.store import Store, digest
+from scarlet_tf.base.files import read_json, write_json
+from scarlet_tf.base.settings import to_plain
 from scarlet_tf.data.datasets import ImageData, load_dataset
-from scarlet_tf.files import read_json, write_json
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.results import to_json
-from scarlet_tf.settings import to_plain
-from scarlet_tf.space import Architecture
-from scarlet_tf.spec import NetworkSpec
+from scarlet_tf.space.search_space import Architecture
+from scarlet_tf.space.spec import NetworkSpec
 from scarlet_tf.training.config import IMMATERIAL, RetrainConfig, SupernetConfig
 from scarlet_tf.training.network import retrain
 from scarlet_tf.training.supernet import new_supernet, train_supernet

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 
 ACTIVATIONS = {"re": "relu", "r6": "relu6", "hs": "hard_swish", "sw": "silu"}
 _TYPES = "expected ir, ds, skip, or, as the last string, cn_r1_k1_s1_c..."

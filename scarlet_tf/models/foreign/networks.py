@@ -8,12 +8,13 @@ import math
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import read_json
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import read_json
+from scarlet_tf.base.yaml_files import read_yaml
 from scarlet_tf.models.foreign.block_string import BlockString, parse_stages
 from scarlet_tf.models.foreign.ofa import network_from_ofa
-from scarlet_tf.space import Architecture, Choice, Layer, SearchSpace, rounded_channels
-from scarlet_tf.spec import (
+from scarlet_tf.space.search_space import Architecture, Choice, Layer, SearchSpace, rounded_channels
+from scarlet_tf.space.spec import (
     ACTIVATIONS,
     GATES,
     PYTORCH,
@@ -24,7 +25,6 @@ from scarlet_tf.spec import (
     check_input_shape,
     conventions_of,
 )
-from scarlet_tf.yaml_files import read_yaml
 
 _YAML, _JSON = (".yaml", ".yml"), (".json", ".config")
 

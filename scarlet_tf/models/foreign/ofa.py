@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.space import rounded_channels
-from scarlet_tf.spec import InvertedResidualSpec, NetworkSpec
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.space.search_space import rounded_channels
+from scarlet_tf.space.spec import InvertedResidualSpec, NetworkSpec
 
 ACTIVATIONS = {"relu": "relu", "relu6": "relu6", "h_swish": "hard_swish"}
 _INPUT_SIZE = 224

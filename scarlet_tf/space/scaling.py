@@ -10,9 +10,9 @@ import dataclasses
 import itertools
 import math
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.space import Architecture
-from scarlet_tf.spec import BlockSpec, InvertedResidualSpec, NetworkSpec
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.space.search_space import Architecture
+from scarlet_tf.space.spec import BlockSpec, InvertedResidualSpec, NetworkSpec
 
 
 @dataclasses.dataclass(frozen=True)

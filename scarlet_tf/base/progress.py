@@ -14,8 +14,8 @@ from typing import IO, cast
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from scarlet_tf.visible import visible
-from scarlet_tf.words import duration
+from scarlet_tf.base.errors import visible
+from scarlet_tf.base.words import duration
 
 logger = logging.getLogger("scarlet_tf")
 SECONDS_BETWEEN_LINES = float(os.environ.get("SCARLET_PROGRESS_SECONDS", 15))

@@ -12,7 +12,7 @@ import operator
 from collections.abc import Mapping
 from typing import Literal
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 
 ACTIVATIONS = ("hard_swish", "relu6", "relu", "silu")
 GATES = ("hard_sigmoid", "sigmoid")

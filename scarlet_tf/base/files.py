@@ -17,7 +17,7 @@ from typing import IO
 
 import filelock
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 
 logger = logging.getLogger("scarlet_tf")
 # The ending of files that are being written; a process that is killed leaves such files.

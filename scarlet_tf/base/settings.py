@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
-from scarlet_tf.errors import InputError, nearest
+from scarlet_tf.base.errors import InputError, nearest
 
 if TYPE_CHECKING:
     import pydantic

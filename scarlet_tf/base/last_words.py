@@ -7,6 +7,8 @@ standard input is a pipe that ends with the watched process, for any reason. Eac
 start, temporary]: the file's bytes from `start` on are held back; if `start` is null, they are released.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os

@@ -16,9 +16,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import IO, Literal
 
-from scarlet_tf import streams
-from scarlet_tf.errors import InputError
-from scarlet_tf.visible import visible
+from scarlet_tf.base import streams
+from scarlet_tf.base.errors import InputError, visible
 
 logger = logging.getLogger("scarlet_tf")
 _QUIET_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "GRPC_VERBOSITY": "ERROR"}

@@ -18,12 +18,12 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, assert_never
 
-from scarlet_tf.errors import InputError
-from scarlet_tf.files import read_json, write_json, write_text
-from scarlet_tf.space import Architecture, SearchSpace
-from scarlet_tf.spec import BlockSpec, IdentitySpec, InvertedResidualSpec, LinearSpec
-from scarlet_tf.tables import Size, SumTable, reduced
-from scarlet_tf.yaml_files import read_yaml, to_yaml
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import read_json, write_json, write_text
+from scarlet_tf.base.yaml_files import read_yaml, to_yaml
+from scarlet_tf.space.cost import Size, SumTable, reduced
+from scarlet_tf.space.search_space import Architecture, SearchSpace
+from scarlet_tf.space.spec import BlockSpec, IdentitySpec, InvertedResidualSpec, LinearSpec
 
 VERSION = 1
 _KEYS = ("version", "space", "input_size", "num_classes", "device", "metrics", "entries")

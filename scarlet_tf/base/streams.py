@@ -21,7 +21,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
-from scarlet_tf import last_words
+from scarlet_tf.base import last_words
 
 logger = logging.getLogger("scarlet_tf")
 _LOUD = ("absl", "tensorflow", "keras")

@@ -14,8 +14,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
-from scarlet_tf.errors import InputError, nearest
-from scarlet_tf.spec import (
+from scarlet_tf.base.errors import InputError, nearest
+from scarlet_tf.base.yaml_files import read_yaml
+from scarlet_tf.space.spec import (
     ACTIVATIONS,
     GATES,
     PYTORCH,
@@ -27,7 +28,6 @@ from scarlet_tf.spec import (
     NetworkSpec,
     check_choice,
 )
-from scarlet_tf.yaml_files import read_yaml
 
 ARCHITECTURE_VERSION = 1
 SKIP_MODES = ("let", "identity", "relu")

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"

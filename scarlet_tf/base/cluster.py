@@ -11,7 +11,7 @@ import json
 import os
 from typing import Literal
 
-from scarlet_tf.errors import InputError
+from scarlet_tf.base.errors import InputError
 
 VARIABLE = "TF_CONFIG"
 SEARCH_VARIABLES = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
