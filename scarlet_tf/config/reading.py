@@ -21,7 +21,6 @@ from scarlet_tf.config.schema import (
     hidden_keys,
     known_keys,
     recipe_names,
-    recipes,
 )
 from scarlet_tf.models.zoo_data import ZOO, find_own, zoo_names
 from scarlet_tf.space.search_space import SearchSpace
