@@ -1,6 +1,6 @@
 """Training and export on this machine against plain Keras: `python -m scarlet_tf.cli.doctor_trial` prints the result as JSON.
 
-Each comparison has a twin made of Keras' own layers and SGD. It runs in the state of oneDNN that the environment sets; see
+Each comparison has a reference made of Keras' own layers and SGD. It runs in the state of oneDNN that the environment sets; see
 `doctor`.
 """
 
@@ -147,18 +147,18 @@ def weights_after_plain_step(supernet: Supernet, gradients: list[dict]) -> Array
     sums: dict[str, Any] = {}
     for path, gradient in itertools.chain.from_iterable(found.items() for found in gradients):
         sums[path] = sums.get(path, 0.0) + gradient
-    twins = {v.path: keras.Variable(v) for v in supernet.trainable_variables}
-    keras.optimizers.SGD(RATE, momentum=MOMENTUM).apply(list(sums.values()), [twins[path] for path in sums])
-    return {path: keras.ops.convert_to_numpy(twin) for path, twin in twins.items()}
+    references = {v.path: keras.Variable(v) for v in supernet.trainable_variables}
+    keras.optimizers.SGD(RATE, momentum=MOMENTUM).apply(list(sums.values()), [references[path] for path in sums])
+    return {path: keras.ops.convert_to_numpy(reference) for path, reference in references.items()}
 
 
 def plain_gradients(network: keras.Model, images, labels) -> dict:
     """Return the mean loss's gradients by "layer/weight"."""
-    twin = plain_twin(network)
+    reference = plain_reference(network)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    variables = {f"{layer.name}/{v.name}": v.value for layer in twin.layers for v in layer.trainable_variables}
+    variables = {f"{layer.name}/{v.name}": v.value for layer in reference.layers for v in layer.trainable_variables}
     with tf.GradientTape() as tape:
-        value = loss(labels, twin(images, training=True))
+        value = loss(labels, reference(images, training=True))
     return tape.gradient(value, variables)
 
 
@@ -176,16 +176,16 @@ def compare_retraining(architecture: Architecture, images, labels) -> Comparison
     spec = architecture.lower((*images.shape[1:],), CLASSES, skip="identity")
     network = build_network(spec, dropout=0.0, seed=0)
     before = get_arrays(network)
-    twin = plain_twin(network)
+    reference = plain_reference(network)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    twin.compile(keras.optimizers.SGD(RATE, momentum=MOMENTUM), loss, run_eagerly=True)
-    twin.train_on_batch(images, labels)
+    reference.compile(keras.optimizers.SGD(RATE, momentum=MOMENTUM), loss, run_eagerly=True)
+    reference.train_on_batch(images, labels)
     neutral = ("warmup_epochs", "weight_decay", "label_smoothing", "dropout", "ema", "recalibration_batches")
     settings = {"epochs": 1, "batch_size": IMAGES, "optimizer": "sgd", "learning_rate": RATE, "schedule": "constant"}
     settings |= {"momentum": MOMENTUM, **dict.fromkeys(neutral, 0)}
     data = (images, labels)
     trained, _ = retrain(spec, data, data, settings, initial=before)
-    return compared("retraining step", minus(get_arrays(trained), before), minus(get_arrays(twin), before))
+    return compared("retraining step", minus(get_arrays(trained), before), minus(get_arrays(reference), before))
 
 
 def compare_files(network: keras.Model, logits, images) -> Iterator[Comparison]:
@@ -215,29 +215,29 @@ def compared(name: str, found: Mapping, expected: Mapping, tolerance: float = TO
     return Comparison(name, difference if np.isfinite(difference) else sys.float_info.max, tolerance)
 
 
-# -- twins --------------------------------------------------------------------------------------------------------
+# -- references --------------------------------------------------------------------------------------------------------
 
 
-def plain_twin(network: keras.Model) -> keras.Model:
+def plain_reference(network: keras.Model) -> keras.Model:
     """Return the network with its weights, and Keras' layer in place of each that this package derives from one."""
 
     def plain(layer):
         kind: Any = next((cls for cls in type(layer).__mro__ if cls.__module__.startswith("keras.")), type(layer))
         return kind.from_config(layer.get_config())
 
-    twin = keras.models.clone_model(keras.Model(network.input, network.output), clone_function=plain)
-    set_arrays(twin, get_arrays(network))
-    return twin
+    reference = keras.models.clone_model(keras.Model(network.input, network.output), clone_function=plain)
+    set_arrays(reference, get_arrays(network))
+    return reference
 
 
 def measured_twin(network: keras.Model, images) -> keras.Model:
-    """Return the plain twin whose batch normalisation has the statistics of these images."""
-    twin = plain_twin(network)
-    for layer in twin.layers:
+    """Return the plain reference whose batch normalisation has the statistics of these images."""
+    reference = plain_reference(network)
+    for layer in reference.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
-    twin(images, training=True)
-    return twin
+    reference(images, training=True)
+    return reference
 
 
 def values(variables) -> Arrays:

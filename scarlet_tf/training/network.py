@@ -100,22 +100,22 @@ def retrain(
         optimizer = network_optimizer(config, steps, model, tuning)
         distillation = _distillation(config, architecture)
 
-    # Statistics differ from replica to replica, and reading them takes all of them: what measures and is saved is a twin.
+    # Statistics differ from replica to replica, and reading them takes all of them: what is measured and saved is a copy on one of them.
     replicas = strategy.num_replicas_in_sync
-    twin = model if replicas == 1 else build_network(architecture, dropout=config.dropout, seed=config.seed)
-    if tuning is not None and twin is not model:
-        tuning.freeze(twin, architecture)
-    forward = inference(twin)
+    measured = model if replicas == 1 else build_network(architecture, dropout=config.dropout, seed=config.seed)
+    if tuning is not None and measured is not model:
+        tuning.freeze(measured, architecture)
+    forward = inference(measured)
 
     def sync() -> None:
-        if twin is not model:
-            copy_variables(model, twin, strategy)
+        if measured is not model:
+            copy_variables(model, measured, strategy)
 
     def validate(epoch: int) -> dict:
         if (epoch + 1) % config.validate_every_epochs:
             return {}
         sync()
-        figures = evaluate(twin, validation.batches(config.batch_size), forward)
+        figures = evaluate(measured, validation.batches(config.batch_size), forward)
         return {f"val_{name}": figures[name] for name in ("accuracy", "loss")}
 
     advice = f"a {name}.batch_size smaller than {config.batch_size}"
@@ -147,13 +147,13 @@ def retrain(
         history = train(run)
     optimizer.finalize_variable_values(model.trainable_variables)  # the averaged weights
     sync()
-    recalibrate_network(twin, data, config.batch_size, config.recalibration_batches, config.seed, config.epochs)
-    figures = evaluate(twin, validation.batches(config.batch_size), forward)
-    for layer in twin.layers:
+    recalibrate_network(measured, data, config.batch_size, config.recalibration_batches, config.seed, config.epochs)
+    figures = evaluate(measured, validation.batches(config.batch_size), forward)
+    for layer in measured.layers:
         layer.trainable = True  # what was frozen for this training is not for whatever comes next
     if run_dir is not None and writes:
-        save_model(twin, f"{run_dir}/retrain/model.keras")
-    return twin, {"history": history, "validation": figures, **closing_figures(history, steps)}
+        save_model(measured, f"{run_dir}/retrain/model.keras")
+    return measured, {"history": history, "validation": figures, **closing_figures(history, steps)}
 
 
 def save_model(model: keras.Model, path) -> None:
