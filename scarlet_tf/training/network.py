@@ -100,7 +100,7 @@ def retrain(
         optimizer = network_optimizer(config, steps, model, tuning)
         distillation = _distillation(config, architecture)
 
-    # Statistics differ from replica to replica, and reading them takes all of them: what is measured and saved is a copy on one of them.
+    # Statistics differ from replica to replica, and reading them takes all of them: a copy on one is measured and saved.
     replicas = strategy.num_replicas_in_sync
     measured = model if replicas == 1 else build_network(architecture, dropout=config.dropout, seed=config.seed)
     if tuning is not None and measured is not model:
