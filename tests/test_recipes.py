@@ -4,7 +4,7 @@ import pytest
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.config import claim_run_dir, load_config, parse_config
-from scarlet_tf.config.reading import recipe_names, recipes
+from scarlet_tf.config.schema import recipe_names, recipes
 from scarlet_tf.training.config import RetrainConfig, SupernetConfig
 
 
@@ -90,7 +90,7 @@ def test_other_sections_have_no_recipes():
 
 def test_recipes_that_disagree_about_the_data_are_refused_unless_the_data_decides(monkeypatch):
     blocks = {"a": {"supernet": {}, "data": {"mixup": 0.1}}, "b": {"retrain": {}, "data": {"mixup": 0.2}}}
-    monkeypatch.setattr("scarlet_tf.config.reading.recipes", lambda: blocks)
+    monkeypatch.setattr("scarlet_tf.config.schema.recipes", lambda: blocks)
     both = {"supernet": {"recipe": "a"}, "retrain": {"recipe": "b"}}
     assert "data.mixup: expected a value" in mistake(**both)
     assert resolve(data={"source": "digits", "mixup": 0.3}, **both).data.mixup == 0.3

@@ -36,8 +36,9 @@ logs.quiet_frameworks()
 import keras_tuner  # noqa: E402
 from keras_tuner.engine.base_tuner import BaseTuner  # noqa: E402
 
-from scarlet_tf.search.config import MutationConfig, SearchConfig, new_algorithm  # noqa: E402
+from scarlet_tf.search.config import MutationConfig, SearchConfig  # noqa: E402
 from scarlet_tf.search.oracle import ArchitectureOracle  # noqa: E402
+from scarlet_tf.search.run import new_algorithm  # noqa: E402
 from scarlet_tf.search.trials import TrialMaker  # noqa: E402
 from scarlet_tf.search.tuner import SupernetTuner  # noqa: E402
 from scarlet_tf.space.cost import cost_table  # noqa: E402

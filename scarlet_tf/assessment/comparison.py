@@ -18,9 +18,10 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.files import write_result
 from scarlet_tf.base.progress import progress_bar
 from scarlet_tf.search.algorithm import Algorithm, encode
-from scarlet_tf.search.config import MutationConfig, SearchConfig, evaluator_options, new_algorithm, side_of
+from scarlet_tf.search.config import MutationConfig, SearchConfig, evaluator_options, side_of
 from scarlet_tf.search.journal import EVALUATION, EVALUATION_KEY, EvaluationTable
 from scarlet_tf.search.objectives import check_known, cost_model_and_objectives
+from scarlet_tf.search.run import new_algorithm
 from scarlet_tf.space.cost import CostTable, cost_table
 
 logger = logging.getLogger("scarlet_tf")

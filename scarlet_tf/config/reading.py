@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import importlib.resources
 import json
 import os
 import pathlib
@@ -15,7 +13,15 @@ from scarlet_tf.base.errors import InputError, nearest
 from scarlet_tf.base.settings import from_yaml, show
 from scarlet_tf.base.yaml_files import parse_yaml, read_yaml, to_yaml_line
 from scarlet_tf.config import schema
-from scarlet_tf.config.schema import SECTIONS, WITH_RECIPES, Config, RunConfig, hidden_keys, known_keys
+from scarlet_tf.config.schema import (
+    SECTIONS,
+    WITH_RECIPES,
+    Config,
+    RunConfig,
+    hidden_keys,
+    known_keys,
+    recipe_names,
+)
 from scarlet_tf.models.zoo_data import ZOO, find_own, zoo_names
 from scarlet_tf.space.search_space import SearchSpace
 
@@ -194,19 +200,6 @@ def _values(name: str, network: str, space: SearchSpace, data: dict) -> dict[str
     return {"name": name, "data": data, "space": plain, "finetune": {"network": network}}
 
 
-@functools.cache
-def recipes() -> dict[str, dict[str, dict[str, Any]]]:
-    """{name: {section: values}} of the YAML files in this package's folder recipes/."""
-    folder = importlib.resources.files("scarlet_tf.config").joinpath("recipes")
-    files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
-    return {file.name.removesuffix(".yaml"): parse_yaml(file.read_text(encoding="utf-8"), file.name) for file in files}
-
-
-def recipe_names(section: str) -> list[str]:
-    """The recipes that `section` may name."""
-    return [name for name, blocks in recipes().items() if section in blocks]
-
-
 def expand(values: Mapping[str, Any], mistakes: list[str]) -> dict[str, Any]:
     """`values` with every `recipe` replaced by its values; values written beside it take precedence.
 
@@ -226,7 +219,7 @@ def expand(values: Mapping[str, Any], mistakes: list[str]) -> dict[str, Any]:
         if not isinstance(name, str) or name not in recipe_names(section):
             mistakes.append(f"{section}.recipe: expected one of {', '.join(recipe_names(section))}, got {show(name)}")
             continue
-        blocks = recipes()[name]
+        blocks = schema.recipes()[name]
         expanded[section] = {**blocks[section], **expanded[section]}
         for key, value in blocks.get("data", {}).items():
             data.setdefault(key, {})[name] = value

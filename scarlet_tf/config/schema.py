@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.resources
 import inspect
 import re
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ from scarlet_tf.base.settings import (
     to_plain,
     validated,
 )
+from scarlet_tf.base.yaml_files import parse_yaml
 from scarlet_tf.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
@@ -209,7 +211,6 @@ def known_keys() -> Iterator[str]:
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema of configurations, with every key's meaning, bounds and default; editors complete and check by it."""
-    from scarlet_tf.config.reading import recipe_names
 
     schema = _schema_of(RunConfig, "", {})
     properties = schema["properties"]
@@ -282,3 +283,16 @@ def documented(cls: type) -> tuple[str, dict[str, str]]:
         sentence = " ".join(meaning.split())
         meanings |= dict.fromkeys(names.split(", "), sentence[:1].upper() + sentence[1:])
     return "\n\n".join(" ".join(part.split()) for part in f"{intro}\n\n{after}".strip().split("\n\n")), meanings
+
+
+@functools.cache
+def recipes() -> dict[str, dict[str, dict[str, Any]]]:
+    """{name: {section: values}} of the YAML files in this package's folder recipes/."""
+    folder = importlib.resources.files("scarlet_tf.config").joinpath("recipes")
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
+    return {file.name.removesuffix(".yaml"): parse_yaml(file.read_text(encoding="utf-8"), file.name) for file in files}
+
+
+def recipe_names(section: str) -> list[str]:
+    """The recipes that `section` may name."""
+    return [name for name, blocks in recipes().items() if section in blocks]

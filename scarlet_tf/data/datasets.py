@@ -9,11 +9,10 @@ import numpy as np
 
 from scarlet_tf.base import host
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.data import sources
 from scarlet_tf.data.augmentation import policy_of
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.preprocessing import Preprocessing
-from scarlet_tf.data.splits import Split
+from scarlet_tf.data.splits import Split, draw, hold_out
 
 logger = logging.getLogger("scarlet_tf")
 
@@ -103,14 +102,14 @@ def _hold_out(split: Split, wanted: int, rng: np.random.Generator, key: str) -> 
             f"{key}: expected a share that leaves every one of {num_labels} classes an image on both sides,"
             f" got {wanted} of {split.num_examples} images"
         )
-    kept, held_out = sources.hold_out(split.labels, wanted, rng)
+    kept, held_out = hold_out(split.labels, wanted, rng)
     return split.subset(kept), split.subset(held_out)
 
 
 def _limit(split: Split, num_examples: int | None, rng: np.random.Generator) -> Split:
     if num_examples is None or num_examples >= split.num_examples:
         return split
-    return split.subset(sources.draw(split.labels, num_examples, rng))
+    return split.subset(draw(split.labels, num_examples, rng))
 
 
 def _check_labels(class_names: tuple[str, ...], splits: dict[str, Split]) -> None:

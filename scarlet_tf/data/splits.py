@@ -15,7 +15,6 @@ import numpy as np
 import tensorflow as tf
 
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.data import sources
 from scarlet_tf.data.augmentation import Policy, pass_key
 from scarlet_tf.data.decoding import decode
 from scarlet_tf.data.images import ArrayImages, FileImages, Images
@@ -217,7 +216,7 @@ class Split(abc.ABC):
 
     def take(self, num_examples: int, seed: int = 0) -> Split:
         """A random subset of `num_examples` that keeps the shares of the classes, in the split's order."""
-        return self.subset(sources.draw(self.labels, num_examples, np.random.default_rng(seed)))
+        return self.subset(draw(self.labels, num_examples, np.random.default_rng(seed)))
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> Split:
         """The same images, prepared in another way (another size, no augmentation)."""
@@ -328,3 +327,43 @@ def whole_batches(
     dataset = examples.ignore_errors().concatenate(blanks).take(count).batch(plan.rows, drop_remainder=plan.drop)
     batches = count // plan.rows if plan.drop else math.ceil(count / plan.rows)
     return dataset.scan(np.int64(0), check).apply(tf.data.experimental.assert_cardinality(batches))
+
+
+# -- Seeded subsets of labelled examples that keep the shares of the classes ---------------------------------------
+
+
+def draw(labels: np.ndarray, num_examples: int, rng: np.random.Generator) -> np.ndarray:
+    """Sorted indices of `num_examples` random examples; each class keeps its share (largest remainders)."""
+    labels = np.asarray(labels)
+    if not 0 < num_examples <= len(labels):
+        raise InputError(f"expected from 1 to {len(labels)} examples, got {num_examples}")
+    _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    quotas = _quotas(counts, num_examples, rng)
+    # Shuffle, then sort by class: within a class the order is random, and its first `quota` are taken.
+    order = rng.permutation(len(labels))
+    order = order[np.argsort(classes[order], kind="stable")]
+    starts = np.cumsum(counts) - counts
+    rank = np.arange(len(labels)) - np.repeat(starts, counts)
+    return np.sort(order[rank < np.repeat(quotas, counts)])
+
+
+def hold_out(labels: np.ndarray, num_examples: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """(kept, held-out) sorted indices, both stratified."""
+    held_out = draw(labels, num_examples, rng)
+    kept = np.setdiff1d(np.arange(len(labels)), held_out, assume_unique=True)
+    return kept, held_out
+
+
+def _quotas(counts: np.ndarray, num_examples: int, rng: np.random.Generator) -> np.ndarray:
+    """Integers near counts * num_examples / sum(counts), at least 1 each where there are enough examples."""
+    exact = counts * (num_examples / counts.sum())
+    quotas = np.minimum(np.floor(exact).astype(np.int64), counts)
+    if num_examples >= len(counts):
+        quotas = np.maximum(quotas, 1)
+    # Give to the largest remainders, or take back the excess from the minimum of 1; ties are broken at random.
+    while quotas.sum() != num_examples:
+        step = 1 if quotas.sum() < num_examples else -1
+        allowed = quotas < counts if step > 0 else quotas > 1
+        gap = np.where(allowed, step * (exact - quotas), -np.inf)
+        quotas[rng.choice(np.flatnonzero(gap == gap.max()))] += step
+    return quotas

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import keras_tuner
@@ -13,7 +15,7 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.errors import FailedTrialError, FatalError, FatalRuntimeError
 
-from scarlet_tf.base.cluster import search_address, search_role
+from scarlet_tf.base.cluster import is_loopback, search_address, search_role
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.progress import Bar, progress_bar
 from scarlet_tf.search.keras_tuner_search import hosted
@@ -27,12 +29,15 @@ from scarlet_tf.search.workers import (
     chiefs_secret,
     digest,
     identity,
-    serve,
     workers_secret,
 )
 from scarlet_tf.space.search_space import Architecture
 
 logger = logging.getLogger("scarlet_tf")
+POLL_SECONDS = 0.2  # of a chief
+FAREWELL_SECONDS = 10.0  # for workers to hear of the end; an idle one asks every 2 seconds
+LAST_ANSWERS_SECONDS = 600.0  # for those that have a model in hand when the time is up
+ROUND_SECONDS = 2.0  # of KerasTuner's service, in which it notices that it is not needed any more
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds between two requests of an idle worker
 
 
@@ -265,3 +270,47 @@ class SupernetTuner(BaseTuner):
             return
         self._generation = self.oracle.algorithm.generation
         begin(self.oracle.open_architectures())
+
+
+def serve(oracle: ArchitectureOracle, service: Callable[[], None], progress: Callable[[], None]) -> None:
+    """Run KerasTuner's blocking `service` of `oracle` until the search is over and its workers know, or are lost.
+
+    The service alone would wait for ever for a worker that was lost, and otherwise looks every 20 seconds. `progress`
+    is called several times a second.
+    """
+    host, port = search_address()
+    if not is_loopback(host):
+        logger.warning(
+            "the search's service at %s:%d is not encrypted: whoever listens on its way learns the search's secret, and"
+            " whoever reaches that port can keep it busy; open it to trusted hosts alone",
+            host,
+            port,
+        )
+    failures: list[Exception] = []
+    thread = threading.Thread(target=_collect, args=(service, failures), name="search-service", daemon=True)
+    thread.start()
+    over_since = None
+    while over_since is None or (_expects_workers(oracle) and time.monotonic() - over_since < _patience(oracle)):
+        if failures:
+            raise InputError(f"KERASTUNER_ORACLE_IP: could not serve at {host}:{port}: {failures[0]}") from failures[0]
+        if over_since is None and oracle.is_over():
+            over_since = time.monotonic()
+        progress()
+        time.sleep(POLL_SECONDS)
+    oracle.dismiss()
+    thread.join(ROUND_SECONDS)  # the last answers are on their way
+
+
+def _patience(oracle: ArchitectureOracle) -> float:
+    return LAST_ANSWERS_SECONDS if oracle.stopped and oracle.ongoing_trials else FAREWELL_SECONDS
+
+
+def _expects_workers(oracle: ArchitectureOracle) -> bool:
+    return bool(oracle.tuner_ids or oracle.ongoing_trials)
+
+
+def _collect(service: Callable[[], None], failures: list[Exception]) -> None:
+    try:
+        service()
+    except Exception as error:
+        failures.append(error)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.data.sources import draw, hold_out
+from scarlet_tf.data.splits import draw, hold_out
 
 
 def test_draw_keeps_the_shares_of_the_classes():

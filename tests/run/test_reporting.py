@@ -15,9 +15,9 @@ from scarlet_tf.results import Dataset
 from scarlet_tf.run import reporting
 from scarlet_tf.run.folder import Run
 from scarlet_tf.run.stages import report_on, write_report
-from scarlet_tf.search.config import new_algorithm
 from scarlet_tf.search.engine import Engine
 from scarlet_tf.search.journal import Journal
+from scarlet_tf.search.run import new_algorithm
 from scarlet_tf.space.cost import cost_table
 
 

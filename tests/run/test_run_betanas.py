@@ -138,7 +138,8 @@ def test_workers_of_a_search_have_nothing_to_do(run, monkeypatch):
 
 
 def test_a_search_of_a_trained_supernet_cannot_be_by_betanas():
-    from scarlet_tf.search.config import SearchConfig, new_algorithm
+    from scarlet_tf.search.config import SearchConfig
+    from scarlet_tf.search.run import new_algorithm
     from scarlet_tf.space.cost import CostTable
 
     with pytest.raises(InputError, match=r"search\.algorithm: expected one that searches a trained supernet"):

@@ -6,9 +6,9 @@ import pytest
 from formula_search import BIG, TINY, accuracy
 
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.search.config import SearchConfig, new_algorithm
+from scarlet_tf.search.config import SearchConfig
 from scarlet_tf.search.keras_tuner_search import KerasTunerSearch
-from scarlet_tf.search.run import search
+from scarlet_tf.search.run import new_algorithm, search
 from scarlet_tf.search.trials import TrialMaker
 from scarlet_tf.search.tuner import SupernetTuner
 from scarlet_tf.space.cost import cost_table

@@ -29,8 +29,9 @@ from scarlet_tf.data.splits import Split
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.evaluation.scoring import evaluate
 from scarlet_tf.search.algorithm import decode
-from scarlet_tf.search.config import SearchConfig, evaluator_options, new_algorithm
+from scarlet_tf.search.config import SearchConfig, evaluator_options
 from scarlet_tf.search.journal import EvaluationTable
+from scarlet_tf.search.run import new_algorithm
 from scarlet_tf.space.cost import CostTable, cost_table
 from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.training.config import RetrainConfig, SupernetConfig
