@@ -4,8 +4,8 @@ One TensorFlow graph of a whole supernet step holds tens of thousands of operati
 steps. A supernet repeats itself, though: layers of one configuration differ in nothing but their variables. They share one
 pair of functions, traced once; the caller passes the handles of the layer's variables.
 
-The plain way, a `tf.function` a layer under a `tf.GradientTape`, takes 1.8 times as long with oneDNN and 1.5 times without,
-and half as much memory again (docs/results.md), hence the functions cut out of a graph here.
+The plain way, a `tf.function` a layer under a `tf.GradientTape`, takes 1.5 times as long and almost half as much memory again,
+with and without oneDNN (docs/results.md), hence the functions cut out of a graph here.
 """
 
 from __future__ import annotations
