@@ -69,7 +69,7 @@ def test_terminal_lines_go_to_the_stderr_of_the_moment_once(capsys):
 def test_native_lines_are_kept_off_the_terminal_and_in_the_log(tmp_path):
     script = (
         "import os, sys\n"
-        "from scarlet_tf import logs\n"
+        "from scarlet_tf.base import logs\n"
         "with logs.NativeLines() as native:\n"
         "    os.write(2, b'native before\\n')\n"
         f"    native.send_to({str(tmp_path / 'run.log')!r})\n"
@@ -99,7 +99,7 @@ def test_closed_streams_are_not_taken_by_files(tmp_path, closed):
     path = tmp_path / "state.bin"
     script = (
         "import os, sys\n"
-        "from scarlet_tf import logs\n"
+        "from scarlet_tf.base import logs\n"
         "logs.open_closed_streams()\n"
         f"with open({str(path)!r}, 'wb') as file:\n"
         "    with logs.NativeLines():\n"

@@ -100,7 +100,8 @@ def test_the_command_line_sets_it_before_tensorflow_is_imported_and_the_library_
     script = f"""
 import os, sys
 import scarlet_tf
-from scarlet_tf import cli, processor
+from scarlet_tf import cli
+from scarlet_tf.base import host as processor
 text = {cpuinfo(AVX2)!r}
 processor._read = lambda path: text
 print(os.environ.get("TF_ENABLE_ONEDNN_OPTS"), "tensorflow" in sys.modules)

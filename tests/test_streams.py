@@ -85,7 +85,7 @@ def test_a_capture_lasts_as_long_as_its_own_block(capfd):
 @pytest.mark.parametrize("block", ["streams.quiet()", "logs.NativeLines()"])
 def test_what_was_held_back_reaches_the_terminal_when_the_process_dies(block, death, tmp_path):
     script = (
-        "import os\nfrom scarlet_tf import logs\nfrom scarlet_tf import streams\n"
+        "import os\nfrom scarlet_tf.base import logs\nfrom scarlet_tf.base import streams\n"
         f"with {block}:\n    os.write(2, b'the reason\\x1b[2J\\n')\n    {death}\n"
     )
     done = run(script, env={**os.environ, "TMPDIR": str(tmp_path)})
@@ -99,7 +99,7 @@ def test_lines_that_a_log_got_since_the_start_reach_the_terminal_too(tmp_path):
     log = tmp_path / "run.log"
     log.write_text("of an earlier command\n")
     script = (
-        "import os, sys\nfrom scarlet_tf import logs\n"
+        "import os, sys\nfrom scarlet_tf.base import logs\n"
         "with logs.NativeLines() as native:\n    os.write(2, b'held\\n')\n    native.send_to(sys.argv[1])\n"
         "    os.write(2, b'in the log\\n')\n    os.abort()\n"
     )
@@ -110,9 +110,7 @@ def test_lines_that_a_log_got_since_the_start_reach_the_terminal_too(tmp_path):
 
 @pytest.mark.parametrize("end", ["pass", "raise KeyError", "os._exit(3)", "logs.streams.leave(); os._exit(3)"])
 def test_an_end_with_a_word_of_its_own_gets_none_added(end, tmp_path):
-    script = (
-        f"import os\nfrom scarlet_tf import logs\nwith logs.NativeLines():\n    os.write(2, b'chatter\\n')\n    {end}\n"
-    )
+    script = f"import os\nfrom scarlet_tf.base import logs\nwith logs.NativeLines():\n    os.write(2, b'chatter\\n')\n    {end}\n"
     done = run(script, env={**os.environ, "TMPDIR": str(tmp_path)})
     assert (last_words.ENDED in done.stderr) == (end == "os._exit(3)")
     assert not list(tmp_path.iterdir())

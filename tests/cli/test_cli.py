@@ -218,11 +218,11 @@ def test_cost_of_a_network_in_a_file(network_file, capsys):
         (["my.yaml", "--space", "s2"], "--space: expected none, for my.yaml is a whole network, got 's2'"),
         (["my.yaml", "--input-size", "0"], "--input-size: expected an integer >= 1, got 0"),
         (["other.yaml"], "other.yaml: expected a readable YAML file: No such file or directory"),
-        (["bad.yaml"], "bad.yaml: ir_r1_k3_s2_e3_c16_nsw: n: expected re, r6, hs; sw cannot be expressed"),
+        (["bad.yaml"], "bad.yaml: ir_r1_k3_s2_e3_c16_nmi: n: expected re, r6, hs, sw; mi cannot be expressed"),
     ],
 )
 def test_bad_network_files_exit_with_2_and_one_message(network_file, arguments, message, capsys):
-    pathlib.Path("bad.yaml").write_text("blocks: [ir_r1_k3_s2_e3_c16_nsw]")
+    pathlib.Path("bad.yaml").write_text("blocks: [ir_r1_k3_s2_e3_c16_nmi]")
     assert cli.main(["cost", *arguments]) == 2
     assert capsys.readouterr().err == f"scarlet: error: {message}\n"
 

@@ -43,14 +43,14 @@ def test_roulette_is_proportional_to_what_the_variants_cost():
     """Counted by hand: stem 54 + 18 + 8 weights at 4 pixels, tail 4 * 3 weights at 4 pixels and 3 * 5 weights at one.
 
     Fixed: 80 * 4 + 12 * 4 + 15 = 383 multiply-adds; with BN and bias 80 + 16 + 12 + 6 + 20 = 134 params.
-    Expansion 1: 16 + 36 + 16 weights at 4 pixels; expansion 2: twice that; BN: 2 * (4 + 4 + 4) and 2 * (8 + 8 + 4).
+    Expansion 1: 36 + 16 weights at 4 pixels; expansion 2: 32 + 72 + 32; BN: 2 * (4 + 4) and 2 * (8 + 8 + 4).
     """
     where, genome = context(ONE), np.array([2])
     roulette = RouletteMutation()
-    inverse = np.array([1 / (383 + 272), 1 / (383 + 544), 1 / 383])
+    inverse = np.array([1 / (383 + 208), 1 / (383 + 544), 1 / 383])
     expected = inverse / inverse.sum()
     np.testing.assert_allclose(roulette.probabilities(genome, 0, "multiply_adds", where), expected, rtol=1e-12)
-    params = np.array([134 + 68 + 24, 134 + 136 + 40, 134])
+    params = np.array([134 + 52 + 16, 134 + 136 + 40, 134])
     np.testing.assert_allclose(roulette.probabilities(genome, 0, "params", where), params / params.sum(), rtol=1e-12)
 
 
@@ -127,7 +127,7 @@ def test_operator_without_mutate_says_so(rng):
 def test_roulette_follows_the_directions_of_the_objectives(rng):
     genome, operator = np.array([2]), RouletteMutation()
     small = dataclasses.replace(context(ONE), directions={"params": "min"})
-    params = np.array([134 + 68 + 24, 134 + 136 + 40, 134])  # as counted above
+    params = np.array([134 + 52 + 16, 134 + 136 + 40, 134])  # as counted above
     expected = (1 / params) / (1 / params).sum()
     np.testing.assert_allclose(operator.probabilities(genome, 0, "params", small), expected, rtol=1e-12)
     counts = np.zeros(3, int)

@@ -115,7 +115,7 @@ def test_a_teacher_that_does_not_fit_is_refused(tmp_path, make, message):
     [
         ({"teacher_weight": 1.5}, "retrain.teacher_weight: expected a number from 0 to 1, got 1.5"),
         ({"teacher_temperature": 0.0}, "retrain.teacher_temperature: expected a number > 0"),
-        ({"teacher": ""}, "retrain.teacher: expected a path or null"),
+        ({"teacher": ""}, "retrain.teacher: expected a non-empty string or null"),
     ],
 )
 def test_bad_settings_are_named(change, message):
