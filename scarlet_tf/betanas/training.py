@@ -193,7 +193,7 @@ class _Trainer:
 class PhasedBatches:
     """`batches(epoch, skip_batches, shard)` for the training loop: each step's batch comes from its phase's split.
 
-    Each split is passed over again and again, shuffled anew; where a pass stands depends on the number of the step alone.
+    Each split is passed over again and again, shuffled again; where a pass stands depends on the number of the step alone.
     Raises InputError for splits with fewer images than a batch, or with labels of different kinds.
     """
 

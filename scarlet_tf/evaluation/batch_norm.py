@@ -1,4 +1,4 @@
-"""Batch normalisation's statistics, measured anew for the weights, or the path, at hand.
+"""Batch normalisation's statistics, measured again for the weights, or the path, at hand.
 
 The moving statistics of a supernet mix all paths, so a path's accuracy means little before its own are measured. The
 network runs in training mode over some batches, as in SPOS (200 batches of 128), and the statistics become the mean of those
@@ -70,7 +70,7 @@ def moved_weight(examples: int, momentum: float) -> np.float32:
 
 
 def rebase(model: keras.Model, batches: Iterable) -> None:
-    """Makes BN's statistics those of its inputs, and its scale and offset such that the model answers what it did.
+    """Set BN's statistics to those of its inputs, and its scale and offset so that the model computes the same.
 
     Folding leaves batch normalisations whose statistics are placeholders; training from there would begin with
     normalising by real ones, which is another function. `model` is functional; `batches` yields (images, labels).

@@ -25,7 +25,7 @@ def evaluate(model, batches, forward=None) -> dict:
     """{"accuracy", "loss", "num_examples"} of a model that answers logits [B, num_classes].
 
     `batches` yields (images [B, H, W, C], labels [B] or shares [B, num_classes]); `forward`, from `inference(model)`,
-    spares tracing anew. Raises InputError when there is no image.
+    spares tracing again. Raises InputError when there is no image.
     """
     host.check_fork()
     forward = forward or inference(model)

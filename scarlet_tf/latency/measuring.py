@@ -79,12 +79,12 @@ class Measurements:
 
     def _restore(self, found) -> None:
         if not isinstance(found, dict) or not isinstance(found.get("passes"), dict):
-            raise InputError(f"{self.path}: expected measurements that were begun; remove it to begin anew")
+            raise InputError(f"{self.path}: expected measurements that were begun; remove it to begin again")
         for key, value in self.settings.items():
             if found.get(key) != value:
                 raise InputError(
                     f"{self.path}: it was begun with another {key}: expected {value}, found {found.get(key)}; remove it to"
-                    " begin anew"
+                    " begin again"
                 )
         self.passes, self.bytes = found["passes"], found["bytes"]
         logger.info("%s: continued", self.path)

@@ -81,7 +81,7 @@ def search(
     max_hours: float | None = None,
     finish: Callable[[SearchResult], SearchResult] | None = None,
 ) -> SearchResult | Any:  # None on a worker: typed so that nobody else has to ask for it
-    """Searches `supernet` and writes `run_dir`/pareto.json; a search that was interrupted goes on where it stopped.
+    """Search `supernet` and write `run_dir`/pareto.json; a search that was interrupted resumes where it stopped.
 
     With KerasTuner's variables for several processes set (see SupernetTuner), the chief does that and lets workers
     evaluate; a worker writes nothing and returns None.

@@ -44,7 +44,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds between two requests of an idl
 class SupernetTuner(BaseTuner):
     """Runs an oracle's trials with one Evaluator; no model is built and no checkpoint kept for a trial.
 
-    `tuner.search(validation_data)` runs to the end of the search, or goes on where an earlier process stopped: the
+    `tuner.search(validation_data)` runs to the end of the search, or resumes where an earlier process stopped: the
     oracle's journal in `directory`/`project_name` decides, and no file of the tuner's own is needed. With
     KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT set it is the chief or a worker, as with
     every KerasTuner tuner. A worker whose oracle or supernet differs from the chief's is refused with InputError; one

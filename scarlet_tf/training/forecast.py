@@ -108,7 +108,7 @@ class Forecast(keras.callbacks.Callback):
         seconds = self.clock() - self._last
         if seconds > NOTABLE_SHARE * self._seconds() / self.epochs:
             behind, all_of_them = duration(seconds), duration(seconds * self.epochs)
-            logger.info("%s forecast: %s behind each epoch's steps, %s in all", self.name, behind, all_of_them)
+            logger.info("%s forecast: %s after each epoch's steps, %s in all", self.name, behind, all_of_them)
 
     def _seconds(self) -> float:
         """Seconds of all steps; those of a phase that was not timed yet are assumed to take the mean of the others."""
@@ -178,7 +178,7 @@ RESERVED_SHARE = 0.02
 
 
 class Deadline(keras.callbacks.Callback):
-    """Asks for an end in time; the hours count from the moment this object is made, so a resumed training has them anew.
+    """Asks for an end in time; the hours count from the moment this object is made, so a resumed training has all of them again.
 
     An epoch is begun only if one like the last would fit. The epoch that turns out not to fit, such as the first of all,
     ends behind its last step in time. The learning rate's schedule is not rescaled: it was laid out for all epochs, and a

@@ -256,7 +256,7 @@ def transferred_spec(spec: NetworkSpec, input_shape: tuple[int, int, int], num_c
 
 
 def transferred_arrays(network: Network, spec: NetworkSpec, seed: int) -> Arrays:
-    """All weights that a network of `spec` starts from: those of `network`, but for the classifier, which is drawn anew."""
+    """All weights that a network of `spec` starts from: those of `network`, but for the classifier, which is drawn at random."""
     arrays, known = get_arrays(build_network(spec, seed=seed)), get_arrays(network)
     kept = {key: known.get(key, array) for key, array in arrays.items() if not key.startswith("classifier/")}
     for key, array in kept.items():

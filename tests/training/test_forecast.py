@@ -50,7 +50,7 @@ def test_hours_are_those_of_the_median_step_without_the_first(caplog):
     assert forecast.seconds_per_step == {"": 2}
     assert "20 h 0 min for all 36 epochs, 36000 steps of 2 s" in caplog.text  # 36,000 x 2 s
     assert "of 10 h will come after about 18.0 of 36 epochs" in caplog.text
-    assert caplog.text.count("1 min 40 s behind each epoch's steps, 1 h 0 min in all") == 1  # 36 x 100 s
+    assert caplog.text.count("1 min 40 s after each epoch's steps, 1 h 0 min in all") == 1  # 36 x 100 s
 
 
 def test_a_few_steps_tell_nothing():
