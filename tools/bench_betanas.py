@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from measuring import ROUNDS, alternate, growth, in_child, parse, report, round_ratios, timed
 from scarlet_tf.base.progress import progress_bar
-from scarlet_tf.betanas.gates import Gates
+from scarlet_tf.betanas.training import Gates
 from scarlet_tf.evaluation.graphs import quick_to_first_step
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space.search_space import SearchSpace

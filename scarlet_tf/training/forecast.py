@@ -35,7 +35,7 @@ class Forecast(keras.callbacks.Callback):
         name: in front of the lines.
         steps_per_epoch, epochs: how long the training is.
         advice: what to do when memory does not suffice, in words.
-        least_bytes: what a step surely needs of the host's memory; more than can be had is refused before the first step.
+        least_bytes: what a step surely needs of the host's memory; more than is available is refused before the first step.
         later_bytes: what will come on top of the first steps' peak, such as a checkpoint's copy.
         max_hours: the limit on the training's time, for the warning that it comes before the end.
         phase_of: the name of the phase that a step, counted from 0, is of, where steps differ; each phase is timed, and
@@ -72,7 +72,7 @@ class Forecast(keras.callbacks.Callback):
         if self.least_bytes > reachable:
             raise InputError(
                 f"{self.name}: a step needs at least {gibibytes(self.least_bytes)} of memory for its activations, expected"
-                f" at most the {gibibytes(reachable)} that can be had; use {self.advice}"
+                f" at most the {gibibytes(reachable)} available; use {self.advice}"
             )
 
     def on_rehearsal(self, first: float, seconds: float) -> None:
@@ -146,7 +146,7 @@ class Forecast(keras.callbacks.Callback):
         peak, limit, gpu = memory.peak_bytes(), memory.limit_bytes(), memory.gpu_peak_bytes()
         needed = peak + self.later_bytes
         logger.info(
-            "%s forecast: %s of the %s of memory that can be had%s",
+            "%s forecast: %s of the %s of memory available%s",
             self.name,
             gibibytes(needed),
             gibibytes(limit),
@@ -155,7 +155,7 @@ class Forecast(keras.callbacks.Callback):
         if needed > limit:
             raise InputError(
                 f"{self.name}: {gibibytes(needed)} of memory are needed ({gibibytes(peak)} by the first steps), expected at"
-                f" most the {gibibytes(limit)} that can be had; use {self.advice}"
+                f" most the {gibibytes(limit)} available; use {self.advice}"
             )
         # Only a warning: the first steps had room, so the others may give it up again.
         reachable = memory.reachable_bytes()

@@ -22,11 +22,11 @@ from scarlet_tf.evaluation.scoring import evaluate, inference
 from scarlet_tf.models.network import Arrays, Network, build_network, get_arrays, set_arrays
 from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.space.spec import NetworkSpec
+from scarlet_tf.training.checkpoints import log_callbacks
 from scarlet_tf.training.config import FinetuneConfig, RetrainConfig
 from scarlet_tf.training.devices import copy_variables, is_chief
 from scarlet_tf.training.forecast import Deadline, Forecast, closing_figures
 from scarlet_tf.training.learning import Learning, Reference
-from scarlet_tf.training.log_files import log_callbacks
 from scarlet_tf.training.loop import Run, train
 from scarlet_tf.training.memory import out_of_memory_explained, variable_bytes
 from scarlet_tf.training.network_step import (

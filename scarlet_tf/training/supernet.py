@@ -17,12 +17,12 @@ from scarlet_tf.base.words import gibibytes
 from scarlet_tf.data.inputs import as_split, training_batches
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.training import memory
+from scarlet_tf.training.checkpoints import log_callbacks
 from scarlet_tf.training.config import IMMATERIAL, SupernetConfig
 from scarlet_tf.training.devices import is_chief
 from scarlet_tf.training.fair_step import SupernetStep
 from scarlet_tf.training.forecast import Deadline, Forecast, closing_figures
 from scarlet_tf.training.learning import Learning, Reference
-from scarlet_tf.training.log_files import log_callbacks
 from scarlet_tf.training.loop import Run, train
 from scarlet_tf.training.memory import gpu_names, least_activation_bytes, out_of_memory_explained, variable_bytes
 from scarlet_tf.training.monitor import FIGURES, Monitor

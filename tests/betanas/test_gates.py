@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from tiny import images_and_labels, randomise_supernet, skip_unless_computed, tiny_space
 
-from scarlet_tf.betanas.gates import Gates
+from scarlet_tf.betanas.training import Gates
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space.search_space import Choice, Stage
 from scarlet_tf.training.optimizers import Loss
