@@ -22,15 +22,22 @@ def say(*lines: str) -> None:
 
 
 def show(arguments: argparse.Namespace, figures, present: Callable[[Any], Iterable[str] | None]) -> None:
-    """Print the figures as JSON, or the lines that `present` returns of them unless it prints them itself.
-
-    A reader that closes the pipe, as `head` does, has seen what it wanted: that is not a failure.
-    """
-    try:
+    """Print the figures as JSON, or the lines that `present` returns of them unless it prints them itself."""
+    with printing():
         if arguments.json:
             print(json.dumps(figures, allow_nan=False))
         elif (lines := present(figures)) is not None:
             say(*lines)
+
+
+@contextlib.contextmanager
+def printing() -> Iterator[None]:
+    """What is printed inside is written at its end; InputError where it cannot be.
+
+    A reader that closes the pipe, as `head` does, has seen what it wanted: that is not a failure.
+    """
+    try:
+        yield
         sys.stdout.flush()
     except OSError as error:
         with contextlib.suppress(OSError):  # buffered output is written when Python ends, which would fail again

@@ -126,9 +126,11 @@ class PrintCompletion(argparse.Action):
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:
         """Print the script, which completes the names of the networks that exist now."""
+        from scarlet_tf.cli.output import printing
         from scarlet_tf.models.zoo_data import zoo_names
 
-        print(completion_script(parser, values, zoo_names()))
+        with printing():
+            print(completion_script(parser, values, zoo_names()))
         parser.exit()
 
 

@@ -164,7 +164,7 @@ def run_stage(
 def _wanted(name: str, config: Config) -> Stage:
     """The stage of a name; InputError if the configuration does not ask for it."""
     if name not in STAGES:
-        raise InputError(f"{name}: expected one of the stages {', '.join(STAGES)}{nearest(name, STAGES)}")
+        raise InputError(f"--until {name}: expected one of the stages {', '.join(STAGES)}{nearest(name, STAGES)}")
     if STAGES[name] not in stages_of(config):
         raise InputError(f"{name}: nothing to do; set {STAGES[name].missing}")
     return STAGES[name]

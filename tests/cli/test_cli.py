@@ -353,7 +353,10 @@ def test_a_run_until_a_stage_shows_its_result(config, fake_pipeline, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "my.yaml", "--until", "serch"], "serch: expected one of the stages train-supernet, search, retrain, "),
+        (
+            ["run", "my.yaml", "--until", "serch"],
+            "--until serch: expected one of the stages train-supernet, search, retrain, ",
+        ),
         (["run", "my.yaml", "--until", "optimize"], "optimize: nothing to do; set optimization.quantization_aware or"),
         (["run", "none.yaml"], "none.yaml: expected a readable YAML file: No such file or directory"),
         (["run", "my.yaml", "--set", "search.generation=5"], "did you mean search.generations?"),

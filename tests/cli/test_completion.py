@@ -66,3 +66,9 @@ def test_completion_imports_no_tensorflow():
         "assert not {'tensorflow', 'keras', 'pydantic'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_a_reader_that_wants_no_more_is_no_failure():
+    command = f"{sys.executable} -m scarlet_tf --completion bash | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert (done.stdout.splitlines()[-1], done.stderr) == ("0", "")
