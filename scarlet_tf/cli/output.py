@@ -32,7 +32,7 @@ def show(arguments: argparse.Namespace, figures, present: Callable[[Any], Iterab
 
 @contextlib.contextmanager
 def printing() -> Iterator[None]:
-    """What is printed inside is written at its end; InputError where it cannot be.
+    """Write what is printed inside at its end; InputError where it cannot be.
 
     A reader that closes the pipe, as `head` does, has seen what it wanted: that is not a failure.
     """
