@@ -67,6 +67,7 @@ from measuring import (
     timed,
 )
 from scarlet_tf.base.progress import progress_bar
+from scarlet_tf.cli.doctor_trial import plain_reference
 from scarlet_tf.evaluation import kernels
 from scarlet_tf.evaluation.graphs import quick_to_first_step
 from scarlet_tf.evaluation.layer_functions import signature
@@ -254,7 +255,7 @@ class Bench:
         return [path.lower(self.shape, NUM_CLASSES, skip="let") for path in paths]
 
     def network_step(self, spec, plain_keras: bool = False):
-        network = as_keras_has_it(Network(spec)) if plain_keras else Network(spec)
+        network = plain_reference(Network(spec)) if plain_keras else Network(spec)
         optimizer = sgd(network, keras.optimizers.SGD if plain_keras else MomentumSGD)
 
         @tf.function(autograph=False)
@@ -345,16 +346,6 @@ class TapeStep:
                 move(handle, slot, gradient, rate, self.optimizer.momentum)
 
         return [tf.function(function, autograph=False) for function in (call, back, update)]
-
-
-def as_keras_has_it(network: keras.Model) -> keras.Model:
-    """The network with Keras' layer in place of each that this package derives from one."""
-
-    def plain(layer):
-        kind: Any = next((cls for cls in type(layer).__mro__ if cls.__module__.startswith("keras.")), type(layer))
-        return kind.from_config(layer.get_config())
-
-    return keras.models.clone_model(keras.Model(network.inputs, network.outputs), clone_function=plain)
 
 
 def sgd(model, kind=MomentumSGD):
