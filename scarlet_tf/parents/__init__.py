@@ -1,0 +1,1 @@
+"""Parents: networks with trained weights, from which a search starts."""

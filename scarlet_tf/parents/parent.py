@@ -1,0 +1,54 @@
+"""Parent: a network with trained weights, from which a search starts, and what its images have to be."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+
+import numpy as np
+
+from scarlet_tf.data.preprocessing import Preprocessing
+from scarlet_tf.models.network import Arrays, Network, set_arrays
+from scarlet_tf.space.spec import NetworkSpec
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Parent:
+    """A network with trained weights.
+
+    Args:
+        name: for people, such as "lite0".
+        spec: of the network as it was published, with its own input shape and classes; num_classes None without a head.
+        arrays: its weights under the names of a Network's, such as "block_03_expand/kernel".
+        preprocessing: of the images that it was trained on.
+        source: where the weights come from, for the certificate.
+    """
+
+    name: str
+    spec: NetworkSpec
+    arrays: Arrays
+    preprocessing: Preprocessing
+    source: str = ""
+
+    def network(self, input_shape: tuple[int, int, int] | None = None) -> Network:
+        """The Keras network with its weights and its own head; logits [B, num_classes] of images [B, H, W, C].
+
+        input_shape: (height, width, channels) of the images, by default the published one. Images are normalised as
+        `preprocessing` says.
+        """
+        spec = self.spec if input_shape is None else self.spec.replace(input_shape=input_shape)
+        network = Network(spec, name=self.name)
+        set_arrays(network, self.arrays)
+        return network
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Twelve hex digits that change whenever structure, weights or preprocessing do."""
+        digest = hashlib.sha256(
+            json.dumps([self.spec.to_dict(), self.preprocessing.to_dict()], sort_keys=True).encode()
+        )
+        for name in sorted(self.arrays):
+            digest.update(name.encode() + np.ascontiguousarray(self.arrays[name]).tobytes())
+        return digest.hexdigest()[:12]
