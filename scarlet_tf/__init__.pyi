@@ -30,6 +30,7 @@ from .models.zoo import ScarletC as ScarletC
 from .optimization.config import OptimizationConfig as OptimizationConfig
 from .optimization.optimize import prune as prune
 from .optimization.optimize import quantize_aware as quantize_aware
+from .parents.around import space_around as space_around
 from .run.networks import register_network as register_network
 from .run.stages import write_report as write_report
 from .search.config import BetaNASConfig as BetaNASConfig
@@ -105,6 +106,7 @@ __all__ = [
     "save_torch_weights",
     "scale",
     "search",
+    "space_around",
     "train_betanas",
     "train_supernet",
     "verify",
