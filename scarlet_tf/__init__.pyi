@@ -30,6 +30,8 @@ from .models.zoo import ScarletC as ScarletC
 from .optimization.config import OptimizationConfig as OptimizationConfig
 from .optimization.optimize import prune as prune
 from .optimization.optimize import quantize_aware as quantize_aware
+from .parents.loading import parent as parent
+from .parents.parent import Parent as Parent
 from .run.networks import register_network as register_network
 from .run.stages import write_report as write_report
 from .search.config import BetaNASConfig as BetaNASConfig
@@ -70,6 +72,7 @@ __all__ = [
     "Network",
     "NetworkSpec",
     "OptimizationConfig",
+    "Parent",
     "RankingConfig",
     "RetrainConfig",
     "ScarletA",
@@ -97,6 +100,7 @@ __all__ = [
     "load_network",
     "load_torch_weights",
     "network_from_file",
+    "parent",
     "prune",
     "quantize_aware",
     "rank",
