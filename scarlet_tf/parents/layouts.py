@@ -83,9 +83,10 @@ def layers(model: Published, num_classes: int | None) -> tuple[NetworkSpec, list
     places = list(_places(model))
     ends = end_modules(spec, len({place.stage for place in places}))
     found = [Layer("stem_conv", *ends["stem"], (spec.stem_channels, 3, 3, 3))]
-    folded = _with_stem_block(spec)
+    blocks = [block for block in spec.blocks if isinstance(block, InvertedResidualSpec)]  # block strings have no others
+    folded = _with_stem_block(spec, blocks)
     names = ["stem"] * (len(spec.blocks) - len(folded.blocks)) + [block.name for block in folded.blocks]
-    for block, place, name in zip(spec.blocks, places, names, strict=True):
+    for block, place, name in zip(blocks, places, names, strict=True):
         found += _block_layers(block, name, block_modules(block, place))
     found.append(Layer("tail_conv", *ends["tail"], (spec.tail_channels, spec.feature_channels, 1, 1)))
     if num_classes is not None:
@@ -103,14 +104,14 @@ def _places(model: Published) -> Iterator[Place]:
                 index, position = index + 1, position + 1
 
 
-def _with_stem_block(spec: NetworkSpec) -> NetworkSpec:
+def _with_stem_block(spec: NetworkSpec, blocks: list[InvertedResidualSpec]) -> NetworkSpec:
     """The same network with a first block that is separable and plain as part of the stem, where spaces have it."""
-    first, *others = spec.blocks
+    first, *others = blocks
     plain = not (first.expand or first.se_channels or first.residual)
     if not plain or (first.kernel_size, first.stride, first.activation) != (3, 1, spec.stem_activation):
         return spec
-    blocks = tuple(dataclasses.replace(block, name=f"block_{index:02d}") for index, block in enumerate(others))
-    return spec.replace(first_channels=first.out_channels, blocks=blocks)
+    renamed = tuple(dataclasses.replace(block, name=f"block_{index:02d}") for index, block in enumerate(others))
+    return spec.replace(first_channels=first.out_channels, blocks=renamed)
 
 
 def _block_layers(block: InvertedResidualSpec, name: str, modules: Modules) -> Iterator[Layer]:
