@@ -6,11 +6,13 @@ import dataclasses
 import functools
 import hashlib
 import json
+from collections.abc import Iterable
 
 import numpy as np
 
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.models.network import Arrays, Network, set_arrays
+from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space.spec import NetworkSpec
 
 
@@ -42,6 +44,12 @@ class Parent:
         network = Network(spec, name=self.name)
         set_arrays(network, self.arrays)
         return network
+
+    def warm_start(self, supernet: Supernet, batches: Iterable | None = None) -> None:
+        """Give every choice of `supernet` the weights that this parent has for it: see parents.warm_start."""
+        from scarlet_tf.parents.warm_start import warm_start  # which imports this module
+
+        warm_start(supernet, self, batches)
 
     @functools.cached_property
     def fingerprint(self) -> str:
