@@ -117,7 +117,9 @@ def main() -> None:
             found = {}
             for part in parts:
                 complete = dict if part == "single" else with_faster
-                found[part] = in_child(run_part, part, case, arguments, onednn=onednn, threads=case[2], complete=complete)
+                found[part] = in_child(
+                    run_part, part, case, arguments, onednn=onednn, threads=case[2], complete=complete
+                )
                 bar.advance()
             place = {**dict(zip(("space", "pixels", "threads"), case, strict=True)), "onednn": onednn}
             results += [{**place, **row(found, execution)} for execution in arguments.executions]

