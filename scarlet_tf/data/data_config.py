@@ -15,6 +15,7 @@ STATISTICS = {
     "inception": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
     "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     "unit": ((0.0, 0.0, 0.0), (255.0, 255.0, 255.0)),
+    "lite": ((127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
 }
 NORMALIZATIONS = tuple(STATISTICS)
 AUGMENTATIONS = ("none", "shift", "crop_flip", "inception")

@@ -6,12 +6,14 @@ import dataclasses
 import functools
 import hashlib
 import json
+from collections.abc import Iterable
 
 import keras
 import numpy as np
 
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.models.network import Arrays, Network, set_arrays
+from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space.spec import NetworkSpec
 
 
@@ -68,6 +70,12 @@ class Parent:
         from scarlet_tf.parents.keras_models import from_keras  # which makes parents, and so imports this module
 
         return from_keras(model, preprocessing, name, channel_order)
+
+    def warm_start(self, supernet: Supernet, batches: Iterable | None = None) -> None:
+        """Give every choice of `supernet` the weights that this parent has for it: see parents.warm_start."""
+        from scarlet_tf.parents.warm_start import warm_start  # which imports this module
+
+        warm_start(supernet, self, batches)
 
     @functools.cached_property
     def fingerprint(self) -> str:
