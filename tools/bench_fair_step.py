@@ -116,10 +116,8 @@ def main() -> None:
         for *case, onednn in cases:
             found = {}
             for part in parts:
-                complete = dict if part == "single" else with_faster
-                found[part] = in_child(
-                    run_part, part, case, arguments, onednn=onednn, threads=case[2], complete=complete
-                )
+                made = {"onednn": onednn, "threads": case[2], "complete": dict if part == "single" else with_faster}
+                found[part] = in_child(run_part, part, case, arguments, **made)
                 bar.advance()
             place = {**dict(zip(("space", "pixels", "threads"), case, strict=True)), "onednn": onednn}
             results += [{**place, **row(found, execution)} for execution in arguments.executions]

@@ -72,9 +72,9 @@ def in_child(
     """
     environment = complete({**os.environ, **({} if onednn is None else {ONEDNN: str(onednn)})})
     context = multiprocessing.get_context("spawn")
-    with mock.patch.dict(os.environ, environment, clear=True):
-        with ProcessPoolExecutor(1, context, use_threads, (threads,)) as pool:
-            return pool.submit(function, *arguments).result()
+    started = ProcessPoolExecutor(1, context, use_threads, (threads,))
+    with mock.patch.dict(os.environ, environment, clear=True), started as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def use_threads(threads: int | None) -> None:
