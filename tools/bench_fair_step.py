@@ -27,8 +27,9 @@ machine hardly changes.
 
 Memory is measured in a process that runs one variant only, as the growth of the peak resident set by three steps:
 `peak_memory_ratio` is over that of the most expensive single network, `variable_bytes` (weights and momentum, which exist
-before the first step) are apart from it. `first_step_seconds` is tracing, graph optimisation and the first run, in this
-process. Exit code 2: no PyTorch.
+before the first step) are apart from it. Without oneDNN the supernet has TensorFlow's memory pool, as from the command line;
+the single network has what TensorFlow gives it, and times are of one process with the pool. `first_step_seconds` is tracing,
+graph optimisation and the first run, in this process. Exit code 2: no PyTorch.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ from measuring import (
     round_ratios,
     timed,
 )
+from scarlet_tf.base.host import with_faster
 from scarlet_tf.base.progress import progress_bar
 from scarlet_tf.cli.doctor_trial import plain_reference
 from scarlet_tf.evaluation import kernels
@@ -114,7 +116,8 @@ def main() -> None:
         for *case, onednn in cases:
             found = {}
             for part in parts:
-                found[part] = in_child(run_part, part, case, arguments, onednn=onednn, threads=case[2])
+                made = {"onednn": onednn, "threads": case[2], "complete": dict if part == "single" else with_faster}
+                found[part] = in_child(run_part, part, case, arguments, **made)
                 bar.advance()
             place = {**dict(zip(("space", "pixels", "threads"), case, strict=True)), "onednn": onednn}
             results += [{**place, **row(found, execution)} for execution in arguments.executions]

@@ -84,7 +84,7 @@ class SupernetConfig(TrainingConfig):
     learning_rate: Positive = 0.045
     weight_decay: NonNegative = 4e-5
     label_smoothing: BelowOne = 0.0
-    skip: Literal["let", "identity", "relu"] = "let"
+    skip: Literal["let", "identity", "relu", "shortcut"] = "let"
     sampling: Literal["strict_fair", "uniform"] = "strict_fair"
     execution: Literal["auto", "sequential", "lanes"] = "auto"
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
