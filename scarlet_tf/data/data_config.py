@@ -10,8 +10,10 @@ from annotated_types import Ge, Le
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.settings import AboveZero, Between, Count, Lax, Positive, Share, Text, Whole, validated
 
+Named = Literal["inception", "imagenet", "unit", "lite"]
+Colours = tuple[float, float, float]
 # (mean, standard deviation) of red, green and blue in units of 0..255; what a network reads is (pixel - mean) / std.
-STATISTICS = {
+STATISTICS: dict[Named, tuple[Colours, Colours]] = {
     "inception": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
     "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     "unit": ((0.0, 0.0, 0.0), (255.0, 255.0, 255.0)),
@@ -30,7 +32,7 @@ class Statistics:
         std: likewise.
     """
 
-    mean: Annotated[tuple[float, float, float], Lax()] | float
+    mean: Annotated[Colours, Lax()] | float
     std: Annotated[tuple[Positive, Positive, Positive], Lax()] | Positive
 
     def __post_init__(self):
@@ -39,7 +41,7 @@ class Statistics:
             object.__setattr__(self, key, value if isinstance(value, tuple) else (value,) * 3)
 
 
-Normalization = Literal["inception", "imagenet", "unit", "lite"] | Annotated[Statistics, Lax()]
+Normalization = Named | Annotated[Statistics, Lax()]
 
 
 @validated("data")
