@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.data.data_config import STATISTICS, Normalization, Statistics
+from scarlet_tf.data.data_config import STATISTICS, Colours, Normalization, Statistics
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.parents.keras_graph import Graph
 from scarlet_tf.parents.keras_layers import Scaling
@@ -97,9 +97,13 @@ def _normalization(name: str, mean: np.ndarray, std: np.ndarray) -> Normalizatio
             return normalization
     if not (std > 0).all():
         raise InputError(f"{name}: expected images scaled by positive numbers, got {(1 / std).tolist()}")
-    return Statistics(
-        *(tuple(float(f"{value:.6g}") for value in values) for values in (mean, std))
-    )  # float32 holds no more
+    return Statistics(_rounded(mean), _rounded(std))
+
+
+def _rounded(values: np.ndarray) -> Colours:
+    """Three numbers to six digits; the model's float32 hold no more."""
+    red, green, blue = (float(f"{value:.6g}") for value in values)
+    return red, green, blue
 
 
 def _close(one, other) -> bool:
