@@ -1,0 +1,100 @@
+"""Parents out of Keras models: MobileNetV2, MobileNetV3, EfficientNet and other chains of inverted residual blocks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.data.data_config import STATISTICS
+from scarlet_tf.data.preprocessing import Preprocessing
+from scarlet_tf.parents.keras_graph import Graph
+from scarlet_tf.parents.keras_layers import Scaling
+from scarlet_tf.parents.keras_parsing import NetworkReader
+from scarlet_tf.parents.parent import Parent
+
+CHANNEL_ORDERS = ("rgb", "bgr")
+
+
+def from_keras(
+    model: keras.Model,
+    preprocessing: Preprocessing | None = None,
+    name: str | None = None,
+    channel_order: str = "rgb",
+    source: str = "",
+) -> Parent:
+    """The parent with structure and weights of a Keras model; see `Parent.from_keras`."""
+    name = name or model.name
+    if channel_order not in CHANNEL_ORDERS:
+        raise InputError(f"channel_order: expected one of {CHANNEL_ORDERS}, got {channel_order!r}")
+    graph = Graph(model, name)
+    size = graph.input.shape[1:3]
+    if None in size:
+        if preprocessing is None:
+            raise InputError(
+                f"{name}: expected preprocessing with an image_size, as the model takes images of any size"
+            )
+        size = (preprocessing.image_size,) * 2
+    reader = NetworkReader(graph, size)
+    scaling, arrays, reversed_images = reader.scaling, reader.arrays, channel_order == "bgr"
+    if reversed_images != scaling.reverses:
+        arrays["stem_conv/kernel"] = arrays["stem_conv/kernel"][:, :, ::-1].copy()
+    statistics = _statistics(scaling, reversed_images) if scaling.changes else None
+    return Parent(name, reader.spec, arrays, _preprocessing(name, size, statistics, preprocessing), source)
+
+
+def from_keras_file(
+    path: str | os.PathLike,
+    preprocessing: Preprocessing | None = None,
+    name: str | None = None,
+    channel_order: str = "rgb",
+) -> Parent:
+    """The parent out of a whole Keras model's `.keras` or `.h5` file; see `Parent.from_keras`.
+
+    InputError for a file that is missing, damaged, holds weights alone or asks for classes that Keras does not know.
+    """
+    path = Path(path)
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # whatever Keras, ZIP and HDF5 raise for a missing, damaged or foreign file
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: expected a whole Keras model, as model.save writes it: {reason}") from error
+    return from_keras(model, preprocessing, name or path.stem, channel_order, source=path.name)
+
+
+def _statistics(scaling: Scaling, reversed_images: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(Mean, deviation) of red, green and blue in units of 0..255 for which (x - mean) / deviation is what `scaling` does."""
+    scale, offset = np.array(scaling.scale), np.array(scaling.offset)
+    order = slice(None, None, -1) if reversed_images else slice(None)
+    return (-offset / scale)[order], (1 / scale)[order]
+
+
+def _preprocessing(name: str, size, statistics, given: Preprocessing | None) -> Preprocessing:
+    """What images have to be for the network, whose model scales them itself by `statistics` unless these are None."""
+    if given is not None and size != (given.image_size,) * 2:
+        raise InputError(f"preprocessing.image_size: expected the size of {name}, {size}, got {given.image_size}")
+    if statistics is None:
+        if given is None:
+            raise InputError(f"{name}: expected preprocessing, as the model does not scale its images itself")
+        return given
+    if size[0] != size[1]:
+        raise InputError(f"{name}: expected square images, got {size}")
+    normalization = _named(name, *statistics)
+    if given is not None and given.normalization != normalization:
+        raise InputError(
+            f"preprocessing.normalization: expected {normalization!r}, which {name} does itself, got {given.normalization!r}"
+        )
+    return given or Preprocessing(size[0], normalization=normalization)
+
+
+def _named(name: str, mean: np.ndarray, std: np.ndarray) -> str:
+    for normalization, known in STATISTICS.items():
+        if np.allclose((mean, std), known, rtol=1e-4, atol=1e-2):
+            return normalization
+    raise InputError(
+        f"{name}: expected images scaled as one of {', '.join(STATISTICS)}, got mean {mean.tolist()} and deviation"
+        f" {std.tolist()}"
+    )
