@@ -35,6 +35,8 @@ from scarlet_tf.training.supernet import new_supernet, train_supernet
 
 logger = logging.getLogger("scarlet_tf")
 WARM_START_BATCH = 64
+PARENT = "parent"
+"""The value of `retrain.teacher` that is the parent's path in the supernet."""
 
 
 class Method(abc.ABC):
@@ -71,8 +73,11 @@ class SupernetSearch(Method):
         names, pick = self.pick_names(run.config), run.config.retrain.pick
         if pick != "best" and str(pick) not in names:
             raise InputError(f"retrain.pick: expected best or one of search.picks, {', '.join(names)}, got {pick!r}")
-        if run.config.retrain.teacher is not None:
-            load_teacher(run.config.retrain.teacher, run.input_shape, run.data.num_classes)
+        teacher = run.config.retrain.teacher
+        if teacher == PARENT and run.config.parent.name is None:
+            raise InputError("retrain.teacher: expected a .keras file or null, since parent.name is null, got parent")
+        if teacher not in (None, PARENT):
+            load_teacher(teacher, run.input_shape, run.data.num_classes)
 
     def _check_search(self, run: Run) -> None:
         config = run.config.search
