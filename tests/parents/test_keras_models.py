@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from scarlet_tf.base.errors import InputError
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.parents.parent import Parent
 
@@ -100,3 +101,25 @@ def test_a_family_of_keras_applications(name, rng):
     assert (spec.num_classes, spec.input_shape, spec.conventions.padding) == (7, (64, 64, 3), "same")
     assert_same(parent, model, pixels(rng, 64), scaled=scaled)
     assert_same(parent, with_weights_of(model, make, other_size), pixels(rng, other_size), scaled=scaled)
+
+
+@pytest.mark.parametrize(
+    ("layer", "mean", "std"),
+    [
+        (keras.layers.Normalization(mean=[10.0, 20.0, 30.0], variance=[16.0, 25.0, 36.0]), [10, 20, 30], [4, 5, 6]),
+        (keras.layers.Rescaling(1 / 100, offset=-0.3), 30, 100),
+        (keras.layers.Rescaling(1 / 128, offset=-127 / 128), "lite", None),
+    ],
+)
+def test_scaling_inside_the_model_becomes_the_preprocessing(layer, mean, std, rng):
+    images, plain = keras.Input((64, 64, 3)), v2(64)
+    model = randomised(keras.Model(images, plain(layer(images))), rng)
+    parent = Parent.from_keras(model, name="scaled")
+    given = mean if std is None else {"mean": mean, "std": std}
+    assert parent.preprocessing == Preprocessing(64, normalization=given)
+    seen = pixels(rng, 64)
+    expected = np.asarray(logits(plain)(layer(seen)))
+    found = np.asarray(parent.network()(parent.preprocessing.normalize(seen)))
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+    with pytest.raises(InputError, match=r"preprocessing\.normalization: expected .*, which scaled does itself"):
+        Parent.from_keras(model, Preprocessing(64, normalization="imagenet"), name="scaled")
