@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from pathlib import Path
 
 import keras
@@ -27,6 +28,8 @@ def from_keras(
     source: str = "",
 ) -> Parent:
     """The parent with structure and weights of a Keras model; see `Parent.from_keras`."""
+    if not isinstance(model, keras.Model):
+        raise InputError(f"model: expected a Keras model, got a {type(model).__name__}")
     name = name or model.name
     if channel_order not in CHANNEL_ORDERS:
         raise InputError(f"channel_order: expected one of {CHANNEL_ORDERS}, got {channel_order!r}")
@@ -57,12 +60,21 @@ def from_keras_file(
     InputError for a file that is missing, damaged, holds weights alone or asks for classes that Keras does not know.
     """
     path = Path(path)
+    older = {"DepthwiseConv2D": _DepthwiseOfKeras2} if path.suffix == ".h5" else None
     try:
-        model = keras.saving.load_model(path, compile=False)
+        model = keras.saving.load_model(path, custom_objects=older, compile=False)
     except Exception as error:  # whatever Keras, ZIP and HDF5 raise for a missing, damaged or foreign file
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = textwrap.shorten((str(error).splitlines() or [type(error).__name__])[-1], 300, placeholder=" ...")
         raise InputError(f"{path}: expected a whole Keras model, as model.save writes it: {reason}") from error
     return from_keras(model, preprocessing, name or path.stem, channel_order, source=path.name)
+
+
+class _DepthwiseOfKeras2(keras.layers.DepthwiseConv2D):
+    """The layer as Keras 2 wrote it into `.h5` files: with an argument that has no meaning and that Keras 3 refuses."""
+
+    @classmethod
+    def from_config(cls, config):
+        return keras.layers.DepthwiseConv2D.from_config({key: config[key] for key in config if key != "groups"})
 
 
 def _statistics(scaling: Scaling, reversed_images: bool) -> tuple[np.ndarray, np.ndarray]:
