@@ -28,7 +28,7 @@ FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Scaling:
-    """What a model does to images in front of its first convolution: scale * x + offset, per channel of the images.
+    """A model's own scaling in front of its first convolution: scale * x + offset, per channel of the images.
 
     reverses: it also reverses the order of the channels.
     """
@@ -160,7 +160,7 @@ class LayerReader:
         return found[0] if found else None
 
     def after(self, call: Call) -> keras.KerasTensor:
-        """What comes of the call's result by layers that only change its shape or do nothing at inference."""
+        """The call's result after layers that only change its shape or do nothing at inference."""
         out, activation = self._activation(call.output, call.layer)
         if activation != "linear":
             raise self.graph.error(call.layer, f"expected no activation after it, got {activation}")

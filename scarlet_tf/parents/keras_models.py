@@ -85,7 +85,7 @@ def _statistics(scaling: Scaling, reversed_images: bool) -> tuple[np.ndarray, np
 
 
 def _preprocessing(name: str, size, statistics, given: Preprocessing | None) -> Preprocessing:
-    """What images have to be for the network, whose model scales them itself by `statistics` unless these are None."""
+    """The preprocessing for the network, whose model scales images itself by `statistics` unless these are None."""
     if given is not None and size != (given.image_size,) * 2:
         raise InputError(f"preprocessing.image_size: expected the size of {name}, {size}, got {given.image_size}")
     if statistics is None:

@@ -171,6 +171,7 @@ MODELS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 @pytest.mark.parametrize("expected", MODELS)
 def test_a_model_that_cannot_be_read(expected):
     with pytest.raises(InputError, match=f"expected {expected}"):
