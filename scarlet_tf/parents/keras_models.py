@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.data.data_config import STATISTICS
+from scarlet_tf.data.data_config import STATISTICS, Colours, Normalization, Statistics
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.parents.keras_graph import Graph
 from scarlet_tf.parents.keras_layers import Scaling
@@ -94,19 +94,29 @@ def _preprocessing(name: str, size, statistics, given: Preprocessing | None) -> 
         return given
     if size[0] != size[1]:
         raise InputError(f"{name}: expected square images, got {size}")
-    normalization = _named(name, *statistics)
-    if given is not None and given.normalization != normalization:
+    normalization = _normalization(*statistics)
+    if given is not None and not _close((given.mean, given.std), statistics):
         raise InputError(
             f"preprocessing.normalization: expected {normalization!r}, which {name} does itself, got {given.normalization!r}"
         )
     return given or Preprocessing(size[0], normalization=normalization)
 
 
-def _named(name: str, mean: np.ndarray, std: np.ndarray) -> str:
+def _normalization(mean: np.ndarray, std: np.ndarray) -> Normalization:
+    """The name of a normalisation by these, if it has one."""
     for normalization, known in STATISTICS.items():
-        if np.allclose((mean, std), known, rtol=1e-4, atol=1e-2):
+        if _close((mean, std), known):
             return normalization
-    raise InputError(
-        f"{name}: expected images scaled as one of {', '.join(STATISTICS)}, got mean {mean.tolist()} and deviation"
-        f" {std.tolist()}"
-    )
+    return Statistics(_rounded(np.where(np.abs(mean) < 1e-6 * std, 0, mean)), _rounded(std))
+
+
+def _rounded(values: np.ndarray) -> Colours:
+    """Three numbers to six digits; the model's float32 hold no more."""
+    red, green, blue = (float(f"{value:.6g}") for value in values)
+    return red, green, blue
+
+
+def _close(one, other) -> bool:
+    """True if two pairs of mean and deviation normalise to the same within 1e-4 of a deviation."""
+    (mean, std), (other_mean, other_std) = np.array(one), np.array(other)
+    return bool((np.abs(mean - other_mean) < 1e-4 * std).all() and np.allclose(std, other_std, rtol=1e-4, atol=0))

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from scarlet_tf.data.data_config import Normalization
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.models.foreign.networks import network_from_blocks
 from scarlet_tf.space.spec import Conventions, NetworkSpec
@@ -77,7 +78,7 @@ _LITE = {0: (1.0, 1.0, 224), 1: (1.0, 1.1, 240), 2: (1.1, 1.2, 260), 3: (1.2, 1.
 _LITE_MARGIN = 32
 
 
-def _lite(number: int, name: str, layout: str, conventions: Conventions, normalization: str) -> Published:
+def _lite(number: int, name: str, layout: str, conventions: Conventions, normalization: Normalization) -> Published:
     width, depth, side = _LITE[number]
     options = {"activation": "relu6", "width_multiplier": width}
     images = Preprocessing(side, side / (side + _LITE_MARGIN), normalization)

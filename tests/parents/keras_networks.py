@@ -95,3 +95,18 @@ def head(x):
 
 def zeros(*sides):
     return lambda x, make: make(padding="valid")(layers.ZeroPadding2D(sides)(x))
+
+
+def application(name, **options):
+    make = getattr(keras.applications, name)
+    options = {"weights": None, "classes": 7, "classifier_activation": None, **options}
+    return lambda size: make(input_shape=(size, size, 3), **options)
+
+
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": np.array([0.229, 0.224, 0.225])}
+
+
+def efficientnet_front(x):
+    """As in keras.applications with weights: a division by the square root of the deviation, twice."""
+    x = layers.Normalization(mean=IMAGENET["mean"], variance=IMAGENET["std"])(layers.Rescaling(1 / 255)(x))
+    return layers.Rescaling((1 / np.sqrt(IMAGENET["std"])).tolist())(x)
