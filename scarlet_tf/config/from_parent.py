@@ -1,4 +1,7 @@
-"""A parent in a configuration: the values that it gives to other sections, and the space around it."""
+"""A parent in a configuration: the values that it gives to other sections, and the space around it.
+
+Only a configuration that names one imports TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,15 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.config.schema import FROM_PARENT
-from scarlet_tf.parents.around import space_around
 from scarlet_tf.parents.config import ParentConfig
-from scarlet_tf.parents.loading import is_name, parent
-from scarlet_tf.parents.parent import Parent
 from scarlet_tf.space.search_space import SearchSpace
+
+if TYPE_CHECKING:
+    from scarlet_tf.parents.parent import Parent
 
 PREPARATION = ("normalization", "resizing")
 """Keys of "data" that a parent states; its images are normalised as those that it was trained on."""
@@ -25,6 +28,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {"supernet": {"skip": "shortcut"}, "retrai
 @functools.lru_cache(maxsize=4)
 def load_parent(name: str) -> Parent:
     """The parent of that name or in that file, read once a process."""
+    from scarlet_tf.parents.loading import parent
+
     return parent(name)
 
 
@@ -32,9 +37,15 @@ def with_path(values: Mapping[str, Any], folder) -> dict[str, Any]:
     """The configuration's values with `parent.name`, if it is a path, made absolute from `folder` on."""
     section = values.get("parent")
     name = section.get("name") if isinstance(section, Mapping) else None
-    if not isinstance(section, Mapping) or not isinstance(name, str) or is_name(name):
+    if not isinstance(section, Mapping) or not isinstance(name, str) or _is_name(name):
         return dict(values)
     return {**values, "parent": {**section, "name": (pathlib.Path(folder) / name).resolve().as_posix()}}
+
+
+def _is_name(name: str) -> bool:
+    from scarlet_tf.parents.loading import is_name
+
+    return is_name(name)
 
 
 def parent_of(values: Mapping[str, Any]) -> Parent | None:
@@ -68,6 +79,8 @@ def space_of(parent: Parent, config: ParentConfig, data: Any, raw: Any) -> Searc
         raise InputError(
             f"data.normalization: expected {wanted}, which {config.name} was trained with, got {data.normalization}"
         )
+    from scarlet_tf.parents.around import space_around
+
     space = space_around(
         parent,
         input_size=data.image_size,

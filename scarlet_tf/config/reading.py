@@ -17,6 +17,7 @@ from scarlet_tf.base.yaml_files import parse_yaml, read_yaml, to_yaml, to_yaml_l
 from scarlet_tf.config import schema
 from scarlet_tf.config.from_parent import given_by, parent_of, space_of, with_path
 from scarlet_tf.config.schema import (
+    FROM_PARENT,
     SECTIONS,
     WITH_RECIPES,
     Config,
@@ -139,6 +140,8 @@ def _space(raw: Any, data: Any, folder) -> SearchSpace:
     if raw is None:
         raise InputError('space: missing; expected "s1", "s2", a mapping or the path of a YAML file')
     own_size = False
+    if raw == FROM_PARENT:
+        raise InputError(f"space: expected a space, since parent.name is null, got {FROM_PARENT}")
     if isinstance(raw, str) and raw.endswith((".yaml", ".yml")):
         space = SearchSpace.from_yaml(pathlib.Path(folder) / raw)
     elif isinstance(raw, str):
