@@ -30,6 +30,9 @@ from .models.zoo import ScarletC as ScarletC
 from .optimization.config import OptimizationConfig as OptimizationConfig
 from .optimization.optimize import prune as prune
 from .optimization.optimize import quantize_aware as quantize_aware
+from .parents.around import space_around as space_around
+from .parents.loading import parent as parent
+from .parents.parent import Parent as Parent
 from .run.networks import register_network as register_network
 from .run.stages import write_report as write_report
 from .search.config import BetaNASConfig as BetaNASConfig
@@ -70,6 +73,7 @@ __all__ = [
     "Network",
     "NetworkSpec",
     "OptimizationConfig",
+    "Parent",
     "RankingConfig",
     "RetrainConfig",
     "ScarletA",
@@ -97,6 +101,7 @@ __all__ = [
     "load_network",
     "load_torch_weights",
     "network_from_file",
+    "parent",
     "prune",
     "quantize_aware",
     "rank",
@@ -105,6 +110,7 @@ __all__ = [
     "save_torch_weights",
     "scale",
     "search",
+    "space_around",
     "train_betanas",
     "train_supernet",
     "verify",

@@ -1,4 +1,4 @@
-"""When the command line turns oneDNN on, by texts of /proc/cpuinfo, and what it says of it."""
+"""When the command line turns oneDNN or TensorFlow's memory pool on, by texts of /proc/cpuinfo, and what it says of it."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ def cpuinfo(*flags_of_cores):
 @pytest.fixture
 def unset(monkeypatch):
     """Nobody has decided, and TensorFlow is not imported yet."""
-    for name in (host.VARIABLE, host.SET_BY_US):
+    for name in (host.VARIABLE, host.ALLOCATOR, host.SET_BY_US):
         monkeypatch.setenv(name, "")  # so that it is restored even where the test sets it
         monkeypatch.delenv(name)
     monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
@@ -61,13 +61,52 @@ def test_the_faster_one_is_set_and_said(unset, tmp_path):
     assert host.in_use(tmp_path / "cpuinfo") == "1"
 
 
-@pytest.mark.parametrize(("value", "words"), [("0", "off, set by you"), ("1", "on, set by you")])
+POOL = "memory of tensors: set by scarlet_tf (TF_CPU_ALLOCATOR_USE_BFC=1)"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("0", f"off, set by you (TF_ENABLE_ONEDNN_OPTS=0); {POOL}"), ("1", "on, set by you (TF_ENABLE_ONEDNN_OPTS=1)")],
+)
 def test_a_setting_of_the_user_s_stays(unset, tmp_path, value, words):
     (tmp_path / "cpuinfo").write_text(cpuinfo(AVX2))
     unset.setenv(host.VARIABLE, value)
     host.set_faster(tmp_path / "cpuinfo")
     assert os.environ[host.VARIABLE] == host.in_use(tmp_path / "cpuinfo") == value
-    assert host.in_words() == f"oneDNN: {words} (TF_ENABLE_ONEDNN_OPTS={value})"
+    assert host.in_words() == f"oneDNN: {words}"
+
+
+@pytest.mark.parametrize(("flags", "onednn"), [("fpu lm avx", None), (AVX2, "1"), (f"{AVX2} avx_vnni", None)])
+def test_tensors_get_the_pool_where_onednn_is_off(unset, tmp_path, flags, onednn):
+    (tmp_path / "cpuinfo").write_text(cpuinfo(flags))
+    for _ in range(2):
+        host.set_faster(tmp_path / "cpuinfo")
+        assert os.environ.get(host.VARIABLE) == onednn
+        assert host.allocator_in_words() == (POOL if flags == "fpu lm avx" else "")
+    unset.setenv(host.VARIABLE, "0")  # by the user, in a process that inherits the rest
+    host.set_faster(tmp_path / "cpuinfo")
+    assert (host.chosen(), host.allocator_in_words()) == ("set by you", POOL)
+    unset.setenv(host.VARIABLE, "1")
+    unset.setenv(host.SET_BY_US, f"{host.ALLOCATOR}=1")
+    host.set_faster(tmp_path / "cpuinfo")
+    assert host.ALLOCATOR not in os.environ  # it was ours
+
+
+@pytest.mark.parametrize("value", ["0", "1", "false"])
+def test_the_pool_of_the_user_s_stays(unset, tmp_path, value):
+    unset.setenv(host.VARIABLE, "0")
+    unset.setenv(host.ALLOCATOR, value)
+    host.set_faster(tmp_path / "none")
+    assert os.environ[host.ALLOCATOR] == value and host.SET_BY_US not in os.environ
+    assert host.in_words().endswith(f"; memory of tensors: set by you (TF_CPU_ALLOCATOR_USE_BFC={value})")
+    unset.setenv(host.ALLOCATOR, "")
+    host.set_faster(tmp_path / "none")
+    assert host.in_words().endswith(f"; {POOL}")
+
+
+def test_nothing_is_known_of_other_processors(unset, tmp_path):
+    host.set_faster(tmp_path / "none")
+    assert host.allocator_in_words() == ""
 
 
 def test_an_empty_setting_is_none(unset, tmp_path):

@@ -59,11 +59,21 @@ def report(benchmark: str, **figures) -> None:
     print(json.dumps({"benchmark": benchmark, **figures}))
 
 
-def in_child(function: Callable, *arguments, onednn: int | None = None, threads: int | None = None) -> Any:
-    """Return value of a module's function, called in a new process, whose TensorFlow has that mode and so many threads."""
-    changes = {} if onednn is None else {ONEDNN: str(onednn)}
+def in_child(
+    function: Callable,
+    *arguments,
+    onednn: int | None = None,
+    threads: int | None = None,
+    complete: Callable[[Mapping[str, str]], Mapping[str, str]] = dict,
+) -> Any:
+    """Return value of a module's function, called in a new process, whose TensorFlow has that mode and so many threads.
+
+    `complete` makes that process' environment out of one with the mode.
+    """
+    environment = complete({**os.environ, **({} if onednn is None else {ONEDNN: str(onednn)})})
     context = multiprocessing.get_context("spawn")
-    with mock.patch.dict(os.environ, changes), ProcessPoolExecutor(1, context, use_threads, (threads,)) as pool:
+    started = ProcessPoolExecutor(1, context, use_threads, (threads,))
+    with mock.patch.dict(os.environ, environment, clear=True), started as pool:
         return pool.submit(function, *arguments).result()
 
 

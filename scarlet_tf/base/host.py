@@ -105,17 +105,20 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-# -- TensorFlow's use of oneDNN on this processor; imports no framework --------------------------------------------
+# -- TensorFlow's use of oneDNN and of memory on this processor; imports no framework -------------------------------
 #
-# TensorFlow reads TF_ENABLE_ONEDNN_OPTS when it is imported. Without it, oneDNN is on where the processor has one of a few
-# features, and off on other x86 processors although they train faster with it. The command line sets the variable there
-# (`set_faster`). Used as a library, the package sets nothing.
+# TensorFlow reads both variables when it is imported or first used. Without TF_ENABLE_ONEDNN_OPTS, oneDNN is on where the
+# processor has one of a few features, and off on other x86 processors although they train faster with it. Where oneDNN is
+# off, TensorFlow takes each tensor from the C library's heap, whose holes add up, unless TF_CPU_ALLOCATOR_USE_BFC gives it
+# the pool that it has with oneDNN. The command line sets the variables there (`set_faster`). Used as a library, the package
+# sets nothing.
 
 
 VARIABLE = "TF_ENABLE_ONEDNN_OPTS"
+ALLOCATOR = "TF_CPU_ALLOCATOR_USE_BFC"
 KERNELS = "SCARLET_KERNELS"  # see scarlet_tf.evaluation.kernels
-# The value that the command line has set, for processes that it starts: they inherit both.
-SET_BY_US = "SCARLET_SET_ONEDNN_OPTS"
+# What the command line has set, as "NAME=VALUE ...", for processes that it starts: they inherit all of it.
+SET_BY_US = "SCARLET_HAS_SET"
 CPUINFO = pathlib.Path("/proc/cpuinfo")
 NEEDED = {"avx2", "fma"}
 # With one of these TensorFlow turns oneDNN on by itself (as of 2.21).
@@ -131,14 +134,37 @@ def onednn_setting() -> str | None:
 
 
 def set_faster(cpuinfo: pathlib.Path = CPUINFO) -> None:
-    """Turn oneDNN on if that is faster and nobody has decided; call it before TensorFlow is imported.
+    """Set the variables of this process as `with_faster` does; call it before TensorFlow is imported.
 
     Raises InputError as `onednn_setting` does.
     """
-    if onednn_setting() is None and "tensorflow" not in sys.modules:
-        os.environ.pop(VARIABLE, None)  # TensorFlow warns of an empty value
-        if needs_onednn(_read(cpuinfo)):
-            os.environ[VARIABLE] = os.environ[SET_BY_US] = "1"
+    onednn_setting()
+    if "tensorflow" not in sys.modules:
+        wanted = with_faster(os.environ, cpuinfo)
+        for name in (VARIABLE, ALLOCATOR, SET_BY_US):
+            os.environ.pop(name, None)  # TensorFlow warns of an empty value
+            if name in wanted:
+                os.environ[name] = wanted[name]
+
+
+def with_faster(environment: Mapping[str, str], cpuinfo: pathlib.Path = CPUINFO) -> dict[str, str]:
+    """Return `environment` with oneDNN on where that is faster, and TensorFlow's memory pool where oneDNN is off.
+
+    What a user has set stays; an empty value counts as none. What was set here before is decided again.
+    """
+    text, ours = _read(cpuinfo), environment.get(SET_BY_US, "").split()
+    found = {name: value for name, value in environment.items() if name != SET_BY_US}
+    for name in (VARIABLE, ALLOCATOR):
+        if not found.get(name) or f"{name}={found[name]}" in ours:
+            found.pop(name, None)
+    added = {}
+    if VARIABLE not in found and needs_onednn(text):
+        added[VARIABLE] = "1"
+    if ALLOCATOR not in found and {**found, **added}.get(VARIABLE, tensorflows_choice(text)) == "0":
+        added[ALLOCATOR] = "1"
+    if added:
+        added[SET_BY_US] = " ".join(f"{name}={value}" for name, value in added.items())
+    return found | added
 
 
 def in_use(cpuinfo: pathlib.Path = CPUINFO) -> str | None:
@@ -164,19 +190,26 @@ def _flags(cpuinfo: str) -> set[str]:
     return set.intersection(*cores) if cores else set()
 
 
-def chosen() -> str:
-    """Return who has decided on oneDNN: "TensorFlow's choice", "set by scarlet_tf" or "set by you"."""
-    value = onednn_setting()
-    if value is None:
+def chosen(name: str = VARIABLE) -> str:
+    """Return who has decided on a variable: "TensorFlow's choice", "set by scarlet_tf" or "set by you"."""
+    value = os.environ.get(name)
+    if not value:
         return "TensorFlow's choice"
-    return "set by scarlet_tf" if os.environ.get(SET_BY_US) == value else "set by you"
+    return "set by scarlet_tf" if f"{name}={value}" in os.environ.get(SET_BY_US, "").split() else "set by you"
 
 
 def in_words() -> str:
     """Return a line for logs."""
     value = onednn_setting()
     state = {"1": "on, ", "0": "off, ", None: ""}[value]
-    return f"oneDNN: {state}{chosen()} ({VARIABLE}{f'={value}' if value else ' is not set'})"
+    said = f"oneDNN: {state}{chosen()} ({VARIABLE}{f'={value}' if value else ' is not set'})"
+    return "; ".join(filter(None, [said, allocator_in_words()]))
+
+
+def allocator_in_words() -> str:
+    """Return who has decided where tensors lie, "" if nobody has."""
+    value = os.environ.get(ALLOCATOR)
+    return f"memory of tensors: {chosen(ALLOCATOR)} ({ALLOCATOR}={value})" if value else ""
 
 
 def _read(path: pathlib.Path) -> str:

@@ -136,7 +136,7 @@ def check_trials(command: Sequence[str] = COMMAND, timeout: float = TIMEOUT_SECO
 
 def run_trial(mode: str, command: Sequence[str], timeout: float, used: str | None = None) -> Outcome:
     """Run the trial in its own process; SCARLET_KERNELS applies only to the mode that runs use."""
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, **ENVIRONMENT, host.VARIABLE: mode}
+    environment = host.with_faster({"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, **ENVIRONMENT, host.VARIABLE: mode})
     if used not in (mode, None):
         environment.pop(host.KERNELS, None)
     try:

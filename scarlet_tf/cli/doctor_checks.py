@@ -195,7 +195,7 @@ def check_memory() -> Iterator[Finding]:
     from scarlet_tf.training.memory import limit_bytes, reachable_bytes
 
     limit, free = limit_bytes(), reachable_bytes()
-    found = f"{gibibytes(free)} of {gibibytes(limit)} available"
+    found = "; ".join(filter(None, [f"{gibibytes(free)} of {gibibytes(limit)} available", host.allocator_in_words()]))
     advice = "end other programs, or: --set supernet.execution=sequential --set supernet.batch_size=32"
     yield judged(free >= LEAST_MEMORY, "memory", found, advice)
 

@@ -26,7 +26,7 @@ import numpy as np
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.network import Arrays, Network, get_arrays, set_arrays
 from scarlet_tf.space.cost import count_spec
-from scarlet_tf.space.spec import IdentitySpec, NetworkSpec, conventions_of
+from scarlet_tf.space.spec import BlockSpec, IdentitySpec, NetworkSpec, conventions_of
 
 MAX_CONDITION = 1e4
 """Default limit of rule 4; tests/export/test_folding.py bounds the error in float32 that it leaves."""
@@ -72,7 +72,8 @@ def fold(model: Network, max_condition: float = MAX_CONDITION) -> tuple[Network,
 
 def fold_arrays(spec: NetworkSpec, arrays: Arrays, max_condition: float = MAX_CONDITION):
     """The same on a spec with its arrays: (spec, float32 arrays, rows)."""
-    network = _Weighted(spec.to_dict(), {key: np.asarray(value, np.float64) for key, value in arrays.items()})
+    shortened = spec.replace(blocks=tuple(block for block in spec.blocks if not _is_nothing(block)))
+    network = _Weighted(shortened.to_dict(), {key: np.asarray(value, np.float64) for key, value in arrays.items()})
     rows: list[FoldRow] = []
     kept: set[str] = set()
     while (name := network.first_let(kept)) is not None:
@@ -81,6 +82,11 @@ def fold_arrays(spec: NetworkSpec, arrays: Arrays, max_condition: float = MAX_CO
         if row.rule == 5:
             kept.add(name)
     return network.spec, {key: value.astype(np.float32) for key, value in network.arrays.items()}, rows
+
+
+def _is_nothing(block: BlockSpec) -> bool:
+    """True for a skip that keeps its input as it is."""
+    return isinstance(block, IdentitySpec) and block.stride == 1 and block.in_channels == block.out_channels
 
 
 def _fold_one(network: _Weighted, name: str, max_condition: float) -> tuple[_Weighted, FoldRow]:

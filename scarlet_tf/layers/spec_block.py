@@ -174,6 +174,14 @@ class Tail(_End):
         dtype = self.compute_dtype if self.spec.num_classes is None else "float32"
         return keras.KerasTensor(self.compute_output_shape(x.shape), dtype=dtype)
 
+    def features(self, x):
+        """The input [B, C] of the classifier, at inference."""
+
+        def apply(layer, x):
+            return x if layer is self.inner["classifier"] else _call(layer, x, False)
+
+        return self.connect(x, _Parts(self, apply))
+
     def lanes(self, lanes, training=False):
         """Lanes [m, B, H, W, C] -> logits [m, B, num_classes]; BN sees one lane at a time, all else all of them."""
         ops = keras.ops

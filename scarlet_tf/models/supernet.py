@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Protocol
 
 import keras
 import numpy as np
@@ -18,6 +18,13 @@ from scarlet_tf.space.search_space import SKIP_MODES, Architecture, Layer, Searc
 from scarlet_tf.space.spec import check_whole
 
 
+class TrainedWeights(Protocol):
+    """Source of the weights that a supernet begins with, such as a Parent."""
+
+    def warm_start(self, supernet: Supernet) -> None:
+        """Give every choice its weights."""
+
+
 @keras.saving.register_keras_serializable(package="scarlet_tf")
 class Supernet(keras.Model):
     """The one-shot supernet of a space (SCARLET-NAS, v2 section 3).
@@ -26,8 +33,11 @@ class Supernet(keras.Model):
         space: a SearchSpace, its dict form, or "s1" / "s2".
         input_shape: (height, width, channels) of the images.
         num_classes: classes of the classifier.
-        skip: form of a skipped layer: "let" (1x1 conv, as in the paper), "identity" or "relu" (its ablations).
+        skip: form of a skipped layer: "let" (1x1 conv, as in the paper), "identity" or "relu" (its ablations), or "shortcut": as
+            in ResNet, the identity where the layer keeps shape and width, and else a LET.
         seed: of the initial weights.
+        start: a Parent, see `space_around`: every choice begins with what the parent's trained block has for it. LETs that
+            change widths or sizes stay random; `warm_start` fits them, too, to images.
         dtype: Keras' dtype policy, such as "mixed_bfloat16"; statistics, logits and weights are float32 under every one.
 
     `supernet(images [B, H, W, C], path [num_layers])` returns the path's logits [B, num_classes];
@@ -42,8 +52,9 @@ class Supernet(keras.Model):
         space: SearchSpace | Mapping | str,
         input_shape: tuple[int, int, int] | None = None,
         num_classes: int = 1000,
-        skip: Literal["let", "identity", "relu"] = "let",
+        skip: Literal["let", "identity", "relu", "shortcut"] = "let",
         seed: int | None = 0,
+        start: TrainedWeights | None = None,
         **kwargs,
     ):
         host.check_fork()
@@ -63,6 +74,8 @@ class Supernet(keras.Model):
         self.choice_blocks = [self._choice_block(layer) for layer in self.space.layers]
         self.tail = Tail(ends, derived_seed(seed, "tail"), name="tail", **policy)
         self.build()
+        if start is not None:
+            start.warm_start(self)
 
     def _choice_block(self, layer: Layer) -> ChoiceBlock:
         candidates = []

@@ -20,6 +20,7 @@ import numpy as np
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.files import atomic_writer
 from scarlet_tf.models.network import Arrays, Network, get_arrays, set_arrays
+from scarlet_tf.models.torch_files import Tensor, read_checkpoint
 from scarlet_tf.space.spec import PYTORCH, InvertedResidualSpec
 
 _FIRST = "stem_conv/kernel"
@@ -30,7 +31,7 @@ def load_torch_weights(model: keras.Model, path, skip_classifier: bool = False) 
 
     Args:
         model: a Network, or a published network built on an `input_tensor`; with LETs folded.
-        path: `.pth`, `.pt`, `.pth.tar`, `.pt.tar` (PyTorch; the extra "torch"), `.safetensors` or `.npz`. PyTorch's
+        path: `.pth`, `.pt`, `.pth.tar`, `.pt.tar`, `.safetensors` (the extra "pretrained") or `.npz`. PyTorch's
             files may hold the state dict under "model_state", as the authors' do, "state_dict" or "model".
         skip_classifier: leave the checkpoint's classifier out; the model's, if it has one, is unchanged.
 
@@ -162,24 +163,29 @@ def from_state_dict(state: Mapping[str, np.ndarray], arrays: Arrays, what: str) 
     which begins with `what`, unless every entry is used exactly once; it lists what is missing, unexpected or of the
     wrong shape.
     """
-    state = {key: array for key, array in _without_prefixes(state).items() if not key.endswith(_COUNTER)}
-    names = {key: name for name in arrays if (key := torch_key(name)) is not None}
-    _check(state, {key: _torch_shape(name, arrays[name]) for key, name in names.items()}, what)
-    loaded = {}
-    for key, name in names.items():
-        back = np.argsort(_axes(name, arrays[name].ndim))
-        loaded[name] = state[key].transpose(back).astype(arrays[name].dtype)
-    return loaded
-
-
-def _without_prefixes(state: Mapping[str, np.ndarray]) -> StateDict:
-    prefix = "module." if all(key.startswith("module.") for key in state) else ""
-    state = {key.removeprefix(prefix): array for key, array in state.items()}
+    state = inference_tensors(state)
     for weight in ("weight", "bias"):
         # FairNAS' classifier follows a dropout layer, and so has the index 1.
         if f"classifier.1.{weight}" in state and f"classifier.{weight}" not in state:
             state[f"classifier.{weight}"] = state.pop(f"classifier.1.{weight}")
-    return state
+    names = {key: name for name in arrays if (key := torch_key(name)) is not None}
+    shapes = {
+        key: tuple(arrays[name].shape[axis] for axis in _axes(name, arrays[name].ndim)) for key, name in names.items()
+    }
+    if problems := misfits(state, shapes):
+        raise InputError(f"{what}: {problems}")
+    return {name: to_keras(name, state[key]).astype(arrays[name].dtype) for key, name in names.items()}
+
+
+def inference_tensors(state: Mapping[str, np.ndarray]) -> StateDict:
+    """The tensors that inference reads: BN's counters are dropped, and a prefix "module." that all keys have."""
+    prefix = "module." if all(key.startswith("module.") for key in state) else ""
+    return {key.removeprefix(prefix): array for key, array in state.items() if not key.endswith(_COUNTER)}
+
+
+def to_keras(name: str, array: np.ndarray) -> np.ndarray:
+    """PyTorch's tensor of our weight `name`, such as "block_03_expand/kernel", with our axes."""
+    return array.transpose(np.argsort(_axes(name, array.ndim)))
 
 
 def _axes(name: str, ndim: int) -> tuple[int, ...]:
@@ -189,11 +195,8 @@ def _axes(name: str, ndim: int) -> tuple[int, ...]:
     return tuple(reversed(range(ndim)))
 
 
-def _torch_shape(name: str, array: np.ndarray) -> tuple[int, ...]:
-    return tuple(array.shape[axis] for axis in _axes(name, array.ndim))
-
-
-def _check(state: StateDict, shapes: dict[str, tuple[int, ...]], what: str) -> None:
+def misfits(state: StateDict, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Keys that `state` lacks, has too many, or has in another shape than `shapes` or as integers; "" for none."""
     problems = {
         "missing": [key for key in shapes if key not in state],
         "unexpected": [key for key in state if key not in shapes],
@@ -206,9 +209,7 @@ def _check(state: StateDict, shapes: dict[str, tuple[int, ...]], what: str) -> N
             f"{key} ({array.dtype})" for key, array in state.items() if key in shapes and array.dtype.kind != "f"
         ],
     }
-    found = [f"{len(keys)} {kind}: {_first(keys)}" for kind, keys in problems.items() if keys]
-    if found:
-        raise InputError(f"{what}: {'; '.join(found)}")
+    return "; ".join(f"{len(keys)} {kind}: {_first(keys)}" for kind, keys in problems.items() if keys)
 
 
 def _first(keys: list[str]) -> str:
@@ -222,8 +223,8 @@ _NESTS = ("model_state", "state_dict", "model")
 def read_state_dict(path) -> dict[str, np.ndarray]:
     """The arrays of a `.pth`, `.pt`, `.pth.tar`, `.pt.tar`, `.safetensors` or `.npz` file.
 
-    PyTorch's files are read with `weights_only`, so nothing in them is executed. Raises InputError for a file that is
-    missing, damaged or of another kind, and if the package that reads it is not installed.
+    PyTorch's files are read without PyTorch, and nothing in them is executed. Raises InputError for a file that is
+    missing, damaged or of another kind, and if safetensors is not installed for one of its files.
     """
     path = pathlib.Path(path)
     read, _ = _format(path)
@@ -271,17 +272,11 @@ def _write_safetensors(path: pathlib.Path, state: Mapping[str, np.ndarray]) -> N
 
 
 def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
-    torch = _package("torch", path)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever torch, pickle and ZIP raise for a damaged or foreign file
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: expected a PyTorch checkpoint of tensors and plain values: {reason}") from error
-    state = _unnested(state)
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    state = _unnested(read_checkpoint(path))
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         got = f"the keys {list(state)[:5]}" if isinstance(state, Mapping) else f"a {type(state).__name__}"
         raise InputError(f"{path}: expected a state dict of tensors, alone or under one of {list(_NESTS)}, got {got}")
-    return {str(key): _to_numpy(tensor) for key, tensor in state.items()}
+    return {str(key): tensor.numpy() for key, tensor in state.items()}
 
 
 def _unnested(checkpoint):
@@ -290,11 +285,6 @@ def _unnested(checkpoint):
             if isinstance(checkpoint.get(key), Mapping):
                 return checkpoint[key]
     return checkpoint
-
-
-def _to_numpy(tensor) -> np.ndarray:
-    """The tensor as an array; floating types become float32, since NumPy has no bfloat16."""
-    return (tensor.float() if tensor.is_floating_point() else tensor).detach().numpy()
 
 
 def _write_torch(path: pathlib.Path, state: Mapping[str, np.ndarray]) -> None:

@@ -6,11 +6,14 @@ import dataclasses
 import functools
 import hashlib
 import json
+from collections.abc import Iterable
 
+import keras
 import numpy as np
 
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.models.network import Arrays, Network, set_arrays
+from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space.spec import NetworkSpec
 
 
@@ -42,6 +45,37 @@ class Parent:
         network = Network(spec, name=self.name)
         set_arrays(network, self.arrays)
         return network
+
+    @classmethod
+    def from_keras(
+        cls,
+        model: keras.Model,
+        preprocessing: Preprocessing | None = None,
+        name: str | None = None,
+        channel_order: str = "rgb",
+    ) -> Parent:
+        """The parent with structure and weights of a functional or sequential Keras model.
+
+        Families: MobileNetV2, MobileNetV3, EfficientNet (not its fused blocks), EfficientNet-Lite and others of the same blocks.
+        Layers are known by what they compute and how they are connected, not by their names. A softmax at the end is dropped.
+
+        Args:
+            preprocessing: of its images, red first; by default what the model's own layers do in front of the first
+            convolution, such as Rescaling and Normalization.
+            name: for people; by default the model's.
+            channel_order: "rgb", or "bgr" if the model takes images whose first channel is blue.
+
+        InputError names the layer that the package's networks cannot express, and the reason.
+        """
+        from scarlet_tf.parents.keras_models import from_keras  # which makes parents, and so imports this module
+
+        return from_keras(model, preprocessing, name, channel_order)
+
+    def warm_start(self, supernet: Supernet, batches: Iterable | None = None) -> None:
+        """Give every choice of `supernet` the weights that this parent has for it: see parents.warm_start."""
+        from scarlet_tf.parents.warm_start import warm_start  # which imports this module
+
+        warm_start(supernet, self, batches)
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -66,7 +66,8 @@ def choice_in_words(choice: Choice) -> str:
     if choice.is_skip:
         return "skipped"
     se = ", squeeze-and-excitation" if choice.use_se else ""
-    return f"{choice.kernel_size} x {choice.kernel_size}, expansion {choice.expansion:g}{se}"
+    size = f"{choice.width} of the channels" if choice.share else f"expansion {choice.width}"
+    return f"{choice.kernel_size} x {choice.kernel_size}, {size}{se}"
 
 
 def kernel_classes(space: SearchSpace) -> dict[int, str]:
@@ -105,7 +106,7 @@ def draw(architecture: Architecture, image_size: int, identifier: str, title: st
 
 
 def _tallest(space: SearchSpace) -> float:
-    return max((choice.expansion for choice in space.choices if not choice.is_skip), default=1)
+    return max((choice.expansion or choice.share for choice in space.choices if not choice.is_skip), default=1)
 
 
 def _first_left(layers: Sequence[DrawnLayer]) -> int:
@@ -123,7 +124,7 @@ def _draw_layer(svg, layer: DrawnLayer, first: int, classes: dict[int, str], tal
     if choice.is_skip:
         _text(group, middle, base + 17, "skip", "skip")
         return
-    height, colour = max(LEAST_BAR, BARS * choice.expansion / tallest), classes[choice.kernel_size]
+    height, colour = max(LEAST_BAR, BARS * (choice.expansion or choice.share) / tallest), classes[choice.kernel_size]
     box = {
         "x": _n(middle - BAR_WIDTH / 2),
         "y": _n(base - height),
@@ -133,7 +134,7 @@ def _draw_layer(svg, layer: DrawnLayer, first: int, classes: dict[int, str], tal
     }
     ElementTree.SubElement(group, "rect", {"class": f"bar {colour}", **box})
     _text(group, middle, base + 17, f"{choice.kernel_size}×{choice.kernel_size}", "kernel")
-    _text(group, middle, base - height + 15, f"{choice.expansion:g}", f"expansion on-{colour}")
+    _text(group, middle, base - height + 15, choice.width, f"expansion on-{colour}")
     if choice.use_se:
         centre = {"cx": _n(middle), "cy": _n(base - height - 9), "r": "5"}
         ElementTree.SubElement(group, "circle", {"class": "se", **centre})

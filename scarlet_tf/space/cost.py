@@ -16,7 +16,7 @@ import numpy as np
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import millions
-from scarlet_tf.space.search_space import Architecture, SearchSpace, block_spec
+from scarlet_tf.space.search_space import Architecture, SearchSpace, standalone_blocks
 from scarlet_tf.space.spec import (
     BlockSpec,
     IdentitySpec,
@@ -77,9 +77,9 @@ class SumTable:
             start, next_start = len(rows), len(rows) + len(row_of)
             next_row_of: dict[int, int] = {}
             for channels in row_of:
-                blocks = [block_spec(space, layer, choice, channels, "nothing") for choice in space.choices]
-                rows.append([of_block(block, size) if block else nothing for block in blocks])
-                widths = [block.out_channels if block else channels for block in blocks]
+                columns = [standalone_blocks(space, layer, choice, channels) for choice in space.choices]
+                rows.append([_sum([of_block(block, size) for block in blocks], nothing) for blocks in columns])
+                widths = [blocks[-1].out_channels if blocks else channels for blocks in columns]
                 for width in widths:
                     next_row_of.setdefault(width, next_start + len(next_row_of))
                 following.append([next_row_of[width] for width in widths])
@@ -182,6 +182,11 @@ class SumTable:
                 f"choices: expected values from 0 to {self.space.num_choices - 1}, got {choices.min()} to {choices.max()}"
             )
         return choices.astype(np.int64, copy=False)
+
+
+def _sum(entries: list[Sequence], nothing: Sequence) -> Sequence:
+    """The entries added up figure by figure."""
+    return [sum(figures) for figures in zip(*entries, strict=True)] if entries else nothing
 
 
 @dataclasses.dataclass(frozen=True)

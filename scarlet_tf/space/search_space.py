@@ -30,7 +30,7 @@ from scarlet_tf.space.spec import (
 )
 
 ARCHITECTURE_VERSION = 1
-SKIP_MODES = ("let", "identity", "relu")
+SKIP_MODES = ("let", "identity", "relu", "shortcut")
 SE_SOURCES = ("expanded", "input")
 
 
@@ -49,17 +49,24 @@ class Choice:
             1 the block has no expansion and begins with its depthwise convolution, as in MobileNetV2.
         kernel_size: of the depthwise filter, odd.
         use_se: adds squeeze-and-excitation to the block.
+        share: of the hidden channels that the layer's stage states, above 0 and up to 1, rounded to a multiple of 8; instead of
+            `expansion` and `use_se`, in spaces around a network.
     """
 
     expansion: float = 0
     kernel_size: int = 0
     use_se: bool = False
+    share: float = 0
 
     def __post_init__(self):
         if self.is_skip:
             return
-        number = isinstance(self.expansion, (int, float)) and not isinstance(self.expansion, bool)
-        if not number or not 1 <= self.expansion < math.inf:
+        if self.share:
+            if not _is_number(self.share) or not 0 < self.share <= 1:
+                raise InputError(f"choice.share: expected a number above 0 and up to 1, got {self.share!r}")
+            if self.expansion or self.use_se:
+                raise InputError(f"choice: expected share without expansion and use_se, got {self}")
+        elif not _is_number(self.expansion) or not 1 <= self.expansion < math.inf:
             raise InputError(f"choice.expansion: expected a number >= 1, got {self.expansion!r}")
         if not isinstance(self.kernel_size, int) or self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise InputError(f"choice.kernel_size: expected an odd integer >= 1, got {self.kernel_size!r}")
@@ -68,31 +75,41 @@ class Choice:
 
     @property
     def is_skip(self) -> bool:
-        return self.expansion == 0 and self.kernel_size == 0 and not self.use_se
+        return self.expansion == 0 and self.kernel_size == 0 and not self.use_se and self.share == 0
 
     @property
     def label(self) -> str:
-        """Short readable name, such as "E6K5+SE" or "skip"."""
-        return "skip" if self.is_skip else f"E{self.expansion:g}K{self.kernel_size}{'+SE' if self.use_se else ''}"
+        """Short readable name, such as "E6K5+SE", "50%K3" or "skip"."""
+        if self.is_skip:
+            return "skip"
+        return f"{'' if self.share else 'E'}{self.width}K{self.kernel_size}{'+SE' if self.use_se else ''}"
+
+    @property
+    def width(self) -> str:
+        """The expansion, such as "6", or the share, such as "50%"."""
+        return f"{100 * self.share:.3g}%" if self.share else f"{self.expansion:g}"
 
     def to_dict(self) -> dict:
         if self.is_skip:
             return {"skip": True}
+        if self.share:
+            return {"share": self.share, "kernel_size": self.kernel_size}
         return {"expansion": self.expansion, "kernel_size": self.kernel_size, "use_se": self.use_se}
 
     @classmethod
     def from_dict(cls, data: Mapping, where: str = "choice") -> Choice:
-        _check_keys(data, {"skip", "expansion", "kernel_size", "use_se"}, where)
+        _check_keys(data, {"skip", "expansion", "kernel_size", "use_se", "share"}, where)
         if data.get("skip"):
             if len(data) > 1:
                 raise InputError(f"{where}: a skip takes no other key, got {dict(data)}")
             return cls()
-        for key in ("expansion", "kernel_size"):
+        for key in ("share" if "share" in data else "expansion", "kernel_size"):
             if key not in data:
                 raise InputError(
-                    f"{where}.{key}: missing; expected {{expansion, kernel_size, use_se}} or {{skip: true}}"
+                    f"{where}.{key}: missing; expected {{expansion, kernel_size, use_se}}, {{share, kernel_size}} or"
+                    " {skip: true}"
                 )
-        return cls(data["expansion"], data["kernel_size"], data.get("use_se", False))
+        return cls(**data)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,14 +121,25 @@ class Stage:
         depth: number of layers.
         stride: of the first of them, 1 or 2.
         activation: of their blocks; None for the space's.
+        hidden_channels: of each layer, in spaces around a network, whose choices are shares of them. A block keeps them where
+            skips in front of it narrow its input.
+        use_se: there, the blocks have squeeze-and-excitation, as wide as that of the whole hidden channels.
+        expand: there, false for blocks that begin with their depthwise convolution; every share is then the whole.
     """
 
     channels: int
     depth: int
     stride: int = 1
     activation: str | None = None
+    hidden_channels: tuple[int, ...] | None = None
+    use_se: bool = False
+    expand: bool = True
 
     def __post_init__(self):
+        if self.hidden_channels is not None:
+            self._check_hidden()
+        elif self.use_se or not self.expand:
+            raise InputError(f"stage: expected hidden_channels with use_se or expand: false, got {self}")
         for key, allowed in (("channels", None), ("depth", None), ("stride", (1, 2))):
             value = getattr(self, key)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -121,16 +149,38 @@ class Stage:
         if self.activation is not None:
             check_choice("stage.activation", self.activation, ACTIVATIONS)
 
+    def _check_hidden(self) -> None:
+        hidden = self.hidden_channels
+        known = isinstance(hidden, (tuple, list)) and all(type(one) is int and one >= 1 for one in hidden)
+        if not known or len(hidden or ()) != self.depth:
+            raise InputError(
+                f"stage.hidden_channels: expected {self.depth} integers >= 1, one for each layer, got {hidden!r}"
+            )
+        object.__setattr__(self, "hidden_channels", tuple(hidden or ()))
+        for key in ("use_se", "expand"):
+            check_choice(f"stage.{key}", getattr(self, key), (True, False))
+
+    def to_dict(self) -> dict:
+        """The fields that are not at their defaults, in plain JSON types; the first three always."""
+        fields = {f.name: (getattr(self, f.name), f.default) for f in dataclasses.fields(self)}
+        found = {
+            key: value for key, (value, default) in fields.items() if value != default or key in ("depth", "stride")
+        }
+        return found if self.hidden_channels is None else found | {"hidden_channels": list(self.hidden_channels)}
+
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A searchable layer at its place in the supernet."""
+    """A searchable layer at its place in the supernet; `hidden_channels`, `use_se` and `expand` as in its Stage."""
 
     index: int
     in_channels: int
     out_channels: int
     stride: int
     activation: str = "hard_swish"
+    hidden_channels: int | None = None
+    use_se: bool = False
+    expand: bool = True
 
     @property
     def name(self) -> str:
@@ -223,6 +273,10 @@ class SearchSpace:
             raise InputError("space.choices: expected at least one choice, got none")
         if len(set(self.choices)) != len(self.choices):
             raise InputError(f"space.choices: expected no repeats, got {[c.label for c in self.choices]}")
+        around = {stage.hidden_channels is not None for stage in self.stages}
+        around |= {choice.share > 0 for choice in self.choices if not choice.is_skip}
+        if len(around) > 1:
+            raise InputError("space: expected hidden_channels in every stage and share in every choice, or in none")
         for key in ("activation", "stem_activation", "tail_activation"):
             check_choice(f"space.{key}", getattr(self, key), ACTIVATIONS)
         check_choice("space.head_bias", self.head_bias, (True, False))
@@ -267,7 +321,12 @@ class SearchSpace:
             width = self._scaled(stage.channels)
             for i in range(stage.depth):
                 stride, activation = stage.stride if i == 0 else 1, stage.activation or self.activation
-                layers.append(Layer(len(layers), channels, width, stride, activation))
+                hidden = None if stage.hidden_channels is None else self._scaled(stage.hidden_channels[i])
+                if not stage.expand:
+                    hidden = channels
+                layers.append(
+                    Layer(len(layers), channels, width, stride, activation, hidden, stage.use_se, stage.expand)
+                )
                 channels = width
         return tuple(layers)
 
@@ -354,10 +413,7 @@ class SearchSpace:
         }
         for key in {"squeeze_excite", "conventions"} & fields.keys():
             fields[key] = dataclasses.asdict(fields[key])
-        fields["stages"] = [
-            {key: value for key, value in dataclasses.asdict(stage).items() if value is not None}
-            for stage in self.stages
-        ]
+        fields["stages"] = [stage.to_dict() for stage in self.stages]
         fields["choices"] = [choice.to_dict() for choice in self.choices]
         return fields
 
@@ -430,7 +486,7 @@ class Architecture:
         input_shape: tuple[int, int, int] | None = None,
         num_classes: int | None = 1000,
         *,
-        skip: Literal["nothing", "let", "identity", "relu"] = "nothing",
+        skip: Literal["nothing", "let", "identity", "relu", "shortcut"] = "nothing",
         dropout: float = 0.0,
         classifier_activation: str | None = None,
         pooling: Literal["avg", "max"] | None = None,
@@ -453,39 +509,77 @@ class Architecture:
 def block_spec(space: SearchSpace, layer: Layer, choice: Choice, in_channels: int, skip: str) -> BlockSpec | None:
     """One choice of one layer reading `in_channels`; None if the layer is absent."""
     if not choice.is_skip:
-        hidden = in_channels * choice.expansion
-        hidden = int(hidden) if float(choice.expansion).is_integer() else rounded_channels(hidden)
-        rule = space.squeeze_excite
-        return InvertedResidualSpec(
-            name=layer.name,
-            in_channels=in_channels,
-            hidden_channels=hidden,
-            out_channels=layer.out_channels,
-            kernel_size=choice.kernel_size,
-            stride=layer.stride,
-            se_channels=rule.channels(in_channels, hidden) if choice.use_se else 0,
-            residual=layer.stride == 1 and in_channels == layer.out_channels,
-            activation=layer.activation,
-            expand=choice.expansion > 1,
-            se_gate=rule.gate if choice.use_se else "hard_sigmoid",
-            se_activation=rule.activation if choice.use_se else "relu",
-        )
+        return _inverted_residual(space, layer, choice, in_channels)
     if skip == "nothing":
         return IdentitySpec(layer.name, in_channels, in_channels, layer.stride) if layer.stride > 1 else None
-    if skip == "identity":
+    keeps_shape = layer.stride == 1 and layer.in_channels == layer.out_channels
+    if skip == "identity" or (skip == "shortcut" and keeps_shape):
         return IdentitySpec(layer.name, in_channels, layer.out_channels, layer.stride)
-    if skip in ("let", "relu"):
+    if skip in ("let", "relu", "shortcut"):
         return LinearSpec(layer.name, in_channels, layer.out_channels, layer.stride, "relu" if skip == "relu" else None)
     raise InputError(f"skip: expected one of {SKIP_MODES} or 'nothing', got {skip!r}")
+
+
+def standalone_blocks(space: SearchSpace, layer: Layer, choice: Choice, in_channels: int) -> tuple[BlockSpec, ...]:
+    """The blocks of one choice of one layer in a stand-alone network where `in_channels` reach it; a skip may have none.
+
+    In a space around a network, whose blocks keep their widths, a block with a shortcut needs its input as wide as it is
+    there: if skips narrowed it, the 1x1 convolution that stands for them comes first.
+    """
+    block = block_spec(space, layer, choice, in_channels, "nothing")
+    if block is None:
+        return ()
+    wanted = layer.in_channels
+    residual = layer.stride == 1 and wanted == layer.out_channels
+    if choice.share and residual and in_channels != wanted:
+        widened = LinearSpec(f"{layer.name}_widen", in_channels, wanted)
+        return widened, _inverted_residual(space, layer, choice, wanted)
+    return (block,)
+
+
+def _inverted_residual(space: SearchSpace, layer: Layer, choice: Choice, in_channels: int) -> InvertedResidualSpec:
+    rule, use_se = space.squeeze_excite, layer.use_se if choice.share else choice.use_se
+    if choice.share:
+        whole = layer.hidden_channels or layer.in_channels
+        keeps_all = choice.share == 1 or not layer.expand
+        hidden = whole if keeps_all else min(whole, rounded_channels(whole * choice.share))
+        se_channels = rule.channels(layer.in_channels, whole)
+        expand = layer.expand
+    else:
+        hidden = in_channels * choice.expansion
+        hidden = int(hidden) if float(choice.expansion).is_integer() else rounded_channels(hidden)
+        se_channels = rule.channels(in_channels, hidden)
+        expand = choice.expansion > 1
+    return InvertedResidualSpec(
+        name=layer.name,
+        in_channels=in_channels,
+        hidden_channels=hidden,
+        out_channels=layer.out_channels,
+        kernel_size=choice.kernel_size,
+        stride=layer.stride,
+        se_channels=se_channels if use_se else 0,
+        residual=layer.stride == 1 and in_channels == layer.out_channels,
+        activation=layer.activation,
+        expand=expand,
+        se_gate=rule.gate if use_se else "hard_sigmoid",
+        se_activation=rule.activation if use_se else "relu",
+    )
 
 
 def _lower_blocks(architecture: Architecture, channels: int, skip: str):
     space = architecture.space
     for layer, index in zip(space.layers, architecture.choices, strict=True):
-        block = block_spec(space, layer, space.choices[index], channels, skip)
-        if block is not None:
-            channels = block.out_channels
-            yield block
+        if skip == "nothing":
+            blocks = standalone_blocks(space, layer, space.choices[index], channels)
+        else:
+            block = block_spec(space, layer, space.choices[index], channels, skip)
+            blocks = () if block is None else (block,)
+        yield from blocks
+        channels = blocks[-1].out_channels if blocks else channels
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _check_keys(data, allowed: set[str], where: str) -> None:

@@ -89,7 +89,7 @@ class SupernetConfig(TrainingConfig):
     learning_rate: Positive = 0.045
     weight_decay: NonNegative = 4e-5
     label_smoothing: BelowOne = 0.0
-    skip: Literal["let", "identity", "relu"] = "let"
+    skip: Literal["let", "identity", "relu", "shortcut"] = "let"
     sampling: Literal["strict_fair", "uniform", "sandwich"] = "strict_fair"
     sandwich_random: Whole = 2
     distillation: Share = 0.0

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from scarlet_tf import cli
+from scarlet_tf.base import host
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.files import file_name
 
@@ -511,7 +512,8 @@ def test_kernels_that_cannot_be_had_are_said_before_data_are_read(config, monkey
 
 def test_the_log_of_a_run_begins_with_who_decided_on_onednn(config, fake_pipeline, monkeypatch, capsys):
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
-    monkeypatch.delenv("SCARLET_SET_ONEDNN_OPTS", raising=False)
+    for name in (host.ALLOCATOR, host.SET_BY_US):
+        monkeypatch.delenv(name, raising=False)
     assert cli.main(["run", config, "--json"]) == 0
     first, *_ = pathlib.Path("runs/my/run.log").read_text().splitlines()
     assert first.endswith(" INFO scarlet_tf: oneDNN: on, set by you (TF_ENABLE_ONEDNN_OPTS=1)")

@@ -102,6 +102,14 @@ def test_python_is_held_against_the_package_s(monkeypatch):
     assert only(checks.check_python()).found == "3.9.1, expected >=3.11"
 
 
+def test_the_memory_of_tensors_is_said_where_somebody_has_decided(onednn):
+    assert "TF_CPU" not in only(checks.check_memory()).found
+    onednn.setenv(host.ALLOCATOR, "1")
+    onednn.setenv(host.SET_BY_US, f"{host.ALLOCATOR}=1")
+    found = only(checks.check_memory()).found
+    assert found.endswith(" available; memory of tensors: set by scarlet_tf (TF_CPU_ALLOCATOR_USE_BFC=1)")
+
+
 def test_little_memory_and_disk_are_warnings_with_advice(monkeypatch, tmp_path):
     from scarlet_tf.training import memory
 
@@ -286,8 +294,8 @@ PRINT = "printed['onednn'] = mode == '1'\nprint(json.dumps(printed))"
 @pytest.fixture
 def onednn(monkeypatch):
     """The user's setting."""
-    monkeypatch.delenv(host.SET_BY_US, raising=False)
-    monkeypatch.delenv(host.KERNELS, raising=False)
+    for name in (host.ALLOCATOR, host.SET_BY_US, host.KERNELS):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(host.VARIABLE, "1")
     return monkeypatch
 
@@ -359,6 +367,11 @@ def test_kernels_that_the_user_names_are_tried_in_the_mode_that_runs_use_alone(o
     onednn.setenv(host.KERNELS, "onednn")
     script = f"printed['route'] = os.environ.get('SCARLET_KERNELS', 'any')\n{PRINT}"
     assert [f.found for f in trials(script) if "kernels" in f.found] == ["kernels: onednn", "kernels: any"]
+
+
+def test_each_mode_is_tried_with_what_the_command_line_sets_for_it(onednn):
+    script = f"printed['route'] = str(os.environ.get('{host.ALLOCATOR}'))\n{PRINT}"
+    assert [f.found for f in trials(script) if "kernels" in f.found] == ["kernels: None", "kernels: 1"]
 
 
 def test_the_command_fails_where_a_check_finds_a_problem(monkeypatch, capsys):

@@ -273,8 +273,9 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(tmp_path, monk
         monkeypatch.setitem(sys.modules, module, None)
     (tmp_path / name).write_bytes(b"")
     message = rf"needs the package {package}: pip install 'scarlet_tf\[torch\]'"
-    with pytest.raises(InputError, match=message):
-        read_state_dict(tmp_path / name)
+    if package != "torch":  # whose files are read without it
+        with pytest.raises(InputError, match=message):
+            read_state_dict(tmp_path / name)
     with pytest.raises(InputError, match=message):
         write_state_dict(tmp_path / name, {})
     assert (tmp_path / name).read_bytes() == b""

@@ -32,6 +32,7 @@ def test_a_child_gets_its_arguments_mode_and_threads(monkeypatch):
     arguments, mode, threads, process = measuring.in_child(facts, "--n", 3, onednn=0, threads=1)
     assert (arguments, mode, threads) == (("--n", 3), "0", 1) and process != os.getpid()
     assert measuring.in_child(facts)[1:3] == (None, 0)
+    assert measuring.in_child(facts, complete=lambda found: found | {measuring.ONEDNN: "1"})[1] == "1"
     assert measuring.ONEDNN not in os.environ
 
 

@@ -197,7 +197,7 @@ def curves(shop: Workshop) -> dict:
             known = {**dataclasses.asdict(settings), "network": spec.to_dict(), **shop.data_context}
             del known["checkpoint_seconds"]
             store = Store(shop.folder, f"{skip}-seed{seed}", known)
-            found = shop.retrained(spec, settings, store, "figures", lambda _, figures: figures)
+            found = shop.retrained(spec, settings, store)
             last, validation = found["history"][-1], found["validation"]
             row = {"skip": skip, "seed": seed, "multiply_adds": count_spec(spec).multiply_adds}
             row |= {f"train_{key}": last[key] for key in ("accuracy", "loss")}

@@ -1,0 +1,122 @@
+"""Parents out of Keras models: MobileNetV2, MobileNetV3, EfficientNet and other chains of inverted residual blocks."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.data.data_config import STATISTICS, Colours, Normalization, Statistics
+from scarlet_tf.data.preprocessing import Preprocessing
+from scarlet_tf.parents.keras_graph import Graph
+from scarlet_tf.parents.keras_layers import Scaling
+from scarlet_tf.parents.keras_parsing import NetworkReader
+from scarlet_tf.parents.parent import Parent
+
+CHANNEL_ORDERS = ("rgb", "bgr")
+
+
+def from_keras(
+    model: keras.Model,
+    preprocessing: Preprocessing | None = None,
+    name: str | None = None,
+    channel_order: str = "rgb",
+    source: str = "",
+) -> Parent:
+    """The parent with structure and weights of a Keras model; see `Parent.from_keras`."""
+    if not isinstance(model, keras.Model):
+        raise InputError(f"model: expected a Keras model, got a {type(model).__name__}")
+    name = name or model.name
+    if channel_order not in CHANNEL_ORDERS:
+        raise InputError(f"channel_order: expected one of {CHANNEL_ORDERS}, got {channel_order!r}")
+    graph = Graph(model, name)
+    size = graph.input.shape[1:3]
+    if None in size:
+        if preprocessing is None:
+            raise InputError(
+                f"{name}: expected preprocessing with an image_size, as the model takes images of any size"
+            )
+        size = (preprocessing.image_size,) * 2
+    reader = NetworkReader(graph, size)
+    scaling, arrays, reversed_images = reader.scaling, reader.arrays, channel_order == "bgr"
+    if reversed_images != scaling.reverses:
+        arrays["stem_conv/kernel"] = arrays["stem_conv/kernel"][:, :, ::-1].copy()
+    statistics = _statistics(scaling, reversed_images) if scaling.changes else None
+    return Parent(name, reader.spec, arrays, _preprocessing(name, size, statistics, preprocessing), source)
+
+
+def from_keras_file(
+    path: str | os.PathLike,
+    preprocessing: Preprocessing | None = None,
+    name: str | None = None,
+    channel_order: str = "rgb",
+) -> Parent:
+    """The parent out of a whole Keras model's `.keras` or `.h5` file; see `Parent.from_keras`.
+
+    InputError for a file that is missing, damaged, holds weights alone or asks for classes that Keras does not know.
+    """
+    path = Path(path)
+    older = {"DepthwiseConv2D": _DepthwiseOfKeras2} if path.suffix == ".h5" else None
+    try:
+        model = keras.saving.load_model(path, custom_objects=older, compile=False)
+    except Exception as error:  # whatever Keras, ZIP and HDF5 raise for a missing, damaged or foreign file
+        reason = textwrap.shorten((str(error).splitlines() or [type(error).__name__])[-1], 300, placeholder=" ...")
+        raise InputError(f"{path}: expected a whole Keras model, as model.save writes it: {reason}") from error
+    return from_keras(model, preprocessing, name or path.stem, channel_order, source=path.name)
+
+
+class _DepthwiseOfKeras2(keras.layers.DepthwiseConv2D):
+    """The layer as Keras 2 wrote it into `.h5` files: with an argument that has no meaning and that Keras 3 refuses."""
+
+    @classmethod
+    def from_config(cls, config):
+        return keras.layers.DepthwiseConv2D.from_config({key: config[key] for key in config if key != "groups"})
+
+
+def _statistics(scaling: Scaling, reversed_images: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(Mean, deviation) of red, green and blue in units of 0..255 for which (x - mean) / deviation is what `scaling` does."""
+    scale, offset = np.array(scaling.scale), np.array(scaling.offset)
+    order = slice(None, None, -1) if reversed_images else slice(None)
+    return (-offset / scale)[order], (1 / scale)[order]
+
+
+def _preprocessing(name: str, size, statistics, given: Preprocessing | None) -> Preprocessing:
+    """The preprocessing for the network, whose model scales images itself by `statistics` unless these are None."""
+    if given is not None and size != (given.image_size,) * 2:
+        raise InputError(f"preprocessing.image_size: expected the size of {name}, {size}, got {given.image_size}")
+    if statistics is None:
+        if given is None:
+            raise InputError(f"{name}: expected preprocessing, as the model does not scale its images itself")
+        return given
+    if size[0] != size[1]:
+        raise InputError(f"{name}: expected square images, got {size}")
+    normalization = _normalization(*statistics)
+    if given is not None and not _close((given.mean, given.std), statistics):
+        raise InputError(
+            f"preprocessing.normalization: expected {normalization!r}, which {name} does itself, got {given.normalization!r}"
+        )
+    return given or Preprocessing(size[0], normalization=normalization)
+
+
+def _normalization(mean: np.ndarray, std: np.ndarray) -> Normalization:
+    """The name of a normalisation by these, if it has one."""
+    for normalization, known in STATISTICS.items():
+        if _close((mean, std), known):
+            return normalization
+    return Statistics(_rounded(np.where(np.abs(mean) < 1e-6 * std, 0, mean)), _rounded(std))
+
+
+def _rounded(values: np.ndarray) -> Colours:
+    """Three numbers to six digits; the model's float32 hold no more."""
+    red, green, blue = (float(f"{value:.6g}") for value in values)
+    return red, green, blue
+
+
+def _close(one, other) -> bool:
+    """True if two pairs of mean and deviation normalise to the same within 1e-4 of a deviation."""
+    (mean, std), (other_mean, other_std) = np.array(one), np.array(other)
+    return bool((np.abs(mean - other_mean) < 1e-4 * std).all() and np.allclose(std, other_std, rtol=1e-4, atol=0))

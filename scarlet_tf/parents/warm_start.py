@@ -1,0 +1,233 @@
+"""Warm start of a supernet: every choice of every layer begins with what the parent's block has for it.
+
+Kernels are cropped to their centre, or surrounded by zeros. Of the hidden channels the most important ones are kept, in their
+order of importance, so a smaller block is a part of every larger one (Once-for-All, arXiv:1908.09791). A skip that keeps its
+input's shape is the identity; any other is a linear map, which least squares fit to the parent's features of some images. Layers
+that the parent lacks begin as the identity: the last BN's scale and offset are zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import cast
+
+import keras
+import numpy as np
+
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.models.network import Arrays
+from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.parents.around import parent_path
+from scarlet_tf.parents.parent import Parent
+from scarlet_tf.space.spec import InvertedResidualSpec, LinearSpec
+
+RIDGE = 1e-5
+"""Shrinkage of a LET that is fitted, of the mean square of what it reads."""
+HEAD_RIDGE = 1.0
+"""The same of a classifier, which reads more features than there may be images."""
+SCALES = tuple(2.0**power for power in np.arange(0, 7.5, 0.5))
+
+_ACTIVATIONS = {
+    "relu": lambda x: np.maximum(x, 0),
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "hard_swish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+    "silu": lambda x: x / (1 + np.exp(-x)),
+}
+
+
+def warm_start(supernet: Supernet, parent: Parent, batches: Iterable | None = None) -> None:
+    """Give every choice of every layer of `supernet` the weights that `parent` has for it, in place.
+
+    Args:
+        supernet: of a space around the parent, see `space_around`, with `skip="shortcut"`, "let" or "identity".
+        parent: with the weights. Its classifier is kept where the classes are as many; a new one begins with zeros.
+        batches: (images [B, H, W, C], labels [B]), normalised as the parent's preprocessing says. LETs are fitted to the
+            parent's features of them, and a new classifier to the labels. Without them LETs keep their random weights.
+
+    Batch normalisation of choices that differ from the parent's has to be recalibrated before they are evaluated.
+    """
+    path = parent_path(parent, supernet.space)
+    epsilon, blocks = parent.spec.conventions.bn_epsilon, iter(parent.spec.blocks)
+    like: InvertedResidualSpec | None = None
+    for layer, choices, own in zip(supernet.space.layers, supernet.choice_blocks, path.choices, strict=True):
+        is_new = supernet.space.choices[own].is_skip  # the parent has no such layer: it begins like the block before
+        if not is_new:
+            like = cast(InvertedResidualSpec, next(blocks))
+        assert like is not None
+        source = _of_part(parent.arrays, like.name)
+        for candidate in choices.candidates:
+            if isinstance(candidate.spec, InvertedResidualSpec):
+                fits = like.in_channels == layer.in_channels
+                found = fitted_block(source, like, candidate.spec, epsilon) if fits else _own(candidate)
+                _assign(candidate, found | _silent(found) if is_new else found)
+            elif (
+                isinstance(candidate.spec, LinearSpec) and layer.stride == 1 and layer.in_channels == layer.out_channels
+            ):
+                _assign(candidate, {"let/kernel": np.eye(layer.in_channels)[None, None]})
+    _assign(supernet.stem, _of_part(parent.arrays, "stem"))
+    _assign(supernet.tail, _of_tail(supernet, parent))
+    if batches is not None:
+        _fit(supernet, path.choices, batches, parent.spec.num_classes != supernet.num_classes)
+
+
+# -- one block from another -----------------------------------------------------------------------------------------------
+
+
+def fitted_block(arrays: Arrays, source: InvertedResidualSpec, target: InvertedResidualSpec, epsilon: float) -> Arrays:
+    """The weights of the block `source` for the block `target`, which may have fewer hidden channels and another kernel.
+
+    Names are those of a block's parts, such as "expand/kernel".
+    """
+    kept = most_important(arrays, source, epsilon)[: target.hidden_channels]
+    if target.hidden_channels == source.hidden_channels:
+        kept = np.arange(source.hidden_channels)
+    found = {}
+    for name, array in arrays.items():
+        part = name.partition("/")[0]
+        if name == "depthwise/kernel":
+            found[name] = resized_kernel(array, target.kernel_size)[:, :, kept]
+        elif name in ("project/kernel", "se_squeeze/kernel"):
+            found[name] = array[:, :, kept]
+        elif part in ("project_bn", "se_squeeze"):
+            found[name] = array
+        else:  # what has one entry for each hidden channel, as its last axis
+            found[name] = array[..., kept]
+    return found
+
+
+def resized_kernel(kernel: np.ndarray, size: int) -> np.ndarray:
+    """The centre of a kernel [k, k, ...], or the kernel with zeros around it, as [size, size, ...]."""
+    margin = (size - kernel.shape[0]) // 2
+    if margin >= 0:
+        return np.pad(kernel, [(margin, margin)] * 2 + [(0, 0)] * (kernel.ndim - 2))
+    return kernel[-margin:margin, -margin:margin]
+
+
+def most_important(arrays: Arrays, spec: InvertedResidualSpec, epsilon: float) -> np.ndarray:
+    """The hidden channels of a block from the one that contributes most to its output to the least, int [hidden_channels].
+
+    A contribution is the root mean square that the channel adds to the output: that of the activation after the depthwise
+    convolution, whose input BN makes normal with its scale and offset, times the norm of its projection after BN. A gate of
+    squeeze-and-excitation is taken for one.
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    gamma, beta = arrays["depthwise_bn/gamma"], arrays["depthwise_bn/beta"]
+    passed = _ACTIVATIONS[spec.activation](np.asarray(beta + np.multiply.outer(nodes, gamma), float))
+    power = weights @ passed**2 / math.sqrt(2 * math.pi)
+    scale = arrays["project_bn/gamma"] / np.sqrt(arrays["project_bn/moving_variance"] + epsilon)
+    projected = arrays["project/kernel"][0, 0] * scale
+    return np.argsort(-power * np.sum(projected**2, axis=1), kind="stable")
+
+
+def _silent(arrays: Arrays) -> Arrays:
+    """Scale and offset of a block that adds nothing to its shortcut."""
+    return {name: np.zeros_like(arrays[name]) for name in ("project_bn/gamma", "project_bn/beta")}
+
+
+# -- the parts of a supernet ----------------------------------------------------------------------------------------------
+
+
+def _of_part(arrays: Arrays, prefix: str) -> Arrays:
+    return {name.removeprefix(f"{prefix}_"): array for name, array in arrays.items() if name.startswith(f"{prefix}_")}
+
+
+def _of_tail(supernet: Supernet, parent: Parent) -> Arrays:
+    found = _of_part(parent.arrays, "tail")
+    found |= {name: array for name, array in parent.arrays.items() if name.startswith(("head/", "classifier/"))}
+    if parent.spec.num_classes != supernet.num_classes:
+        features = parent.spec.head_channels or parent.spec.tail_channels
+        kernel = np.zeros((features, supernet.num_classes), np.float32)
+        found |= {"classifier/kernel": kernel, "classifier/bias": kernel[0]}
+    return found
+
+
+def _weights(layer) -> dict:
+    """The weights of a SpecBlock, a Stem or a Tail by their names in it."""
+    return {f"{name}/{w.name}": w for name, part in layer.parts().items() for w in part.weights}
+
+
+def _own(layer) -> Arrays:
+    return {name: keras.ops.convert_to_numpy(weight) for name, weight in _weights(layer).items()}
+
+
+def _assign(layer, arrays: Arrays) -> None:
+    weights = _weights(layer)
+    if weights.keys() != arrays.keys():
+        missing, unexpected = sorted(weights.keys() - arrays.keys()), sorted(arrays.keys() - weights.keys())
+        raise InputError(f"{layer.name}: weights: missing {missing}, unexpected {unexpected}")
+    for name, weight in weights.items():
+        weight.assign(arrays[name])
+
+
+# -- linear maps by least squares -----------------------------------------------------------------------------------------
+
+
+class LeastSquares:
+    """The linear map from x [N, c_in] to y [N, c_out] of least squared error, of which rows are added one after another."""
+
+    def __init__(self, num_inputs: int, num_outputs: int):
+        self._squares, self._products = np.zeros((num_inputs, num_inputs)), np.zeros((num_inputs, num_outputs))
+
+    def add(self, x, y) -> None:
+        """Further rows of x and y, in all but their last axis."""
+        x, y = (np.asarray(rows, float).reshape(-1, rows.shape[-1]) for rows in (x, y))
+        self._squares += x.T @ x
+        self._products += x.T @ y
+
+    def solve(self, ridge: float = RIDGE) -> np.ndarray:
+        """The map [c_in, c_out], shrunk by `ridge` times the mean square of x."""
+        size = len(self._squares)
+        shrinkage = ridge * np.trace(self._squares) / size + np.finfo(float).tiny
+        return np.linalg.solve(self._squares + shrinkage * np.eye(size), self._products)
+
+
+def _fit(supernet: Supernet, path: tuple[int, ...], batches: Iterable, fits_classifier: bool) -> None:
+    """Fit the LETs that change shape to the features of the parent's path, and the classifier to the labels."""
+    fits: dict[int, LeastSquares] = {}
+    for index, layer in enumerate(supernet.space.layers):
+        if _lets(supernet, index) and (layer.stride > 1 or layer.in_channels != layer.out_channels):
+            fits[index] = LeastSquares(layer.in_channels, layer.out_channels)
+    features, targets = [], []
+    for images, labels in batches:
+        x = supernet.stem(images)
+        for index, (block, own) in enumerate(zip(supernet.choice_blocks, path, strict=True)):
+            y = block.run(own, x)
+            if index in fits:
+                stride = supernet.space.layers[index].stride
+                fits[index].add(*map(keras.ops.convert_to_numpy, (x[:, ::stride, ::stride], y)))
+            x = y
+        if fits_classifier:
+            features.append(keras.ops.convert_to_numpy(supernet.tail.features(x)))
+            targets.append(np.asarray(labels).reshape(-1))
+    for index, squares in fits.items():
+        for let in _lets(supernet, index):
+            _assign(let, {"let/kernel": squares.solve()[None, None]})
+    if fits_classifier and features:
+        kernel, bias = fitted_classifier(np.concatenate(features), np.concatenate(targets), supernet.num_classes)
+        supernet.tail.inner["classifier"].set_weights([kernel, bias])
+
+
+def _lets(supernet: Supernet, index: int) -> list:
+    return [one for one in supernet.choice_blocks[index].candidates if isinstance(one.spec, LinearSpec)]
+
+
+def fitted_classifier(features: np.ndarray, labels: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """(kernel [C, num_classes], bias [num_classes]) from features [N, C] and labels [N].
+
+    Ridge regression to the labels as one-hot rows, scaled so that the cross-entropy of these features is least.
+    """
+    shares = np.bincount(labels, minlength=num_classes) / len(labels)
+    centre = features.mean(axis=0)
+    fit = LeastSquares(features.shape[1], num_classes)
+    fit.add(features - centre, np.eye(num_classes)[labels] - shares)
+    kernel = fit.solve(HEAD_RIDGE)
+    scores = (features - centre) @ kernel + shares
+    scale = min(SCALES, key=lambda scale: _cross_entropy(scale * scores, labels))
+    return scale * kernel, scale * (shares - centre @ kernel)
+
+
+def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
+    top = logits.max(axis=1, keepdims=True)
+    normalizers = np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0]
+    return float(np.mean(normalizers - logits[np.arange(len(labels)), labels]))
