@@ -24,6 +24,7 @@ from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space.cost import cost_table, count_spec
 from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.training.config import SupernetConfig
+from scarlet_tf.training.sampling import paths_of_a_step
 from studies import plots
 from studies.workshop import Workshop, over_seeds
 
@@ -84,7 +85,7 @@ def describe(paths: list[Architecture], values: dict[str, list[float]]) -> dict:
 def passes(config: SupernetConfig, shop: Workshop) -> dict:
     """Optimizer steps, and forward-backward passes of single paths: a fair step has one for each choice."""
     steps = config.epochs * shop.data.train.steps_per_epoch(config.batch_size)
-    paths = shop.study.space.num_choices if config.sampling == "strict_fair" else 1
+    paths = paths_of_a_step(config.sampling, shop.study.space, config.sandwich_random)
     return {"steps": steps, "backward_passes": steps * paths}
 
 
