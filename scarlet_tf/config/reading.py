@@ -30,7 +30,7 @@ from scarlet_tf.models.zoo_data import ZOO, find_own, zoo_names
 from scarlet_tf.optimization.config import OptimizationConfig
 from scarlet_tf.space.search_space import SearchSpace
 
-DATA_KEYS = ("image_size", "crop_fraction", "normalization", "augmentation")
+DATA_KEYS = ("image_size", "crop_fraction", "normalization", "resizing", "augmentation")
 """Keys of the section "data" for the preparation of a run's images, which its fine-tuning uses as well."""
 
 

@@ -52,8 +52,8 @@ class Graph:
         self.calls: list[Call] = []
         self._aliases: dict[int, keras.KerasTensor] = {}
         self._originals: dict[int, Any] = {}
-        copy = self._copy_of_model(model)
-        self.input, self.output = copy.inputs[0], self.root(copy.outputs[0])
+        self._model = self._copy_of_model(model)  # kept: tensors are told apart by their ids
+        self.input, self.output = self._model.inputs[0], self.root(self._model.outputs[0])
 
     def error(self, layer, reason: str) -> InputError:
         """The error that names `layer` and the reason for which the model cannot be read."""
@@ -135,8 +135,8 @@ class Graph:
 
     def _copy_of_model(self, model):
         if not isinstance(model, (keras.Sequential, keras.Function)) or not model.built:
-            kind = type(model).__name__
-            raise InputError(f"{self.name}: expected a functional or a built sequential Keras model, got a {kind}")
+            got = f"{model.name!r} ({type(model).__name__})"
+            raise InputError(f"{self.name}: expected functional or built sequential Keras models alone, got {got}")
         if len(model.inputs) != 1 or len(model.outputs) != 1:
             ends = f"{len(model.inputs)} and {len(model.outputs)}"
             raise InputError(f"{self.name}: expected a model of one input and one output, got {ends} in {model.name!r}")

@@ -60,7 +60,7 @@ def from_keras_file(
     InputError for a file that is missing, damaged, holds weights alone or asks for classes that Keras does not know.
     """
     path = Path(path)
-    older = {"DepthwiseConv2D": _DepthwiseOfKeras2} if path.suffix == ".h5" else None
+    older = {"DepthwiseConv2D": _DepthwiseOfKeras2} if path.suffix in (".h5", ".hdf5") else None
     try:
         model = keras.saving.load_model(path, custom_objects=older, compile=False)
     except Exception as error:  # whatever Keras, ZIP and HDF5 raise for a missing, damaged or foreign file

@@ -285,3 +285,19 @@ def test_a_file_that_is_no_model(name, tmp_path):
         tiny().save_weights(tmp_path / name)
     with pytest.raises(InputError, match=f"{name}: expected a whole Keras model, as model.save writes it: "):
         from_keras_file(tmp_path / name)
+
+
+class Unknown(layers.Layer):
+    """A layer that is registered nowhere."""
+
+    def call(self, x):
+        return x + 1
+
+
+@pytest.mark.parametrize("ending", ["keras", "h5"])
+@pytest.mark.parametrize("make", [Unknown, lambda: layers.Lambda(lambda x: x + 1)])
+def test_a_file_that_asks_for_other_code(make, ending, tmp_path):
+    """Functions in a file are not run."""
+    tiny(front=lambda x: make()(x)).save(tmp_path / f"foreign.{ending}")
+    with pytest.raises(InputError, match=f"foreign.{ending}: expected a whole Keras model, .*: .*(Unknown|[Ll]ambda)"):
+        from_keras_file(tmp_path / f"foreign.{ending}", Preprocessing(32))

@@ -138,6 +138,11 @@ class Subclassed(keras.Model):
         return x
 
 
+def subclassed_inside():
+    image = keras.Input((32, 32, 3))
+    return keras.Model(image, tiny()(Subclassed(name="inside")(image)))
+
+
 def truncated():
     model = tiny()
     return keras.Model(model.inputs, next(layer.output for layer in model.layers if isinstance(layer, layers.Add)))
@@ -161,8 +166,11 @@ def called_twice():
 
 MODELS = {
     "a Keras model, got a str": lambda: "model.keras",
-    "a functional or a built sequential Keras model, got a Subclassed": Subclassed,
-    "a functional or a built sequential Keras model, got a Sequential": lambda: keras.Sequential([layers.Dense(2)]),
+    r"functional or built sequential Keras models alone, got '.*' \(Subclassed\)": Subclassed,
+    r"functional or built sequential Keras models alone, got 'inside' \(Subclassed\)": subclassed_inside,
+    r"functional or built sequential Keras models alone, got '.*' \(Sequential\)": lambda: keras.Sequential(
+        [layers.ReLU()]
+    ),
     "a model of one input and one output, got 1 and 2 in ": two_outputs,
     r"images \[B, H, W, 3\], got an input \(None, 8\)": lambda: keras.Sequential([keras.Input([8]), layers.Dense(2)]),
     "a model inside the model to be called once": called_twice,

@@ -7,10 +7,12 @@ from test_clipping import norm
 from test_fair_step import SPACE, batch, trained_a_little
 from test_train_supernet import CONFIG, Interrupt, assert_same_weights, data, weights
 from tiny import skip_unless_computed, tiniest_space, tiny_space
+from toy_parent import block, toy_parent, toy_spec
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.data.inputs import ArraySplit
 from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.parents.around import parent_path, space_around
 from scarlet_tf.space.search_space import Choice, SearchSpace, Stage
 from scarlet_tf.training.config import SupernetConfig
 from scarlet_tf.training.fair_step import SupernetStep
@@ -50,6 +52,15 @@ def test_the_largest_choice_is_each_layers_own():
     space = tiny_space(stages=stages, choices=choices, first_channels=2)
     assert largest_path(space) == (1, 0, 0) and smallest_path(space) == (0, 1, 1)
     assert largest_path(tiny_space(stages=stages, choices=(*choices[::-1], Choice()), first_channels=2)) == (0, 1, 1)
+
+
+def test_around_a_parent_of_one_kernel_size_the_largest_path_is_the_parents_own():
+    """Also where every share is the whole, since a block has no expansion: of equals both are the first."""
+    blocks = (block(0, 8, 16, 3, 2), block(1, 16, 16, 3, expansion=1), block(2, 16, 16, 3))
+    parent = toy_parent(toy_spec(blocks=blocks))
+    space = space_around(parent, shares=(0.5, 1.0))
+    assert largest_path(space) == parent_path(parent, space).choices
+    assert smallest_path(space) == (len(space.choices) - 1,) * 3
 
 
 def test_a_sandwich_is_the_largest_the_smallest_and_uniform_draws():
