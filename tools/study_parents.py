@@ -1,0 +1,163 @@
+"""A searched network that starts from a trained one, against the plain ways of making that one cheaper, on CIFAR-10.
+
+    python tools/study_parents.py --data DIR --out runs/parents --epochs 5 --seeds 0 1 2
+
+All ways see the same training images as often. At each budget, a share of the multiply-adds of EfficientNet-Lite0 at 64 pixels:
+  searched   `scarlet run` with configs/cifar10_lite0.yaml; one of the epochs goes to the supernet
+  smaller    the whole network at the greatest input size within the budget
+  shallower  at 64 pixels, without blocks that have a shortcut: from the end of each stage, as many as the budget asks for
+  skipped    without all of them, at the greatest input size within the budget
+Results are kept in OUT/results.jsonl and not computed again; the last line is JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import statistics
+
+from measuring import parse, report
+from scarlet_tf.base.logs import log_to_terminal, quiet_frameworks
+
+quiet_frameworks()
+
+import scarlet_tf as st  # noqa: E402
+from scarlet_tf.config import load_config  # noqa: E402
+from scarlet_tf.data.datasets import load_dataset  # noqa: E402
+from scarlet_tf.evaluation.scoring import evaluate  # noqa: E402
+from scarlet_tf.models.network import get_arrays  # noqa: E402
+from scarlet_tf.parents.around import parent_path, sizes_and_costs  # noqa: E402
+from scarlet_tf.parents.warm_start import warm_start  # noqa: E402
+from scarlet_tf.run.stages import run_all  # noqa: E402
+
+CONFIG = pathlib.Path(__file__).resolve().parents[1] / "configs" / "cifar10_lite0.yaml"
+PARENT, SIDE, CLASSES = "lite0", 64, 10
+
+
+def blocks_with_shortcut(space) -> list[list[int]]:
+    """The layers of each stage that have a shortcut."""
+    first, found = 0, []
+    for stage in space.stages:
+        layers = space.layers[first : first + stage.depth]
+        found.append([one.index for one in layers if one.stride == 1 and one.in_channels == one.out_channels])
+        first += stage.depth
+    return found
+
+
+def without(space, own, layers) -> st.Architecture:
+    """The parent's path without these layers."""
+    skip = space.num_choices - 1
+    return st.Architecture(tuple(skip if i in layers else choice for i, choice in enumerate(own.choices)), space)
+
+
+def plain(way: str, parent, limit: float) -> st.Architecture:
+    """The network of a plain way within `limit` multiply-adds, in a space of the input size that it has."""
+    sizes = range(SIDE, SIDE + 1) if way == "shallower" else range(2 * SIDE, 15, -4)
+    for size in sizes:
+        space = st.space_around(parent, input_size=size)
+        own, groups = parent_path(parent, space), blocks_with_shortcut(space)
+        if way == "smaller":
+            removals = [[]]
+        elif way == "skipped":
+            removals = [[layer for group in groups for layer in group]]
+        else:  # the last of each stage, from the last stage to the first, then the ones before them
+            order = [group[-1 - depth] for depth in range(4) for group in reversed(groups) if depth < len(group)]
+            removals = [order[:count] for count in range(len(order) + 1)]
+        for removed in removals:
+            network = without(space, own, removed)
+            if st.count(network, size, CLASSES).multiply_adds <= limit:
+                return network
+    return network  # shallower: as far as it goes
+
+
+def train_plain(network: st.Architecture, parent, config, epochs: int) -> dict:
+    """Fine-tune a network with the parent's weights for so many epochs; figures on the test images."""
+    size = network.space.input_size
+    data = load_dataset(dataclasses.replace(config.data, image_size=size))
+    supernet = st.Supernet(network.space, (size, size, 3), CLASSES, skip="shortcut", seed=config.seed)
+    batches = data.train.batches(64, training=True, seed=config.seed, drop_remainder=False)
+    warm_start(supernet, parent, batches.take(config.parent.images // 64))
+    folded, _ = st.fold(st.extract(supernet, network))
+    settings = dataclasses.replace(config.retrain, epochs=epochs, teacher=None, init="scratch")
+    model, _ = st.retrain(folded.spec, data.train, data.validation, settings, initial=get_arrays(folded))
+    accuracy = evaluate(model, data.test.batches(100))["accuracy"]
+    return {"size": size, "multiply_adds": st.count(folded.spec).multiply_adds, "top1": accuracy}
+
+
+def train_searched(config, limit: float, epochs: int, folder) -> dict:
+    """Run the recipe within `limit`; the supernet's epochs are taken off the network's."""
+    supernet = max(1, round(epochs / 5))
+    settings = {
+        "search": dataclasses.replace(config.search, upper_bounds={"multiply_adds": limit}),
+        "supernet": dataclasses.replace(config.supernet, epochs=supernet),
+        "retrain": dataclasses.replace(config.retrain, epochs=epochs - supernet),
+        "export": dataclasses.replace(config.export, formats=("float32",), saved_model=False, benchmark_threads=0),
+    }
+    run_all(dataclasses.replace(config, **settings), folder)
+    found = json.loads((folder / "retrain" / "result.json").read_text())
+    size = config.data.image_size
+    return {"size": size, "multiply_adds": found["multiply_adds"], "top1": found["test"]["accuracy"]}
+
+
+def main() -> None:
+    """Compute what is missing and print the table."""
+    options = parse(
+        __doc__,
+        data=("", "folder of the prepared cifar10"),
+        out=("runs/parents", "folder of results and runs"),
+        epochs=(5, "passes over the training images, of all trainings together"),
+        budgets=([1.0, 0.6, 0.35], "shares of the parent's multiply-adds at 64 pixels"),
+        ways=(["searched", "smaller", "shallower", "skipped"], "what to compare"),
+        seeds=([0, 1, 2], "of hold-outs, order and draws"),
+        images=(10000, "training images"),
+        over=(2.0, "the parent's multiply-adds at the searched size, over the budget"),
+    )
+    log_to_terminal()
+    out, parent = pathlib.Path(options.out), st.parent(PARENT)
+    out.mkdir(parents=True, exist_ok=True)
+    whole = st.count(parent.spec.replace(input_shape=(SIDE, SIDE, 3), num_classes=CLASSES)).multiply_adds
+    file = out / "results.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    for seed in options.seeds:
+        for budget in options.budgets:
+            for way in options.ways:
+                key = {"way": way, "budget": budget, "epochs": options.epochs, "images": options.images, "seed": seed}
+                if any(key.items() <= row.items() for row in rows):
+                    continue
+                limit = budget * whole
+                changes = [f"seed={seed}", f"data.max_train_examples={options.images}"]
+                changes += [f"data.directory={options.data}"] if options.data else []
+                if way == "searched":
+                    costs = dict(sizes_and_costs(parent, CLASSES))
+                    size = min(costs, key=lambda side: abs(costs[side] - options.over * limit))
+                    config = load_config(CONFIG, [*changes, f"data.image_size={size}"])
+                    name = "-".join(map(str, key.values()))
+                    found = train_searched(config, limit, options.epochs, out / name)
+                else:
+                    found = train_plain(plain(way, parent, limit), parent, load_config(CONFIG, changes), options.epochs)
+                rows.append({**key, **found})
+                with file.open("a") as lines:
+                    lines.write(json.dumps(rows[-1]) + "\n")
+    report("parents", results=rows, means=means(rows))
+
+
+def means(rows: list[dict]) -> list[dict]:
+    """Mean top-1 over the seeds of each way, and the standard error of that mean."""
+    groups: dict[tuple, list[dict]] = {}
+    for row in rows:
+        groups.setdefault((row["budget"], row["epochs"], row["images"], row["way"]), []).append(row)
+    table = []
+    for (budget, epochs, images, way), members in sorted(groups.items()):
+        top1 = [row["top1"] for row in members]
+        error = statistics.stdev(top1) / len(top1) ** 0.5 if len(top1) > 1 else None
+        figures = {"top1": statistics.mean(top1), "standard_error": error, "seeds": len(top1)}
+        costs = statistics.mean(row["multiply_adds"] for row in members)
+        table.append(
+            {"budget": budget, "epochs": epochs, "images": images, "way": way, **figures, "multiply_adds": costs}
+        )
+    return table
+
+
+if __name__ == "__main__":
+    main()
