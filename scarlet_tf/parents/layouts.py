@@ -7,12 +7,12 @@ and BN's "running_mean" and "running_var".
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
 
-from scarlet_tf.models.foreign.block_string import BlockString
 from scarlet_tf.models.network import Arrays
 from scarlet_tf.models.torch_weights import StateDict, to_keras
 from scarlet_tf.parents.published import Published
@@ -208,13 +208,12 @@ LAYOUTS: dict[str, type[Layout]] = {
 
 def layers(model: Published, num_classes: int | None) -> tuple[NetworkSpec, list[Layer]]:
     """The spec of `model` as a Network has it, and the layers of that Network with their modules."""
-    spec, layout, places = model.spec(num_classes), LAYOUTS[model.layout], list(_places(model))
-    ends = layout.ends(spec, 1 + places[-1].stage)
+    spec, layout, ends = model.spec(num_classes), LAYOUTS[model.layout], _ends(model)
     found = [Layer("stem_conv", *ends["stem"], (spec.stem_channels, 3, 3, 3))]
     blocks = [block for block in spec.blocks if isinstance(block, InvertedResidualSpec)]  # block strings have no others
     folded = _with_stem_block(spec, blocks)
     names = ["stem"] * (len(spec.blocks) - len(folded.blocks)) + [block.name for block in folded.blocks]
-    for block, place, name in zip(blocks, places, names, strict=True):
+    for block, place, name in zip(blocks, _places(model), names, strict=True):
         found += _block_layers(block, name, layout.block(block, place))
     features = spec.tail_channels
     found.append(Layer("tail_conv", *ends["tail"], (features, spec.feature_channels, 1, 1)))
@@ -228,14 +227,29 @@ def layers(model: Published, num_classes: int | None) -> tuple[NetworkSpec, list
     return folded, found
 
 
+def num_classes(model: Published, state: StateDict) -> int | None:
+    """The classes of the classifier in a state dict of the layout that `model` has; None without one."""
+    weight = state.get(f"{_ends(model)['classifier'][0]}.weight")
+    return None if weight is None else len(weight)
+
+
+def without_head(model: Published, state: StateDict) -> StateDict:
+    """The tensors but those of the dense layer in front of a classifier, which a network without one does not need."""
+    if model.family.options.get("head_channels") is None:
+        return state
+    prefix = f"{_ends(model)['head'][0]}."
+    return {key: array for key, array in state.items() if not key.startswith(prefix)}
+
+
+def _ends(model: Published) -> Modules:
+    return LAYOUTS[model.layout].ends(model.spec(), len(model.family.depths))
+
+
 def _places(model: Published) -> Iterator[Place]:
-    position = 0
-    for stage, strings in enumerate(model.family.stages):
-        index = 0
-        for text in [strings] if isinstance(strings, str) else strings:
-            for _ in range(BlockString.parse(text).repeats if not text.startswith("cn") else 0):
-                yield Place(stage, index, position)
-                index, position = index + 1, position + 1
+    position = itertools.count()
+    for stage, depth in enumerate(model.family.depths):
+        for index in range(depth):
+            yield Place(stage, index, next(position))
 
 
 def _with_stem_block(spec: NetworkSpec, blocks: list[InvertedResidualSpec]) -> NetworkSpec:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from scarlet_tf.data.preprocessing import Preprocessing
+from scarlet_tf.models.foreign.block_string import BlockString
 from scarlet_tf.models.foreign.networks import network_from_blocks
 from scarlet_tf.space.search_space import rounded_channels
 from scarlet_tf.space.spec import Conventions, NetworkSpec
@@ -24,7 +25,7 @@ _LARGE_EPSILON = Conventions(bn_epsilon=1e-3)  # PyTorch's padding, TensorFlow's
 Stages = tuple[str | tuple[str, ...], ...]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Family:
     """The structure of a network: block strings in timm's notation, one or more for each stage, and options.
 
@@ -33,6 +34,13 @@ class Family:
 
     stages: Stages
     options: Mapping[str, Any]
+
+    @property
+    def depths(self) -> list[int]:
+        """Blocks of each stage; the tail, if it is a string of its own, is none."""
+        strings = [[stage] if isinstance(stage, str) else stage for stage in self.stages]
+        parsed = [[BlockString.parse(text) for text in stage] for stage in strings]
+        return [sum(block.repeats for block in stage) for stage in parsed if stage[0].kind != "cn"]
 
     def wider(self, factor: float, stem: bool = True, tail: bool = True) -> Family:
         """The family with `factor` times the channels, rounded to multiples of 8; a tail never becomes narrower."""
@@ -62,7 +70,7 @@ class Family:
         return Family(tuple(map(simple, self.stages)), {**self.options, "activation": "relu"})
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Published:
     """A published network.
 
