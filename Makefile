@@ -61,7 +61,7 @@ extras: $(FOR_TESTS) ## the tests that need PyTorch, TensorBoard or MediaPipe, w
 docs: $(FOR_TESTS) ## the documentation, in site/; a warning is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "site/index.html"
 
-# A script that lacks a program says so and ends with 2; the others go on.
+# A script that lacks a program, or the run that it measures, says so and ends with 2; the others go on.
 bench: $(FOR_TESTS) ## every tools/bench_*.py
 	@for file in tools/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || [ $$? -eq 2 ] || exit 1; done
 

@@ -10,11 +10,11 @@ import signal
 import subprocess
 import sys
 
+import flip_bits
 import only_required
 import pytest
 import yaml
 
-import flip_bits
 from scarlet_tf import cli
 from scarlet_tf.base.files import read_json
 
@@ -197,7 +197,7 @@ def test_a_run_keeps_its_certificate_until_a_byte_is_changed(straight, tmp_path,
 
 @pytest.mark.parametrize("flips", [60, pytest.param(2000, marks=pytest.mark.slow)])
 def test_no_flipped_bit_gives_a_traceback_or_another_figure(straight, flips):
-    """Of the files in which nobody has to notice a change, the tool states why."""
+    """Of the files in which nobody has to notice a change, `flip_bits` states why."""
     found = flip_bits.flip_bits(straight[0], flips, seed=0, again=flips > 60)
     assert found["ok"], json.dumps(found, indent=1)
     unnoticed = {

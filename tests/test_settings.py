@@ -23,6 +23,7 @@ from scarlet_tf.base.settings import (
     as_settings,
     describe,
     from_yaml,
+    keys_of,
     to_plain,
     validated,
 )
@@ -34,6 +35,12 @@ class Tray:
     depth: Count = 1
 
 
+@validated("oven.recipe")
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    minutes: Annotated[tuple[Positive, Positive], Lax()] | Positive
+
+
 @validated("oven")
 @dataclasses.dataclass(frozen=True)
 class Oven:
@@ -42,6 +49,7 @@ class Oven:
     mode: Literal["grill", "bake"] = "bake"
     shares: Annotated[tuple[Share, ...], Lax(), MinLen(1)] = (1.0,)
     tray: Annotated[Tray, Lax()] = dataclasses.field(default_factory=Tray)
+    recipe: Literal["bread", "cake"] | Annotated[Recipe, Lax()] = "bread"
     timer: Count | dict[str, str | dict[str, float]] | None = None
 
     def __post_init__(self):
@@ -64,6 +72,22 @@ class Oven:
         ({"tray": {"depth": 0}}, ["oven.tray.depth: expected an integer >= 1, got 0"]),
         ({"tray": {"dept": 2}}, ["oven.tray.dept: unknown key; did you mean oven.tray.depth?"]),
         ({"tray": 3}, ["oven.tray: expected a mapping, got 3"]),
+        (
+            {"recipe": "bred"},
+            ['oven.recipe: expected one of bread, cake or a mapping, got "bred"; did you mean bread?'],
+        ),
+        ({"recipe": {}}, ["oven.recipe.minutes: missing"]),
+        ({"recipe": {"minutes": -1}}, ["oven.recipe.minutes: expected a list of 2 or a number > 0, got -1"]),
+        ({"recipe": {"minutes": [1]}}, ["oven.recipe.minutes: expected a list of 2 or a number > 0, got [1]"]),
+        (
+            {"recipe": {"minutes": [1, 2, 3]}},
+            ["oven.recipe.minutes: expected a list of 2 or a number > 0, got [1, 2, 3]"],
+        ),
+        ({"recipe": {"minutes": [1, 0]}}, ["oven.recipe.minutes[1]: expected a number > 0, got 0"]),
+        (
+            {"recipe": {"minutes": 1, "minute": 1}},
+            ["oven.recipe.minute: unknown key; did you mean oven.recipe.minutes?"],
+        ),
         ({"timer": 0}, ["oven.timer: expected an integer >= 1, a mapping or null, got 0"]),
         ({"timer": {"x": {"y": "z"}}}, ['oven.timer.x.y: expected a number, got "z"']),
         ({"degree": 1}, ["oven.degree: unknown key; did you mean oven.degrees?"]),
@@ -73,7 +97,7 @@ class Oven:
             [
                 "oven.degrees: expected a number > 0, got -1",
                 "oven.fan: expected true or false, got null",
-                "oven.zzz: unknown key; expected one of degrees, fan, mode, shares, timer, tray",
+                "oven.zzz: unknown key; expected one of degrees, fan, mode, recipe, shares, timer, tray",
             ],
         ),
     ],
@@ -93,6 +117,19 @@ def test_lists_and_mappings_become_tuples_and_settings():
     assert Oven(**values) == from_yaml(Oven, values, []) == oven
     assert type(Oven(**values).degrees) is float
     assert to_plain(oven)["tray"] == {"depth": 3} and to_plain(oven)["shares"] == [0.0, 1.0]
+
+
+def test_a_choice_of_a_name_or_settings_takes_both():
+    oven = Oven(recipe=Recipe((1.0, 2.0)))
+    assert Oven(recipe={"minutes": [1, 2]}) == from_yaml(Oven, {"recipe": {"minutes": [1, 2]}}, []) == oven
+    assert from_yaml(Oven, to_plain(oven), []) == oven and to_plain(oven)["recipe"] == {"minutes": [1.0, 2.0]}
+    assert Oven(recipe="cake").recipe == "cake" and hash(oven) != hash(Oven())
+    assert "oven.recipe.minutes" in keys_of(Oven, "oven")
+
+
+def test_arguments_by_position_are_named_in_mistakes():
+    with pytest.raises(InputError, match=r"oven\.degrees: expected a number > 0, got -1; oven\.fan: expected true"):
+        Oven(-1, 3)
 
 
 def test_quantities_are_for_yaml_alone():
@@ -141,6 +178,8 @@ def test_settings_may_be_given_as_mapping_or_not_at_all():
         (Annotated[int, Le(3)], "an integer up to 3"),
         (Annotated[int, Ge(-1), Le(3)], "an integer from -1 to 3"),
         (Text | None, "a non-empty string or null"),
+        (tuple[int, int] | Positive, "a list of 2 or a number > 0"),
+        (Literal["a"] | Annotated[Tray, Lax()], "one of a or a mapping"),
         (bool | Tray, "true or false or a mapping"),
         (int | float | None, "an integer, a number or null"),
     ],

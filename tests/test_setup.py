@@ -15,7 +15,7 @@ import scarlet_tf
 
 ROOT = pathlib.Path(only_required.__file__).parents[1]
 # Only these import what comes with the extra `optimization`: they run in its worker process.
-WORKERS = {"parts", "quantizing", "strips", "tasks", "trainer", "twin"}
+WORKERS = {"keras2_copy", "parts", "quantizing", "tasks"}
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(scarlet_tf.__path__, "scarlet_tf.")

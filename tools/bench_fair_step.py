@@ -3,7 +3,6 @@
     python tools/bench_fair_step.py
     python tools/bench_fair_step.py --spaces s1 s2 --pixels 64 96 --threads 1 2
     python tools/bench_fair_step.py --torch --torch-python torchenv/bin/python
-    python tools/bench_fair_step.py --executions sequential tape recompute --cpu
 
 For each space, size, number of threads and TF_ENABLE_ONEDNN_OPTS (0 and 1), one process holds the m networks of one set of
 fair paths (LETs in place, as in the supernet) twice, the supernet under `sequential` and under `lanes`; their steps alternate.
@@ -22,8 +21,7 @@ the images, which nobody needs, does not count. Neither do BN, activations and t
 `--torch` adds a supernet in PyTorch (`torch_supernet.py`), whose steps, in a child process, alternate with the others:
 `ratio_over_torch`, `peak_memory_ratio_over_torch` and `torch_*`. PyTorch has a oneDNN of its own in both modes.
 
-`tape` and `recompute` are executions the plain way (see `TapeStep`). `--cpu` counts processor seconds, which other work on the
-machine hardly changes.
+`--cpu` counts processor seconds, which other work on the machine hardly changes.
 
 Memory is measured in a process that runs one variant only, as the growth of the peak resident set by three steps:
 `peak_memory_ratio` is over that of the most expensive single network, `variable_bytes` (weights and momentum, which exist
@@ -70,21 +68,17 @@ from measuring import (
 from scarlet_tf.base.host import with_faster
 from scarlet_tf.base.progress import progress_bar
 from scarlet_tf.cli.doctor_trial import plain_reference
-from scarlet_tf.evaluation import kernels
 from scarlet_tf.evaluation.graphs import quick_to_first_step
-from scarlet_tf.evaluation.layer_functions import signature
 from scarlet_tf.models.network import Network
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space.cost import count_spec, stem_cost
 from scarlet_tf.space.search_space import Architecture, SearchSpace
-from scarlet_tf.training.compiled_layers import ZERO, variables_of
 from scarlet_tf.training.fair_step import EXECUTIONS, SupernetStep
-from scarlet_tf.training.optimizers import Loss, MomentumSGD, move
+from scarlet_tf.training.optimizers import Loss, MomentumSGD
 from scarlet_tf.training.sampling import strict_fair_paths
 
 NUM_CLASSES = 1000
 MATRIX = 2048  # rows and columns of the product that represents a core's speed
-TAPES = ("tape", "recompute")
 
 
 def main() -> None:
@@ -97,7 +91,7 @@ def main() -> None:
         batch_size=32,
         rounds=(5, ROUNDS),
         onednn=MODES,
-        executions={"nargs": "+", "default": EXECUTIONS, "choices": [*EXECUTIONS, *TAPES]},
+        executions={"nargs": "+", "default": EXECUTIONS, "choices": EXECUTIONS},
         cpu=(False, "processor seconds, not with --torch"),
         torch=(False, "measure a supernet in PyTorch, too"),
         torch_python=(sys.executable, "the Python that has PyTorch (default: this one)"),
@@ -237,14 +231,10 @@ class Bench:
 
     def supernet_step(self, execution: str):
         supernet = Supernet(self.space, self.shape, NUM_CLASSES)
-        step = self.step(supernet, sgd(supernet), execution)
+        step = SupernetStep(supernet, sgd(supernet), self.loss, execution)
+        if step.compiled:
+            step = tf.function(step, autograph=False)
         return lambda: step(self.images, self.labels, self.paths)["loss"].numpy()
-
-    def step(self, supernet: Supernet, optimizer: MomentumSGD, execution: str) -> Callable:
-        if execution in TAPES:
-            return TapeStep(supernet, optimizer, self.loss, execution == "recompute")
-        step = SupernetStep(supernet, optimizer, self.loss, execution)
-        return tf.function(step, autograph=False) if step.compiled else step
 
     def stand_alone_steps(self, plain_keras: bool = False):
         steps = [self.network_step(spec, plain_keras) for spec in self.specs()]
@@ -269,86 +259,6 @@ class Bench:
             return loss
 
         return lambda: step(self.images, self.labels).numpy()
-
-
-class TapeStep:
-    """A fair step the plain way: a `tf.function` a configuration of layers, called from Python under a GradientTape.
-
-    The rest is as in `sequential`: the stem runs once, and a choice's weights move as soon as their gradients are there.
-    With `recompute` a layer runs again in its backward function, so that no layer keeps activations for it.
-    """
-
-    def __init__(self, supernet: Supernet, optimizer: MomentumSGD, loss: Loss, recompute: bool):
-        self.supernet, self.optimizer, self.loss, self.recompute = supernet, optimizer, loss, recompute
-        self._functions: dict[str, list] = {}
-
-    def __call__(self, images, labels, paths) -> dict:
-        stem, tail, rate = self.supernet.stem, self.supernet.tail, tf.convert_to_tensor(self.optimizer.learning_rate)
-        features, stem_gradients, _ = self._forward(stem, images)
-        losses, upstream = [], []
-        sums: list = []
-        for path in paths:
-            x, passed = features, []
-            for block, choice in zip(self.supernet.choice_blocks, path, strict=True):
-                layer = block.candidates[choice]
-                x, *backward = self._forward(layer, x)
-                passed.append((layer, *backward))
-            loss, gradients, _ = self._forward(tail, x, labels)
-            dx, *of_tail = gradients(tf.ones([]))
-            while passed:  # what a layer keeps goes with its tape
-                layer, gradients, update = passed.pop()
-                dx, *found = gradients(dx)
-                variables = layer.trainable_variables
-                slots = [self.optimizer.slots[v.path].handle for v in variables]
-                update([v.value.handle for v in variables], slots, found, rate)
-            losses.append(loss)
-            upstream.append(dx)
-            sums = [a + b for a, b in zip(sums, of_tail, strict=True)] if sums else of_tail
-        _, *of_stem = stem_gradients(tf.add_n(upstream))
-        self.optimizer.apply([*of_stem, *sums], [*stem.trainable_variables, *tail.trainable_variables])
-        return {"loss": tf.add_n(losses) / len(losses)}
-
-    def _forward(self, layer, x, *labels) -> tuple:
-        """(output, or loss; function of its gradient to those of x and the weights; function that moves the weights)."""
-        key = f"{signature(layer)} {x.shape}"
-        if key not in self._functions:
-            self._functions[key] = self._traced(layer)
-        call, back, update = self._functions[key]
-        weights, statistics = ([*map(tf.convert_to_tensor, layer.trainable_variables)], layer.non_trainable_variables)
-        inputs = (x, weights, [*map(tf.convert_to_tensor, statistics)], *labels)
-        if self.recompute and not labels:
-            y, moved = call(*inputs)
-            gradients: Callable = functools.partial(back, *inputs)
-        else:
-            with tf.GradientTape() as tape:
-                tape.watch([x, *weights])
-                y, moved = call(*inputs)
-            gradients = lambda dy: tape.gradient(y, [x, *weights], dy, unconnected_gradients=ZERO)  # noqa: E731
-        for variable, value in zip(statistics, moved, strict=True):
-            variable.assign(value)
-        return y, gradients, update
-
-    def _traced(self, layer) -> list:
-        variables, count = variables_of(layer), len(layer.trainable_variables)
-
-        def call(x, weights, statistics, *labels):
-            state = list(zip(variables, [*weights, *statistics], strict=True))
-            with keras.StatelessScope(state_mapping=state) as scope, kernels.in_step():
-                y = layer(x, training=True)
-                y = self.loss(labels[0], y)[0] if labels else y
-            return y, [scope.get_current_value(variable) for variable in variables[count:]]
-
-        def back(x, weights, statistics, dy):
-            with tf.GradientTape() as tape:
-                tape.watch([x, *weights])
-                y, _ = call(x, weights, statistics)
-            return tape.gradient(y, [x, *weights], dy, unconnected_gradients=ZERO)
-
-        def update(handles, slots, gradients, rate):
-            for handle, slot, gradient in zip(handles, slots, gradients, strict=True):
-                move(handle, slot, gradient, rate, self.optimizer.momentum)
-
-        return [tf.function(function, autograph=False) for function in (call, back, update)]
 
 
 def sgd(model, kind=MomentumSGD):

@@ -1,10 +1,8 @@
 """Top-1, size and latency of one network as float32, int8 by calibration, int8 by quantisation-aware training, and pruned.
 
-For a finished run's retrained network, on all its test images:
-
     SCARLET_DATA_DIR=... python tools/bench_optimization.py runs/cifar10_small --out bench
 
-Without a run folder a small network is trained on the digits first. Results in --out are not computed again, so an
+The network is a finished run's retrained one, the images are all its test images. Results in --out are not computed again, so an
 interrupted bench resumes, and latency can be measured once more on an idle machine. Latencies are ratios to float32
 measured in turns, on one thread. Pruned networks come with their zeros stored like other weights, in the format's sparse
 storage, and in int8. The last line is one JSON object.
@@ -24,13 +22,11 @@ from measuring import command_line, report
 from scarlet_tf.base import logs
 from scarlet_tf.base.files import read_json, write_json
 from scarlet_tf.config import load_config
-from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.data.inputs import plain
 from scarlet_tf.export.folding import MAX_CONDITION_INT8
 from scarlet_tf.latency.timing import new_interpreter, time_interpreters
 from scarlet_tf.models.network import Network
-from scarlet_tf.space.search_space import Stage
 from scarlet_tf.training.network import save_model
 
 
@@ -44,36 +40,24 @@ def main() -> None:
         pruning={"type": json.loads, "default": {}, "help": "PruningConfig's fields as JSON"},
         rounds=(30, "of timing"),
     )
-    parser.add_argument("run", nargs="?", help="a run folder with retrain/model.keras (default: digits)")
+    parser.add_argument("run", metavar="RUN_DIR", type=pathlib.Path, help="a run folder with retrain/model.keras")
     arguments = parser.parse_args()
     logs.quiet_frameworks()
     logs.log_to_terminal()
     logging.getLogger("scarlet_tf").setLevel(logging.INFO)
     with tempfile.TemporaryDirectory() as temporary:
         out = pathlib.Path(arguments.out or temporary)
-        network, data = from_run(pathlib.Path(arguments.run)) if arguments.run else digits(out)
+        network, data = from_run(arguments.run)
         files = make_files(network, data, out, arguments)
         rows = measure(files, data, out, arguments.rounds)
     settings = {"qat": arguments.qat, "pruning": arguments.pruning}
-    report("optimization", network=arguments.run or "digits", settings=settings, files=rows)
+    report("optimization", network=str(arguments.run), settings=settings, files=rows)
 
 
 def from_run(folder: pathlib.Path) -> tuple[Network, ImageData]:
     """The folded network of a run, and its dataset."""
     network = st.load_network(folder / "retrain" / "model.keras")
     return st.fold(network, MAX_CONDITION_INT8)[0], load_dataset(load_config(folder / "config.yaml").data)
-
-
-def digits(out: pathlib.Path) -> tuple[Network, ImageData]:
-    """A network for the digits, trained for some seconds."""
-    data = load_dataset(DataConfig(augmentation="shift", image_size=16))
-    choices = st.SearchSpace.from_name("s2").choices
-    space = st.SearchSpace("digits", (Stage(16, 3, 2), Stage(24, 2, 2)), choices, 8, 1, 8, 64, input_size=16)
-    settings = {"epochs": 30, "batch_size": 64, "learning_rate": 0.05, "optimizer": "sgd", "schedule": "cosine"}
-    settings |= {"ema": 0.99, "warmup_epochs": 1, "validate_every_epochs": 30}
-    architecture = st.Architecture((1, 9, 3, 1, 4), space)
-    network, _ = st.retrain(architecture, data.train, data.validation, settings, out, num_classes=10)
-    return network, data
 
 
 def make_files(network: Network, data: ImageData, out: pathlib.Path, arguments) -> dict[str, pathlib.Path]:

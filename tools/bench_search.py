@@ -3,10 +3,8 @@
     python tools/bench_search.py
 
 Two whole searches of S2, population 70 and 120 generations, with an evaluation that does nothing, in a process each: as
-configured by default, whose mutation trains a controller, and with uniform mutation; each with TF_ENABLE_ONEDNN_OPTS=0 and
-=1. Prints one JSON object: `results` has an entry for each of these modes, with the figures of the default search and, under
-`uniform`, of the second; the figures of the mode that TensorFlow takes by default on this machine are those of the object
-itself, too.
+configured by default, whose mutation trains a controller, and with uniform mutation. Prints one JSON object: the figures of the
+default search and, under `uniform`, of the second.
 
 cpu_ms_per_trial_1000 and cpu_ms_per_trial_8400 are CPU time (milliseconds, user and system) of the first 1,000 trials and of
 all, by trial, cpu_ms_per_trial_last_1000 of the last 1,000; imports are not in it.
@@ -15,9 +13,9 @@ reload_cpu_seconds_8400 its CPU time.
 
 The rival, `keras_tuner`, is a stock BaseTuner with the stock random oracle: the same hyperparameters, as many trials as our
 default search has, the same made-up scores. It prints nothing; its usual tables, for which it sorts all trials, would cost
-more. It runs once, since it computes nothing with TensorFlow, and ends after `--rival-seconds` with the trials that it has made
-by then: `complete` says whether those are all. `ratio_to_keras_tuner` is our CPU time a trial over the rival's, at the greatest
-number of trials that both have (`ratio_trials`), and `ratio_to_keras_tuner_1000` at 1,000. Nothing is extrapolated.
+more. It ends after `--rival-seconds` with the trials that it has made by then: `complete` says whether those are all.
+`ratio_to_keras_tuner` is our CPU time a trial over the rival's, at the greatest number of trials that both have
+(`ratio_trials`), and `ratio_to_keras_tuner_1000` at 1,000. Nothing is extrapolated.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ import time
 import types
 from typing import Literal
 
-from measuring import MODES, in_child, onednn_modes, parse, report
+from measuring import in_child, parse, report
 from scarlet_tf.base import logs
 
 logs.quiet_frameworks()
@@ -98,23 +96,17 @@ class StockTuner(BaseTuner):
 def main() -> None:
     """Run the searches and the rival, each in a process of its own."""
     limit = (360.0, "seconds after which stock KerasTuner ends")
-    arguments = parse(__doc__, population=70, generations=120, rival_seconds=limit, onednn=MODES)
-    modes = onednn_modes(arguments.onednn)
+    arguments = parse(__doc__, population=70, generations=120, rival_seconds=limit)
     searches = {}
-    for onednn in modes:
-        for mutation in MUTATIONS:
-            sizes = {"population_size": arguments.population, "generations": arguments.generations}
-            config = SearchConfig(**sizes, mutation=MutationConfig(mutation))
-            with tempfile.TemporaryDirectory() as folder:
-                found = in_child(measure, config, folder, onednn=onednn)
-                found["figures"] |= in_child(reload, config, folder, onednn=onednn)
-            searches[onednn, mutation] = found
-    rival = in_child(stock, searches[modes[0], MUTATIONS[0]]["figures"]["trials"], arguments.rival_seconds)
-    results = []
-    for onednn in modes:
-        default, uniform = (with_ratios(searches[onednn, mutation], rival) for mutation in MUTATIONS)
-        results.append({"onednn": onednn, **default, "uniform": uniform})
-    report("search", **results[0], keras_tuner=rival["figures"], results=results)
+    for mutation in MUTATIONS:
+        sizes = {"population_size": arguments.population, "generations": arguments.generations}
+        config = SearchConfig(**sizes, mutation=MutationConfig(mutation))
+        with tempfile.TemporaryDirectory() as folder:
+            searches[mutation] = in_child(measure, config, folder)
+            searches[mutation]["figures"] |= in_child(reload, config, folder)
+    rival = in_child(stock, searches["hierarchical"]["figures"]["trials"], arguments.rival_seconds)
+    default, uniform = (with_ratios(searches[mutation], rival) for mutation in MUTATIONS)
+    report("search", **default, uniform=uniform, keras_tuner=rival["figures"])
 
 
 def with_ratios(ours: dict, rival: dict) -> dict:

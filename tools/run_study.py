@@ -20,7 +20,7 @@ logs.quiet_frameworks()  # before anything imports TensorFlow
 
 from scarlet_tf.base.errors import InputError  # noqa: E402
 from scarlet_tf.run.folder import alone_in  # noqa: E402
-from studies import betanas, searching, sharing, supernets  # noqa: E402
+from studies import searching, supernets  # noqa: E402
 from studies.settings import load_study  # noqa: E402
 from studies.workshop import Workshop  # noqa: E402
 
@@ -30,9 +30,6 @@ RUN = {
     "similarity": supernets.similarity,
     "ranking": supernets.ranking,
     "search": searching.run,
-    "importances": betanas.importances,
-    "finding": betanas.finding,
-    "sharing": sharing.run,
 }
 
 

@@ -22,13 +22,14 @@ from scarlet_tf.base import logs
 logs.quiet_frameworks()  # before anything imports TensorFlow
 
 from scarlet_tf.config import json_schema  # noqa: E402
+from scarlet_tf.data.data_config import Normalization  # noqa: E402
 from scarlet_tf.data.preprocessing import Preprocessing  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SCHEMA = ROOT / "configs" / "scarlet.schema.json"
 CONTRACT = ROOT / "export" / "contract_cases.json"
 # name, height, width, image_size, crop_fraction, normalization
-CASES = (
+CASES: tuple[tuple[str, int, int, int, float, Normalization], ...] = (
     ("nothing to do", 4, 4, 4, 1.0, "unit"),
     ("crop alone", 9, 9, 8, 0.875, "inception"),
     ("half a pixel rounds to even, down", 5, 5, 2, 0.5, "unit"),
@@ -50,7 +51,7 @@ def make_cases() -> list[dict]:
 
 
 def _case(
-    image: np.ndarray, name: str, height: int, width: int, size: int, fraction: float, normalization: str
+    image: np.ndarray, name: str, height: int, width: int, size: int, fraction: float, normalization: Normalization
 ) -> dict:
     how = Preprocessing(size, fraction, normalization)
     values = np.asarray(how.prepare(image), np.float64)

@@ -65,10 +65,10 @@ def validated(section: str) -> Callable[[type[Settings]], type[Settings]]:
 
             if len(args) > len(names) or set(names[: len(args)]) & set(kwargs):
                 generated(self, *args, **kwargs)  # raises the usual TypeError
+            raw = dict(zip(names, args, strict=False)) | kwargs
             try:
-                adapter(cls).validator.validate_python(pydantic_core.ArgsKwargs(args, kwargs), self_instance=self)
+                adapter(cls).validator.validate_python(pydantic_core.ArgsKwargs((), raw), self_instance=self)
             except pydantic.ValidationError as error:
-                raw = dict(zip(names, args, strict=False)) | kwargs
                 raise InputError("; ".join(_explained(section, cls, raw, error, keys_of(cls, section)))) from None
 
         for name, value in {"__init__": __init__, "section": section, "__pydantic_config__": _STRICT}.items():
@@ -179,7 +179,9 @@ def describe(hint: Any, marks: Sequence = ()) -> str:
         return " or ".join([", ".join(branches[:-1]), branches[-1]]) if len(branches) > 1 else branches[0]
     least = next((mark.min_length for mark in marks if isinstance(mark, MinLen)), 0)
     if typing.get_origin(hint) is tuple:
-        return f"a list of at least {least}" if least else "a list"
+        members = typing.get_args(hint)
+        exactly = f" of {len(members)}" if Ellipsis not in members else ""
+        return f"a list of at least {least}" if least else f"a list{exactly}"
     if typing.get_origin(hint) is dict or dataclasses.is_dataclass(hint):
         return "a mapping"
     if hint is str and least:
@@ -209,16 +211,24 @@ def hints(cls: type) -> dict[str, Any]:
 
 
 def options(hint: Any) -> tuple:
-    """The branches of a union; a type that is none is its own only branch."""
+    """The branches of a union, settings among them without their marks; a type that is none is its own only branch."""
     if typing.get_origin(hint) is Annotated:
         return options(typing.get_args(hint)[0])
-    return typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, Union) else (hint,)
+    if typing.get_origin(hint) not in (types.UnionType, Union):
+        return (hint,)
+    return tuple(_bare(one) if dataclasses.is_dataclass(_bare(one)) else one for one in typing.get_args(hint))
+
+
+def _bare(hint: Any) -> Any:
+    """A type without its marks."""
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
 
 
 def _hint_at(hint: Any, path: Sequence) -> Any:
     """The annotation of the value at `path` inside a value of type `hint`."""
     for key in path:
-        for option in options(hint):
+        for branch in options(hint):
+            option = _bare(branch)
             if dataclasses.is_dataclass(option) and key in hints(typing.cast("type", option)):
                 hint = hints(typing.cast("type", option))[key]
                 break
@@ -231,7 +241,7 @@ def _hint_at(hint: Any, path: Sequence) -> Any:
 def _explained(name: str, cls: type, raw: Any, error: pydantic.ValidationError, known: Iterable[str]) -> Iterable[str]:
     """The mistakes in the user's words, without those of a union's other branches."""
     errors = error.errors()
-    paths = [_path(raw, one["loc"]) for one in errors]
+    paths = [_place(raw, one) for one in errors]
     around = {path[:length] for path in paths for length in range(len(path))}
     known = list(known)
     innermost = [one for one, path in zip(errors, paths, strict=True) if path not in around]
@@ -240,28 +250,35 @@ def _explained(name: str, cls: type, raw: Any, error: pydantic.ValidationError, 
 
 def _explain(name: str, cls: type, raw: Any, error: Mapping, known: Sequence[str]) -> str:
     """One error of pydantic as "section.key: expected ..., got ..."."""
-    kind, place = error["type"], _dotted(name, error["loc"])
+    kind, path = error["type"], _place(raw, error)
+    place = _dotted(name, path)
     if kind == "value_error":  # of a `__post_init__`
         message = str(error["ctx"]["error"])
         return message if message.startswith(f"{name}.") else f"{name}: {message}"
     if kind == "unexpected_keyword_argument":
         return f"{place}: unknown key{did_you_mean(place, known)}"
-    if kind == "missing":
+    if kind == "missing" and isinstance(error["loc"][-1], str):
         return f"{place}: missing"
-    path = _path(raw, error["loc"])
     hint = _hint_at(cls, path)
     value = functools.reduce(lambda inner, key: inner[key], path, raw)
     names = [option for option in options(hint) if typing.get_origin(option) is Literal]
     hint_at = nearest(value, typing.get_args(names[0])) if names and isinstance(value, str) else ""
-    return f"{_dotted(name, path)}: expected {describe(hint)}, got {show(value)}{hint_at}"
+    return f"{place}: expected {describe(hint)}, got {show(value)}{hint_at}"
+
+
+def _place(raw: Any, error: Mapping) -> tuple:
+    """The path of what an error of pydantic is about; it also names a key that is missing."""
+    loc = error["loc"]
+    is_missing_key = error["type"] == "missing" and isinstance(loc[-1], str)
+    return (*_path(raw, loc[:-1]), loc[-1]) if is_missing_key else _path(raw, loc)
 
 
 def _path(raw: Any, loc: Sequence) -> tuple:
     """The parts of pydantic's location that exist in the data; others name branches of unions."""
     path = []
     for key in loc:
-        inside = key in raw if isinstance(raw, Mapping) else isinstance(key, int) and isinstance(raw, (list, tuple))
-        if inside:
+        in_list = isinstance(raw, (list, tuple)) and isinstance(key, int) and key < len(raw)
+        if in_list or (isinstance(raw, Mapping) and key in raw):
             path.append(key)
             raw = raw[key]
     return tuple(path)

@@ -114,11 +114,15 @@ def _of_single_paths(config: SupernetConfig) -> SupernetConfig:
 
 
 def check_betanas(cost_model: CostModel, betanas: BetaNASConfig, supernet: SupernetConfig) -> None:
-    """InputError for a cost that nothing gives, and for a monitor, whose paths would go through dropped choices."""
+    """InputError for a cost that nothing gives, a monitor, whose paths would go through dropped choices, and distillation."""
     JointCost(cost_model, betanas)
     if supernet.monitor_paths:
         raise InputError(
             f"supernet.monitor_paths: expected 0 with betanas, which drops choices, got {supernet.monitor_paths}"
+        )
+    if supernet.distillation:
+        raise InputError(
+            f"supernet.distillation: expected 0 with betanas, whose steps have one path, got {supernet.distillation}"
         )
 
 

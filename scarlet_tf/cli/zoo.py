@@ -203,8 +203,11 @@ def _own_lines(figures: Mapping[str, Any]) -> Iterator[str]:
     else:
         yield f"top-1: {figures['top1']:.2f} % of {figures['test_examples']} test images"
         yield f"weights: {figures['weights']}"
-    images = ", ".join(f"{key} {value}" for key, value in figures["preprocessing"].items())
-    yield f"images: {images}"
+    yield f"images: {', '.join(f'{key} {_plainly(value)}' for key, value in figures['preprocessing'].items())}"
+
+
+def _plainly(value: Any) -> str:
+    return " and ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, Mapping) else str(value)
 
 
 def print_scaled(figures: Mapping[str, Any]) -> None:

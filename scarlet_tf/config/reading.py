@@ -12,7 +12,7 @@ from typing import Any
 from scarlet_tf.assessment.config import RankingConfig
 from scarlet_tf.base.errors import InputError, nearest
 from scarlet_tf.base.files import write_text
-from scarlet_tf.base.settings import from_yaml, keys_of, show
+from scarlet_tf.base.settings import from_yaml, keys_of, show, to_plain
 from scarlet_tf.base.yaml_files import parse_yaml, read_yaml, to_yaml, to_yaml_line
 from scarlet_tf.config import schema
 from scarlet_tf.config.schema import (
@@ -193,7 +193,7 @@ def _run_values(folder: str) -> dict[str, Any]:
             f"{nearest(folder, zoo_names())}"
         )
     config = load_config(path / "config.yaml")
-    data = {"source": "folder", **{key: getattr(config.data, key) for key in DATA_KEYS}}
+    data = {"source": "folder", **{key: to_plain(config.data)[key] for key in DATA_KEYS}}
     return _values(config.name, str(path.resolve()), config.space, data)
 
 

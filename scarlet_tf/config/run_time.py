@@ -9,6 +9,7 @@ import numpy as np
 
 from scarlet_tf.base.words import duration
 from scarlet_tf.space.cost import cost_table
+from scarlet_tf.training.sampling import paths_of_a_step
 
 if TYPE_CHECKING:
     from scarlet_tf.config.schema import Config
@@ -35,7 +36,7 @@ def stage_seconds(
     costs = table.count(draws)[0]
     mean, greatest = float(np.mean(costs)), table.bounds["multiply_adds"][1]
     picked = min(search.budget or mean, greatest) / mean
-    num_paths = config.space.num_choices if supernet.sampling == "strict_fair" else 1
+    num_paths = paths_of_a_step(supernet.sampling, config.space, supernet.sandwich_random)
     an_image = seconds / (num_paths * supernet.batch_size)
     train, validation = examples["train"], examples["validation"]
     recalibration = min(search.recalibration_batches * search.validation_batch_size, train)

@@ -234,16 +234,20 @@ def json_schema() -> dict[str, Any]:
 def _schema_of(cls: type, name: str, hidden: Mapping[str, str]) -> dict[str, Any]:
     """The schema of a section, or of settings nested in one."""
     intro, meanings = documented(cls)
-    properties = {}
+    properties, required = {}, []
     for field in dataclasses.fields(cls):
         hint, dotted = hints(cls)[field.name], f"{name}.{field.name}"
         if dotted in hidden:
             continue
         text = f"{meanings[field.name]} Expected: {describe(hint)}."
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        known = {} if dataclasses.is_dataclass(default) else {"default": default}
+        if default is dataclasses.MISSING:
+            required.append(field.name)
+        is_plain = default is not dataclasses.MISSING and not dataclasses.is_dataclass(default)
+        known = {"default": default} if is_plain else {}
         properties[field.name] = {**_schema_of_value(hint, dotted, hidden), "description": text, **known}
-    return {"type": "object", "description": intro, "properties": properties, "additionalProperties": False}
+    needed = {"required": required} if required else {}
+    return {"type": "object", "description": intro, "properties": properties, "additionalProperties": False, **needed}
 
 
 def _schema_of_value(hint: Any, name: str, hidden: Mapping[str, str]) -> dict[str, Any]:

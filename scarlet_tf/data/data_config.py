@@ -8,17 +8,40 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.base.settings import AboveZero, Between, Count, Share, Text, Whole, validated
+from scarlet_tf.base.settings import AboveZero, Between, Count, Lax, Positive, Share, Text, Whole, validated
 
+Named = Literal["inception", "imagenet", "unit", "lite"]
+Colours = tuple[float, float, float]
 # (mean, standard deviation) of red, green and blue in units of 0..255; what a network reads is (pixel - mean) / std.
-STATISTICS = {
+STATISTICS: dict[Named, tuple[Colours, Colours]] = {
     "inception": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
     "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     "unit": ((0.0, 0.0, 0.0), (255.0, 255.0, 255.0)),
     "lite": ((127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
 }
-NORMALIZATIONS = tuple(STATISTICS)
-AUGMENTATIONS = ("none", "shift", "crop_flip", "inception")
+Augmentation = Literal["none", "shift", "crop_flip", "inception"]
+
+
+@validated("data.normalization")
+@dataclasses.dataclass(frozen=True)
+class Statistics:
+    """Mean and deviation of a normalisation that has no name: what the network reads is (pixel - mean) / std.
+
+    Args:
+        mean: of red, green and blue, in units of 0..255, or one number for all three.
+        std: likewise.
+    """
+
+    mean: Annotated[Colours, Lax()] | float
+    std: Annotated[tuple[Positive, Positive, Positive], Lax()] | Positive
+
+    def __post_init__(self):
+        for key in ("mean", "std"):
+            value = getattr(self, key)
+            object.__setattr__(self, key, value if isinstance(value, tuple) else (value,) * 3)
+
+
+Normalization = Named | Annotated[Statistics, Lax()]
 
 
 @validated("data")
@@ -49,7 +72,9 @@ class DataConfig:
         shuffle_buffer: encoded examples that the shuffling of a streamed TFDS dataset holds.
         check_images: decode every file of a folder once while loading, to find unreadable ones.
         download: whether TFDS may download a dataset that is not prepared yet.
-        normalization: of pixels: "inception" (-1 to 1), "imagenet" (its mean and deviation) or "unit" (0 to 1).
+        normalization: of pixels: "inception" (-1 to 1), "imagenet" (its mean and deviation), "unit" (0 to 1), "lite" (127
+            subtracted, then divided by 128, as EfficientNet-Lite has it), or a mapping of `mean` and `std` in units of
+            0..255, each a number or three of them, for red, green and blue.
         seed: of hold-outs and subsets; by default the configuration's.
     """
 
@@ -63,8 +88,8 @@ class DataConfig:
     test_fraction: Between = 0.2
     test_split: Text | None = None
     crop_fraction: AboveZero = 1.0
-    normalization: Literal["inception", "imagenet", "unit"] = "inception"
-    augmentation: Literal["none", "shift", "crop_flip", "inception"] = "none"
+    normalization: Normalization = "inception"
+    augmentation: Augmentation = "none"
     rand_augment: Whole = 0
     rand_augment_magnitude: Annotated[float, Ge(0), Le(10)] = 9.0
     random_erasing: Share = 0.0

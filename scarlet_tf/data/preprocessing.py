@@ -9,18 +9,21 @@ import numpy as np
 import tensorflow as tf
 
 from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.settings import AboveZero, Count, as_settings, to_plain, validated
 from scarlet_tf.data.augmentation import random_resized_crop, random_resized_crop_of_encoded, random_shift
-from scarlet_tf.data.data_config import AUGMENTATIONS, NORMALIZATIONS, STATISTICS
+from scarlet_tf.data.data_config import STATISTICS, Augmentation, Normalization, Statistics
 from scarlet_tf.data.decoding import decode
 
 
+@validated("preprocessing")
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
     """The preparation of images for a network.
 
     At evaluation: the central square whose side is `crop_fraction` of the shorter side (0.875 is usual on
     ImageNet), resized to `image_size` pixels by antialiased bilinear interpolation, then normalised: "inception"
-    to [-1, 1], "imagenet" by that dataset's mean and deviation, "unit" to [0, 1].
+    to [-1, 1], "imagenet" by that dataset's mean and deviation, "unit" to [0, 1], "lite" to (x - 127) / 128, a mapping of
+    "mean" and "std" (numbers, or three of them, in units of 0..255) by these.
 
     In training, `augmentation` comes before the normalisation: "none"; "shift" (pad an eighth of the side with
     black, crop at random: no flip, for digits); "crop_flip" (the same, then a horizontal flip; 4 pixels at 32, as
@@ -28,29 +31,25 @@ class Preprocessing:
     colour jitter).
     """
 
-    image_size: int
-    crop_fraction: float = 1.0
-    normalization: str = "inception"
-    augmentation: str = "none"
-
-    def __post_init__(self):
-        if not isinstance(self.image_size, int) or isinstance(self.image_size, bool) or self.image_size < 1:
-            raise InputError(f"preprocessing.image_size: expected an integer >= 1, got {self.image_size!r}")
-        if not isinstance(self.crop_fraction, (int, float)) or not 0 < self.crop_fraction <= 1:
-            raise InputError(f"preprocessing.crop_fraction: expected above 0 and up to 1, got {self.crop_fraction!r}")
-        for key, allowed in (("normalization", NORMALIZATIONS), ("augmentation", AUGMENTATIONS)):
-            if getattr(self, key) not in allowed:
-                raise InputError(f"preprocessing.{key}: expected one of {list(allowed)}, got {getattr(self, key)!r}")
+    image_size: Count
+    crop_fraction: AboveZero = 1.0
+    normalization: Normalization = "inception"
+    augmentation: Augmentation = "none"
 
     @property
     def mean(self) -> tuple[float, float, float]:
         """Per channel, in units of 0..255."""
-        return STATISTICS[self.normalization][0]
+        return self._statistics[0]
 
     @property
     def std(self) -> tuple[float, float, float]:
         """Per channel, in units of 0..255."""
-        return STATISTICS[self.normalization][1]
+        return self._statistics[1]
+
+    @property
+    def _statistics(self) -> tuple:
+        given = self.normalization
+        return (given.mean, given.std) if isinstance(given, Statistics) else STATISTICS[given]
 
     @property
     def augments_batches(self) -> bool:
@@ -94,15 +93,13 @@ class Preprocessing:
         return (pixels - tf.constant(self.mean, tf.float32)) * scale
 
     def to_dict(self) -> dict:
-        return dataclasses.asdict(self)
+        """Plain JSON types."""
+        return to_plain(self)
 
     @classmethod
     def from_dict(cls, data: Mapping) -> Preprocessing:
-        """Inverse of `to_dict`."""
-        try:
-            return cls(**data)
-        except TypeError as error:
-            raise InputError(f"preprocessing: expected the keys of Preprocessing.to_dict, got {data!r}") from error
+        """Inverse of `to_dict`; InputError for other keys and values."""
+        return as_settings(cls, data)
 
     def _fit(self, image: tf.Tensor) -> tf.Tensor:
         """Central square of [..., H, W, 3] resized to [..., S, S, 3], float32 in 0..255."""

@@ -123,7 +123,7 @@ def _describe(preprocessing: Preprocessing) -> dict:
         "crop_fraction": preprocessing.crop_fraction,
         "crop": "central square whose side is crop_fraction of the shorter side",
         "resize": "bilinear, antialiased",
-        "normalization": preprocessing.normalization,
+        "normalization": preprocessing.normalization if isinstance(preprocessing.normalization, str) else None,
         "mean": list(preprocessing.mean),
         "std": list(preprocessing.std),
     }

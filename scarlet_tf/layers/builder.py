@@ -1,7 +1,7 @@
 """Builder of a NetworkSpec's network from the layers of any Keras.
 
 `parts` supplies the layers: a module with the functions of `scarlet_tf.layers.primitives`, which receive the layer's name as
-a keyword. The same builder makes the Keras 3 network, its tf_keras twin and the layers of the supernet, so they cannot
+a keyword. The same builder makes the Keras 3 network, its Keras 2 copy and the layers of the supernet, so they cannot
 differ in structure or names.
 """
 

@@ -19,7 +19,7 @@ from scarlet_tf.space.spec import check_whole
 
 
 class TrainedWeights(Protocol):
-    """What a supernet can begin with, such as a Parent."""
+    """Source of the weights that a supernet begins with, such as a Parent."""
 
     def warm_start(self, supernet: Supernet) -> None:
         """Give every choice its weights."""

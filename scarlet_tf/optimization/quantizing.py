@@ -1,4 +1,4 @@
-"""A twin with fake quantisation, which tfmot makes from a QuantizeConfig for every layer, and its .tflite form.
+"""A Keras 2 copy with fake quantisation, which tfmot makes from a QuantizeConfig for every layer, and its .tflite form.
 
 Quantised are the tensors that the converter will hold as int8: weights symmetrically per output channel, and the output of a
 layer unless the converter merges the layer into another. Only the worker process imports this module.
@@ -14,7 +14,7 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 
 from scarlet_tf.optimization import parts
-from scarlet_tf.optimization.twin import Rows
+from scarlet_tf.optimization.keras2_copy import Rows
 
 _quantization = tfmot.quantization.keras
 _WEIGHTS = {
@@ -86,8 +86,8 @@ class LayerQuantization(_quantization.QuantizeConfig):  # type: ignore[name-defi
         return {"weight": self.weight, "output": self.output}
 
 
-def quantized(twin: tf_keras.Model, quantize_weights: bool = True) -> tf_keras.Model:
-    """The twin with fake quantisation, and batch normalisation that training does not change."""
+def quantized(copy: tf_keras.Model, quantize_weights: bool = True) -> tf_keras.Model:
+    """The copy with fake quantisation, and batch normalisation that training does not change."""
 
     def annotate(layer):
         if isinstance(layer, tf_keras.layers.InputLayer):
@@ -96,8 +96,8 @@ def quantized(twin: tf_keras.Model, quantize_weights: bool = True) -> tf_keras.M
         copy = type(layer).from_config(layer.get_config())
         return _quantization.quantize_annotate_layer(copy, LayerQuantization(weight, _quantizes_output(layer)))
 
-    annotated = tf_keras.models.clone_model(twin, clone_function=annotate)
-    annotated.set_weights(twin.get_weights())
+    annotated = tf_keras.models.clone_model(copy, clone_function=annotate)
+    annotated.set_weights(copy.get_weights())
     model = _quantization.quantize_apply(annotated)
     for wrapper in model.layers:
         if isinstance(getattr(wrapper, "layer", None), tf_keras.layers.BatchNormalization):
@@ -112,21 +112,21 @@ def output_ranges(model: tf_keras.Model) -> list[tuple[tf.Variable, tf.Variable]
     return [(variables[name + _LEAST], variables[name + _GREATEST]) for name in names]
 
 
-def convert(model: tf_keras.Model, twin: tf_keras.Model, int8_ends: bool) -> bytes:
-    """The quantised `model` of `twin` as a TFLite flatbuffer with batch 1.
+def convert(model: tf_keras.Model, copy: tf_keras.Model, int8_ends: bool) -> bytes:
+    """The quantised `model` of `copy` as a TFLite flatbuffer with batch 1.
 
     The converter folds batch normalisation into the weights first and then quantises them per channel, which gives the
     same numbers, since BN's factors are per channel, too. So its graph has no fake quantisation of weights; with
     it, the converter of TensorFlow 2.21 fails on depthwise kernels.
     """
     source = [v for v in model.weights if not v.name.endswith(_WEIGHT_RANGES)]
-    twin = quantized(twin, quantize_weights=False)
-    for target, variable in zip(twin.weights, source, strict=True):
+    copy = quantized(copy, quantize_weights=False)
+    for target, variable in zip(copy.weights, source, strict=True):
         target.assign(variable)
-    image = tf.TensorSpec((1, *twin.input_shape[1:]), tf.float32, name="image")
-    serve = tf.function(lambda image: {"logits": twin(image, training=False)}, input_signature=[image])
-    bare = tf.Module()  # saving `twin` itself would trace every layer's functions for loading it as a Keras model
-    bare.weights = twin.weights
+    image = tf.TensorSpec((1, *copy.input_shape[1:]), tf.float32, name="image")
+    serve = tf.function(lambda image: {"logits": copy(image, training=False)}, input_signature=[image])
+    bare = tf.Module()  # saving `copy` itself would trace every layer's functions for loading it as a Keras model
+    bare.weights = copy.weights
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(bare, folder, signatures=serve)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)

@@ -12,9 +12,9 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 
 from scarlet_tf.base.errors import InputError
+from scarlet_tf.optimization.keras2_copy import build_keras2_copy, get_keras2_arrays
 from scarlet_tf.optimization.quantizing import convert, output_ranges, quantized
 from scarlet_tf.optimization.ranges import clamped, debiased
-from scarlet_tf.optimization.twin import build_twin, get_twin_arrays
 from scarlet_tf.space.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 from scarlet_tf.training.checkpoints import Checkpoints
 
@@ -27,8 +27,8 @@ class QuantizationAware:
     SUFFIX = ".tflite"
 
     def __init__(self, spec: NetworkSpec, arrays, settings: dict):
-        self.twin = build_twin(spec, arrays, for_xnnpack=True)
-        self.model = quantized(self.twin)
+        self.copy = build_keras2_copy(spec, arrays, for_xnnpack=True)
+        self.model = quantized(self.copy)
         self.int8_ends = settings["int8_ends"]
         self._observe = tf.function(lambda images: self.model(images, training=True), reduce_retracing=True)
         self._begin_round()
@@ -52,7 +52,7 @@ class QuantizationAware:
         """Do nothing at an epoch's end."""
 
     def write(self, path: pathlib.Path) -> None:
-        path.write_bytes(convert(self.model, self.twin, self.int8_ends))
+        path.write_bytes(convert(self.model, self.copy, self.int8_ends))
 
     def _begin_round(self) -> None:
         self._batches = 0
@@ -65,7 +65,7 @@ class Pruning:
     SUFFIX = ".npz"
 
     def __init__(self, spec: NetworkSpec, arrays, settings: dict):
-        twin = build_twin(spec, arrays)
+        copy = build_keras2_copy(spec, arrays)
         frequency = max(1, settings["ramp_steps"] // MASK_CHANGES)
         # The mask changes every `frequency` steps, and the step that reaches the sparsity has to be one of those.
         end = settings["ramp_steps"] // frequency * frequency
@@ -77,7 +77,7 @@ class Pruning:
             schedule = tfmot.sparsity.keras.PolynomialDecay(0.0, settings["sparsity"], 0, end, frequency=frequency)
             return tfmot.sparsity.keras.prune_low_magnitude(layer, schedule)
 
-        self.model = tf_keras.models.clone_model(twin, clone_function=wrap)
+        self.model = tf_keras.models.clone_model(copy, clone_function=wrap)
         self._masks = tfmot.sparsity.keras.UpdatePruningStep()
         self._masks.set_model(self.model)
         self._masks.on_train_begin()
@@ -87,7 +87,7 @@ class Pruning:
         self._masks.on_epoch_end(batch=-1)
 
     def write(self, path: pathlib.Path) -> None:
-        arrays: dict[str, Any] = get_twin_arrays(tfmot.sparsity.keras.strip_pruning(self.model))
+        arrays: dict[str, Any] = get_keras2_arrays(tfmot.sparsity.keras.strip_pruning(self.model))
         np.savez(path, **arrays)
 
 

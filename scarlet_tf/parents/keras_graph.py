@@ -52,9 +52,8 @@ class Graph:
         self.calls: list[Call] = []
         self._aliases: dict[int, keras.KerasTensor] = {}
         self._originals: dict[int, Any] = {}
-        self._called: set[int] = set()
-        copy = self._copy_of_model(model)
-        self.input, self.output = copy.inputs[0], self.root(copy.outputs[0])
+        self._model = self._copy_of_model(model)  # kept: tensors are told apart by their ids
+        self.input, self.output = self._model.inputs[0], self.root(self._model.outputs[0])
 
     def error(self, layer, reason: str) -> InputError:
         """The error that names `layer` and the reason for which the model cannot be read."""
@@ -105,6 +104,18 @@ class Graph:
         expected = function(values[id(one)], values[id(other)])
         return found is not None and found.shape == expected.shape and np.allclose(found, expected, atol=TOLERANCE)
 
+    def is_pooling(self, call: Call, function: Callable) -> bool:
+        """True if the call computes `function` (such as np.mean) of each channel over the whole image."""
+        if self._learns(call) or len(call.inputs) != 1:
+            return False
+        tensor = self.root(call.inputs[0])
+        image = np.random.default_rng(0).normal(size=(2, PROBE_SIDE, PROBE_SIDE + 2, tensor.shape[-1]))
+        found = self.evaluate(call, {id(tensor): image.astype(np.float32)})
+        expected = function(image, axis=(1, 2))
+        if found is None or found.size != expected.size:
+            return False
+        return np.allclose(found.reshape(expected.shape), expected, atol=TOLERANCE)
+
     def evaluate(self, call: Call, values: dict[int, np.ndarray]) -> np.ndarray | None:
         """The call's result at inference, with `values` in place of its tensors; None if it cannot compute with them."""
         args, kwargs = keras.tree.map_structure(
@@ -124,8 +135,8 @@ class Graph:
 
     def _copy_of_model(self, model):
         if not isinstance(model, (keras.Sequential, keras.Function)) or not model.built:
-            kind = type(model).__name__
-            raise InputError(f"{self.name}: expected a functional or a built sequential Keras model, got a {kind}")
+            got = f"{model.name!r} ({type(model).__name__})"
+            raise InputError(f"{self.name}: expected functional or built sequential Keras models alone, got {got}")
         if len(model.inputs) != 1 or len(model.outputs) != 1:
             ends = f"{len(model.inputs)} and {len(model.outputs)}"
             raise InputError(f"{self.name}: expected a model of one input and one output, got {ends} in {model.name!r}")
@@ -153,18 +164,25 @@ class Graph:
     def _call(self, layer, *args, **kwargs):
         output = layer(*args, **kwargs)
         call = Call(layer, args, kwargs, output)
-        nested = isinstance(layer, keras.Model)
-        if (nested or call.weights) and id(layer) in self._called:
-            raise self.error(layer, "expected to be used once, as its weights are one layer's here")
-        self._called.add(id(layer))
-        if nested:
+        if isinstance(layer, keras.Model):
+            if id(layer.inputs[0]) in self._aliases:
+                raise self.error(layer, "expected a model inside the model to be called once")
             self._aliases[id(layer.inputs[0])] = call.inputs[0]
             self._aliases[id(output)] = layer.outputs[0]
             return output
         if call.weights:
-            layer.set_weights(self._originals[id(layer)].get_weights())
+            self._copy_weights(layer)
         self.calls.append(call)
         return output
+
+    def _copy_weights(self, copy) -> None:
+        original = self._originals[id(copy)]
+        try:
+            copy.set_weights(original.get_weights())
+        except ValueError as error:
+            raise self.error(original, "expected weights as of a new layer, not quantised ones") from error
+        if isinstance(copy, keras.layers.Normalization):
+            copy.finalize_state()
 
 
 def _probe_shape(tensor) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import keras
@@ -27,7 +28,7 @@ FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Scaling:
-    """What a model does to images in front of its first convolution: scale * x + offset, per channel of the images.
+    """A model's own scaling in front of its first convolution: scale * x + offset, per channel of the images.
 
     reverses: it also reverses the order of the channels.
     """
@@ -38,8 +39,8 @@ class Scaling:
 
     @property
     def changes(self) -> bool:
-        """False if values come out as they went in."""
-        return (self.scale, self.offset) != ((1.0,) * 3, (0.0,) * 3)
+        """False if values come out as they went in, within rounding."""
+        return not np.allclose((self.scale, self.offset), (np.ones(3), np.zeros(3)), rtol=0, atol=TOLERANCE)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -146,9 +147,9 @@ class LayerReader:
         out, activation = self._activation(call.output, layer, layer.activation)
         return Unit(layer, out, activation, {"/kernel": kernel, "/bias": bias})
 
-    def pool(self, tensor, *kinds) -> Call | None:
-        """The call of a pooling layer of one of `kinds`, if one reads the tensor."""
-        found = [call for call in self.graph.users(tensor) if isinstance(call.layer, kinds)]
+    def pool(self, tensor, function: Callable) -> Call | None:
+        """The call that pools the whole image by `function`, such as np.mean, if one does."""
+        found = [call for call in self.graph.users(tensor) if self.graph.is_pooling(call, function)]
         self._mark(*found[:1])
         return found[0] if found else None
 
@@ -159,7 +160,7 @@ class LayerReader:
         return found[0] if found else None
 
     def after(self, call: Call) -> keras.KerasTensor:
-        """What comes of the call's result by layers that only change its shape or do nothing at inference."""
+        """The call's result after layers that only change its shape or do nothing at inference."""
         out, activation = self._activation(call.output, call.layer)
         if activation != "linear":
             raise self.graph.error(call.layer, f"expected no activation after it, got {activation}")
@@ -191,8 +192,10 @@ class LayerReader:
 
         own: an activation that `layer` applies itself.
         """
-        sides = [1 if side == 1 else PROBE_SIDE for side in tensor.shape[1:-1]]
-        probe = np.random.default_rng(0).uniform(-8, 8, (2, *sides, tensor.shape[-1])).astype(np.float32)
+        pooled = all(side == 1 for side in tensor.shape[1:-1])
+        shape = (64, *tensor.shape[1:]) if pooled else (2, PROBE_SIDE, PROBE_SIDE, tensor.shape[-1])
+        values = np.random.default_rng(0).permutation(np.linspace(-8, 8, math.prod(shape)))
+        probe = values.reshape(shape).astype(np.float32)
         given = probe if own is None else _array(own(probe))
         tensor, value, calls = self.graph.elementwise(tensor, given)
         self._mark(*calls)

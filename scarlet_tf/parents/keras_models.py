@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.data.data_config import STATISTICS
+from scarlet_tf.data.data_config import STATISTICS, Colours, Normalization, Statistics
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.parents.keras_graph import Graph
 from scarlet_tf.parents.keras_layers import Scaling
@@ -27,6 +28,8 @@ def from_keras(
     source: str = "",
 ) -> Parent:
     """The parent with structure and weights of a Keras model; see `Parent.from_keras`."""
+    if not isinstance(model, keras.Model):
+        raise InputError(f"model: expected a Keras model, got a {type(model).__name__}")
     name = name or model.name
     if channel_order not in CHANNEL_ORDERS:
         raise InputError(f"channel_order: expected one of {CHANNEL_ORDERS}, got {channel_order!r}")
@@ -57,12 +60,21 @@ def from_keras_file(
     InputError for a file that is missing, damaged, holds weights alone or asks for classes that Keras does not know.
     """
     path = Path(path)
+    older = {"DepthwiseConv2D": _DepthwiseOfKeras2} if path.suffix in (".h5", ".hdf5") else None
     try:
-        model = keras.saving.load_model(path, compile=False)
+        model = keras.saving.load_model(path, custom_objects=older, compile=False)
     except Exception as error:  # whatever Keras, ZIP and HDF5 raise for a missing, damaged or foreign file
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = textwrap.shorten((str(error).splitlines() or [type(error).__name__])[-1], 300, placeholder=" ...")
         raise InputError(f"{path}: expected a whole Keras model, as model.save writes it: {reason}") from error
     return from_keras(model, preprocessing, name or path.stem, channel_order, source=path.name)
+
+
+class _DepthwiseOfKeras2(keras.layers.DepthwiseConv2D):
+    """The layer as Keras 2 wrote it into `.h5` files: with an argument that has no meaning and that Keras 3 refuses."""
+
+    @classmethod
+    def from_config(cls, config):
+        return keras.layers.DepthwiseConv2D.from_config({key: config[key] for key in config if key != "groups"})
 
 
 def _statistics(scaling: Scaling, reversed_images: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +85,7 @@ def _statistics(scaling: Scaling, reversed_images: bool) -> tuple[np.ndarray, np
 
 
 def _preprocessing(name: str, size, statistics, given: Preprocessing | None) -> Preprocessing:
-    """What images have to be for the network, whose model scales them itself by `statistics` unless these are None."""
+    """The preprocessing for the network, whose model scales images itself by `statistics` unless these are None."""
     if given is not None and size != (given.image_size,) * 2:
         raise InputError(f"preprocessing.image_size: expected the size of {name}, {size}, got {given.image_size}")
     if statistics is None:
@@ -82,19 +94,29 @@ def _preprocessing(name: str, size, statistics, given: Preprocessing | None) -> 
         return given
     if size[0] != size[1]:
         raise InputError(f"{name}: expected square images, got {size}")
-    normalization = _named(name, *statistics)
-    if given is not None and given.normalization != normalization:
+    normalization = _normalization(*statistics)
+    if given is not None and not _close((given.mean, given.std), statistics):
         raise InputError(
             f"preprocessing.normalization: expected {normalization!r}, which {name} does itself, got {given.normalization!r}"
         )
     return given or Preprocessing(size[0], normalization=normalization)
 
 
-def _named(name: str, mean: np.ndarray, std: np.ndarray) -> str:
+def _normalization(mean: np.ndarray, std: np.ndarray) -> Normalization:
+    """The name of a normalisation by these, if it has one."""
     for normalization, known in STATISTICS.items():
-        if np.allclose((mean, std), known, rtol=1e-4, atol=1e-2):
+        if _close((mean, std), known):
             return normalization
-    raise InputError(
-        f"{name}: expected images scaled as one of {', '.join(STATISTICS)}, got mean {mean.tolist()} and deviation"
-        f" {std.tolist()}"
-    )
+    return Statistics(_rounded(np.where(np.abs(mean) < 1e-6 * std, 0, mean)), _rounded(std))
+
+
+def _rounded(values: np.ndarray) -> Colours:
+    """Three numbers to six digits; the model's float32 hold no more."""
+    red, green, blue = (float(f"{value:.6g}") for value in values)
+    return red, green, blue
+
+
+def _close(one, other) -> bool:
+    """True if two pairs of mean and deviation normalise to the same within 1e-4 of a deviation."""
+    (mean, std), (other_mean, other_std) = np.array(one), np.array(other)
+    return bool((np.abs(mean - other_mean) < 1e-4 * std).all() and np.allclose(std, other_std, rtol=1e-4, atol=0))

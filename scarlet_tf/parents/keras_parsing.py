@@ -107,7 +107,7 @@ class NetworkReader:
 
     def _squeeze_excite(self, tensor, parts: dict[str, Unit]) -> tuple[keras.KerasTensor, dict]:
         """(The tensor after the squeeze-and-excitation of `tensor`, if it has one; the block's fields for it.)"""
-        pool = self._layers.pool(tensor, keras.layers.GlobalAveragePooling2D)
+        pool = self._layers.pool(tensor, np.mean)
         if pool is None:
             return tensor, {}
         parts["se_squeeze"] = squeeze = self._layers.dense(self._layers.after(pool))
@@ -125,16 +125,17 @@ class NetworkReader:
         """The spec's fields for what follows the tail's convolution."""
         if tail.out is self._graph.output:
             return {"num_classes": None}
-        means, maxima = keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D
-        pool = self._layers.pool(tail.out, means, maxima)
+        mean = self._layers.pool(tail.out, np.mean)
+        maximum = None if mean else self._layers.pool(tail.out, np.max)
+        pool = mean or maximum
         if pool is None:
             raise self._graph.error(
                 tail.layer, "expected a global pooling or the model's end after the last convolution"
             )
         tensor = self._layers.after(pool)
         if tensor is self._graph.output:
-            return {"num_classes": None, "pooling": "avg" if isinstance(pool.layer, means) else "max"}
-        if isinstance(pool.layer, maxima):
+            return {"num_classes": None, "pooling": "avg" if mean else "max"}
+        if maximum:
             raise self._graph.error(pool.layer, "expected the mean in front of a classifier, got the maximum")
         classifier, fields = self._layers.dense(tensor), {}
         if classifier.out is not self._graph.output:

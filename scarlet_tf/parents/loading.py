@@ -16,15 +16,14 @@ from scarlet_tf.parents.own import from_own_file, from_run, from_zoo, is_own
 from scarlet_tf.parents.parent import Parent
 
 LITE = {f"lite{number}": number for number in range(3)}
-_KERAS = (".keras", ".h5")
+_KERAS = (".keras", ".h5", ".hdf5")
 
 
 def parent(name_or_path: str | os.PathLike) -> Parent:
     """The parent of that name, or in that file or run folder.
 
     "lite0", "lite1" and "lite2" are EfficientNet-Lite0 to 2 from packages of the extra "pretrained": trained on ImageNet at
-    224, 240 and 260 pixels, 1,000 classes in the order of their synsets; 13, 15 and 17 MB of blocks, with a tail of 1,280
-    channels. A name of your zoo folder is the network that was registered with its weights. `Parent.from_file` has the files.
+    224, 240 and 260 pixels, 1,000 classes in the order of their synsets. A name of your zoo folder is the network that was registered with its weights. `Parent.from_file` has the files.
 
     InputError for anything else, and with the command that installs a missing package.
     """

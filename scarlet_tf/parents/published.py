@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from scarlet_tf.data.data_config import Normalization
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.models.foreign.block_string import BlockString
 from scarlet_tf.models.foreign.networks import network_from_blocks
@@ -228,7 +229,7 @@ FBNET_C = Family(
 _LITE = ((1.0, 1.0, 224, 224), (1.0, 1.1, 240, 240), (1.1, 1.2, 260, 260), (1.2, 1.4, 280, 300), (1.4, 1.8, 300, 380))
 
 
-def _images(side: int = 224, normalization: str = "imagenet") -> Preprocessing:
+def _images(side: int = 224, normalization: Normalization = "imagenet") -> Preprocessing:
     """The central crop of side / (side + 32) of the shorter side, EfficientNet's rule; at 224 pixels, everybody's."""
     return Preprocessing(side, round(side / (side + 32), 3), normalization)
 

@@ -12,7 +12,7 @@ from scarlet_tf.report.record import Record, View
 from scarlet_tf.report.search_plots import comparison_plot, hypervolume_plot, operators_plot
 from scarlet_tf.report.supernet_plots import alpha_plot, importance_plot
 from scarlet_tf.results import Ranking
-from scarlet_tf.training.sampling import update_counts
+from scarlet_tf.training.sampling import SANDWICH_RANDOM, update_counts
 
 MONITORED_PATHS = "supernet.monitor_paths=32"
 
@@ -64,8 +64,9 @@ class SearchView(View):
             return np.array(record.monitor.update_counts)
         if record.supernet is None:
             return None
-        sampling = record.settings["supernet"]["sampling"]
-        return update_counts(sampling, record.space, record.seeds["supernet"], 0, record.supernet.steps)
+        settings, seed = record.settings["supernet"], record.seeds["supernet"]
+        num_random = settings.get("sandwich_random", SANDWICH_RANDOM)
+        return update_counts(settings["sampling"], record.space, seed, 0, record.supernet.steps, num_random)
 
 
 class BetaNASView(SearchView):

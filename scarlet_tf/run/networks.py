@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.settings import to_plain
 from scarlet_tf.config import DATA_KEYS, load_config
 from scarlet_tf.export.certificate import digest
 from scarlet_tf.models.network import Network, load_network
@@ -149,7 +150,7 @@ def _add_retrained(name: str, run: Run, retrained: NetworkResult) -> OwnEntry:
     }
     source = {
         "space": run.config.space.to_dict(),
-        "data": {key: getattr(run.config.data, key) for key in DATA_KEYS},
+        "data": {key: to_plain(run.config.data)[key] for key in DATA_KEYS},
         "result": retrained.lineage,
     }
     return add_own(name, run.network.spec, origin, run.network_file, source)
@@ -157,14 +158,14 @@ def _add_retrained(name: str, run: Run, retrained: NetworkResult) -> OwnEntry:
 
 def _origin(run: Run, architecture: Architecture, one_shot_accuracy: float | None) -> dict[str, Any]:
     """The entry of a network that was not trained on its own; a fine-tuned one was in no supernet."""
-    data, dataset = run.config.data, run.get(Dataset)
+    data, dataset = to_plain(run.config.data), run.get(Dataset)
     return {
         "run": run.folder.resolve().as_posix(),
         "space": architecture.space.name,
         "architecture": architecture.to_string(),
         "dataset": dataset.name,
         "labels": list(dataset.classes),
-        "preprocessing": {key: getattr(data, key) for key in ("image_size", "crop_fraction", "normalization")},
+        "preprocessing": {key: data[key] for key in ("image_size", "crop_fraction", "normalization")},
         "init": None,
         "scaling": None,
         "test_examples": None,

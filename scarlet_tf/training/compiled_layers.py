@@ -23,7 +23,7 @@ from scarlet_tf.evaluation import kernels
 from scarlet_tf.evaluation.graphs import found_by_name, unoptimized
 from scarlet_tf.evaluation.layer_functions import signature
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.training.optimizers import Loss, move
+from scarlet_tf.training.optimizers import move
 
 ZERO = tf.UnconnectedGradients.ZERO
 
@@ -94,27 +94,28 @@ def compile_layer(layer: keras.layers.Layer, x: tf.TensorSpec, training: bool, r
     return Compiled(forward, graph.pruned(given, [dx, *gradients], updates))
 
 
-def tail_function(tail, loss: Loss, x, labels, training: bool, rule: Rule) -> Function:
-    """`function([x, labels, *handles, *sums]) -> [loss, accuracy, dx, *sums plus the weights' gradients]`.
+def tail_function(tail, loss: Callable, x, targets: list, training: bool, rule: Rule) -> Function:
+    """`function([x, *targets, *handles, *sums]) -> [loss, *others, dx, *sums plus the weights' gradients]`.
 
-    Under a frozen rule there are no sums.
+    `loss(*targets, logits)` returns the loss and others, such as the accuracy. Under a frozen rule there are no sums.
     """
 
-    def trace(x, labels, *rest):
-        *sums, variables = rest
-        (value, accuracy), moves = call_layer(tail, variables, lambda: loss(labels, tail(x, training=training)))
+    def trace(x, *rest):
+        *given, variables = rest
+        targets, sums = given[:num_targets], given[num_targets:]
+        (value, *others), moves = call_layer(tail, variables, lambda: loss(*targets, tail(x, training=training)))
         moved = variables.weights if sums else []
         dx, *gradients = tf.gradients(value * rule.scale, [x, *moved], unconnected_gradients=ZERO)
         gradients = unscaled(gradients, rule.scale)
         added = [a + b for a, b in zip(sums, gradients, strict=True)]
-        return value, accuracy, dx, *added, [] if rule.frozen else moves
+        return value, *others, dx, *added, [] if rule.frozen else moves
 
-    weights = [] if rule.frozen else tail.trainable_variables
-    specs = [tf.TensorSpec(t.shape, t.dtype) for t in (x, labels, *(v.value for v in weights))]
+    num_targets, weights = len(targets), [] if rule.frozen else tail.trainable_variables
+    specs = [tf.TensorSpec(t.shape, t.dtype) for t in (x, *targets, *(v.value for v in weights))]
     graph = Graph(trace, specs, tail, Rule())
     *outputs, moves = graph.results
-    x, labels, *sums = graph.inputs
-    return graph.pruned([x, labels, *graph.handles, *sums], outputs, moves)
+    (x, *targets), sums = graph.inputs[: 1 + num_targets], graph.inputs[1 + num_targets :]
+    return graph.pruned([x, *targets, *graph.handles, *sums], outputs, moves)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,11 +135,19 @@ class CompiledLayers:
     """The layers of one supernet, compiled when first asked for; layers of one configuration share their functions.
 
     Args:
+        loss: a Loss, or another function of targets and logits; see `tail_function`.
         rule: use of the gradients of the choices' weights. Those of stem and tail are never moved here.
         slots: {variable path: momentum variable}, for a rule with a momentum above 0.
     """
 
-    def __init__(self, supernet: Supernet, loss: Loss, rule: Rule, slots: dict | None = None, training: bool = True):
+    def __init__(
+        self,
+        supernet: Supernet,
+        loss: Callable,
+        rule: Rule,
+        slots: dict | None = None,
+        training: bool = True,
+    ):
         self.supernet, self.loss, self.rule, self.training = supernet, loss, rule, training
         self._slots = slots or {}
         self._compiled: dict[str, Any] = {}  # for all layers of one configuration, and replicas
@@ -146,16 +155,15 @@ class CompiledLayers:
 
     def layer(self, layer, x) -> Bound:
         """The stem or a candidate that reads x, with the current replica's variables."""
-        return self._once(layer, x, None, lambda: self._bind(layer, x))
+        return self._once(layer, [x], lambda: self._bind(layer, x))
 
-    def tail(self, x, labels) -> Bound:
+    def tail(self, x, *targets) -> Bound:
         """The tail with the loss; see `tail_function`."""
         tail = self.supernet.tail
-        return self._once(tail, x, labels, lambda: self._bind_tail(tail, x, labels))
+        return self._once(tail, [x, *targets], lambda: self._bind_tail(tail, x, list(targets)))
 
-    def _once(self, layer, x, labels, bind: Callable[[], Bound]) -> Bound:
-        shapes = (tuple(x.shape), None if labels is None else tuple(labels.shape))
-        key = (_replica(), id(layer), *shapes)
+    def _once(self, layer, inputs: list, bind: Callable[[], Bound]) -> Bound:
+        key = (_replica(), id(layer), *[tuple(x.shape) for x in inputs])
         if key not in self._bound:
             self._bound[key] = bind()
         return self._bound[key]
@@ -171,10 +179,10 @@ class CompiledLayers:
         compiled, slots = self._compiled[key], [self._slots[v.path] for v in moved]
         return Bound(compiled.forward, compiled.backward, _handles(variables_of(layer)), _handles(slots))
 
-    def _bind_tail(self, tail, x, labels) -> Bound:
-        key = f"tail {x.dtype} {x.shape} {labels.dtype} {labels.shape}"
+    def _bind_tail(self, tail, x, targets: list) -> Bound:
+        key = " ".join(["tail", *(f"{t.dtype} {t.shape}" for t in (x, *targets))])
         if key not in self._compiled:
-            self._compiled[key] = tail_function(tail, self.loss, x, labels, self.training, self.rule)
+            self._compiled[key] = tail_function(tail, self.loss, x, targets, self.training, self.rule)
         return Bound(self._compiled[key], None, _handles(variables_of(tail)), [])
 
 

@@ -62,16 +62,21 @@ class SupernetConfig(TrainingConfig):
         learning_rate: of SGD at its greatest, for the batch size given. A strictly fair step sums the gradients of m paths, one
             for each choice of a layer: stem and tail get m times one path's gradient, and every choice features that they
             moved. For another m the rate changes with 1 / m: 0.045 is for six or seven choices. A step of uniform sampling,
-            or of BetaNAS, has one path.
+            or of BetaNAS, has one path, a sandwich 2 + `sandwich_random`.
         momentum: of SGD.
         weight_decay: L2, added once a step.
         clip_norm: the greatest norm of what a step gives the optimizer: the gradients of all weights that it moves together,
             summed over its paths, with L2. Greater ones are scaled down, all by one factor. 0 for none; else the sequential
             execution keeps the gradients of all paths to the end of a step, which takes the memory of the weights again.
         skip: what a skipped layer is, see `new_supernet`.
-        sampling: "strict_fair" or "uniform" (SPOS).
+        sampling: "strict_fair", "uniform" (SPOS) or "sandwich": the largest path, the smallest one and `sandwich_random` random
+            ones, see `sandwich_paths`.
+        sandwich_random: random paths of a step of sandwich sampling, beside the largest and the smallest.
+        distillation: of sandwich sampling: how far all paths but the largest learn from its predictions instead of the labels, 0
+            not at all: (1 - d) * cross-entropy + d * cross-entropy against the largest path's softmax, which this does not
+            train (in-place distillation). The largest learns from labels alone.
         execution: "lanes" (memory of all paths, no control flow), "sequential" (memory of one path; the only one for
-            uniform sampling) or "auto", see `choose_execution`.
+            uniform and sandwich sampling) or "auto", see `choose_execution`.
         precision: Keras' dtype policy, see `new_supernet`.
         jit_compile: has XLA compile the step, which needs lanes and one device.
         monitor_paths: how many random paths are scored at each epoch's end, 0 for none (see Monitor; a path costs at most
@@ -85,16 +90,23 @@ class SupernetConfig(TrainingConfig):
     weight_decay: NonNegative = 4e-5
     label_smoothing: BelowOne = 0.0
     skip: Literal["let", "identity", "relu", "shortcut"] = "let"
-    sampling: Literal["strict_fair", "uniform"] = "strict_fair"
+    sampling: Literal["strict_fair", "uniform", "sandwich"] = "strict_fair"
+    sandwich_random: Whole = 2
+    distillation: Share = 0.0
     execution: Literal["auto", "sequential", "lanes"] = "auto"
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     jit_compile: bool = False
     monitor_paths: Whole = 0
 
     def __post_init__(self):
-        if self.sampling == "uniform" and self.execution == "lanes":
-            raise InputError("supernet.execution: expected sequential with sampling: uniform, got lanes")
-        if self.jit_compile and (self.execution == "sequential" or self.sampling == "uniform"):
+        if self.sampling != "strict_fair" and self.execution == "lanes":
+            raise InputError(f"supernet.execution: expected sequential with sampling: {self.sampling}, got lanes")
+        if self.distillation and self.sampling != "sandwich":
+            raise InputError(
+                f"supernet.distillation: expected 0 with sampling: {self.sampling}, whose steps have no largest path to learn"
+                f" from, got {self.distillation}; use sampling: sandwich"
+            )
+        if self.jit_compile and (self.execution == "sequential" or self.sampling != "strict_fair"):
             raise InputError("supernet.jit_compile: expected false with a sequential execution, got true")
 
 

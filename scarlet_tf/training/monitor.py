@@ -62,7 +62,7 @@ class Monitor:
     def __init__(
         self, supernet: Supernet, optimizer, config: SupernetConfig, train, validation, file=None, writes: bool = True
     ):
-        self.supernet, self.optimizer, self.sampling, self.seed = supernet, optimizer, config.sampling, config.seed
+        self.supernet, self.optimizer, self.config, self.seed = supernet, optimizer, config, config.seed
         self.paths = panel_paths(supernet.space, config.monitor_paths, config.seed)
         self.file, self.writes = None if file is None else pathlib.Path(file), writes
         self._train, self._validation = train, validation
@@ -126,7 +126,10 @@ class Monitor:
 
     def _update_counts(self) -> np.ndarray:
         steps = int(keras.ops.convert_to_numpy(self.optimizer.iterations))
-        self._counts = self._counts + update_counts(self.sampling, self.supernet.space, self.seed, self._counted, steps)
+        config, space = self.config, self.supernet.space
+        self._counts = self._counts + update_counts(
+            config.sampling, space, self.seed, self._counted, steps, config.sandwich_random
+        )
         self._counted = steps
         return self._counts
 

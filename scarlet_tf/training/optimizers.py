@@ -193,3 +193,25 @@ class Loss:
         loss = self._entropy(targets, logits) / self.global_batch_size
         hits = tf.equal(tf.argmax(logits, axis=-1, output_type=classes.dtype), classes)
         return loss, tf.reduce_sum(tf.cast(hits, tf.float32)) / self.global_batch_size
+
+
+class InPlaceLoss:
+    """Loss of a path that also learns from another path's predictions: in-place distillation (arXiv:1903.05134).
+
+    Args:
+        loss: of the labels.
+    """
+
+    def __init__(self, loss: Loss):
+        self.loss = loss
+
+    def __call__(self, labels, predicted, weight, logits):
+        """(loss, accuracy, cross-entropy, predictions float32 [B, num_classes]); the first three as Loss gives them.
+
+        The loss is (1 - weight) times the cross-entropy plus weight, a scalar, times that against `predicted` [B, num_classes],
+        the other path's predictions, which are not smoothed.
+        """
+        entropy, accuracy = self.loss(labels, logits)
+        logarithms = tf.nn.log_softmax(tf.cast(logits, tf.float32))
+        against_predicted = -tf.reduce_sum(predicted * logarithms) / self.loss.global_batch_size
+        return (1 - weight) * entropy + weight * against_predicted, accuracy, entropy, tf.exp(logarithms)

@@ -1,16 +1,24 @@
-"""Which paths a training step uses, strict-fair permutations or one uniform path, and which the monitor watches.
+"""Which paths a training step uses, strict-fair permutations, one uniform path or a sandwich, and which the monitor watches.
 
 Every draw is a pure function of (seed, step), so a resumed run draws what the uninterrupted one would have.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+from collections.abc import Callable
+
 import numpy as np
 
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.space.search_space import SearchSpace
+from scarlet_tf.space.cost import block_cost, reduced
+from scarlet_tf.space.search_space import SearchSpace, block_spec
 
-SAMPLINGS = ("strict_fair", "uniform")
+SAMPLINGS = ("strict_fair", "uniform", "sandwich")
+SANDWICH_RANDOM = 2
+"""Random paths of a sandwich, beside the largest and the smallest, as in universally slimmable networks."""
+
 # Up to this many paths a space is small enough to draw from without repeats.
 _LISTED = 10**6
 # Sets the panel's draws apart from those of training steps, which are seeded with (seed, step).
@@ -27,10 +35,41 @@ def strict_fair_paths(space: SearchSpace, seed: int, step: int) -> np.ndarray:
     return np.ascontiguousarray(columns.T, np.int32)
 
 
-def uniform_paths(space: SearchSpace, seed: int, step: int) -> np.ndarray:
-    """int32 [1, num_layers]: one path, every choice drawn uniformly (SPOS, the baseline)."""
+def uniform_paths(space: SearchSpace, seed: int, step: int, count: int = 1) -> np.ndarray:
+    """int32 [count, num_layers]: paths, every choice drawn uniformly; one a step is SPOS, the baseline."""
     rng = np.random.default_rng((seed, step))
-    return rng.integers(space.num_choices, size=(1, space.num_layers), dtype=np.int32)
+    return rng.integers(space.num_choices, size=(count, space.num_layers), dtype=np.int32)
+
+
+def sandwich_paths(space: SearchSpace, seed: int, step: int, num_random: int = SANDWICH_RANDOM) -> np.ndarray:
+    """int32 [2 + num_random, num_layers]: the largest path, the smallest one, then uniform draws.
+
+    The sandwich rule (Yu and Huang, arXiv:1903.05134; BigNAS, arXiv:2003.11142). A choice may be in several of them.
+    """
+    drawn = uniform_paths(space, seed, step, num_random)
+    return np.concatenate([[largest_path(space), smallest_path(space)], drawn], dtype=np.int32)
+
+
+def largest_path(space: SearchSpace) -> tuple[int, ...]:
+    """Each layer's choice of the most multiply-adds, of equals the one of most parameters, then the first."""
+    return _extreme_path(space, max)
+
+
+def smallest_path(space: SearchSpace) -> tuple[int, ...]:
+    """Each layer's choice of the fewest multiply-adds, the skip where there is one; of equals as in `largest_path`."""
+    return _extreme_path(space, min)
+
+
+@functools.lru_cache(maxsize=64)
+def _extreme_path(space: SearchSpace, extreme: Callable) -> tuple[int, ...]:
+    """Costs are those of blocks of full width at the space's size; a skip costs nothing, as in a stand-alone network."""
+    size, path = reduced((space.input_size, space.input_size), space.stem_stride), []
+    for layer in space.layers:
+        blocks = [block_spec(space, layer, choice, layer.in_channels, "nothing") for choice in space.choices]
+        costs = [dataclasses.astuple(block_cost(block, size)) if block else (0, 0) for block in blocks]
+        path.append(costs.index(extreme(costs)))
+        size = reduced(size, layer.stride)
+    return tuple(path)
 
 
 def drawn_path(weights: np.ndarray, seed: int, step: int) -> np.ndarray:
@@ -42,27 +81,39 @@ def drawn_path(weights: np.ndarray, seed: int, step: int) -> np.ndarray:
     return (cumulated <= points[:, None]).sum(axis=1).astype(np.int32)
 
 
-def sample_paths(sampling: str, space: SearchSpace, seed: int, step: int) -> np.ndarray:
-    """The paths [num_paths, num_layers] of one step under the named sampling."""
+def sample_paths(
+    sampling: str, space: SearchSpace, seed: int, step: int, num_random: int = SANDWICH_RANDOM
+) -> np.ndarray:
+    """The paths [num_paths, num_layers] of one step under the named sampling; `num_random`: of a sandwich."""
     if sampling == "strict_fair":
         return strict_fair_paths(space, seed, step)
     if sampling == "uniform":
         return uniform_paths(space, seed, step)
+    if sampling == "sandwich":
+        return sandwich_paths(space, seed, step, num_random)
     raise InputError(f"sampling: expected one of {SAMPLINGS}, got {sampling!r}")
 
 
-def update_counts(sampling: str, space: SearchSpace, seed: int, first: int, last: int) -> np.ndarray:
+def paths_of_a_step(sampling: str, space: SearchSpace, num_random: int = SANDWICH_RANDOM) -> int:
+    """Number of paths that `sample_paths` gives, whose gradients a step sums."""
+    return {"strict_fair": space.num_choices, "uniform": 1, "sandwich": 2 + num_random}[sampling]
+
+
+def update_counts(
+    sampling: str, space: SearchSpace, seed: int, first: int, last: int, num_random: int = SANDWICH_RANDOM
+) -> np.ndarray:
     """int64 [num_layers, num_choices]: in how many of the steps first .. last - 1 each choice was trained.
 
-    Strict fairness trains every choice in every step; uniform sampling's paths are drawn again from seed and step.
+    Strict fairness trains every choice in every step; other paths are drawn again from seed and step. A choice that is in
+    several paths of a step is moved once.
     """
     if sampling == "strict_fair":
         return np.full((space.num_layers, space.num_choices), last - first, np.int64)
     counts = np.zeros((space.num_layers, space.num_choices), np.int64)
     layers = np.arange(space.num_layers)
     for step in range(first, last):
-        for path in sample_paths(sampling, space, seed, step):
-            counts[layers, path] += 1
+        # Once for each choice, however many of the step's paths it is in: an indexed sum does not add up repeats.
+        counts[layers, sample_paths(sampling, space, seed, step, num_random)] += 1
     return counts
 
 

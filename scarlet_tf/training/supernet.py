@@ -27,7 +27,7 @@ from scarlet_tf.training.loop import Run, train
 from scarlet_tf.training.memory import gpu_names, least_activation_bytes, out_of_memory_explained, variable_bytes
 from scarlet_tf.training.monitor import FIGURES, Monitor
 from scarlet_tf.training.optimizers import Loss, MomentumSGD, make_schedule
-from scarlet_tf.training.sampling import sample_paths
+from scarlet_tf.training.sampling import paths_of_a_step, sample_paths
 
 
 def new_supernet(config: SupernetConfig, space, input_shape, num_classes: int) -> Supernet:
@@ -113,9 +113,12 @@ def new_run(
             num_replicas=strategy.num_replicas_in_sync,
             jit_compile=config.jit_compile,
             clip_norm=config.clip_norm,
+            shared=config.sampling == "sandwich",
+            distillation=config.distillation,
         )
     folder = None if run_dir is None else f"{run_dir}/supernet"
-    num_paths = supernet.space.num_choices if config.sampling == "strict_fair" else 1
+    num_random = config.sandwich_random
+    num_paths = paths_of_a_step(config.sampling, supernet.space, num_random)
     reference = Reference.of(data, supernet.num_classes, config.label_smoothing)
     return Run(
         name="supernet",
@@ -127,7 +130,7 @@ def new_run(
         steps_per_epoch=steps,
         epochs=config.epochs,
         learning=Learning("supernet", config, reference, num_paths, folder if is_chief(strategy) else None),
-        extra=lambda step: sample_paths(config.sampling, supernet.space, config.seed, step),
+        extra=lambda step: sample_paths(config.sampling, supernet.space, config.seed, step, num_random),
         settings=_settings(config, supernet),
         folder=folder,
         checkpoint_seconds=config.checkpoint_seconds,
@@ -213,13 +216,13 @@ def choose_execution(supernet: Supernet, config: SupernetConfig) -> Literal["seq
     """`config.execution`, and for "auto" the quicker one that fits: lanes where their memory surely suffices.
 
     That is judged by what the machine has, not by what is free, so that a run which is resumed goes on as it began. A
-    GPU's memory cannot be asked for beforehand, so there, as for uniform sampling, it is sequential.
+    GPU's memory cannot be asked for beforehand, so there, as for uniform and sandwich sampling, it is sequential.
     """
     if config.execution != "auto":
         return config.execution
     if config.jit_compile:
         return "lanes"
-    if config.sampling == "uniform" or memory.gpu_names():
+    if config.sampling != "strict_fair" or memory.gpu_names():
         return "sequential"
     needed = LANES_OVER_LEAST * least_activation_bytes(supernet, config.batch_size, "lanes")
     chosen: Literal["sequential", "lanes"] = "lanes" if needed <= SHARE * memory.limit_bytes() else "sequential"
@@ -269,7 +272,7 @@ def watchers(
 
     `writes`: False in all workers but the chief. `phase_of`: see Forecast.
     """
-    columns = ("accuracy", "loss", *(FIGURES if monitor else ()))
+    columns = ("accuracy", *(["cross_entropy"] if config.distillation else []), "loss", *(FIGURES if monitor else ()))
     logs = log_callbacks("supernet", config.tensorboard and writes, config.csv and writes, folder, columns)
     # A GPU's memory cannot be asked for beforehand; there TensorFlow says so itself when it does not suffice.
     least = least_activation_bytes(supernet, config.batch_size, config.execution, num_replicas)

@@ -233,6 +233,7 @@ def test_named_picks_are_the_most_probable_within_their_bounds(watched, tmp_path
     ("config", "betanas", "message"),
     [
         ({"monitor_paths": 4}, {}, r"supernet\.monitor_paths: expected 0"),
+        ({"sampling": "sandwich", "distillation": 0.5}, {}, r"supernet\.distillation: expected 0 with betanas"),
         ({}, {"cost": "latency_ms"}, r"search\.betanas\.cost: expected one of"),
         ({}, {"warmup": 1.0}, r"search\.betanas\.warmup: expected"),
         ({}, {"drop_checks": 0}, r"search\.betanas\.drop_checks: expected"),

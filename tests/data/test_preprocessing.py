@@ -1,4 +1,5 @@
 import io
+import json
 
 import numpy as np
 import pytest
@@ -26,6 +27,10 @@ def test_prepare_normalises_by_hand_computed_values():
     assert Preprocessing(4, normalization="unit").prepare(image).numpy() == pytest.approx(0.2)
     expected = (0.2 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
     np.testing.assert_allclose(Preprocessing(4, normalization="imagenet").prepare(image)[0, 0], expected, atol=1e-5)
+    assert Preprocessing(4, normalization="lite").prepare(image).numpy() == pytest.approx(-76 / 128)
+    given = {"mean": [41, 51, 71], "std": [10, 1, 40]}
+    np.testing.assert_allclose(Preprocessing(4, normalization=given).prepare(image)[3, 3], [1, 0, -0.5], atol=1e-6)
+    assert Preprocessing(4, normalization={"mean": 50, "std": 0.5}).prepare(image).numpy() == pytest.approx(2)
 
 
 def test_prepare_crops_the_central_square():
@@ -158,11 +163,16 @@ def test_shift_moves_without_mirroring_and_crop_flip_mirrors_half():
 def test_round_trips_and_refuses_bad_values():
     preprocessing = Preprocessing(224, 0.875, "imagenet", "inception")
     assert Preprocessing.from_dict(preprocessing.to_dict()) == preprocessing
+    explicit = Preprocessing(32, normalization={"mean": [103.9, 116.8, 123.7], "std": 58})
+    again = Preprocessing.from_dict(json.loads(json.dumps(explicit.to_dict())))
+    assert again == explicit and hash(again) == hash(explicit) and again.std == (58.0, 58.0, 58.0)
+    with pytest.raises(InputError, match=r"preprocessing\.normalization\.std\[1\]: expected a number > 0, got 0"):
+        Preprocessing(32, normalization={"mean": 0, "std": [1, 0, 1]})
     with pytest.raises(InputError, match=r"preprocessing\.crop_fraction: .* 1\.5"):
         Preprocessing(224, 1.5)
-    with pytest.raises(InputError, match=r"preprocessing\.normalization: .* 'caffe'"):
+    with pytest.raises(InputError, match=r'preprocessing\.normalization: .* "caffe"'):
         Preprocessing(224, normalization="caffe")
-    with pytest.raises(InputError, match="keys of"):
+    with pytest.raises(InputError, match=r"preprocessing\.size: unknown key"):
         Preprocessing.from_dict({"size": 3})
 
 

@@ -12,12 +12,10 @@ import run_study
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search.journal import EvaluationTable
-from scarlet_tf.space.search_space import Choice, Stage
-from studies import searching, sharing, supernets
+from studies import searching, supernets
 from studies.searching import fill
-from studies.settings import count_quadruples, load_study
-from studies.sharing import draw_quadruples
-from studies.workshop import Workshop, over_seeds
+from studies.settings import load_study
+from studies.workshop import over_seeds
 
 FOLDER = pathlib.Path(__file__).parents[2] / "configs/studies"
 SHIPPED = [path for path in sorted(FOLDER.glob("*.yaml")) if path.name != "common.yaml"]
@@ -66,12 +64,6 @@ STUDIES = {
             },
         },
     },
-    "shared": {
-        "study": "sharing",
-        "supernet": {"epochs": 2, "batch_size": 50, "learning_rate": 0.05, "sampling": "uniform"},
-        "sharing": {"quadruples": 1, "recalibration_batches": 1, "batch_size": 100, "references": 2},
-        "retrain": RETRAIN,
-    },
     "tau": {
         "study": "ranking",
         "supernets": SUPERNETS,
@@ -97,7 +89,6 @@ def test_every_kind_of_study_runs_shares_supernets_and_is_not_repeated(files, tm
     printed = capsys.readouterr().out
     tables = {table["study"]: table for table in map(json.loads, printed.splitlines())}
     assert list(tables) == list(STUDIES) and all(table["complete"] for table in tables.values())
-    assert [row["sharing"] for row in tables["shared"]["rows"]] == ["none", "two_way", "four_way"]
     # LET under fair sampling is in five studies; identity and uniform are the others.
     assert len(list((tmp_path / "out/cache").glob("supernet-*"))) == 3
     assert {len(tables[name]["rows"]) for name in ("panel", "fair", "skips", "searches", "tau")} == {2}
@@ -109,14 +100,11 @@ def test_every_kind_of_study_runs_shares_supernets_and_is_not_repeated(files, tm
         ("skips", "curves"),
         ("features", "similarity"),
         ("searches", "hypervolume"),
-        ("shared", "curves"),
-        ("shared", "tau"),
         ("tau", "tau"),
     ):
         assert (tmp_path / "out" / name / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
-    # Three networks for both supernets of "tau", four networks twice for "shared".
-    assert len(list((tmp_path / "out/cache").glob("standalone-*/*-*.json"))) == 3 + 2 * 4
-    assert len(list((tmp_path / "out/cache").glob("sharing-*/figures.json"))) == 4 + 2 + 1
+    # Three networks for both supernets of "tau".
+    assert len(list((tmp_path / "out/cache").glob("standalone-*/*-*.json"))) == 3
 
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/cache").rglob("*") if path.is_file()}
     assert run_study.main(command) == 0
@@ -203,12 +191,6 @@ def test_studies_that_share_a_supernet_declare_it_alike():
             "comparison.fractions[0]: expected a number above 0 and up to 1, got 2",
         ),
         ("tau", "retrain.warmup_epochs=1", "ranking.warmup_epochs: expected less than the 1 epochs"),
-        ("shared", "sharing.quadruples=10", "sharing.quadruples: expected at most the space's 9, got 10"),
-        ("shared", "sharing.references=0", "sharing.references: expected an integer >= 1, got 0"),
-        ("shared", "sharing.measure_every=3", "sharing.measure_every: expected a divisor of supernet.epochs, 2, got 3"),
-        ("shared", "supernet.sampling=strict_fair", "supernet.sampling: expected uniform, a step for one path"),
-        ("shared", "supernet.epoch=1", "supernet.epoch: unknown key"),
-        ("shared", "retrain.warmup_epochs=1", "retrain.warmup_epochs: expected less than retrain.epochs, 1"),
     ],
 )
 def test_bad_studies_are_refused_with_the_key(files, tmp_path, capsys, name, change, message):
@@ -221,115 +203,6 @@ def test_a_base_that_is_not_there_is_named(files, tmp_path):
     (tmp_path / "common.yaml").unlink()
     with pytest.raises(InputError, match=r"common.yaml: expected a readable YAML file"):
         load_study(files["panel"])
-
-
-# -- sharing ---------------------------------------------------------------------------------------------------
-
-
-def test_a_quadruple_is_two_choices_at_each_of_two_layers():
-    space = tiny_space()
-    quadruples = draw_quadruples(space, 40, 3)
-    assert quadruples == draw_quadruples(space, 40, 3) and len(set(quadruples)) == 40
-    for quadruple in quadruples:
-        choices = np.array([network.choices for network in quadruple])
-        assert len(np.unique(choices, axis=0)) == 4
-        first, second = [column for column in choices.T if len(set(column)) > 1]
-        # Two-way: the first two and the last two share the choice of the earlier layer, and no more of those two.
-        assert first[0] == first[1] != first[2] == first[3]
-        assert second[0] == second[2] != second[1] == second[3]
-
-
-def test_quadruples_are_counted_as_they_are_drawn():
-    """2 layers of 3 choices: 3 pairs at either."""
-    space = tiny_space(stages=(Stage(8, 1, 2), Stage(12, 1, 1)), choices=(Choice(2, 3), Choice(3, 3), Choice()))
-    assert count_quadruples(space) == 9 == len(set(draw_quadruples(space, 9, 0)))
-    assert count_quadruples(tiny_space(stages=(Stage(8, 1, 2),))) == 0
-
-
-def test_networks_of_a_supernet_have_equal_turns():
-    networks = draw_quadruples(tiny_space(), 1, 0)[0]
-    turns = [tuple(sharing.turn(networks, 5, step)[0].tolist()) for step in range(400)]
-    every = sorted(network.choices for network in networks)
-    cycles = [turns[start : start + 4] for start in range(0, 400, 4)]
-    assert all(sorted(cycle) == every for cycle in cycles)
-    assert len(set(map(tuple, cycles))) == 24  # every order comes
-
-
-@pytest.fixture(scope="module")
-def trained_pair(tmp_path_factory):
-    """(study, two networks, their figures after training them in one supernet, that supernet)."""
-    folder = tmp_path_factory.mktemp("sharing")
-    (folder / "shared.yaml").write_text(yaml.safe_dump({**COMMON, **STUDIES["shared"]}))
-    study = load_study(folder / "shared.yaml", ["supernet.checkpoint_seconds=0"])
-    networks = draw_quadruples(study.space, 1, 0)[0][:2]
-    new_supernet, made = sharing.new_supernet, []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharing, "new_supernet", lambda *args: made.append(new_supernet(*args)) or made[0])
-        figures = sharing.train_group(Workshop(study, folder / "out"), networks, *_settings(study))
-    return study, networks, figures, made[0]
-
-
-def _settings(study):
-    return study.sections["supernet"], study.sections["sharing"]
-
-
-def test_a_training_moves_its_own_networks_choices_alone(trained_pair):
-    study, networks, figures, supernet = trained_pair
-    # 200 images in batches of 50, measured after each of 2 epochs of steps of each network's own.
-    assert figures["steps"] == [4, 8] and np.shape(figures["accuracies"]) == (2, 2)
-    fresh = sharing.new_supernet(study.sections["supernet"], study.space, (8, 8, 3), 10)
-    for layer, (trained, untrained) in enumerate(zip(supernet.choice_blocks, fresh.choice_blocks, strict=True)):
-        used = {network.choices[layer] for network in networks}
-        for choice, pair in enumerate(zip(trained.candidates, untrained.candidates, strict=True)):
-            now, before = ([np.array(v) for v in candidate.trainable_variables] for candidate in pair)
-            same = [np.array_equal(a, b) for a, b in zip(now, before, strict=True)]
-            assert not any(same) if choice in used else all(same)
-
-
-def test_interrupted_training_of_a_group_ends_with_the_same_figures(trained_pair, tmp_path, monkeypatch):
-    study, networks, figures, _ = trained_pair
-    turn, asked = sharing.turn, []
-
-    def killed(networks, seed, step):
-        asked.append(step)
-        if len(asked) == 12:
-            raise MemoryError
-        return turn(networks, seed, step)
-
-    monkeypatch.setattr(sharing, "turn", killed)
-    with pytest.raises(MemoryError):
-        sharing.train_group(Workshop(study, tmp_path), networks, *_settings(study))
-    assert sharing.train_group(Workshop(study, tmp_path), networks, *_settings(study)) == figures
-    # 2 epochs of 4 steps of 2 networks; step 11 alone is asked for twice.
-    assert asked == [*range(12), *range(11, 16)]
-    assert not list(tmp_path.rglob("checkpoint-*"))
-
-
-def test_agreement_with_the_reference():
-    """Of six pairs one is turned round."""
-    found = sharing.agreement([0.1, 0.3, 0.2, 0.4], [0.5, 0.6, 0.7, 0.8])
-    assert found == pytest.approx({"tau": 4 / 6, "best_found": True, "mean_accuracy": 0.25, "spread": 0.3})
-    assert sharing.agreement([0.4, 0.3, 0.2, 0.1], [0.5, 0.6, 0.7, 0.8])["best_found"] is False
-    assert sharing.agreement([0.1] * 4, [0.5, 0.6, 0.7, 0.8])["tau"] is None
-
-
-def test_summary_of_sharing_has_the_deviation_between_seeds():
-    rows = [
-        {
-            "quadruple": quadruple,
-            "seed": seed,
-            "sharing": "none",
-            "tau": tau,
-            "best_found": tau > 0,
-            "mean_accuracy": 0.5,
-            "spread": 0.1,
-        }
-        for quadruple, seed, tau in [(0, 0, 1.0), (1, 0, 0.0), (0, 1, -1.0), (1, 1, 0.0)]
-    ]
-    *each, every = sharing.summary(rows)
-    assert [(row["quadruple"], row["tau"], row["seeds"]) for row in each] == [(0, 0.0, 2), (1, 0.0, 2)]
-    assert (every["quadruple"], every["seeds"], every["tau"], every["best_found"]) == ("all", 2, 0.0, 0.25)
-    assert every["tau_deviation"] == pytest.approx(np.sqrt(0.5))  # of 0.5 and -0.5
 
 
 # -- arithmetic ------------------------------------------------------------------------------------------------

@@ -11,31 +11,22 @@ from matplotlib.figure import Figure
 from scarlet_tf.assessment.plots import save_figure
 
 _TITLES = {"recalibrated": "BN recalibrated", "running": "running BN statistics"}
-_MARKERS = "oD^sPv"
-_SHARING = {"none": "no sharing", "two_way": "two-way sharing", "four_way": "four-way sharing"}
-_IMPORTANCES = {
-    "most_trained_share": "share of weight steps\nof a layer's most trained choice",
-    "rank_correlation": "rank correlation,\nearly and final standing",
-    "early_leader_wins": "layers whose early\nleader wins",
-    "winner_most_trained": "layers whose winner\nwas trained most",
-}
 
 
-def _panels(width: float, height: float, rows: int = 1, columns: int = 1, **share) -> tuple[Figure, np.ndarray]:
+def _panels(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, np.ndarray]:
     """A figure of inches, and its axes [rows, columns]."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False, **share)
+    return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def _different(rows: Iterable[Mapping], key: str) -> list:
     return list(dict.fromkeys(row[key] for row in rows))
 
 
-def _finish(axes: Axes, xlabel: str | None = None, ylabel: str | None = None, legend: bool = True) -> None:
+def _finish(axes: Axes, xlabel: str | None = None, ylabel: str | None = None) -> None:
     axes.set(**{key: text for key, text in (("xlabel", xlabel), ("ylabel", ylabel)) if text})
     axes.grid(alpha=0.3)
-    if legend:
-        axes.legend()
+    axes.legend()
 
 
 def histograms(path, accuracies: Sequence[Mapping], measurements: Sequence[str]) -> None:
@@ -94,102 +85,4 @@ def taus(path, rows: Sequence[Mapping], series: Mapping) -> None:
         axes.scatter(places, tau, marker=marker, color=f"C{number}", label=label)
     axes.set_xticks(range(len(rows)), [f"{row['supernet']}\nseed {row['seed']}" for row in rows])
     _finish(axes, ylabel="Kendall's tau, 95 % bootstrap interval")
-    save_figure(figure, path)
-
-
-def sharing_curves(path, histories: Sequence[Mapping], references: Sequence[Mapping]) -> None:
-    """Accuracy against each network's own steps: a row for each quadruple, a column for each kind of sharing.
-
-    A colour for each network: seeds thin, their mean thick; the legend has the accuracies after stand-alone training.
-    """
-    kinds, size = _different(histories, "sharing"), len(references)
-    figure, grid = _panels(1 + 4 * len(kinds), 3.6 * size, size, len(kinds), sharex=True, sharey="row")
-    for number, (reference, line) in enumerate(zip(references, grid, strict=True)):
-        for kind, axes in zip(kinds, line, strict=True):
-            found = [row for row in histories if (row["quadruple"], row["sharing"]) == (number, kind)]
-            for member, (network, alone) in enumerate(zip(reference["networks"], reference["mean"], strict=True)):
-                lines = [100 * np.array(row["accuracies"])[:, member] for row in found]
-                for row, one in zip(found, lines, strict=True):
-                    axes.plot(row["steps"], one, color=f"C{member}", alpha=0.3, linewidth=0.8)
-                if lines:
-                    label, mean = f"{network}: {100 * alone:.1f} % alone", np.mean(lines, axis=0)
-                    axes.plot(found[0]["steps"], mean, color=f"C{member}", marker=".", label=label)
-            axes.set_title(f"quadruple {number}, {_SHARING[kind]}")
-            _finish(axes, "steps of each network's own", legend=False)
-        line[0].set_ylabel("validation accuracy (%)")
-        if line[0].lines:
-            line[0].legend(fontsize="small")
-    save_figure(figure, path)
-
-
-def sharing_taus(path, rows: Sequence[Mapping]) -> None:
-    """Kendall's tau of each quadruple (a colour) and seed, beside one another for each kind of sharing; a bar is the mean."""
-    rows = sorted((row for row in rows if row["tau"] is not None), key=lambda row: row["quadruple"])
-    kinds = [kind for kind in _SHARING if any(row["sharing"] == kind for row in rows)]
-    figure, ((axes,),) = _panels(2 + 1.6 * len(kinds), 4.2)
-    for place, kind in enumerate(kinds):
-        some = [row for row in rows if row["sharing"] == kind]
-        found, colours = [row["tau"] for row in some], [f"C{row['quadruple']}" for row in some]
-        axes.scatter(place + np.linspace(-0.25, 0.25, len(some)), found, c=colours)
-        axes.hlines(np.mean(found), place - 0.35, place + 0.35, color="black")
-    for number in _different(rows, "quadruple"):
-        axes.scatter([], [], color=f"C{number}", label=f"quadruple {number}")
-    axes.set_xticks(range(len(kinds)), [_SHARING[kind] for kind in kinds])
-    axes.set_ylim(-1.08, 1.08)
-    _finish(axes, ylabel="Kendall's tau with stand-alone training", legend=bool(rows))
-    save_figure(figure, path)
-
-
-def importances_of_a_layer(path, histories: Sequence[Mapping], number: int, labels: Sequence[str]) -> None:
-    """Plot of one layer, one column per variant with its first seed: alpha, and each epoch's share of training; x: dropped."""
-    firsts = {run["variant"]: run for run in reversed(histories)}
-    names = _different(histories, "variant")
-    figure, grid = _panels(1 + 4.6 * len(names), 6.4, 2, len(names), sharex="all", sharey="row")
-    for (top, bottom), name in zip(grid.T, names, strict=True):
-        history = firsts[name]["history"]
-        alpha, trained, dropped = (
-            np.array([row[key][number] for row in history]) for key in ("alpha", "trained", "dropped_at")
-        )
-        steps = np.diff(trained, axis=0, prepend=0)
-        shares = 100 * steps / np.maximum(1, steps.sum(axis=1, keepdims=True))
-        for choice, label in enumerate(labels):
-            gone = np.flatnonzero(dropped[:, choice] >= 0)
-            end = gone[0] + 1 if len(gone) else len(alpha)
-            for axes, values in ((top, alpha), (bottom, shares)):
-                axes.plot(range(1, end + 1), values[:end, choice], color=f"C{choice}", label=label)
-                if len(gone):
-                    axes.plot(end, values[end - 1, choice], "x", color=f"C{choice}", markersize=9, markeredgewidth=2)
-        top.set_title(f"{name}, layer {number}, seed {firsts[name]['seed']}")
-        _finish(top, legend=False)
-        _finish(bottom, "epoch", legend=False)
-    grid[0, 0].set_ylabel("alpha")
-    grid[1, 0].set_ylabel("share of the epoch's training (%)")
-    grid[0, 0].legend()
-    save_figure(figure, path)
-
-
-def importances(path, rows: Sequence[Mapping]) -> None:
-    """Each figure of each seed by variant, the means as bars."""
-    names = _different(rows, "variant")
-    figure, (panels,) = _panels(3 * len(_IMPORTANCES), 3.6, columns=len(_IMPORTANCES))
-    for axes, (key, label) in zip(panels, _IMPORTANCES.items(), strict=True):
-        for place, name in enumerate(names):
-            values = [row[key] for row in rows if row["variant"] == name]
-            axes.bar(place, np.mean(values), width=0.6, color=f"C{place}", alpha=0.4)
-            axes.scatter(place + np.linspace(-0.12, 0.12, len(values)), values, color=f"C{place}")
-        axes.set_xticks(range(len(names)), names)
-        axes.set_title(label, fontsize="medium")
-        axes.grid(axis="y", alpha=0.3)
-    save_figure(figure, path)
-
-
-def found(path, rows: Sequence[Mapping], budget: float) -> None:
-    """Test accuracy of every network and seed against its multiply-adds, a marker a method; a line at the budget."""
-    figure, ((axes,),) = _panels(6.8, 4.6)
-    for number, method in enumerate(_different(rows, "method")):
-        chosen = [row for row in rows if row["method"] == method]
-        x, y = [row["multiply_adds"] / 1e6 for row in chosen], [100 * row["test"] for row in chosen]
-        axes.scatter(x, y, marker=_MARKERS[number], alpha=0.8, label=method)
-    axes.axvline(budget / 1e6, color="gray", linestyle="--", linewidth=0.8)
-    _finish(axes, "multiply-adds (millions)", "test accuracy, trained on its own (%)")
     save_figure(figure, path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, cast
@@ -12,11 +11,11 @@ from annotated_types import MinLen
 
 from scarlet_tf.assessment.config import RankingConfig
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.base.settings import AboveZero, BelowOne, Count, Share, Whole, from_yaml, show, to_plain, validated
+from scarlet_tf.base.settings import AboveZero, Count, Whole, from_yaml, show, to_plain, validated
 from scarlet_tf.base.yaml_files import read_yaml
 from scarlet_tf.config.reading import override
 from scarlet_tf.data.data_config import DataConfig
-from scarlet_tf.search.config import BetaNASConfig, SearchConfig
+from scarlet_tf.search.config import SearchConfig
 from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.training.config import RetrainConfig, SupernetConfig
 
@@ -124,106 +123,6 @@ class ComparisonConfig:
         yield from _refused(lambda name: self.variant(name, search, 0), self.algorithms)
 
 
-@validated("sharing")
-@dataclasses.dataclass(frozen=True)
-class SharingConfig:
-    """So many quadruples of networks, drawn with `seed`; each network has `supernet.epochs` epochs of steps of its own.
-
-    measure_every: number of such epochs between two measurements, each with BN recalibrated over so many batches of
-    images. references: stand-alone trainings of each network, with seeds from `retrain.seed` on; the orders are
-    compared with their mean accuracy.
-    """
-
-    quadruples: Count = 3
-    seed: Whole = 0
-    measure_every: Count = 1
-    recalibration_batches: Count = 10
-    batch_size: Count = 250
-    references: Count = 1
-
-    def misfits(self, study: Study) -> Iterator[str]:
-        supernet, retrain, most = study.sections["supernet"], study.sections["retrain"], count_quadruples(study.space)
-        if self.quadruples > most:
-            yield f"sharing.quadruples: expected at most the space's {most}, got {self.quadruples}"
-        if supernet.epochs % self.measure_every:
-            expected = f"expected a divisor of supernet.epochs, {supernet.epochs}, got {self.measure_every}"
-            yield f"sharing.measure_every: {expected}"
-        if supernet.sampling != "uniform":
-            yield f"supernet.sampling: expected uniform, a step for one path, got {supernet.sampling}"
-        if retrain.warmup_epochs >= retrain.epochs:
-            yield f"retrain.warmup_epochs: expected less than retrain.epochs, {retrain.epochs}"
-
-
-@validated("importances")
-@dataclasses.dataclass(frozen=True)
-class ImportancesConfig:
-    """Trainings of one supernet that differ in how its weights and importances are trained.
-
-    variants: by name, the changes of each to search.betanas. layer: the one that is drawn, 0 is the first. early: the share of
-    the epochs after the warm-up at which the importances are compared with those at the end.
-    """
-
-    variants: dict[str, dict[str, Any]]
-    layer: Whole = 0
-    early: Share = 0.25
-
-    def __post_init__(self):
-        if not self.variants:
-            raise InputError("importances.variants: expected at least one, got none")
-
-    def variant(self, name: str, search: SearchConfig) -> SearchConfig:
-        """The settings of one training; InputError for keys and values that BetaNAS does not have."""
-        try:
-            changed = BetaNASConfig(**{**vars(search.betanas), **self.variants[name]})
-        except InputError as error:
-            raise InputError(f"importances.variants.{name}: {error}") from error
-        return dataclasses.replace(search, betanas=changed)
-
-    def misfits(self, study: Study) -> Iterator[str]:
-        yield from _supernets_of(study, "betanas")
-        if self.layer >= study.space.num_layers:
-            yield f"importances.layer: expected at most {study.space.num_layers - 1}, got {self.layer}"
-        yield from _refused(lambda name: self.variant(name, study.sections["search"]), self.variants)
-
-
-@validated("finding")
-@dataclasses.dataclass(frozen=True)
-class FindingConfig:
-    """Networks that are found within search.upper_bounds.multiply_adds, and others for comparison.
-
-    evaluations: different networks that the search may evaluate. random: how many networks are drawn for each seed, with at
-    least the share `floor` of the budget. reference: a network given by its choices. test_images: on which all are scored.
-    """
-
-    reference: str
-    evaluations: Count = 60
-    random: Count = 3
-    floor: BelowOne = 0.85
-    test_images: Count = 5000
-
-    def misfits(self, study: Study) -> Iterator[str]:
-        search, scaling = study.sections["search"], study.sections["retrain"].scaling
-        yield from _supernets_of(study, "betanas", "scarlet")
-        if search.algorithm != "nsga2":
-            yield f"search.algorithm: expected nsga2, got {search.algorithm}"
-        if search.budget is None:
-            yield "search.upper_bounds.multiply_adds: expected a budget, got none"
-        if not scaling.is_none:
-            yield f"retrain: expected no scaling, for costs are those as searched, got {scaling}"
-        if self.evaluations < search.population_size:
-            yield f"finding.evaluations: expected at least search.population_size, {search.population_size}"
-        for error in _refused(lambda text: Architecture.parse(text, study.space), [self.reference]):
-            yield f"finding.reference: {error}"
-
-
-def count_quadruples(space: SearchSpace) -> int:
-    """Number of quadruples (see sharing.py) in the space: 0 with a single layer or choice."""
-    layers, choices = space.num_layers, space.num_choices
-    if layers < 2:
-        return 0
-    return math.comb(layers, 2) * math.comb(choices, 2) ** 2 * choices ** (layers - 2)
-
-
 def _refused(make: Callable, names: Iterable) -> Iterator[str]:
     """Messages of the names for which `make` raises InputError."""
     for name in names:
@@ -233,27 +132,19 @@ def _refused(make: Callable, names: Iterable) -> Iterator[str]:
             yield str(error)
 
 
-def _supernets_of(study: Study, *names: str) -> Iterator[str]:
-    if sorted(study.supernets) != sorted(names):
-        yield f"supernets: expected {' and '.join(names)}, got {', '.join(study.supernets)}"
-
-
 KINDS: dict[str, dict[str, type]] = {
     "one_shot": {"panel": PanelConfig},
     "curves": {"curves": CurvesConfig, "retrain": RetrainConfig},
     "similarity": {"similarity": SimilarityConfig},
     "ranking": {"ranking": RankingConfig, "retrain": RetrainConfig},
     "search": {"table": TableConfig, "search": SearchConfig, "comparison": ComparisonConfig},
-    "importances": {"search": SearchConfig, "importances": ImportancesConfig},
-    "finding": {"search": SearchConfig, "finding": FindingConfig, "retrain": RetrainConfig},
-    "sharing": {"sharing": SharingConfig, "supernet": SupernetConfig, "retrain": RetrainConfig},
 }
 _COMMON = ("study", "base", "seeds", "data", "space", "supernet", "supernets")
 
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """One study: `supernets` by name (none for curves and sharing), and the sections of its kind by theirs."""
+    """One study: `supernets` by name (none for curves), and the sections of its kind by theirs."""
 
     name: str
     kind: str
@@ -336,7 +227,7 @@ def _space(raw: Any, mistakes: list[str]) -> SearchSpace | None:
 
 
 def _supernets(values: Mapping, kind: str, mistakes: list[str]) -> dict[str, SupernetConfig]:
-    if kind in ("curves", "sharing"):
+    if kind == "curves":
         return {}
     shared, variants = values.get("supernet") or {}, values.get("supernets")
     if not isinstance(shared, Mapping) or not isinstance(variants, Mapping) or not variants:

@@ -24,6 +24,7 @@ from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.space.cost import cost_table, count_spec
 from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.training.config import SupernetConfig
+from scarlet_tf.training.sampling import paths_of_a_step
 from studies import plots
 from studies.workshop import Workshop, over_seeds
 
@@ -84,7 +85,7 @@ def describe(paths: list[Architecture], values: dict[str, list[float]]) -> dict:
 def passes(config: SupernetConfig, shop: Workshop) -> dict:
     """Optimizer steps, and forward-backward passes of single paths: a fair step has one for each choice."""
     steps = config.epochs * shop.data.train.steps_per_epoch(config.batch_size)
-    paths = shop.study.space.num_choices if config.sampling == "strict_fair" else 1
+    paths = paths_of_a_step(config.sampling, shop.study.space, config.sandwich_random)
     return {"steps": steps, "backward_passes": steps * paths}
 
 
@@ -196,7 +197,7 @@ def curves(shop: Workshop) -> dict:
             known = {**dataclasses.asdict(settings), "network": spec.to_dict(), **shop.data_context}
             del known["checkpoint_seconds"]
             store = Store(shop.folder, f"{skip}-seed{seed}", known)
-            found = shop.retrained(spec, settings, store, "figures", lambda _, figures: figures)
+            found = shop.retrained(spec, settings, store)
             last, validation = found["history"][-1], found["validation"]
             row = {"skip": skip, "seed": seed, "multiply_adds": count_spec(spec).multiply_adds}
             row |= {f"train_{key}": last[key] for key in ("accuracy", "loss")}

@@ -8,27 +8,22 @@ import gc
 import logging
 import pathlib
 import shutil
-import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-import keras
 import numpy as np
 
 from scarlet_tf.assessment.store import Store, digest
-from scarlet_tf.base.files import read_json, write_json
+from scarlet_tf.base.files import write_json
 from scarlet_tf.base.settings import to_plain
 from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.results import to_json
-from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.space.spec import NetworkSpec
 from scarlet_tf.training.config import IMMATERIAL, RetrainConfig, SupernetConfig
 from scarlet_tf.training.network import retrain
 from scarlet_tf.training.supernet import new_supernet, train_supernet
 from studies.settings import Study
 
-CPU_FILE = "cpu.json"
 logger = logging.getLogger("scarlet_tf")
 
 
@@ -84,44 +79,23 @@ class Workshop:
 
     def trained(self, config: SupernetConfig) -> Supernet:
         """The supernet of these settings, trained now or taken from the cache."""
-        folder = self._folder(config)
+        folder = self.cache / f"supernet-{digest(self.context(config))}"
         if not (folder / "settings.json").exists():
             write_json(folder / "settings.json", self.context(config))
         supernet = new_supernet(config, self.study.space, self.input_shape, self.data.num_classes)
-        clock = CpuClock(folder / CPU_FILE)
-        train_supernet(supernet, self.data.train, config, run_dir=folder, callbacks=(clock,))
+        train_supernet(supernet, self.data.train, config, run_dir=folder)
         return supernet
 
-    def cpu_seconds(self, config: SupernetConfig) -> float | None:
-        """CPU seconds of a supernet's training; None if they were not counted."""
-        steps = config.epochs * self.data.train.steps_per_epoch(config.batch_size)
-        return CpuClock(self._folder(config) / CPU_FILE).cpu_seconds(steps)
-
-    def _folder(self, config: SupernetConfig) -> pathlib.Path:
-        return self.cache / f"supernet-{digest(self.context(config))}"
-
-    def retrained(
-        self,
-        network: Architecture | NetworkSpec,
-        settings: RetrainConfig,
-        store: Store,
-        name: str,
-        figures_of: Callable[[keras.Model, dict], dict],
-    ) -> dict:
-        """`figures_of(network, figures of retrain)` after the training of a network on its own; a killed training resumes.
-
-        The figures are kept in `store` under `name`.
-        """
-        work = store.folder / f"{name}-training"
-        size: dict[str, Any] = {"input_shape": self.input_shape, "num_classes": self.data.num_classes}
-        size = size if isinstance(network, Architecture) else {}
+    def retrained(self, network: NetworkSpec, settings: RetrainConfig, store: Store) -> dict:
+        """Figures of `retrain` of a network on its own, kept in `store`; a killed training resumes."""
+        work = store.folder / "training"
 
         def train() -> dict:
-            found = figures_of(*retrain(network, self.data.train, self.data.validation, settings, work, **size))
+            _, figures = retrain(network, self.data.train, self.data.validation, settings, work)
             gc.collect()  # the network's traced graphs refer to one another
-            return to_json(found)
+            return to_json(figures)
 
-        found = store.get(name, train)
+        found = store.get("figures", train)
         shutil.rmtree(work, ignore_errors=True)  # checkpoints; the figures are kept
         return found
 
@@ -130,39 +104,6 @@ class Workshop:
         table = {"study": self.study.name, "complete": len(rows) == total, "rows": rows, "summary": summary}
         write_json(self.folder / "result.json", to_json({**table, "settings": self.study.to_dict(), **details}))
         return to_json(table)
-
-
-class CpuClock(keras.callbacks.Callback):
-    """Counter of the process' CPU seconds, all threads, and of the steps made in them; kept in `path` after each epoch.
-
-    Steps that an interrupted epoch repeats count each time.
-    """
-
-    def __init__(self, path):
-        super().__init__()
-        self.path = pathlib.Path(path)
-        self._began, self._steps = 0.0, 0
-
-    def on_train_begin(self, logs=None):
-        self._began, self._steps = time.process_time(), 0
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._steps += 1
-
-    def on_epoch_end(self, epoch, logs=None):
-        now, known = time.process_time(), self._known()
-        write_json(
-            self.path, {"cpu_seconds": known["cpu_seconds"] + now - self._began, "steps": known["steps"] + self._steps}
-        )
-        self._began, self._steps = now, 0
-
-    def cpu_seconds(self, steps: int) -> float | None:
-        """CPU seconds of a training of `steps` steps, by the mean over the counted steps; None if there are none."""
-        known = self._known()
-        return steps * known["cpu_seconds"] / known["steps"] if known["steps"] else None
-
-    def _known(self) -> dict:
-        return read_json(self.path) if self.path.exists() else {"cpu_seconds": 0.0, "steps": 0}
 
 
 def over_seeds(rows: Sequence[dict], by: Sequence[str], figures: Sequence[str]) -> list[dict]:

@@ -1,4 +1,4 @@
-"""Run in a process of its own: networks of Keras 3 against their tf_keras twins. Prints one JSON object a network."""
+"""Run in a process of its own: networks of Keras 3 against their Keras 2 copies. Prints one JSON object a network."""
 
 import json
 
@@ -7,8 +7,8 @@ from tiny import randomised, tiny_space
 
 from scarlet_tf.models.foreign.networks import network_from_blocks
 from scarlet_tf.models.network import Network, get_arrays, set_arrays
+from scarlet_tf.optimization.keras2_copy import build_keras2_copy, get_keras2_arrays
 from scarlet_tf.optimization.tasks import pointwise_layers
-from scarlet_tf.optimization.twin import build_twin, get_twin_arrays
 from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.space.spec import NetworkSpec
 
@@ -54,11 +54,11 @@ def main() -> None:
         network = Network(spec, seed=0)
         arrays = randomised(get_arrays(network), rng)
         set_arrays(network, arrays)
-        twin = build_twin(spec, arrays)
+        copy = build_keras2_copy(spec, arrays)
         images = rng.normal(size=(4, *spec.input_shape)).astype(np.float32)
-        logits, answer = np.asarray(network(images, training=False)), twin(images, training=False).numpy()
-        split = build_twin(spec, arrays, for_xnnpack=True)
-        back = get_twin_arrays(twin)
+        logits, answer = np.asarray(network(images, training=False)), copy(images, training=False).numpy()
+        split = build_keras2_copy(spec, arrays, for_xnnpack=True)
+        back = get_keras2_arrays(copy)
         print(
             json.dumps(
                 {
@@ -67,8 +67,8 @@ def main() -> None:
                     "split_difference": float(np.abs(logits - split(images, training=False).numpy()).max()),
                     "strips": sum("_strip_" in layer.name for layer in split.layers),
                     "spread": float(logits.std()),
-                    "kinds": sorted({type(layer).__name__ for layer in twin.layers}),
-                    "not_there": sorted(pointwise_layers(spec) - {layer.name for layer in twin.layers}),
+                    "kinds": sorted({type(layer).__name__ for layer in copy.layers}),
+                    "not_there": sorted(pointwise_layers(spec) - {layer.name for layer in copy.layers}),
                     "same_weights": all(np.array_equal(back[k], arrays[k].astype(np.float32)) for k in arrays),
                 }
             )

@@ -1,4 +1,4 @@
-"""A NetworkSpec in tf_keras, as tensorflow-model-optimization requires; weights are transferred by name.
+"""Copy of a network in Keras 2 (tf_keras), as tensorflow-model-optimization requires; weights are transferred by name.
 
 Only the worker process imports this module.
 """
@@ -21,7 +21,7 @@ Arrays = dict[str, np.ndarray]
 _KERAS_3_NAMES = {"depthwise_kernel": "kernel"}
 
 
-def build_twin(spec: NetworkSpec, arrays: Arrays, for_xnnpack: bool = False) -> tf_keras.Model:
+def build_keras2_copy(spec: NetworkSpec, arrays: Arrays, for_xnnpack: bool = False) -> tf_keras.Model:
     """The network of `spec` with the weights {"<layer>/<weight>": array} of its Keras 3 form; each is used once.
 
     for_xnnpack: with large depthwise convolutions in strips, whose weights have other names; see `strips`.
@@ -30,11 +30,11 @@ def build_twin(spec: NetworkSpec, arrays: Arrays, for_xnnpack: bool = False) -> 
     model = tf_keras.Model(image, connect(spec, image, split_parts() if for_xnnpack else parts))
     if for_xnnpack:
         arrays = split_arrays(arrays, {layer.name for layer in model.layers}, spec.conventions.bn_epsilon)
-    set_twin_arrays(model, arrays)
+    set_keras2_arrays(model, arrays)
     return model
 
 
-def set_twin_arrays(model: tf_keras.Model, arrays: Arrays) -> None:
+def set_keras2_arrays(model: tf_keras.Model, arrays: Arrays) -> None:
     """Set weights by their Keras 3 names; ValueError if one is missing or left over."""
     weights = _by_name(model)
     if weights.keys() != arrays.keys():
@@ -43,7 +43,7 @@ def set_twin_arrays(model: tf_keras.Model, arrays: Arrays) -> None:
         weight.assign(arrays[name])
 
 
-def get_twin_arrays(model: tf_keras.Model) -> Arrays:
+def get_keras2_arrays(model: tf_keras.Model) -> Arrays:
     """The weights by their Keras 3 names."""
     return {name: weight.numpy() for name, weight in _by_name(model).items()}
 
@@ -57,7 +57,7 @@ def _keras_3_name(weight) -> str:
     return _KERAS_3_NAMES.get(name, name)
 
 
-# -- Large depthwise convolutions of a twin in strips, as `export.xnnpack` writes them for LiteRT, with BN in their weights
+# -- Large depthwise convolutions of a copy in strips, as `export.xnnpack` writes them for LiteRT, with BN in their weights
 #
 # Fake quantisation must see the strips' sums, since the file holds these in int8. After a sum the converter cannot
 # fold batch normalisation, so it is folded here. Only the worker process imports this module.
@@ -120,7 +120,7 @@ def split_parts() -> types.SimpleNamespace:
 
 
 def split_arrays(arrays: dict[str, np.ndarray], layer_names: set[str], epsilon: float) -> dict[str, np.ndarray]:
-    """A network's weights for its twin made of `split_parts`, whose layers have the names `layer_names`; BN's epsilon."""
+    """A network's weights for its copy made of `split_parts`, whose layers have the names `layer_names`; BN's epsilon."""
     result = dict(arrays)
     for name in [key.removesuffix("/kernel") for key in arrays if key.endswith("_depthwise/kernel")]:
         if name in layer_names:

@@ -1,15 +1,9 @@
 """Flip single bits in the files of a finished run and report the effects on its figures.
 
-    scarlet run digits --run-dir runs/digits
-    python tools/flip_bits.py runs/digits --flips 2000 > flips.json
-
 Works in a copy of the folder. After every flip, `scarlet verify --digests-only` and what `scarlet run` reads of a finished run
 are called in this process; checkpoints, the journal and the network are also loaded as by a stage that resumes. If a stage
-counts as not done, `scarlet run` really does it again, once for each file. Prints one JSON object. Exit code: 0 nothing
-failed, 1 there was an exception other than InputError, or a figure that differs without a message, 2 bad input.
+counts as not done, `scarlet run` really does it again, once for each file.
 """
-
-from __future__ import annotations
 
 import collections
 import contextlib
@@ -17,27 +11,19 @@ import json
 import logging
 import pathlib
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from typing import Any
 
-from scarlet_tf.base import logs
+import numpy as np
 
-logs.quiet_frameworks()  # before anything imports TensorFlow
-
-import numpy as np  # noqa: E402
-
-from measuring import command_line  # noqa: E402
-from scarlet_tf.base.errors import InputError  # noqa: E402
-from scarlet_tf.config import check_run_dir, load_config  # noqa: E402
-from scarlet_tf.data.datasets import load_dataset  # noqa: E402
-from scarlet_tf.run import run_all, verify_run  # noqa: E402
-from scarlet_tf.run.folder import Run, claim  # noqa: E402
-from scarlet_tf.run.reporting import summarize  # noqa: E402
-from scarlet_tf.run.stages import is_done, stages_of  # noqa: E402
-from scarlet_tf.search.journal import Journal, read_lines  # noqa: E402
-from scarlet_tf.training.checkpoints import Checkpoints, values_digest  # noqa: E402
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.config import check_run_dir, load_config
+from scarlet_tf.data.datasets import load_dataset
+from scarlet_tf.run import run_all, verify_run
+from scarlet_tf.run.folder import Run, claim
+from scarlet_tf.run.reporting import summarize
+from scarlet_tf.run.stages import is_done, stages_of
+from scarlet_tf.search.journal import Journal, read_lines
+from scarlet_tf.training.checkpoints import Checkpoints, values_digest
 
 # Files in which changes need not be detected, by the end of their paths.
 NOT_CHECKED = {
@@ -51,28 +37,15 @@ WRONG = "WRONG"
 _OF_THE_CALL = ("run_dir", "report", "warnings")
 
 
-def main() -> int:
-    """Parse the command line and print the outcomes."""
-    parser = command_line(__doc__, flips=(2000, "default: 2000"), seed=(0, "of the places (default: 0)"))
-    parser.add_argument("run_dir", metavar="RUN_DIR", type=pathlib.Path, help="folder of a finished run")
-    arguments = parser.parse_args()
-    try:
-        result = flip_bits(arguments.run_dir, arguments.flips, arguments.seed)
-    except InputError as error:
-        print(f"flip_bits: error: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(result, indent=1))
-    return 0 if result["ok"] else 1
+def flip_bits(run_dir, flips: int, seed: int, again: bool = True) -> dict:
+    """Outcomes of `flips` flips, at places drawn by `seed`, each file as often as another.
 
-
-def flip_bits(run_dir: pathlib.Path, flips: int, seed: int, again: bool = True) -> dict[str, Any]:
-    """Outcomes of `flips` flips, at places drawn by `seed`, each file as often as another: plain JSON.
-
-    again: really repeat stages that count as not done.
+    ok: there was no exception other than InputError, and no figure that differs without a message. files: {name: {what was
+    said: how often}}. done_again: what came of stages that were repeated, where `again`. not_checked: reasons by name.
     """
     rng = np.random.default_rng(seed)
-    outcomes: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
-    redone: dict[str, str] = {}
+    outcomes = collections.defaultdict(collections.Counter)
+    redone = {}
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(tempfile.TemporaryDirectory())
         folder = pathlib.Path(shutil.copytree(run_dir, pathlib.Path(temporary) / "run"))
@@ -96,8 +69,6 @@ def flip_bits(run_dir: pathlib.Path, flips: int, seed: int, again: bool = True) 
     words = [word for counts in outcomes.values() for word in counts] + list(redone.values())
     return {
         "ok": not any(WRONG in word for word in words),
-        "flips": flips,
-        "seed": seed,
         "files": {name: dict(outcomes[name].most_common()) for name in sorted(outcomes)},
         "done_again": redone,
         "not_checked": {name: reason for name in names for end, reason in NOT_CHECKED.items() if name.endswith(end)},
@@ -110,7 +81,7 @@ class Subject:
     def __init__(self, folder: pathlib.Path):
         self.folder, self.config = folder, load_config(folder / "config.yaml")
         self.data = load_dataset(self.config.data)
-        self.messages: list[str] = []
+        self.messages = []
         self._handler = _Kept(self.messages)
         logging.getLogger("scarlet_tf").addHandler(self._handler)
         undone, self.figures = self._read()
@@ -120,7 +91,7 @@ class Subject:
         header, *self.records = read_lines(folder / "search" / "trials.jsonl")
         self.fingerprint = (header or {})["fingerprint"]
 
-    def __enter__(self) -> Subject:
+    def __enter__(self) -> "Subject":
         return self
 
     def __exit__(self, *_) -> None:
@@ -129,7 +100,7 @@ class Subject:
     def examine(self, name: str) -> list[str]:
         """Results of verify, of `scarlet run` and, for some files, of a stage that resumes."""
         said = [f"verify {_in_words(self._verify)}", f"run {_in_words(self._resume)}"]
-        loaders: dict[str, Callable[[], str]] = {
+        loaders = {
             "checkpoint-": lambda: self._restore(name),
             "trials.jsonl": self._load_journal,
             "model.keras": self._load_network,
@@ -226,7 +197,7 @@ class _Held:
         self.array = np.array(value)
 
 
-def _in_words(call: Callable[[], str]) -> str:
+def _in_words(call) -> str:
     try:
         return call()
     except InputError:
@@ -235,14 +206,10 @@ def _in_words(call: Callable[[], str]) -> str:
         return f"{type(error).__name__}: {error}: {WRONG}"
 
 
-def _compared(figures: Mapping, expected: Mapping, says: bool) -> str:
-    def without(account: Mapping) -> str:
+def _compared(figures: dict, expected: dict, says: bool) -> str:
+    def without(account: dict) -> str:
         return json.dumps({key: value for key, value in account.items() if key not in _OF_THE_CALL})
 
     if without(figures) == without(expected):
         return "shows the same figures and says so" if says else "shows the same figures"
     return "leaves out what is damaged and says so" if says else f"shows {without(figures)}: {WRONG}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-SCRIPT = pathlib.Path(__file__).with_name("twin_script.py")
+SCRIPT = pathlib.Path(__file__).with_name("keras2_copy_script.py")
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def rows():
     return {row["name"]: row for row in map(json.loads, done.stdout.splitlines())}
 
 
-def test_twin_answers_what_the_keras_3_network_answers(rows):
+def test_the_copy_answers_what_the_keras_3_network_answers(rows):
     assert rows.keys() == {"s2", "lets", "relu", "identities", "foreign", "relu6", "efficientnet"}
     for row in rows.values():
         assert row["spread"] > 0.1
@@ -32,7 +32,7 @@ def test_large_filters_in_strips_are_the_same_function(rows):
         assert row["split_difference"] <= 1e-5 * max(1, row["spread"]), row
 
 
-def test_weights_come_back_from_the_twin_unchanged(rows):
+def test_weights_come_back_from_the_copy_unchanged(rows):
     assert all(row["same_weights"] for row in rows.values())
 
 
@@ -40,7 +40,7 @@ def test_what_is_pruned_is_there(rows):
     assert all(row["not_there"] == [] for row in rows.values())
 
 
-def test_twins_cover_every_layer_that_networks_have(rows):
+def test_copies_cover_every_layer_that_networks_have(rows):
     kinds = set().union(*(row["kinds"] for row in rows.values()))
     assert kinds >= {
         "HardSwish",
