@@ -23,7 +23,8 @@ def parent(name_or_path: str | os.PathLike) -> Parent:
     """The parent of that name, or in that file or run folder.
 
     "lite0", "lite1" and "lite2" are EfficientNet-Lite0 to 2 from packages of the extra "pretrained": trained on ImageNet at
-    224, 240 and 260 pixels, 1,000 classes in the order of their synsets. A name of your zoo folder is the network that was registered with its weights. `Parent.from_file` has the files.
+    224, 240 and 260 pixels, 1,000 classes in the order of their synsets. A name of your zoo folder is the network that was
+    registered with its weights. `Parent.from_file` has the files.
 
     InputError for anything else, and with the command that installs a missing package.
     """
