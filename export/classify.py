@@ -27,6 +27,8 @@ from PIL import Image
 
 METADATA_NAME, METADATA_VERSION = b"scarlet_tf", 1
 TASK_METADATA_NAME = b"TFLITE_METADATA"
+# How far, in pixels, the filters of metadata's `resize` reach.
+RADIUS = {"bilinear, antialiased": 1, "bicubic, antialiased": 2}
 # A JPEG file with further pictures behind the first is called MPO by Pillow.
 _JPEG = ("JPEG", "MPO")
 # Pillow's names of what turns the pixels of EXIF orientations 2 to 8 upright.
@@ -170,6 +172,7 @@ def check_metadata(metadata, image_shape, scores_shape) -> None:
         "labels": lambda: metadata["labels"] is None or _are_names(metadata["labels"], scores_shape[-1]),
         "image_size": lambda: all(metadata["preprocessing"]["image_size"] == side for side in image_shape[1:3]),
         "crop_fraction": lambda: 0 < metadata["preprocessing"]["crop_fraction"] <= 1,
+        "resize": lambda: metadata["preprocessing"].get("resize", "bilinear, antialiased") in RADIUS,
         "mean": lambda: _are_finite(metadata["preprocessing"]["mean"]),
         "std": lambda: _are_finite(metadata["preprocessing"]["std"]) and min(metadata["preprocessing"]["std"]) > 0,
     }
@@ -193,7 +196,7 @@ def _are_finite(numbers) -> bool:
 def prepare(image: Image.Image, how: dict) -> np.ndarray:
     """float32 [S, S, 3] for the network: upright, RGB, central square, resized, (pixel - mean) / std."""
     square = central_square(rgb(image), how["crop_fraction"])
-    pixels = resize(square, how["image_size"])
+    pixels = resize(square, how["image_size"], RADIUS[how.get("resize", "bilinear, antialiased")])
     return (pixels - np.float32(how["mean"])) * np.float32(1 / np.float64(how["std"]))
 
 
@@ -239,23 +242,28 @@ def central_square(pixels: np.ndarray, crop_fraction: float) -> np.ndarray:
     return pixels[top : top + side, left : left + side]
 
 
-def resize(square: np.ndarray, size: int) -> np.ndarray:
-    """[N, N, 3] to float32 [size, size, 3] in 0..255, rows first, by `triangle_weights`; nothing is rounded."""
-    weights = triangle_weights(len(square), size)
+def resize(square: np.ndarray, size: int, radius: int = 1) -> np.ndarray:
+    """[N, N, 3] to float32 [size, size, 3] in 0..255, rows first, by `filter_weights`; nothing is rounded."""
+    weights = filter_weights(len(square), size, radius)
     rows = np.tensordot(weights, square.astype(np.float32), axes=(1, 0))
-    return np.tensordot(rows, weights, axes=(1, 1)).transpose(0, 2, 1)
+    return np.clip(np.tensordot(rows, weights, axes=(1, 1)).transpose(0, 2, 1), 0, 255)
 
 
-def triangle_weights(source: int, target: int) -> np.ndarray:
+def filter_weights(source: int, target: int, radius: int = 1) -> np.ndarray:
     """float32 [target, source]: what each source pixel gives to each target pixel; rows sum to 1.
 
-    A triangle around the target pixel's centre, two source pixels wide, or two target pixels where that is more.
+    radius: 1 for a triangle (bilinear), 2 for Keys' cubic kernel with a = -0.5 (bicubic), around the target pixel's centre, in
+    source pixels, or in target pixels where these are larger.
     """
     one, half = np.float32(1), np.float32(0.5)
     shrink = one / (np.float32(target) / np.float32(source))
     centers = (np.arange(target, dtype=np.float32) + half) * shrink
-    distances = np.abs(np.arange(source, dtype=np.float32) + half - centers[:, np.newaxis])
-    weights = np.maximum(np.float32(0), one - distances / max(shrink, one))
+    x = np.abs(np.arange(source, dtype=np.float32) + half - centers[:, np.newaxis]) / max(shrink, one)
+    if radius == 1:
+        weights = np.maximum(np.float32(0), one - x)
+    else:
+        near, far = ((1.5 * x - 2.5) * x) * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
+        weights = np.where(x < 1, near, np.where(x < 2, far, np.float32(0)))
     return weights * (one / weights.sum(axis=1, keepdims=True))
 
 

@@ -104,7 +104,8 @@ class NetworkResult(Result):
     """A network that was retrained or fine-tuned: its origin, costs, accuracies and training.
 
     architecture: as searched. init: "scratch", "supernet" or "finetune". folding: one row for each LET that was folded before
-    the training. pick, one_shot_accuracy, passed_over: of a searched network; see Start. origin: of a fine-tuned one.
+    the training. pick, one_shot_accuracy, passed_over: of a searched network; see Start. origin: of a fine-tuned one. parent:
+    name, source and fingerprint of the trained network that its supernet started from.
     scaling and the searched costs: of a network that was scaled after the search. weights_sha256: of all weights.
     """
 
@@ -120,6 +121,7 @@ class NetworkResult(Result):
     one_shot_accuracy: float | None = None
     passed_over: tuple[Row, ...] = ()
     origin: Row | None = None
+    parent: Row | None = None
     scaling: Scaling | None = None
     searched_multiply_adds: int | None = None
     searched_params: int | None = None
@@ -144,7 +146,7 @@ class NetworkResult(Result):
     @property
     def provenance(self) -> Row:
         """Keys and values that say where the weights came from, in plain JSON types."""
-        return {**_some(self, "init", "origin"), **self.scaling_figures}
+        return {**_some(self, "init", "origin", "parent"), **self.scaling_figures}
 
     @property
     def lineage(self) -> Row:

@@ -23,6 +23,7 @@ from scarlet_tf.config import (
 )
 from scarlet_tf.config.reading import override
 from scarlet_tf.optimization.config import OptimizationConfig
+from scarlet_tf.parents.config import ParentConfig
 from scarlet_tf.space.search_space import SearchSpace
 from write_files import SCHEMA
 
@@ -67,7 +68,12 @@ def few_sections(request, monkeypatch):
     if "real_sections" in request.keywords:
         return
     stand_ins = {"data": Data, "supernet": Training, "search": Search, "retrain": Training, "export": ExportConfig}
-    stand_ins |= {"finetune": Training, "ranking": RankingConfig, "optimization": OptimizationConfig}
+    stand_ins |= {
+        "parent": ParentConfig,
+        "finetune": Training,
+        "ranking": RankingConfig,
+        "optimization": OptimizationConfig,
+    }
     monkeypatch.setattr(schema, "section_types", lambda: stand_ins)
 
 
@@ -206,8 +212,8 @@ def test_yaml_keeps_words_and_dates_as_strings(tmp_path):
     ("content", "message"),
     [
         ("name: [", "expected YAML"),
-        ("- 1", "expected a mapping of data, space"),
-        ("", "expected a mapping of data, space"),
+        ("- 1", "expected a mapping of data, parent, space"),
+        ("", "expected a mapping of data, parent, space"),
         ("seed: 1\nseed: 2\n", "key 'seed' is given twice"),
         ("seed: !!python/object/apply:os.getcwd []\n", "expected YAML"),
         ("[1]: 2\n", "expected YAML"),

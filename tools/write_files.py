@@ -22,25 +22,28 @@ from scarlet_tf.base import logs
 logs.quiet_frameworks()  # before anything imports TensorFlow
 
 from scarlet_tf.config import json_schema  # noqa: E402
-from scarlet_tf.data.data_config import Normalization  # noqa: E402
+from scarlet_tf.data.data_config import Normalization, Resizing, Statistics  # noqa: E402
 from scarlet_tf.data.preprocessing import Preprocessing  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SCHEMA = ROOT / "configs" / "scarlet.schema.json"
 CONTRACT = ROOT / "export" / "contract_cases.json"
-# name, height, width, image_size, crop_fraction, normalization
-CASES: tuple[tuple[str, int, int, int, float, Normalization], ...] = (
-    ("nothing to do", 4, 4, 4, 1.0, "unit"),
-    ("crop alone", 9, 9, 8, 0.875, "inception"),
-    ("half a pixel rounds to even, down", 5, 5, 2, 0.5, "unit"),
-    ("half a pixel rounds to even, up", 7, 9, 4, 0.5, "unit"),
-    ("an odd margin leaves the greater part right and below", 6, 8, 3, 0.5, "unit"),
-    ("enlarged", 3, 3, 7, 1.0, "inception"),
-    ("shrunk by a whole number", 8, 8, 4, 1.0, "unit"),
-    ("shrunk by a fraction, wide", 7, 12, 4, 0.875, "imagenet"),
-    ("shrunk by a fraction, tall", 16, 7, 5, 1.0, "imagenet"),
-    ("shrunk much", 17, 17, 2, 1.0, "unit"),
-    ("one pixel", 1, 3, 3, 0.875, "unit"),
+OWN = Statistics((110.0, 120.0, 130.0), (50.0, 60.0, 70.0))
+# name, height, width, image_size, crop_fraction, normalization, resizing
+CASES: tuple[tuple[str, int, int, int, float, Normalization, Resizing], ...] = (
+    ("nothing to do", 4, 4, 4, 1.0, "unit", "bilinear"),
+    ("crop alone", 9, 9, 8, 0.875, "inception", "bilinear"),
+    ("half a pixel rounds to even, down", 5, 5, 2, 0.5, "unit", "bilinear"),
+    ("half a pixel rounds to even, up", 7, 9, 4, 0.5, "unit", "bilinear"),
+    ("an odd margin leaves the greater part right and below", 6, 8, 3, 0.5, "unit", "bilinear"),
+    ("enlarged", 3, 3, 7, 1.0, "inception", "bilinear"),
+    ("shrunk by a whole number", 8, 8, 4, 1.0, "unit", "bilinear"),
+    ("shrunk by a fraction, wide", 7, 12, 4, 0.875, "imagenet", "bilinear"),
+    ("shrunk by a fraction, tall", 16, 7, 5, 1.0, "imagenet", "bilinear"),
+    ("shrunk much", 17, 17, 2, 1.0, "unit", "bilinear"),
+    ("one pixel", 1, 3, 3, 0.875, "unit", "bilinear"),
+    ("enlarged, bicubic", 4, 4, 7, 1.0, "lite", "bicubic"),
+    ("shrunk by a fraction, bicubic, statistics of its own", 12, 9, 4, 0.875, OWN, "bicubic"),
 )
 
 
@@ -51,16 +54,24 @@ def make_cases() -> list[dict]:
 
 
 def _case(
-    image: np.ndarray, name: str, height: int, width: int, size: int, fraction: float, normalization: Normalization
+    image: np.ndarray,
+    name: str,
+    height: int,
+    width: int,
+    size: int,
+    fraction: float,
+    normalization: Normalization,
+    resizing: Resizing,
 ) -> dict:
-    how = Preprocessing(size, fraction, normalization)
+    how = Preprocessing(size, fraction, normalization, resizing=resizing)
+    about = {"image_size": size, "crop_fraction": fraction, "resize": f"{resizing}, antialiased"}
     values = np.asarray(how.prepare(image), np.float64)
     return {
         "name": name,
         "height": height,
         "width": width,
         "pixels": image.ravel().tolist(),
-        "preprocessing": {"image_size": size, "crop_fraction": fraction, "mean": list(how.mean), "std": list(how.std)},
+        "preprocessing": {**about, "mean": list(how.mean), "std": list(how.std)},
         "values": [round(value, 6) for value in values.ravel().tolist()],
     }
 

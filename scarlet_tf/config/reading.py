@@ -15,7 +15,9 @@ from scarlet_tf.base.files import write_text
 from scarlet_tf.base.settings import from_yaml, keys_of, show, to_plain
 from scarlet_tf.base.yaml_files import parse_yaml, read_yaml, to_yaml, to_yaml_line
 from scarlet_tf.config import schema
+from scarlet_tf.config.from_parent import given_by, parent_of, space_of, with_path
 from scarlet_tf.config.schema import (
+    FROM_PARENT,
     SECTIONS,
     WITH_RECIPES,
     Config,
@@ -28,7 +30,7 @@ from scarlet_tf.models.zoo_data import ZOO, find_own, zoo_names
 from scarlet_tf.optimization.config import OptimizationConfig
 from scarlet_tf.space.search_space import SearchSpace
 
-DATA_KEYS = ("image_size", "crop_fraction", "normalization", "augmentation")
+DATA_KEYS = ("image_size", "crop_fraction", "normalization", "resizing", "augmentation")
 """Keys of the section "data" for the preparation of a run's images, which its fine-tuning uses as well."""
 
 
@@ -86,15 +88,24 @@ def parse_config(values: Mapping[str, Any], source: str = "config", folder=".") 
     own = {key: value for key, value in values.items() if key not in SECTIONS}
     run = from_yaml(RunConfig, own, mistakes, known=known_keys()) or RunConfig()
     values = expand(values, mistakes)
+    values, parent = with_path(values, folder), None
+    try:
+        parent = parent_of(values)
+    except InputError as error:
+        mistakes.append(str(error))
     fields: dict[str, Any] = {}
     for name, section in schema.section_types().items():
         raw = {} if values.get(name) is None else values[name]
         if isinstance(raw, Mapping):
             kept, given = _kept(raw, name, hidden_keys(name, section), mistakes), run.of(section)
             raw = given | {key: value for key, value in kept.items() if value is not None or key not in given}
+            raw = given_by(parent, name) | raw
         fields[name] = from_yaml(section, raw, mistakes, name, known_keys())
     try:
-        fields["space"] = _space(values.get("space"), fields["data"], folder)
+        if parent is None:
+            fields["space"] = _space(values.get("space"), fields["data"], folder)
+        elif fields["data"] is not None and fields["parent"] is not None:
+            fields["space"] = space_of(parent, fields["parent"], fields["data"], values.get("space"))
     except InputError as error:
         mistakes.append(str(error))
     for name, key in (("search", "table"), ("finetune", "network"), ("finetune", "weights")):
@@ -129,6 +140,8 @@ def _space(raw: Any, data: Any, folder) -> SearchSpace:
     if raw is None:
         raise InputError('space: missing; expected "s1", "s2", a mapping or the path of a YAML file')
     own_size = False
+    if raw == FROM_PARENT:
+        raise InputError(f"space: expected a space, since parent.name is null, got {FROM_PARENT}")
     if isinstance(raw, str) and raw.endswith((".yaml", ".yml")):
         space = SearchSpace.from_yaml(pathlib.Path(folder) / raw)
     elif isinstance(raw, str):

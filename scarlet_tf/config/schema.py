@@ -34,12 +34,13 @@ if TYPE_CHECKING:
     from scarlet_tf.assessment.config import RankingConfig
     from scarlet_tf.data.data_config import DataConfig
     from scarlet_tf.optimization.config import OptimizationConfig
+    from scarlet_tf.parents.config import ParentConfig
     from scarlet_tf.search.config import SearchConfig
     from scarlet_tf.training.config import FinetuneConfig, RetrainConfig, SupernetConfig
 
 Format = Literal["float32", "float16", "dynamic", "int8", "full_int8"]
 FORMATS: tuple[Format, ...] = ("float32", "float16", "dynamic", "int8")
-SECTIONS = ("data", "space", "supernet", "search", "retrain", "finetune", "optimization", "export", "ranking")
+SECTIONS = ("data", "parent", "space", "supernet", "search", "retrain", "finetune", "optimization", "export", "ranking")
 WITH_RECIPES = ("supernet", "retrain")
 PYTHON_ONLY = {
     "search.evaluation_group": "SearchConfig",
@@ -62,7 +63,11 @@ RENAMED = {
     "search.floors": "search.lower_bounds",
 }
 
-SPACE = "A published name, `s1` or `s2`, the path of a YAML file, relative to the configuration, or a mapping: "
+SPACE = (
+    "A published name, `s1` or `s2`, the path of a YAML file, relative to the configuration, `parent` for the space around the"
+    " network that `parent.name` names, or a mapping: "
+)
+FROM_PARENT = "parent"
 QUANTITY = r"^\d+(\.\d+)? ?[kMG]$"
 
 
@@ -132,6 +137,7 @@ class Config(RunConfig):
     """Configuration of one run, as given to `scarlet run`; its sections hold the run's seed, too."""
 
     data: DataConfig
+    parent: ParentConfig
     space: SearchSpace
     supernet: SupernetConfig
     search: SearchConfig
@@ -146,7 +152,7 @@ class Config(RunConfig):
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(RunConfig)}
         for name, section in section_types().items():
             values[name] = _visible(to_plain(getattr(self, name)), name, hidden_keys(name, section))
-        values["space"] = _space_to_plain(self.space)
+        values["space"] = FROM_PARENT if self.parent.name else _space_to_plain(self.space)
         order = [key for key in values if key not in SECTIONS]
         return {key: values[key] for key in (*order, *SECTIONS)}
 
@@ -173,11 +179,13 @@ def section_types() -> dict[str, type]:
     from scarlet_tf.assessment.config import RankingConfig
     from scarlet_tf.data.data_config import DataConfig
     from scarlet_tf.optimization.config import OptimizationConfig
+    from scarlet_tf.parents.config import ParentConfig
     from scarlet_tf.search.config import SearchConfig
     from scarlet_tf.training.config import FinetuneConfig, RetrainConfig, SupernetConfig
 
     return {
         "data": DataConfig,
+        "parent": ParentConfig,
         "supernet": SupernetConfig,
         "search": SearchConfig,
         "retrain": RetrainConfig,

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from scarlet_tf.data.data_config import DataConfig
+from scarlet_tf.data.data_config import DataConfig, Resizing
 from scarlet_tf.data.decoding import can_crop, decode, decode_and_crop
 
 
@@ -35,7 +35,14 @@ def random_shift(pixels: tf.Tensor, margin: int, seed: tf.Tensor, flip: bool, ro
     return tf.ensure_shape(tf.gather(shifted, columns, axis=2, batch_dims=1), pixels.shape)
 
 
-def random_resized_crop(image: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
+def resized(pixels: tf.Tensor, size: int, resizing: Resizing) -> tf.Tensor:
+    """[..., H, W, 3] in 0..255 as float32 [..., size, size, 3], antialiased, in 0..255 as well."""
+    pixels = tf.image.resize(pixels, [size, size], resizing, antialias=True)
+    # Beside edges the bicubic kernel overshoots, which no pixel of another image does.
+    return tf.clip_by_value(pixels, 0.0, 255.0) if resizing == "bicubic" else pixels
+
+
+def random_resized_crop(image: tf.Tensor, size: int, seed: tf.Tensor, resizing: Resizing = "bilinear") -> tf.Tensor:
     """Inception's training crop of uint8 [H, W, 3] (or a batch): float32 [size, size, 3] in 0..255.
 
     A box with 8 to 100 % of the area and an aspect ratio of 3/4 to 4/3 is resized to a square, mirrored in half of
@@ -44,15 +51,17 @@ def random_resized_crop(image: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tens
     if image.shape.rank == 4:
         numbers = tf.range(tf.shape(image)[0])
         return tf.map_fn(
-            lambda pair: random_resized_crop(pair[0], size, tf.random.fold_in(seed, pair[1])),
+            lambda pair: random_resized_crop(pair[0], size, tf.random.fold_in(seed, pair[1]), resizing),
             (image, numbers),
             fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32),
         )
     seeds = tf.random.split(seed, 3)
-    return _after_crop(_slice(image, seeds[0]), size, seeds)
+    return _after_crop(_slice(image, seeds[0]), size, seeds, resizing)
 
 
-def random_resized_crop_of_encoded(encoded: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
+def random_resized_crop_of_encoded(
+    encoded: tf.Tensor, size: int, seed: tf.Tensor, resizing: Resizing = "bilinear"
+) -> tf.Tensor:
     """`random_resized_crop` of the image that a scalar string encodes; of most JPEG files only the crop is decoded."""
     seeds = tf.random.split(seed, 3)
 
@@ -63,7 +72,7 @@ def random_resized_crop_of_encoded(encoded: tf.Tensor, size: int, seed: tf.Tenso
     crop = tf.cond(
         can_crop(encoded), lambda: decode_and_crop(encoded, choose), lambda: _slice(decode(encoded), seeds[0])
     )
-    return _after_crop(crop, size, seeds)
+    return _after_crop(crop, size, seeds, resizing)
 
 
 def _slice(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -86,9 +95,8 @@ def _sample_box(shape: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
     return begin, extent
 
 
-def _after_crop(crop: tf.Tensor, size: int, seeds: tf.Tensor) -> tf.Tensor:
-    crop = tf.ensure_shape(crop, [None, None, 3])
-    crop = tf.image.resize(crop, [size, size], "bilinear", antialias=True)
+def _after_crop(crop: tf.Tensor, size: int, seeds: tf.Tensor, resizing: Resizing) -> tf.Tensor:
+    crop = resized(tf.ensure_shape(crop, [None, None, 3]), size, resizing)
     return _color_jitter(tf.image.stateless_random_flip_left_right(crop, seeds[1]), seeds[2])
 
 

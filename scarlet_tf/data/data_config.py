@@ -19,6 +19,7 @@ STATISTICS: dict[Named, tuple[Colours, Colours]] = {
     "unit": ((0.0, 0.0, 0.0), (255.0, 255.0, 255.0)),
     "lite": ((127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
 }
+Resizing = Literal["bilinear", "bicubic"]
 Augmentation = Literal["none", "shift", "crop_flip", "inception"]
 
 
@@ -75,6 +76,7 @@ class DataConfig:
         normalization: of pixels: "inception" (-1 to 1), "imagenet" (its mean and deviation), "unit" (0 to 1), "lite" (127
             subtracted, then divided by 128, as EfficientNet-Lite has it), or a mapping of `mean` and `std` in units of
             0..255, each a number or three of them, for red, green and blue.
+        resizing: "bilinear" or "bicubic" interpolation, both antialiased.
         seed: of hold-outs and subsets; by default the configuration's.
     """
 
@@ -89,6 +91,7 @@ class DataConfig:
     test_split: Text | None = None
     crop_fraction: AboveZero = 1.0
     normalization: Normalization = "inception"
+    resizing: Resizing = "bilinear"
     augmentation: Augmentation = "none"
     rand_augment: Whole = 0
     rand_augment_magnitude: Annotated[float, Ge(0), Le(10)] = 9.0

@@ -77,7 +77,9 @@ def load_dataset(config: DataConfig, preprocessing: Preprocessing | None = None)
 
 def preprocessing_of(config: DataConfig) -> Preprocessing:
     """The preprocessing that `config` asks for."""
-    return Preprocessing(config.image_size, config.crop_fraction, config.normalization, config.augmentation)
+    return Preprocessing(
+        config.image_size, config.crop_fraction, config.normalization, config.augmentation, config.resizing
+    )
 
 
 def _source(config: DataConfig):

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.settings import AboveZero, Count, as_settings, to_plain, validated
-from scarlet_tf.data.augmentation import random_resized_crop, random_resized_crop_of_encoded, random_shift
-from scarlet_tf.data.data_config import STATISTICS, Augmentation, Normalization, Statistics
+from scarlet_tf.data.augmentation import random_resized_crop, random_resized_crop_of_encoded, random_shift, resized
+from scarlet_tf.data.data_config import STATISTICS, Augmentation, Normalization, Resizing, Statistics
 from scarlet_tf.data.decoding import decode
 
 
@@ -20,10 +20,11 @@ from scarlet_tf.data.decoding import decode
 class Preprocessing:
     """The preparation of images for a network.
 
-    At evaluation: the central square whose side is `crop_fraction` of the shorter side (0.875 is usual on
-    ImageNet), resized to `image_size` pixels by antialiased bilinear interpolation, then normalised: "inception"
-    to [-1, 1], "imagenet" by that dataset's mean and deviation, "unit" to [0, 1], "lite" to (x - 127) / 128, a mapping of
-    "mean" and "std" (numbers, or three of them, in units of 0..255) by these.
+    At evaluation: the central square whose side is `crop_fraction` of the shorter side (0.875 is usual on ImageNet), resized
+    to `image_size` pixels by antialiased interpolation, then normalised. `resizing`: "bilinear", or "bicubic", by Keys'
+    kernel with a = -0.5; where that overshoots, values are cut to 0..255, as Pillow does. `normalization`: "inception" to
+    [-1, 1], "imagenet" by that dataset's mean and deviation, "unit" to [0, 1], "lite" to (x - 127) / 128, or a mapping of
+    "mean" and "std" in units of 0..255, each a number or three.
 
     In training, `augmentation` comes before the normalisation: "none"; "shift" (pad an eighth of the side with
     black, crop at random: no flip, for digits); "crop_flip" (the same, then a horizontal flip; 4 pixels at 32, as
@@ -35,6 +36,7 @@ class Preprocessing:
     crop_fraction: AboveZero = 1.0
     normalization: Normalization = "inception"
     augmentation: Augmentation = "none"
+    resizing: Resizing = "bilinear"
 
     @property
     def mean(self) -> tuple[float, float, float]:
@@ -76,14 +78,14 @@ class Preprocessing:
         if self.augmentation == "none":
             return self._fit(image)
         if self.augmentation == "inception":
-            return random_resized_crop(image, self.image_size, seed)
+            return random_resized_crop(image, self.image_size, seed, self.resizing)
         margin = max(1, self.image_size // 8)
         return random_shift(self._fit(image), margin, seed, self.augmentation == "crop_flip", rows)
 
     def decode_and_distort(self, encoded, seed) -> tf.Tensor:
         """`distort` of one encoded image, a scalar string; of a JPEG file only what the crop needs is decoded."""
         if self.augmentation == "inception":
-            return random_resized_crop_of_encoded(encoded, self.image_size, seed)
+            return random_resized_crop_of_encoded(encoded, self.image_size, seed, self.resizing)
         return self.distort(decode(encoded), seed)
 
     def normalize(self, pixels) -> tf.Tensor:
@@ -106,7 +108,7 @@ class Preprocessing:
         image = _central_square(image, self.crop_fraction)
         if image.shape[-3:-1] == [self.image_size, self.image_size]:
             return tf.cast(image, tf.float32)
-        return tf.image.resize(image, [self.image_size] * 2, "bilinear", antialias=True)
+        return resized(image, self.image_size, self.resizing)
 
 
 def rgb(image) -> tf.Tensor:

@@ -122,7 +122,7 @@ def _describe(preprocessing: Preprocessing) -> dict:
         "image_size": preprocessing.image_size,
         "crop_fraction": preprocessing.crop_fraction,
         "crop": "central square whose side is crop_fraction of the shorter side",
-        "resize": "bilinear, antialiased",
+        "resize": f"{preprocessing.resizing}, antialiased",
         "normalization": preprocessing.normalization if isinstance(preprocessing.normalization, str) else None,
         "mean": list(preprocessing.mean),
         "std": list(preprocessing.std),

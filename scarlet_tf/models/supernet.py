@@ -69,6 +69,7 @@ class Supernet(keras.Model):
         self.image_shape = ends.input_shape
         self.skip = skip
         self.seed = seed
+        self.started_from: str | None = None  # fingerprint of the trained network that the weights began with
         policy = {"dtype": self.dtype_policy}
         self.stem = Stem(ends, derived_seed(seed, "stem"), name="stem", **policy)
         self.choice_blocks = [self._choice_block(layer) for layer in self.space.layers]

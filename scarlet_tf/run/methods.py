@@ -13,10 +13,12 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.betanas.derive import derive
 from scarlet_tf.betanas.training import check_betanas, train_betanas
 from scarlet_tf.config import MAY_DIFFER, Config
+from scarlet_tf.config.from_parent import load_parent
 from scarlet_tf.latency.correction import LATENCY
 from scarlet_tf.latency.finalists import measure_finalists
 from scarlet_tf.latency.table import table_runner
 from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.parents.warm_start import warm_start
 from scarlet_tf.report.record import View
 from scarlet_tf.report.views import BetaNASView, FinetuneView, SearchView
 from scarlet_tf.results import NetworkResult, SupernetResult
@@ -32,6 +34,9 @@ from scarlet_tf.training.network_step import load_teacher
 from scarlet_tf.training.supernet import new_supernet, train_supernet
 
 logger = logging.getLogger("scarlet_tf")
+WARM_START_BATCH = 64
+PARENT = "parent"
+"""The value of `retrain.teacher` that is the parent's path in the supernet."""
 
 
 class Method(abc.ABC):
@@ -68,8 +73,11 @@ class SupernetSearch(Method):
         names, pick = self.pick_names(run.config), run.config.retrain.pick
         if pick != "best" and str(pick) not in names:
             raise InputError(f"retrain.pick: expected best or one of search.picks, {', '.join(names)}, got {pick!r}")
-        if run.config.retrain.teacher is not None:
-            load_teacher(run.config.retrain.teacher, run.input_shape, run.data.num_classes)
+        teacher = run.config.retrain.teacher
+        if teacher == PARENT and run.config.parent.name is None:
+            raise InputError("retrain.teacher: expected a .keras file or null, since parent.name is null, got parent")
+        if teacher not in (None, PARENT):
+            load_teacher(teacher, run.input_shape, run.data.num_classes)
 
     def _check_search(self, run: Run) -> None:
         config = run.config.search
@@ -97,7 +105,9 @@ class SupernetSearch(Method):
         """The facts that determine a path's accuracy, the dataset and the training settings: measurements belong to them."""
         resolved = run.config.to_dict()["supernet"]
         decisive = {key: value for key, value in resolved.items() if f"supernet.{key}" not in MAY_DIFFER}
-        return {"dataset": run.data.fingerprint, "supernet": decisive}
+        found = {"dataset": run.data.fingerprint, "supernet": decisive}
+        name = run.config.parent.name
+        return found if name is None else {**found, "parent": load_parent(name).fingerprint}
 
     def train(self, run: Run, supernet: Supernet) -> dict:
         """Train the supernet, or restore it from its last checkpoint; return the figures of the training."""
@@ -246,7 +256,14 @@ def trained_supernet(run: Run) -> tuple[Supernet, SupernetResult]:
 
 
 def _new_supernet(run: Run) -> Supernet:
-    return new_supernet(run.config.supernet, run.config.space, run.input_shape, run.data.num_classes)
+    config = run.config
+    supernet = new_supernet(config.supernet, config.space, run.input_shape, run.data.num_classes)
+    if config.parent.name is not None:
+        batches = run.plain_train.batches(WARM_START_BATCH, training=True, seed=config.seed, drop_remainder=False)
+        warm_start(
+            supernet, load_parent(config.parent.name), batches.take(-(-config.parent.images // WARM_START_BATCH))
+        )
+    return supernet
 
 
 def latency_table(run: Run) -> MetricTable | None:

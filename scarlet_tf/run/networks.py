@@ -165,7 +165,7 @@ def _origin(run: Run, architecture: Architecture, one_shot_accuracy: float | Non
         "architecture": architecture.to_string(),
         "dataset": dataset.name,
         "labels": list(dataset.classes),
-        "preprocessing": {key: data[key] for key in ("image_size", "crop_fraction", "normalization")},
+        "preprocessing": {key: data[key] for key in ("image_size", "crop_fraction", "normalization", "resizing")},
         "init": None,
         "scaling": None,
         "test_examples": None,

@@ -12,13 +12,15 @@ import numpy as np
 from scarlet_tf.base.cluster import read_tf_config
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import millions
+from scarlet_tf.config.from_parent import load_parent
 from scarlet_tf.evaluation.batch_norm import rebase
 from scarlet_tf.evaluation.evaluator import path_network
 from scarlet_tf.export.folding import MAX_CONDITION, MAX_CONDITION_INT8, fold
 from scarlet_tf.models.network import Arrays, Network, get_arrays
+from scarlet_tf.parents.around import parent_path
 from scarlet_tf.results import Certificate, NetworkResult, Score
 from scarlet_tf.run.folder import Run
-from scarlet_tf.run.methods import Finetuning, trained_supernet
+from scarlet_tf.run.methods import PARENT, Finetuning, trained_supernet
 from scarlet_tf.run.networks import find_pick
 from scarlet_tf.search.front import Candidate, by_accuracy
 from scarlet_tf.search.run import SearchResult
@@ -58,9 +60,11 @@ def retrain_network(run: Run, found: SearchResult) -> NetworkResult | None:
         num_classes=run.data.num_classes,
         strategy=run.strategy,
         max_hours=run.max_hours,
+        teacher=_parents_path(run) if config.teacher == PARENT else None,
     )
     about = {
         "architecture": start.architecture,
+        "parent": _parent_in_words(run),
         "pick": config.pick,
         "init": config.init,
         "one_shot_accuracy": start.one_shot_accuracy,
@@ -169,6 +173,25 @@ def _calibration_batches(run: Run):
 def folding_limit(run: Run) -> float:
     """Bound on folding's amplification of rounding errors: lower if a file is quantised to 8 bits."""
     return MAX_CONDITION_INT8 if {"int8", "full_int8"} & set(run.config.export.formats) else MAX_CONDITION
+
+
+def _parents_path(run: Run) -> Network:
+    """The parent's path in the trained supernet, which knows the run's classes, with its own BN statistics."""
+    supernet, _ = trained_supernet(run)
+    teacher = path_network(
+        supernet, parent_path(load_parent(str(run.config.parent.name)), supernet.space), _calibration_batches(run)
+    )
+    teacher.trainable = False
+    return teacher
+
+
+def _parent_in_words(run: Run) -> Mapping[str, Any] | None:
+    """The parent for the result and the certificate, in plain JSON types; None if the run starts from none."""
+    name = run.config.parent.name
+    if name is None:
+        return None
+    parent = load_parent(name)
+    return {"name": parent.name, "source": parent.source, "fingerprint": parent.fingerprint}
 
 
 def scaling_figures(run: Run, architecture: Architecture) -> dict[str, Any]:

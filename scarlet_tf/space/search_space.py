@@ -123,6 +123,7 @@ class Stage:
         activation: of their blocks; None for the space's.
         hidden_channels: of each layer, in spaces around a network, whose choices are shares of them. A block keeps them where
             skips in front of it narrow its input.
+        kernel_sizes: there, each layer's own; the largest path has these, whatever others cost.
         use_se: there, the blocks have squeeze-and-excitation, as wide as that of the whole hidden channels.
         expand: there, false for blocks that begin with their depthwise convolution; every share is then the whole.
     """
@@ -132,14 +133,15 @@ class Stage:
     stride: int = 1
     activation: str | None = None
     hidden_channels: tuple[int, ...] | None = None
+    kernel_sizes: tuple[int, ...] | None = None
     use_se: bool = False
     expand: bool = True
 
     def __post_init__(self):
         if self.hidden_channels is not None:
-            self._check_hidden()
-        elif self.use_se or not self.expand:
-            raise InputError(f"stage: expected hidden_channels with use_se or expand: false, got {self}")
+            self._check_layers()
+        elif self.use_se or not self.expand or self.kernel_sizes is not None:
+            raise InputError(f"stage: expected hidden_channels with kernel_sizes, use_se or expand: false, got {self}")
         for key, allowed in (("channels", None), ("depth", None), ("stride", (1, 2))):
             value = getattr(self, key)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -149,14 +151,15 @@ class Stage:
         if self.activation is not None:
             check_choice("stage.activation", self.activation, ACTIVATIONS)
 
-    def _check_hidden(self) -> None:
-        hidden = self.hidden_channels
-        known = isinstance(hidden, (tuple, list)) and all(type(one) is int and one >= 1 for one in hidden)
-        if not known or len(hidden or ()) != self.depth:
-            raise InputError(
-                f"stage.hidden_channels: expected {self.depth} integers >= 1, one for each layer, got {hidden!r}"
-            )
-        object.__setattr__(self, "hidden_channels", tuple(hidden or ()))
+    def _check_layers(self) -> None:
+        for key in ("hidden_channels", "kernel_sizes"):
+            found = getattr(self, key)
+            if found is None and key == "kernel_sizes":
+                continue
+            known = isinstance(found, (tuple, list)) and all(type(one) is int and one >= 1 for one in found)
+            if not known or len(found) != self.depth:
+                raise InputError(f"stage.{key}: expected {self.depth} integers >= 1, one for each layer, got {found!r}")
+            object.__setattr__(self, key, tuple(found))
         for key in ("use_se", "expand"):
             check_choice(f"stage.{key}", getattr(self, key), (True, False))
 
@@ -166,12 +169,12 @@ class Stage:
         found = {
             key: value for key, (value, default) in fields.items() if value != default or key in ("depth", "stride")
         }
-        return found if self.hidden_channels is None else found | {"hidden_channels": list(self.hidden_channels)}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
 
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A searchable layer at its place in the supernet; `hidden_channels`, `use_se` and `expand` as in its Stage."""
+    """A searchable layer at its place in the supernet; what follows `activation` is as in its Stage, for this layer."""
 
     index: int
     in_channels: int
@@ -179,6 +182,7 @@ class Layer:
     stride: int
     activation: str = "hard_swish"
     hidden_channels: int | None = None
+    kernel_size: int | None = None
     use_se: bool = False
     expand: bool = True
 
@@ -322,11 +326,9 @@ class SearchSpace:
             for i in range(stage.depth):
                 stride, activation = stage.stride if i == 0 else 1, stage.activation or self.activation
                 hidden = None if stage.hidden_channels is None else self._scaled(stage.hidden_channels[i])
-                if not stage.expand:
-                    hidden = channels
-                layers.append(
-                    Layer(len(layers), channels, width, stride, activation, hidden, stage.use_se, stage.expand)
-                )
+                kernel = None if stage.kernel_sizes is None else stage.kernel_sizes[i]
+                form = (hidden if stage.expand else channels, kernel, stage.use_se, stage.expand)
+                layers.append(Layer(len(layers), channels, width, stride, activation, *form))
                 channels = width
         return tuple(layers)
 

@@ -144,7 +144,8 @@ class RetrainConfig(NetworkTrainingConfig):
         width_multiplier: of all widths, rounded to multiples of 8.
         depth_multiplier: of the blocks in each stage, rounded up.
         decay_rate, decay_epochs: the exponential schedule multiplies by decay_rate every decay_epochs.
-        teacher: a `.keras` file of a model that sees the same normalised images, null for no distillation.
+        teacher: a `.keras` file of a model that sees the same normalised images; "parent", the parent's path in the supernet
+            of a run that starts from one; null for no distillation.
         teacher_weight, teacher_temperature: w and T of the loss (1 - w) * cross-entropy + w * T^2 * KL(teacher || student),
             both at T in the second term.
         validate_every_epochs: epochs from one validation to the next.

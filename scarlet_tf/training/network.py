@@ -55,6 +55,7 @@ def retrain(
     callbacks=(),
     max_hours: float | None = None,
     tuning: Tuning | None = None,
+    teacher: keras.Model | None = None,
 ) -> tuple[Network, dict]:
     """Trains the network of `architecture` and returns (model answering logits, figures).
 
@@ -70,6 +71,7 @@ def retrain(
         callbacks: Keras callbacks, such as keras.callbacks.TensorBoard; the learning rate is the schedule's, whatever they do.
         max_hours: training ends within this time, see Deadline; the learning rate's schedule is not rescaled to it.
         tuning: which parts of the network stay as they are, and how fast the others move; see `finetune`.
+        teacher: a model in memory, for the `config.teacher` that names it; it answers logits.
 
     Figures: {"history", "validation": {"accuracy", "loss", "num_examples"}, "steps"}, "stopped": "max_hours" when that
     limit ended it, and "not_learning" as in `train_supernet`. A row has "cross_entropy", too, where the loss has a
@@ -98,7 +100,7 @@ def retrain(
         if tuning is not None:
             tuning.freeze(model, architecture)
         optimizer = network_optimizer(config, steps, model, tuning)
-        distillation = _distillation(config, architecture)
+        distillation = _distillation(config, architecture, teacher)
 
     # Statistics differ from replica to replica, and reading them takes all of them: a copy on one is measured and saved.
     replicas = strategy.num_replicas_in_sync
@@ -169,10 +171,11 @@ def save_model(model: keras.Model, path) -> None:
         raise InputError(f"{path}: could not be written: {error}; the previous file is kept") from error
 
 
-def _distillation(config: RetrainConfig, spec: NetworkSpec) -> Distillation | None:
+def _distillation(config: RetrainConfig, spec: NetworkSpec, teacher: keras.Model | None) -> Distillation | None:
     if config.teacher is None or not config.teacher_weight:
         return None
-    teacher = load_teacher(config.teacher, spec.input_shape, spec.num_classes)
+    if teacher is None:
+        teacher = load_teacher(config.teacher, spec.input_shape, spec.num_classes)
     return Distillation(teacher, config.batch_size, config.teacher_temperature)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.space.cost import block_cost, reduced
-from scarlet_tf.space.search_space import SearchSpace, block_spec
+from scarlet_tf.space.search_space import Choice, Layer, SearchSpace, block_spec
 
 SAMPLINGS = ("strict_fair", "uniform", "sandwich")
 SANDWICH_RANDOM = 2
@@ -51,7 +51,10 @@ def sandwich_paths(space: SearchSpace, seed: int, step: int, num_random: int = S
 
 
 def largest_path(space: SearchSpace) -> tuple[int, ...]:
-    """Each layer's choice of the most multiply-adds, of equals the one of most parameters, then the first."""
+    """Each layer's choice of the most multiply-adds, of equals the one of most parameters, then the first.
+
+    In a space around a network, of the choices with the layer's own kernel: the network itself.
+    """
     return _extreme_path(space, max)
 
 
@@ -67,9 +70,14 @@ def _extreme_path(space: SearchSpace, extreme: Callable) -> tuple[int, ...]:
     for layer in space.layers:
         blocks = [block_spec(space, layer, choice, layer.in_channels, "nothing") for choice in space.choices]
         costs = [dataclasses.astuple(block_cost(block, size)) if block else (0, 0) for block in blocks]
-        path.append(costs.index(extreme(costs)))
+        own = [cost for cost, choice in zip(costs, space.choices, strict=True) if _is_own(layer, choice)]
+        path.append(costs.index(extreme(own if own and extreme is max else costs)))
         size = reduced(size, layer.stride)
     return tuple(path)
+
+
+def _is_own(layer: Layer, choice: Choice) -> bool:
+    return choice.share > 0 and choice.kernel_size == layer.kernel_size
 
 
 def drawn_path(weights: np.ndarray, seed: int, step: int) -> np.ndarray:

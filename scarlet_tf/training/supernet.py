@@ -197,7 +197,9 @@ def _settings(config: SupernetConfig, supernet: Supernet) -> dict:
         "space": supernet.space.fingerprint,
         "num_classes": supernet.num_classes,
     }
-    return {**settings, **made}
+    # A key only where there is one: checkpoints from before have none.
+    started = {} if supernet.started_from is None else {"parent": supernet.started_from}
+    return {**settings, **made, **started}
 
 
 # -- Choice of a supernet's execution if its configuration leaves that open ----------------------------------------

@@ -15,6 +15,7 @@ from scarlet_tf.data.data_config import DataConfig, Statistics
         ("normalization", "caffe"),
         ("normalization", 3),
         ("augmentation", "mixup"),
+        ("resizing", "lanczos"),
         ("image_size", 0),
         ("image_size", 32.0),
         ("seed", -1),

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from sklearn.datasets import load_sample_image
 
 from scarlet_tf.base.errors import InputError
+from scarlet_tf.data import augmentation
 from scarlet_tf.data.decoding import can_crop, decode, decode_and_crop, orientation, upright
 from scarlet_tf.data.preprocessing import Preprocessing
 
@@ -54,6 +56,48 @@ def test_prepare_resizes_like_pillow():
     expected = np.asarray(image.resize((10, 10), Image.Resampling.BILINEAR), np.float32)
     got = Preprocessing(10).prepare(np.asarray(image)).numpy() * 127.5 + 127.5
     assert np.abs(got - expected).max() < 1.0
+
+
+@pytest.mark.parametrize("size", [20, 60, 150, 427])
+def test_bicubic_resizes_a_photograph_like_pillow(size):
+    # Pillow rounds and cuts to whole levels after the columns and again after the rows: half a level each, the first one
+    # weighted by the kernel, whose absolute values sum to up to 1.4; where it cuts in between, beside edges, more.
+    square = load_sample_image("china.jpg")[:, 100:527]
+    expected = np.asarray(Image.fromarray(square).resize((size, size), Image.Resampling.BICUBIC), np.float32)
+    got = Preprocessing(size, normalization={"mean": 0, "std": 1}, resizing="bicubic").prepare(square).numpy()
+    difference = np.abs(got - expected)
+    assert got.min() >= 0 and got.max() <= 255
+    assert difference.mean() < 0.4 and difference.max() < 4
+    bilinear = Preprocessing(size, normalization={"mean": 0, "std": 1}).prepare(square).numpy()
+    assert np.abs(bilinear - got).mean() > 1 or size == 427
+
+
+def test_bicubic_gives_values_worked_out_by_hand():
+    # Doubling an edge of 0 | 128: the kernel at 0.25, 0.75, 1.25, 1.75 pixels is 111, 29, -9, -3 of 128.
+    image = np.zeros([4, 4, 3], np.uint8)
+    image[:, 2:] = 128
+    how = Preprocessing(8, normalization={"mean": 0, "std": 1}, resizing="bicubic")
+    row = how.prepare(image)[5, :, 0].numpy()
+    # The outer ones lack pixels beyond the border, for which the others' weights are divided by their sum.
+    expected = [0, 0, 0, 26, 102, 140 / 131 * 128, 140 / 137 * 128, 128]
+    expected[2], expected[5] = 0, 128 * (111 + 29) / (111 + 29 - 9)
+    expected[6] = 128 * (111 + 29) / (111 + 29 - 3)
+    np.testing.assert_allclose(row, expected, atol=1e-3)
+
+
+def test_bicubic_training_crops_are_those_of_the_box(monkeypatch):
+    preprocessing = Preprocessing(16, augmentation="inception", resizing="bicubic")
+    image, seed = noise(40, 50, 3), tf.constant([1, 2])
+    monkeypatch.setattr(augmentation, "_color_jitter", lambda pixels, seed: pixels)
+    got = preprocessing.distort(image, seed).numpy()
+    seeds = tf.random.split(seed, 3)
+    begin, extent = augmentation._sample_box(tf.shape(image), seeds[0])
+    box = tf.slice(image, begin, extent).numpy()
+    expected = np.asarray(Image.fromarray(box).resize((16, 16), Image.Resampling.BICUBIC), np.float32)
+    closest = min(np.abs(got - turned).mean() for turned in (expected, expected[:, ::-1]))
+    assert closest < 0.6 and got.min() >= 0 and got.max() <= 255
+    other = Preprocessing(16, augmentation="inception").distort(image, seed).numpy()
+    assert np.abs(other - got).mean() > 1
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -163,13 +207,15 @@ def test_shift_moves_without_mirroring_and_crop_flip_mirrors_half():
 def test_round_trips_and_refuses_bad_values():
     preprocessing = Preprocessing(224, 0.875, "imagenet", "inception")
     assert Preprocessing.from_dict(preprocessing.to_dict()) == preprocessing
-    explicit = Preprocessing(32, normalization={"mean": [103.9, 116.8, 123.7], "std": 58})
+    explicit = Preprocessing(32, normalization={"mean": [103.9, 116.8, 123.7], "std": 58}, resizing="bicubic")
     again = Preprocessing.from_dict(json.loads(json.dumps(explicit.to_dict())))
     assert again == explicit and hash(again) == hash(explicit) and again.std == (58.0, 58.0, 58.0)
     with pytest.raises(InputError, match=r"preprocessing\.normalization\.std\[1\]: expected a number > 0, got 0"):
         Preprocessing(32, normalization={"mean": 0, "std": [1, 0, 1]})
     with pytest.raises(InputError, match=r"preprocessing\.crop_fraction: .* 1\.5"):
         Preprocessing(224, 1.5)
+    with pytest.raises(InputError, match=r'preprocessing\.resizing: expected one of bilinear, bicubic, got "area"'):
+        Preprocessing(224, resizing="area")
     with pytest.raises(InputError, match=r'preprocessing\.normalization: .* "caffe"'):
         Preprocessing(224, normalization="caffe")
     with pytest.raises(InputError, match=r"preprocessing\.size: unknown key"):

@@ -24,7 +24,7 @@ for (const {file, width, height, how} of JSON.parse(readFileSync(0, "utf8"))) {
     const start = 4 * ((top + row) * width + left);
     return pixels.subarray(start, start + 4 * columns);
   }));
-  writeFileSync(file, normalize(fitSquare({width, height, readRows}, how.image_size, how.crop_fraction), how));
+  writeFileSync(file, normalize(fitSquare({width, height, readRows}, how.image_size, how.crop_fraction, how.resize), how));
 }
 """
 
@@ -65,14 +65,16 @@ def test_images_are_prepared_as_in_python(rng, tmp_path):
         (1, 5, 4, 0.1),
     ]
     requests, expected = [], []
-    for index, (height, width, size, fraction) in enumerate(cases):
+    for index, (height, width, size, fraction) in enumerate(cases + cases[3:] + cases[:3]):
         pixels = rng.integers(0, 256, [height, width, 3], np.uint8)
-        normalization = ("inception", "imagenet", "unit")[index % 3]
-        preprocessing = Preprocessing(size, fraction, normalization)
+        normalization = ("inception", "imagenet", {"mean": [1, 2, 3], "std": [40, 50, 60]})[index % 3]
+        resizing = ("bilinear", "bicubic")[index // 3 % 2]
+        preprocessing = Preprocessing(size, fraction, normalization, resizing=resizing)
         expected.append(preprocessing.prepare(pixels).numpy())
         file = tmp_path / f"{index}.raw"
         file.write_bytes(np.dstack([pixels, np.full([height, width], 255, np.uint8)]).tobytes())
         how = {**preprocessing.to_dict(), "mean": preprocessing.mean, "std": preprocessing.std}
+        how["resize"] = f"{resizing}, antialiased"
         requests.append({"file": str(file), "width": width, "height": height, "how": how})
     node("--input-type=module", "-e", _PREPARE, stdin=json.dumps(requests))
     for request, wanted in zip(requests, expected, strict=True):

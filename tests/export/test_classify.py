@@ -117,6 +117,7 @@ def photograph(height, width, seed=0):
 def both_ways(content, how):
     """(by classify.py, by the package), in units of 0..255."""
     about = {"image_size": how.image_size, "crop_fraction": how.crop_fraction, "mean": how.mean, "std": how.std}
+    about["resize"] = f"{how.resizing}, antialiased"
     ours = classify.prepare(Image.open(io.BytesIO(content)), about)
     assert ours.shape == (how.image_size, how.image_size, 3) and ours.dtype == np.float32
     return np.float64(ours) * how.std, np.float64(how.decode_and_prepare(content)) * how.std
@@ -124,9 +125,10 @@ def both_ways(content, how):
 
 @pytest.mark.parametrize("height, width", [(1, 1), (3, 400), (33, 33), (64, 64), (223, 225), (480, 641), (1003, 57)])
 @pytest.mark.parametrize("size, fraction", [(7, 0.9), (64, 1.0), (224, 0.875)])
-def test_pixels_are_those_of_evaluation_at_any_size(height, width, size, fraction):
+@pytest.mark.parametrize("resizing", ["bilinear", "bicubic"])
+def test_pixels_are_those_of_evaluation_at_any_size(height, width, size, fraction, resizing):
     content = encode(photograph(height, width), "PNG")
-    ours, theirs = both_ways(content, Preprocessing(size, fraction, "imagenet"))
+    ours, theirs = both_ways(content, Preprocessing(size, fraction, "imagenet", resizing=resizing))
     np.testing.assert_allclose(ours, theirs, atol=PIXEL_TOLERANCE)
 
 
@@ -174,11 +176,15 @@ def test_the_contract_cases_are_those_of_today_and_classify_meets_them():
         np.testing.assert_allclose(values.ravel(), case["values"], atol=1e-5, err_msg=case["name"])
 
 
-def test_triangle_weights_are_those_worked_out_by_hand():
+def test_filter_weights_are_those_worked_out_by_hand():
     """Four pixels to two: the triangle is four pixels wide, so the border lacks one half-weighted pixel."""
-    np.testing.assert_allclose(classify.triangle_weights(4, 2), np.array([[3, 3, 1, 0], [0, 1, 3, 3]]) / 7, rtol=1e-6)
-    np.testing.assert_allclose(classify.triangle_weights(2, 4), [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]], rtol=1e-6)
-    np.testing.assert_array_equal(classify.triangle_weights(3, 3), np.eye(3))
+    np.testing.assert_allclose(classify.filter_weights(4, 2), np.array([[3, 3, 1, 0], [0, 1, 3, 3]]) / 7, rtol=1e-6)
+    np.testing.assert_allclose(classify.filter_weights(2, 4), [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]], rtol=1e-6)
+    np.testing.assert_array_equal(classify.filter_weights(3, 3), np.eye(3))
+    # Doubled: the kernel's values at 0.25, 0.75, 1.25, 1.75 pixels are 111, 29, -9 and -3 of 128; the border lacks some.
+    np.testing.assert_allclose(classify.filter_weights(4, 8, 2)[3], np.array([-9, 111, 29, -3]) / 128, rtol=1e-5)
+    np.testing.assert_allclose(classify.filter_weights(4, 8, 2)[0], np.array([111, -9, 0, 0]) / 102, atol=1e-6)
+    np.testing.assert_array_equal(classify.filter_weights(5, 5, 2), np.eye(5))
 
 
 def test_bad_input_is_named(exported, folder, tmp_path):

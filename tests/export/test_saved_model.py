@@ -19,6 +19,9 @@ from scarlet_tf.export.verification import verify
 from scarlet_tf.models.network import build_network
 from scarlet_tf.space.search_space import Architecture, SearchSpace, Stage
 
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "export"))
+import classify
+
 SIZE = 16
 PREPROCESSING = Preprocessing(SIZE, 0.875, "imagenet")
 LABELS = ["a", "b", "c", "d"]
@@ -207,6 +210,26 @@ def test_bytes_images_and_the_network_give_the_same_logits(served, model, count)
     # The same operations in a graph; grappler may fuse some, which moves the last digits.
     np.testing.assert_allclose(answer, served("serving_default", image=images), atol=1e-5)
     np.testing.assert_allclose(answer, model(images, training=False), atol=1e-5)
+
+
+def test_statistics_and_bicubic_resizing_go_into_all_files(model, tmp_path):
+    """The SavedModel gives the network's logits of a JPEG file that classify.py prepares from the TFLite file's metadata."""
+    given = {"mean": [110, 120, 130.5], "std": [5, 6, 7]}
+    how = Preprocessing(SIZE, 0.875, given, resizing="bicubic")
+    export_saved_model(model, tmp_path / "1", how, LABELS)
+    export_tflite(model, tmp_path / "model.tflite", labels=LABELS, preprocessing=how)
+    sidecars = [tmp_path / "1/assets.extra/metadata.json", tmp_path / "model.json"]
+    for about in [read_json(path)["preprocessing"] for path in sidecars]:
+        assert (about["mean"], about["std"]) == (given["mean"], given["std"])
+        assert (about["normalization"], about["resize"]) == (None, "bicubic, antialiased")
+    picture = encode(photograph(3, 50, 70), "JPEG", quality=95)
+    embedded = classify.read_metadata((tmp_path / "model.tflite").read_bytes())["preprocessing"]
+    image = classify.prepare(Image.open(io.BytesIO(picture)), embedded)[np.newaxis]
+    loaded = tf.saved_model.load(str(tmp_path / "1"))
+    answer = loaded.signatures["serving_bytes"](encoded=tf.constant([picture]))["logits"]
+    np.testing.assert_allclose(answer, model(image, training=False), atol=2e-5)
+    other = model(Preprocessing(SIZE, 0.875, given).decode_and_prepare(picture)[tf.newaxis], training=False)
+    assert np.abs(answer - other).max() > 2e-4
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P"])

@@ -11,6 +11,7 @@ from scarlet_tf.parents.around import choose_input_size, parent_path, sizes_and_
 from scarlet_tf.space.cost import count, count_spec
 from scarlet_tf.space.search_space import Architecture, SearchSpace, Stage
 from scarlet_tf.space.spec import IdentitySpec
+from scarlet_tf.training.sampling import largest_path, smallest_path
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,8 @@ def space(parent):
 def test_each_layer_has_the_parents_block_smaller_ones_and_the_skip(parent, space):
     assert [choice.label for choice in space.choices] == ["100%K3", "100%K5", "50%K3", "50%K5", "skip"]
     assert [stage.hidden_channels for stage in space.stages] == [(48, 96), (96, 144), (144,)]
-    assert parent_path(parent, space).choices == (0, 0, 1, 1, 0)
+    assert parent_path(parent, space).choices == (0, 0, 1, 1, 0) == largest_path(space)
+    assert smallest_path(space) == (4, 4, 4, 4, 4)
     spec = parent_path(parent, space).lower((SIZE, SIZE, 3), CLASSES)
     assert spec == parent.spec
 
@@ -154,7 +156,8 @@ def test_a_space_of_another_parent_is_refused(parent, space):
     [
         ({"hidden_channels": (48,)}, "expected 2 integers >= 1, one for each layer"),
         ({"hidden_channels": (48, "96")}, "expected 2 integers >= 1"),
-        ({"use_se": True}, "expected hidden_channels with use_se or expand: false"),
+        ({"use_se": True}, "expected hidden_channels with kernel_sizes, use_se or expand: false"),
+        ({"hidden_channels": (48, 96), "kernel_sizes": (3,)}, "stage.kernel_sizes: expected 2 integers >= 1"),
         ({"hidden_channels": (48, 96), "expand": 1.5}, "stage.expand: expected one of"),
     ],
 )

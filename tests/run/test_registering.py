@@ -50,7 +50,8 @@ def test_a_retrained_network_is_built_by_name_with_its_weights(retrained, rng):
     shutil.rmtree(folder)
     assert (entry.origin["top1"], entry.origin["test_examples"], entry.origin["labels"]) == (87.5, 359, CLASSES)
     assert entry.origin["architecture"] == "6,1,0"
-    assert entry.origin["preprocessing"] == {"image_size": 8, "crop_fraction": 1.0, "normalization": "inception"}
+    images = {"image_size": 8, "crop_fraction": 1.0, "normalization": "inception", "resizing": "bilinear"}
+    assert entry.origin["preprocessing"] == images
 
     x = rng.normal(size=(2, 8, 8, 3)).astype(np.float32)
     model = st.applications.build_zoo_network("my_net", weights="run", classifier_activation=None)

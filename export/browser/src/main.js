@@ -110,7 +110,7 @@ async function classify() {
   const {image} = state.photo;
   const {preprocessing} = classifier.metadata;
   const size = preprocessing.image_size;
-  const [cropping, crop] = await timed(() => fitSquare(image, size, preprocessing.crop_fraction));
+  const [cropping, crop] = await timed(() => fitSquare(image, size, preprocessing.crop_fraction, preprocessing.resize));
   const [normalizing, pixels] = await timed(() => normalize(crop, preprocessing));
   const [first, logits] = await timed(() => classifier.run(pixels));
   view.showCrop(crop, size, image);

@@ -1,6 +1,7 @@
 /* What a .tflite file says about itself: its ends, and the metadata that scarlet_tf's export embeds in it. */
 import {InputError} from "./errors.js";
 import {Table} from "./flatbuffer.js";
+import {FILTERS} from "./preprocessing.js";
 
 const IDENTIFIER = "TFL3";
 const METADATA_NAME = "scarlet_tf";
@@ -86,13 +87,16 @@ function checkPreprocessing(preprocessing, size) {
   if (preprocessing == null) {
     throw new InputError("does not say how images are prepared; export it with `preprocessing`, or choose its .json file");
   }
-  const {image_size: imageSize, crop_fraction: fraction, mean, std} = preprocessing;
+  const {image_size: imageSize, crop_fraction: fraction, resize, mean, std} = preprocessing;
   if (imageSize !== size) {
     throw new InputError(`has an input of ${size} pixels, but its metadata prepare images of ${imageSize}`);
   }
   const areColors = (values) => Array.isArray(values) && values.length === 3 && values.every(Number.isFinite);
   if (!(fraction > 0 && fraction <= 1) || !areColors(mean) || !areColors(std) || std.includes(0)) {
     throw new InputError("has metadata whose crop_fraction, mean or std make no sense");
+  }
+  if (resize !== undefined && !Object.hasOwn(FILTERS, resize)) {
+    throw new InputError(`wants images resized by ${JSON.stringify(resize)}; expected ${Object.keys(FILTERS).join(" or ")}`);
   }
 }
 

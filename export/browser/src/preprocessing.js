@@ -1,11 +1,20 @@
 /*
  * From an image's pixels to what a network reads; the same as scarlet_tf/data/preprocessing.py at evaluation.
  *
- * The central square whose side is crop_fraction of the shorter side, resized by a triangle filter (bilinear
- * interpolation, widened by the ratio of the sizes where the image gets smaller, half-pixel centres), then
+ * The central square whose side is crop_fraction of the shorter side, resized by a triangle filter (bilinear) or Keys'
+ * cubic one (bicubic), widened by the ratio of the sizes where the image gets smaller, with half-pixel centres, then
  * (pixel - mean) / std. The filter is computed here because how a canvas scales differs between browsers.
  */
 const ROWS_AT_ONCE = 256;
+const BILINEAR = "bilinear, antialiased";
+/* What metadata may call `resize`: how far a filter reaches, and its height at a distance from its centre. */
+export const FILTERS = {
+  [BILINEAR]: {reach: 1, height: (x) => Math.max(0, 1 - x)},
+  "bicubic, antialiased": {
+    reach: 2,
+    height: (x) => (x < 1 ? ((1.5 * x - 2.5) * x) * x + 1 : x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0),
+  },
+};
 
 /* {side, left, top} of the central square, rounded as the Python code does: in float32, halves to even. */
 export function centralSquare(width, height, fraction) {
@@ -15,9 +24,11 @@ export function centralSquare(width, height, fraction) {
 }
 
 /* For each of `to` output pixels the first of the `from` input pixels that it reads, and their weights, of sum 1. */
-export function triangleFilter(from, to) {
+export function weightsOf(from, to, resize = BILINEAR) {
+  const {reach, height} = FILTERS[resize];
   const scale = from / to;
-  const radius = Math.max(scale, 1);
+  const width = Math.max(scale, 1);
+  const radius = reach * width;
   return Array.from({length: to}, (_, index) => {
     const center = (index + 0.5) * scale;
     const first = Math.max(0, Math.ceil(center - radius - 0.5));
@@ -25,7 +36,7 @@ export function triangleFilter(from, to) {
     const weights = new Float64Array(last - first + 1);
     let sum = 0;
     for (let tap = 0; tap < weights.length; tap++) {
-      weights[tap] = Math.max(0, 1 - Math.abs(first + tap + 0.5 - center) / radius);
+      weights[tap] = height(Math.abs(first + tap + 0.5 - center) / width);
       sum += weights[tap];
     }
     return {first, weights: weights.map((weight) => weight / sum)};
@@ -38,9 +49,9 @@ export function triangleFilter(from, to) {
  * image: {width, height, readRows}; readRows(left, top, width, rows) answers RGBA bytes of that box. It is read a few
  * rows at a time, so a large photograph needs little memory and no large canvas, which some browsers refuse.
  */
-export function fitSquare(image, size, fraction) {
+export function fitSquare(image, size, fraction, resize = BILINEAR) {
   const {side, left, top} = centralSquare(image.width, image.height, fraction);
-  const filter = triangleFilter(side, size);
+  const filter = weightsOf(side, size, resize);
   const narrow = new Float32Array(side * size * 3);
   for (let row = 0; row < side; row += ROWS_AT_ONCE) {
     const rows = Math.min(ROWS_AT_ONCE, side - row);
@@ -49,7 +60,8 @@ export function fitSquare(image, size, fraction) {
       shrinkRow(pixels, 4 * side * offset, filter, narrow, 3 * size * (row + offset));
     }
   }
-  return shrinkColumns(narrow, filter, size);
+  // A cubic filter overshoots beside edges.
+  return shrinkColumns(narrow, filter, size).map((value) => Math.min(255, Math.max(0, value)));
 }
 
 /* (pixel - mean) / std, per channel, of float32 [..., 3]. */

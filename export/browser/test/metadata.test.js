@@ -43,6 +43,9 @@ test("metadata that fit are taken, others named", () => {
   for (const wrong of [{crop_fraction: 0}, {mean: [0, 0]}, {std: [1, 0, 1]}]) {
     assert.throws(() => checkMetadata({...metadata, preprocessing: {...preprocessing, ...wrong}}, fitting), /make no sense/);
   }
+  checkMetadata({...metadata, preprocessing: {...preprocessing, resize: "bicubic, antialiased"}}, fitting);
+  const lanczos = {...metadata, preprocessing: {...preprocessing, resize: "lanczos"}};
+  assert.throws(() => checkMetadata(lanczos, fitting), /resized by "lanczos"; expected bilinear, antialiased or bicubic/);
   const larger = {...metadata, preprocessing: {...preprocessing, image_size: 9}};
   assert.throws(() => checkMetadata(larger, fitting), /input of 8 pixels, but its metadata prepare images of 9/);
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import {test} from "node:test";
 
-import {centralSquare, fitSquare, normalize, triangleFilter} from "../src/preprocessing.js";
+import {centralSquare, fitSquare, normalize, weightsOf} from "../src/preprocessing.js";
 
 /* An image of one grey value a pixel. */
 function makeImage(rows) {
@@ -18,7 +18,7 @@ test("the square is central and its side rounded, halves to even", () => {
 });
 
 test("halving takes the pixels within two of the centre, by distance", () => {
-  const [first, second] = triangleFilter(4, 2);
+  const [first, second] = weightsOf(4, 2);
   // The centre of the first output pixel is at 1; input centres 0.5, 1.5, 2.5 weigh 3/4, 3/4, 1/4, of sum 7/4.
   assert.equal(first.first, 0);
   assert.deepEqual([...first.weights].map((weight) => Math.round(weight * 7)), [3, 3, 1]);
@@ -29,6 +29,18 @@ test("halving takes the pixels within two of the centre, by distance", () => {
 test("doubling interpolates between the two nearest pixels", () => {
   const square = fitSquare(makeImage([[0, 100], [0, 100]]), 4, 1);
   assert.deepEqual([0, 3, 6, 9].map((index) => square[index]), [0, 25, 75, 100]);
+});
+
+test("the cubic filter has Keys' weights, and what it overshoots is cut", () => {
+  const cubic = "bicubic, antialiased";
+  const [, , , fourth] = weightsOf(4, 8, cubic);
+  assert.equal(fourth.first, 0);
+  assert.deepEqual([...fourth.weights].map((weight) => weight * 128), [-9, 111, 29, -3]);
+  const square = fitSquare(makeImage([[0, 0, 255, 255], [0, 0, 255, 255], [0, 0, 255, 255], [0, 0, 255, 255]]), 8, 1, cubic);
+  const row = [0, 1, 2, 3, 4, 5, 6, 7].map((column) => square[3 * column]);
+  assert.equal(Math.min(...row), 0);
+  assert.equal(Math.max(...row), 255);
+  assert.ok(Math.abs(row[3] - (255 * 26) / 128) < 1e-4);
 });
 
 test("an image of the right size stays as it is", () => {

@@ -37,7 +37,11 @@ class Metadata(text: String) {
             json.getDouble("crop_fraction").toFloat(),
             floats(json.getJSONArray("mean")),
             floats(json.getJSONArray("std")),
+            filterOf(json.optString("resize", Filter.BILINEAR.label)),
         )
+
+        private fun filterOf(label: String) =
+            requireNotNull(Filter.entries.find { it.label == label }) { "images are to be resized by an unknown filter, $label" }
 
         fun floats(array: JSONArray) = FloatArray(array.length()) { array.getDouble(it).toFloat() }
 

@@ -31,9 +31,15 @@ class ContractTest {
 
     @Test
     fun trianglesAreWidenedWhenAnImageShrinks() {
-        assertArrayEquals(floatArrayOf(3f / 7, 3f / 7, 1f / 7), nonZero(TriangleWeights(0, 4, 2)), 1e-6f)
-        assertArrayEquals(floatArrayOf(0.75f, 0.25f), nonZero(TriangleWeights(1, 2, 4)), 1e-6f)
-        assertArrayEquals(floatArrayOf(1f), nonZero(TriangleWeights(2, 3, 3)), 0f)
+        assertArrayEquals(floatArrayOf(3f / 7, 3f / 7, 1f / 7), nonZero(FilterWeights(0, 4, 2, Filter.BILINEAR)), 1e-6f)
+        assertArrayEquals(floatArrayOf(0.75f, 0.25f), nonZero(FilterWeights(1, 2, 4, Filter.BILINEAR)), 1e-6f)
+        assertArrayEquals(floatArrayOf(1f), nonZero(FilterWeights(2, 3, 3, Filter.BILINEAR)), 0f)
+    }
+
+    @Test
+    fun theCubicFilterHasKeysWeights() {
+        val weights = FilterWeights(3, 4, 8, Filter.BICUBIC)
+        assertArrayEquals(floatArrayOf(-9f / 128, 111f / 128, 29f / 128, -3f / 128), nonZero(weights), 1e-6f)
     }
 
     @Test
@@ -56,5 +62,5 @@ class ContractTest {
         assertArrayEquals(floatArrayOf(0.25f, 0.75f), Metadata.softmax(floatArrayOf(1000f, 1000f + 1.0986123f)), 1e-4f)
     }
 
-    private fun nonZero(weights: TriangleWeights) = weights.values.filter { it != 0f }.toFloatArray()
+    private fun nonZero(weights: FilterWeights) = weights.values.filter { it != 0f }.toFloatArray()
 }

@@ -1,0 +1,91 @@
+"""A parent in a configuration: the values that it gives to other sections, and the space around it.
+
+Only a configuration that names one imports TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.config.schema import FROM_PARENT
+from scarlet_tf.parents.config import ParentConfig
+from scarlet_tf.space.search_space import SearchSpace
+
+if TYPE_CHECKING:
+    from scarlet_tf.parents.parent import Parent
+
+PREPARATION = ("normalization", "resizing")
+"""Keys of "data" that a parent states; its images are normalised as those that it was trained on."""
+DEFAULTS: dict[str, dict[str, Any]] = {"supernet": {"skip": "shortcut"}, "retrain": {"init": "supernet"}}
+"""What the sections of a run that starts from a parent have where the configuration says nothing."""
+
+
+@functools.lru_cache(maxsize=4)
+def load_parent(name: str) -> Parent:
+    """The parent of that name or in that file, read once a process."""
+    from scarlet_tf.parents.loading import parent
+
+    return parent(name)
+
+
+def with_path(values: Mapping[str, Any], folder) -> dict[str, Any]:
+    """The configuration's values with `parent.name`, if it is a path, made absolute from `folder` on."""
+    section = values.get("parent")
+    name = section.get("name") if isinstance(section, Mapping) else None
+    if not isinstance(section, Mapping) or not isinstance(name, str) or _is_name(name):
+        return dict(values)
+    return {**values, "parent": {**section, "name": (pathlib.Path(folder) / name).resolve().as_posix()}}
+
+
+def _is_name(name: str) -> bool:
+    from scarlet_tf.parents.loading import is_name
+
+    return is_name(name)
+
+
+def parent_of(values: Mapping[str, Any]) -> Parent | None:
+    """The parent that plain values name, if any; InputError names `parent.name` if it cannot be read."""
+    section = values.get("parent")
+    name = section.get("name") if isinstance(section, Mapping) else None
+    if not isinstance(name, str):
+        return None
+    try:
+        return load_parent(name)
+    except InputError as error:
+        raise InputError(f"parent.name: {str(error).removeprefix('parent: ')}") from error
+
+
+def given_by(parent: Parent | None, section: str) -> dict[str, Any]:
+    """The values that a section takes from the parent where the configuration has none."""
+    if parent is None:
+        return {}
+    if section == "data":
+        prepared = parent.preprocessing.to_dict()
+        return {key: prepared[key] for key in PREPARATION if key in prepared}
+    return DEFAULTS.get(section, {})
+
+
+def space_of(parent: Parent, config: ParentConfig, data: Any, raw: Any) -> SearchSpace:
+    """The space around the parent at the size of the images; InputError for another space or normalization."""
+    if raw not in (None, FROM_PARENT):
+        raise InputError(f"space: expected {FROM_PARENT}, since parent.name is {config.name}, got {raw!r}")
+    wanted = parent.preprocessing.normalization
+    if data.normalization != wanted:
+        raise InputError(
+            f"data.normalization: expected {wanted}, which {config.name} was trained with, got {data.normalization}"
+        )
+    from scarlet_tf.parents.around import space_around
+
+    space = space_around(
+        parent,
+        input_size=data.image_size,
+        shares=config.shares,
+        kernel_sizes=config.kernel_sizes,
+        extra_depth=config.extra_depth,
+    )
+    return dataclasses.replace(space, name=FROM_PARENT)
