@@ -1,7 +1,6 @@
 """The tensors of published networks, recorded from timm 1.0.31 and torchvision 0.29.1.
 
-How many there are without BN's counters, and the beginning of the SHA-256 of the sorted lines "<key> <shape>". Where both
-libraries are installed, test_against_torch.py compares them again.
+How many there are without BN's counters, and the beginning of the SHA-256 of the sorted lines "<key> <shape>".
 """
 
 import hashlib
