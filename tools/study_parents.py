@@ -58,7 +58,7 @@ def plain(way: str, parent, limit: float) -> st.Architecture:
         space = st.space_around(parent, input_size=size)
         own, groups = parent_path(parent, space), blocks_with_shortcut(space)
         if way == "smaller":
-            removals = [[]]
+            removals: list[list[int]] = [[]]
         elif way == "skipped":
             removals = [[layer for group in groups for layer in group]]
         else:  # the last of each stage, from the last stage to the first, then the ones before them

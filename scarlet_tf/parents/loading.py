@@ -63,7 +63,7 @@ def _expected() -> str:
 
 def is_name(text: str) -> bool:
     """True if `text` is the name of a parent, not a path."""
-    return text in LITE
+    return text in LITE or text in ZOO or find_own(text) is not None
 
 
 def _lite(name: str) -> Parent:

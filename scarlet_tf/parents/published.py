@@ -10,7 +10,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from scarlet_tf.data.data_config import Normalization
 from scarlet_tf.data.preprocessing import Preprocessing
@@ -230,8 +230,12 @@ _LITE = ((1.0, 1.0, 224, 224), (1.0, 1.1, 240, 240), (1.1, 1.2, 260, 260), (1.2,
 
 
 def _images(side: int = 224, normalization: Normalization = "imagenet") -> Preprocessing:
-    """The central crop of side / (side + 32) of the shorter side, EfficientNet's rule; at 224 pixels, everybody's."""
-    return Preprocessing(side, round(side / (side + 32), 3), normalization)
+    """The central crop of side / (side + 32) of the shorter side, EfficientNet's rule; at 224 pixels, everybody's.
+
+    EfficientNet-Lite was trained on images of bicubic interpolation.
+    """
+    resizing: Literal["bilinear", "bicubic"] = "bicubic" if normalization == "lite" else "bilinear"
+    return Preprocessing(side, round(side / (side + 32), 3), normalization, resizing=resizing)
 
 
 def _efficientnet_pytorch() -> Iterator[Published]:

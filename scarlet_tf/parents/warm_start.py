@@ -16,10 +16,12 @@ import keras
 import numpy as np
 
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.models.network import Arrays
-from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
+from scarlet_tf.models.network import Arrays, get_arrays
+from scarlet_tf.models.supernet import Supernet, extract, path_variables
 from scarlet_tf.parents.around import parent_path
 from scarlet_tf.parents.parent import Parent
+from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.space.spec import InvertedResidualSpec, LinearSpec
 
 RIDGE = 1e-5
@@ -42,10 +44,11 @@ def warm_start(supernet: Supernet, parent: Parent, batches: Iterable | None = No
     Args:
         supernet: of a space around the parent, see `space_around`, with `skip="shortcut"`, "let" or "identity".
         parent: with the weights. Its classifier is kept where the classes are as many; a new one begins with zeros.
-        batches: (images [B, H, W, C], labels [B]), normalised as the parent's preprocessing says. LETs are fitted to the
-            parent's features of them, and a new classifier to the labels. Without them LETs keep their random weights.
+        batches: (images [B, H, W, C], labels [B]), normalised as the parent's preprocessing says. The parent's batch
+            normalisation is recalibrated on them, since other images at another size have other statistics; then LETs are
+            fitted to its features of them, and a new classifier to the labels. Without them LETs keep their random weights.
 
-    Batch normalisation of choices that differ from the parent's has to be recalibrated before they are evaluated.
+    Batch normalisation of the other choices has to be recalibrated before they are evaluated.
     """
     path = parent_path(parent, supernet.space)
     epsilon, blocks = parent.spec.conventions.bn_epsilon, iter(parent.spec.blocks)
@@ -69,6 +72,8 @@ def warm_start(supernet: Supernet, parent: Parent, batches: Iterable | None = No
     _assign(supernet.tail, _of_tail(supernet, parent))
     supernet.started_from = parent.fingerprint
     if batches is not None:
+        batches = list(batches)
+        _recalibrate(supernet, path, batches)
         _fit(supernet, path.choices, batches, parent.spec.num_classes != supernet.num_classes)
 
 
@@ -207,6 +212,17 @@ def _fit(supernet: Supernet, path: tuple[int, ...], batches: Iterable, fits_clas
     if fits_classifier and features:
         kernel, bias = fitted_classifier(np.concatenate(features), np.concatenate(targets), supernet.num_classes)
         supernet.tail.inner["classifier"].set_weights([kernel, bias])
+
+
+def _recalibrate(supernet: Supernet, path: Architecture, batches: Iterable) -> None:
+    """Measure the statistics of one path on the batches."""
+    network = extract(supernet, path)
+    momentum = network.spec.conventions.bn_momentum
+    recalibrate(lambda images: network(images, training=True), batches, moving_statistics(network), momentum)
+    measured, variables = get_arrays(network), path_variables(supernet, path)
+    for name, variable in variables.items():
+        if "/moving_" in name:
+            variable.assign(measured[name])
 
 
 def _lets(supernet: Supernet, index: int) -> list:
