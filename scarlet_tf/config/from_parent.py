@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 PREPARATION = ("normalization", "resizing")
 """Keys of "data" that a parent states; its images are normalised as those that it was trained on."""
-DEFAULTS: dict[str, dict[str, Any]] = {"supernet": {"skip": "shortcut"}, "retrain": {"init": "supernet"}}
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "supernet": {"skip": "shortcut", "freeze_bn": True},
+    "search": {"recalibration_batches": 0},
+    "retrain": {"init": "supernet", "freeze_bn": True, "recalibration_batches": 0},
+}
 """What the sections of a run that starts from a parent have where the configuration says nothing."""
 
 

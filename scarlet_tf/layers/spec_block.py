@@ -131,6 +131,16 @@ class SpecBlock(_SpecLayer):
     def connect(self, x, parts):
         return connect_block(self.spec, x, parts, self.seed, conventions=self._conventions)
 
+    def hidden(self, x):
+        """The input [B, H', W', hidden_channels] of an inverted residual block's projection, at inference."""
+
+        def apply(layer, x):
+            if layer.name in ("project", "project_bn"):
+                return x
+            return x[1] if layer.name == "add" else _call(layer, x, False)
+
+        return self.connect(x, _Parts(self, apply))
+
     def get_config(self):
         conventions = dataclasses.asdict(self._conventions)
         config = {"spec": known_fields(self.spec), "seed": self.seed, "conventions": conventions}

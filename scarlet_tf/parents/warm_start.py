@@ -1,9 +1,10 @@
 """Warm start of a supernet: every choice of every layer begins with what the parent's block has for it.
 
 Kernels are cropped to their centre, or surrounded by zeros. Of the hidden channels the most important ones are kept, in their
-order of importance, so a smaller block is a part of every larger one (Once-for-All, arXiv:1908.09791). A skip that keeps its
-input's shape is the identity; any other is a linear map, which least squares fit to the parent's features of some images. Layers
-that the parent lacks begin as the identity: the last BN's scale and offset are zero.
+order of importance, so a smaller block is a part of every larger one (Once-for-All, arXiv:1908.09791); its projection is then
+fitted to the parent's features of some images by least squares (channel pruning, arXiv:1707.06168). A skip that keeps its
+input's shape is the identity; any other is a linear map, fitted likewise. Layers that the parent lacks begin as the identity:
+the last BN's scale and offset are zero.
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ import keras
 import numpy as np
 
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
-from scarlet_tf.models.network import Arrays, get_arrays
-from scarlet_tf.models.supernet import Supernet, extract, path_variables
+from scarlet_tf.layers import ChoiceBlock
+from scarlet_tf.models.network import Arrays
+from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.parents.around import parent_path
 from scarlet_tf.parents.parent import Parent
-from scarlet_tf.space.search_space import Architecture
+from scarlet_tf.space.search_space import Layer
 from scarlet_tf.space.spec import InvertedResidualSpec, LinearSpec
 
 RIDGE = 1e-5
 """Shrinkage of a LET that is fitted, of the mean square of what it reads."""
+PROJECTION_RIDGE = 1e-4
+"""The same of the change of a block's projection."""
 HEAD_RIDGE = 1.0
 """The same of a classifier, which reads more features than there may be images."""
 SCALES = tuple(2.0**power for power in np.arange(0, 7.5, 0.5))
@@ -44,11 +47,12 @@ def warm_start(supernet: Supernet, parent: Parent, batches: Iterable | None = No
     Args:
         supernet: of a space around the parent, see `space_around`, with `skip="shortcut"`, "let" or "identity".
         parent: with the weights. Its classifier is kept where the classes are as many; a new one begins with zeros.
-        batches: (images [B, H, W, C], labels [B]), normalised as the parent's preprocessing says. The parent's batch
-            normalisation is recalibrated on them, since other images at another size have other statistics; then LETs are
-            fitted to its features of them, and a new classifier to the labels. Without them LETs keep their random weights.
+        batches: (images [B, H, W, C], labels [B]), normalised as the parent's preprocessing says. LETs, and the projections
+            of blocks that differ from the parent's, are fitted to its features of them, and a new classifier to the labels.
+            Without them LETs keep their random weights.
 
-    Batch normalisation of the other choices has to be recalibrated before they are evaluated.
+    Batch normalisation keeps the parent's statistics. On few images, or of another kind, they serve better than those that
+    the images have: channels that seldom respond would be scaled up.
     """
     path = parent_path(parent, supernet.space)
     epsilon, blocks = parent.spec.conventions.bn_epsilon, iter(parent.spec.blocks)
@@ -72,8 +76,6 @@ def warm_start(supernet: Supernet, parent: Parent, batches: Iterable | None = No
     _assign(supernet.tail, _of_tail(supernet, parent))
     supernet.started_from = parent.fingerprint
     if batches is not None:
-        batches = list(batches)
-        _recalibrate(supernet, path, batches)
         _fit(supernet, path.choices, batches, parent.spec.num_classes != supernet.num_classes)
 
 
@@ -189,44 +191,59 @@ class LeastSquares:
 
 
 def _fit(supernet: Supernet, path: tuple[int, ...], batches: Iterable, fits_classifier: bool) -> None:
-    """Fit the LETs that change shape to the features of the parent's path, and the classifier to the labels."""
-    fits: dict[int, LeastSquares] = {}
-    for index, layer in enumerate(supernet.space.layers):
-        if _lets(supernet, index) and (layer.stride > 1 or layer.in_channels != layer.out_channels):
-            fits[index] = LeastSquares(layer.in_channels, layer.out_channels)
+    """Fit what differs from the parent's path to its features, and the classifier to the labels."""
+    layers = [_LayerFit(*one) for one in zip(supernet.space.layers, supernet.choice_blocks, path, strict=True)]
     features, targets = [], []
     for images, labels in batches:
         x = supernet.stem(images)
-        for index, (block, own) in enumerate(zip(supernet.choice_blocks, path, strict=True)):
-            y = block.run(own, x)
-            if index in fits:
-                stride = supernet.space.layers[index].stride
-                fits[index].add(*map(keras.ops.convert_to_numpy, (x[:, ::stride, ::stride], y)))
-            x = y
+        for layer in layers:
+            x = layer.add(x)
         if fits_classifier:
             features.append(keras.ops.convert_to_numpy(supernet.tail.features(x)))
             targets.append(np.asarray(labels).reshape(-1))
-    for index, squares in fits.items():
-        for let in _lets(supernet, index):
-            _assign(let, {"let/kernel": squares.solve()[None, None]})
+    for layer in layers:
+        layer.solve()
     if fits_classifier and features:
         kernel, bias = fitted_classifier(np.concatenate(features), np.concatenate(targets), supernet.num_classes)
         supernet.tail.inner["classifier"].set_weights([kernel, bias])
 
 
-def _recalibrate(supernet: Supernet, path: Architecture, batches: Iterable) -> None:
-    """Measure the statistics of one path on the batches."""
-    network = extract(supernet, path)
-    momentum = network.spec.conventions.bn_momentum
-    recalibrate(lambda images: network(images, training=True), batches, moving_statistics(network), momentum)
-    measured, variables = get_arrays(network), path_variables(supernet, path)
-    for name, variable in variables.items():
-        if "/moving_" in name:
-            variable.assign(measured[name])
+class _LayerFit:
+    """The choices of a layer whose last linear map is fitted to the output of the parent's own choice."""
 
+    def __init__(self, layer: Layer, block: ChoiceBlock, own: int):
+        self._stride, self._own = layer.stride, block.candidates[own]
+        self._let, self._blocks = [], []
+        is_new = not isinstance(self._own.spec, InvertedResidualSpec)  # the parent has no such layer
+        keeps_shape = layer.stride == 1 and layer.in_channels == layer.out_channels
+        for candidate in block.candidates:
+            if isinstance(candidate.spec, LinearSpec) and not keeps_shape:
+                self._let.append((candidate, LeastSquares(layer.in_channels, layer.out_channels)))
+            if isinstance(candidate.spec, InvertedResidualSpec) and candidate is not self._own and not is_new:
+                hidden = candidate.spec.hidden_channels
+                self._blocks.append((candidate, LeastSquares(hidden + 1, layer.out_channels)))
 
-def _lets(supernet: Supernet, index: int) -> list:
-    return [one for one in supernet.choice_blocks[index].candidates if isinstance(one.spec, LinearSpec)]
+    def add(self, x):
+        """Take in a batch's features x [B, H, W, C]; return the parent's output."""
+        y = self._own(x)
+        for _, fit in self._let:
+            fit.add(*map(keras.ops.convert_to_numpy, (x[:, :: self._stride, :: self._stride], y)))
+        wanted = self._own.inner["project"](self._own.hidden(x)) if self._blocks else None
+        for candidate, fit in self._blocks:
+            hidden = keras.ops.convert_to_numpy(candidate.hidden(x))
+            missing = keras.ops.convert_to_numpy(wanted - candidate.inner["project"](hidden))
+            fit.add(np.concatenate([hidden, np.ones((*hidden.shape[:-1], 1))], axis=-1), missing)
+        return y
+
+    def solve(self) -> None:
+        """Set the weights. A block's own projection is changed no more than the features ask for; BN's mean takes the offset."""
+        for candidate, fit in self._let:
+            _assign(candidate, {"let/kernel": fit.solve()[None, None]})
+        for candidate, fit in self._blocks:
+            change = fit.solve(PROJECTION_RIDGE)
+            project, mean = candidate.inner["project"].kernel, candidate.inner["project_bn"].moving_mean
+            project.assign(keras.ops.convert_to_numpy(project) + change[:-1][None, None])
+            mean.assign(keras.ops.convert_to_numpy(mean) - change[-1])
 
 
 def fitted_classifier(features: np.ndarray, labels: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:

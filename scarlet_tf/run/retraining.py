@@ -138,7 +138,8 @@ def _first_that_fits(run: Run, candidates: Sequence[Candidate]) -> Start:
         folded, report = _folded_path(run, architecture)
         cost = count_spec(folded.spec)
         if _keeps_bounds(run, cost):
-            rebase(folded, _calibration_batches(run))
+            if (batches := _calibration_batches(run)) is not None:
+                rebase(folded, batches)
             rows = tuple(row.to_dict() for row in report)
             return Start(architecture, candidate.accuracy, folded.spec, get_arrays(folded), rows, tuple(passed_over))
         logger.info("%s folds to %s, out of bounds; trying the next", architecture.to_string(), cost)
@@ -163,7 +164,10 @@ def _folded_path(run: Run, architecture: Architecture):
 
 
 def _calibration_batches(run: Run):
+    """The batches that a path's BN statistics are measured on; None where they are kept."""
     search = run.config.search
+    if run.config.supernet.freeze_bn:
+        return None
     batches = run.plain_train.batches(
         search.validation_batch_size, training=True, seed=search.seed, drop_remainder=False
     )

@@ -9,6 +9,7 @@ import numpy as np
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import bound_text
 from scarlet_tf.search.objectives import CostModel, Objectives, key_of
+from scarlet_tf.training.sampling import largest_path
 
 # Uniform draws tried for each individual that is wanted, before draws out of bounds are brought nearer step by step.
 DRAWS_PER_INDIVIDUAL = 100
@@ -81,8 +82,19 @@ class Budget:
         return found.take(fallback=population)
 
     def _draw(self, count: int, rng) -> np.ndarray:
+        """Uniform genomes [count, num_layers]; in a space around a network, each has a share of that network's own blocks.
+
+        A share is drawn from 0 to 1, and of the other layers one half is skipped: near a trained network are the good ones.
+        """
         space = self.cost_model.costs.space
-        return rng.integers(space.num_choices, size=(count, space.num_layers))
+        size = (count, space.num_layers)
+        genomes = rng.integers(space.num_choices, size=size)
+        if not any(choice.share for choice in space.choices):
+            return genomes
+        skips = [index for index, choice in enumerate(space.choices) if choice.is_skip]
+        if skips:
+            genomes = np.where(rng.random(size) < 0.5, skips[0], genomes)
+        return np.where(rng.random(size) < rng.random((count, 1)), largest_path(space), genomes)
 
     def _repaired(self, genomes, rng) -> list[np.ndarray]:
         repaired = [self._repair(genome, rng) for genome in genomes]

@@ -75,6 +75,8 @@ class SupernetConfig(TrainingConfig):
         distillation: of sandwich sampling: how far all paths but the largest learn from its predictions instead of the labels, 0
             not at all: (1 - d) * cross-entropy + d * cross-entropy against the largest path's softmax, which this does not
             train (in-place distillation). The largest learns from labels alone.
+        freeze_bn: batch normalisation works with the statistics that it has, such as a parent's, and keeps them; its scale and
+            offset are trained. Nothing has to be recalibrated then.
         execution: "lanes" (memory of all paths, no control flow), "sequential" (memory of one path; the only one for
             uniform and sandwich sampling) or "auto", see `choose_execution`.
         precision: Keras' dtype policy, see `new_supernet`.
@@ -93,6 +95,7 @@ class SupernetConfig(TrainingConfig):
     sampling: Literal["strict_fair", "uniform", "sandwich"] = "strict_fair"
     sandwich_random: Whole = 2
     distillation: Share = 0.0
+    freeze_bn: bool = False
     execution: Literal["auto", "sequential", "lanes"] = "auto"
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     jit_compile: bool = False
@@ -144,6 +147,8 @@ class RetrainConfig(NetworkTrainingConfig):
         width_multiplier: of all widths, rounded to multiples of 8.
         depth_multiplier: of the blocks in each stage, rounded up.
         decay_rate, decay_epochs: the exponential schedule multiplies by decay_rate every decay_epochs.
+        freeze_bn: batch normalisation works with the statistics that it has; statistics, scale and offset stay. For the weights
+            of a trained network on few images.
         teacher: a `.keras` file of a model that sees the same normalised images; "parent", the parent's path in the supernet
             of a run that starts from one; null for no distillation.
         teacher_weight, teacher_temperature: w and T of the loss (1 - w) * cross-entropy + w * T^2 * KL(teacher || student),
@@ -165,6 +170,7 @@ class RetrainConfig(NetworkTrainingConfig):
     depth_multiplier: Positive = 1.0
     decay_rate: Positive = 0.97
     decay_epochs: Positive = 2.4
+    freeze_bn: bool = False
     teacher: Text | None = None
     teacher_weight: Share = 0.5
     teacher_temperature: Positive = 1.0

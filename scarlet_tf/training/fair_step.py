@@ -45,7 +45,7 @@ class SupernetStep:
         loss: a Loss.
         execution: "sequential", or "lanes" for strict-fair paths.
         weight_decay: L2 on the kernels of convolutions and the classifier (gradient weight_decay * w), not on BN.
-        training: False freezes BN at its moving statistics, which makes a step on several replicas comparable with
+        training: False freezes BN at its moving statistics, which also makes a step on several replicas comparable with
             one on a single device.
         num_replicas: replicas whose shares are summed.
         jit_compile: has XLA compile the step; for lanes on one device.

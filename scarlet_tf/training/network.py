@@ -97,16 +97,15 @@ def retrain(
         model = build_network(architecture, dropout=config.dropout, seed=config.seed)
         if initial is not None:
             set_arrays(model, initial)
-        if tuning is not None:
-            tuning.freeze(model, architecture)
+        _freeze(model, config, tuning)
         optimizer = network_optimizer(config, steps, model, tuning)
         distillation = _distillation(config, architecture, teacher)
 
     # Statistics differ from replica to replica, and reading them takes all of them: a copy on one is measured and saved.
     replicas = strategy.num_replicas_in_sync
     measured = model if replicas == 1 else build_network(architecture, dropout=config.dropout, seed=config.seed)
-    if tuning is not None and measured is not model:
-        tuning.freeze(measured, architecture)
+    if measured is not model:
+        _freeze(measured, config, tuning)
     forward = inference(measured)
 
     def sync() -> None:
@@ -156,6 +155,15 @@ def retrain(
     if run_dir is not None and writes:
         save_model(measured, f"{run_dir}/retrain/model.keras")
     return measured, {"history": history, "validation": figures, **closing_figures(history, steps)}
+
+
+def _freeze(model: Network, config: RetrainConfig, tuning: Tuning | None) -> None:
+    """Make what stays untrainable."""
+    if tuning is not None:
+        tuning.freeze(model, model.spec)
+    for layer in model.layers:
+        if config.freeze_bn and isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
 
 
 def save_model(model: keras.Model, path) -> None:

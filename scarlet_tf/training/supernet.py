@@ -112,6 +112,7 @@ def new_run(
             config.weight_decay,
             num_replicas=strategy.num_replicas_in_sync,
             jit_compile=config.jit_compile,
+            training=not config.freeze_bn,
             clip_norm=config.clip_norm,
             shared=config.sampling == "sandwich",
             distillation=config.distillation,
