@@ -28,7 +28,7 @@ logger = logging.getLogger("scarlet_tf")
 LEAST_OVER_BUDGET, MOST_OVER_BUDGET = 1.2, 3.0
 OVER_BUDGET = 2.0
 """Multiply-adds of a parent over the budget, at the input size that is chosen: left-out layers pay for pixels."""
-SIZE_STEP, LEAST_SIZE = 8, 32
+SIZE_STEP, LEAST_SIZE = 16, 32
 
 
 def space_around(

@@ -91,7 +91,7 @@ def test_further_layers_are_skipped_by_the_parent(parent):
 def test_the_input_size_makes_the_parent_cost_about_twice_the_budget(parent):
     large = dataclasses.replace(parent, spec=parent.spec.replace(input_shape=(224, 224, 3)))
     costs = dict(sizes_and_costs(large))
-    assert list(costs) == list(range(32, 225, 8))
+    assert list(costs) == list(range(32, 225, 16))
     assert costs[64] == count_spec(parent.spec.replace(input_shape=(64, 64, 3))).multiply_adds
     assert choose_input_size(large, costs[128] / 2) == 128
     assert space_around(large, max_multiply_adds=costs[128] / 2).input_size == 128
