@@ -25,7 +25,7 @@ def lite0():
     return parent("lite0")
 
 
-# Measured with PyTorch's network: 56, 57 and 47; one more or less for another decoder of JPEG.
+# Measured apart from this package: 56, 57 and 47; one more or less for another decoder of JPEG or resizing.
 @pytest.mark.parametrize("side, right", [pytest.param(224, 56, marks=pytest.mark.slow), (SIDE, 57), (128, 47)])
 def test_lite0_recognises_the_photographs(side, right, lite0):
     images = lite0.preprocessing.normalize(photographs(side))
