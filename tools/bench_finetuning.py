@@ -15,7 +15,8 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from measuring import parse, report
-from scarlet_tf.space.search_space import Architecture, SearchSpace, Stage
+from scarlet_tf.space.choices import Stage
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.training.config import FinetuneConfig
 from scarlet_tf.training.network import finetune, retrain
 
