@@ -316,4 +316,5 @@ def _package(module: str, path: pathlib.Path):
         return importlib.import_module(module)
     except ImportError as error:
         name = module.partition(".")[0]
-        raise InputError(f"{path}: needs the package {name}: pip install 'scarlet_tf[torch]' ({error})") from error
+        extra = "torch" if name == "torch" else "pretrained"
+        raise InputError(f"{path}: needs the package {name}: pip install 'scarlet_tf[{extra}]' ({error})") from error

@@ -71,6 +71,27 @@ class Parent:
 
         return from_keras(model, preprocessing, name, channel_order)
 
+    @classmethod
+    def from_file(cls, path, model: str | None = None, preprocessing: Preprocessing | None = None) -> Parent:
+        """The parent in a file.
+
+        Args:
+            path: a checkpoint of a published network (`.pth`, `.pt`, `.pth.tar`, `.safetensors` or `.npz`) in the layout of timm,
+                torchvision or EfficientNet-PyTorch; a whole Keras model (`.keras` or `.h5`), such as retrain/model.keras
+                of a run; or a run folder.
+            model: the published network's name, such as "tf_efficientnet_lite0". By default it is recognised by the names and
+                shapes of the tensors and, where these fit several networks, by the name of the file or its folders.
+            preprocessing: of its images; by default those of the published network's first weights for ImageNet, of the Keras
+                model's own layers, or of the run.
+
+        Strides, padding, activations and BN's epsilon are not in a checkpoint: they are the published network's.
+        Nothing in a checkpoint is executed. InputError names the file and the tensors that are missing, unexpected or of the
+        wrong shape.
+        """
+        from scarlet_tf.parents.loading import from_file  # which makes parents, and so imports this module
+
+        return from_file(path, model, preprocessing)
+
     def warm_start(self, supernet: Supernet, batches: Iterable | None = None) -> None:
         """Give every choice of `supernet` the weights that this parent has for it: see parents.warm_start."""
         from scarlet_tf.parents.warm_start import warm_start  # which imports this module

@@ -272,7 +272,8 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(tmp_path, monk
     for module in (package, f"{package}.numpy"):
         monkeypatch.setitem(sys.modules, module, None)
     (tmp_path / name).write_bytes(b"")
-    message = rf"needs the package {package}: pip install 'scarlet_tf\[torch\]'"
+    extra = "torch" if package == "torch" else "pretrained"
+    message = rf"needs the package {package}: pip install 'scarlet_tf\[{extra}\]'"
     if package != "torch":  # whose files are read without it
         with pytest.raises(InputError, match=message):
             read_state_dict(tmp_path / name)

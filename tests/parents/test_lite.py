@@ -97,7 +97,7 @@ def photograph(image, side, crop_fraction):
     return np.asarray(image.crop((left, top, left + side, top + side)), np.float32)
 
 
-# Measured with PyTorch's network: 56, 57 and 47; one more or less for another decoder of JPEG.
+# Measured apart from this package: 56, 57 and 47; one more or less for another decoder of JPEG or resizing.
 @pytest.mark.parametrize("side, right", [pytest.param(224, 56, marks=pytest.mark.slow), (160, 57), (128, 47)])
 def test_lite0_recognises_the_photographs(side, right):
     installed(0)
