@@ -43,7 +43,7 @@ def _explain(name: str, cls: type, raw: Any, error: Mapping, known: Sequence[str
             own = re.fullmatch(rf"{re.escape(getattr(owner, 'section', ''))}([.:\[].*)", message, re.DOTALL)
             if own:
                 return f"{place}{own[1]}" if place else message
-        return message if message.startswith(f"{name}.") else f"{name}: {message}"
+        return message if message.startswith(f"{name}.") else f"{place}: {message}"
     if kind == "unexpected_keyword_argument":
         return f"{place}: unknown key{did_you_mean(place, known)}"
     if kind == "missing" and isinstance(error["loc"][-1], str):

@@ -1,4 +1,4 @@
-"""What a space consists of: the choices of a layer, stages of layers, and the form of squeeze-and-excitation."""
+"""Parts of a space: the choices of a layer, stages of layers, and the form of squeeze-and-excitation."""
 
 from __future__ import annotations
 

@@ -216,7 +216,7 @@ def _published(name: str) -> SearchSpace:
 @validated("architecture")
 @dataclasses.dataclass(frozen=True)
 class _Document:
-    """What `Architecture.to_dict` returns."""
+    """Plain form of an architecture, as `Architecture.to_dict` returns it."""
 
     version: Literal[1]
     space: str
