@@ -103,13 +103,14 @@ def before_scaling(scaling: object, multiply_adds: float, params: float) -> str:
 
 def text_template(package: str, name: str, filters: Mapping[str, Callable]) -> jinja2.Template:
     """The template `name` of plain text in the package's folder templates/."""
-    import importlib.resources
-
     import jinja2
 
     environment = jinja2.Environment(
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader(package),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
     )
     environment.filters |= filters
-    text = (importlib.resources.files(package) / "templates" / name).read_text(encoding="utf-8")
-    return environment.from_string(text)
+    return environment.get_template(name)

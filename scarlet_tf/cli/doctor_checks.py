@@ -48,6 +48,7 @@ PURPOSES = {
     "jax": "FairLanes on JAX",
     "mediapipe": "a test that opens exported files",
     "optimization": "quantisation-aware training and pruning",
+    "pretrained": "parent.name: lite0, lite1 or lite2, and .safetensors files",
     "serving": "export.warm_up",
     "tensorboard": "tensorboard: true",
     "torch": "PyTorch's checkpoints",

@@ -36,11 +36,16 @@ def add(commands) -> None:
         " --budget the space, are chosen so that the forecast stays within it"
     )
     hours = "for the two trainings and the search together; the next command then has a --max-hours for each of them"
+    parent = (
+        "the trained network that the run starts from: lite0, lite1, lite2 or a file; or none, for a run from scratch (default:"
+        " the smallest of them that suits images and budget, where the extra pretrained is installed)"
+    )
     command.add_argument("dataset", metavar="DATASET", help=what)
     add_options(
         command,
         ("--budget", str, "M", None, budget),
         ("--time", str, "T", None, time),
+        ("--parent", str, "NAME", None, parent),
         ("--out", str, "FILE", None, "the file to write (default: <name of the dataset>.yaml)"),
         ("--name", str, None, None, "of the run (default: the file's name)"),
         ("--hours", float, "H", None, hours),
@@ -63,7 +68,7 @@ def init(arguments: argparse.Namespace) -> None:
         data = data_config(arguments.dataset)
         path = pathlib.Path(arguments.out or f"{file_name(_stem(arguments.dataset))}.yaml")
         _check_free(path, arguments.force)
-        made = draft(data, budget, _has_gpu(), arguments.name or path.stem, path, seconds)
+        made = draft(data, budget, _has_gpu(), arguments.name or path.stem, path, seconds, arguments.parent)
         write_text(path, made.text)
     # Two trainings and the search get a third of the hours each.
     limit = [] if arguments.hours is None else ["--max-hours", f"{arguments.hours / 3:.3g}"]
@@ -93,11 +98,18 @@ def _check_free(path: pathlib.Path, force: bool) -> None:
         raise InputError(f"{path}: it exists; take another --out, or --force to replace it")
 
 
+def _of_parent(figures: Mapping[str, Any]) -> str:
+    parent = figures["parent"]
+    cost = f"{millions(parent['multiply_adds'])} multiply-adds at {figures['image_size']} pixels"
+    return f"from the trained network {parent['name']}: {cost}, {parent['over_budget']:g} times the budget"
+
+
 def _lines(figures: Mapping[str, Any]) -> Iterator[str]:
     images = ", ".join(f"{count:,} {split}" for split, count in figures["images"].items())
     yield f"{figures['dataset']}: {images} images, {figures['classes']} classes, shorter side {figures['median_side']} pixels"
     for warning in figures["warnings"]:
         yield f"warning: {warning}"
+    yield f"from scratch: {figures['why_from_scratch']}" if figures["parent"] is None else _of_parent(figures)
     least, greatest = (millions(figures["reach"][key]) for key in ("least", "greatest"))
     width = figures["width_multiplier"]
     space = figures["space"] + ("" if width == 1 else f" x {width:g}")

@@ -7,7 +7,9 @@ were run; on a GPU they are a reading between those and the published schedules,
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -38,17 +40,32 @@ _SMALL_STAGES = (Stage(16, 2), Stage(24, 2, 2), Stage(48, 2, 2), Stage(64, 1))
 
 
 @dataclasses.dataclass(frozen=True)
+class ParentAtSize:
+    """The parent `parent.name` at an image size: its multiply-adds, and those of the budget that it usually is for."""
+
+    name: str
+    multiply_adds: float
+    usual_budget: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Sizing:
-    """An image size and a space; multiply-adds of its cheapest, its most expensive and its median network."""
+    """An image size and a space, perhaps around a parent; multiply-adds of its cheapest, most expensive and median network."""
 
     space: SearchSpace
     least: float
     median: float
     greatest: float
+    parent: ParentAtSize | None = None
 
     @property
     def image_size(self) -> int:
         return self.space.input_size
+
+    @property
+    def usual_budget(self) -> float:
+        """The parent's, or the budget that half of the networks keep; two digits."""
+        return float(f"{self.median if self.parent is None else self.parent.usual_budget:.2g}")
 
 
 def natural_size(side: int) -> int:
@@ -63,7 +80,7 @@ def candidates(side: int, num_classes: int, squeeze: bool) -> list[Sizing]:
     found = []
     for share, width in ladder:
         pixels = size if share == 1 else max(round(share * size / 8) * 8, SMALLEST_SIDE)
-        found.append(_sizing(_space(size, pixels, width, "s2" if squeeze else "s1"), num_classes))
+        found.append(sizing_of(_space(size, pixels, width, "s2" if squeeze else "s1"), num_classes))
     return found
 
 
@@ -105,11 +122,12 @@ def _space(natural: int, pixels: int, width: float, choices: str) -> SearchSpace
     )
 
 
-def _sizing(space: SearchSpace, num_classes: int) -> Sizing:
+def sizing_of(space: SearchSpace, num_classes: int, parent: ParentAtSize | None = None) -> Sizing:
+    """The space's costs at its input size; the median is that of random networks."""
     table = cost_table(space, space.input_size, num_classes)
     draws = np.random.default_rng(0).integers(space.num_choices, size=(_DRAWS, space.num_layers))
     least, greatest = table.bounds["multiply_adds"]
-    return Sizing(space, least, float(np.median(table.count(draws)[0])), greatest)
+    return Sizing(space, least, float(np.median(table.count(draws)[0])), greatest, parent)
 
 
 # -- hold-outs, batches and epochs --------------------------------------------------------------------------------
@@ -194,6 +212,67 @@ def schedule(num_train: int, has_gpu: bool, is_small: bool) -> Schedule:
     return Schedule(batch, *epochs, *search, 0.1 if num_train < FEW_IMAGES else 0.0)
 
 
+PARENT_VALUES: dict[str, dict[str, Any]] = {
+    "supernet": {
+        "epochs": 2,
+        "batch_size": 32,
+        "learning_rate": 0.01,
+        "warmup_epochs": 0.2,
+        "clip_norm": 1.0,
+        "sampling": "sandwich",
+        "distillation": 0.5,
+        "label_smoothing": 0.0,
+    },
+    "search": {"population_size": 24, "generations": 8, "recalibration_batches": 8},
+    "retrain": {
+        "epochs": 5,
+        "batch_size": 32,
+        "optimizer": "sgd",
+        "learning_rate": 0.02,
+        "schedule": "cosine",
+        "warmup_epochs": 0.5,
+        "label_smoothing": 0.1,
+        "ema": 0.0,
+        "teacher": "parent",
+        "teacher_weight": 0.5,
+        "recalibration_batches": 20,
+    },
+}
+"""Values of runs that start from a parent, also in configs/*_lite0.yaml; they were not compared with others [reading]."""
+# Fewer images get more epochs, up to these steps of the supernet's training and of retraining [reading].
+_LEAST_STEPS, _MOST_EPOCHS = (100, 250), 20
+
+
+def parent_schedule(num_train: int) -> Schedule:
+    """The lengths of PARENT_VALUES; for few images smaller batches and more epochs."""
+    supernet, search, retrain = PARENT_VALUES["supernet"], PARENT_VALUES["search"], PARENT_VALUES["retrain"]
+    batch = supernet["batch_size"]
+    while batch > 8 and batch > num_train // 8:
+        batch //= 2
+    steps = max(num_train // batch, 1)
+    epochs, retrained = (
+        max(section["epochs"], min(math.ceil(least / steps), _MOST_EPOCHS))
+        for section, least in zip((supernet, retrain), _LEAST_STEPS, strict=True)
+    )
+    return Schedule(batch, epochs, retrained, dropout=0.2, **search)
+
+
+def parent_sections(plan: Schedule) -> dict[str, dict[str, Any]]:
+    """The sections of PARENT_VALUES with the lengths and the batches of `plan`, to which learning rates are proportional."""
+
+    def training(name: str, epochs: int) -> dict[str, Any]:
+        values = PARENT_VALUES[name]
+        rate = round(values["learning_rate"] * plan.batch_size / values["batch_size"], 5)
+        return {**values, "epochs": epochs, "batch_size": plan.batch_size, "learning_rate": rate}
+
+    search = {key: getattr(plan, key) for key in PARENT_VALUES["search"]}
+    return {
+        "supernet": training("supernet", plan.supernet_epochs),
+        "search": search,
+        "retrain": training("retrain", plan.retrain_epochs),
+    }
+
+
 def _epochs(wanted_steps: int, steps: int, least: int, most: int) -> int:
     return min(max(round(wanted_steps / steps), least), most)
 
@@ -214,6 +293,7 @@ def _share(usual: float, num_images: int, facts: DatasetFacts) -> float:
 class Choices:
     """Source of the images, facts about them, and the settings chosen for them; `budget`: multiply-adds.
 
+    why_scratch: the reason for which no parent is in `sizing`.
     forecast: {stage: seconds}, from a measured step of `step_seconds`; empty without a measurement.
     """
 
@@ -224,5 +304,6 @@ class Choices:
     plan: Schedule
     budget: float
     has_gpu: bool
+    why_scratch: str = ""
     forecast: Mapping[str, float] = dataclasses.field(default_factory=dict)
     step_seconds: float = 0.0

@@ -23,10 +23,13 @@ from scarlet_tf.cli.init_choices import (
     choose,
     hold_out,
     natural_size,
+    parent_schedule,
+    parent_sections,
     reach,
     schedule,
 )
-from scarlet_tf.cli.init_timing import budget_of, choose_sizing, fit_lengths, measured
+from scarlet_tf.cli.init_parents import MOST_ENLARGED, find_start
+from scarlet_tf.cli.init_timing import choose_sizing, fit_lengths, measured
 from scarlet_tf.config import Config, parse_config
 from scarlet_tf.config.run_time import in_words
 from scarlet_tf.data.data_config import DataConfig
@@ -59,6 +62,8 @@ class Draft:
             "classes": len(facts.class_names),
             "median_side": facts.side,
             "image_size": sizing.image_size,
+            "parent": self._parent,
+            "why_from_scratch": self.choices.why_scratch or None,
             "space": sizing.space.name,
             "width_multiplier": sizing.space.width_multiplier,
             "max_multiply_adds": self.config.search.budget,
@@ -67,15 +72,30 @@ class Draft:
             "warnings": list(self.warnings),
         }
 
+    @property
+    def _parent(self) -> dict[str, Any] | None:
+        parent = self.choices.sizing.parent
+        if parent is None:
+            return None
+        over = round(parent.multiply_adds / self.choices.budget, 2)
+        return {"name": parent.name, "multiply_adds": parent.multiply_adds, "over_budget": over}
+
 
 def draft(
-    data: DataConfig, budget: float | None, has_gpu: bool, name: str, path, seconds: float | None = None
+    data: DataConfig,
+    budget: float | None,
+    has_gpu: bool,
+    name: str,
+    path,
+    seconds: float | None = None,
+    parent: str | None = None,
 ) -> Draft:
     """Inspect the dataset, choose settings, write the text of a configuration for `path`, and validate it.
 
     `budget`: multiply-adds; without it, one that fits `seconds`. `seconds`: the run's time, for which steps are tried;
-    without it, the usual lengths. InputError without either, with the possible budgets; for images that a run would
-    refuse, for a budget below every network, and for a time below every run.
+    without it, the usual lengths. `parent`: that a run starts from, or "none"; by default one that fits, if any.
+    InputError without budget and seconds, with the possible budgets; for images that a run would refuse, for a budget below
+    every network, for a time below every run, and for a parent that does not fit.
     """
     facts = look_at(data)
     _check_readable(facts)
@@ -84,9 +104,14 @@ def draft(
     if budget is None and seconds is None:
         raise InputError(f"--budget: missing; multiply-adds from {reach(sizings)}; or --time 10m chooses it")
     held_out = hold_out(facts)
-    plan = schedule(held_out.num_train, has_gpu, natural_size(facts.side) < MEDIUM_FROM)
-    sizing = sizings[len(sizings) // 2] if budget is None else choose(budget, facts.side, classes, has_gpu)
-    choices = Choices(data, facts, sizing, held_out, plan, budget or budget_of(sizing), has_gpu)
+    start = find_start(parent, facts, budget)
+    if start.sizings:
+        sizings, plan = list(start.sizings), parent_schedule(held_out.num_train)
+        sizing = sizings[len(sizings) // 2]
+    else:
+        plan = schedule(held_out.num_train, has_gpu, natural_size(facts.side) < MEDIUM_FROM)
+        sizing = sizings[len(sizings) // 2] if budget is None else choose(budget, facts.side, classes, has_gpu)
+    choices = Choices(data, facts, sizing, held_out, plan, budget or sizing.usual_budget, has_gpu, start.why_scratch)
 
     def make(chosen: Choices) -> Config:
         return parse_config(parse_yaml(config_text(name, path, chosen), str(path)), str(path))
@@ -125,6 +150,8 @@ def _warnings(choices: Choices) -> Iterator[str]:
         yield f"the budget excludes nothing: the most expensive network costs {millions(sizing.greatest)} multiply-adds"
     elif budget < sizing.median / 2:
         yield f"the budget is tight: half of the networks cost more than {millions(sizing.median)} multiply-adds"
+    if sizing.parent and sizing.image_size > MOST_ENLARGED * facts.side:
+        yield f"images of {facts.side} pixels are enlarged to {sizing.image_size}, beyond what was tried"
     if choices.held_out.num_train < 10 * choices.plan.batch_size:
         yield f"only {choices.held_out.num_train} images are left to train on"
 
@@ -182,6 +209,7 @@ def config_text(name: str, path, choices: Choices) -> str:
         PUBLISHED_FROM=init_choices.PUBLISHED_FROM,
         natural_size=natural_size,
         supernet_rate=init_choices.supernet_rate,
+        from_parent=parent_sections(choices.plan),
     )
 
 

@@ -29,6 +29,7 @@ TRIAL_SECONDS = 900.0
 MOST_LENGTHS, MANY_IMAGES = 4.0, 20_000
 _UNITS = {"h": 3600, "m": 60, "min": 60, "s": 1}
 _PART = r"(\d+(?:\.\d+)?) ?(h|min|m|s)"
+_ADVICE = "; --parent none trains smaller networks, from scratch"
 MakeConfig = Callable[[Choices], Config]
 
 
@@ -89,16 +90,11 @@ def choose_sizing(choices: Choices, sizings: list[Sizing], seconds: float, timin
     usual = [s for s in sizings if s.space.width_multiplier <= 1 or choices.held_out.num_train >= MANY_IMAGES]
     for sizing in usual:
         scale = sizing.median / choices.sizing.median
-        tried = dataclasses.replace(choices, sizing=sizing, budget=budget_of(sizing))
+        tried = dataclasses.replace(choices, sizing=sizing, budget=sizing.usual_budget)
         scaled = Timing(timing.start, timing.first, timing.step * scale)
         if sum(forecast(make(tried), tried, scaled).values()) <= seconds:
             return tried
-    return dataclasses.replace(choices, sizing=usual[-1], budget=budget_of(usual[-1]))
-
-
-def budget_of(sizing: Sizing) -> float:
-    """The budget that half of the networks keep."""
-    return float(f"{sizing.median:.2g}")
+    return dataclasses.replace(choices, sizing=usual[-1], budget=usual[-1].usual_budget)
 
 
 def fit_lengths(choices: Choices, seconds: float, timing: Timing, make: MakeConfig) -> tuple[Choices, dict[str, float]]:
@@ -112,7 +108,7 @@ def fit_lengths(choices: Choices, seconds: float, timing: Timing, make: MakeConf
     if least > seconds:
         raise InputError(
             f"--time: expected at least {_ceiling(least)} for these images on this machine, got {duration(seconds)}; one epoch"
-            f" of each training alone takes {duration(least)} in all"
+            f" of each training alone takes {duration(least)} in all{_ADVICE if choices.sizing.parent else ''}"
         )
     low, high = 0.0, MOST_LENGTHS
     if sum(tried(high)[1].values()) <= seconds:

@@ -44,6 +44,8 @@ def stage_seconds(
     trained = train // retrain.batch_size * retrain.batch_size
     validated = validation / retrain.validate_every_epochs
     an_epoch = (trained * RETRAINED + validated * VALIDATED) * picked * an_image
+    if retrain.teacher == "parent":  # it sees every image, too, and is about the greatest network of the space
+        an_epoch += trained * VALIDATED * greatest / mean * an_image
     return {
         "train-supernet": first + supernet.epochs * (train // supernet.batch_size) * seconds,
         "search": SEARCH_BEGIN * first + evaluated * SEARCHED * min(picked, 1) * an_image,

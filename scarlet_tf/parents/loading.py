@@ -62,8 +62,8 @@ def _expected() -> str:
 
 
 def is_name(text: str) -> bool:
-    """True if `text` is the name of a parent, not a path."""
-    return text in LITE
+    """True if `text` is the name of a network, not a path."""
+    return text in LITE or text in ZOO or text in own_names()
 
 
 def _lite(name: str) -> Parent:

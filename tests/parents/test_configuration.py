@@ -4,7 +4,7 @@ import pytest
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.config import parse_config
-from scarlet_tf.config.from_parent import load_parent
+from scarlet_tf.config.from_parent import load_parent, with_path
 from scarlet_tf.parents.around import space_around
 
 VALUES = {"data": {"image_size": 48}, "parent": {"name": "lite0"}}
@@ -24,6 +24,14 @@ def test_a_parent_gives_space_normalisation_skips_and_start():
 def test_what_the_configuration_says_counts():
     config = parsed(supernet={"skip": "let"}, retrain={"init": "scratch"}, space="parent")
     assert (config.supernet.skip, config.retrain.init) == ("let", "scratch")
+
+
+def test_names_of_networks_are_no_paths(tmp_path, monkeypatch):
+    """Also those of networks that were registered, and of published ones, which have no weights."""
+    monkeypatch.setenv("SCARLET_ZOO_DIR", str(tmp_path))
+    (tmp_path / "my_net.json").write_text("{}")
+    for name, expected in (("my_net", "my_net"), ("scarlet_a", "scarlet_a"), ("my.keras", f"{tmp_path}/my.keras")):
+        assert with_path({"parent": {"name": name}}, tmp_path)["parent"]["name"] == expected
 
 
 def test_without_a_parent_nothing_changes():
