@@ -41,14 +41,14 @@ from .search.oracle import WeightedNSGA2Oracle as WeightedNSGA2Oracle
 from .search.run import SearchResult as SearchResult
 from .search.run import search as search
 from .search.tuner import SupernetTuner as SupernetTuner
+from .space.choices import Choice as Choice
+from .space.choices import Stage as Stage
 from .space.cost import Cost as Cost
 from .space.cost import CostTable as CostTable
 from .space.cost import count as count
 from .space.scaling import scale as scale
 from .space.search_space import Architecture as Architecture
-from .space.search_space import Choice as Choice
 from .space.search_space import SearchSpace as SearchSpace
-from .space.search_space import Stage as Stage
 from .space.spec import NetworkSpec as NetworkSpec
 from .training.config import FinetuneConfig as FinetuneConfig
 from .training.config import RetrainConfig as RetrainConfig

@@ -104,6 +104,16 @@ def test_space_is_counted_at_the_size_of_the_images():
     assert mistakes(space=own) == "my.yaml: space.input_size: expected 16, which is data.image_size, got 224"
 
 
+def test_mistakes_of_a_space_stand_beside_those_of_the_sections():
+    own = SearchSpace.from_name("s1").to_dict() | {"name": "own", "stages": [{"channels": 8}], "stem_stride": 3}
+    assert mistakes(space=own, seed=-1).split("\n  ") == [
+        "my.yaml:",
+        "seed: expected an integer >= 0, got -1",
+        "space.stages[0].depth: missing",
+        "space.stem_stride: expected an integer from 1 to 2, got 3",
+    ]
+
+
 def test_space_may_be_a_file_beside_the_config(tmp_path):
     own = SearchSpace.from_name("s1").to_dict() | {"name": "own", "stem_stride": 1}
     del own["input_size"]
@@ -424,6 +434,14 @@ def test_editors_find_no_mistake_in_shipped_configurations(path, validator):
     assert [error.message for error in validator.iter_errors(resolved)] == []
 
 
+SPACE = {
+    "name": "own",
+    "stages": [{"channels": 8, "depth": 1}, {"channels": 16, "depth": 2, "stride": 2}],
+    "choices": [{"expansion": 3, "kernel_size": 3, "use_se": True}, {"expansion": 1, "kernel_size": 5}, {"skip": True}],
+    "input_size": 32,
+}
+
+
 @pytest.mark.real_sections
 @pytest.mark.parametrize(
     ("changes", "fits"),
@@ -438,6 +456,18 @@ def test_editors_find_no_mistake_in_shipped_configurations(path, validator):
         ({"retrain": {"recipe": "ancient"}}, False),
         ({"optimization": {"pruning": {"sparsity": 1}}}, False),
         ({"serch": {}}, False),
+        ({"space": SPACE}, True),
+        ({"space": SPACE | {"choices": "s2", "head_channels": None, "conventions": {"padding": "same"}}}, True),
+        ({"space": SPACE | {"choices": "s3"}}, False),
+        ({"space": SPACE | {"choices": []}}, False),
+        ({"space": SPACE | {"choices": [{"expansion": 0.5, "kernel_size": 3}]}}, False),
+        ({"space": SPACE | {"choices": [{"expansion": 3, "share": 1, "kernel_size": 3}]}}, False),
+        ({"space": SPACE | {"choices": [{"skip": True, "kernel_size": 3}]}}, False),
+        ({"space": SPACE | {"choices": [{"kernel_size": 3}]}}, False),
+        ({"space": SPACE | {"stages": [{"channels": 8, "depth": 1, "stride": 3}]}}, False),
+        ({"space": SPACE | {"stages": [{"channels": 8}]}}, False),
+        ({"space": SPACE | {"stem_chanels": 8}}, False),
+        ({"space": {key: SPACE[key] for key in ("name", "stages")}}, False),
     ],
 )
 def test_editors_find_what_a_run_finds(validator, changes, fits):

@@ -7,6 +7,7 @@ from tiny import tiny_space
 import scarlet_tf
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.zoo_data import ZOO
+from scarlet_tf.space.choices import Choice, Stage
 from scarlet_tf.space.cost import Cost, CostTable, count, count_spec
 from scarlet_tf.space.scaling import (
     EFFICIENTNET,
@@ -17,7 +18,7 @@ from scarlet_tf.space.scaling import (
     scale_resolution,
     scale_width,
 )
-from scarlet_tf.space.search_space import Architecture, Choice, SearchSpace, Stage
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.space.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 
 BLOCKS = (

@@ -9,21 +9,23 @@ import pytest
 from annotated_types import Ge, Le, MinLen
 
 from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.mistakes import describe, keys_of
 from scarlet_tf.base.settings import (
     AboveZero,
+    AsGiven,
     BelowOne,
     Between,
     Count,
     Lax,
     NonNegative,
     Positive,
+    Read,
     Share,
     Text,
     Whole,
     as_settings,
-    describe,
+    from_plain,
     from_yaml,
-    keys_of,
     to_plain,
     validated,
 )
@@ -179,7 +181,7 @@ def test_settings_may_be_given_as_mapping_or_not_at_all():
         (Annotated[int, Ge(-1), Le(3)], "an integer from -1 to 3"),
         (Text | None, "a non-empty string or null"),
         (tuple[int, int] | Positive, "a list of 2 or a number > 0"),
-        (Literal["a"] | Annotated[Tray, Lax()], "one of a or a mapping"),
+        (Literal["a"] | Annotated[Tray, Lax()], "a or a mapping"),
         (bool | Tray, "true or false or a mapping"),
         (int | float | None, "an integer, a number or null"),
     ],
@@ -188,11 +190,67 @@ def test_annotations_in_words(hint, text):
     assert describe(hint) == text
 
 
+@validated("menu.dish")
+@dataclasses.dataclass(frozen=True)
+class Dish:
+    price: Annotated[Positive, AsGiven()]
+    sides: Annotated[tuple[Text, ...], Lax()] = ()
+
+    def __post_init__(self):
+        if self.price < len(self.sides):
+            raise InputError(f"menu.dish.price: expected {len(self.sides)} or more, got {self.price}")
+
+
+def of_the_day(value):
+    return {"price": 5} if value == "of the day" else value
+
+
+@validated("menu")
+@dataclasses.dataclass(frozen=True)
+class Menu:
+    dishes: Annotated[
+        tuple[Annotated[Dish, Read(of_the_day)], ...], MinLen(1), Read(lambda v: [] if v == "none" else v)
+    ]
+
+
+def test_other_written_forms_are_read_and_integers_kept():
+    menu = from_plain(Menu, {"dishes": ["of the day", {"price": 4, "sides": ["rice"]}, {"price": 2.5}]})
+    assert menu == Menu([Dish(5), Dish(4, ("rice",)), Dish(2.5)])
+    assert [type(dish.price) for dish in menu.dishes] == [int, int, float]
+    assert Dish(3).price == 3 and isinstance(Dish(3).price, int)
+
+
+@pytest.mark.parametrize(
+    ("dishes", "message"),
+    [
+        ("none", 'menu.dishes: expected a list of at least 1, got "none"'),
+        ([3], "menu.dishes[0]: expected a mapping, got 3"),
+        (
+            [{"price": 0}, {"prise": 1, "price": 1}],
+            "menu.dishes[0].price: expected a number > 0, got 0; "
+            "menu.dishes[1].prise: unknown key; did you mean menu.dishes[1].price?",
+        ),
+        (["of the day", {"price": 1, "sides": ["a", "b"]}], "menu.dishes[1].price: expected 2 or more, got 1"),
+    ],
+)
+def test_mistakes_in_lists_of_settings_have_their_place(dishes, message):
+    with pytest.raises(InputError) as caught:
+        from_plain(Menu, {"dishes": dishes})
+    assert str(caught.value) == message
+
+
+def test_keys_of_lists_are_those_of_their_members():
+    assert list(keys_of(Menu, "menu")) == ["menu.dishes", "menu.dishes.price", "menu.dishes.sides"]
+
+
 def test_configurations_import_no_framework_and_pydantic_only_when_used():
     script = (
         "import sys, scarlet_tf.training.config, scarlet_tf.data.data_config\n"
         "assert not {'tensorflow', 'keras', 'pydantic'} & set(sys.modules)\n"
         "scarlet_tf.training.config.SupernetConfig()\n"
+        "import scarlet_tf.models.zoo_data\n"
+        "assert 'pydantic' not in sys.modules\n"
+        "scarlet_tf.training.config.SupernetConfig(epochs=2)\n"
         "assert 'pydantic' in sys.modules and not {'tensorflow', 'keras'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

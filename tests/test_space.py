@@ -6,7 +6,9 @@ import pytest
 import yaml
 
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.space.search_space import Architecture, Choice, SearchSpace, Stage
+from scarlet_tf.space.choices import Choice, Stage
+from scarlet_tf.space.search_space import Architecture, SearchSpace
+from scarlet_tf.space.spec import Conventions
 
 TINY = {
     "name": "tiny",
@@ -109,7 +111,7 @@ def test_architecture_refuses_what_is_not_an_integer(choices):
         ({"version": 2}, "architecture.version: expected 1, got 2"),
         ({"space": "s1"}, "architecture.space: expected 'tiny', got 's1'"),
         ({"choices": "0,1,2"}, "architecture.choices: expected a list"),
-        ({"extra": 1}, "architecture.extra: unknown key"),
+        ({"extra": 1}, "architecture.extra: unknown key; expected one of"),
     ],
 )
 def test_bad_architecture_document_is_refused_with_the_key(change, message):
@@ -186,31 +188,52 @@ def test_fingerprint_changes_with_every_field():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"stages": []}, "space.stages: expected at least one stage"),
-        ({"choices": []}, "space.choices: expected at least one choice"),
-        ({"choices": "s3"}, "expected one of"),
+        ({"stages": []}, "space.stages: expected a list of at least 1, got"),
+        ({"choices": []}, "space.choices: expected a list of at least 1 or one of s1, s2, got"),
+        ({"choices": "s3"}, 'space.choices: expected a list of at least 1 or one of s1, s2, got "s3"'),
         ({"choices": [{"skip": True}, {"skip": True}]}, "space.choices: expected no repeats"),
-        ({"choices": [{"skip": True, "expansion": 3}]}, "a skip takes no other key"),
-        ({"choices": [{"expansion": 3}]}, r"space.choices\[0\].kernel_size: missing"),
+        ({"choices": [{"skip": True, "expansion": 3}]}, r"space.choices\[0\]: expected .* or {skip: true}, got {.*3}"),
+        ({"choices": [{"skip": False}]}, r"space.choices\[0\]: expected .* or {skip: true}, got {.*false}"),
+        ({"choices": [{}]}, r"space.choices\[0\]: expected {expansion, kernel_size, use_se} or .* got {}"),
+        ({"choices": [{"expansion": 3}]}, r"space.choices\[0\]: expected {expansion, kernel_size, use_se} or"),
+        ({"choices": [{"kernel_size": 3, "share": 1.5}]}, r"space.choices\[0\].share: expected a number from 0 to 1"),
+        ({"choices": [3]}, r"space.choices\[0\]: expected a mapping, got 3"),
         ({"choices": [{"expansion": 3, "kernel_size": 4}]}, "kernel_size: expected an odd integer >= 1, got 4"),
-        ({"choices": [{"expansion": 3, "kernels": 3}]}, r"space.choices\[0\].kernels: unknown key"),
+        (
+            {"choices": [{"expansion": 3, "kernels": 3}]},
+            r"kernels: unknown key; did you mean space.choices\[0\].kernel_size",
+        ),
         ({"stages": [{"channels": 16, "depth": 0}]}, r"space.stages\[0\].depth: expected an integer >= 1, got 0"),
-        ({"stages": [{"channels": 16}]}, r"space.stages\[0\]: expected the keys"),
-        ({"stages": [{"channels": 16, "depth": 1, "stride": 3}]}, r"space.stages\[0\].stride"),
+        ({"stages": [{"channels": 16}]}, r"space.stages\[0\].depth: missing"),
+        (
+            {"stages": [{"channels": 16, "depth": 1, "stride": 3}]},
+            r"stages\[0\].stride: expected an integer from 1 to 2",
+        ),
+        (
+            {"stages": [{"channels": 16, "depth": 2, "hidden_channels": [3]}]},
+            r"space.stages\[0\].hidden_channels: expected 2 integers, one for each layer, got \[3\]",
+        ),
+        (
+            {"stages": [{"channels": 16, "depth": 1, "use_se": True}]},
+            r"space.stages\[0\]: expected hidden_channels with",
+        ),
         ({"stages": 3}, "space.stages: expected a list"),
         ({"activation": "swish"}, "space.activation: expected one of"),
-        ({"stem_stride": 4}, "space.stem_stride: expected 1 or 2, got 4"),
+        ({"stem_stride": 4}, "space.stem_stride: expected an integer from 1 to 2, got 4"),
         ({"tail_channels": "64"}, "space.tail_channels: expected an integer"),
         ({"width_multiplier": 0}, "space.width_multiplier: expected a number > 0"),
         ({"width_multiplier": float("nan")}, "space.width_multiplier: expected a number > 0"),
-        ({"choices": [{"expansion": 3, "kernel_size": 3, "use_se": "no"}]}, "choice.use_se: expected true or false"),
-        ({"choices": [{"expansion": 0.5, "kernel_size": 3}]}, "choice.expansion: expected a number >= 1, got 0.5"),
+        (
+            {"choices": [{"expansion": 3, "kernel_size": 3, "use_se": "no"}]},
+            r"choices\[0\].use_se: expected true or",
+        ),
+        ({"choices": [{"expansion": 0.5, "kernel_size": 3}]}, r"choices\[0\].expansion: expected 0 or a number >= 1"),
         (
             {"stages": [{"channels": 16, "depth": 1, "activation": "gelu"}]},
             r"space.stages\[0\].activation: expected one",
         ),
         ({"stem_activation": None}, "space.stem_activation: expected one of"),
-        ({"head_channels": 0}, "space.head_channels: expected an integer >= 1, got 0"),
+        ({"head_channels": 0}, "space.head_channels: expected an integer >= 1 or null, got 0"),
         ({"squeeze_excite": {"ratio": 2}}, "squeeze_excite.ratio: expected a number above 0 and up to 1, got 2"),
         ({"squeeze_excite": {"gate": "tanh"}}, "squeeze_excite.gate: expected one of"),
         ({"squeeze_excite": {"width": 2}}, "space.squeeze_excite.width: unknown key"),
@@ -224,6 +247,39 @@ def test_fingerprint_changes_with_every_field():
 def test_bad_space_is_refused_with_the_key(change, message):
     with pytest.raises(InputError, match=message):
         SearchSpace.from_dict(TINY | change)
+
+
+def test_every_mistake_of_a_space_is_named_at_once():
+    stages = [TINY["stages"][0], {"channels": 24, "depth": 2, "strides": 2, "stride": 0}]
+    with pytest.raises(InputError) as caught:
+        SearchSpace.from_dict(TINY | {"stages": stages, "width_multiplier": -1, "stem_chanels": 8})
+    assert str(caught.value).split("; ") == [
+        "space.stages[1].stride: expected an integer from 1 to 2, got 0",
+        "space.stages[1].strides: unknown key",
+        "did you mean space.stages[1].stride?",
+        "space.width_multiplier: expected a number > 0, got -1",
+        "space.stem_chanels: unknown key",
+        "did you mean space.stem_channels?",
+    ]
+
+
+def test_python_takes_lists_mappings_and_numpys_floats():
+    choices = [Choice(np.float64(3), 3), {"skip": True}]
+    space = SearchSpace("own", [Stage(16, 1)], choices, width_multiplier=np.float64(1), conventions={"padding": "same"})
+    assert space.choices == (Choice(3, 3), Choice()) and space.conventions == Conventions("same")
+    assert hash(space) == hash(dataclasses.replace(space, name="own"))
+    with pytest.raises(InputError, match=r"choice.kernel_size: expected an integer >= 0, got 3.0"):
+        Choice(3, 3.0)
+
+
+def test_numbers_stay_as_they_are_written():
+    """An integer is written as one, so that files and fingerprints from before stay what they were."""
+    written = TINY | {"width_multiplier": 1, "squeeze_excite": {"ratio": 1}, "choices": [TINY["choices"][0]]}
+    space = SearchSpace.from_dict(written)
+    numbers = [space.width_multiplier, space.squeeze_excite.ratio, space.choices[0].expansion]
+    assert [type(number) for number in numbers] == [int, int, int]
+    assert SearchSpace.from_name("s1").fingerprint == "417b3380c16a"
+    assert SearchSpace.from_name("s2").fingerprint == "750774c5fd60"
 
 
 def test_bad_space_file_is_named(tmp_path):
@@ -240,7 +296,7 @@ def test_bad_space_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"space.yaml: expected YAML: key 'name' is given twice"):
         SearchSpace.from_yaml(path)
     path.write_text("")
-    with pytest.raises(InputError, match=r"space.yaml: space: expected a mapping, got nothing"):
+    with pytest.raises(InputError, match=r"space.yaml: space: expected a mapping, got null"):
         SearchSpace.from_yaml(path)
     path.write_text(yaml.safe_dump(TINY | {"stages": []}))
     with pytest.raises(InputError, match=r"space.yaml: space.stages"):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from scarlet_tf.space.search_space import Choice, SearchSpace, Stage
+from scarlet_tf.space.choices import Choice, Stage
+from scarlet_tf.space.search_space import SearchSpace
 
 
 def tiny_space(name="tiny", use_se=True, **overrides):

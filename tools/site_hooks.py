@@ -151,8 +151,16 @@ def _settings(name: str, schema: Mapping) -> Iterator[str]:
     yield f"{'#' * (2 + name.count('.'))} {name}\n\n{_text(schema['description'])}\n"
     yield from _entries(schema["properties"])
     for key, one in schema["properties"].items():
-        for option in one.get("anyOf", [one]):
-            yield from _settings(f"{name}.{key}", option) if "properties" in option else ()
+        for inner in _mappings(one):
+            yield from _settings(f"{name}.{key}", inner)
+
+
+def _mappings(schema: Mapping) -> Iterator[Mapping]:
+    """The mappings that a value may be, or a list of which it may be."""
+    if "properties" in schema:
+        yield schema
+    for inner in (*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else ())):
+        yield from _mappings(inner)
 
 
 def _entries(properties: Mapping[str, Mapping]) -> Iterator[str]:

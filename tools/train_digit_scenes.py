@@ -25,7 +25,8 @@ from measuring import command_line
 from scarlet_tf.models.detection import BoxLoss, HeatmapLoss, decode_detections, detection_targets
 from scarlet_tf.models.features import DetectionHead, SegmentationHead, feature_extractor
 from scarlet_tf.models.zoo_data import ZOO
-from scarlet_tf.space.search_space import Architecture, SearchSpace, Stage
+from scarlet_tf.space.choices import Stage
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 
 NUM_CLASSES = 10
 LABELS = 1 + NUM_CLASSES

@@ -31,7 +31,8 @@ from scarlet_tf.export.verification import open_tflite
 from scarlet_tf.layers import SpecBlock
 from scarlet_tf.models.network import Arrays, build_network, get_arrays, set_arrays
 from scarlet_tf.models.supernet import Supernet, extract, path_variables
-from scarlet_tf.space.search_space import Architecture, Choice, SearchSpace, Stage
+from scarlet_tf.space.choices import Choice, Stage
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.space.spec import InvertedResidualSpec
 from scarlet_tf.training.fair_step import EXECUTIONS, SupernetStep
 from scarlet_tf.training.network import retrain

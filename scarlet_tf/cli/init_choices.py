@@ -17,8 +17,9 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import bound_text
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.facts import DatasetFacts
+from scarlet_tf.space.choices import Stage
 from scarlet_tf.space.cost import cost_table
-from scarlet_tf.space.search_space import SearchSpace, Stage
+from scarlet_tf.space.search_space import SearchSpace
 
 # -- image size and space -----------------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from typing import Any
 from scarlet_tf.assessment.config import RankingConfig
 from scarlet_tf.base.errors import InputError, nearest
 from scarlet_tf.base.files import write_text
-from scarlet_tf.base.settings import from_yaml, keys_of, show, to_plain
+from scarlet_tf.base.mistakes import keys_of, show
+from scarlet_tf.base.settings import from_yaml, to_plain
 from scarlet_tf.base.yaml_files import parse_yaml, read_yaml, to_yaml, to_yaml_line
 from scarlet_tf.config import schema
 from scarlet_tf.config.from_parent import given_by, parent_of, space_of, with_path
@@ -103,7 +104,7 @@ def parse_config(values: Mapping[str, Any], source: str = "config", folder=".") 
         fields[name] = from_yaml(section, raw, mistakes, name, known_keys())
     try:
         if parent is None:
-            fields["space"] = _space(values.get("space"), fields["data"], folder)
+            fields["space"] = _space(values.get("space"), fields["data"], folder, mistakes)
         elif fields["data"] is not None and fields["parent"] is not None:
             fields["space"] = space_of(parent, fields["parent"], fields["data"], values.get("space"))
     except InputError as error:
@@ -135,11 +136,10 @@ def _from_folder(section: Any, key: str, folder) -> Any:
     return dataclasses.replace(section, **{key: (pathlib.Path(folder) / value).resolve().as_posix()})
 
 
-def _space(raw: Any, data: Any, folder) -> SearchSpace:
+def _space(raw: Any, data: Any, folder, mistakes: list[str]) -> SearchSpace | None:
     """The space at the size of the images, unless it names a size itself; two different sizes are a mistake."""
     if raw is None:
         raise InputError('space: missing; expected "s1", "s2", a mapping or the path of a YAML file')
-    own_size = False
     if raw == FROM_PARENT:
         raise InputError(f"space: expected a space, since parent.name is null, got {FROM_PARENT}")
     if isinstance(raw, str) and raw.endswith((".yaml", ".yml")):
@@ -147,12 +147,11 @@ def _space(raw: Any, data: Any, folder) -> SearchSpace:
     elif isinstance(raw, str):
         space = SearchSpace.from_name(raw)
     else:
-        space = SearchSpace.from_dict(raw)
-        own_size = "input_size" in raw
+        space = from_yaml(SearchSpace, raw, mistakes, known=known_keys())
     size = getattr(data, "image_size", None)
-    if size is None:
+    if size is None or space is None:
         return space
-    if own_size and space.input_size != size:
+    if isinstance(raw, Mapping) and "input_size" in raw and space.input_size != size:
         raise InputError(f"space.input_size: expected {size}, which is data.image_size, got {space.input_size}")
     return dataclasses.replace(space, input_size=size)
 

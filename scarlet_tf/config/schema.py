@@ -8,26 +8,15 @@ import importlib.resources
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args, get_origin
 
 from annotated_types import MinLen
 
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.base.settings import (
-    Count,
-    Lax,
-    NonNegative,
-    Text,
-    Whole,
-    adapter,
-    describe,
-    hints,
-    keys_of,
-    options,
-    to_plain,
-    validated,
-)
+from scarlet_tf.base.mistakes import describe, hints, keys_of, member, options
+from scarlet_tf.base.settings import Count, Lax, NonNegative, Read, Text, Whole, adapter, to_plain, validated
 from scarlet_tf.base.yaml_files import parse_yaml
+from scarlet_tf.space.choices import Choice
 from scarlet_tf.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
@@ -210,7 +199,7 @@ def known_keys() -> Iterator[str]:
     """Every dotted key that a configuration may hold, sections included."""
     yield from (field.name for field in dataclasses.fields(RunConfig))
     yield from SECTIONS
-    yield from (f"space.{field.name}" for field in dataclasses.fields(SearchSpace))
+    yield from keys_of(SearchSpace, "space")
     yield from (f"{name}.recipe" for name in WITH_RECIPES)
     for name, section in section_types().items():
         hidden = [f"{key}." for key in hidden_keys(name, section)]
@@ -224,9 +213,8 @@ def json_schema() -> dict[str, Any]:
     properties = schema["properties"]
     for name in SECTIONS:
         if name == "space":
-            intro, meanings = documented(SearchSpace)
-            own = {key: {"description": text} for key, text in meanings.items()}
-            properties[name] = {"type": ["string", "object"], "description": SPACE + intro, "properties": own}
+            made = _schema_of(SearchSpace, name, {})
+            properties[name] = {**made, "type": ["string", "object"], "description": SPACE + made["description"]}
             continue
         section = section_types()[name]
         made = _schema_of(section, name, hidden_keys(name, section))
@@ -259,15 +247,40 @@ def _schema_of(cls: type, name: str, hidden: Mapping[str, str]) -> dict[str, Any
 
 
 def _schema_of_value(hint: Any, name: str, hidden: Mapping[str, str]) -> dict[str, Any]:
-    if not any(dataclasses.is_dataclass(option) for option in options(hint)):
+    if not any(dataclasses.is_dataclass(member(option) or option) for option in options(hint)):
         return _readable(adapter(hint).json_schema())
-    made = [
-        _schema_of(cast(type, option), name, hidden)
-        if dataclasses.is_dataclass(option)
-        else _schema_of_value(option, name, {})
-        for option in options(hint)
-    ]
+    made = [_schema_of_option(option, name, hidden) for option in options(hint)]
+    marks = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    for mark in marks:
+        if isinstance(mark, MinLen):
+            made[0]["minItems"] = mark.min_length
+        if isinstance(mark, Read) and mark.also:
+            made.append(adapter(mark.also).json_schema())
     return {"anyOf": made} if len(made) > 1 else made[0]
+
+
+def _schema_of_option(option: Any, name: str, hidden: Mapping[str, str]) -> dict[str, Any]:
+    inner: Any = member(option)
+    if inner is Choice:
+        return {"type": "array", "items": _schema_of_choice(name)}
+    if inner:
+        return {"type": "array", "items": _schema_of(inner, name, hidden)}
+    if dataclasses.is_dataclass(option):
+        return _schema_of(cast(type, option), name, hidden)
+    return _schema_of_value(option, name, {})
+
+
+def _schema_of_choice(name: str) -> dict[str, Any]:
+    """The schema of a choice in each of its forms."""
+    made = _schema_of(Choice, name, {})
+    known = {**made["properties"], "skip": {"const": True, "description": "The layer may be left out."}}
+    forms = []
+    for keys in Choice.forms:
+        required = [key for key in keys if key != "use_se"]
+        for key in required:
+            known[key].pop("default", None)
+        forms.append({**made, "properties": {key: known[key] for key in keys}, "required": required})
+    return {"anyOf": forms}
 
 
 def _readable(schema: Any) -> Any:

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 from scarlet_tf.space.cost import block_cost, reduced, stem_cost, tail_cost
-from scarlet_tf.space.search_space import SearchSpace, block_spec
+from scarlet_tf.space.lowering import block_spec
+from scarlet_tf.space.search_space import SearchSpace
 
 STEM = -1  # the root's depth
 

@@ -24,9 +24,10 @@ import dataclasses
 import numpy as np
 
 from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.settings import as_settings
 from scarlet_tf.models.network import Arrays, Network, get_arrays, set_arrays
 from scarlet_tf.space.cost import count_spec
-from scarlet_tf.space.spec import BlockSpec, IdentitySpec, NetworkSpec, conventions_of
+from scarlet_tf.space.spec import BlockSpec, Conventions, IdentitySpec, NetworkSpec
 
 MAX_CONDITION = 1e4
 """Default limit of rule 4; tests/export/test_folding.py bounds the error in float32 that it leaves."""
@@ -267,7 +268,7 @@ class _Weighted:
             part: self.arrays[f"{name}_project_bn/{part}"]
             for part in ("gamma", "beta", "moving_mean", "moving_variance")
         }
-        epsilon = conventions_of(self.fields.get("conventions", {})).bn_epsilon
+        epsilon = as_settings(Conventions, self.fields.get("conventions")).bn_epsilon
         scale = bn["gamma"] / np.sqrt(bn["moving_variance"] + epsilon)
         kernel = self.arrays[f"{name}_project/kernel"][0, 0] * scale
         self.arrays[f"{name}_project/kernel"] = (kernel @ transform.T)[None, None]

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 
 from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.settings import as_settings
 from scarlet_tf.layers import primitives
 from scarlet_tf.layers.builder import connect_block, connect_stem, connect_tail
 from scarlet_tf.layers.core import BatchNormalization
@@ -23,7 +24,6 @@ from scarlet_tf.space.spec import (
     Conventions,
     NetworkSpec,
     block_from_dict,
-    conventions_of,
     known_fields,
 )
 
@@ -120,7 +120,7 @@ class SpecBlock(_SpecLayer):
         **kwargs,
     ):
         spec = block_from_dict(spec) if isinstance(spec, Mapping) else spec
-        self._conventions = conventions_of(conventions)
+        self._conventions = as_settings(Conventions, conventions)
         super().__init__(dataclasses.replace(spec, name="block"), spec.in_channels, seed, **kwargs)
 
     def build(self, input_shape):

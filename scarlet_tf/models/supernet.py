@@ -14,7 +14,8 @@ from scarlet_tf.layers import ChoiceBlock, SpecBlock, Stem, Tail
 from scarlet_tf.layers.core import fan_out, permute, refuse_tracer, reorder
 from scarlet_tf.layers.primitives import derived_seed
 from scarlet_tf.models.network import Arrays, Network, set_arrays
-from scarlet_tf.space.search_space import SKIP_MODES, Architecture, Layer, SearchSpace, block_spec
+from scarlet_tf.space.lowering import SKIP_MODES, Layer, block_spec
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.space.spec import check_whole
 
 

@@ -8,16 +8,18 @@ copy: it stays when the run that it came from is deleted.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.files import atomic_writer, file_name, read_json, write_json
+from scarlet_tf.space.choices import Choice, Stage
 from scarlet_tf.space.scaling import EFFICIENTNET, Coefficients, scale
-from scarlet_tf.space.search_space import Architecture, Choice, SearchSpace, Stage
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.space.spec import NetworkSpec
 
 
@@ -36,18 +38,24 @@ class Published:
 class ZooEntry:
     """One published network.
 
-    constructor: its name in scarlet_tf; encoding: the choices in `space`, which `scaling` then enlarges; reading: the part
+    constructor: its name in scarlet_tf; make_space: makes its space, at the first use, so that names alone are quick to list;
+    encoding: the choices in the space, which `scaling` then enlarges; reading: the part
     that nobody published, so that it is ours; note: a further remark on the figures.
     """
 
     constructor: str
     title: str
-    space: SearchSpace
+    make_space: Callable[[], SearchSpace]
     encoding: str
     published: Published
     scaling: Coefficients = EFFICIENTNET["b0"]
     reading: str = ""
     note: str = ""
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space that it is in, before scaling."""
+        return self.make_space()
 
     @property
     def searched(self) -> Architecture:
@@ -61,12 +69,22 @@ class ZooEntry:
         return scale(self.searched, wanted.width_multiplier, wanted.depth_multiplier, input_size=wanted.input_size)
 
 
-_S1, _S2 = SearchSpace.from_name("s1", activation="relu6"), SearchSpace.from_name("s2")
-# Its stem with the first bottleneck (expansion 1, 16 channels) is the stem of every network here.
-_MOBILENET_V2_STAGES = ((24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))
-_MOBILENET_V2 = SearchSpace(
-    "mobilenet_v2", tuple(Stage(*row) for row in _MOBILENET_V2_STAGES), (Choice(6, 3),), activation="relu6"
-)
+@functools.cache
+def _s1() -> SearchSpace:
+    return SearchSpace.from_name("s1", activation="relu6")
+
+
+@functools.cache
+def _s2() -> SearchSpace:
+    return SearchSpace.from_name("s2")
+
+
+@functools.cache
+def _mobilenet_v2() -> SearchSpace:
+    # Its stem with the first bottleneck (expansion 1, 16 channels) is the stem of every network here.
+    rows = ((24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))
+    return SearchSpace("mobilenet_v2", tuple(Stage(*row) for row in rows), (Choice(6, 3),), activation="relu6")
+
 
 _SCARLET = "SCARLET-NAS (arXiv 1908.06022, 2019), table 3"
 _SCARLET_SCALED = "SCARLET-NAS (arXiv 1908.06022v3, 2019), abstract"
@@ -78,11 +96,11 @@ _HAND_SCALED = (
 )
 
 ZOO: dict[str, ZooEntry] = {
-    "scarlet_a": ZooEntry("ScarletA", "SCARLET-A", _S2, _SCARLET_A, Published(365e6, 6.7e6, 76.9, 93.4, _SCARLET)),
+    "scarlet_a": ZooEntry("ScarletA", "SCARLET-A", _s2, _SCARLET_A, Published(365e6, 6.7e6, 76.9, 93.4, _SCARLET)),
     "scarlet_b": ZooEntry(
         "ScarletB",
         "SCARLET-B",
-        _S2,
+        _s2,
         "1,3,1,11,0,2,11,1,12,2,1,1,11,1,9,9,12,11,9",
         Published(329e6, 6.5e6, 76.3, 93.0, _SCARLET),
         note="the published table says 329 M multiply-adds, the published code counts to 327 M; the gap is unexplained",
@@ -90,14 +108,14 @@ ZOO: dict[str, ZooEntry] = {
     "scarlet_c": ZooEntry(
         "ScarletC",
         "SCARLET-C",
-        _S2,
+        _s2,
         "3,1,3,12,12,0,11,1,1,2,5,4,1,5,1,12,7,11,9",
         Published(280e6, 6.0e6, 75.6, 92.6, _SCARLET),
     ),
     "scarlet_a2": ZooEntry(
         "ScarletA2",
         "SCARLET-A2",
-        _S2,
+        _s2,
         _SCARLET_A,
         Published(None, None, 79.5, None, _SCARLET_SCALED),
         EFFICIENTNET["b2"],
@@ -106,7 +124,7 @@ ZOO: dict[str, ZooEntry] = {
     "scarlet_a4": ZooEntry(
         "ScarletA4",
         "SCARLET-A4",
-        _S2,
+        _s2,
         _SCARLET_A,
         Published(4.2e9, 27.8e6, 82.3, None, f"{_SCARLET_SCALED}; its costs: Papers with Code, ImageNet"),
         EFFICIENTNET["b4"],
@@ -117,29 +135,29 @@ ZOO: dict[str, ZooEntry] = {
     "fairnas_a": ZooEntry(
         "FairNASA",
         "FairNAS-A",
-        _S1,
+        _s1,
         "2,0,2,3,5,0,0,5,5,1,3,1,1,3,3,5,3,5,4",
         Published(388e6, 4.6e6, 75.3, 92.4, _FAIRNAS),
     ),
     "fairnas_b": ZooEntry(
         "FairNASB",
         "FairNAS-B",
-        _S1,
+        _s1,
         "1,0,1,0,3,1,2,0,3,1,0,3,2,0,5,4,5,3,4",
         Published(345e6, 4.5e6, 75.1, 92.3, _FAIRNAS),
     ),
     "fairnas_c": ZooEntry(
         "FairNASC",
         "FairNAS-C",
-        _S1,
+        _s1,
         "1,0,2,0,0,0,0,0,0,3,0,0,0,0,5,5,3,3,4",
         Published(321e6, 4.4e6, 74.7, 92.1, _FAIRNAS),
     ),
     "mobilenet_v2": ZooEntry(
         "MobileNetV2",
         "MobileNetV2",
-        _MOBILENET_V2,
-        ",".join("0" * _MOBILENET_V2.num_layers),
+        _mobilenet_v2,
+        ",".join("0" * 16),
         Published(
             300e6, 3.4e6, 72.0, 91.0, "MobileNetV2 (arXiv 1801.04381, 2018), table 4; its top-5: FairNAS, table 2"
         ),

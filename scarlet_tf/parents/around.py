@@ -12,15 +12,10 @@ from collections.abc import Iterator, Sequence
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import millions
 from scarlet_tf.parents.parent import Parent
+from scarlet_tf.space.choices import DIVISORS, SOURCES, Choice, SqueezeExcite, Stage
 from scarlet_tf.space.cost import count_spec
-from scarlet_tf.space.search_space import (
-    Architecture,
-    Choice,
-    SearchSpace,
-    SqueezeExcite,
-    Stage,
-    block_spec,
-)
+from scarlet_tf.space.lowering import block_spec
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.space.spec import BlockSpec, InvertedResidualSpec
 
 logger = logging.getLogger("scarlet_tf")
@@ -186,7 +181,7 @@ def _squeeze_excite(blocks: Sequence[InvertedResidualSpec]) -> SqueezeExcite:
         return SqueezeExcite()
     first = having[0]
     problems = []
-    for source, divisor in itertools.product(("expanded", "input"), (1, 8)):
+    for source, divisor in itertools.product(SOURCES, DIVISORS):
         whole = first.hidden_channels if source == "expanded" else first.in_channels
         for ratio in (0.25, first.se_channels / whole):
             rule = SqueezeExcite(min(ratio, 1.0), source, divisor, first.se_activation, first.se_gate)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import keras
 import numpy as np
 
@@ -9,7 +11,15 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.network import Arrays
 from scarlet_tf.parents.keras_graph import Graph
 from scarlet_tf.parents.keras_layers import LayerReader, Unit
-from scarlet_tf.space.spec import ACTIVATIONS, GATES, Conventions, InvertedResidualSpec, NetworkSpec
+from scarlet_tf.space.spec import (
+    ACTIVATIONS,
+    GATES,
+    Activation,
+    Conventions,
+    InvertedResidualSpec,
+    NetworkSpec,
+    Padding,
+)
 
 
 class NetworkReader:
@@ -34,7 +44,7 @@ class NetworkReader:
         self._take("tail_conv", tail)
         head = self._head(tail)
         self._layers.check_all_seen()
-        padding = "same" if "same" in self._layers.paddings else "symmetric"
+        padding: Padding = "same" if "same" in self._layers.paddings else "symmetric"
         epsilon, momentum = self._layers.norm
         self.spec = NetworkSpec(
             input_shape=(*size, 3),
@@ -51,7 +61,7 @@ class NetworkReader:
 
     def _blocks(self, stem: Unit) -> tuple[list[InvertedResidualSpec], int | None, Unit]:
         """(The blocks, `first_channels` if the first one is part of the stem, the convolution after the last one.)"""
-        tensor, first_channels = stem.out, None
+        tensor, first_channels, stem_activation = stem.out, None, self._activation(stem)
         blocks: list[InvertedResidualSpec] = []
         while True:
             first = self._layers.convolution(tensor)
@@ -60,7 +70,7 @@ class NetworkReader:
             name = f"block_{len(blocks):02d}"
             block, parts, after = self._block(name, tensor, first)
             separable = InvertedResidualSpec(
-                name, stem.channels, stem.channels, block.out_channels, 3, activation=stem.activation, expand=False
+                name, stem.channels, stem.channels, block.out_channels, 3, activation=stem_activation, expand=False
             )
             if tensor is stem.out and block == separable:
                 first_channels, name = block.out_channels, "stem"
@@ -156,11 +166,11 @@ class NetworkReader:
     def _take(self, name: str, unit: Unit) -> None:
         self.arrays |= {name + key: array for key, array in unit.arrays.items()}
 
-    def _activation(self, unit: Unit, allowed: tuple[str, ...] = ACTIVATIONS) -> str:
+    def _activation(self, unit: Unit, allowed: tuple[str, ...] = ACTIVATIONS) -> Activation:
         if unit.activation not in allowed:
             reason = f"expected {' or '.join(allowed)} as the activation after it, got {unit.activation}"
             raise self._graph.error(unit.layer, reason)
-        return unit.activation
+        return cast("Activation", unit.activation)
 
     def _expect_pointwise(self, unit: Unit) -> None:
         side, stride = unit.layer.kernel_size[0], unit.layer.strides[0]

@@ -16,7 +16,7 @@ from scarlet_tf.data.data_config import Normalization
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.models.foreign.block_string import BlockString
 from scarlet_tf.models.foreign.networks import network_from_blocks
-from scarlet_tf.space.search_space import rounded_channels
+from scarlet_tf.space.choices import rounded_channels
 from scarlet_tf.space.spec import Conventions, NetworkSpec
 
 TENSORFLOW = Conventions(padding="same", bn_epsilon=1e-3, bn_momentum=0.99)

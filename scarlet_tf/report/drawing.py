@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
-from scarlet_tf.space.search_space import Architecture, Choice, SearchSpace
+from scarlet_tf.space.choices import Choice
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 
 LAYER_WIDTH, BAR_WIDTH = 36, 26
 SIDE, TOP, BARS, BOTTOM = 10, 44, 104, 50

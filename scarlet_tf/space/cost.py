@@ -16,7 +16,8 @@ import numpy as np
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import millions
-from scarlet_tf.space.search_space import Architecture, SearchSpace, standalone_blocks
+from scarlet_tf.space.lowering import standalone_blocks
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.space.spec import (
     BlockSpec,
     IdentitySpec,

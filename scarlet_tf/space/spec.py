@@ -7,16 +7,19 @@ no weights and imports no framework. Tensors are [batch, height, width, channels
 from __future__ import annotations
 
 import dataclasses
-import math
 import operator
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal, get_args
 
 from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.settings import AsGiven, Between, Positive, as_settings, validated
 
-ACTIVATIONS = ("hard_swish", "relu6", "relu", "silu")
-GATES = ("hard_sigmoid", "sigmoid")
-PADDINGS = ("symmetric", "same")
+Activation = Literal["hard_swish", "relu6", "relu", "silu"]
+Gate = Literal["hard_sigmoid", "sigmoid"]
+Padding = Literal["symmetric", "same"]
+ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
+GATES: tuple[Gate, ...] = get_args(Gate)
+PADDINGS: tuple[Padding, ...] = get_args(Padding)
 
 
 def check_whole(where: str, value) -> int:
@@ -55,6 +58,7 @@ def check_choice(where: str, value, allowed: tuple) -> None:
         raise InputError(f"{where}: expected one of {allowed}, got {value!r}")
 
 
+@validated("conventions")
 @dataclasses.dataclass(frozen=True)
 class Conventions:
     """Conventions that frameworks differ in, the same for all layers of a network; the defaults are PyTorch's.
@@ -65,29 +69,12 @@ class Conventions:
         bn_epsilon, bn_momentum: of batch normalisation. Momentum is the share of the old value, 1 minus PyTorch's.
     """
 
-    padding: str = "symmetric"
-    bn_epsilon: float = 1e-5
-    bn_momentum: float = 0.9
-
-    def __post_init__(self):
-        check_choice("conventions.padding", self.padding, PADDINGS)
-        for key, most in (("bn_epsilon", math.inf), ("bn_momentum", 1)):
-            value = getattr(self, key)
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < most:
-                raise InputError(f"conventions.{key}: expected a number above 0 and below {most}, got {value!r}")
+    padding: Padding = "symmetric"
+    bn_epsilon: Annotated[Positive, AsGiven()] = 1e-5
+    bn_momentum: Between = 0.9
 
 
 PYTORCH = Conventions()
-
-
-def conventions_of(value: Conventions | Mapping) -> Conventions:
-    """Conventions from a mapping of their fields; InputError names a field that there is not."""
-    if isinstance(value, Conventions):
-        return value
-    known = [field.name for field in dataclasses.fields(Conventions)]
-    if not isinstance(value, Mapping) or not set(value) <= set(known):
-        raise InputError(f"conventions: expected a mapping with some of {', '.join(known)}, got {value!r}")
-    return Conventions(**value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,10 +94,10 @@ class InvertedResidualSpec:
     stride: int = 1
     se_channels: int = 0
     residual: bool = False
-    activation: str = "hard_swish"
+    activation: Activation = "hard_swish"
     expand: bool = True
-    se_gate: str = "hard_sigmoid"
-    se_activation: str = "relu"
+    se_gate: Gate = "hard_sigmoid"
+    se_activation: Activation = "relu"
     kind: Literal["inverted_residual"] = "inverted_residual"
 
     def __post_init__(self):
@@ -204,8 +191,8 @@ class NetworkSpec:
     dropout: float = 0.0
     classifier_activation: str | None = None
     pooling: Literal["avg", "max"] | None = None
-    stem_activation: str = "relu6"
-    tail_activation: str = "relu6"
+    stem_activation: Activation = "relu6"
+    tail_activation: Activation = "relu6"
     head_channels: int | None = None
     head_bias: bool = True
     conventions: Conventions = PYTORCH
@@ -253,5 +240,5 @@ class NetworkSpec:
         fields = dict(data)
         fields["input_shape"] = tuple(fields["input_shape"])
         fields["blocks"] = tuple(map(block_from_dict, fields["blocks"]))
-        fields["conventions"] = conventions_of(fields.get("conventions", {}))
+        fields["conventions"] = as_settings(Conventions, fields.get("conventions"))
         return cls(**fields)

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.space.search_space import block_spec
+from scarlet_tf.space.lowering import block_spec
 
 
 def peak_bytes() -> int:

@@ -12,8 +12,10 @@ from collections.abc import Callable
 import numpy as np
 
 from scarlet_tf.base.errors import InputError
+from scarlet_tf.space.choices import Choice
 from scarlet_tf.space.cost import block_cost, reduced
-from scarlet_tf.space.search_space import Choice, Layer, SearchSpace, block_spec
+from scarlet_tf.space.lowering import Layer, block_spec
+from scarlet_tf.space.search_space import SearchSpace
 
 SAMPLINGS = ("strict_fair", "uniform", "sandwich")
 SANDWICH_RANDOM = 2

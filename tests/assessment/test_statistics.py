@@ -19,8 +19,9 @@ from scarlet_tf.assessment.statistics import (
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.front import HypervolumeBox
 from scarlet_tf.search.objectives import cost_model_and_objectives
+from scarlet_tf.space.choices import Choice, Stage
 from scarlet_tf.space.cost import CostTable, cost_table
-from scarlet_tf.space.search_space import Choice, SearchSpace, Stage
+from scarlet_tf.space.search_space import SearchSpace
 
 
 def costs_of(space, size=8):

@@ -7,7 +7,7 @@ from tiny import images_and_labels, randomise_supernet, skip_unless_computed, ti
 
 from scarlet_tf.betanas.training import Gates
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.space.search_space import Choice, Stage
+from scarlet_tf.space.choices import Choice, Stage
 from scarlet_tf.training.optimizers import Loss
 
 pytestmark = pytest.mark.both_modes

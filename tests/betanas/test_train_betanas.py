@@ -9,8 +9,9 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.betanas.derive import derive
 from scarlet_tf.betanas.training import train_betanas
 from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.space.choices import Choice, Stage
 from scarlet_tf.space.metric_table import MetricTable, parts
-from scarlet_tf.space.search_space import Architecture, Choice, Stage
+from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.training.checkpoints import Checkpoints
 
 pytestmark = pytest.mark.both_modes

@@ -3,7 +3,8 @@ import re
 import pytest
 
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.base.settings import from_yaml, show, to_plain
+from scarlet_tf.base.mistakes import show
+from scarlet_tf.base.settings import from_yaml, to_plain
 from scarlet_tf.base.yaml_files import parse_yaml, to_yaml
 from scarlet_tf.data.data_config import DataConfig, Statistics
 

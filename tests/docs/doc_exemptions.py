@@ -67,6 +67,7 @@ TRAINS = "trains; a slow test runs it"
 EXEMPTIONS = (
     Exemption("git clone", "needs the repository's address", is_shell),
     Exemption("make ", "installs, trains or measures for minutes", is_target),
+    Exemption("pip install", "downloads packages", is_shell),
     Exemption(". .venv/bin/activate", "the tests' environment is another one", is_shell),
     Exemption("python tools/", "takes minutes, and has its own tests", is_script),
     Exemption("SCARLET_DATA_DIR=data python tools/", "takes minutes, on images that may be missing", is_script),

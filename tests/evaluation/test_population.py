@@ -10,7 +10,7 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
 from scarlet_tf.evaluation.population import Populations
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.space.search_space import Choice, Stage
+from scarlet_tf.space.choices import Choice, Stage
 
 PATHS = [(0, 1, 2, 3), (0, 1, 2, 0), (0, 3, 1, 1), (2, 1, 0, 1)]
 

@@ -8,7 +8,8 @@ from scarlet_tf.data.datasets import DataConfig, load_dataset
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.models.network import build_network
-from scarlet_tf.space.search_space import Architecture, SearchSpace, Stage
+from scarlet_tf.space.choices import Stage
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 
 SIZE, CLASSES = 16, 4
 LABELS = ["ant", "bee", "cat", "dog"]

@@ -11,8 +11,9 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.export.folding import MAX_CONDITION, completed, condition_number, fold
 from scarlet_tf.models.network import Network, get_arrays, set_arrays
 from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.space.choices import Choice, Stage
 from scarlet_tf.space.cost import count_spec
-from scarlet_tf.space.search_space import Architecture, Choice, SearchSpace, Stage
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.space.spec import IdentitySpec, InvertedResidualSpec, LinearSpec, NetworkSpec
 
 pytestmark = pytest.mark.both_modes

@@ -17,7 +17,8 @@ from scarlet_tf.export.saved_model import FILE_NAME, export_saved_model
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import verify
 from scarlet_tf.models.network import build_network
-from scarlet_tf.space.search_space import Architecture, SearchSpace, Stage
+from scarlet_tf.space.choices import Stage
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "export"))
 import classify

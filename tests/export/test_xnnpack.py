@@ -12,7 +12,8 @@ from scarlet_tf.layers import core
 from scarlet_tf.layers.core import Subsample
 from scarlet_tf.layers.split_depthwise import SplitDepthwiseConv2D
 from scarlet_tf.models.network import build_network
-from scarlet_tf.space.search_space import Architecture, SearchSpace, Stage
+from scarlet_tf.space.choices import Stage
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 
 SIZE = 12
 

@@ -24,8 +24,9 @@ from scarlet_tf.latency.measuring import (
 )
 from scarlet_tf.latency.timing import Measurement
 from scarlet_tf.models.network import build_network, get_arrays, set_arrays
+from scarlet_tf.space.choices import Stage
 from scarlet_tf.space.metric_table import MetricTable, parts
-from scarlet_tf.space.search_space import Architecture, SearchSpace, Stage
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.space.spec import IdentitySpec
 
 SPACE = tiny_space()

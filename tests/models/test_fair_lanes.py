@@ -13,7 +13,7 @@ import pytest
 from tiny import images_and_labels, tiny_space
 
 from scarlet_tf.models.supernet import FairAccuracy, FairCrossentropy, FairLanes, Supernet
-from scarlet_tf.space.search_space import Choice, Stage
+from scarlet_tf.space.choices import Choice, Stage
 from scarlet_tf.training.sampling import strict_fair_paths
 
 SPACE = tiny_space(stages=(Stage(8, 2, 2),), choices=(Choice(2, 3), Choice(2, 5, True), Choice()))

@@ -11,7 +11,7 @@ import scarlet_tf as st
 from scarlet_tf.evaluation.evaluator import path_network
 from scarlet_tf.models.network import Network, get_arrays, set_arrays
 from scarlet_tf.models.zoo_data import ZOO
-from scarlet_tf.space.search_space import SqueezeExcite
+from scarlet_tf.space.choices import SqueezeExcite
 from scarlet_tf.space.spec import Conventions
 from scarlet_tf.training.fair_step import SupernetStep
 from scarlet_tf.training.optimizers import Loss, MomentumSGD

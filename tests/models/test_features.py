@@ -9,7 +9,8 @@ import scarlet_tf as st
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.features import feature_extractor, layer_groups
 from scarlet_tf.models.network import Network, build_network, get_arrays, set_arrays
-from scarlet_tf.space.search_space import Architecture, Stage
+from scarlet_tf.space.choices import Stage
+from scarlet_tf.space.search_space import Architecture
 
 # Layers: stride 4, 4, 8, 8; choice 3 is a skip.
 SPACE = tiny_space(stages=(Stage(8, 2, 2), Stage(12, 2, 2)), stem_stride=2, input_size=32)

@@ -6,7 +6,8 @@ from tiny import images_and_labels, randomise_supernet, skip_unless_computed, ti
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.supernet import Supernet, extract
-from scarlet_tf.space.search_space import Architecture, Choice, SearchSpace, Stage
+from scarlet_tf.space.choices import Choice, Stage
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.training.sampling import strict_fair_paths
 
 

@@ -8,8 +8,9 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.export.folding import fold
 from scarlet_tf.models.supernet import Supernet, extract
 from scarlet_tf.parents.around import choose_input_size, parent_path, sizes_and_costs, space_around
+from scarlet_tf.space.choices import Stage
 from scarlet_tf.space.cost import count, count_spec
-from scarlet_tf.space.search_space import Architecture, SearchSpace, Stage
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.space.spec import IdentitySpec
 from scarlet_tf.training.sampling import largest_path, smallest_path
 
@@ -137,7 +138,7 @@ def test_blocks_that_no_space_has_are_named(blocks, message):
         ({"shares": (0.5,)}, r"shares: expected 1, the parent's own width, among them, got \[0.5\]"),
         ({"kernel_sizes": (3,)}, r"kernel_sizes: expected the parent's \[3, 5\] among them, got \[3\]"),
         ({"extra_depth": -1}, "extra_depth: expected an integer >= 0, got -1"),
-        ({"shares": (1.0, 1.5)}, "choice.share: expected a number above 0 and up to 1, got 1.5"),
+        ({"shares": (1.0, 1.5)}, "choice.share: expected a number from 0 to 1, got 1.5"),
     ],
 )
 def test_wrong_options_are_named(parent, options, message):
@@ -154,11 +155,14 @@ def test_a_space_of_another_parent_is_refused(parent, space):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"hidden_channels": (48,)}, "expected 2 integers >= 1, one for each layer"),
-        ({"hidden_channels": (48, "96")}, "expected 2 integers >= 1"),
+        ({"hidden_channels": (48,)}, "stage.hidden_channels: expected 2 integers, one for each layer"),
+        ({"hidden_channels": (48, "96")}, r'hidden_channels\[1\]: expected an integer >= 1, got "96"'),
         ({"use_se": True}, "expected hidden_channels with kernel_sizes, use_se or expand: false"),
-        ({"hidden_channels": (48, 96), "kernel_sizes": (3,)}, "stage.kernel_sizes: expected 2 integers >= 1"),
-        ({"hidden_channels": (48, 96), "expand": 1.5}, "stage.expand: expected one of"),
+        (
+            {"hidden_channels": (48, 96), "kernel_sizes": (3,)},
+            "stage.kernel_sizes: expected 2 integers, one for each layer",
+        ),
+        ({"hidden_channels": (48, 96), "expand": 1.5}, "stage.expand: expected true or false, got 1.5"),
     ],
 )
 def test_wrong_stages_are_named(fields, message):

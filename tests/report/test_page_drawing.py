@@ -6,7 +6,8 @@ import pytest
 from made_run import ARCHITECTURE, SPACE
 
 from scarlet_tf.report.drawing import BARS, draw, drawn_layers, in_words, kernel_classes
-from scarlet_tf.space.search_space import Architecture, Choice, SearchSpace, Stage
+from scarlet_tf.space.choices import Choice, Stage
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ import numpy as np
 
 from scarlet_tf.search.mutation import UniformMutation
 from scarlet_tf.search.oracle import WeightedNSGA2Oracle
-from scarlet_tf.space.search_space import Choice, SearchSpace, Stage
+from scarlet_tf.space.choices import Choice, Stage
+from scarlet_tf.space.search_space import SearchSpace
 
 TINY = SearchSpace(
     "tiny", (Stage(8, 2, 2), Stage(16, 2, 2)), (Choice(3, 3), Choice(6, 5, True), Choice()), input_size=32

@@ -6,7 +6,8 @@ import pytest
 from scarlet_tf.search.config import PPOConfig
 from scarlet_tf.search.controller import Adam, ControllerMutation, LSTMPolicy, clipped_loss
 from scarlet_tf.search.mutation import MutationContext
-from scarlet_tf.space.search_space import Choice, SearchSpace, Stage
+from scarlet_tf.space.choices import Choice, Stage
+from scarlet_tf.space.search_space import SearchSpace
 
 SPACE = SearchSpace("three", (Stage(8, 3, 2),), tuple(Choice(e, 3) for e in range(1, 5)), input_size=32)
 GENOME = np.array([0, 1, 2])

@@ -7,8 +7,9 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.config import MutationConfig
 from scarlet_tf.search.mutation import HierarchicalMutation, Mutation, MutationContext, RandomMutation
 from scarlet_tf.search.nsga2 import WeightedNSGA2
+from scarlet_tf.space.choices import Choice, Stage
 from scarlet_tf.space.cost import CostTable
-from scarlet_tf.space.search_space import Choice, SearchSpace, Stage
+from scarlet_tf.space.search_space import SearchSpace
 
 SPACE = SearchSpace("eight", (Stage(8, 4, 2), Stage(16, 4, 2)), tuple(Choice(e, 3) for e in range(1, 7)), input_size=32)
 TABLE = CostTable(SPACE, 32, 10)

@@ -3,8 +3,9 @@ import pytest
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.mutation import MutationContext, UniformMutation
+from scarlet_tf.space.choices import Choice, Stage
 from scarlet_tf.space.cost import CostTable
-from scarlet_tf.space.search_space import Choice, SearchSpace, Stage
+from scarlet_tf.space.search_space import SearchSpace
 
 
 def context(num_choices=4):

@@ -11,8 +11,9 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.algorithm import encode
 from scarlet_tf.search.mutation import UniformMutation
 from scarlet_tf.search.nsga2 import FAILED_VIOLATION, WeightedNSGA2
+from scarlet_tf.space.choices import Choice, Stage
 from scarlet_tf.space.cost import CostTable
-from scarlet_tf.space.search_space import Choice, SearchSpace, Stage
+from scarlet_tf.space.search_space import SearchSpace
 
 S2 = SearchSpace.from_name("s2")
 TABLE = CostTable(S2, 224, 1000)

@@ -6,8 +6,9 @@ from scipy import stats
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.mutation import Mutation, MutationContext, PriorRegulator, RandomMutation, RouletteMutation, draw
+from scarlet_tf.space.choices import Choice, Stage
 from scarlet_tf.space.cost import CostTable
-from scarlet_tf.space.search_space import Choice, SearchSpace, Stage
+from scarlet_tf.space.search_space import SearchSpace
 
 # One layer from 4 to 4 channels at 2 x 2 pixels behind a stem of stride 1; a choice with expansion 1, one with 2, a skip.
 ONE = SearchSpace(

@@ -13,7 +13,8 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.config import SearchConfig
 from scarlet_tf.search.mutation import HierarchicalMutation, RandomMutation
 from scarlet_tf.search.run import search
-from scarlet_tf.space.search_space import Architecture, Choice, SearchSpace, Stage
+from scarlet_tf.space.choices import Choice, Stage
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 
 SPACE = SearchSpace("big", (Stage(8, 4, 2), Stage(16, 4, 2)), tuple(Choice(e, 3) for e in range(1, 7)), input_size=32)
 SUPERNET = types.SimpleNamespace(space=SPACE, image_shape=(32, 32, 3), num_classes=10)

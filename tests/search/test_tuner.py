@@ -12,7 +12,8 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.mutation import UniformMutation
 from scarlet_tf.search.oracle import WeightedNSGA2Oracle
 from scarlet_tf.search.tuner import SupernetTuner
-from scarlet_tf.space.search_space import Choice, SearchSpace, Stage
+from scarlet_tf.space.choices import Choice, Stage
+from scarlet_tf.space.search_space import SearchSpace
 
 BIG = SearchSpace("big", (Stage(8, 4, 2), Stage(16, 4, 2)), tuple(Choice(e, 3) for e in range(1, 7)), input_size=32)
 

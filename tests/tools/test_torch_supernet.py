@@ -9,7 +9,8 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'scarlet
 from bench_fair_step import space_facts  # noqa: E402
 from scarlet_tf.models.supernet import Supernet  # noqa: E402
 from scarlet_tf.space.cost import block_cost, stem_cost, tail_cost  # noqa: E402
-from scarlet_tf.space.search_space import SearchSpace, block_spec  # noqa: E402
+from scarlet_tf.space.lowering import block_spec  # noqa: E402
+from scarlet_tf.space.search_space import SearchSpace  # noqa: E402
 from torch_supernet import FairStep, TorchSupernet  # noqa: E402
 
 CLASSES = 5

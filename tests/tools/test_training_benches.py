@@ -5,7 +5,7 @@ from tiny import tiny_space
 
 import bench_fair_step
 import bench_search
-from scarlet_tf.space.search_space import Choice, Stage
+from scarlet_tf.space.choices import Choice, Stage
 
 
 def one_layer(choices):

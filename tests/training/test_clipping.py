@@ -9,7 +9,8 @@ from tiny import tiny_space
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.network import build_network
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.space.search_space import Architecture, Choice, Stage
+from scarlet_tf.space.choices import Choice, Stage
+from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.training.compiled_layers import decayed
 from scarlet_tf.training.config import FinetuneConfig, RetrainConfig, SupernetConfig
 from scarlet_tf.training.fair_step import SupernetStep, lanes_gradients

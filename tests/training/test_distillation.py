@@ -6,7 +6,8 @@ from tiny import images_and_labels, tiny_space
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.network import get_arrays
-from scarlet_tf.space.search_space import Architecture, Stage
+from scarlet_tf.space.choices import Stage
+from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.training.config import RetrainConfig
 from scarlet_tf.training.network import retrain
 from scarlet_tf.training.network_step import Distillation, load_teacher

@@ -8,7 +8,7 @@ from tiny import images_and_labels, randomise_supernet, skip_unless_computed, ti
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.space.search_space import Choice, Stage
+from scarlet_tf.space.choices import Choice, Stage
 from scarlet_tf.training.compiled_layers import Rule
 from scarlet_tf.training.fair_step import Paths, SupernetStep, lanes_gradients
 from scarlet_tf.training.optimizers import Loss, MomentumSGD

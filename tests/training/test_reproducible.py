@@ -11,7 +11,8 @@ import tensorflow as tf
 from tiny import images_and_labels, tiny_space
 
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.space.search_space import Architecture, Choice, SearchSpace, Stage
+from scarlet_tf.space.choices import Choice, Stage
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.training.compiled_layers import Graph
 from scarlet_tf.training.fair_step import SupernetStep
 from scarlet_tf.training.network import retrain

@@ -15,8 +15,9 @@ from scarlet_tf.data.splits import IndexedSplit
 from scarlet_tf.export.folding import fold
 from scarlet_tf.models.network import build_network, get_arrays, load_network
 from scarlet_tf.models.supernet import Supernet, extract
+from scarlet_tf.space.choices import Stage
 from scarlet_tf.space.scaling import Scaling
-from scarlet_tf.space.search_space import Architecture, Stage
+from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.training.config import RetrainConfig
 from scarlet_tf.training.network import retrain, save_model
 

@@ -13,7 +13,8 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.data.inputs import ArraySplit
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.parents.around import parent_path, space_around
-from scarlet_tf.space.search_space import Choice, SearchSpace, Stage
+from scarlet_tf.space.choices import Choice, Stage
+from scarlet_tf.space.search_space import SearchSpace
 from scarlet_tf.training.config import SupernetConfig
 from scarlet_tf.training.fair_step import SupernetStep
 from scarlet_tf.training.optimizers import InPlaceLoss, Loss, MomentumSGD

@@ -16,7 +16,7 @@ from tiny import images_and_labels, tiny_space
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.data.inputs import ArraySplit
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.space.search_space import Choice, Stage
+from scarlet_tf.space.choices import Choice, Stage
 from scarlet_tf.training.config import SupernetConfig
 from scarlet_tf.training.fair_step import SupernetStep
 from scarlet_tf.training.supernet import train_supernet

@@ -11,7 +11,8 @@ from annotated_types import MinLen
 
 from scarlet_tf.assessment.config import RankingConfig
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.base.settings import AboveZero, Count, Whole, from_yaml, show, to_plain, validated
+from scarlet_tf.base.mistakes import show
+from scarlet_tf.base.settings import AboveZero, Count, Whole, from_yaml, to_plain, validated
 from scarlet_tf.base.yaml_files import read_yaml
 from scarlet_tf.config.reading import override
 from scarlet_tf.data.data_config import DataConfig

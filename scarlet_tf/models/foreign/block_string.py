@@ -12,8 +12,9 @@ import re
 from collections.abc import Iterable
 
 from scarlet_tf.base.errors import InputError
+from scarlet_tf.space.spec import Activation
 
-ACTIVATIONS = {"re": "relu", "r6": "relu6", "hs": "hard_swish", "sw": "silu"}
+ACTIVATIONS: dict[str, Activation] = {"re": "relu", "r6": "relu6", "hs": "hard_swish", "sw": "silu"}
 _TYPES = "expected ir, ds, skip, or, as the last string, cn_r1_k1_s1_c..."
 _NOT_EXPRESSED = {
     "er": "fused expansion and depthwise convolution",
@@ -51,7 +52,7 @@ class BlockString:
     channels: int = 0
     expansion: float = 1.0
     se_ratio: float = 0.0
-    activation: str | None = None
+    activation: Activation | None = None
     shortcut: bool = True
 
     @classmethod
@@ -177,7 +178,7 @@ def _number(text: str, name: str, value: str, zero: bool = False) -> float:
     return number
 
 
-def _activation(text: str, name: str) -> str:
+def _activation(text: str, name: str) -> Activation:
     if name not in ACTIVATIONS:
         raise InputError(f"{text}: n: expected {', '.join(ACTIVATIONS)}; {name} cannot be expressed")
     return ACTIVATIONS[name]

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import math
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.files import read_json
+from scarlet_tf.base.settings import Count, Positive, as_settings, validated
 from scarlet_tf.base.yaml_files import read_yaml
 from scarlet_tf.models.foreign.block_string import BlockString, parse_stages
 from scarlet_tf.models.foreign.ofa import network_from_ofa
-from scarlet_tf.space.search_space import Architecture, Choice, Layer, SearchSpace, rounded_channels
+from scarlet_tf.space.choices import Choice, Stride, rounded_channels
+from scarlet_tf.space.lowering import Layer
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.space.spec import (
-    ACTIVATIONS,
-    GATES,
     PYTORCH,
+    Activation,
     Conventions,
+    Gate,
     InvertedResidualSpec,
     NetworkSpec,
-    check_choice,
-    check_input_shape,
-    conventions_of,
 )
 
 _YAML, _JSON = (".yaml", ".yml"), (".json", ".config")
@@ -73,30 +73,32 @@ def _read(path) -> Mapping:
 
 
 TAIL_CHANNELS = 1280
-SE_SOURCES = ("input", "expanded")
-SE_DIVISORS = (1, 8)
 
 
+@validated("")
 @dataclasses.dataclass(frozen=True)
-class _SqueezeExcite:
-    """Meaning of `se` in block strings: the width that it is a share of, the divisor of its rounding, and the gate."""
+class _Options:
+    """The checked options of `network_from_blocks`, which says what they mean."""
 
-    se_from: str
-    se_divisor: int
-    se_gate: str
-    se_activation: str
+    stem_channels: Count
+    stem_stride: Stride
+    tail_channels: Count | None
+    head_channels: Count | None
+    head_bias: bool
+    activation: Activation
+    width_multiplier: Positive
+    se_from: Literal["input", "expanded"]
+    se_divisor: Literal[1, 8]
+    se_gate: Gate
+    se_activation: Activation
+    conventions: Conventions
 
-    def __post_init__(self):
-        for name, allowed in (
-            ("se_from", SE_SOURCES),
-            ("se_divisor", SE_DIVISORS),
-            ("se_gate", GATES),
-            ("se_activation", ACTIVATIONS),
-        ):
-            check_choice(name, getattr(self, name), allowed)
+    def se_channels(self, block: BlockString, hidden: int) -> int:
+        """Width of the squeeze in a block of `hidden` channels; 0 where there is none.
 
-    def channels(self, block: BlockString, hidden: int) -> int:
-        """Width of the squeeze in a block of `hidden` channels; 0 where there is none."""
+        The share is taken of `hidden` also with `se_from="input"`, and rounded to the nearest, as in timm; SqueezeExcite
+        rounds a share of the input's width down.
+        """
         if not block.se_ratio:
             return 0
         ratio = block.se_ratio if self.se_from == "expanded" else block.se_ratio / block.expansion
@@ -111,12 +113,12 @@ def network_from_blocks(
     tail_channels: int | None = None,
     head_channels: int | None = None,
     head_bias: bool = True,
-    activation: str = "relu",
+    activation: Activation = "relu",
     width_multiplier: float = 1.0,
-    se_from: str = "input",
-    se_divisor: int = 1,
-    se_gate: str = "sigmoid",
-    se_activation: str = "relu",
+    se_from: Literal["input", "expanded"] = "input",
+    se_divisor: Literal[1, 8] = 1,
+    se_gate: Gate = "sigmoid",
+    se_activation: Activation = "relu",
     input_shape: tuple[int, int, int] = (224, 224, 3),
     num_classes: int | None = 1000,
     conventions: Conventions | Mapping = PYTORCH,
@@ -141,39 +143,32 @@ def network_from_blocks(
     InputError names the string and the field that cannot be expressed.
     """
     strings = parse_stages(blocks)
-    _check_channels(stem_channels=stem_channels, tail_channels=tail_channels, head_channels=head_channels)
-    if not isinstance(width_multiplier, (int, float)) or not 0 < width_multiplier < math.inf:
-        raise InputError(f"width_multiplier: expected a number > 0, got {width_multiplier!r}")
-    check_choice("stem_stride", stem_stride, (1, 2))
-    check_choice("activation", activation, ACTIVATIONS)
-    if strings[-1].kind == "cn":
-        tail_channels = _tail_channels(strings.pop(), tail_channels, activation, width_multiplier)
-    squeeze_excite = _SqueezeExcite(se_from, se_divisor, se_gate, se_activation)
+    frame = (stem_channels, stem_stride, tail_channels, head_channels, head_bias, activation, width_multiplier)
+    options = _Options(*frame, se_from, se_divisor, se_gate, se_activation, as_settings(Conventions, conventions))
+    tail = _tail_channels(strings.pop(), options) if strings[-1].kind == "cn" else tail_channels
     return NetworkSpec(
-        input_shape=check_input_shape(input_shape),
+        input_shape=input_shape,
         num_classes=num_classes,
         stem_channels=stem_channels,
         stem_stride=stem_stride,
         first_channels=None,
-        blocks=tuple(_block_specs(strings, stem_channels, activation, width_multiplier, squeeze_excite)),
-        tail_channels=TAIL_CHANNELS if tail_channels is None else tail_channels,
-        stem_activation=activation,
-        tail_activation=activation,
+        blocks=tuple(_block_specs(strings, options)),
+        tail_channels=TAIL_CHANNELS if tail is None else tail,
+        stem_activation=options.activation,
+        tail_activation=options.activation,
         head_channels=head_channels,
         head_bias=head_bias,
-        conventions=conventions_of(conventions),
+        conventions=options.conventions,
     )
 
 
-def _block_specs(
-    strings: Iterable[BlockString], channels: int, activation: str, multiplier: float, squeeze_excite: _SqueezeExcite
-) -> Iterator[InvertedResidualSpec]:
-    index = 0
+def _block_specs(strings: Iterable[BlockString], options: _Options) -> Iterator[InvertedResidualSpec]:
+    channels, index = options.stem_channels, 0
     for block in strings:
         if block.kind not in ("ir", "ds"):
             place = "only the last string may be cn, the tail" if block.kind == "cn" else "leave the block out"
             raise InputError(f"{block.text}: block type {block.kind!r} cannot be expressed here; {place}")
-        width = rounded_channels(block.channels * multiplier)
+        width = rounded_channels(block.channels * options.width_multiplier)
         for repeat in range(block.repeats):
             stride = block.stride if repeat == 0 else 1
             hidden = rounded_channels(channels * block.expansion) if block.kind == "ir" else channels
@@ -184,32 +179,25 @@ def _block_specs(
                 out_channels=width,
                 kernel_size=block.kernel_size,
                 stride=stride,
-                se_channels=squeeze_excite.channels(block, hidden),
+                se_channels=options.se_channels(block, hidden),
                 residual=block.shortcut and stride == 1 and channels == width,
-                activation=block.activation or activation,
+                activation=block.activation or options.activation,
                 expand=block.kind == "ir",
-                se_gate=squeeze_excite.se_gate if block.se_ratio else "hard_sigmoid",
-                se_activation=squeeze_excite.se_activation if block.se_ratio else "relu",
+                se_gate=options.se_gate if block.se_ratio else "hard_sigmoid",
+                se_activation=options.se_activation if block.se_ratio else "relu",
             )
             channels, index = width, index + 1
 
 
-def _tail_channels(block: BlockString, given: int | None, activation: str, multiplier: float) -> int:
+def _tail_channels(block: BlockString, options: _Options) -> int:
     if (block.repeats, block.kernel_size, block.stride) != (1, 1, 1):
         raise InputError(f"{block.text}: expected r1, k1 and s1, the only convolution that can be expressed")
-    if given is not None:
-        raise InputError(f"tail_channels: expected none beside {block.text}, got {given}")
-    if block.activation not in (None, activation):
-        raise InputError(f"{block.text}: n: expected the network's activation, {activation}, got {block.activation}")
-    return rounded_channels(block.channels * multiplier)
-
-
-def _check_channels(**widths: int | None) -> None:
-    for name, value in widths.items():
-        if value is None and name != "stem_channels":
-            continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise InputError(f"{name}: expected an integer >= 1, got {value!r}")
+    if options.tail_channels is not None:
+        raise InputError(f"tail_channels: expected none beside {block.text}, got {options.tail_channels}")
+    if block.activation not in (None, options.activation):
+        wanted = f"expected the network's activation, {options.activation}, got {block.activation}"
+        raise InputError(f"{block.text}: n: {wanted}")
+    return rounded_channels(block.channels * options.width_multiplier)
 
 
 def architecture_from_blocks(blocks: Iterable, space: SearchSpace) -> Architecture:

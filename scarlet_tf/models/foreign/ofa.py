@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.space.search_space import rounded_channels
-from scarlet_tf.space.spec import InvertedResidualSpec, NetworkSpec
+from scarlet_tf.space.choices import rounded_channels
+from scarlet_tf.space.spec import Activation, InvertedResidualSpec, NetworkSpec
 
-ACTIVATIONS = {"relu": "relu", "relu6": "relu6", "h_swish": "hard_swish"}
+ACTIVATIONS: dict[str, Activation] = {"relu": "relu", "relu6": "relu6", "h_swish": "hard_swish"}
 _INPUT_SIZE = 224
 _NAMES = ("MobileNetV3", "ProxylessNASNets")
 _KEYS = {"name", "bn", "first_conv", "blocks", "final_expand_layer", "feature_mix_layer", "classifier", "resolution"}
@@ -197,7 +197,7 @@ def _whole(layer: Mapping, where: str, key: str) -> int:
     return value
 
 
-def _activation(layer: Mapping, where: str) -> str:
+def _activation(layer: Mapping, where: str) -> Activation:
     if layer.get("act_func") not in ACTIVATIONS:
         expected = ", ".join(ACTIVATIONS)
         raise InputError(f"{where}.act_func: expected one of {expected}, got {layer.get('act_func')!r}")
