@@ -3,7 +3,7 @@
     python tools/study_parents.py --data DIR --out runs/parents --epochs 5 --seeds 0 1 2
 
 All ways see the same training images as often. At each budget, a share of the multiply-adds of EfficientNet-Lite0 at 64 pixels:
-  searched   `scarlet run` with configs/cifar10_lite0.yaml; one of the epochs goes to the supernet
+  searched   `scarlet run` with configs/cifar10_lite0.yaml; --supernet-epochs of the epochs go to the supernet
   smaller    the whole network at the greatest input size within the budget
   shallower  at 64 pixels, without blocks that have a shortcut: from the end of each stage, as many as the budget asks for
   skipped    without all of them, at the greatest input size within the budget
@@ -85,13 +85,13 @@ def train_plain(network: st.Architecture, parent, config, epochs: int) -> dict:
     return {"size": size, "multiply_adds": st.count(folded.spec).multiply_adds, "top1": accuracy}
 
 
-def train_searched(config, limit: float, epochs: int, folder) -> dict:
+def train_searched(config, limit: float, epochs: int, supernet: int, folder) -> dict:
     """Run the recipe within `limit`; the supernet's epochs are taken off the network's."""
-    supernet = max(1, round(epochs / 5))
+    teacher = config.retrain.teacher if supernet else None  # an untrained one knows too little of the classes
     settings = {
         "search": dataclasses.replace(config.search, upper_bounds={"multiply_adds": limit}),
         "supernet": dataclasses.replace(config.supernet, epochs=supernet),
-        "retrain": dataclasses.replace(config.retrain, epochs=epochs - supernet),
+        "retrain": dataclasses.replace(config.retrain, epochs=epochs - supernet, teacher=teacher),
         "export": dataclasses.replace(config.export, formats=("float32",), saved_model=False, benchmark_threads=0),
     }
     run_all(dataclasses.replace(config, **settings), folder)
@@ -111,6 +111,7 @@ def main() -> None:
         ways=(["searched", "smaller", "shallower", "skipped"], "what to compare"),
         seeds=([0, 1, 2], "of hold-outs, order and draws"),
         images=(10000, "training images"),
+        supernet_epochs=(0, "of them, those of the supernet"),
         over=(2.0, "the parent's multiply-adds at the searched size, over the budget"),
     )
     log_to_terminal()
@@ -123,6 +124,8 @@ def main() -> None:
         for budget in options.budgets:
             for way in options.ways:
                 key = {"way": way, "budget": budget, "epochs": options.epochs, "images": options.images, "seed": seed}
+                if way == "searched":
+                    key |= {"supernet_epochs": options.supernet_epochs, "over": options.over}
                 if any(key.items() <= row.items() for row in rows):
                     continue
                 limit = budget * whole
@@ -133,7 +136,7 @@ def main() -> None:
                     size = min(costs, key=lambda side: abs(costs[side] - options.over * limit))
                     config = load_config(CONFIG, [*changes, f"data.image_size={size}"])
                     name = "-".join(map(str, key.values()))
-                    found = train_searched(config, limit, options.epochs, out / name)
+                    found = train_searched(config, limit, options.epochs, options.supernet_epochs, out / name)
                 else:
                     found = train_plain(plain(way, parent, limit), parent, load_config(CONFIG, changes), options.epochs)
                 rows.append({**key, **found})

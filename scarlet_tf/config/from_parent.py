@@ -29,9 +29,14 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 """What the sections of a run that starts from a parent have where the configuration says nothing."""
 
 
-@functools.lru_cache(maxsize=4)
 def load_parent(name: str) -> Parent:
-    """The parent of that name or in that file, read once a process."""
+    """The parent of that name or in that file, read once a process while the file does not change."""
+    path = pathlib.Path(name)
+    return _read(name, path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+@functools.lru_cache(maxsize=4)
+def _read(name: str, changed: int) -> Parent:
     from scarlet_tf.parents.loading import parent
 
     return parent(name)

@@ -58,6 +58,7 @@ class SupernetConfig(TrainingConfig):
     `monitor_paths`, `csv` and `tensorboard` change nothing of what is trained. Beside the settings that all trainings share:
 
     Args:
+        epochs: passes over the training images; 0 searches a supernet as it begins with a parent's weights.
         batch_size: images of a step, which all its paths see; of all devices together.
         learning_rate: of SGD at its greatest, for the batch size given. A strictly fair step sums the gradients of m paths, one
             for each choice of a layer: stem and tail get m times one path's gradient, and every choice features that they
@@ -86,7 +87,7 @@ class SupernetConfig(TrainingConfig):
             each path of a step).
     """
 
-    epochs: Count = 60
+    epochs: Whole = 60
     batch_size: Count = 256
     learning_rate: Positive = 0.045
     weight_decay: NonNegative = 4e-5

@@ -68,6 +68,12 @@ def train_supernet(
     """
     host.check()
     config = resolved(supernet, config)
+    if config.epochs == 0:
+        if supernet.started_from is None:
+            raise InputError(
+                "supernet.epochs: expected at least 1 without a parent, whose weights it begins with, got 0"
+            )
+        return {"history": [], "steps": 0}
     strategy = strategy or tf.distribute.get_strategy()
     data = as_split(train_data, supernet.num_classes)
     run = new_run(supernet, data, config, strategy, run_dir, callbacks, max_hours)

