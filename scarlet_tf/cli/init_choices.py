@@ -212,6 +212,8 @@ def schedule(num_train: int, has_gpu: bool, is_small: bool) -> Schedule:
     return Schedule(batch, *epochs, *search, 0.1 if num_train < FEW_IMAGES else 0.0)
 
 
+PARENT_SHARES = (1.0,)
+"""Shares of a layer's hidden channels in runs from a parent: short trainings do not bring back what halves cost."""
 PARENT_VALUES: dict[str, dict[str, Any]] = {
     "supernet": {
         "epochs": 1,

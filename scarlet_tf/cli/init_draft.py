@@ -209,6 +209,7 @@ def config_text(name: str, path, choices: Choices) -> str:
         PUBLISHED_FROM=init_choices.PUBLISHED_FROM,
         natural_size=natural_size,
         supernet_rate=init_choices.supernet_rate,
+        shares=init_choices.PARENT_SHARES,
         from_parent=parent_sections(choices.plan),
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import millions
-from scarlet_tf.cli.init_choices import ParentAtSize, Sizing, sizing_of
+from scarlet_tf.cli.init_choices import PARENT_SHARES, ParentAtSize, Sizing, sizing_of
 from scarlet_tf.data.facts import DatasetFacts
 
 NONE = "none"
@@ -99,7 +99,7 @@ def _sizing(parent: ParentAtSize, size: int, num_classes: int) -> Sizing:
     from scarlet_tf.config.schema import FROM_PARENT
     from scarlet_tf.parents.around import space_around
 
-    space = space_around(load_parent(parent.name), input_size=size)
+    space = space_around(load_parent(parent.name), input_size=size, shares=PARENT_SHARES)
     return sizing_of(dataclasses.replace(space, name=FROM_PARENT), num_classes, parent)
 
 
