@@ -27,28 +27,13 @@ from scarlet_tf.config import load_config  # noqa: E402
 from scarlet_tf.data.datasets import load_dataset  # noqa: E402
 from scarlet_tf.evaluation.scoring import evaluate  # noqa: E402
 from scarlet_tf.models.network import get_arrays  # noqa: E402
-from scarlet_tf.parents.around import parent_path, sizes_and_costs  # noqa: E402
+from scarlet_tf.parents.around import sizes_and_costs  # noqa: E402
 from scarlet_tf.parents.warm_start import warm_start  # noqa: E402
 from scarlet_tf.run.stages import run_all  # noqa: E402
+from scarlet_tf.search.budget import shortened  # noqa: E402
 
 CONFIG = pathlib.Path(__file__).resolve().parents[1] / "configs" / "cifar10_lite0.yaml"
 PARENT, SIDE, CLASSES = "lite0", 64, 10
-
-
-def blocks_with_shortcut(space) -> list[list[int]]:
-    """The layers of each stage that have a shortcut."""
-    first, found = 0, []
-    for stage in space.stages:
-        layers = space.layers[first : first + stage.depth]
-        found.append([one.index for one in layers if one.stride == 1 and one.in_channels == one.out_channels])
-        first += stage.depth
-    return found
-
-
-def without(space, own, layers) -> st.Architecture:
-    """The parent's path without these layers."""
-    skip = space.num_choices - 1
-    return st.Architecture(tuple(skip if i in layers else choice for i, choice in enumerate(own.choices)), space)
 
 
 def plain(way: str, parent, limit: float) -> st.Architecture:
@@ -56,16 +41,9 @@ def plain(way: str, parent, limit: float) -> st.Architecture:
     sizes = range(SIDE, SIDE + 1) if way == "shallower" else range(2 * SIDE, 15, -4)
     for size in sizes:
         space = st.space_around(parent, input_size=size)
-        own, groups = parent_path(parent, space), blocks_with_shortcut(space)
-        if way == "smaller":
-            removals: list[list[int]] = [[]]
-        elif way == "skipped":
-            removals = [[layer for group in groups for layer in group]]
-        else:  # the last of each stage, from the last stage to the first, then the ones before them
-            order = [group[-1 - depth] for depth in range(4) for group in reversed(groups) if depth < len(group)]
-            removals = [order[:count] for count in range(len(order) + 1)]
-        for removed in removals:
-            network = without(space, own, removed)
+        paths = shortened(space)
+        for path in {"smaller": paths[:1], "skipped": paths[-1:], "shallower": paths}[way]:
+            network = st.Architecture(path, space)
             if st.count(network, size, CLASSES).multiply_adds <= limit:
                 return network
     return network  # shallower: as far as it goes

@@ -9,6 +9,7 @@ import numpy as np
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import bound_text
 from scarlet_tf.search.objectives import CostModel, Objectives, key_of
+from scarlet_tf.space.search_space import SearchSpace
 from scarlet_tf.training.sampling import largest_path
 
 # Uniform draws tried for each individual that is wanted, before draws out of bounds are brought nearer step by step.
@@ -35,10 +36,14 @@ class Budget:
     def sample(self, wanted: int, rng, known=()) -> np.ndarray:
         """`wanted` genomes under budget, [wanted, num_layers], distinct and not in `known` where so many can be found.
 
-        Uniform draws that meet the budget come first. When a tight budget refuses nearly all of them, random draws
+        In a space around a network, that network without its last blocks comes first, see `shortened`; then draws that meet the
+        budget. When a tight budget refuses nearly all of them, random draws
         are brought nearer step by step until they meet it: no longer uniform, but bounded and spread over layers.
         """
         found = Distinct(wanted, known)
+        plain = np.array(shortened(self.cost_model.costs.space), np.int64)
+        if len(plain):
+            found.extend(plain[self.met_by(plain)])
         for _ in range(DRAWS_PER_INDIVIDUAL):
             draws = self._draw(wanted, rng)
             found.extend(draws[self.met_by(draws)])
@@ -82,19 +87,20 @@ class Budget:
         return found.take(fallback=population)
 
     def _draw(self, count: int, rng) -> np.ndarray:
-        """Uniform genomes [count, num_layers]; in a space around a network, each has a share of that network's own blocks.
+        """Genomes [count, num_layers]: uniform, or in a space around a network near that network.
 
-        A share is drawn from 0 to 1, and of the other layers one half is skipped: near a trained network are the good ones.
+        There each layer is the network's own with a probability that a genome draws from 0 to 1; a layer that changes its
+        input's shape, whose skip costs most, with at least 3/4. Two thirds of the other layers with a shortcut are skipped.
         """
         space = self.cost_model.costs.space
         size = (count, space.num_layers)
         genomes = rng.integers(space.num_choices, size=size)
-        if not any(choice.share for choice in space.choices):
+        if not is_around(space):
             return genomes
-        skips = [index for index, choice in enumerate(space.choices) if choice.is_skip]
-        if skips:
-            genomes = np.where(rng.random(size) < 0.5, skips[0], genomes)
-        return np.where(rng.random(size) < rng.random((count, 1)), largest_path(space), genomes)
+        shortcuts = np.isin(np.arange(space.num_layers), with_shortcut(space))
+        keeps = np.where(shortcuts, rng.random((count, 1)), 0.75 + 0.25 * rng.random((count, 1)))
+        genomes = np.where(shortcuts & (rng.random(size) < 2 / 3), _skip(space), genomes)
+        return np.where(rng.random(size) < keeps, largest_path(space), genomes)
 
     def _repaired(self, genomes, rng) -> list[np.ndarray]:
         repaired = [self._repair(genome, rng) for genome in genomes]
@@ -132,6 +138,42 @@ class Budget:
             for excess in (over, under):
                 total += np.where(excess >= 0, np.maximum(excess, smallest), 0.0) / max(high - low, 1e-9)
         return total
+
+
+def is_around(space: SearchSpace) -> bool:
+    """True for a space around a network."""
+    return any(choice.share for choice in space.choices)
+
+
+def with_shortcut(space: SearchSpace) -> list[int]:
+    """The layers that keep their input's shape."""
+    return [layer.index for layer in space.layers if layer.stride == 1 and layer.in_channels == layer.out_channels]
+
+
+def _skip(space: SearchSpace) -> int:
+    """The choice that is the skip, else the last one."""
+    skips = [index for index, choice in enumerate(space.choices) if choice.is_skip]
+    return skips[0] if skips else space.num_choices - 1
+
+
+def shortened(space: SearchSpace) -> list[tuple[int, ...]]:
+    """The network that a space is around, then without the last layer with a shortcut of each stage, the second to last, ...
+
+    One more layer is skipped each time, from the last stage to the first: the plain way to make a network cheaper.
+    """
+    if not is_around(space) or not any(choice.is_skip for choice in space.choices):
+        return []
+    path, first, groups = list(largest_path(space)), 0, []
+    for stage in space.stages:
+        groups.append([i for i in with_shortcut(space) if first <= i < first + stage.depth])
+        first += stage.depth
+    found = [tuple(path)]
+    for depth in range(1, 1 + max(map(len, groups))):
+        for group in reversed(groups):
+            if depth <= len(group):
+                path[group[-depth]] = _skip(space)
+                found.append(tuple(path))
+    return found
 
 
 class Distinct:

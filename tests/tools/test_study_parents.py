@@ -2,7 +2,8 @@ import pytest
 
 import scarlet_tf as st
 import study_parents
-from study_parents import blocks_with_shortcut, means, plain
+from scarlet_tf.search.budget import shortened, with_shortcut
+from study_parents import means, plain
 
 LIMIT = 18_800_000
 
@@ -18,12 +19,12 @@ def test_plain_ways_are_within_the_budget_and_a_step_more_is_not(parent, way):
     space = network.space
     assert st.count(network, space.input_size, 10).multiply_adds <= LIMIT
     skips = [i for i, choice in enumerate(network.choices) if space.choices[choice].is_skip]
-    residual = [layer for group in blocks_with_shortcut(space) for layer in group]
+    residual = with_shortcut(space)
     assert len(residual) == 9
     if way == "shallower":
         assert space.input_size == study_parents.SIDE and set(skips) < set(residual)
-        again = [0 if i == skips[0] else choice for i, choice in enumerate(network.choices)]
-        assert st.count(st.Architecture(tuple(again), space), 64, 10).multiply_adds > LIMIT
+        before = shortened(space)[shortened(space).index(network.choices) - 1]
+        assert st.count(st.Architecture(before, space), 64, 10).multiply_adds > LIMIT
     else:
         assert skips == ([] if way == "smaller" else residual)
         assert st.count(network, space.input_size + 4, 10).multiply_adds > LIMIT
