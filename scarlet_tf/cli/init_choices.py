@@ -216,7 +216,7 @@ PARENT_SHARES = (1.0,)
 """Shares of a layer's hidden channels in runs from a parent: short trainings do not bring back what halves cost."""
 PARENT_VALUES: dict[str, dict[str, Any]] = {
     "supernet": {
-        "epochs": 1,
+        "epochs": 0,
         "batch_size": 32,
         "learning_rate": 0.003,
         "warmup_epochs": 0.2,
@@ -236,14 +236,12 @@ PARENT_VALUES: dict[str, dict[str, Any]] = {
         "warmup_epochs": 0.5,
         "label_smoothing": 0.1,
         "ema": 0.0,
-        "teacher": "parent",
-        "teacher_weight": 0.5,
         "recalibration_batches": 0,
     },
 }
 """Values of runs that start from a parent, also in configs/*_lite0.yaml; docs/results.md has what they were compared with."""
-# Fewer images get more epochs, up to these steps of the supernet's training and of retraining [reading].
-_LEAST_STEPS, _MOST_EPOCHS = (100, 250), 20
+# Fewer images get more epochs of retraining, up to so many steps [reading].
+_LEAST_STEPS, _MOST_EPOCHS = 250, 20
 
 
 def parent_schedule(num_train: int) -> Schedule:
@@ -253,11 +251,8 @@ def parent_schedule(num_train: int) -> Schedule:
     while batch > 8 and batch > num_train // 8:
         batch //= 2
     steps = max(num_train // batch, 1)
-    epochs, retrained = (
-        max(section["epochs"], min(math.ceil(least / steps), _MOST_EPOCHS))
-        for section, least in zip((supernet, retrain), _LEAST_STEPS, strict=True)
-    )
-    return Schedule(batch, epochs, retrained, dropout=0.2, **search)
+    epochs = max(retrain["epochs"], min(math.ceil(_LEAST_STEPS / steps), _MOST_EPOCHS))
+    return Schedule(batch, supernet["epochs"], epochs, dropout=0.2, **search)
 
 
 def parent_sections(plan: Schedule) -> dict[str, dict[str, Any]]:

@@ -123,7 +123,7 @@ def scaled_plan(plan: Schedule, lengths: float) -> Schedule:
     """Epochs and generations times `lengths`, the latter twice at most, and at least what every stage needs."""
     return dataclasses.replace(
         plan,
-        supernet_epochs=max(round(lengths * plan.supernet_epochs), 1),
+        supernet_epochs=max(round(lengths * plan.supernet_epochs), min(plan.supernet_epochs, 1)),
         retrain_epochs=max(round(lengths * plan.retrain_epochs), 1),
         generations=max(round(min(lengths, 2) * plan.generations), 2),
     )

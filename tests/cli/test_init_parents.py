@@ -180,7 +180,7 @@ def test_few_images_get_smaller_batches_and_more_epochs():
     plan = parent_schedule(10_000)
     assert parent_sections(plan) == PARENT_VALUES
     few = parent_schedule(100)
-    assert few.batch_size == 8 and few.supernet_epochs == 9 and few.retrain_epochs == 20
+    assert few.batch_size == 8 and few.supernet_epochs == 0 and few.retrain_epochs == 20
     sections = parent_sections(few)
     assert sections["supernet"]["learning_rate"] == PARENT_VALUES["supernet"]["learning_rate"] / 4
     assert sections["retrain"]["batch_size"] == 8
@@ -212,7 +212,7 @@ def test_lengths_or_size_fit_the_time(measured, monkeypatch, budget):  # noqa: F
     monkeypatch.setattr(init_draft, "look_at", lambda data: looked_at(375))
     data = DataConfig("folder", directory="photos")
     made = {
-        seconds: init_draft.draft(data, budget, False, "my", "my.yaml", seconds).choices for seconds in (2400, 40_000)
+        seconds: init_draft.draft(data, budget, False, "my", "my.yaml", seconds).choices for seconds in (1000, 40_000)
     }
     for seconds, chosen in made.items():
         assert sum(chosen.forecast.values()) <= seconds
