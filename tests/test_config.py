@@ -450,7 +450,7 @@ SPACE = {
         ({"optimization": {"pruning": True}}, True),
         ({"optimization": {"pruning": {"sparsity": 0.75}}, "retrain": {"recipe": None}, "search": None}, True),
         ({"search": {"upper_bounds": {"multiply_adds": "big"}}}, False),
-        ({"supernet": {"epochs": 0}}, False),
+        ({"supernet": {"epochs": -1}}, False),
         ({"supernet": {"schedule": "linear"}}, False),
         ({"supernet": {"seed": 1}}, False),
         ({"retrain": {"recipe": "ancient"}}, False),

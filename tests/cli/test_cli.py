@@ -361,7 +361,7 @@ def test_a_run_until_a_stage_shows_its_result(config, fake_pipeline, capsys):
         (["run", "my.yaml", "--until", "optimize"], "optimize: nothing to do; set optimization.quantization_aware or"),
         (["run", "none.yaml"], "none.yaml: expected a readable YAML file: No such file or directory"),
         (["run", "my.yaml", "--set", "search.generation=5"], "did you mean search.generations?"),
-        (["run", "my.yaml", "--set", "supernet.epochs=many"], 'supernet.epochs: expected an integer >= 1, got "many"'),
+        (["run", "my.yaml", "--set", "supernet.epochs=many"], 'supernet.epochs: expected an integer >= 0, got "many"'),
         (["retrain", "my.yaml", "--run-dir", "r"], "first run: scarlet train-supernet my.yaml --run-dir r"),
         (["run", "my.yaml", "--set", "search.upper_bounds.multiply_adds=1k"], "reaches multiply_adds from 0.0"),
         (["verify", "none.tflite"], "none.tflite: expected a .tflite file or a SavedModel folder, found nothing"),

@@ -288,7 +288,8 @@ def untrained():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"epochs": 0}, "supernet.epochs: expected an integer >= 1, got 0"),
+        ({"epochs": 0}, "supernet.epochs: expected at least 1 without a parent, whose weights it begins with, got 0"),
+        ({"epochs": -1}, "supernet.epochs: expected an integer >= 0, got -1"),
         ({"batch_size": 2.5}, "supernet.batch_size"),
         ({"learning_rate": float("nan")}, "supernet.learning_rate"),
         ({"momentum": 1.0}, "supernet.momentum"),
