@@ -239,7 +239,8 @@ PARENT_VALUES: dict[str, dict[str, Any]] = {
         "recalibration_batches": 0,
     },
 }
-"""Values of runs that start from a parent, also in configs/*_lite0.yaml; docs/results.md has what they were compared with."""
+"""Values of runs that start from a parent, also in configs/*_lite0.yaml. docs/results.md says what they give beside plain ways;
+the rates are a reading from a few short trials."""
 # Fewer images get more epochs of retraining, up to so many steps [reading].
 _LEAST_STEPS, _MOST_EPOCHS = 250, 20
 

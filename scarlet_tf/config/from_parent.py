@@ -26,7 +26,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "search": {"recalibration_batches": 0},
     "retrain": {"init": "supernet", "freeze_bn": True, "recalibration_batches": 0},
 }
-"""What the sections of a run that starts from a parent have where the configuration says nothing."""
+"""Values of a run that starts from a parent, where its configuration says nothing."""
 
 
 def load_parent(name: str) -> Parent:
@@ -75,7 +75,7 @@ def given_by(parent: Parent | None, section: str) -> dict[str, Any]:
         return {}
     if section == "data":
         prepared = parent.preprocessing.to_dict()
-        return {key: prepared[key] for key in PREPARATION if key in prepared}
+        return {key: prepared[key] for key in PREPARATION}
     return DEFAULTS.get(section, {})
 
 
