@@ -9,6 +9,7 @@ the last BN's scale and offset are zero.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable
 from typing import cast
@@ -25,6 +26,7 @@ from scarlet_tf.parents.parent import Parent
 from scarlet_tf.space.search_space import Layer
 from scarlet_tf.space.spec import InvertedResidualSpec, LinearSpec
 
+logger = logging.getLogger("scarlet_tf")
 RIDGE = 1e-5
 """Shrinkage of a LET that is fitted, of the mean square of what it reads."""
 PROJECTION_RIDGE = 1e-4
@@ -32,6 +34,8 @@ PROJECTION_RIDGE = 1e-4
 HEAD_RIDGE = 1.0
 """The same of a classifier, which reads more features than there may be images."""
 SCALES = tuple(2.0**power for power in np.arange(0, 7.5, 0.5))
+ROUNDING = 1e-6
+"""Deviation of a feature, relative to its mean, up to which it is taken for a constant."""
 
 _ACTIVATIONS = {
     "relu": lambda x: np.maximum(x, 0),
@@ -53,6 +57,9 @@ def warm_start(supernet: Supernet, parent: Parent, batches: Iterable | None = No
 
     Batch normalisation keeps the parent's statistics. On few images, or of another kind, they serve better than those that
     the images have: channels that seldom respond would be scaled up.
+
+    Raises InputError for a supernet of another space, and for a parent whose features of the images are not finite, with the
+    layer that gives the first such.
     """
     path = parent_path(parent, supernet.space)
     epsilon, blocks = parent.spec.conventions.bn_epsilon, iter(parent.spec.blocks)
@@ -63,6 +70,8 @@ def warm_start(supernet: Supernet, parent: Parent, batches: Iterable | None = No
             like = cast(InvertedResidualSpec, next(blocks))
         assert like is not None
         source = _of_part(parent.arrays, like.name)
+        if not is_new:
+            _checked(f"parent: {like.name}", choices.candidates[own], source)
         for candidate in choices.candidates:
             if isinstance(candidate.spec, InvertedResidualSpec):
                 fits = like.in_channels == layer.in_channels
@@ -124,7 +133,7 @@ def most_important(arrays: Arrays, spec: InvertedResidualSpec, epsilon: float) -
     passed = _ACTIVATIONS[spec.activation](np.asarray(beta + np.multiply.outer(nodes, gamma), float))
     power = weights @ passed**2 / math.sqrt(2 * math.pi)
     scale = arrays["project_bn/gamma"] / np.sqrt(arrays["project_bn/moving_variance"] + epsilon)
-    projected = arrays["project/kernel"][0, 0] * scale
+    projected = arrays["project/kernel"][0, 0] * scale.astype(float)
     return np.argsort(-power * np.sum(projected**2, axis=1), kind="stable")
 
 
@@ -160,12 +169,20 @@ def _own(layer) -> Arrays:
 
 
 def _assign(layer, arrays: Arrays) -> None:
+    for name, weight in _checked(layer.name, layer, arrays).items():
+        weight.assign(arrays[name])
+
+
+def _checked(where: str, layer, arrays: Arrays) -> dict:
+    """The weights of `layer`; InputError names the arrays that are not theirs in name and shape."""
     weights = _weights(layer)
     if weights.keys() != arrays.keys():
         missing, unexpected = sorted(weights.keys() - arrays.keys()), sorted(arrays.keys() - weights.keys())
-        raise InputError(f"{layer.name}: weights: missing {missing}, unexpected {unexpected}")
+        raise InputError(f"{where}: weights: missing {missing}, unexpected {unexpected}")
     for name, weight in weights.items():
-        weight.assign(arrays[name])
+        if tuple(weight.shape) != np.shape(arrays[name]):
+            raise InputError(f"{where}: {name}: expected {tuple(weight.shape)}, got {np.shape(arrays[name])}")
+    return weights
 
 
 # -- linear maps by least squares -----------------------------------------------------------------------------------------
@@ -184,10 +201,14 @@ class LeastSquares:
         self._products += x.T @ y
 
     def solve(self, ridge: float = RIDGE) -> np.ndarray:
-        """The map [c_in, c_out], shrunk by `ridge` times the mean square of x."""
+        """The map [c_in, c_out], shrunk by `ridge` times the mean square of x; zeros, and a warning, if float32 cannot hold it."""
         size = len(self._squares)
-        shrinkage = ridge * np.trace(self._squares) / size + np.finfo(float).tiny
-        return np.linalg.solve(self._squares + shrinkage * np.eye(size), self._products)
+        scale = float(np.trace(self._squares) / size) or 1.0
+        found = np.linalg.solve(self._squares / scale + ridge * np.eye(size), self._products / scale)
+        if np.abs(found).max() < np.finfo(np.float32).max:
+            return found
+        logger.warning("warm start: a linear map of %d to %d channels stays zero: it exceeds float32", *found.shape)
+        return np.zeros_like(found)
 
 
 def _fit(supernet: Supernet, path: tuple[int, ...], batches: Iterable, fits_classifier: bool) -> None:
@@ -195,11 +216,11 @@ def _fit(supernet: Supernet, path: tuple[int, ...], batches: Iterable, fits_clas
     layers = [_LayerFit(*one) for one in zip(supernet.space.layers, supernet.choice_blocks, path, strict=True)]
     features, targets = [], []
     for images, labels in batches:
-        x = supernet.stem(images)
+        x = _finite(supernet.stem(images), "the stem")
         for layer in layers:
-            x = layer.add(x)
+            x = _finite(layer.add(x), layer.name)
         if fits_classifier:
-            features.append(keras.ops.convert_to_numpy(supernet.tail.features(x)))
+            features.append(keras.ops.convert_to_numpy(_finite(supernet.tail.features(x), "the tail")))
             targets.append(np.asarray(labels).reshape(-1))
     for layer in layers:
         layer.solve()
@@ -208,11 +229,17 @@ def _fit(supernet: Supernet, path: tuple[int, ...], batches: Iterable, fits_clas
         supernet.tail.inner["classifier"].set_weights([kernel, bias])
 
 
+def _finite(x, where: str):
+    if not keras.ops.all(keras.ops.isfinite(x)):
+        raise InputError(f"parent: expected finite features of the images, got others after {where}")
+    return x
+
+
 class _LayerFit:
     """The choices of a layer whose last linear map is fitted to the output of the parent's own choice."""
 
     def __init__(self, layer: Layer, block: ChoiceBlock, own: int):
-        self._stride, self._own = layer.stride, block.candidates[own]
+        self.name, self._stride, self._own = layer.name, layer.stride, block.candidates[own]
         self._let, self._blocks = [], []
         is_new = not isinstance(self._own.spec, InvertedResidualSpec)  # the parent has no such layer
         keeps_shape = layer.stride == 1 and layer.in_channels == layer.out_channels
@@ -250,8 +277,12 @@ def fitted_classifier(features: np.ndarray, labels: np.ndarray, num_classes: int
     """(kernel [C, num_classes], bias [num_classes]) from features [N, C] and labels [N].
 
     Ridge regression to the labels as one-hot rows, scaled so that the cross-entropy is least of every fourth image, if the
-    others are fitted.
+    others are fitted. Features that are the same for all images, within ROUNDING, do not count. InputError for a label that
+    is no class.
     """
+    if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
+        raise InputError(f"labels: expected classes from 0 to {num_classes - 1}, got {labels.min()} to {labels.max()}")
+    features = np.asarray(features, float)
     held_out = np.arange(len(labels)) % 4 == 3
     scale = 1.0
     if np.any(held_out):
@@ -264,8 +295,10 @@ def fitted_classifier(features: np.ndarray, labels: np.ndarray, num_classes: int
 
 def _regression(features: np.ndarray, labels: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     shares, centre = np.bincount(labels, minlength=num_classes) / len(labels), features.mean(axis=0)
+    moved = features - centre
+    moved[:, np.abs(moved).max(axis=0) <= ROUNDING * np.abs(centre)] = 0
     fit = LeastSquares(features.shape[1], num_classes)
-    fit.add(features - centre, np.eye(num_classes)[labels] - shares)
+    fit.add(moved, np.eye(num_classes)[labels] - shares)
     kernel = fit.solve(HEAD_RIDGE)
     return kernel, shares - centre @ kernel
 
