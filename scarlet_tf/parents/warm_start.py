@@ -201,7 +201,7 @@ class LeastSquares:
         self._products += x.T @ y
 
     def solve(self, ridge: float = RIDGE) -> np.ndarray:
-        """The map [c_in, c_out], shrunk by `ridge` times the mean square of x; zeros, and a warning, if float32 cannot hold it."""
+        """The map [c_in, c_out], shrunk by `ridge` times the mean square of x; zeros where float32 cannot hold it."""
         size = len(self._squares)
         scale = float(np.trace(self._squares) / size) or 1.0
         found = np.linalg.solve(self._squares / scale + ridge * np.eye(size), self._products / scale)
