@@ -89,7 +89,7 @@ def test_a_probe_fits_a_classifier_to_each_path(supernet, images):
     found = [evaluator.evaluate(choices) for choices in GENERATION]
     assert found == [Evaluator(supernet, validation, training, 0, 10, probe_batches=3).evaluate(c) for c in GENERATION]
     network = extract(supernet, ARCHITECTURE)
-    features = keras.Model(network.inputs, network.layers[-1].input)
+    features = keras.Model(network.input, network.layers[-1].input)
     seen, labels = zip(*ArraySplit(*training).batches(10, training=True, seed=0).take(3), strict=True)
     kernel, bias = fitted_classifier(features(np.concatenate(seen)).numpy(), np.concatenate(labels), 5)
     network.layers[-1].set_weights([kernel, bias])
