@@ -34,8 +34,8 @@ class Evaluator:
     Args:
         supernet: trained. When it is trained on, or its weights change in another way, call `forget`.
         validation_data: labelled images to score on: a split, a batched tf.data.Dataset or (images, labels).
-        recalibration_data: training images, labelled for a probe; without any, paths are scored with the supernet's running statistics,
-            which mix all paths and say little.
+        recalibration_data: training images, labelled for a probe; without any, paths are scored with the supernet's running
+            statistics, which mix all paths and say little.
         recalibration_batches: how many batches BN is recalibrated over.
         probe_batches: how many of their batches, with labels, a classifier of its own is fitted to for each path (a linear
             probe); 0 scores with the supernet's classifier. Paths that were not trained together differ in what their
