@@ -236,8 +236,10 @@ def json_schema() -> dict[str, Any]:
             continue
         section = section_types()[name]
         made = _schema_of(section, name, hidden_keys(name, section))
-        switch = ["boolean", "string"] if name in SWITCHED else []
-        properties[name] = {**made, "type": ["object", *switch, "null"]}
+        properties[name] = {**made, "type": ["object", "null"]}
+        if name in SWITCHED:
+            words = {"if": {"type": "string"}, "then": {"enum": ["off", "on"]}}
+            properties[name] |= {"type": ["object", "boolean", "string", "null"], **words}
         if name in WITH_RECIPES:
             text = "A block of values that the section's other keys override. Expected: a recipe's name or null."
             recipe = {"enum": [*recipe_names(name), None], "default": None, "description": text}

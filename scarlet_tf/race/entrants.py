@@ -155,8 +155,10 @@ def deepest(budget: Budget) -> Iterator[Genome]:
         genome = min(shorter, key=lambda one: _cost(budget, one))
     while True:
         greater = _changes(genome, [layer for layer, now in enumerate(genome) if now != skip], _blocks(space))
+        if not greater:
+            break
         costs = [_cost(budget, one) if met else 0 for one, met in zip(greater, budget.met_by(greater), strict=True)]
-        if not greater or max(costs) <= _cost(budget, genome):
+        if max(costs) <= _cost(budget, genome):
             break
         genome = greater[int(np.argmax(costs))]
     yield tuple(genome)
