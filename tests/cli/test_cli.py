@@ -26,6 +26,7 @@ space:
   tail_channels: 16
 supernet: {epochs: 1, batch_size: 256}
 search: {upper_bounds: {multiply_adds: 200k}, population_size: 2, generations: 2, picks: 1, recalibration_batches: 1}
+race: off
 retrain: {epochs: 1, batch_size: 256, learning_rate: 0.01, warmup_epochs: 0, optimizer: sgd, ema: 0.0}
 export: {calibration_examples: 8, verification_examples: 32}
 """
