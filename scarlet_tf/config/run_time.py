@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scarlet_tf.base.words import duration
+from scarlet_tf.search.config import SIZE_GENERATIONS
 from scarlet_tf.space.cost import cost_table
 from scarlet_tf.training.sampling import paths_of_a_step
 
@@ -40,7 +41,9 @@ def stage_seconds(
     an_image = seconds / (num_paths * supernet.batch_size)
     train, validation = examples["train"], examples["validation"]
     recalibration = min(search.recalibration_batches * search.validation_batch_size, train)
-    evaluated = search.population_size * search.generations * (recalibration + validation)
+    probe = min(search.probe_batches * search.validation_batch_size, train)
+    generations = search.generations + len(search.input_sizes) * min(SIZE_GENERATIONS, search.generations)
+    evaluated = search.population_size * generations * (recalibration + probe + validation)
     trained = train // retrain.batch_size * retrain.batch_size
     validated = validation / retrain.validate_every_epochs
     an_epoch = (trained * RETRAINED + validated * VALIDATED) * picked * an_image

@@ -61,6 +61,7 @@ def test_photographs_start_from_a_trained_network(here, capsys):  # noqa: F811
     config = load_config("photos.yaml")
     assert (config.parent.name, config.data.normalization, config.retrain.init) == ("lite0", "lite", "supernet")
     assert (config.data.image_size, config.search.budget, config.data.crop_fraction) == (size, 20e6, 1)
+    assert config.search.input_sizes == (48, 64, 80) and size in config.search.input_sizes
     text = pathlib.Path("photos.yaml").read_text()
     assert f"at {size} pixels it costs" in text and f"{parent['over_budget']:.2f} times the" in text
     assert open_run(config, "r").data.num_classes == 2  # passes every check of a run
