@@ -41,7 +41,17 @@ from scarlet_tf.training.checkpoints import values_digest
 logger = logging.getLogger("scarlet_tf")
 T = TypeVar("T", bound=Result | SearchResult)
 # Files and folders that a run writes. Nothing else is touched: the user's folder may hold other files, too.
-_PLACES = ("", "supernet", "search", "search/sizes", "retrain", "optimize", "optimize/*", "export", "export/saved_model")
+_PLACES = (
+    "",
+    "supernet",
+    "search",
+    "search/sizes",
+    "retrain",
+    "optimize",
+    "optimize/*",
+    "export",
+    "export/saved_model",
+)
 _PLACES += (
     "race",
     "race/*",

@@ -82,7 +82,9 @@ class SupernetSearch(Method):
 
     def _check_search(self, run: Run) -> None:
         if run.config.search.input_sizes and search_role() != "alone":
-            raise InputError("search.input_sizes: expected none in a search of several processes, which have one supernet")
+            raise InputError(
+                "search.input_sizes: expected none in a search of several processes, which have one supernet"
+            )
         config = run.config.search
         cost_model, objectives = cost_model_and_objectives(run.costs, **config.objective_settings(run.costs))
         self._check_objectives(run.config, cost_model, objectives)
@@ -265,7 +267,7 @@ def _trained(run: Run) -> tuple[Supernet, SupernetResult]:
 
 
 def _at_another_size(run: Run) -> tuple[Supernet, SupernetResult]:
-    """The supernet for images of another size than it is trained with: the same weights, or if none were trained a start there."""
+    """The supernet for images of another size than it is trained with: its weights, or if none were trained a start there."""
     if run.config.supernet.epochs == 0:
         return _new_supernet(run), SupernetResult()
     stated = run.at_size(run.stated.data.image_size)

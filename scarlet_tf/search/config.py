@@ -152,7 +152,7 @@ class SearchConfig:
         betanas: how importances are trained where the algorithm is betanas; see BetaNASConfig.
         finalists: how many models of the front `scarlet search` measures whole where `table` predicts latency; the predictions of
             all are corrected by them before the front is written. 0: none.
-        input_sizes: sides of the image in pixels that are tried. Each is searched for the first generations; the one with the most
+        input_sizes: sides of the image in pixels that are tried. Each is searched for a few generations; the one with the most
             accurate network is searched to the end, and the network found takes such images. Empty: `data.image_size` alone.
         picks: how many models are picked from the front, equispaced along it; or {name: {metric: bound}} and {name: "choices"},
             see pick_models. The best one is available without being picked.
@@ -202,10 +202,10 @@ class SearchConfig:
     def _check_sizes(self) -> None:
         if len(set(self.input_sizes)) < len(self.input_sizes):
             raise InputError(f"search.input_sizes: expected different ones, got {list(self.input_sizes)}")
-        if self.input_sizes and self.table is not None:
-            raise InputError(f"search.input_sizes: expected none with search.table, which is for one size, got {list(self.input_sizes)}")
-        if self.input_sizes and self.is_betanas:
-            raise InputError(f"search.input_sizes: expected none with betanas, which does not search, got {list(self.input_sizes)}")
+        reasons = {"search.table, which is for one size": self.table, "betanas, which does not search": self.is_betanas}
+        for reason, is_there in reasons.items():
+            if self.input_sizes and is_there:
+                raise InputError(f"search.input_sizes: expected none with {reason}, got {list(self.input_sizes)}")
 
     def _check_betanas(self) -> None:
         """Accuracies are not known where BetaNAS decides."""

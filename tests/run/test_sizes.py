@@ -63,7 +63,9 @@ def test_sizes_without_a_network_within_the_bounds_are_left_out(accuracies, tmp_
     accuracies.update({8: 0.25, 64: 0.5})
     assert settled(searched_at(8, 64), tmp_path).config.data.image_size == 8
     assert "64 pixels are left out: search.upper_bounds.multiply_adds: no network" in caplog.text
-    with pytest.raises(InputError, match=r"input_sizes: expected a size at which a network keeps the bounds, got \[64\]"):
+    with pytest.raises(
+        InputError, match=r"input_sizes: expected a size at which a network keeps the bounds, got \[64\]"
+    ):
         settled(searched_at(64), tmp_path / "other")
 
 
