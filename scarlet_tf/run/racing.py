@@ -10,7 +10,6 @@ from typing import Any
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import plural
-from scarlet_tf.config import Config
 from scarlet_tf.config.from_parent import load_parent
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.models.network import Arrays
@@ -31,20 +30,6 @@ from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.space.spec import NetworkSpec
 
 logger = logging.getLogger("scarlet_tf")
-
-
-def races(config: Config) -> bool:
-    """True if networks of the run race: not where `retrain.pick` names one network, or the cheapest that is good enough."""
-    if not config.race.is_wanted or config.finetune.is_wanted:
-        return False
-    return config.retrain.pick == "best" or _bounds_of_pick(config) is not None
-
-
-def _bounds_of_pick(config: Config) -> Mapping[str, float] | None:
-    """The bounds of the pick that `retrain.pick` names; None where the pick is no most accurate network within bounds."""
-    picks = config.search.picks
-    bounds = picks.get(str(config.retrain.pick)) if isinstance(picks, Mapping) else None
-    return bounds if isinstance(bounds, Mapping) and "accuracy" not in bounds else None
 
 
 def race_networks(run: Run, found: SearchResult) -> RaceResult:
@@ -103,7 +88,7 @@ def _entrants(run: Run, found: SearchResult, starts: _Starts) -> tuple[list[Entr
     config = run.config.race
     notes: list[str] = []
     cost_model, objectives = cost_model_and_objectives(run.costs, **run.config.search.objective_settings(run.costs))
-    objectives = objectives.tightened(_bounds_of_pick(run.config) or {})
+    objectives = objectives.tightened(run.config.bounds_of_pick or {})
     budget = Budget(cost_model, objectives)
     candidates = _candidates(run, found, budget)
     opposed = rivals(budget, config, starts.fits)
