@@ -89,11 +89,12 @@ def parse_config(values: Mapping[str, Any], source: str = "config", folder=".") 
     own = {key: value for key, value in values.items() if key not in SECTIONS}
     run = from_yaml(RunConfig, own, mistakes, known=known_keys()) or RunConfig()
     values = expand(values, mistakes)
-    values, parent = with_path(values, folder), None
+    values, parent, is_unreadable = with_path(values, folder), None, False
     try:
         parent = parent_of(values)
     except InputError as error:
         mistakes.append(str(error))
+        is_unreadable = True  # so nothing is known of its space
     fields: dict[str, Any] = {}
     for name, section in schema.section_types().items():
         raw = {} if values.get(name) is None else values[name]
@@ -103,9 +104,9 @@ def parse_config(values: Mapping[str, Any], source: str = "config", folder=".") 
             raw = given_by(parent, name) | raw
         fields[name] = from_yaml(section, raw, mistakes, name, known_keys())
     try:
-        if parent is None:
+        if parent is None and not is_unreadable:
             fields["space"] = _space(values.get("space"), fields["data"], folder, mistakes)
-        elif fields["data"] is not None and fields["parent"] is not None:
+        elif parent is not None and fields["data"] is not None and fields["parent"] is not None:
             fields["space"] = space_of(parent, fields["parent"], fields["data"], values.get("space"))
     except InputError as error:
         mistakes.append(str(error))
