@@ -97,7 +97,7 @@ def why_picked(pick: int | str | None, one_shot_accuracy: float | None, passed_o
 
 
 def race_in_words(race: Mapping[str, Any]) -> str:
-    """What a race's figures say of its winner: "won by finalist 1 of the search among 7 networks; better than ..."."""
+    """Outcome of a race by its figures, such as "won by finalist 1 of the search among 7 networks; better than ..."."""
     found = f"won by {race['words']} among {plural(race['entrants'], 'network')}"
     return "; ".join([found, *race["verdict"]])
 

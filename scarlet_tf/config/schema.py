@@ -152,6 +152,19 @@ class Config(RunConfig):
     export: ExportConfig
     ranking: RankingConfig
 
+    @property
+    def races(self) -> bool:
+        """True if networks race: not where `retrain.pick` names one network, or the cheapest that is good enough."""
+        searches = self.race.is_wanted and self.finetune.network is None
+        return searches and (self.retrain.pick == "best" or self.bounds_of_pick is not None)
+
+    @property
+    def bounds_of_pick(self) -> Mapping[str, float] | None:
+        """The bounds of the pick that `retrain.pick` names; None where that is not the most accurate network within bounds."""
+        picks = self.search.picks
+        bounds = picks.get(str(self.retrain.pick)) if isinstance(picks, Mapping) else None
+        return bounds if isinstance(bounds, Mapping) and "accuracy" not in bounds else None
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, every default written out; `parse_config` reads it back."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(RunConfig)}

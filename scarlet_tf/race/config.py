@@ -56,7 +56,7 @@ class RaceConfig:
 
 
 def sizes(entrants: int, rungs: int) -> list[int]:
-    """How many of `entrants` networks begin each rung, where no rival has to be kept beyond the better half."""
+    """Numbers of networks that begin each rung, `entrants` the first, where no rival is kept beyond the better half."""
     found = [entrants]
     while len(found) < rungs:
         found.append(-(-found[-1] // 2))

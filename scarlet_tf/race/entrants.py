@@ -12,6 +12,7 @@ import numpy as np
 from scarlet_tf.race.config import RaceConfig
 from scarlet_tf.search.budget import Budget, is_around, shortened, with_shortcut
 from scarlet_tf.search.front import Candidate
+from scarlet_tf.space.equivalence import canonical, skip_of
 from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.space.spec import NetworkSpec
 from scarlet_tf.training.sampling import largest_path, smallest_path
@@ -62,12 +63,12 @@ def in_words(name: str, kind: str, input_size: int | None = None) -> str:
 def finalists(
     candidates: Sequence[Candidate],
     count: int,
-    known: Sequence[Genome] = (),
+    known: Sequence[Architecture] = (),
     fits: Callable[[Architecture], bool] = lambda architecture: True,
 ) -> tuple[list[Candidate], int]:
     """The first `count` candidates that differ from each other in enough layers, and in how many they do.
 
-    candidates: the best first. known: genomes that race anyway. fits: of a network, what has to hold besides. Where a
+    candidates: the best first. known: networks that race anyway. fits: of a network, what has to hold besides. Where a
     quarter of the layers leaves too few, fewer layers do, down to one; there may be fewer than `count` then, too.
     """
     layers = len(candidates[0].architecture.choices) if candidates else 0
@@ -75,14 +76,20 @@ def finalists(
     for least in range(max(1, -(-layers // round(1 / LEAST_UNLIKE))), 0, -1):
         chosen = []
         for candidate in candidates:
-            genome = candidate.architecture.choices
-            others = [one.architecture.choices for one in chosen]
-            is_new = genome not in known and all(_unlike(genome, other) >= least for other in others)
+            genome = one_form(candidate.architecture)
+            others = [one_form(one.architecture) for one in chosen]
+            is_new = genome not in map(one_form, known) and all(_unlike(genome, other) >= least for other in others)
             if is_new and fits(candidate.architecture):
                 chosen.append(candidate)
             if len(chosen) == count:
                 return chosen, least
     return chosen, 1
+
+
+def one_form(network: Architecture | NetworkSpec) -> Genome:
+    """Choices that all architectures of equal networks share."""
+    assert isinstance(network, Architecture)  # a search has no others
+    return tuple(canonical([network.choices], network.space)[0].tolist())
 
 
 def _unlike(first: Genome, second: Genome) -> int:
@@ -110,7 +117,7 @@ def rivals(
             continue
         network = next((a for g in makers[name]() if fits(a := Architecture(g, space))), None)
         called = "shortened" if name == "uniform" and is_around(space) else name
-        twin = next((one for one in found if one.network == network), None)
+        twin = next((one for one in found if network is not None and one_form(one.network) == one_form(network)), None)
         if network is None:
             logger.info("race: no %s network keeps the bounds; it is left out", called)
         elif twin is not None:
@@ -133,7 +140,7 @@ def uniform(budget: Budget) -> Iterator[Genome]:
         return
     whole = [(index,) * space.num_layers for index, choice in enumerate(space.choices) if not choice.is_skip]
     yield from _greatest_first(budget, whole)
-    skip = _skip(space)
+    skip = skip_of(space)
     if skip is not None:
         yield from _greatest_first(budget, [each for one in whole for each in _without_last(space, one, skip)])
 
@@ -145,7 +152,7 @@ def deepest(budget: Budget) -> Iterator[Genome]:
     step that adds most multiply-adds within the budget is taken again and again.
     """
     space = budget.cost_model.costs.space
-    skip, genome = _skip(space), list(_cheapest(space))
+    skip, genome = skip_of(space), list(_cheapest(space))
     while not budget.met_by([genome])[0]:
         shorter = (
             [] if skip is None else _changes(genome, [layer for layer, now in enumerate(genome) if now != skip], [skip])
@@ -189,13 +196,9 @@ def _blocks(space: SearchSpace) -> list[int]:
     return [index for index, choice in enumerate(space.choices) if not choice.is_skip]
 
 
-def _skip(space: SearchSpace) -> int | None:
-    return next((index for index, choice in enumerate(space.choices) if choice.is_skip), None)
-
-
 def _cheapest(space: SearchSpace) -> Genome:
     """Each layer's choice of the fewest multiply-adds that is no skip."""
-    if _skip(space) is None:
+    if skip_of(space) is None:
         return smallest_path(space)
     blocks = dataclasses.replace(space, choices=tuple(space.choices[index] for index in _blocks(space)))
     return tuple(_blocks(space)[index] for index in smallest_path(blocks))

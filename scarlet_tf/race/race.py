@@ -56,7 +56,7 @@ class Images:
 
 @dataclasses.dataclass(frozen=True)
 class Course:
-    """What the entrants of a race share.
+    """Data, settings and starts that the entrants of a race share.
 
     images: `images(entrant)`. start: `start(entrant)` gives the network as `retrain` takes it, and its first weights, if any.
     input_shape: `input_shape(entrant)`. context: plain JSON that names the data and what the entrants come from: a folder

@@ -10,12 +10,11 @@ from typing import Any
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import plural
-from scarlet_tf.config import Config
 from scarlet_tf.config.from_parent import load_parent
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.models.network import Arrays
 from scarlet_tf.parents.around import SIZE_STEP, parent_path, sizes_and_costs
-from scarlet_tf.race.entrants import Entrant, finalists, rivals
+from scarlet_tf.race.entrants import Entrant, finalists, one_form, rivals
 from scarlet_tf.race.race import FOLDER, Course, Images, run_race
 from scarlet_tf.results import RaceResult
 from scarlet_tf.run.folder import Run
@@ -31,20 +30,6 @@ from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.space.spec import NetworkSpec
 
 logger = logging.getLogger("scarlet_tf")
-
-
-def races(config: Config) -> bool:
-    """True if networks of the run race: not where `retrain.pick` names one network, or the cheapest that is good enough."""
-    if not config.race.is_wanted or config.finetune.is_wanted:
-        return False
-    return config.retrain.pick == "best" or _bounds_of_pick(config) is not None
-
-
-def _bounds_of_pick(config: Config) -> Mapping[str, float] | None:
-    """The bounds of the pick that `retrain.pick` names; None where the pick is no most accurate network within bounds."""
-    picks = config.search.picks
-    bounds = picks.get(str(config.retrain.pick)) if isinstance(picks, Mapping) else None
-    return bounds if isinstance(bounds, Mapping) and "accuracy" not in bounds else None
 
 
 def race_networks(run: Run, found: SearchResult) -> RaceResult:
@@ -103,16 +88,17 @@ def _entrants(run: Run, found: SearchResult, starts: _Starts) -> tuple[list[Entr
     config = run.config.race
     notes: list[str] = []
     cost_model, objectives = cost_model_and_objectives(run.costs, **run.config.search.objective_settings(run.costs))
-    objectives = objectives.tightened(_bounds_of_pick(run.config) or {})
+    objectives = objectives.tightened(run.config.bounds_of_pick or {})
     budget = Budget(cost_model, objectives)
     candidates = _candidates(run, found, budget)
     opposed = rivals(budget, config, starts.fits)
     opposed += _parent(run, objectives, opposed, notes) if "parent" in config.rivals else []
-    known = [one.network.choices for one in opposed if one.input_size is None and isinstance(one.network, Architecture)]
+    known = [one.network for one in opposed if one.input_size is None and isinstance(one.network, Architecture)]
     chosen, unlike = finalists(candidates, config.finalists, known, starts.fits)
     if not chosen:  # what the search found is what the rivals are
         chosen, unlike = finalists(candidates, 1, (), starts.fits)
-        opposed = [one for one in opposed if one.network not in [each.architecture for each in chosen]]
+        alike = [one_form(each.architecture) for each in chosen]
+        opposed = [one for one in opposed if one.input_size or one_form(one.network) not in alike]
     if not chosen:
         raise InputError(
             "retrain.init: none of the networks that the search found keeps"
@@ -201,7 +187,8 @@ def _parent(run: Run, objectives: Objectives, opposed: list[Entrant], notes: lis
             continue
         if size != own:
             return [Entrant("parent", "rival", architecture, size)]
-        return [] if any(one.network == architecture for one in opposed) else [Entrant("parent", "rival", architecture)]
+        alike = any(one_form(one.network) == one_form(architecture) for one in opposed)
+        return [] if alike else [Entrant("parent", "rival", architecture)]
     notes.append(
         f"the parent does not race: it keeps the bounds at no size from {min(sizes)} pixels on, in steps of {SIZE_STEP}"
     )

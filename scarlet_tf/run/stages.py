@@ -41,7 +41,7 @@ from scarlet_tf.run.exporting import export, is_optimized, optimize
 from scarlet_tf.run.folder import Run, alone_in, claim, open_existing
 from scarlet_tf.run.integrity import unchecked
 from scarlet_tf.run.methods import check_adb, method_of, searching, trained_supernet
-from scarlet_tf.run.racing import check_race, race_networks, races
+from scarlet_tf.run.racing import check_race, race_networks
 from scarlet_tf.run.reporting import Forecast, drop_torn_timing, stage_seconds, summarize, timed, write_page
 from scarlet_tf.run.retraining import finetune_network, retrain_network
 from scarlet_tf.search.config import evaluator_grouping, evaluator_options
@@ -102,7 +102,7 @@ def stages_of(config: Config) -> list[Stage]:
     """The stages that a configuration asks for, in order."""
     optimizing = ("optimize",) if config.optimization.is_wanted else ()
     names = (*method_of(config).stages, *optimizing, "export")
-    return [STAGES[name] for name in names if name != "race" or races(config)]
+    return [STAGES[name] for name in names if name != "race" or config.races]
 
 
 def run_all(
@@ -265,7 +265,7 @@ def examine(run: Run) -> None:
     check_run_dir(run.folder, run.stated)
     method = method_of(run.config)
     method.examine(run)
-    if races(run.config):
+    if run.config.races:
         check_race(run)
     if run.config.export.warm_up:
         check_warm_up("export.warm_up")

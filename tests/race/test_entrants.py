@@ -56,7 +56,10 @@ def test_fewer_finalists_than_asked_for_are_all_there_are():
 
 def test_finalists_are_no_rivals_and_fit():
     found = finalists(
-        candidates((0, 0, 0, 0), (1, 1, 1, 1), (2, 2, 2, 2)), 1, [(0, 0, 0, 0)], lambda a: a.choices != (1, 1, 1, 1)
+        candidates((0, 0, 0, 0), (1, 1, 1, 1), (2, 2, 2, 2)),
+        1,
+        [Architecture((0, 0, 0, 0), SPACE)],
+        lambda a: a.choices != (1, 1, 1, 1),
     )
     assert chosen(found) == ([(2, 2, 2, 2)], 1)
 
