@@ -223,7 +223,8 @@ def test_lengths_or_size_fit_the_time(measured, monkeypatch, budget):  # noqa: F
         assert few.sizing.image_size < many.sizing.image_size
         assert many.budget == float(f"{many.sizing.parent.multiply_adds / 2:.2g}")
     else:
-        assert few.sizing == many.sizing and few.plan.retrain_epochs < many.plan.retrain_epochs
+        assert few.sizing.space == many.sizing.space and few.plan.retrain_epochs < many.plan.retrain_epochs
+        assert len(few.sizing.parent.sizes) < len(many.sizing.parent.sizes) == 3
 
 
 @pytest.mark.slow
