@@ -12,7 +12,7 @@ import numpy as np
 from scarlet_tf.base.cluster import read_tf_config
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import millions
-from scarlet_tf.config.from_parent import load_parent
+from scarlet_tf.config.from_parent import parent_in
 from scarlet_tf.evaluation.batch_norm import rebase
 from scarlet_tf.evaluation.evaluator import path_network
 from scarlet_tf.export.folding import MAX_CONDITION, MAX_CONDITION_INT8, fold
@@ -182,19 +182,17 @@ def folding_limit(run: Run) -> float:
 def _parents_path(run: Run) -> Network:
     """The parent's path in the trained supernet, which knows the run's classes, with its own BN statistics."""
     supernet, _ = trained_supernet(run)
-    teacher = path_network(
-        supernet, parent_path(load_parent(str(run.config.parent.name)), supernet.space), _calibration_batches(run)
-    )
+    path = parent_path(parent_in(run.config.parent), supernet.space)
+    teacher = path_network(supernet, path, _calibration_batches(run))
     teacher.trainable = False
     return teacher
 
 
 def _parent_in_words(run: Run) -> Mapping[str, Any] | None:
     """The parent for the result and the certificate, in plain JSON types; None if the run starts from none."""
-    name = run.config.parent.name
-    if name is None:
+    if run.config.parent.name is None:
         return None
-    parent = load_parent(name)
+    parent = parent_in(run.config.parent)
     return {"name": parent.name, "source": parent.source, "fingerprint": parent.fingerprint}
 
 

@@ -41,5 +41,7 @@ def test_importances_are_trained_with_the_parents_statistics(supernet, images):
 
 
 def test_importances_need_a_training(supernet, images):
-    with pytest.raises(InputError, match=r"supernet\.epochs: expected at least 1 with betanas, which trains importances"):
+    with pytest.raises(
+        InputError, match=r"supernet\.epochs: expected at least 1 with betanas, which trains importances"
+    ):
         train_betanas(supernet, images, images, CONFIG | {"epochs": 0}, SETTINGS)
