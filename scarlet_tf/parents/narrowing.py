@@ -46,7 +46,9 @@ def narrowed(parent: Parent, multiplier: float) -> Parent:
     blocks = [expressible(block) for block in parent.spec.blocks]
     parts = list(parts_of(parent.spec))
     orders = {part.writes: _order(part.writes, parts, parent) for part in parts if part.writes != "tail"}
-    widths = {group: _width(len(order), multiplier) for group, order in orders.items()}
+    widths = {group: len(order) for group, order in orders.items()}
+    if multiplier < 1:
+        widths = {group: min(width, rounded_channels(multiplier * width)) for group, width in widths.items()}
     rule = squeeze_excite_of(blocks)
     for block, (reads, hidden, _) in zip(blocks, _groups(parent.spec), strict=True):
         if block.se_channels:
@@ -99,10 +101,6 @@ def _groups(spec: NetworkSpec) -> Iterator[tuple[str, str, str]]:
         target = f"stream_{number:02d}"
         yield stream, block.name if block.expand else stream, target
         stream = target
-
-
-def _width(channels: int, multiplier: float) -> int:
-    return channels if multiplier == 1 else min(channels, rounded_channels(multiplier * channels))
 
 
 def _spec(spec: NetworkSpec, widths: Mapping[str, int]) -> NetworkSpec:
