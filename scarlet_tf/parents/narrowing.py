@@ -57,9 +57,9 @@ def narrowed(parent: Parent, multiplier: float) -> Parent:
     spec = _spec(parent.spec, widths)
     for block, other in zip(blocks, spec.blocks, strict=True):
         if block.stride == 1 and not block.residual and other.in_channels == other.out_channels:
+            got = f"{other.out_channels} twice with {multiplier}"
             raise InputError(
-                f"width_multiplier: expected one that leaves {block.name} more or fewer channels than it reads, as it has no"
-                f" shortcut, got {multiplier}, which leaves {other.out_channels} of both"
+                f"width_multiplier: expected two widths around {block.name}, without a shortcut, got {got}"
             )
     return dataclasses.replace(
         parent,

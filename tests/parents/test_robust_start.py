@@ -7,9 +7,10 @@ import pytest
 from toy_parent import SIZE, block, toy_images, toy_parent, toy_spec
 
 from scarlet_tf.base.errors import InputError
+from scarlet_tf.models.least_squares import LeastSquares, fitted_classifier
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.parents.around import space_around
-from scarlet_tf.parents.warm_start import LeastSquares, fitted_classifier, warm_start
+from scarlet_tf.parents.warm_start import warm_start
 
 
 @pytest.fixture(scope="module")
