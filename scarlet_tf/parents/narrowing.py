@@ -43,8 +43,7 @@ def narrowed(parent: Parent, multiplier: float) -> Parent:
     """The parent with `multiplier` times its channels, the most important ones; see `Parent.narrowed`."""
     if isinstance(multiplier, bool) or not isinstance(multiplier, (int, float)) or not 0 < multiplier <= 1:
         raise InputError(f"width_multiplier: expected a number above 0 and up to 1, got {multiplier!r}")
-    blocks = [expressible(block) for block in parent.spec.blocks]
-    parts = list(parts_of(parent.spec))
+    blocks, parts = [expressible(block) for block in parent.spec.blocks], list(parts_of(parent.spec))
     orders = {part.writes: _order(part.writes, parts, parent) for part in parts if part.writes != "tail"}
     widths = {group: len(order) for group, order in orders.items()}
     if multiplier < 1:
@@ -182,15 +181,14 @@ def _order(group: str, parts: list[Part], parent: Parent) -> np.ndarray:
 
 def _power(written: list[Part], arrays: Arrays) -> np.ndarray:
     """The mean square of a sum of the parts' results, float [channels], if these are normal and independent."""
-    if written[0].activation is not None:  # a stem of one convolution
-        gamma, beta = (arrays[f"{written[0].name}_bn/{name}"] for name in ("gamma", "beta"))
-        first, written = activation_moments(gamma, beta, written[0].activation)[1], written[1:]
-    else:
-        first = np.zeros(1)
-    scales, offsets = (
-        sum(arrays[f"{p.name}_bn/{n}"].astype(float) ** q for p in written) for n, q in (("gamma", 2), ("beta", 1))
-    )
-    return first + scales + np.square(offsets)
+    found = offset = np.zeros(1)
+    for part in written:
+        gamma, beta = (arrays[f"{part.name}_bn/{name}"].astype(float) for name in ("gamma", "beta"))
+        if part.activation is not None:  # a stem of one convolution
+            found = found + activation_moments(gamma, beta, part.activation)[1]
+        else:
+            found, offset = found + gamma**2, offset + beta
+    return found + offset**2
 
 
 def _taken(part: Part, arrays: Arrays, epsilon: float) -> np.ndarray:
