@@ -181,7 +181,8 @@ def completed(matrix: np.ndarray) -> np.ndarray:
 
 
 def _is_let(block: dict | None) -> bool:
-    return block is not None and block["kind"] == "linear" and block["activation"] is None
+    plain = block is not None and block["kind"] == "linear" and block["activation"] is None
+    return plain and not block.get("batch_norm")
 
 
 def _expands(block: dict) -> bool:
