@@ -7,7 +7,7 @@ import itertools
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import millions
@@ -24,6 +24,7 @@ LEAST_OVER_BUDGET, MOST_OVER_BUDGET = 1.2, 3.0
 OVER_BUDGET = 2.0
 """Multiply-adds of a parent over the budget, at the input size that is chosen: left-out layers pay for pixels."""
 SIZE_STEP, LEAST_SIZE = 16, 32
+MOST_SIZES = 3
 
 
 def space_around(
@@ -131,6 +132,16 @@ def sizes_and_costs(parent: Parent, num_classes: int | None = None) -> Iterator[
     for size in range(LEAST_SIZE, max(own, LEAST_SIZE) + 1, SIZE_STEP):
         spec = parent.spec.replace(input_shape=(size, size, 3), num_classes=classes)
         yield size, count_spec(spec).multiply_adds
+
+
+def sizes_to_try(costs: Mapping[int, float], max_multiply_adds: float) -> tuple[int, ...]:
+    """The sizes at which a search from a parent may find most: up to MOST_SIZES from the budget to MOST_OVER_BUDGET times it.
+
+    costs: {side in pixels: multiply-adds of the parent}. Those nearest to OVER_BUDGET, by rising size.
+    """
+    over = {size: cost / max_multiply_adds for size, cost in costs.items()}
+    fitting = [size for size, ratio in over.items() if 1 <= ratio <= MOST_OVER_BUDGET]
+    return tuple(sorted(sorted(fitting, key=lambda size: abs(math.log(over[size] / OVER_BUDGET)))[:MOST_SIZES]))
 
 
 def _advice(least: float) -> str:

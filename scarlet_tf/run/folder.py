@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import dataclasses
 import functools
 import logging
 import pathlib
@@ -20,7 +22,17 @@ from scarlet_tf.data.inputs import plain as without_policy
 from scarlet_tf.evaluation.scoring import beside_chance, evaluate
 from scarlet_tf.models.network import Network, load_network
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.results import Certificate, Dataset, NetworkResult, OptimizedResult, Result, Score, SupernetResult
+from scarlet_tf.results import (
+    Certificate,
+    Dataset,
+    InputSizes,
+    NetworkResult,
+    OptimizedResult,
+    RaceResult,
+    Result,
+    Score,
+    SupernetResult,
+)
 from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.search.run import SearchResult, read_front
 from scarlet_tf.space.cost import CostTable, cost_table
@@ -29,8 +41,27 @@ from scarlet_tf.training.checkpoints import values_digest
 logger = logging.getLogger("scarlet_tf")
 T = TypeVar("T", bound=Result | SearchResult)
 # Files and folders that a run writes. Nothing else is touched: the user's folder may hold other files, too.
-_PLACES = ("", "supernet", "search", "retrain", "optimize", "optimize/*", "export", "export/saved_model")
-_PLACES += ("ranking", "ranking/*", "ranking/*/*/retrain", "compare", "compare/searches/*")
+_PLACES = (
+    "",
+    "supernet",
+    "search",
+    "search/sizes",
+    "retrain",
+    "optimize",
+    "optimize/*",
+    "export",
+    "export/saved_model",
+)
+_PLACES += (
+    "race",
+    "race/*",
+    "race/*/retrain",
+    "ranking",
+    "ranking/*",
+    "ranking/*/*/retrain",
+    "compare",
+    "compare/searches/*",
+)
 
 
 class Run:
@@ -45,7 +76,7 @@ class Run:
         self, config: Config, folder, strategy=None, max_hours: float | None = None, adb: Mapping | None = None
     ):
         host.check()
-        self.config = config
+        self.config = self.stated = config
         self.strategy = strategy
         self.max_hours = max_hours
         self.adb = adb
@@ -60,6 +91,27 @@ class Run:
         self.export_folder = self.folder / "export"
         self.timing = self.folder / "timing.json"
         self._results: dict[type, Any] = {}
+        self._other_data: dict[int, ImageData] = {}
+        if config.search.input_sizes:
+            with contextlib.suppress(InputError):  # if it is damaged, the search finds it again
+                if found := self.find(InputSizes):
+                    self.use_size(found.chosen)
+
+    def use_size(self, size: int) -> None:
+        """Let the run's images have this side in pixels, from now on; `stated` keeps the configuration as it was given."""
+        if size != self.config.data.image_size:
+            data = dataclasses.replace(self.config.data, image_size=size)
+            space = dataclasses.replace(self.config.space, input_size=size)
+            self.config = dataclasses.replace(self.config, data=data, space=space)
+            self.trained = None
+            self.__dict__.pop("data", None)
+
+    def at_size(self, size: int) -> Run:
+        """The run with images of another size, for a measurement: its results are not this one's."""
+        other = copy.copy(self)
+        other._results, other._other_data = {}, {}
+        other.use_size(size)
+        return other
 
     def file(self, kind: type[T]) -> pathlib.Path:
         """Path of a kind of result."""
@@ -94,6 +146,28 @@ class Run:
         return load_dataset(self.config.data)
 
     @property
+    def has_raced(self) -> bool:
+        """True if a race was begun."""
+        return self.file(RaceResult).parent.exists()
+
+    def data_at(self, size: int | None) -> ImageData:
+        """The same images at another size in pixels; None for the run's own."""
+        if size is None or size == self.config.data.image_size:
+            return self.data
+        if size not in self._other_data:
+            self._other_data[size] = load_dataset(dataclasses.replace(self.config.data, image_size=size))
+        return self._other_data[size]
+
+    def shape_at(self, size: int | None) -> tuple[int, int, int]:
+        """(height, width, channels) of the images at a size."""
+        return self.input_shape if size is None else (size, size, 3)
+
+    @property
+    def network_data(self) -> ImageData:
+        """The images at the size of the network that was trained on its own."""
+        return self.data_at(self.get(NetworkResult).input_size)
+
+    @property
     def costs(self) -> CostTable:
         """Costs of the space's networks for the run's images and classes."""
         return cost_table(self.config.space, self.config.data.image_size, self.data.num_classes)
@@ -110,7 +184,7 @@ class Run:
 
     def score(self, model: Network, batch_size: int) -> Score:
         """Accuracy of a trained network on the test images, beside chance; a warning if it is no better."""
-        test = self.data.test
+        test = self.data_at(model.spec.input_shape[0]).test
         found = Score(**beside_chance(evaluate(model, test.batches(batch_size)), test.labels))
         if found.warning:
             logger.warning("%s", found.warning)
@@ -166,10 +240,10 @@ def from_here(path: pathlib.Path) -> str:
 
 def claim(run: Run) -> None:
     """Write the dataset's fingerprint and the configuration into the run folder, or compare them with its files."""
-    check_run_dir(run.folder, run.config)
+    check_run_dir(run.folder, run.stated)
     _check_dataset(run)
     if read_tf_config().is_chief:
-        claim_run_dir(run.folder, run.config)
+        claim_run_dir(run.folder, run.stated)
 
 
 def described(data: ImageData) -> Dataset:

@@ -25,6 +25,8 @@ from scarlet_tf.space.cost import CostTable
 from scarlet_tf.space.metric_table import MetricTable
 from scarlet_tf.space.search_space import SearchSpace
 
+SIZE_GENERATIONS = 3
+"""Generations of the search at each of `input_sizes`; that at the best one begins again, and has `generations`."""
 KERAS_TUNER = {
     "keras_tuner_random": "RandomSearchOracle",
     "keras_tuner_bayesian": "BayesianOptimizationOracle",
@@ -150,6 +152,8 @@ class SearchConfig:
         betanas: how importances are trained where the algorithm is betanas; see BetaNASConfig.
         finalists: how many models of the front `scarlet search` measures whole where `table` predicts latency; the predictions of
             all are corrected by them before the front is written. 0: none.
+        input_sizes: sides of the image in pixels that are tried. Each is searched for a few generations; the one with the most
+            accurate network is searched to the end, and the network found takes such images. Empty: `data.image_size` alone.
         picks: how many models are picked from the front, equispaced along it; or {name: {metric: bound}} and {name: "choices"},
             see pick_models. The best one is available without being picked.
         recalibration_batches: training batches for BN recalibration of each path; 0 evaluates with running statistics.
@@ -175,6 +179,7 @@ class SearchConfig:
     mutation: Annotated[MutationConfig, Lax()] = dataclasses.field(default_factory=MutationConfig)
     betanas: Annotated[BetaNASConfig, Lax()] = dataclasses.field(default_factory=BetaNASConfig)
     picks: Count | dict[str, str | dict[str, float]] = 3
+    input_sizes: Annotated[tuple[Annotated[int, Ge(8)], ...], Lax()] = ()
     seed: Whole = 0
     recalibration_batches: Whole = 20
     probe_batches: Whole = 0
@@ -186,12 +191,21 @@ class SearchConfig:
     def __post_init__(self):
         self.objectives()
         check_picks(self.picks)
+        self._check_sizes()
         self._check_betanas()
 
     @property
     def is_betanas(self) -> bool:
         """True if the networks come from the supernet's training."""
         return self.algorithm == "betanas"
+
+    def _check_sizes(self) -> None:
+        if len(set(self.input_sizes)) < len(self.input_sizes):
+            raise InputError(f"search.input_sizes: expected different ones, got {list(self.input_sizes)}")
+        reasons = {"search.table, which is for one size": self.table, "betanas, which does not search": self.is_betanas}
+        for reason, is_there in reasons.items():
+            if self.input_sizes and is_there:
+                raise InputError(f"search.input_sizes: expected none with {reason}, got {list(self.input_sizes)}")
 
     def _check_betanas(self) -> None:
         """Accuracies are not known where BetaNAS decides."""

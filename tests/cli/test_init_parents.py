@@ -61,6 +61,7 @@ def test_photographs_start_from_a_trained_network(here, capsys):  # noqa: F811
     config = load_config("photos.yaml")
     assert (config.parent.name, config.data.normalization, config.retrain.init) == ("lite0", "lite", "supernet")
     assert (config.data.image_size, config.search.budget, config.data.crop_fraction) == (size, 20e6, 1)
+    assert config.search.input_sizes == (48, 64, 80) and size in config.search.input_sizes
     text = pathlib.Path("photos.yaml").read_text()
     assert f"at {size} pixels it costs" in text and f"{parent['over_budget']:.2f} times the" in text
     assert open_run(config, "r").data.num_classes == 2  # passes every check of a run
@@ -222,7 +223,8 @@ def test_lengths_or_size_fit_the_time(measured, monkeypatch, budget):  # noqa: F
         assert few.sizing.image_size < many.sizing.image_size
         assert many.budget == float(f"{many.sizing.parent.multiply_adds / 2:.2g}")
     else:
-        assert few.sizing == many.sizing and few.plan.retrain_epochs < many.plan.retrain_epochs
+        assert few.sizing.space == many.sizing.space and few.plan.retrain_epochs < many.plan.retrain_epochs
+        assert len(few.sizing.parent.sizes) < len(many.sizing.parent.sizes) == 3
 
 
 @pytest.mark.slow
@@ -253,6 +255,7 @@ def test_a_teacher_costs_its_own_forward_passes():
             "choices": [{"expansion": 2, "kernel_size": 3}],
         },
         "supernet": {"batch_size": 7},
+        "race": "off",
         "retrain": {"epochs": 5, "batch_size": 8, "teacher": "parent"},
     }
     seconds = [

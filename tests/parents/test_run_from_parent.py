@@ -13,6 +13,7 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.config import parse_config
 from scarlet_tf.config.from_parent import load_parent
 from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.run.integrity import verify_run
 from scarlet_tf.run.stages import run_all
 from scarlet_tf.training.supernet import train_supernet
 
@@ -32,6 +33,7 @@ def config(tmp_path):
         "parent": {"name": "parent.keras", "images": 64},
         "supernet": {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3, "sampling": "sandwich", "distillation": 0.5},
         "search": {"population_size": 2, "generations": 2, "picks": 1},
+        "race": "off",
         "retrain": {"epochs": 1, "batch_size": 16, "optimizer": "adamw", "learning_rate": 1e-3, "teacher": "parent"},
         "export": {"formats": ["float32", "int8"], "saved_model": False, "benchmark_threads": 0},
     }
@@ -60,7 +62,15 @@ def test_a_supernet_without_training_is_searched(config, tmp_path):
         "supernet": dataclasses.replace(config.supernet, epochs=0),
         "retrain": dataclasses.replace(config.retrain, teacher=None),
     }
+    settings["search"] = dataclasses.replace(config.search, input_sizes=(24, 32))
     run_all(dataclasses.replace(config, **settings), tmp_path / "run")
+    sizes = json.loads((tmp_path / "run" / "search" / "sizes" / "result.json").read_text())
+    best = max(sizes["measured"], key=lambda row: (row["accuracy"], -row["input_size"]))
+    assert sizes["chosen"] == best["input_size"] and [row["input_size"] for row in sizes["measured"]] == [24, 32]
+    assert json.loads((tmp_path / "run" / "pareto.json").read_text())["input_size"] == sizes["chosen"]
+    metadata = json.loads((tmp_path / "run" / "export" / "model_float32.json").read_text())
+    assert metadata["preprocessing"]["image_size"] == sizes["chosen"]
+    assert verify_run(tmp_path / "run")["passed"]
     result = json.loads((tmp_path / "run" / "supernet" / "result.json").read_text())
     assert (result["history"], result["steps"]) == ([], 0)
     assert (tmp_path / "run" / "report.html").exists()
