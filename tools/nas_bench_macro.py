@@ -85,7 +85,7 @@ def load_table(path) -> Table:
 
 def _accuracies(path, name: str, row) -> list[float]:
     found = row.get("test_acc") if isinstance(row, dict) else None
-    numbers = isinstance(found, list) and all(isinstance(value, (int, float)) and 0 <= value <= 100 for value in found)
-    if not numbers or len(found) != SEEDS:
+    values = found if isinstance(found, list) else []
+    if len(values) != SEEDS or not all(isinstance(value, (int, float)) and 0 <= value <= 100 for value in values):
         raise InputError(f"{path}: {name}.test_acc: expected {SEEDS} numbers from 0 to 100, got {found!r}")
-    return found
+    return values

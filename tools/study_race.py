@@ -65,7 +65,8 @@ def score_of(truth: np.ndarray, tau: float, rng: np.random.Generator) -> np.ndar
 
 def predictor_rows(table: Table, trainings: list[int], draws: int, tau: float, seed: int) -> list[dict]:
     """[{"way", "trainings", "all", "windows"}]: mean, low and high of both taus, of predictors and of what they compete with."""
-    figures, found = CostModel(costs()), {}
+    figures = CostModel(costs())
+    found: dict[tuple[str, int], list[tuple[float, float]]] = {}
     for number in range(draws):
         rng = np.random.default_rng([seed, number])
         trained, truth = draw(table, rng)

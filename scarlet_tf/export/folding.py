@@ -181,8 +181,9 @@ def completed(matrix: np.ndarray) -> np.ndarray:
 
 
 def _is_let(block: dict | None) -> bool:
-    plain = block is not None and block["kind"] == "linear" and block["activation"] is None
-    return plain and not block.get("batch_norm")
+    if block is None or block["kind"] != "linear":
+        return False
+    return block["activation"] is None and not block.get("batch_norm")
 
 
 def _expands(block: dict) -> bool:
