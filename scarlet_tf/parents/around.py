@@ -54,7 +54,7 @@ def space_around(
         raise InputError(f"shares: expected 1, the parent's own width, among them, got {list(shares)}")
     if not isinstance(extra_depth, int) or extra_depth < 0:
         raise InputError(f"extra_depth: expected an integer >= 0, got {extra_depth!r}")
-    blocks = [_checked(block) for block in parent.spec.blocks]
+    blocks = [expressible(block) for block in parent.spec.blocks]
     sizes = sorted({block.kernel_size for block in blocks} | set(kernel_sizes or ()))
     if kernel_sizes is not None and set(sizes) != set(kernel_sizes):
         raise InputError(f"kernel_sizes: expected the parent's {sizes} among them, got {list(kernel_sizes)}")
@@ -76,7 +76,7 @@ def space_around(
         tail_activation=spec.tail_activation,
         head_channels=spec.head_channels,
         head_bias=spec.head_bias,
-        squeeze_excite=_squeeze_excite(blocks),
+        squeeze_excite=squeeze_excite_of(blocks),
         conventions=spec.conventions,
     )
     parent_path(parent, space)  # refuses what the space cannot express
@@ -150,7 +150,8 @@ def _advice(least: float) -> str:
     return "take a larger parent or a smaller budget: within it the whole parent can be fine-tuned"
 
 
-def _checked(block: BlockSpec) -> InvertedResidualSpec:
+def expressible(block: BlockSpec) -> InvertedResidualSpec:
+    """The block itself; InputError, with the reason, for one that no space has."""
     if not isinstance(block, InvertedResidualSpec):
         raise InputError(f"{block.name}: expected an inverted residual block, got {block.kind}")
     if block.residual != (block.stride == 1 and block.in_channels == block.out_channels):
@@ -185,7 +186,7 @@ def _stages(blocks: Sequence[InvertedResidualSpec], extra_depth: int) -> Iterato
         )
 
 
-def _squeeze_excite(blocks: Sequence[InvertedResidualSpec]) -> SqueezeExcite:
+def squeeze_excite_of(blocks: Sequence[InvertedResidualSpec]) -> SqueezeExcite:
     """The one form of all blocks' squeeze-and-excitation; InputError names the block that has another one."""
     having = [block for block in blocks if block.se_channels]
     if not having:

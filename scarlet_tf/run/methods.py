@@ -13,7 +13,7 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.betanas.derive import derive
 from scarlet_tf.betanas.training import check_betanas, train_betanas
 from scarlet_tf.config import MAY_DIFFER, Config
-from scarlet_tf.config.from_parent import load_parent
+from scarlet_tf.config.from_parent import parent_in
 from scarlet_tf.latency.correction import LATENCY
 from scarlet_tf.latency.finalists import measure_finalists
 from scarlet_tf.latency.table import table_runner
@@ -111,8 +111,8 @@ class SupernetSearch(Method):
         resolved = run.config.to_dict()["supernet"]
         decisive = {key: value for key, value in resolved.items() if f"supernet.{key}" not in MAY_DIFFER}
         found = {"dataset": run.data.fingerprint, "supernet": decisive}
-        name = run.config.parent.name
-        return found if name is None else {**found, "parent": load_parent(name).fingerprint}
+        parent = run.config.parent
+        return found if parent.name is None else {**found, "parent": parent_in(parent).fingerprint}
 
     def train(self, run: Run, supernet: Supernet) -> dict:
         """Train the supernet, or restore it from its last checkpoint; return the figures of the training."""
@@ -284,9 +284,7 @@ def _new_supernet(run: Run) -> Supernet:
     supernet = new_supernet(config.supernet, config.space, run.input_shape, run.data.num_classes)
     if config.parent.name is not None:
         batches = run.plain_train.batches(WARM_START_BATCH, training=True, seed=config.seed, drop_remainder=False)
-        warm_start(
-            supernet, load_parent(config.parent.name), batches.take(-(-config.parent.images // WARM_START_BATCH))
-        )
+        warm_start(supernet, parent_in(config.parent), batches.take(-(-config.parent.images // WARM_START_BATCH)))
     return supernet
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import plural
-from scarlet_tf.config.from_parent import load_parent
+from scarlet_tf.config.from_parent import parent_in
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.models.network import Arrays
 from scarlet_tf.parents.around import SIZE_STEP, parent_path, sizes_and_costs
@@ -178,7 +178,7 @@ def _parent(run: Run, objectives: Objectives, opposed: list[Entrant], notes: lis
     if unknown:
         notes.append(f"the parent does not race: its {', '.join(sorted(unknown))} at other image sizes is not known")
         return []
-    parent = load_parent(config.parent.name)
+    parent = parent_in(config.parent)
     architecture = parent_path(parent, config.space)
     sizes = [size for size, _ in sizes_and_costs(parent, run.data.num_classes)]
     own = config.data.image_size

@@ -159,6 +159,8 @@ class SearchConfig:
         recalibration_batches: training batches for BN recalibration of each path; 0 evaluates with running statistics.
         probe_batches: training batches that a classifier of its own is fitted to for each path, see Evaluator; 0 scores with the
             supernet's. By default 8 with a parent, else 0.
+        halving_loss: what is taken off a path's accuracy for each halving of its multiply-adds below their upper bound, see
+            Evaluator. By default 0.035 with a parent, as measured (docs/results.md), else 0.
         validation_batch_size: images a batch, in evaluation, recalibration and probe.
         evaluation_group: the most models evaluated together, and so the most that an interruption loses.
         evaluation_memory_mib: what such a group may take; see Evaluator. No result depends on these two.
@@ -183,6 +185,7 @@ class SearchConfig:
     seed: Whole = 0
     recalibration_batches: Whole = 20
     probe_batches: Whole = 0
+    halving_loss: Share = 0.0
     validation_batch_size: Count = 128
     evaluation_group: Count = 70
     evaluation_memory_mib: Count = 1024
@@ -251,6 +254,11 @@ def evaluator_options(config: SearchConfig) -> dict:
     return {
         "recalibration_batches": config.recalibration_batches,
         **({"probe_batches": config.probe_batches} if config.probe_batches else {}),
+        **(
+            {"halving_loss": config.halving_loss, "budget": config.budget}
+            if config.halving_loss and config.budget
+            else {}
+        ),
         "batch_size": config.validation_batch_size,
         "seed": config.seed,
     }

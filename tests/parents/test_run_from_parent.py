@@ -41,8 +41,12 @@ def config(tmp_path):
 
 
 def test_every_stage_knows_the_parent(config, tmp_path):
+    """One of fewer channels than the file's."""
+    values = config.to_dict()
+    config = parse_config(values | {"parent": values["parent"] | {"width_multiplier": 0.5}})
     summary = run_all(config, tmp_path / "run")
-    parent = load_parent(config.parent.name)
+    parent = load_parent(config.parent.name).narrowed(0.5)
+    assert parent.name == "parent_x0.5" and config.space.stages[0].hidden_channels == (8, 8)
     stated = {"name": parent.name, "source": parent.source, "fingerprint": parent.fingerprint}
     certificate = json.loads((tmp_path / "run" / "export" / "certificate.json").read_text())
     assert certificate["details"]["parent"] == stated
