@@ -20,7 +20,7 @@ from scarlet_tf.base import host
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.files import read_json, write_result
 from scarlet_tf.base.settings import as_settings, to_plain
-from scarlet_tf.base.words import duration, percent, plural
+from scarlet_tf.base.words import duration, gibibytes, percent, plural
 from scarlet_tf.data.inputs import as_split, count_classes, image_shape
 from scarlet_tf.evaluation.scoring import inference
 from scarlet_tf.export.folding import MAX_CONDITION_INT8, fold
@@ -34,6 +34,8 @@ from scarlet_tf.results import RaceResult, Row, to_json
 from scarlet_tf.space.cost import count_spec
 from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.space.spec import NetworkSpec
+from scarlet_tf.training import memory
+from scarlet_tf.training.checkpoints import Checkpoints
 from scarlet_tf.training.config import RetrainConfig
 from scarlet_tf.training.forecast import REASON, RESERVED_SHARE
 from scarlet_tf.training.network import Part, retrain
@@ -155,11 +157,6 @@ def run_race(
     return _Race(course, _claimed(course, entrants), max_hours, notes).run()
 
 
-def best_checkpoint_folder(folder: pathlib.Path, name: str) -> pathlib.Path:
-    """The folder with the newest state of an entrant's training."""
-    return folder / name / "retrain"
-
-
 def _claimed(course: Course, entrants: Sequence[Entrant]) -> list[Entrant]:
     """The entrants with the scores that they had when the race began; InputError if the folder is of another race."""
     settings = {key: value for key, value in dataclasses.asdict(course.config).items() if key not in _IMMATERIAL}
@@ -235,7 +232,16 @@ class _Race:
             if rung < last:
                 going = self._survivors(going, rung)
         logger.info("race: won by %s", going[0].words)
-        return self._result(going, stopped)
+        result = self._result(going, stopped)
+        if stopped is None:
+            self._tidy()
+        return result
+
+    def _tidy(self) -> None:
+        """Remove the checkpoints of networks that were dropped: nothing continues them."""
+        for name in self.dropped:
+            for path in Checkpoints(self.course.folder / name / "retrain").paths():
+                path.unlink(missing_ok=True)
 
     def _survivors(self, ranked: Sequence[Entrant], rung: int) -> list[Entrant]:
         """The better half, and the best of each kind: without it the race's end would not say what the search was worth."""
@@ -278,6 +284,9 @@ class _Race:
             part=Part(entrant.name, lambda step: step >= goal or time.monotonic() >= self.end),
         )
         gc.collect()  # the network's traced graphs refer to each other
+        if tell is not None:
+            text = "race forecast: %s of the %s of memory available, by the first of its trainings"
+            logger.info(text, gibibytes(memory.peak_bytes()), gibibytes(memory.limit_bytes()))
         if figures["steps"] < goal:
             raise _OutOfTime
         found = figures["validation"]

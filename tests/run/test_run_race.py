@@ -4,6 +4,7 @@ import json
 import shutil
 import types
 
+import numpy as np
 import pytest
 
 from scarlet_tf import run as runs
@@ -33,7 +34,7 @@ VALUES = {
     },
     "supernet": {"epochs": 1, "batch_size": 40, "learning_rate": 0.05},
     "search": {"population_size": 2, "generations": 2, "picks": 1, "recalibration_batches": 1},
-    "race": {"finalists": 1, "rivals": ["uniform"], "rungs": [0.5, 1]},
+    "race": {"finalists": 1, "rivals": ["uniform"], "rungs": [1]},
     "retrain": {
         "epochs": 2,
         "batch_size": 40,
@@ -76,6 +77,19 @@ def test_the_winner_is_what_the_run_delivers(finished):
     assert (
         json.loads((folder / "export/model_float32.json").read_text())["provenance"]["race"]["winner"] == raced.winner
     )
+
+
+def test_gains_are_those_of_the_networks_in_the_folder(finished):
+    folder, _ = finished
+    raced, test = RaceResult.read(folder, SPACE), Run(config(), folder).data.test
+    images, labels = next(iter(test.batches(100)))
+    hits = {}
+    for row in raced.entrants:
+        network = load_network(folder / "race" / row["name"] / "retrain" / "model.keras")
+        hits[row["name"]] = np.argmax(network(images, training=False), -1) == labels
+    [gain] = raced.gains
+    assert gain["images"] == 100 and {gain["against"], raced.winner} == set(hits)
+    assert gain["gain"] == pytest.approx(np.mean(hits[raced.winner]) - np.mean(hits[gain["against"]]))
 
 
 def test_a_race_alone_and_the_stage_after_it(finished):
