@@ -53,9 +53,9 @@ def stage_seconds(
     begin, epochs = RETRAIN_BEGIN * first, retrain.epochs * an_epoch
     race = {}
     if config.races:  # its winner has been trained
-        entrants = config.race.finalists + len([name for name in config.race.rivals if name != "parent"])
-        parts = sum(sizes(entrants, len(config.race.rungs)))
-        race = {"race": parts * begin + trainings(entrants, config.race.rungs) * epochs}
+        rungs, rivals = config.race.rungs, [name for name in config.race.rivals if name != "parent"]
+        entrants, kinds = config.race.finalists + len(rivals), 2 if rivals else 1
+        race = {"race": sum(sizes(entrants, len(rungs), kinds)) * begin + trainings(entrants, rungs, kinds) * epochs}
     return {
         "train-supernet": first + supernet.epochs * (train // supernet.batch_size) * seconds,
         "search": SEARCH_BEGIN * first + evaluated * SEARCHED * min(picked, 1) * an_image,

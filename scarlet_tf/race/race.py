@@ -103,7 +103,7 @@ def race(
             validation images alone.
         config: a RetrainConfig or its fields: of each training.
         run_dir: checkpoints and, of those in the last rung, `model.keras` go to `<run_dir>/race/<name>/retrain`.
-        rivals: networks to beat, by name; the best one stays to the last rung.
+        rivals: networks to beat, by name; the best one stays to the last rung, as the best candidate does.
         test_data: read once, at the end, for the winner's gains over the rivals in the last rung.
         race_config: a RaceConfig or its fields; its `finalists` and `rivals` count for the pipeline alone.
         scores: of the candidates, in their order, such as one-shot accuracies, for `tau`.
@@ -203,6 +203,7 @@ class _Race:
 
     def __init__(self, course: Course, entrants: Sequence[Entrant], max_hours: float | None, notes: Sequence[str]):
         self.course, self.entrants, self.notes = course, entrants, list(notes)
+        self.kinds = len({entrant.kind for entrant in entrants})
         limits = [hours for hours in (max_hours, course.settings.max_hours) if hours is not None]
         self.end = time.monotonic() + 3600 * min(limits) * (1 - RESERVED_SHARE) if limits else math.inf
         self.steps_per_epoch = course.images(entrants[0]).train.steps_per_epoch(course.config.batch_size)
@@ -237,11 +238,10 @@ class _Race:
         return self._result(going, stopped)
 
     def _survivors(self, ranked: Sequence[Entrant], rung: int) -> list[Entrant]:
-        """The better half, and the best rival: without one the race's end would say nothing."""
-        kept = list(ranked[: -(-len(ranked) // 2)])
-        rivals = [entrant for entrant in ranked if entrant.kind == "rival"]
-        if rivals and not any(entrant.kind == "rival" for entrant in kept):
-            kept.append(rivals[0])
+        """The better half, and the best of each kind: without it the race's end would not say what the search was worth."""
+        best = [next((one for one in ranked if one.kind == kind), None) for kind in ("finalist", "rival")]
+        half = ranked[: -(-len(ranked) // 2)]
+        kept = [entrant for entrant in ranked if entrant in half or entrant in best]
         ended = [entrant for entrant in ranked if entrant not in kept]
         self.dropped |= {entrant.name: rung + 1 for entrant in ended}
         if ended:
@@ -344,7 +344,7 @@ class _Race:
     def _forecast(self) -> None:
         """Say how long the race is, and what its validation images can tell."""
         count, rungs = len(self.entrants), self.course.settings.rungs
-        length = trainings(count, rungs)
+        length = trainings(count, rungs, self.kinds)
         logger.info(
             "race forecast: %s in %s, at least %.3g epochs in all, %.3g times the %d of one training",
             plural(count, "network"),
@@ -367,8 +367,8 @@ class _Race:
         """Say how long the race takes by a step of its first network; those of others are as long as they are costly."""
         own = self.costs[self.entrants[0].name][0]
         mean = sum(cost for cost, _ in self.costs.values()) / len(self.costs) / own
-        steps = trainings(len(self.entrants), self.course.settings.rungs) * self.total
-        begins = sum(sizes(len(self.entrants), len(self.goals)))
+        steps = trainings(len(self.entrants), self.course.settings.rungs, self.kinds) * self.total
+        begins = sum(sizes(len(self.entrants), len(self.goals), self.kinds))
         text = "race forecast: about %s, by the first steps of %s; other work on this machine counts"
         logger.info(text, duration(steps * seconds * mean + first * begins), self.entrants[0].words)
 
@@ -462,7 +462,5 @@ def _verdict(winner: Entrant, ranked: Sequence[Entrant], gains: Sequence[Row], s
         return ["the race was ended by its limit on hours before its last rung, so nothing is known about the rivals"]
     texts = []
     if winner.kind == "rival":
-        beaten = any(row["kind"] == "finalist" for row in gains)
-        found = "is delivered" if beaten else "is delivered; no network of the search reached the last rung"
-        texts.append(f"a rival won the race, {winner.words}, and {found}")
+        texts.append(f"a rival won the race, {winner.words}, and is delivered")
     return [*texts, *(row["text"] for row in gains)]
