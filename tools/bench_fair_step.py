@@ -46,7 +46,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -85,6 +85,7 @@ from scarlet_tf.training.optimizers import Loss, MomentumSGD
 from scarlet_tf.training.sampling import strict_fair_paths
 
 NUM_CLASSES = 1000
+Skip = Literal["let", "shortcut"]
 MATRIX = 2048  # rows and columns of the product that represents a core's speed
 
 
@@ -196,7 +197,7 @@ def space_named(name: str) -> SearchSpace:
 class Bench:
     """Steps on one fixed batch and one fixed set of fair paths."""
 
-    def __init__(self, space: SearchSpace, pixels: int, batch_size: int, skip: str = "let", freeze_bn: bool = False):
+    def __init__(self, space: SearchSpace, pixels: int, batch_size: int, skip: Skip = "let", freeze_bn: bool = False):
         rng = np.random.default_rng(0)
         self.skip, self.training = skip, not freeze_bn
         self.space, self.shape, self.batch_size = space, (pixels, pixels, 3), batch_size
