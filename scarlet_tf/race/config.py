@@ -25,7 +25,7 @@ class RaceConfig:
 
     Args:
         finalists: the best networks of the search within every bound that race, each unlike the others in at least a quarter
-            of the layers; 0 for no race, which trains the best one alone.
+            of the layers, and of each other of `search.input_sizes` the best one; 0 for no race, which trains the best one alone.
         rivals: of uniform, the greatest network within the bounds whose layers are all alike; deepest, the one of most layers;
             random, one drawn at random; and parent, the network that the run starts from at the greatest image size at which
             it keeps the bounds.

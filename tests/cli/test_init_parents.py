@@ -205,6 +205,13 @@ def test_recipes_say_what_the_parent_costs(name):
     assert f"{over:.1f} times the budget" in text or f"{over:.2f} times the budget" in text
 
 
+def test_the_recipe_for_photographs_says_what_init_takes():
+    config, text = load_config(CONFIGS / "photos_lite0.yaml"), (CONFIGS / "photos_lite0.yaml").read_text()
+    (sizing,) = find_start(None, looked_at(256), config.search.budget).sizings
+    assert config.data.image_size == 96 and config.search.budget == 20e6
+    assert f"{LEAST_OVER_BUDGET:g} to {MOST_OVER_BUDGET:g} times" in text and f"at {sizing.image_size} pixels." in text
+
+
 # -- for a time -------------------------------------------------------------------------------------------------
 
 

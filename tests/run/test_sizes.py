@@ -7,9 +7,10 @@ import pytest
 from test_pipeline import config
 
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.results import InputSizes
+from scarlet_tf.results import InputSizes, RaceResult
 from scarlet_tf.run import sizes
 from scarlet_tf.run.folder import Run, open_existing
+from scarlet_tf.run.integrity import verify_run
 from scarlet_tf.run.methods import SupernetSearch, trained_supernet
 from scarlet_tf.run.stages import run_all
 from scarlet_tf.search.front import Candidate
@@ -80,6 +81,7 @@ def test_a_trained_supernet_has_the_same_weights_at_every_size(tmp_path):
         np.testing.assert_array_equal(variable, value)
 
 
+@pytest.mark.slow
 def test_a_whole_run_ends_with_a_network_for_the_size_that_was_found(tmp_path, monkeypatch):
     """At the other size than `data.image_size`, whichever the searches would have found."""
     monkeypatch.setattr(sizes, "max", lambda rows, key: max(rows, key=lambda row: row["input_size"]), raising=False)
@@ -88,11 +90,17 @@ def test_a_whole_run_ends_with_a_network_for_the_size_that_was_found(tmp_path, m
         data=SMALL,
         search={"input_sizes": [8, 12], "upper_bounds": {"multiply_adds": 400_000}, "recalibration_batches": 1},
         retrain={"optimizer": "sgd", "warmup_epochs": 0, "recalibration_batches": 0},
+        race={"finalists": 3, "rivals": [], "rungs": [1.0]},
         export=export,
     )
     run_all(wanted, tmp_path / "run")
     run = open_existing(tmp_path / "run")
-    assert run.stated.data.image_size == 8 and run.network.spec.input_shape == (12, 12, 3)
+    assert run.stated.data.image_size == 8 and run.config.data.image_size == 12
+    raced = {row["name"]: row["input_size"] for row in run.get(RaceResult).table}
+    assert raced == {"finalist_1": None, "finalist_2": None, "finalist_3": 8}  # the best of the other size races, too
+    side = raced[run.get(RaceResult).winner] or 12
+    assert run.network.spec.input_shape == (side, side, 3)
+    assert verify_run(tmp_path / "run")["passed"]
     assert run_all(wanted, tmp_path / "run")["pick"]["multiply_adds"] < 400_000  # every stage is done
 
 
