@@ -33,6 +33,9 @@ from .optimization.optimize import quantize_aware as quantize_aware
 from .parents.around import space_around as space_around
 from .parents.loading import parent as parent
 from .parents.parent import Parent as Parent
+from .race.config import RaceConfig as RaceConfig
+from .race.race import race as race
+from .results import RaceResult as RaceResult
 from .run.networks import register_network as register_network
 from .run.stages import write_report as write_report
 from .search.config import BetaNASConfig as BetaNASConfig
@@ -74,6 +77,8 @@ __all__ = [
     "NetworkSpec",
     "OptimizationConfig",
     "Parent",
+    "RaceConfig",
+    "RaceResult",
     "RankingConfig",
     "RetrainConfig",
     "ScarletA",
@@ -104,6 +109,7 @@ __all__ = [
     "parent",
     "prune",
     "quantize_aware",
+    "race",
     "rank",
     "register_network",
     "retrain",

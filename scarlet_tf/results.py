@@ -100,12 +100,68 @@ class Score:
 
 
 @dataclasses.dataclass(frozen=True)
+class RaceResult(Result):
+    """A race of finalists and rivals; see `race`.
+
+    winner: the name of the network that is delivered. judge: "float32" or "int8". goals: steps after which the rungs end;
+    steps_per_epoch: of each training. entrants: one row each: name, kind ("finalist" or "rival"), words, architecture (text,
+    None for a spec), input_size, multiply_adds, params, score, rungs (a row each that it finished), history, and dropped,
+    the number of the rung, counted from 1, after which it ended. gains: of the winner over others, on the test images.
+    verdict: these in sentences. tau: figures of `kendall` of the scores and the accuracies after the first rung. stopped: why
+    not all rungs were run. notes: what else has to be known, such as fewer finalists than were asked for.
+    """
+
+    FILE = "race/result.json"
+    winner: str
+    judge: str
+    goals: tuple[int, ...]
+    steps_per_epoch: int
+    entrants: tuple[Row, ...]
+    gains: tuple[Row, ...] = ()
+    verdict: tuple[str, ...] = ()
+    tau: Row | None = None
+    stopped: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def row(self, name: str) -> Row:
+        """The row of an entrant."""
+        return next(row for row in self.entrants if row["name"] == name)
+
+    @property
+    def is_upset(self) -> bool:
+        """True if a rival won."""
+        return self.row(self.winner)["kind"] == "rival"
+
+    @property
+    def table(self) -> list[Row]:
+        """A row for each network, those that came furthest first: its last steps, accuracy and loss on validation images."""
+        rows = []
+        for row in self.entrants:
+            last = dict(row["rungs"][-1]) if row["rungs"] else {}
+            figures = {key: last.get(key) for key in ("steps", "accuracy", "loss", "int8")}
+            about = {key: row[key] for key in ("name", "kind", "architecture", "input_size", "multiply_adds", "params")}
+            rows.append({**about, "won": row["name"] == self.winner, "dropped": row["dropped"], **figures})
+        return sorted(rows, key=lambda row: (not row["won"], -(row["steps"] or 0), -(row["accuracy"] or 0.0)))
+
+    @property
+    def figures(self) -> Row:
+        """The outcome without the networks' rows, in plain JSON types."""
+        return {
+            "winner": self.winner,
+            **{key: self.row(self.winner)[key] for key in ("kind", "words")},
+            "entrants": len(self.entrants),
+            **_some(self, "judge", "verdict", "gains", "tau", "stopped", "notes"),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
 class NetworkResult(Result):
     """A network that was retrained or fine-tuned: its origin, costs, accuracies and training.
 
     architecture: as searched. init: "scratch", "supernet" or "finetune". folding: one row for each LET that was folded before
     the training. pick, one_shot_accuracy, passed_over: of a searched network; see Start. origin: of a fine-tuned one. parent:
     name, source and fingerprint of the trained network that its supernet started from.
+    race: `figures` of the race that it won. input_size: of its images, if it is not the run's.
     scaling and the searched costs: of a network that was scaled after the search. weights_sha256: of all weights.
     """
 
@@ -122,6 +178,8 @@ class NetworkResult(Result):
     passed_over: tuple[Row, ...] = ()
     origin: Row | None = None
     parent: Row | None = None
+    race: Row | None = None
+    input_size: int | None = None
     scaling: Scaling | None = None
     searched_multiply_adds: int | None = None
     searched_params: int | None = None
@@ -146,7 +204,7 @@ class NetworkResult(Result):
     @property
     def provenance(self) -> Row:
         """Keys and values that say where the weights came from, in plain JSON types."""
-        return {**_some(self, "init", "origin", "parent"), **self.scaling_figures}
+        return {**_some(self, "init", "origin", "parent", "input_size"), **self.scaling_figures}
 
     @property
     def lineage(self) -> Row:

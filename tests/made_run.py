@@ -41,6 +41,7 @@ space:
   first_channels: 8
   tail_channels: 16
 supernet: {epochs: 3}
+race: off
 search: {upper_bounds: {multiply_adds: 0.4M}, population_size: 4, generations: 2}
 """
 EVALUATED = {

@@ -24,6 +24,7 @@ from scarlet_tf.config import (
 from scarlet_tf.config.reading import override
 from scarlet_tf.optimization.config import OptimizationConfig
 from scarlet_tf.parents.config import ParentConfig
+from scarlet_tf.race.config import RaceConfig
 from scarlet_tf.space.search_space import SearchSpace
 from write_files import SCHEMA
 
@@ -71,6 +72,7 @@ def few_sections(request, monkeypatch):
     stand_ins |= {
         "parent": ParentConfig,
         "finetune": Training,
+        "race": RaceConfig,
         "ranking": RankingConfig,
         "optimization": OptimizationConfig,
     }
@@ -537,3 +539,28 @@ def test_a_mistake_inside_a_pick_is_one_line_that_names_it():
     with pytest.raises(InputError) as caught:
         parse_config({"data": {"source": "digits", "image_size": 8}, "space": "s1", "search": search})
     assert str(caught.value) == 'config: search.picks.small.multiply_adds: expected a number, got "big"'
+
+
+@pytest.mark.parametrize("word", ["off", "on", False, True, None])
+def test_a_word_leaves_the_race_out(word):
+    config = parse_config(values(race=word))
+    assert config.race.is_wanted == (word not in ("off", False))
+    assert parse_config(config.to_dict()).race == config.race
+
+
+@pytest.mark.parametrize(
+    ("race", "message"),
+    [
+        ("of", "race: expected"),
+        ({"rungs": [0.5, 0.25, 1]}, "race.rungs: expected rising shares that end with 1, got [0.5, 0.25, 1.0]"),
+        ({"rungs": [0.25, 0.5]}, "race.rungs: expected rising shares that end with 1, got [0.25, 0.5]"),
+        ({"rungs": []}, "race.rungs: expected"),
+        ({"rivals": ["uniform", "best"]}, "race.rivals"),
+        ({"rivals": ["uniform", "uniform"]}, "race.rivals: expected no repeats"),
+        ({"judge": "int4"}, "race.judge: expected"),
+        ({"finalists": -1}, "race.finalists: expected an integer >= 0, got -1"),
+        ({"max_hours": 0}, "race.max_hours: expected a number > 0 or null, got 0"),
+    ],
+)
+def test_mistakes_about_the_race_name_their_keys(race, message):
+    assert message in mistakes(race=race)

@@ -43,6 +43,7 @@ CONFIG = {
         "generations": 3,
         "recalibration_batches": 2,
     },
+    "race": "off",
     "retrain": {
         "epochs": 8,
         "batch_size": 40,

@@ -24,6 +24,7 @@ CONFIG = {
     },
     "supernet": {"epochs": 3, "batch_size": 16, "learning_rate": 0.1},
     "search": {"population_size": 2, "generations": 2, "recalibration_batches": 1},
+    "race": "off",
     "retrain": {"epochs": 1, "batch_size": 16, "optimizer": "sgd", "learning_rate": 0.1, "warmup_epochs": 0, "ema": 0},
     "export": {"formats": ["float32"], "saved_model": False, "benchmark_threads": 0, "verification_examples": 50},
 }

@@ -96,6 +96,12 @@ def why_picked(pick: int | str | None, one_shot_accuracy: float | None, passed_o
     return chosen + (f"; {plural(before, 'network')} before it out of bounds once folded" if before else "")
 
 
+def race_in_words(race: Mapping[str, Any]) -> str:
+    """Outcome of a race by its figures, such as "won by finalist 1 of the search among 7 networks; better than ..."."""
+    found = f"won by {race['words']} among {plural(race['entrants'], 'network')}"
+    return "; ".join([found, *race["verdict"]])
+
+
 def before_scaling(scaling: object, multiply_adds: float, params: float) -> str:
     """Costs of a scaled network before scaling, to which the search's bounds apply, and its scaling."""
     return f"{millions(multiply_adds)} multiply-adds, {millions(params)} params; retrained with {scaling}"

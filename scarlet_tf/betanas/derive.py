@@ -10,12 +10,12 @@ import numpy as np
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.settings import as_settings
-from scarlet_tf.betanas.costs import MostProbable
 from scarlet_tf.betanas.importances import softmax
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.search.config import SearchConfig, evaluator_grouping, evaluator_options, side_of
 from scarlet_tf.search.front import Candidate, HypervolumeBox, Picks, front_of
 from scarlet_tf.search.objectives import CostModel, Objectives, cost_model_and_objectives
+from scarlet_tf.search.program import PathProgram
 from scarlet_tf.search.run import SearchResult, front_head, write_front
 from scarlet_tf.space.cost import cost_table
 from scarlet_tf.space.metric_table import MetricTable
@@ -96,7 +96,7 @@ def _networks(
     remaining = np.array(importances["dropped_at"]) < 0
     with np.errstate(divide="ignore"):
         scores = np.log(softmax(alpha, remaining))
-    program = MostProbable(cost_model)
+    program = PathProgram(cost_model)
     wanted = picks if isinstance(picks, Mapping) else {"0": {}}
     found = {}
     for name, bounds in wanted.items():

@@ -13,12 +13,13 @@ import tensorflow as tf
 from scarlet_tf.base import host
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.settings import as_settings
-from scarlet_tf.betanas.costs import JointCost, MostProbable
+from scarlet_tf.betanas.costs import JointCost
 from scarlet_tf.betanas.importances import Importances, Phases
 from scarlet_tf.data.inputs import as_split, training_batches
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search.config import BetaNASConfig, SearchConfig, side_of
 from scarlet_tf.search.objectives import CostModel, Objectives, cost_model_and_objectives
+from scarlet_tf.search.program import PathProgram
 from scarlet_tf.space.cost import cost_table
 from scarlet_tf.training.compiled_layers import CompiledLayers, Rule
 from scarlet_tf.training.config import SupernetConfig
@@ -143,7 +144,7 @@ class _Trainer:
         self.objectives = objectives
         self.importances = Importances(space.num_layers, space.num_choices, phases.config)
         self._cost = JointCost(cost_model, phases.config)
-        self._within_bounds = MostProbable(cost_model)
+        self._within_bounds = PathProgram(cost_model)
         self._weight_step = weight_step
         loss = Loss(supernet.num_classes, config.batch_size, config.label_smoothing)
         self._gates = Gates(supernet, loss, weight_step.scale)

@@ -14,7 +14,16 @@ from typing import Any
 from scarlet_tf.base import host, logs
 from scarlet_tf.base.cluster import is_writer, read_tf_config
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.base.words import before_scaling, duration, kibibytes, millions, percent, plural, why_picked
+from scarlet_tf.base.words import (
+    before_scaling,
+    duration,
+    kibibytes,
+    millions,
+    percent,
+    plural,
+    race_in_words,
+    why_picked,
+)
 from scarlet_tf.cli.output import native_lines, print_figures, print_table, say, show
 from scarlet_tf.cli.parsing import adb_options, add_adb, add_command, add_config, add_max_hours
 
@@ -24,7 +33,9 @@ def add(commands) -> None:
     example = "scarlet run configs/digits.yaml --set search.generations=5"
     command = add_command(commands, "run", "run every stage in order; started again, it resumes", example, run)
     add_config(command, required=False)
-    add_max_hours(command, "each of the two trainings, of the supernet and of the picked network, and the search")
+    add_max_hours(
+        command, "each of the two trainings, of the supernet and of the picked network, the search and the race"
+    )
     text = "the last stage to run, such as search; optimize: training with 8-bit rounding and pruning as set in `optimization`"
     command.add_argument("--until", metavar="STAGE", help=text)
     add_adb(command)
@@ -114,7 +125,10 @@ def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "supernet, one-shot", f"{accuracies} on validation images ({plural(supernet['evaluated'], 'network')})"
         yield "front", f"{plural(front['size'], 'network')}, {front['picks']} picked"
         yield "pick", network
-        yield "picked as", why_picked(pick["pick"], pick["one_shot_accuracy"], pick["passed_over"])
+        if "race" in summary:
+            yield "race", race_in_words(summary["race"])
+        else:
+            yield "picked as", why_picked(pick["pick"], pick["one_shot_accuracy"], pick["passed_over"])
     else:
         yield training, summary["origin"]["network"]
         yield "network", network

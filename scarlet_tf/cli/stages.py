@@ -15,10 +15,11 @@ from scarlet_tf.cli.parsing import adb_options, add_adb, add_command, add_config
 from scarlet_tf.cli.run import run_folder
 
 STAGES = {
-    "train-supernet": "train the supernet fairly (stage 1 of 4)",
+    "train-supernet": "train the supernet fairly (stage 1 of 5)",
     "search": "search the trained supernet (stage 2)",
-    "retrain": "train the picked network on its own (stage 3)",
-    "export": "fold, export and verify the retrained network (stage 4)",
+    "race": "train the search's best networks and their rivals against each other (stage 3; race: off leaves it out)",
+    "retrain": "train the race's winner, or the picked network, to its end (stage 4)",
+    "export": "fold, export and verify the retrained network (stage 5)",
 }
 
 
@@ -35,6 +36,12 @@ def add(commands) -> None:
             add_adb(command)
         if name in ("train-supernet", "retrain"):
             add_max_hours(command, "training")
+        if name == "race":
+            text = (
+                "the race ends within H hours with the best network so far, which `retrain` trains to its end; the same command"
+                " without it continues"
+            )
+            add_options(command, ("--max-hours", float, "H", None, text))
         if name == "search":
             text = (
                 "the search ends within H hours, after the present group of models (search.evaluation_group), with the best"

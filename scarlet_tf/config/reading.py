@@ -20,6 +20,7 @@ from scarlet_tf.config.from_parent import given_by, parent_of, space_of, with_pa
 from scarlet_tf.config.schema import (
     FROM_PARENT,
     SECTIONS,
+    SWITCHED,
     WITH_RECIPES,
     Config,
     RunConfig,
@@ -31,6 +32,7 @@ from scarlet_tf.models.zoo_data import ZOO, find_own, zoo_names
 from scarlet_tf.optimization.config import OptimizationConfig
 from scarlet_tf.space.search_space import SearchSpace
 
+SWITCHES = {False: False, "off": False, True: True, "on": True}
 DATA_KEYS = ("image_size", "crop_fraction", "normalization", "resizing", "augmentation")
 """Keys of the section "data" for the preparation of a run's images, which its fine-tuning uses as well."""
 
@@ -89,23 +91,26 @@ def parse_config(values: Mapping[str, Any], source: str = "config", folder=".") 
     own = {key: value for key, value in values.items() if key not in SECTIONS}
     run = from_yaml(RunConfig, own, mistakes, known=known_keys()) or RunConfig()
     values = expand(values, mistakes)
-    values, parent = with_path(values, folder), None
+    values, parent, is_unreadable = with_path(values, folder), None, False
     try:
         parent = parent_of(values)
     except InputError as error:
         mistakes.append(str(error))
+        is_unreadable = True  # so nothing is known of its space
     fields: dict[str, Any] = {}
     for name, section in schema.section_types().items():
         raw = {} if values.get(name) is None else values[name]
+        if name in SWITCHED and isinstance(raw, (bool, str)) and raw in SWITCHES:
+            raw = {} if SWITCHES[raw] else {SWITCHED[name]: 0}
         if isinstance(raw, Mapping):
             kept, given = _kept(raw, name, hidden_keys(name, section), mistakes), run.of(section)
             raw = given | {key: value for key, value in kept.items() if value is not None or key not in given}
             raw = given_by(parent, name) | raw
         fields[name] = from_yaml(section, raw, mistakes, name, known_keys())
     try:
-        if parent is None:
+        if parent is None and not is_unreadable:
             fields["space"] = _space(values.get("space"), fields["data"], folder, mistakes)
-        elif fields["data"] is not None and fields["parent"] is not None:
+        elif parent is not None and fields["data"] is not None and fields["parent"] is not None:
             fields["space"] = space_of(parent, fields["parent"], fields["data"], values.get("space"))
     except InputError as error:
         mistakes.append(str(error))
@@ -262,6 +267,7 @@ MAY_DIFFER = frozenset(
         "checkpoint_seconds",
         "csv",
         "data.memory_bytes",
+        "race.max_hours",
         "search.evaluation_memory_mib",
         "search.stale_trial_minutes",
         "supernet.execution",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scarlet_tf.base.words import duration
+from scarlet_tf.race.config import sizes, trainings
 from scarlet_tf.space.cost import cost_table
 from scarlet_tf.training.sampling import paths_of_a_step
 
@@ -46,10 +47,17 @@ def stage_seconds(
     an_epoch = (trained * RETRAINED + validated * VALIDATED) * picked * an_image
     if retrain.teacher == "parent":  # it sees every image, too, and is about the greatest network of the space
         an_epoch += trained * VALIDATED * greatest / mean * an_image
+    begin, epochs = RETRAIN_BEGIN * first, retrain.epochs * an_epoch
+    race = {}
+    if config.races:  # its winner has been trained
+        entrants = config.race.finalists + len([name for name in config.race.rivals if name != "parent"])
+        parts = sum(sizes(entrants, len(config.race.rungs)))
+        race = {"race": parts * begin + trainings(entrants, config.race.rungs) * epochs}
     return {
         "train-supernet": first + supernet.epochs * (train // supernet.batch_size) * seconds,
         "search": SEARCH_BEGIN * first + evaluated * SEARCHED * min(picked, 1) * an_image,
-        "retrain": RETRAIN_BEGIN * first + retrain.epochs * an_epoch,
+        **race,
+        "retrain": begin + (0 if race else epochs),
         "export": EXPORT * first,
     }
 

@@ -24,13 +24,28 @@ if TYPE_CHECKING:
     from scarlet_tf.data.data_config import DataConfig
     from scarlet_tf.optimization.config import OptimizationConfig
     from scarlet_tf.parents.config import ParentConfig
+    from scarlet_tf.race.config import RaceConfig
     from scarlet_tf.search.config import SearchConfig
     from scarlet_tf.training.config import FinetuneConfig, RetrainConfig, SupernetConfig
 
 Format = Literal["float32", "float16", "dynamic", "int8", "full_int8"]
 FORMATS: tuple[Format, ...] = ("float32", "float16", "dynamic", "int8")
-SECTIONS = ("data", "parent", "space", "supernet", "search", "retrain", "finetune", "optimization", "export", "ranking")
+SECTIONS = (
+    "data",
+    "parent",
+    "space",
+    "supernet",
+    "search",
+    "race",
+    "retrain",
+    "finetune",
+    "optimization",
+    "export",
+    "ranking",
+)
 WITH_RECIPES = ("supernet", "retrain")
+SWITCHED = {"race": "finalists"}
+"""Sections that `off` or false leaves out, with the key that is 0 then."""
 PYTHON_ONLY = {
     "search.evaluation_group": "SearchConfig",
     "search.mutation.ppo": "MutationConfig",
@@ -130,11 +145,25 @@ class Config(RunConfig):
     space: SearchSpace
     supernet: SupernetConfig
     search: SearchConfig
+    race: RaceConfig
     retrain: RetrainConfig
     finetune: FinetuneConfig
     optimization: OptimizationConfig
     export: ExportConfig
     ranking: RankingConfig
+
+    @property
+    def races(self) -> bool:
+        """True if networks race: not where `retrain.pick` names one network, or the cheapest that is good enough."""
+        searches = self.race.is_wanted and self.finetune.network is None
+        return searches and (self.retrain.pick == "best" or self.bounds_of_pick is not None)
+
+    @property
+    def bounds_of_pick(self) -> Mapping[str, float] | None:
+        """The bounds of the pick that `retrain.pick` names; None where that is not the most accurate network within bounds."""
+        picks = self.search.picks
+        bounds = picks.get(str(self.retrain.pick)) if isinstance(picks, Mapping) else None
+        return bounds if isinstance(bounds, Mapping) and "accuracy" not in bounds else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, every default written out; `parse_config` reads it back."""
@@ -169,6 +198,7 @@ def section_types() -> dict[str, type]:
     from scarlet_tf.data.data_config import DataConfig
     from scarlet_tf.optimization.config import OptimizationConfig
     from scarlet_tf.parents.config import ParentConfig
+    from scarlet_tf.race.config import RaceConfig
     from scarlet_tf.search.config import SearchConfig
     from scarlet_tf.training.config import FinetuneConfig, RetrainConfig, SupernetConfig
 
@@ -177,6 +207,7 @@ def section_types() -> dict[str, type]:
         "parent": ParentConfig,
         "supernet": SupernetConfig,
         "search": SearchConfig,
+        "race": RaceConfig,
         "retrain": RetrainConfig,
         "finetune": FinetuneConfig,
         "optimization": OptimizationConfig,
@@ -219,6 +250,9 @@ def json_schema() -> dict[str, Any]:
         section = section_types()[name]
         made = _schema_of(section, name, hidden_keys(name, section))
         properties[name] = {**made, "type": ["object", "null"]}
+        if name in SWITCHED:
+            words = {"if": {"type": "string"}, "then": {"enum": ["off", "on"]}}
+            properties[name] |= {"type": ["object", "boolean", "string", "null"], **words}
         if name in WITH_RECIPES:
             text = "A block of values that the section's other keys override. Expected: a recipe's name or null."
             recipe = {"enum": [*recipe_names(name), None], "default": None, "description": text}

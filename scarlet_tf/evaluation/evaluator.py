@@ -34,9 +34,12 @@ class Evaluator:
     Args:
         supernet: trained. When it is trained on, or its weights change in another way, call `forget`.
         validation_data: labelled images to score on: a split, a batched tf.data.Dataset or (images, labels).
-        recalibration_data: training images; without any, paths are scored with the supernet's running statistics,
-            which mix all paths and say little.
+        recalibration_data: training images, labelled for a probe; without any, paths are scored with the supernet's running
+            statistics, which mix all paths and say little.
         recalibration_batches: how many batches BN is recalibrated over.
+        probe_batches: how many of their batches, with labels, a classifier of its own is fitted to for each path (a linear
+            probe); 0 scores with the supernet's classifier. Paths that were not trained together differ in what their
+            features mean to one classifier, rather than in what they are worth.
         batch_size: images at a time, for both.
         seed: of the order in which training images come.
         group_size: the most paths that are measured together, and so the most that an interruption loses.
@@ -57,6 +60,7 @@ class Evaluator:
         seed: int = 0,
         group_size: int = 70,
         memory_mib: int = 1024,
+        probe_batches: int = 0,
     ):
         host.check()
         for name, value in (("group_size", group_size), ("memory_mib", memory_mib)):
@@ -67,12 +71,20 @@ class Evaluator:
         split = as_split(validation_data, supernet.num_classes)
         self._validation = _cached(split.batches(batch_size))
         self._num_batches = math.ceil(split.num_examples / batch_size)
-        self._recalibration = None
-        if recalibration_data is not None and recalibration_batches > 0:
-            split = as_split(recalibration_data)
+        self._recalibration = self._probe = None
+        self._probe_images = 0
+        if probe_batches and recalibration_data is None:
+            raise InputError("probe_batches: expected training images to fit classifiers to, got none")
+        if recalibration_data is not None:
+            split = as_split(recalibration_data, supernet.num_classes if probe_batches else None)
             batches = split.batches(batch_size, training=True, seed=seed, drop_remainder=False)
-            self._recalibration = _cached(batches.take(recalibration_batches))
-            self._num_batches += min(recalibration_batches, math.ceil(split.num_examples / batch_size))
+            available = math.ceil(split.num_examples / batch_size)
+            if recalibration_batches > 0:
+                self._recalibration = _cached(batches.take(recalibration_batches))
+            if probe_batches > 0:
+                self._probe = _cached(batches.take(probe_batches))
+                self._probe_images = min(probe_batches * batch_size, split.num_examples)
+            self._num_batches += sum(min(count, available) for count in (recalibration_batches, probe_batches))
         self._populations = Populations(supernet)
         self._results: dict[Choices, dict] = {}
         self._announced: list[Choices] = []  # of which there are no figures yet
@@ -130,13 +142,14 @@ class Evaluator:
         limit = self.memory_mib * 2**20
         sizes = range(2, len(group) + 1)
         more = bisect.bisect_right(
-            sizes, limit, key=lambda n: self._populations.bytes_needed(group[:n], self.batch_size)
+            sizes, limit, key=lambda n: self._populations.bytes_needed(group[:n], self.batch_size, self._probe_images)
         )
         return group[: 1 + more]
 
     def _measure(self, group: list[Choices]) -> None:
         with progress_bar("evaluation", len(group) * self._num_batches, transient=True) as bar:
-            found = self._populations.measure(group, self._recalibration, self._validation, bar.advance)
+            data = (self._recalibration, self._validation, bar.advance, self._probe)
+            found = self._populations.measure(group, *data)
         self._results |= zip(group, found, strict=True)
         measured = set(group)
         self._announced = [c for c in self._announced if c not in measured]

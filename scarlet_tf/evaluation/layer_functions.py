@@ -42,6 +42,10 @@ class LayerFunctions:
         """The layer's output in inference mode, normalised by `statistics`."""
         return self._function(_infer, layer, x)([x, statistics, *weights])[0]
 
+    def features(self, layer: keras.layers.Layer, weights: list, statistics: tf.Tensor, x) -> tf.Tensor:
+        """The input [B, C] of a tail's classifier in inference mode, normalised by `statistics`."""
+        return self._function(_features, layer, x)([x, statistics, *weights])[0]
+
     def observe(self, layer: keras.layers.Layer, weights: list, statistics: tf.Tensor, x) -> list[tf.Tensor]:
         """[output in training mode, `statistics` plus this batch's].
 
@@ -100,6 +104,13 @@ def _trace(kind: Callable, layer: keras.layers.Layer, x) -> Function:
 
 def _infer(layer, x, statistics: list, weights: list):
     return layer.stateless_call(weights, statistics, x, training=False)[0]
+
+
+def _features(layer, x, statistics: list, weights: list):
+    values = [*zip(layer.trainable_variables, weights, strict=True)]
+    values += zip(layer.non_trainable_variables, statistics, strict=True)
+    with keras.StatelessScope(values):
+        return tf.cast(layer.features(x), tf.float32)
 
 
 def _observe(layer, x, statistics: list, weights: list):

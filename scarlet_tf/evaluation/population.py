@@ -17,7 +17,8 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.evaluation.batch_norm import moved_weight
 from scarlet_tf.evaluation.layer_functions import Function, LayerFunctions, compiled, statistics_of, weights_of
 from scarlet_tf.evaluation.prefix_tree import STEM, Node, peak_bytes, prefix_tree
-from scarlet_tf.evaluation.scoring import score
+from scarlet_tf.evaluation.scoring import score, targets_and_classes
+from scarlet_tf.models.least_squares import fitted_classifier
 from scarlet_tf.models.supernet import Supernet
 
 Paths = Sequence[Sequence[int]]
@@ -44,12 +45,16 @@ class Populations:
         recalibration: Iterable | None,
         validation: Iterable,
         advance: Callable[[], None] = lambda: None,
+        probe: Iterable | None = None,
     ) -> list[dict]:
         """{"accuracy", "loss", "num_examples"} of each path; `advance` is called for each path and batch.
 
-        Raises InputError when there is no batch.
+        With `probe`, batches of training images, each path has a classifier of its own, fitted to its features of them, in
+        place of the supernet's. Raises InputError when there is no batch.
         """
         walk = self._walk(paths, recalibration, advance)
+        if probe is not None:
+            walk.fit_classifiers(probe, self.supernet.num_classes, advance)
         totals, examples = [tf.zeros([2], tf.float64)] * len(paths), 0
         for images, labels in validation:
             for path, logits in walk.logits(images):
@@ -66,14 +71,15 @@ class Populations:
         found = dict(self._walk(paths, recalibration).logits(images))
         return [found[path] for path in range(len(paths))]
 
-    def bytes_needed(self, paths: Paths, batch_size: int) -> int:
-        """Peak bytes of a measurement besides images and weights: outputs at open branches, and statistics.
+    def bytes_needed(self, paths: Paths, batch_size: int, probe_images: int = 0) -> int:
+        """Peak bytes of a measurement besides images and weights: outputs at open branches, statistics, features of a probe.
 
         What a layer needs while it runs comes on top; that is the same for any number of paths.
         """
         tree = prefix_tree(paths)
         statistics = sum(4 * _num_statistics(_layer(self.supernet, node)) for node in tree.walk())
-        return statistics + peak_bytes(tree, lambda depth: batch_size * self._output_bytes[depth - STEM])
+        features = 4 * probe_images * len(paths) * self._num_features
+        return features + statistics + peak_bytes(tree, lambda depth: batch_size * self._output_bytes[depth - STEM])
 
     def _walk(self, paths: Paths, recalibration: Iterable | None, advance: Callable[[], None] = lambda: None) -> _Walk:
         walk = _Walk(self.supernet, self._functions, paths)
@@ -82,6 +88,11 @@ class Populations:
         else:
             walk.recalibrate(recalibration, advance)
         return walk
+
+    @functools.cached_property
+    def _num_features(self) -> int:
+        """Inputs of the classifier."""
+        return self.supernet.tail.inner["classifier"].kernel.shape[0]
 
     @functools.cached_property
     def _output_bytes(self) -> list[int]:
@@ -112,6 +123,7 @@ class _Walk:
         self._layers = {node: _layer(supernet, node) for node in self._tree.walk()}
         self._weights = self._of_each_layer(weights_of)
         self._statistics: dict[Node, tf.Tensor] = {}
+        self._classifiers: list[tuple[tf.Tensor, tf.Tensor]] = []  # of each path, where it has its own
 
     def keep_statistics(self) -> None:
         """Gives each node the supernet's running statistics."""
@@ -139,12 +151,35 @@ class _Walk:
         weight = moved_weight(examples, self._momentum)
         self._statistics = {node: total / weight for node, total in totals.items()}
 
+    def fit_classifiers(self, batches: Iterable, num_classes: int, advance: Callable[[], None]) -> None:
+        """Give each path a classifier by ridge regression from its features of the images to their labels."""
+        features: dict[int, list] = {}
+        labels = []
+        for images, batch_labels in batches:
+            labels.append(targets_and_classes(batch_labels, num_classes)[1])
+            for path, found in self._tails(images, functools.partial(self._run, self._functions.features)):
+                features.setdefault(path, []).append(found)
+                advance()
+        if not labels:
+            raise InputError("probe: expected at least one batch of images, got none")
+        answers = np.concatenate(labels)
+        for path in range(len(features)):  # one after another: a path's features are let go once they are used
+            found = fitted_classifier(np.concatenate(features.pop(path)), answers, num_classes)
+            self._classifiers.append(tuple(tf.convert_to_tensor(part, tf.float32) for part in found))
+
     def logits(self, images) -> Iterator[tuple[int, tf.Tensor]]:
         """(index of a path, its logits [B, num_classes]), path by path."""
-        return self._tails(
-            images,
-            lambda node, x: self._functions.infer(self._layers[node], self._weights[node], self._statistics[node], x),
-        )
+        if not self._classifiers:
+            yield from self._tails(images, functools.partial(self._run, self._functions.infer))
+            return
+        for path, features in self._tails(images, functools.partial(self._run, self._functions.features)):
+            kernel, bias = self._classifiers[path]
+            yield path, features @ kernel + bias
+
+    def _run(self, tail: Callable, node: Node, x) -> tf.Tensor:
+        """The output of a node's layer in inference mode; that of a tail by the given function of LayerFunctions."""
+        function = self._functions.infer if node.path is None else tail
+        return function(self._layers[node], self._weights[node], self._statistics[node], x)
 
     def _of_each_layer(self, function: Callable) -> dict:
         """{node: `function(its layer)`}, called once a layer."""

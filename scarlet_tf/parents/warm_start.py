@@ -18,6 +18,7 @@ import numpy as np
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.layers import ChoiceBlock
+from scarlet_tf.models.least_squares import LeastSquares, fitted_classifier
 from scarlet_tf.models.network import Arrays
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.parents.around import parent_path
@@ -25,13 +26,8 @@ from scarlet_tf.parents.parent import Parent
 from scarlet_tf.space.search_space import Layer
 from scarlet_tf.space.spec import InvertedResidualSpec, LinearSpec
 
-RIDGE = 1e-5
-"""Shrinkage of a LET that is fitted, of the mean square of what it reads."""
 PROJECTION_RIDGE = 1e-4
-"""The same of the change of a block's projection."""
-HEAD_RIDGE = 1.0
-"""The same of a classifier, which reads more features than there may be images."""
-SCALES = tuple(2.0**power for power in np.arange(0, 7.5, 0.5))
+"""Shrinkage of the change of a block's projection, of the mean square of what it reads."""
 
 _ACTIVATIONS = {
     "relu": lambda x: np.maximum(x, 0),
@@ -53,6 +49,9 @@ def warm_start(supernet: Supernet, parent: Parent, batches: Iterable | None = No
 
     Batch normalisation keeps the parent's statistics. On few images, or of another kind, they serve better than those that
     the images have: channels that seldom respond would be scaled up.
+
+    Raises InputError for a supernet of another space, and for a parent whose features of the images are not finite, with the
+    layer that gives the first such.
     """
     path = parent_path(parent, supernet.space)
     epsilon, blocks = parent.spec.conventions.bn_epsilon, iter(parent.spec.blocks)
@@ -63,6 +62,8 @@ def warm_start(supernet: Supernet, parent: Parent, batches: Iterable | None = No
             like = cast(InvertedResidualSpec, next(blocks))
         assert like is not None
         source = _of_part(parent.arrays, like.name)
+        if not is_new:
+            _checked(f"parent: {like.name}", choices.candidates[own], source)
         for candidate in choices.candidates:
             if isinstance(candidate.spec, InvertedResidualSpec):
                 fits = like.in_channels == layer.in_channels
@@ -124,7 +125,7 @@ def most_important(arrays: Arrays, spec: InvertedResidualSpec, epsilon: float) -
     passed = _ACTIVATIONS[spec.activation](np.asarray(beta + np.multiply.outer(nodes, gamma), float))
     power = weights @ passed**2 / math.sqrt(2 * math.pi)
     scale = arrays["project_bn/gamma"] / np.sqrt(arrays["project_bn/moving_variance"] + epsilon)
-    projected = arrays["project/kernel"][0, 0] * scale
+    projected = arrays["project/kernel"][0, 0] * scale.astype(float)
     return np.argsort(-power * np.sum(projected**2, axis=1), kind="stable")
 
 
@@ -160,34 +161,23 @@ def _own(layer) -> Arrays:
 
 
 def _assign(layer, arrays: Arrays) -> None:
-    weights = _weights(layer)
-    if weights.keys() != arrays.keys():
-        missing, unexpected = sorted(weights.keys() - arrays.keys()), sorted(arrays.keys() - weights.keys())
-        raise InputError(f"{layer.name}: weights: missing {missing}, unexpected {unexpected}")
-    for name, weight in weights.items():
+    for name, weight in _checked(layer.name, layer, arrays).items():
         weight.assign(arrays[name])
 
 
+def _checked(where: str, layer, arrays: Arrays) -> dict:
+    """The weights of `layer`; InputError names the arrays that are not theirs in name and shape."""
+    weights = _weights(layer)
+    if weights.keys() != arrays.keys():
+        missing, unexpected = sorted(weights.keys() - arrays.keys()), sorted(arrays.keys() - weights.keys())
+        raise InputError(f"{where}: weights: missing {missing}, unexpected {unexpected}")
+    for name, weight in weights.items():
+        if tuple(weight.shape) != np.shape(arrays[name]):
+            raise InputError(f"{where}: {name}: expected {tuple(weight.shape)}, got {np.shape(arrays[name])}")
+    return weights
+
+
 # -- linear maps by least squares -----------------------------------------------------------------------------------------
-
-
-class LeastSquares:
-    """The linear map from x [N, c_in] to y [N, c_out] of least squared error, of which rows are added one after another."""
-
-    def __init__(self, num_inputs: int, num_outputs: int):
-        self._squares, self._products = np.zeros((num_inputs, num_inputs)), np.zeros((num_inputs, num_outputs))
-
-    def add(self, x, y) -> None:
-        """Further rows of x and y, in all but their last axis."""
-        x, y = (np.asarray(rows, float).reshape(-1, rows.shape[-1]) for rows in (x, y))
-        self._squares += x.T @ x
-        self._products += x.T @ y
-
-    def solve(self, ridge: float = RIDGE) -> np.ndarray:
-        """The map [c_in, c_out], shrunk by `ridge` times the mean square of x."""
-        size = len(self._squares)
-        shrinkage = ridge * np.trace(self._squares) / size + np.finfo(float).tiny
-        return np.linalg.solve(self._squares + shrinkage * np.eye(size), self._products)
 
 
 def _fit(supernet: Supernet, path: tuple[int, ...], batches: Iterable, fits_classifier: bool) -> None:
@@ -195,11 +185,11 @@ def _fit(supernet: Supernet, path: tuple[int, ...], batches: Iterable, fits_clas
     layers = [_LayerFit(*one) for one in zip(supernet.space.layers, supernet.choice_blocks, path, strict=True)]
     features, targets = [], []
     for images, labels in batches:
-        x = supernet.stem(images)
+        x = _finite(supernet.stem(images), "the stem")
         for layer in layers:
-            x = layer.add(x)
+            x = _finite(layer.add(x), layer.name)
         if fits_classifier:
-            features.append(keras.ops.convert_to_numpy(supernet.tail.features(x)))
+            features.append(keras.ops.convert_to_numpy(_finite(supernet.tail.features(x), "the tail")))
             targets.append(np.asarray(labels).reshape(-1))
     for layer in layers:
         layer.solve()
@@ -208,11 +198,17 @@ def _fit(supernet: Supernet, path: tuple[int, ...], batches: Iterable, fits_clas
         supernet.tail.inner["classifier"].set_weights([kernel, bias])
 
 
+def _finite(x, where: str):
+    if not keras.ops.all(keras.ops.isfinite(x)):
+        raise InputError(f"parent: expected finite features of the images, got others after {where}")
+    return x
+
+
 class _LayerFit:
     """The choices of a layer whose last linear map is fitted to the output of the parent's own choice."""
 
     def __init__(self, layer: Layer, block: ChoiceBlock, own: int):
-        self._stride, self._own = layer.stride, block.candidates[own]
+        self.name, self._stride, self._own = layer.name, layer.stride, block.candidates[own]
         self._let, self._blocks = [], []
         is_new = not isinstance(self._own.spec, InvertedResidualSpec)  # the parent has no such layer
         keeps_shape = layer.stride == 1 and layer.in_channels == layer.out_channels
@@ -244,33 +240,3 @@ class _LayerFit:
             project, mean = candidate.inner["project"].kernel, candidate.inner["project_bn"].moving_mean
             project.assign(keras.ops.convert_to_numpy(project) + change[:-1][None, None])
             mean.assign(keras.ops.convert_to_numpy(mean) - change[-1])
-
-
-def fitted_classifier(features: np.ndarray, labels: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """(kernel [C, num_classes], bias [num_classes]) from features [N, C] and labels [N].
-
-    Ridge regression to the labels as one-hot rows, scaled so that the cross-entropy is least of every fourth image, if the
-    others are fitted.
-    """
-    held_out = np.arange(len(labels)) % 4 == 3
-    scale = 1.0
-    if np.any(held_out):
-        kernel, bias = _regression(features[~held_out], labels[~held_out], num_classes)
-        scores = features[held_out] @ kernel + bias
-        scale = min(SCALES, key=lambda scale: _cross_entropy(scale * scores, labels[held_out]))
-    kernel, bias = _regression(features, labels, num_classes)
-    return scale * kernel, scale * bias
-
-
-def _regression(features: np.ndarray, labels: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    shares, centre = np.bincount(labels, minlength=num_classes) / len(labels), features.mean(axis=0)
-    fit = LeastSquares(features.shape[1], num_classes)
-    fit.add(features - centre, np.eye(num_classes)[labels] - shares)
-    kernel = fit.solve(HEAD_RIDGE)
-    return kernel, shares - centre @ kernel
-
-
-def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
-    top = logits.max(axis=1, keepdims=True)
-    normalizers = np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0]
-    return float(np.mean(normalizers - logits[np.arange(len(labels)), labels]))

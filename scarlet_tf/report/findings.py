@@ -1,4 +1,4 @@
-"""Findings: a run's outcome in a few sentences and four cards."""
+"""Findings: a run's outcome in a few sentences and a few cards."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def headline(record: Record) -> str:
 
 
 def cards(record: Record) -> list[Card]:
-    """Accuracy, budget, the file to deploy, and the reliability of the ranking."""
-    return [_accuracy(record), _budget(record), _file(record), *record.view.trust(record)]
+    """Accuracy, budget, the file to deploy, what the search was worth, and the reliability of the ranking."""
+    return [_accuracy(record), _budget(record), _file(record), *_worth(record), *record.view.trust(record)]
 
 
 def _accuracy(record: Record) -> Card:
@@ -58,6 +58,24 @@ def _budget(record: Record) -> Card:
     if record.network is not None and record.network.as_searched:
         text += f". As searched: {record.network.as_searched}"
     return Card(label, "yes", text, GOOD) if record.keeps_bounds else Card(label, "no", text, BAD)
+
+
+def _worth(record: Record) -> list[Card]:
+    """The race's verdict, if there was a race."""
+    race = record.race
+    if race is None:
+        return []
+    label, text = "Was the search worth it?", " ".join(f"{text[:1].upper()}{text[1:]}." for text in race.verdict)
+    rivals = [row for row in race.gains if row["kind"] == "rival"]
+    if race.is_upset:
+        return [Card(label, f"no: {race.row(race.winner)['words']} won", text, BAD)]
+    if not rivals:
+        return [Card(label, "not known", text or "No rival reached the last rung.", UNKNOWN)]
+    if any(row["high"] < 0 for row in rivals):
+        return [Card(label, "no", text, BAD)]
+    if all(row["low"] > 0 for row in rivals):
+        return [Card(label, "yes", text, GOOD)]
+    return [Card(label, "not distinguishable", text, FAIR)]
 
 
 def bounds_in_words(record: Record) -> str:

@@ -19,6 +19,7 @@ from scarlet_tf.results import (
     MonitorRecord,
     NetworkResult,
     OptimizedResult,
+    RaceResult,
     Ranking,
     SupernetResult,
 )
@@ -71,6 +72,7 @@ class Record:
     front: SearchResult | None = None
     ranking: Ranking | None = None
     comparison: Comparison | None = None
+    race: RaceResult | None = None
     network: NetworkResult | None = None
     optimized: OptimizedResult | None = None
     certificate: Certificate | None = None

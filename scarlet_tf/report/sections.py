@@ -10,6 +10,7 @@ from scarlet_tf.report.blocks import Drawing, Gallery, Listing, Note, Section, T
 from scarlet_tf.report.drawing import draw
 from scarlet_tf.report.findings import passed
 from scarlet_tf.report.front import FoundNetwork, found_networks, front_plot, front_table, shown_first
+from scarlet_tf.report.race_plots import race_blocks
 from scarlet_tf.report.record import Record
 from scarlet_tf.report.search_plots import ranking_plot, retraining_plot
 from scarlet_tf.report.supernet_plots import fairness, histogram_plot, training_plot
@@ -21,6 +22,7 @@ def sections(record: Record) -> list[Section]:
     networks = found_networks(record)
     parts: dict[str, tuple[str, Callable[[], Iterator[Any]]]] = {
         "front": ("The front", lambda: _front(record, networks)),
+        "race": ("The race", lambda: race_blocks(record)),
         "network": ("The network", lambda: _network(record)),
         "files": ("The files", lambda: _files(record)),
         "supernet": ("The supernet", lambda: _supernet(record)),
@@ -28,7 +30,8 @@ def sections(record: Record) -> list[Section]:
         "search": ("The search", lambda: _search(record)),
         "settings": ("Configuration and environment", lambda: _settings(record)),
     }
-    wanted = [(name, *parts[name]) for name in record.view.sections]
+    is_raced = any(stage.name == "race" for stage in record.stages)
+    wanted = [(name, *parts[name]) for name in record.view.sections if name != "race" or is_raced]
     return [Section(name, title, [block for block in blocks() if block is not None]) for name, title, blocks in wanted]
 
 
@@ -49,7 +52,9 @@ def _network(record: Record) -> Iterator[Any]:
         yield _missing(f"No network was {record.view.training} yet")
         return
     encoding = f"{network.architecture.space.name}:{network.architecture.to_string()}"
-    drawing = draw(network.architecture, record.image_size, "retrained-drawing", f"The network: {encoding}")
+    drawing = draw(
+        network.architecture, network.input_size or record.image_size, "retrained-drawing", f"The network: {encoding}"
+    )
     yield Drawing("How it is built", drawing, "; ".join(_described(network, encoding)) + ".")
     yield retraining_plot(record)
     without = "It was trained from scratch, without" if network.init == "scratch" else "It has no"
@@ -63,6 +68,8 @@ def _network(record: Record) -> Iterator[Any]:
 def _described(network: NetworkResult, encoding: str) -> Iterator[str]:
     yield encoding
     yield f"{millions(network.multiply_adds)} multiply-adds and {millions(network.params)} parameters"
+    if network.input_size is not None:
+        yield f"for images of {network.input_size} pixels"
     if network.one_shot_accuracy is not None:
         yield f"one-shot accuracy {percent(network.one_shot_accuracy)}"
     if network.origin is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 from scarlet_tf.report.blocks import BAD, FAIR, GOOD, UNKNOWN, Card, Note
+from scarlet_tf.report.race_plots import tau_in_words
 from scarlet_tf.report.record import Record, View
 from scarlet_tf.report.search_plots import comparison_plot, hypervolume_plot, operators_plot
 from scarlet_tf.report.supernet_plots import alpha_plot, importance_plot
@@ -23,7 +24,16 @@ STRONG_TAU, WEAK_TAU = 0.7, 0.4
 class SearchView(View):
     """Runs that search a fair supernet."""
 
-    sections: ClassVar[tuple[str, ...]] = ("front", "network", "files", "supernet", "ranking", "search", "settings")
+    sections: ClassVar[tuple[str, ...]] = (
+        "front",
+        "race",
+        "network",
+        "files",
+        "supernet",
+        "ranking",
+        "search",
+        "settings",
+    )
 
     def trust(self, record: Record) -> list[Card]:
         label = "Can the ranking be trusted?"
@@ -32,6 +42,8 @@ class SearchView(View):
         if record.supernet is not None and record.supernet.not_learning:
             text = "The supernet's training learned nothing by its end, so there is nothing to rank."
             return [Card(label, "no", text, BAD)]
+        if record.race is not None and record.race.tau is not None:
+            return [_raced(label, record.race.tau)]
         return [self._unmeasured(label, record)]
 
     def _unmeasured(self, label: str, record: Record) -> Card:
@@ -106,7 +118,17 @@ def _measured(label: str, ranking: Ranking) -> Card:
     if tau["tau"] is None:
         return Card(label, "undefined", f"The {networks} networks that were compared are all equal.", UNKNOWN)
     interval = "" if tau["low"] is None else f" (95 %: {tau['low']:.2f} to {tau['high']:.2f})"
-    text = f"Kendall's tau{interval} between one-shot and stand-alone accuracy of {networks} networks: "
+    return _judged(
+        label, tau, f"Kendall's tau{interval} between one-shot and stand-alone accuracy of {networks} networks: "
+    )
+
+
+def _raced(label: str, tau: Mapping[str, Any]) -> Card:
+    text = tau_in_words(tau)
+    return Card(label, "undefined", f"{text}.", UNKNOWN) if tau["tau"] is None else _judged(label, tau, f"{text}; ")
+
+
+def _judged(label: str, tau: Mapping[str, Any], text: str) -> Card:
     if tau["low"] is not None and tau["low"] <= 0:
         return Card(label, f"tau {tau['tau']:.2f}", text + "it may be chance.", BAD)
     if tau["tau"] >= STRONG_TAU:

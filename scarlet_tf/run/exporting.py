@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scarlet_tf.base.files import atomic_writer, read_json, write_json, write_text
+from scarlet_tf.data.inputs import plain
 from scarlet_tf.export.certificate import certificate_text, make_certificate
 from scarlet_tf.export.folding import MAX_CONDITION_INT8, fold
 from scarlet_tf.export.metadata import LABELS_FILE
@@ -41,6 +42,7 @@ FINAL = (
     "search/trials.jsonl",
     "pareto.json",
     "finalists.json",
+    "race/result.json",
     "retrain/result.json",
     "optimize/result.json",
 )
@@ -57,11 +59,11 @@ def optimize(run: Run, network: NetworkResult) -> OptimizedResult:
     if isinstance(wanted.quantization_aware, QuantizationAwareConfig):
         about = _file_metadata(run, network)
         described = quantize_aware(
-            folded, run.plain_train, run.quantized_file, wanted.quantization_aware, **options, **about
+            folded, plain(run.network_data.train), run.quantized_file, wanted.quantization_aware, **options, **about
         )
         figures["quantization_aware"] = {key: described[key] for key in ("bytes", "partitions", "history")}
     if isinstance(wanted.pruning, PruningConfig):
-        run.pruned_network, figures["pruning"] = prune(folded, run.plain_train, wanted.pruning, **options)
+        run.pruned_network, figures["pruning"] = prune(folded, plain(run.network_data.train), wanted.pruning, **options)
         save_model(run.pruned_network, run.pruned_file)
         figures["weights_sha256"] = values_digest(run.pruned_network.weights)
     return OptimizedResult(_optimization_settings(run), **figures)
@@ -116,6 +118,7 @@ def export(
         host=describe_host(threads) if threads else None,
         details={
             **network.provenance,
+            **({} if network.race is None else {"race": to_json(network.race)}),
             "test": to_json(network.test),
             "folding": [*network.folding, *to_json([row.to_dict() for row in rows])],
             **latency_details(run, network, found),
@@ -130,8 +133,8 @@ def export(
 def latency_details(run: Run, network: NetworkResult, found: SearchResult | None) -> dict[str, Any]:
     """{"latency": ...} for the certificate: the exported file of the table's quantization, predicted and measured; or {}.
 
-    `corrected_ms` is present if finalists corrected the table. A network that was scaled after the search is only measured: the
-    table does not cover it.
+    `corrected_ms` is present if finalists corrected the table. A network that was scaled after the search, or sees images of
+    another size, is only measured: the table does not cover it.
     """
     table = latency_table(run)
     if table is None:
@@ -141,7 +144,7 @@ def latency_details(run: Run, network: NetworkResult, found: SearchResult | None
     runner = table_runner(table, run.adb) if file.exists() else None
     if runner is None:
         return {}
-    if network.scaling is not None:
+    if network.scaling is not None or network.input_size is not None:
         return {"latency": beside_table(file, runner, table, None, None)}
     corrected = None
     if found is not None and "measured" in found.details:
@@ -164,16 +167,18 @@ def verification(run: Run, path: pathlib.Path) -> dict[str, Any]:
     network = run.pruned_network if path.name.startswith(run.pruned_file.stem) else run.network
     logger.info("verifying %s", path)
     config = run.config.export
-    images = run.data.test.take(min(config.verification_examples, run.data.test.num_examples))
+    images = run.network_data.test.take(min(config.verification_examples, run.network_data.test.num_examples))
     return to_json(verify(path, network, images, Limits(config.max_logit_difference, config.max_top1_drop)))
 
 
 def _file_metadata(run: Run, network: NetworkResult) -> dict[str, Any]:
     """Metadata of exported files about the network and its images."""
     origin = {key: value for key, value in network.provenance.items() if not key.startswith("searched_")}
+    if network.race is not None:
+        origin["race"] = {key: network.race[key] for key in ("winner", "kind")}
     return {
-        "labels": run.data.class_names,
-        "preprocessing": run.data.preprocessing,
+        "labels": run.network_data.class_names,
+        "preprocessing": run.network_data.preprocessing,
         "architecture": network.architecture,
         "provenance": {"run": run.config.name, **origin, "dataset": run.data.fingerprint},
     }
@@ -203,7 +208,7 @@ def _write_tflite(run: Run, network: Network, name: str, quantization: str, opti
     path = run.export_folder / f"model_{name}.tflite"
     logger.info("writing %s", path)
     # Training images: ranges fitted to test images would make the file's accuracy too good.
-    images = run.data.train if quantization in ("int8", "full_int8") else None
+    images = run.network_data.train if quantization in ("int8", "full_int8") else None
     count = run.config.export.calibration_examples
     export_tflite(network, path, quantization, representative_data=images, num_calibration_images=count, **options)
     return path

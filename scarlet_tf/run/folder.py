@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import logging
 import pathlib
@@ -20,7 +21,16 @@ from scarlet_tf.data.inputs import plain as without_policy
 from scarlet_tf.evaluation.scoring import beside_chance, evaluate
 from scarlet_tf.models.network import Network, load_network
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.results import Certificate, Dataset, NetworkResult, OptimizedResult, Result, Score, SupernetResult
+from scarlet_tf.results import (
+    Certificate,
+    Dataset,
+    NetworkResult,
+    OptimizedResult,
+    RaceResult,
+    Result,
+    Score,
+    SupernetResult,
+)
 from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.search.run import SearchResult, read_front
 from scarlet_tf.space.cost import CostTable, cost_table
@@ -30,7 +40,16 @@ logger = logging.getLogger("scarlet_tf")
 T = TypeVar("T", bound=Result | SearchResult)
 # Files and folders that a run writes. Nothing else is touched: the user's folder may hold other files, too.
 _PLACES = ("", "supernet", "search", "retrain", "optimize", "optimize/*", "export", "export/saved_model")
-_PLACES += ("ranking", "ranking/*", "ranking/*/*/retrain", "compare", "compare/searches/*")
+_PLACES += (
+    "race",
+    "race/*",
+    "race/*/retrain",
+    "ranking",
+    "ranking/*",
+    "ranking/*/*/retrain",
+    "compare",
+    "compare/searches/*",
+)
 
 
 class Run:
@@ -60,6 +79,7 @@ class Run:
         self.export_folder = self.folder / "export"
         self.timing = self.folder / "timing.json"
         self._results: dict[type, Any] = {}
+        self._other_data: dict[int, ImageData] = {}
 
     def file(self, kind: type[T]) -> pathlib.Path:
         """Path of a kind of result."""
@@ -94,6 +114,28 @@ class Run:
         return load_dataset(self.config.data)
 
     @property
+    def has_raced(self) -> bool:
+        """True if a race was begun."""
+        return self.file(RaceResult).parent.exists()
+
+    def data_at(self, size: int | None) -> ImageData:
+        """The same images at another size in pixels; None for the run's own."""
+        if size is None or size == self.config.data.image_size:
+            return self.data
+        if size not in self._other_data:
+            self._other_data[size] = load_dataset(dataclasses.replace(self.config.data, image_size=size))
+        return self._other_data[size]
+
+    def shape_at(self, size: int | None) -> tuple[int, int, int]:
+        """(height, width, channels) of the images at a size."""
+        return self.input_shape if size is None else (size, size, 3)
+
+    @property
+    def network_data(self) -> ImageData:
+        """The images at the size of the network that was trained on its own."""
+        return self.data_at(self.get(NetworkResult).input_size)
+
+    @property
     def costs(self) -> CostTable:
         """Costs of the space's networks for the run's images and classes."""
         return cost_table(self.config.space, self.config.data.image_size, self.data.num_classes)
@@ -110,7 +152,7 @@ class Run:
 
     def score(self, model: Network, batch_size: int) -> Score:
         """Accuracy of a trained network on the test images, beside chance; a warning if it is no better."""
-        test = self.data.test
+        test = self.data_at(model.spec.input_shape[0]).test
         found = Score(**beside_chance(evaluate(model, test.batches(batch_size)), test.labels))
         if found.warning:
             logger.warning("%s", found.warning)

@@ -38,6 +38,7 @@ _RESULTS = (
 # Advice for results that `scarlet run` does not make again.
 _REMEDIES = {
     "finalists.json": "remove it; a search measures them again",
+    "race/result.json": "remove it; `scarlet run` writes it again from the files of the race",
     "supernet/monitor.json": "remove it; the report omits it",
     f"supernet/{FILE}": "remove it",
     f"retrain/{FILE}": "remove it",

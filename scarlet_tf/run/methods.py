@@ -63,9 +63,9 @@ class Method(abc.ABC):
 class SupernetSearch(Method):
     """A fair supernet, a search among its paths, and a training of its own for one of them."""
 
-    stages = ("train-supernet", "search", "retrain")
+    stages = ("train-supernet", "search", "race", "retrain")
     trainings = ("supernet", "retrain")
-    seeded = ("supernet", "search", "retrain")
+    seeded = ("supernet", "search", "race", "retrain")
     view: ClassVar[View] = SearchView()
 
     def examine(self, run: Run) -> None:
@@ -129,8 +129,8 @@ class SupernetSearch(Method):
     def choose(self, run: Run, trained: SupernetResult) -> SearchResult | None:
         """The networks that the search found; None in a worker of a search that several processes share."""
         supernet, _ = trained_supernet(run)
-        # Once a network was retrained from it, the front is only rewritten from the evaluated networks.
-        is_used = run.network_file.parent.exists() and (run.folder / "search" / TRIALS).exists()
+        # Once a network was trained from it, the front is only rewritten from the evaluated networks.
+        is_used = (run.network_file.parent.exists() or run.has_raced) and (run.folder / "search" / TRIALS).exists()
         return search(
             supernet,
             run.data.validation,

@@ -11,14 +11,16 @@ import numpy as np
 
 from scarlet_tf.base.cluster import read_tf_config
 from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import atomic_writer
 from scarlet_tf.base.words import millions
 from scarlet_tf.config.from_parent import load_parent
 from scarlet_tf.evaluation.batch_norm import rebase
 from scarlet_tf.evaluation.evaluator import path_network
 from scarlet_tf.export.folding import MAX_CONDITION, MAX_CONDITION_INT8, fold
-from scarlet_tf.models.network import Arrays, Network, get_arrays
+from scarlet_tf.models.network import Arrays, Network, get_arrays, set_arrays
 from scarlet_tf.parents.around import parent_path
-from scarlet_tf.results import Certificate, NetworkResult, Score
+from scarlet_tf.race.race import FOLDER
+from scarlet_tf.results import Certificate, NetworkResult, RaceResult, Score
 from scarlet_tf.run.folder import Run
 from scarlet_tf.run.methods import PARENT, Finetuning, trained_supernet
 from scarlet_tf.run.networks import find_pick
@@ -27,44 +29,53 @@ from scarlet_tf.search.run import SearchResult
 from scarlet_tf.space.cost import Cost, count, count_spec
 from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.space.spec import NetworkSpec
-from scarlet_tf.training.checkpoints import values_digest
+from scarlet_tf.training.checkpoints import Checkpoints, values_digest
+from scarlet_tf.training.learning import FILE as NOT_LEARNING
 from scarlet_tf.training.network import finetune, retrain
 
 logger = logging.getLogger("scarlet_tf")
+LOG = "log.csv"
 
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """Start of retraining; `passed_over` lists candidates whose folded cost is above the budget."""
+    """Start of retraining; `passed_over` lists candidates whose folded cost is above the budget.
+
+    input_size: side of the images in pixels, None for the run's.
+    """
 
     architecture: Architecture
-    one_shot_accuracy: float
+    one_shot_accuracy: float | None
     network: Architecture | NetworkSpec
     initial: Arrays | None = None
     folding: tuple[Mapping[str, Any], ...] = ()
     passed_over: tuple[Mapping[str, Any], ...] = ()
+    input_size: int | None = None
 
 
-def retrain_network(run: Run, found: SearchResult) -> NetworkResult | None:
-    """Retrain the network that `retrain.pick` names; None in a worker that is not the chief."""
-    start, config = choose(run, found), run.config.retrain
+def retrain_network(run: Run, found: SearchResult, raced: RaceResult | None) -> NetworkResult | None:
+    """Retrain the network that `retrain.pick` names, or go on with the race's winner; None in a worker that is not the chief."""
+    start, config = choose(run, found) if raced is None else _adopted(run, raced), run.config.retrain
+    data = run.data_at(start.input_size)
     scaling = scaling_figures(run, start.architecture)
     model, figures = retrain(
         start.network,
-        run.data.train,
-        run.data.validation,
+        data.train,
+        data.validation,
         config,
         run_dir=run.folder,
         initial=start.initial,
-        input_shape=run.input_shape,
+        input_shape=run.shape_at(start.input_size),
         num_classes=run.data.num_classes,
         strategy=run.strategy,
         max_hours=run.max_hours,
-        teacher=_parents_path(run) if config.teacher == PARENT else None,
+        teacher=teacher_of(run, start.input_size),
     )
     about = {
         "architecture": start.architecture,
         "parent": _parent_in_words(run),
+        "race": None if raced is None else raced.figures,
+        "input_size": start.input_size,
         "pick": config.pick,
         "init": config.init,
         "one_shot_accuracy": start.one_shot_accuracy,
@@ -134,22 +145,56 @@ def _first_that_fits(run: Run, candidates: Sequence[Candidate]) -> Start:
     """Folding may keep blocks wider than the stand-alone network's, so the folded network's cost is what counts."""
     passed_over: list[dict[str, Any]] = []
     for candidate in candidates:
-        architecture = candidate.architecture
-        folded, report = _folded_path(run, architecture)
-        cost = count_spec(folded.spec)
-        if _keeps_bounds(run, cost):
-            if (batches := _calibration_batches(run)) is not None:
-                rebase(folded, batches)
-            rows = tuple(row.to_dict() for row in report)
-            return Start(architecture, candidate.accuracy, folded.spec, get_arrays(folded), rows, tuple(passed_over))
-        logger.info("%s folds to %s, out of bounds; trying the next", architecture.to_string(), cost)
-        passed_over.append({"architecture": architecture.to_string(), "folded_multiply_adds": cost.multiply_adds})
+        start, cost = _from_supernet(run, candidate.architecture)
+        if start is not None:
+            return dataclasses.replace(start, one_shot_accuracy=candidate.accuracy, passed_over=tuple(passed_over))
+        text = candidate.architecture.to_string()
+        logger.info("%s folds to %s, out of bounds; trying the next", text, cost)
+        passed_over.append({"architecture": text, "folded_multiply_adds": cost.multiply_adds})
     least = min(row["folded_multiply_adds"] for row in passed_over)
     raise InputError(
         f"retrain.init: none of the {len(candidates)} networks keeps"
         f" {', '.join(run.config.search.objectives().bounds_in_words())} once folded (the"
         f" least has {least / 1e6:.2f} M multiply-adds); use init: scratch"
     )
+
+
+def start_of(run: Run, architecture: Architecture, input_size: int | None = None) -> Start | None:
+    """The start of a network's training as `retrain.init` says; None if the folded network is out of bounds.
+
+    input_size: side of its images, if not the run's.
+    """
+    if run.config.retrain.init == "scratch":
+        return Start(architecture, None, architecture, input_size=input_size)
+    return _from_supernet(run, architecture, input_size)[0]
+
+
+def _from_supernet(run: Run, architecture: Architecture, input_size: int | None = None) -> tuple[Start | None, Cost]:
+    """The start from the path's weights, if the folded network is within the bounds, and that network's cost."""
+    folded, report = _folded_path(run, architecture)
+    spec = folded.spec if input_size is None else folded.spec.replace(input_shape=run.shape_at(input_size))
+    cost = count_spec(spec)
+    if not _keeps_bounds(run, cost):
+        return None, cost
+    if (batches := _calibration_batches(run)) is not None:
+        rebase(folded, batches)
+    rows = tuple(row.to_dict() for row in report)
+    return Start(architecture, None, spec, get_arrays(folded), rows, input_size=input_size), cost
+
+
+def _adopted(run: Run, raced: RaceResult) -> Start:
+    """The start of the race's winner, whose newest checkpoint is copied to where its training goes on."""
+    row, folder = raced.row(raced.winner), run.network_file.parent
+    start = start_of(run, Architecture.parse(row["architecture"], run.config.space), row["input_size"])
+    assert start is not None  # it raced
+    source = run.folder / FOLDER / raced.winner / "retrain"
+    if read_tf_config().is_chief and not Checkpoints(folder).paths():
+        for path in (*Checkpoints(source).paths()[-1:], *(source / name for name in (LOG, NOT_LEARNING))):
+            if path.exists():
+                with atomic_writer(folder / path.name) as file:
+                    file.write(path.read_bytes())
+    logger.info("retrain: goes on with %s, which won the race", row["words"])
+    return dataclasses.replace(start, one_shot_accuracy=row["score"])
 
 
 def _keeps_bounds(run: Run, cost: Cost) -> bool:
@@ -179,12 +224,21 @@ def folding_limit(run: Run) -> float:
     return MAX_CONDITION_INT8 if {"int8", "full_int8"} & set(run.config.export.formats) else MAX_CONDITION
 
 
-def _parents_path(run: Run) -> Network:
-    """The parent's path in the trained supernet, which knows the run's classes, with its own BN statistics."""
+def teacher_of(run: Run, input_size: int | None = None) -> Network | None:
+    """The parent's path in the trained supernet for `retrain.teacher: parent`, else None; with its own BN statistics.
+
+    input_size: side of the images that it sees, if not the run's.
+    """
+    if run.config.retrain.teacher != PARENT:
+        return None
     supernet, _ = trained_supernet(run)
     teacher = path_network(
         supernet, parent_path(load_parent(str(run.config.parent.name)), supernet.space), _calibration_batches(run)
     )
+    if input_size is not None:
+        other = Network(teacher.spec.replace(input_shape=run.shape_at(input_size)))
+        set_arrays(other, get_arrays(teacher))
+        teacher = other
     teacher.trainable = False
     return teacher
 

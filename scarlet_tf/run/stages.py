@@ -31,6 +31,7 @@ from scarlet_tf.results import (
     Comparison,
     NetworkResult,
     OptimizedResult,
+    RaceResult,
     Ranking,
     SupernetResult,
     from_json,
@@ -40,6 +41,7 @@ from scarlet_tf.run.exporting import export, is_optimized, optimize
 from scarlet_tf.run.folder import Run, alone_in, claim, open_existing
 from scarlet_tf.run.integrity import unchecked
 from scarlet_tf.run.methods import check_adb, method_of, searching, trained_supernet
+from scarlet_tf.run.racing import check_race, race_networks
 from scarlet_tf.run.reporting import Forecast, drop_torn_timing, stage_seconds, summarize, timed, write_page
 from scarlet_tf.run.retraining import finetune_network, retrain_network
 from scarlet_tf.search.config import evaluator_grouping, evaluator_options
@@ -74,12 +76,14 @@ def _search(run: Run, trained: SupernetResult) -> SearchResult | None:
     return searching(run.config, "search").choose(run, trained)
 
 
+RACE_MISSING = "race.finalists above 0, and retrain.pick to best or to the name of bounds"
 STAGES = {
     stage.name: stage
     for stage in (
         Stage("train-supernet", SupernetResult, "a trained supernet", (), _train_supernet),
         Stage("search", SearchResult, "a searched front", (SupernetResult,), _search),
-        Stage("retrain", NetworkResult, "a retrained network", (SearchResult,), retrain_network),
+        Stage("race", RaceResult, "a race that was run", (SearchResult,), race_networks, RACE_MISSING),
+        Stage("retrain", NetworkResult, "a retrained network", (SearchResult, RaceResult), retrain_network),
         Stage("finetune", NetworkResult, "a fine-tuned network", (), finetune_network, "finetune.network"),
         Stage(
             "optimize",
@@ -97,7 +101,8 @@ STAGES = {
 def stages_of(config: Config) -> list[Stage]:
     """The stages that a configuration asks for, in order."""
     optimizing = ("optimize",) if config.optimization.is_wanted else ()
-    return [STAGES[name] for name in (*method_of(config).stages, *optimizing, "export")]
+    names = (*method_of(config).stages, *optimizing, "export")
+    return [STAGES[name] for name in names if name != "race" or config.races]
 
 
 def run_all(
@@ -176,7 +181,7 @@ def _before(name: str, config: Config) -> list[Stage]:
 
 def _finish(run: Run, stage: Stage) -> dict:
     """The result of a stage that is done, after the page if that was the last one."""
-    if all(run.file(stage.kind).exists() for stage in stages_of(run.config)):
+    if all(run.file(stage.kind).exists() or _is_spared(run, stage) for stage in stages_of(run.config)):
         report_on(run)
     result = run.get(stage.kind)
     return result.to_dict() if isinstance(result, SearchResult) else to_json(result)
@@ -260,6 +265,8 @@ def examine(run: Run) -> None:
     check_run_dir(run.folder, run.config)
     method = method_of(run.config)
     method.examine(run)
+    if run.config.races:
+        check_race(run)
     if run.config.export.warm_up:
         check_warm_up("export.warm_up")
     wanted = run.config.optimization
@@ -289,6 +296,8 @@ def _check_predecessors(name: str, run: Run, config_path) -> None:
         optimizing = before.kind is OptimizedResult  # which has no command of its own
         words, last = (["run"], ["--until", before.name]) if optimizing else ([before.name], [])
         command = shlex.join(["scarlet", *words, str(config_path), "--run-dir", str(run.folder), *last])
+        if _is_spared(run, before):
+            continue
         if not run.file(before.kind).exists():
             raise InputError(
                 f"{run.folder}: {name} needs {before.product}, which is not there yet; first run: {command}"
@@ -309,25 +318,29 @@ def is_done(run: Run, stage: Stage) -> bool:
     except InputError as error:
         logger.warning("%s; %s is done again", error, stage.name)
         return False
-    return result is not None and (not isinstance(result, OptimizedResult) or is_optimized(run, result))
+    return (result is not None or _is_spared(run, stage)) and (
+        not isinstance(result, OptimizedResult) or is_optimized(run, result)
+    )
 
 
 def _do(run: Run, stage: Stage, go_on: bool = False) -> None:
-    """Do a stage that is not done; with `go_on` also a search that was stopped before its end."""
+    """Do a stage that is not done; with `go_on` also a search or a race that was stopped before its end."""
     stages = stages_of(run.config)
     number = f"[{stages.index(stage) + 1}/{len(stages)}]"
     if is_done(run, stage):
-        stopped = stage.kind is SearchResult and run.get(SearchResult).stopped
+        stopped = (
+            stage.kind in (SearchResult, RaceResult) and not _is_spared(run, stage) and run.get(stage.kind).stopped
+        )
         if not (go_on and stopped):
             logger.info("%s %s: %s", number, stage.name, "stopped in time before" if stopped else "done before")
             return
-        if run.network_file.parent.exists():
+        if run.network_file.parent.exists() or (stage.kind is SearchResult and run.has_raced):
             raise InputError(
-                f"{run.folder}: a network was retrained from the front as it is; continue the search in a copy of the folder"
-                " without retrain/ and export/"
+                f"{run.folder}: a network was trained from what {stage.name} found; continue the {stage.name} in a copy of the"
+                f" folder without {'race/, ' if stage.kind is SearchResult else ''}retrain/ and export/"
             )
     logger.info("%s %s", number, stage.name)
-    made = {other.kind for other in stages}
+    made = {other.kind for other in stages if not _is_spared(run, other)}
     with timed(run, stage.name):
         try:
             result = stage.make(run, *(run.get(kind) if kind in made else None for kind in stage.takes))
@@ -370,5 +383,10 @@ def _states(run: Run) -> list[StageState]:
 
 def _is_whole(run: Run, stage: Stage) -> bool:
     with contextlib.suppress(InputError):
-        return run.find(stage.kind) is not None
+        return run.find(stage.kind) is not None or _is_spared(run, stage)
     return False
+
+
+def _is_spared(run: Run, stage: Stage) -> bool:
+    """True for the race of a run whose network was trained by an earlier version, without one."""
+    return stage.kind is RaceResult and run.file(NetworkResult).exists() and not run.has_raced

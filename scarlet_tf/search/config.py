@@ -153,7 +153,9 @@ class SearchConfig:
         picks: how many models are picked from the front, equispaced along it; or {name: {metric: bound}} and {name: "choices"},
             see pick_models. The best one is available without being picked.
         recalibration_batches: training batches for BN recalibration of each path; 0 evaluates with running statistics.
-        validation_batch_size: images a batch, in evaluation and recalibration.
+        probe_batches: training batches that a classifier of its own is fitted to for each path, see Evaluator; 0 scores with the
+            supernet's. By default 8 with a parent, else 0.
+        validation_batch_size: images a batch, in evaluation, recalibration and probe.
         evaluation_group: the most models evaluated together, and so the most that an interruption loses.
         evaluation_memory_mib: what such a group may take; see Evaluator. No result depends on these two.
         stale_trial_minutes: with several workers, a model that one of them has not answered for in this time is given to
@@ -175,6 +177,7 @@ class SearchConfig:
     picks: Count | dict[str, str | dict[str, float]] = 3
     seed: Whole = 0
     recalibration_batches: Whole = 20
+    probe_batches: Whole = 0
     validation_batch_size: Count = 128
     evaluation_group: Count = 70
     evaluation_memory_mib: Count = 1024
@@ -233,6 +236,7 @@ def evaluator_options(config: SearchConfig) -> dict:
     """Settings of the default Evaluator, in plain JSON types; results depend on them."""
     return {
         "recalibration_batches": config.recalibration_batches,
+        **({"probe_batches": config.probe_batches} if config.probe_batches else {}),
         "batch_size": config.validation_batch_size,
         "seed": config.seed,
     }

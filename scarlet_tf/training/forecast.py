@@ -40,6 +40,7 @@ class Forecast(keras.callbacks.Callback):
         max_hours: the limit on the training's time, for the warning that it comes before the end.
         phase_of: the name of the phase that a step, counted from 0, is of, where steps differ; each phase is timed, and
             the forecast is made again with what was learnt.
+        is_told: False leaves out the lines and the steps that are tried for them, but not the refusal.
         clock: seconds.
 
     Raises InputError, from within the training, when the memory will not suffice.
@@ -55,12 +56,14 @@ class Forecast(keras.callbacks.Callback):
         later_bytes: int = 0,
         max_hours: float | None = None,
         phase_of: Callable[[int], str] = lambda step: "",
+        is_told: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ):
         super().__init__()
         self.name, self.steps_per_epoch, self.epochs = name, steps_per_epoch, epochs
         self.advice, self.least_bytes, self.later_bytes = advice, least_bytes, later_bytes
         self.max_hours, self.phase_of, self.clock = max_hours, phase_of, clock
+        self.is_told, self._level = is_told, logging.INFO if is_told else logging.DEBUG
         self.seconds_per_step: dict[str, float] = {}
         self._measured: dict[str, list[float]] = {}
         self._counts: dict[str, int] = {}
@@ -78,7 +81,8 @@ class Forecast(keras.callbacks.Callback):
     def on_rehearsal(self, first: float, seconds: float) -> None:
         """Tells the time of all steps by `seconds` of one that was tried; the `first` call took longer."""
         steps = self.steps_per_epoch * self.epochs
-        logger.info(
+        logger.log(
+            self._level,
             "%s forecast: %s for all %d epochs, %d steps of %.3g s (tried before the first)",
             self.name,
             duration(first + steps * seconds),
@@ -108,7 +112,9 @@ class Forecast(keras.callbacks.Callback):
         seconds = self.clock() - self._last
         if seconds > NOTABLE_SHARE * self._seconds() / self.epochs:
             behind, all_of_them = duration(seconds), duration(seconds * self.epochs)
-            logger.info("%s forecast: %s after each epoch's steps, %s in all", self.name, behind, all_of_them)
+            logger.log(
+                self._level, "%s forecast: %s after each epoch's steps, %s in all", self.name, behind, all_of_them
+            )
 
     def _seconds(self) -> float:
         """Seconds of all steps; those of a phase that was not timed yet are assumed to take the mean of the others."""
@@ -121,7 +127,8 @@ class Forecast(keras.callbacks.Callback):
     def _tell_time(self, phase: str) -> None:
         seconds = self._seconds()
         hours = seconds / 3600
-        logger.info(
+        logger.log(
+            self._level,
             "%s forecast: %s for all %d epochs, %d %ssteps of %.3g s%s (measured over %d)",
             self.name,
             duration(seconds),
@@ -145,7 +152,8 @@ class Forecast(keras.callbacks.Callback):
     def _tell_memory(self) -> None:
         peak, limit, gpu = memory.peak_bytes(), memory.limit_bytes(), memory.gpu_peak_bytes()
         needed = peak + self.later_bytes
-        logger.info(
+        logger.log(
+            self._level,
             "%s forecast: %s of the %s of memory available%s",
             self.name,
             gibibytes(needed),

@@ -63,7 +63,7 @@ class Run:
             optimizer's schedule, which callbacks cannot change. Those that have `on_rehearsal(first, seconds)` are told
             before a long training what the step takes the first time and later: a few are tried on the first batch, for
             the callback's `rehearsal_seconds` if it has any, and all variables are put back. Not with several replicas or
-            a `state`.
+            a `state`, nor for a callback whose `is_told` is False.
         on_epoch_end: `on_epoch_end(epoch) -> {name: figure}`, added to the epoch's logs, such as validation; not called for
             an epoch that a callback ended before its last step (`model.stop_training`), whose row says its "steps".
         on_stop: `on_stop() -> {name: value}`, added to the last row of the history when callbacks ended the training.
@@ -74,6 +74,10 @@ class Run:
             `set_state` takes it back.
         details: `details(epoch) -> plain JSON` that goes into the epoch's row of the history, and nowhere else.
         learning: judges losses; what it finds of a whole epoch goes into the epoch's row of the history, too.
+        pause: `pause(step) -> bool`, asked before each step, counted from 0: True ends this call after a checkpoint, from which
+            a later call with the same settings goes on as if there had been no pause. Not with several workers, which would
+            have to agree.
+        level: of the lines about epochs in the log.
     """
 
     name: str
@@ -95,6 +99,8 @@ class Run:
     after_step: Callable = lambda step, found: {name: float(value) for name, value in found.items()}
     state: Any = None
     details: Callable = lambda epoch: {}
+    pause: Callable[[int], bool] = lambda step: False
+    level: int = logging.INFO
     strategy: tf.distribute.Strategy | None = None
     compiled: bool = True
 
@@ -127,6 +133,7 @@ class _Trainer:
         self.counts: dict[str, int] = {}
         self.step = 0
         self.stopped = False
+        self.paused = False
         self._saved_at = time.monotonic()
         self._saved_state: tuple[int, int, bool] | None = None
         self._due = False
@@ -147,12 +154,13 @@ class _Trainer:
         self._restore()
         run = self.run
         callbacks = keras.callbacks.CallbackList(list(run.callbacks), model=run.model)
-        if self._finished:
+        if self._finished or self._pauses():
             return self.history
         self._save()  # a folder that cannot be written shows before any time is spent
         with _seen_by_callbacks(run.model, run.optimizer), _lost_workers(run.name), quick_to_first_step():
             callbacks.on_train_begin()
-            self._rehearse([callback for callback in run.callbacks if hasattr(callback, "on_rehearsal")])
+            told = [each for each in run.callbacks if hasattr(each, "on_rehearsal") and getattr(each, "is_told", True)]
+            self._rehearse(told)
             with progress_bar(run.name, run.epochs * run.steps_per_epoch, self.step) as bar:
                 self._epochs(callbacks, bar)
             self._save()
@@ -162,6 +170,12 @@ class _Trainer:
     @property
     def _finished(self) -> bool:
         return self.stopped or len(self.history) >= self.run.epochs
+
+    def _pauses(self) -> bool:
+        """True if the training pauses here: not between an epoch's last step and its figures."""
+        is_open = self.step < (len(self.history) + 1) * self.run.steps_per_epoch
+        self.paused = self.paused or (is_open and bool(self.run.pause(self.step)))
+        return self.paused
 
     def _rehearse(self, callbacks: list) -> None:
         """Tells them the seconds of the step's first call and the mean of later ones, which other processes disturb, too."""
@@ -190,9 +204,11 @@ class _Trainer:
 
     def _epochs(self, callbacks, bar) -> None:
         try:
-            while not self._finished:
+            while not self._finished and not self._pauses():
                 # An epoch is over when its figures are known, so one interrupted behind its last step is ended first.
                 self._epoch(len(self.history), callbacks, bar)
+                if self.paused:
+                    return
                 self.stopped = bool(self.run.model.stop_training)  # set by callbacks
                 if self.stopped:
                     self.history[-1] |= self.run.on_stop()
@@ -214,9 +230,11 @@ class _Trainer:
         waits: list[float] = []
         for images, labels in _timed(itertools.islice(distribute(self.strategy, batches, run.batch_size), left), waits):
             self._one_step(images, labels, callbacks, bar)
-            if run.model.stop_training:
+            if run.model.stop_training or self._pauses():
                 break
         _warn_of_waiting(run.name, waits, time.monotonic() - began)
+        if self.paused:
+            return
         done = self.step - epoch * run.steps_per_epoch
         whole = done == run.steps_per_epoch
         if not whole and not run.model.stop_training:
@@ -228,7 +246,7 @@ class _Trainer:
         logs = {name: value / self.counts[name] for name, value in self.sums.items()}
         logs |= run.on_epoch_end(epoch) if whole else {}
         row = {"epoch": epoch, **({} if whole else {"steps": done}), **logs, **run.details(epoch)}
-        logger.info("%s epoch %d/%d %s", run.name, epoch + 1, run.epochs, _text(logs))
+        logger.log(run.level, "%s epoch %d/%d %s", run.name, epoch + 1, run.epochs, _text(logs))
         self.history.append({**row, **(run.learning.judge(epoch, self.step, logs) if whole else {})})
         callbacks.on_epoch_end(epoch, logs)
 

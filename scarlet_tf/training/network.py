@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import logging
 import pathlib
 import tempfile
 import zlib
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -42,6 +44,14 @@ from scarlet_tf.training.network_step import (
 LOGGED = ("accuracy", "loss", "val_accuracy", "val_loss")
 
 
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A call that does a part of a network's training: `label` stands in front of its progress; `pause`: see the loop's Run."""
+
+    label: str
+    pause: Callable[[int], bool]
+
+
 def retrain(
     architecture: Architecture | NetworkSpec,
     train_data,
@@ -56,6 +66,7 @@ def retrain(
     max_hours: float | None = None,
     tuning: Tuning | None = None,
     teacher: keras.Model | None = None,
+    part: Part | None = None,
 ) -> tuple[Network, dict]:
     """Trains the network of `architecture` and returns (model answering logits, figures).
 
@@ -72,12 +83,14 @@ def retrain(
         max_hours: training ends within this time, see Deadline; the learning rate's schedule is not rescaled to it.
         tuning: which parts of the network stay as they are, and how fast the others move; see `finetune`.
         teacher: a model in memory, for the `config.teacher` that names it; it answers logits.
+        part: ends the call before the training's end, with a checkpoint in `run_dir`, whose schedule is that of the whole
+            training; later calls continue it.
 
     Figures: {"history", "validation": {"accuracy", "loss", "num_examples"}, "steps"}, "stopped": "max_hours" when that
-    limit ended it, and "not_learning" as in `train_supernet`. A row has "cross_entropy", too, where the loss has a
-    teacher's part. Raises InputError for bad values, for a NetworkSpec that does not answer logits, when the folder holds
-    another run's checkpoints, when the loss is no longer finite, and, after a few steps, when the machine's memory will
-    not suffice.
+    limit ended it, "paused": True when `part` did, and "not_learning" as in `train_supernet`. A row has "cross_entropy",
+    too, where the loss has a teacher's part. Raises InputError for bad values, for a NetworkSpec that does not answer
+    logits, when the folder holds another run's checkpoints, when the loss is no longer finite, and, after a few steps,
+    when the machine's memory will not suffice.
     """
     host.check()
     config = as_settings(RetrainConfig, config)
@@ -121,13 +134,22 @@ def retrain(
 
     advice = f"a {name}.batch_size smaller than {config.batch_size}"
     later = variable_bytes(model, optimizer)
-    forecast = Forecast(name, steps, config.epochs, advice, later_bytes=later, max_hours=max_hours)
+    forecast = Forecast(
+        name, steps, config.epochs, advice, later_bytes=later, max_hours=max_hours, is_told=part is None
+    )
     folder = None if run_dir is None else f"{run_dir}/retrain"
     writes = is_chief(strategy)
     reference = Reference.of(data, architecture.num_classes, config.label_smoothing)
     logs = log_callbacks(name, config.tensorboard and writes, config.csv and writes, folder, LOGGED)
+    paused: list[int] = []
+
+    def pause(step: int) -> bool:
+        if part is not None and part.pause(step):
+            paused.append(step)
+        return bool(paused)
+
     run = Run(
-        name=name,
+        name=part.label if part else name,
         model=model,
         optimizer=optimizer,
         step=network_step(model, optimizer, config, replicas, distillation),
@@ -142,6 +164,8 @@ def retrain(
         callbacks=(*callbacks, *logs, forecast, deadline),
         on_epoch_end=validate,
         on_stop=deadline.reason,
+        pause=pause,
+        level=logging.DEBUG if part else logging.INFO,
         strategy=strategy,
     )
     with out_of_memory_explained(name, advice):
@@ -152,9 +176,12 @@ def retrain(
     figures = evaluate(measured, validation.batches(config.batch_size), forward)
     for layer in measured.layers:
         layer.trainable = True  # what was frozen for this training is not for whatever comes next
+    figures = {"history": history, "validation": figures, **closing_figures(history, steps)}
+    if paused:
+        return measured, {**figures, "steps": paused[0], "paused": True}
     if run_dir is not None and writes:
         save_model(measured, f"{run_dir}/retrain/model.keras")
-    return measured, {"history": history, "validation": figures, **closing_figures(history, steps)}
+    return measured, figures
 
 
 def _freeze(model: Network, config: RetrainConfig, tuning: Tuning | None) -> None:

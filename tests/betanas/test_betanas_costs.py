@@ -5,9 +5,9 @@ import pytest
 from tiny import tiny_space
 
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.betanas.costs import JointCost, MostProbable
+from scarlet_tf.betanas.costs import JointCost
 from scarlet_tf.search.config import BetaNASConfig
-from scarlet_tf.search.objectives import CostModel, make_objectives
+from scarlet_tf.search.objectives import CostModel
 from scarlet_tf.space.cost import CostTable
 from scarlet_tf.space.metric_table import MetricTable, parts
 
@@ -19,52 +19,6 @@ EVERY = np.array(list(itertools.product(range(4), repeat=4)))
 def table(rng) -> MetricTable:
     entries = {key: [rng.uniform(0.1, 1.0)] for key, _, _ in parts(SPACE, 8, 5)}
     return MetricTable(SPACE, 8, 5, ["latency_ms"], entries)
-
-
-def objectives(**bounds):
-    return make_objectives((0.4, 0.4, 0.2), bounds.pop("max_multiply_adds", None), None, **bounds)
-
-
-def test_without_bounds_it_is_the_best_choice_of_each_layer(rng):
-    scores = rng.normal(size=(4, 4))
-    found = MostProbable(CostModel(COSTS)).find(scores, np.ones((4, 4), bool), objectives())
-    assert found == tuple(scores.argmax(axis=1))
-
-
-def test_it_is_the_best_of_all_networks_within_several_bounds(rng):
-    """Against trying all 256; costs depend on the channels that skips leave, so layers cannot be decided one by one."""
-    figures = CostModel(COSTS, table(rng))
-    program, all_figures, none = MostProbable(figures), figures.of(EVERY), 0
-    for _ in range(40):
-        scores, allowed = rng.normal(size=(4, 4)), rng.random((4, 4)) < 0.7
-        allowed[np.arange(4), rng.integers(4, size=4)] = True
-        bounds = objectives(
-            max_multiply_adds=rng.uniform(*figures.bounds["multiply_adds"]),
-            upper_bounds={"latency_ms": rng.uniform(*figures.bounds["latency_ms"])},
-            lower_bounds={"params": figures.bounds["params"][0] * rng.uniform(0.9, 1.5)},
-        )
-        fits = allowed[np.arange(4), EVERY].all(axis=1) & bounds.meets(all_figures)
-        found = program.find(scores, allowed, bounds)
-        if not fits.any():
-            none += 1
-            assert found is None
-            continue
-        assert fits[(found == EVERY).all(axis=1)][0]
-        np.testing.assert_allclose(
-            scores[np.arange(4), found].sum(), scores[np.arange(4), EVERY[fits]].sum(axis=1).max()
-        )
-    assert 0 < none < 40
-
-
-def test_a_network_at_the_limit_itself_does_not_keep_it(rng):
-    """Limits are to be stayed below, which a solver's tolerance alone would not tell."""
-    scores = rng.normal(size=(4, 4))
-    best = tuple(scores.argmax(axis=1))
-    cost = COSTS.count_one(best)[0]
-    program = MostProbable(CostModel(COSTS))
-    assert program.find(scores, np.ones((4, 4), bool), objectives(max_multiply_adds=cost + 1)) == best
-    found = program.find(scores, np.ones((4, 4), bool), objectives(max_multiply_adds=cost))
-    assert found != best and COSTS.count_one(found)[0] < cost
 
 
 def test_the_mean_cost_is_that_of_all_networks_and_its_gradient_a_finite_difference(rng):

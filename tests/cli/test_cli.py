@@ -26,6 +26,7 @@ space:
   tail_channels: 16
 supernet: {epochs: 1, batch_size: 256}
 search: {upper_bounds: {multiply_adds: 200k}, population_size: 2, generations: 2, picks: 1, recalibration_batches: 1}
+race: off
 retrain: {epochs: 1, batch_size: 256, learning_rate: 0.01, warmup_epochs: 0, optimizer: sgd, ema: 0.0}
 export: {calibration_examples: 8, verification_examples: 32}
 """
@@ -330,7 +331,7 @@ def test_a_run_that_was_ended_in_time_is_finished_by_the_other_stages(config, ca
         assert (figures[stage]["steps"], figures[stage]["stopped"]) == (1, "max_hours")
         assert figures[stage]["history"][-1]["stopped"] == "max_hours"
     assert figures["export"]["files"]
-    assert "max_hours" not in pathlib.Path("r/config.yaml").read_text()
+    assert "max_hours: 1" not in pathlib.Path("r/config.yaml").read_text()  # race.max_hours is null
     assert len(pathlib.Path("r/supernet/log.csv").read_text().splitlines()) == 2
 
 
@@ -356,7 +357,7 @@ def test_a_run_until_a_stage_shows_its_result(config, fake_pipeline, capsys):
     [
         (
             ["run", "my.yaml", "--until", "serch"],
-            "--until serch: expected one of the stages train-supernet, search, retrain, ",
+            "--until serch: expected one of the stages train-supernet, search, race, retrain, ",
         ),
         (["run", "my.yaml", "--until", "optimize"], "optimize: nothing to do; set optimization.quantization_aware or"),
         (["run", "none.yaml"], "none.yaml: expected a readable YAML file: No such file or directory"),

@@ -310,7 +310,8 @@ def test_the_time_of_a_run_by_hand():
         "search": {"population_size": 4, "generations": 2, "recalibration_batches": 2, "validation_batch_size": 10},
         "retrain": {"epochs": 5, "batch_size": 8},
     }
-    found = stage_seconds(parse_config(values), {"train": 70, "validation": 30}, 10, first=20.0, seconds=0.7)
+    examples = {"train": 70, "validation": 30}
+    found = stage_seconds(parse_config({**values, "race": "off"}), examples, 10, first=20.0, seconds=0.7)
     assert found == pytest.approx(
         {
             "train-supernet": 20 + 3 * 10 * 0.7,
@@ -319,6 +320,9 @@ def test_the_time_of_a_run_by_hand():
             "export": 30,
         }
     )
+    # Seven networks race: 7, 4 and 2 of them begin a rung, after a quarter, a half and all of the training.
+    raced = stage_seconds(parse_config(values), examples, 10, first=20.0, seconds=0.7)
+    assert raced["race"] == pytest.approx(13 * 10 + 3.75 * (found["retrain"] - 10)) and raced["retrain"] == 10
 
 
 @pytest.fixture
@@ -372,10 +376,10 @@ def test_more_time_gets_larger_networks_until_they_are_usual(measured, monkeypat
 
 def test_a_time_below_every_run_is_refused_with_what_is_needed(measured, monkeypatch):
     with pytest.raises(
-        InputError, match=r"--time: expected at least 1m for these images on this machine, got 1 s; one epoch"
+        InputError, match=r"--time: expected at least 2m for these images on this machine, got 1 s; one epoch"
     ):
         draft_for(1, monkeypatch=monkeypatch)
-    assert draft_for(60, monkeypatch=monkeypatch).choices.plan.supernet_epochs >= 1
+    assert draft_for(120, monkeypatch=monkeypatch).choices.plan.supernet_epochs >= 1
 
 
 def test_the_trial_times_a_step_as_a_run_takes_it(here, capsys):
@@ -383,7 +387,7 @@ def test_the_trial_times_a_step_as_a_run_takes_it(here, capsys):
     write_photos(here / "photos", {"cats": 20, "dogs": 20}, size=(16, 20))
     assert cli.main(["init", "photos", "--time", "2h", "--budget", "200k", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
-    assert list(figures["forecast_seconds"]) == ["start", "train-supernet", "search", "retrain", "export"]
+    assert list(figures["forecast_seconds"]) == ["start", "train-supernet", "search", "race", "retrain", "export"]
     assert all(seconds > 0 for seconds in figures["forecast_seconds"].values())
     assert sum(figures["forecast_seconds"].values()) <= 7200
 

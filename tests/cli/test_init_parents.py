@@ -253,6 +253,7 @@ def test_a_teacher_costs_its_own_forward_passes():
             "choices": [{"expansion": 2, "kernel_size": 3}],
         },
         "supernet": {"batch_size": 7},
+        "race": "off",
         "retrain": {"epochs": 5, "batch_size": 8, "teacher": "parent"},
     }
     seconds = [

@@ -31,6 +31,7 @@ CONFIG = {
         "generations": 2,
         "recalibration_batches": 1,
     },
+    "race": "off",
     "retrain": {**TRAINING, "optimizer": "sgd", "learning_rate": 0.05, "warmup_epochs": 0, "ema": 0},
     "export": {
         "formats": ["float32", "int8"],

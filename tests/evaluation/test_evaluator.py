@@ -1,6 +1,7 @@
 import itertools
 import logging
 
+import keras
 import numpy as np
 import pytest
 from tiny import images_and_labels, randomise_supernet, tiny_space
@@ -13,6 +14,7 @@ from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.evaluation.population import Populations
 from scarlet_tf.evaluation.scoring import evaluate
+from scarlet_tf.models.least_squares import fitted_classifier
 from scarlet_tf.models.supernet import Supernet, extract
 from scarlet_tf.search.journal import read_lines
 from scarlet_tf.search.oracle import WeightedNSGA2Oracle
@@ -44,7 +46,7 @@ def groups(monkeypatch):
     """Stands in for measuring: the groups that were asked for; a path's accuracy is a function of its choices."""
     asked = []
 
-    def measure(self, paths, recalibration, validation, advance):
+    def measure(self, paths, recalibration, validation, advance, probe):
         asked.append(list(paths))
         return [{"accuracy": sum(path) / 100} for path in paths]
 
@@ -77,6 +79,29 @@ def test_figures_depend_neither_on_the_group_nor_on_where_images_are_kept(supern
     assert found == [found[0]] * 4
     for variable, value in zip(supernet.variables, before, strict=True):
         np.testing.assert_array_equal(variable, value)
+
+
+def test_a_probe_fits_a_classifier_to_each_path(supernet, images):
+    """As one of the extracted network's features of the same images does."""
+    training, validation = images
+    evaluator = Evaluator(supernet, validation, training, 0, batch_size=10, probe_batches=3)
+    evaluator.begin_generation(GENERATION)
+    found = [evaluator.evaluate(choices) for choices in GENERATION]
+    assert found == [Evaluator(supernet, validation, training, 0, 10, probe_batches=3).evaluate(c) for c in GENERATION]
+    network = extract(supernet, ARCHITECTURE)
+    features = keras.Model(network.input, network.layers[-1].input)
+    seen, labels = zip(*ArraySplit(*training).batches(10, training=True, seed=0).take(3), strict=True)
+    kernel, bias = fitted_classifier(features(np.concatenate(seen)).numpy(), np.concatenate(labels), 5)
+    network.layers[-1].set_weights([kernel, bias])
+    expected = evaluate(network, ArraySplit(*validation).batches(10))
+    figures = found[GENERATION.index(ARCHITECTURE.choices)]
+    assert figures == pytest.approx(expected, rel=1e-3)
+    assert figures != pytest.approx(Evaluator(supernet, validation, batch_size=10).evaluate(ARCHITECTURE), rel=0.1)
+
+
+def test_a_probe_needs_training_images(supernet, images):
+    with pytest.raises(InputError, match="probe_batches: expected training images to fit classifiers to, got none"):
+        Evaluator(supernet, images[1], probe_batches=2)
 
 
 def test_without_recalibration_the_running_statistics_serve(supernet, images):
@@ -119,7 +144,7 @@ def test_the_oldest_figures_go_first(supernet, images, groups, monkeypatch):
 
 def test_groups_fit_into_the_memory_or_are_of_one_path(supernet, images, groups, monkeypatch):
     sizes = {1: 5, 2: 6, 3: 7, 4: 9, 5: 11}
-    monkeypatch.setattr(Populations, "bytes_needed", lambda self, paths, batch_size: sizes[len(paths)] * 2**20)
+    monkeypatch.setattr(Populations, "bytes_needed", lambda self, paths, *sizes_of: sizes[len(paths)] * 2**20)
     for memory, expected in ((11, [5]), (8, [3, 2]), (7, [3, 2]), (1, [1] * 5)):
         evaluator = Evaluator(supernet, images[1], memory_mib=memory)
         evaluator.begin_generation(GENERATION)

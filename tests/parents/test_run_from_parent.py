@@ -32,6 +32,7 @@ def config(tmp_path):
         "parent": {"name": "parent.keras", "images": 64},
         "supernet": {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3, "sampling": "sandwich", "distillation": 0.5},
         "search": {"population_size": 2, "generations": 2, "picks": 1},
+        "race": "off",
         "retrain": {"epochs": 1, "batch_size": 16, "optimizer": "adamw", "learning_rate": 1e-3, "teacher": "parent"},
         "export": {"formats": ["float32", "int8"], "saved_model": False, "benchmark_threads": 0},
     }

@@ -4,13 +4,11 @@ import pytest
 from toy_parent import CLASSES, SIZE, block, toy_images, toy_parent, toy_spec
 
 from scarlet_tf.base.errors import InputError
+from scarlet_tf.models.least_squares import RIDGE, LeastSquares, fitted_classifier
 from scarlet_tf.models.supernet import Supernet, extract
 from scarlet_tf.parents.around import parent_path, space_around
 from scarlet_tf.parents.warm_start import (
-    RIDGE,
-    LeastSquares,
     fitted_block,
-    fitted_classifier,
     most_important,
     resized_kernel,
     warm_start,

@@ -31,6 +31,7 @@ VALUES = {
         "recalibration_batches": 2,
         "betanas": {"learning_rate": 0.05, "drop_margin": 0.02},
     },
+    "race": "off",
     "retrain": {"epochs": 1, "batch_size": 64, "optimizer": "sgd", "learning_rate": 0.05},
     "export": {"formats": ["float32"], "saved_model": False, "benchmark_threads": 0, "verification_examples": 50},
 }

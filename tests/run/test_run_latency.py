@@ -38,7 +38,7 @@ def run(tmp_path):
 
 
 def network(*choices, scaling=None):
-    return types.SimpleNamespace(architecture=Architecture(choices, SPACE), scaling=scaling)
+    return types.SimpleNamespace(architecture=Architecture(choices, SPACE), scaling=scaling, input_size=None)
 
 
 def test_a_missing_phone_or_table_is_found_before_anything_is_trained(run, tmp_path, monkeypatch):

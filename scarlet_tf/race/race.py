@@ -1,0 +1,468 @@
+"""race: networks trained side by side in parts, after each of which the worse half ends; resumable at any step."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import logging
+import math
+import pathlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from scarlet_tf.assessment.statistics import kendall
+from scarlet_tf.base import host
+from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import read_json, write_result
+from scarlet_tf.base.settings import as_settings, to_plain
+from scarlet_tf.base.words import duration, percent, plural
+from scarlet_tf.data.inputs import as_split, count_classes, image_shape
+from scarlet_tf.evaluation.scoring import inference
+from scarlet_tf.export.folding import MAX_CONDITION_INT8, fold
+from scarlet_tf.export.tflite import CALIBRATION_IMAGES, export_tflite
+from scarlet_tf.export.verification import open_tflite
+from scarlet_tf.models.network import Arrays, load_network
+from scarlet_tf.race.config import RaceConfig, sizes, trainings
+from scarlet_tf.race.entrants import Entrant
+from scarlet_tf.race.verdict import WORTH_TELLING, needed, paired, sentence, smallest_gain
+from scarlet_tf.results import RaceResult, Row, to_json
+from scarlet_tf.space.cost import count_spec
+from scarlet_tf.space.search_space import Architecture
+from scarlet_tf.space.spec import NetworkSpec
+from scarlet_tf.training.config import RetrainConfig
+from scarlet_tf.training.forecast import REASON, RESERVED_SHARE
+from scarlet_tf.training.network import Part, retrain
+
+logger = logging.getLogger("scarlet_tf")
+FOLDER = "race"
+ENTRANTS, RUNGS, INT8 = "entrants.json", "rungs.json", "model_int8.tflite"
+_IMMATERIAL = ("checkpoint_seconds", "csv", "tensorboard", "pick")
+LEAST_FOR_TAU = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """The splits that a network is trained, compared and at last tested on, at the size that it takes."""
+
+    train: Any
+    validation: Any
+    test: Any = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Course:
+    """Data, settings and starts that the entrants of a race share.
+
+    images: `images(entrant)`. start: `start(entrant)` gives the network as `retrain` takes it, and its first weights, if any.
+    input_shape: `input_shape(entrant)`. context: plain JSON that names the data and what the entrants come from: a folder
+    of another one is refused. calibration: training images for the ranges of int8 files.
+    """
+
+    config: RetrainConfig
+    settings: RaceConfig
+    folder: pathlib.Path
+    num_classes: int
+    images: Callable[[Entrant], Images]
+    start: Callable[[Entrant], tuple[Architecture | NetworkSpec, Arrays | None]]
+    input_shape: Callable[[Entrant], tuple[int, int, int]]
+    context: Mapping | str | None = None
+    teacher: Callable[[Entrant], keras.Model | None] = lambda entrant: None
+    strategy: tf.distribute.Strategy | None = None
+    calibration: int = CALIBRATION_IMAGES
+
+
+def race(
+    candidates: Sequence[Architecture | NetworkSpec] | Mapping[str, Architecture | NetworkSpec],
+    train_data,
+    validation_data,
+    config: RetrainConfig | dict | None = None,
+    run_dir=".",
+    rivals: Mapping[str, Architecture | NetworkSpec] | None = None,
+    test_data=None,
+    race_config: RaceConfig | dict | None = None,
+    scores: Sequence[float] | None = None,
+    input_shape: tuple[int, int, int] | None = None,
+    num_classes: int | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+    max_hours: float | None = None,
+    context: Mapping | str | None = None,
+) -> RaceResult:
+    """Train networks in parts, drop the worse half after each part, and write `run_dir`/race/result.json.
+
+    A network continues from its own checkpoint, so the winner's training is the one that `retrain` would have done. Called
+    again after an interruption, the race goes on where it was.
+
+    Args:
+        candidates: networks, as a list or by name; of a list they are called finalist_1, ...
+        train_data, validation_data: splits, batched tf.data.Datasets or (images, labels). Networks are compared by their
+            validation images alone.
+        config: a RetrainConfig or its fields: of each training.
+        run_dir: checkpoints and, of those in the last rung, `model.keras` go to `<run_dir>/race/<name>/retrain`.
+        rivals: networks to beat, by name; the best one stays to the last rung.
+        test_data: read once, at the end, for the winner's gains over the rivals in the last rung.
+        race_config: a RaceConfig or its fields; its `finalists` and `rivals` count for the pipeline alone.
+        scores: of the candidates, in their order, such as one-shot accuracies, for `tau`.
+        input_shape, num_classes: of the architectures' networks, as for `retrain`.
+        max_hours: the race ends within this time with the best so far; the tighter of this and `race_config.max_hours`.
+        context: plain JSON that names the data; a folder of a race under another one is refused.
+
+    Raises InputError for bad values, for names that no folder can have, and for a folder of another race.
+    """
+    host.check()
+    config, settings = as_settings(RetrainConfig, config), as_settings(RaceConfig, race_config)
+    train, validation = as_split(train_data), as_split(validation_data)
+    classes = count_classes(train, validation) if num_classes is None else num_classes
+    shape = input_shape or image_shape(train)
+    images = Images(train, validation, None if test_data is None else as_split(test_data))
+    named = (
+        candidates if isinstance(candidates, Mapping) else {f"finalist_{i + 1}": c for i, c in enumerate(candidates)}
+    )
+    if scores is not None and len(scores) != len(named):
+        raise InputError(f"scores: expected one for each of the {len(named)} candidates, got {len(scores)}")
+    rated = [None] * len(named) if scores is None else [float(score) for score in scores]
+    entrants = [
+        *(Entrant(name, "finalist", one, score=score) for (name, one), score in zip(named.items(), rated, strict=True)),
+        *(Entrant(name, "rival", one) for name, one in (rivals or {}).items()),
+    ]
+    course = Course(
+        config,
+        settings,
+        pathlib.Path(run_dir) / FOLDER,
+        classes,
+        images=lambda entrant: images,
+        start=lambda entrant: (entrant.network, None),
+        input_shape=lambda entrant: shape,
+        context=context,
+        strategy=strategy,
+    )
+    result = run_race(course, entrants, max_hours)
+    write_result(pathlib.Path(run_dir) / RaceResult.FILE, to_json(result))
+    return result
+
+
+def run_race(
+    course: Course, entrants: Sequence[Entrant], max_hours: float | None = None, notes: Sequence[str] = ()
+) -> RaceResult:
+    """The race's result, which this does not write; see `race`."""
+    names = [entrant.name for entrant in entrants]
+    if not entrants or len(set(names)) != len(names) or not all(name.isidentifier() for name in names):
+        raise InputError(f"race: expected at least one network, and names of letters, digits and _, got {names}")
+    return _Race(course, _claimed(course, entrants), max_hours, notes).run()
+
+
+def best_checkpoint_folder(folder: pathlib.Path, name: str) -> pathlib.Path:
+    """The folder with the newest state of an entrant's training."""
+    return folder / name / "retrain"
+
+
+def _claimed(course: Course, entrants: Sequence[Entrant]) -> list[Entrant]:
+    """The entrants with the scores that they had when the race began; InputError if the folder is of another race."""
+    settings = {key: value for key, value in dataclasses.asdict(course.config).items() if key not in _IMMATERIAL}
+    rules = {key: value for key, value in to_plain(course.settings).items() if key != "max_hours"}
+    head: dict[str, Any] = to_json({"retrain": settings, "race": rules, "context": course.context})
+    head["networks"] = [_identity(entrant) for entrant in entrants]
+    path = course.folder / ENTRANTS
+    if not path.exists():
+        write_result(path, {**head, "scores": [entrant.score for entrant in entrants]})
+        return list(entrants)
+    known = read_json(path)
+    for key, value in head.items():
+        if known.get(key) != value:
+            raise InputError(
+                f"{course.folder}: it belongs to another race: {key}: expected {_short(value)}, found"
+                f" {_short(known.get(key))}; use another folder, or remove it"
+            )
+    return [dataclasses.replace(one, score=score) for one, score in zip(entrants, known["scores"], strict=True)]
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 300 else f"{text[:300]}..."
+
+
+def _identity(entrant: Entrant) -> dict[str, Any]:
+    network = entrant.network
+    if isinstance(network, Architecture):
+        about: Any = {"space": network.space.fingerprint, "choices": network.to_string()}
+    else:
+        about = to_json(network.to_dict())
+    return {"name": entrant.name, "kind": entrant.kind, "network": about, "input_size": entrant.input_size}
+
+
+class _OutOfTime(Exception):
+    """The race's time is over."""
+
+
+class _Race:
+    """The state of a race: what each entrant did in the rungs that it finished."""
+
+    def __init__(self, course: Course, entrants: Sequence[Entrant], max_hours: float | None, notes: Sequence[str]):
+        self.course, self.entrants, self.notes = course, entrants, list(notes)
+        limits = [hours for hours in (max_hours, course.settings.max_hours) if hours is not None]
+        self.end = time.monotonic() + 3600 * min(limits) * (1 - RESERVED_SHARE) if limits else math.inf
+        self.steps_per_epoch = course.images(entrants[0]).train.steps_per_epoch(course.config.batch_size)
+        self.total = self.steps_per_epoch * course.config.epochs
+        self.goals = [max(1, math.ceil(share * self.total)) for share in course.settings.rungs]
+        self.records = {entrant.name: self._known(entrant) for entrant in entrants}
+        self.costs = {entrant.name: self._cost(entrant) for entrant in entrants}
+        self.dropped: dict[str, int] = {}
+
+    def run(self) -> RaceResult:
+        going, stopped = list(self.entrants), None
+        self._forecast()
+        last = len(self.goals) - 1
+        for rung, goal in enumerate(self.goals):
+            try:
+                for number, entrant in enumerate(going, 1):
+                    if len(self._rows(entrant)) <= rung:
+                        self._advance(entrant, rung, goal, f"{number} of {len(going)}")
+                if rung == last and self.course.settings.judge == "int8":
+                    for entrant in going:
+                        self._judge_int8(entrant)
+            except _OutOfTime:
+                stopped = REASON
+                finished = [entrant for entrant in going if len(self._rows(entrant)) >= max(rung, 1)]
+                going = sorted(finished, key=lambda entrant: self._key(entrant, max(rung - 1, 0))) or going[:1]
+                logger.info("race: ended by the limit on its hours in rung %d; the best so far is kept", rung + 1)
+                break
+            going = sorted(going, key=lambda entrant: self._key(entrant, rung))
+            if rung < last:
+                going = self._survivors(going, rung)
+        logger.info("race: won by %s", going[0].words)
+        return self._result(going, stopped)
+
+    def _survivors(self, ranked: Sequence[Entrant], rung: int) -> list[Entrant]:
+        """The better half, and the best rival: without one the race's end would say nothing."""
+        kept = list(ranked[: -(-len(ranked) // 2)])
+        rivals = [entrant for entrant in ranked if entrant.kind == "rival"]
+        if rivals and not any(entrant.kind == "rival" for entrant in kept):
+            kept.append(rivals[0])
+        ended = [entrant for entrant in ranked if entrant not in kept]
+        self.dropped |= {entrant.name: rung + 1 for entrant in ended}
+        if ended:
+            logger.info(
+                "race: dropped after rung %d of %d: %s",
+                rung + 1,
+                len(self.goals),
+                ", ".join(one.words for one in ended),
+            )
+        return kept
+
+    # -- training in parts
+
+    def _advance(self, entrant: Entrant, rung: int, goal: int, number: str) -> None:
+        """Train to the rung's last step and keep what the validation images say."""
+        course, began = self.course, time.monotonic()
+        if began >= self.end:
+            raise _OutOfTime
+        network, initial = course.start(entrant)
+        images, folder = course.images(entrant), course.folder / entrant.name
+        tell = _Told(self) if rung == 0 and not any(self.records.values()) else None
+        _, figures = retrain(
+            network,
+            images.train,
+            images.validation,
+            course.config,
+            run_dir=folder,
+            initial=initial,
+            input_shape=course.input_shape(entrant),
+            num_classes=course.num_classes,
+            strategy=course.strategy,
+            callbacks=() if tell is None else (tell,),
+            teacher=course.teacher(entrant),
+            part=Part(entrant.name, lambda step: step >= goal or time.monotonic() >= self.end),
+        )
+        gc.collect()  # the network's traced graphs refer to each other
+        if figures["steps"] < goal:
+            raise _OutOfTime
+        found = figures["validation"]
+        row = {"steps": figures["steps"], **found, "seconds": round(time.monotonic() - began, 3)}
+        self._keep(entrant, [*self._rows(entrant), row], figures["history"])
+        logger.info(
+            "race: rung %d of %d, %s: %s: %s of %s after %s of %d epochs",
+            rung + 1,
+            len(self.goals),
+            number,
+            entrant.words,
+            percent(found["accuracy"]),
+            plural(found["num_examples"], "validation image"),
+            f"{figures['steps'] / self.steps_per_epoch:.3g}",
+            course.config.epochs,
+        )
+
+    def _judge_int8(self, entrant: Entrant) -> None:
+        """Add the int8 file's accuracy on the validation images to the last rung."""
+        rows = self._rows(entrant)
+        if "int8" in rows[-1]:
+            return
+        if time.monotonic() >= self.end:
+            raise _OutOfTime
+        images, folder = self.course.images(entrant), self.course.folder / entrant.name
+        folded, _ = fold(load_network(folder / "retrain" / "model.keras"), MAX_CONDITION_INT8)
+        options = {"representative_data": images.train, "num_calibration_images": self.course.calibration}
+        export_tflite(folded, folder / INT8, "int8", **options)
+        accuracy = float(np.mean(self._hits(entrant, images.validation)))
+        rows = [*rows[:-1], {**rows[-1], "int8": accuracy}]
+        self._keep(entrant, rows, self.records[entrant.name]["history"])
+        logger.info("race: %s: %s as an int8 file", entrant.words, percent(accuracy))
+
+    def _known(self, entrant: Entrant) -> dict[str, Any]:
+        path = self.course.folder / entrant.name / RUNGS
+        try:
+            return read_json(path) if path.exists() else {}
+        except InputError as error:
+            logger.warning("%s; it is measured again", error)
+            return {}
+
+    def _keep(self, entrant: Entrant, rows: Sequence[Row], history: Sequence[Row]) -> None:
+        record = to_json({"rungs": rows, "history": history})
+        write_result(self.course.folder / entrant.name / RUNGS, record)
+        self.records[entrant.name] = record
+
+    def _rows(self, entrant: Entrant) -> list[Row]:
+        return self.records[entrant.name].get("rungs", [])
+
+    def _key(self, entrant: Entrant, rung: int) -> tuple[float, float]:
+        """Sorts entrants after a rung: the most accurate first, of equals the one of the smallest loss."""
+        row = self._rows(entrant)[rung]
+        return -row.get("int8", row["accuracy"]), row["loss"]
+
+    # -- before the race
+
+    def _cost(self, entrant: Entrant) -> tuple[int, int]:
+        """(multiply-adds, params) of the network that is trained."""
+        network, _ = self.course.start(entrant)
+        spec = self.course.config.scaling.apply(network, self.course.input_shape(entrant), self.course.num_classes)
+        cost = count_spec(spec)
+        return cost.multiply_adds, cost.params
+
+    def _forecast(self) -> None:
+        """Say how long the race is, and what its validation images can tell."""
+        count, rungs = len(self.entrants), self.course.settings.rungs
+        length = trainings(count, rungs)
+        logger.info(
+            "race forecast: %s in %s, at least %.3g epochs in all, %.3g times the %d of one training",
+            plural(count, "network"),
+            plural(len(rungs), "rung"),
+            length * self.course.config.epochs,
+            length,
+            self.course.config.epochs,
+        )
+        images = getattr(self.course.images(self.entrants[0]).validation, "num_examples", None)
+        if images and count > 1 and smallest_gain(images) > WORTH_TELLING:
+            text = (
+                f"{plural(images, 'validation image')} can hardly tell networks apart that differ by less than"
+                f" {100 * smallest_gain(images):.1f} points; for {100 * WORTH_TELLING:g} points about"
+                f" {needed(WORTH_TELLING):,} are needed"
+            )
+            logger.warning("race: %s (data.validation_examples)", text)
+            self.notes.append(text)
+
+    def tell_seconds(self, first: float, seconds: float) -> None:
+        """Say how long the race takes by a step of its first network; those of others are as long as they are costly."""
+        own = self.costs[self.entrants[0].name][0]
+        mean = sum(cost for cost, _ in self.costs.values()) / len(self.costs) / own
+        steps = trainings(len(self.entrants), self.course.settings.rungs) * self.total
+        begins = sum(sizes(len(self.entrants), len(self.goals)))
+        text = "race forecast: about %s, by the first steps of %s; other work on this machine counts"
+        logger.info(text, duration(steps * seconds * mean + first * begins), self.entrants[0].words)
+
+    # -- after the race
+
+    def _result(self, ranked: Sequence[Entrant], stopped: str | None) -> RaceResult:
+        winner = ranked[0]
+        gains = [] if stopped else self._gains(ranked)
+        scored = [one for one in self.entrants if one.score is not None and self._rows(one)]
+        tau = None
+        if len(scored) >= LEAST_FOR_TAU:
+            accuracies = [self._rows(one)[0]["accuracy"] for one in scored]
+            tau = {**kendall([float(one.score or 0) for one in scored], accuracies), "networks": len(scored)}
+        return RaceResult(
+            winner=winner.name,
+            judge=self.course.settings.judge,
+            goals=tuple(self.goals),
+            steps_per_epoch=self.steps_per_epoch,
+            entrants=tuple(self._row(one) for one in self.entrants),
+            gains=tuple(gains),
+            verdict=tuple(_verdict(winner, ranked, gains, stopped)),
+            tau=tau,
+            stopped=stopped,
+            notes=tuple(self.notes),
+        )
+
+    def _row(self, entrant: Entrant) -> Row:
+        record, (multiply_adds, params) = self.records[entrant.name], self.costs[entrant.name]
+        return {
+            "name": entrant.name,
+            "kind": entrant.kind,
+            "words": entrant.words,
+            "architecture": entrant.choices,
+            "input_size": entrant.input_size,
+            "multiply_adds": multiply_adds,
+            "params": params,
+            "score": entrant.score,
+            "rungs": record.get("rungs", []),
+            "history": record.get("history", []),
+            "dropped": self.dropped.get(entrant.name),
+        }
+
+    def _gains(self, ranked: Sequence[Entrant]) -> list[Row]:
+        """The winner's gains over the rivals in the last rung; a winning rival's over the best finalist there, too."""
+        winner, *others = ranked
+        against = [one for one in others if one.kind == "rival"]
+        if winner.kind == "rival":
+            against = [*[one for one in others if one.kind == "finalist"][:1], *against]
+        if not against or self.course.images(winner).test is None:
+            return []
+        hits = self._hits(winner, self.course.images(winner).test)
+        rows: list[Row] = []
+        for other in against:
+            found = paired(hits, self._hits(other, self.course.images(other).test))
+            rows.append({"against": other.name, "kind": other.kind, **found, "text": sentence(found, other.words)})
+        return rows
+
+    def _hits(self, entrant: Entrant, split) -> np.ndarray:
+        """True for each image of a split that the judged form of a trained network recognises, bool [N]."""
+        folder = self.course.folder / entrant.name
+        if self.course.settings.judge == "int8":
+            predict, _ = open_tflite(folder / INT8)
+        else:
+            predict = inference(load_network(folder / "retrain" / "model.keras"))
+        hits = [
+            np.argmax(np.asarray(predict(np.asarray(images))), -1) == _classes(labels)
+            for images, labels in split.batches(self.course.config.batch_size)
+        ]
+        return np.concatenate(hits)
+
+
+class _Told(keras.callbacks.Callback):
+    """Tells a race the seconds of its first network's step."""
+
+    def __init__(self, race: _Race):
+        super().__init__()
+        self.race = race
+
+    def on_rehearsal(self, first: float, seconds: float) -> None:
+        """See the training loop's Run."""
+        self.race.tell_seconds(first, seconds)
+
+
+def _classes(labels) -> np.ndarray:
+    labels = np.asarray(labels)
+    return np.argmax(labels, -1) if labels.ndim == 2 else labels
+
+
+def _verdict(winner: Entrant, ranked: Sequence[Entrant], gains: Sequence[Row], stopped: str | None) -> list[str]:
+    if stopped:
+        return ["the race was ended by its limit on hours before its last rung, so nothing is known about the rivals"]
+    texts = []
+    if winner.kind == "rival":
+        beaten = any(row["kind"] == "finalist" for row in gains)
+        found = "is delivered" if beaten else "is delivered; no network of the search reached the last rung"
+        texts.append(f"a rival won the race, {winner.words}, and {found}")
+    return [*texts, *(row["text"] for row in gains)]

@@ -1,0 +1,84 @@
+"""Verdict: by how much one network is better than another on the same images, and how many images would show it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from scarlet_tf.base.words import plural
+
+Z = 1.959964
+"""Of a standard normal variable, 95 % lie within this of 0."""
+DISAGREEMENT = 0.1
+"""Share of images that one of two networks recognises and the other does not, where it is not known yet. [reading]"""
+WORTH_TELLING = 0.02
+"""A validation split that cannot tell a difference of accuracy as great as this is said to be small. [reading]"""
+
+
+def paired(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
+    """The difference of two accuracies on the same images, with its 95 % interval.
+
+    first, second: bool [N], True where a network recognises the image. {"gain", "low", "high", "images", "only_first",
+    "only_second", "needed"}: gain is first minus second; needed the images at which a difference as great would be beyond
+    its interval, None without a difference. The interval is normal, of paired proportions, with half an image added to each of
+    the four cells (Agresti and Min 2005), which keeps it from vanishing where the networks agree on all.
+    """
+    first, second = np.asarray(first, bool), np.asarray(second, bool)
+    images = len(first)
+    ours, theirs = int(np.sum(first & ~second)), int(np.sum(second & ~first))
+    gain = (ours - theirs) / images
+    middle, disagreement = (ours - theirs) / (images + 2), (ours + theirs + 1) / (images + 2)
+    half = Z * math.sqrt((disagreement - middle**2) / (images + 2))
+    return {
+        "gain": gain,
+        "low": middle - half,
+        "high": middle + half,
+        "images": images,
+        "only_first": ours,
+        "only_second": theirs,
+        "needed": needed(gain, (ours + theirs) / images),
+    }
+
+
+def needed(gain: float, disagreement: float = DISAGREEMENT) -> int | None:
+    """Images at which a gain is as great as half its 95 % interval; None for no gain.
+
+    disagreement: share of the images that only one of the two networks recognises.
+    """
+    return math.ceil(Z**2 * max(disagreement - gain**2, 0) / gain**2) if gain else None
+
+
+def smallest_gain(images: int, disagreement: float = DISAGREEMENT) -> float:
+    """The gain that so many images can just tell from none."""
+    return Z * math.sqrt(disagreement / images)
+
+
+def sentence(found: Mapping[str, Any], other: str) -> str:
+    """The result of `paired` in words; `other` is the second network's."""
+    ends = [_points(found[key]) for key in ("low", "high")]
+    span = f"{ends[0]} to {ends[1]}"
+    if found["low"] > 0 or found["high"] < 0:
+        word = "better" if found["gain"] > 0 else "worse"
+        if word == "worse":
+            span = f"{_points(-found['high'])} to {_points(-found['low'])}"
+        return f"{word} than {other} by {_points(abs(found['gain']))} points ({span})"
+    if found["needed"] is None:
+        advice = f"both recognise equally many of the {plural(found['images'], 'test image')}"
+    else:
+        advice = f"about {_rounded(found['needed']):,} test images would be needed"
+    return f"not distinguishable from {other} ({span} points); {advice}"
+
+
+def _points(share: float) -> str:
+    """With a true minus sign, as in a text."""
+    text = f"{100 * share:.1f}"
+    return "0.0" if text == "-0.0" else text.replace("-", "\N{MINUS SIGN}")
+
+
+def _rounded(count: int) -> int:
+    """Up to two significant digits."""
+    unit = 10 ** max(len(str(count)) - 2, 0)
+    return -(-count // unit) * unit
