@@ -5,7 +5,7 @@
 The networks are drawn as a search from EfficientNet-Lite0 draws them, half of them of similar cost; the truth is the accuracy
 of each after --epochs of fine-tuning. Scores, all from the warm start alone, see docs/design/parents.md:
   accuracy, loss     of the whole path on held-out images, as a search compares them
-  refitted           the same with a classifier that is fitted to the path's own features of the training images
+  probe              the same with a classifier that is fitted to the path's own features of the training images
   layers, multiply_adds   how much is left of the parent
   features           the error of each layer's output on the parent's own features, relative to its variance, summed
   distilled          the same once every block was trained alone on the parent's features
@@ -36,10 +36,10 @@ import scarlet_tf as st  # noqa: E402
 from scarlet_tf.assessment.statistics import kendall  # noqa: E402
 from scarlet_tf.config import load_config  # noqa: E402
 from scarlet_tf.data.datasets import load_dataset  # noqa: E402
-from scarlet_tf.evaluation.scoring import evaluate, score  # noqa: E402
+from scarlet_tf.evaluation.scoring import evaluate  # noqa: E402
 from scarlet_tf.models.network import get_arrays  # noqa: E402
 from scarlet_tf.parents.around import parent_path  # noqa: E402
-from scarlet_tf.parents.warm_start import fitted_classifier, warm_start  # noqa: E402
+from scarlet_tf.parents.warm_start import warm_start  # noqa: E402
 from scarlet_tf.search.budget import Budget, shortened  # noqa: E402
 from scarlet_tf.search.objectives import CostModel, Objectives  # noqa: E402
 from scarlet_tf.space.cost import cost_table  # noqa: E402
@@ -47,14 +47,16 @@ from study_parents import CONFIG, PARENT, SIDE  # noqa: E402
 
 NEAR = (0.5, 0.62)
 """Multiply-adds of half of the networks, as shares of the parent's."""
-POOL = 3000
+LEAST = 0.32
+DRAWN, POOL = 24, 3000
 FITTED = 8
 """Batches of 64 training images that the warm start is fitted to."""
-REFITTED = 16
-"""The same that a classifier for one path is fitted to."""
-KEY = ("draw", "epochs", "images", "held_out", "pixels", "passes", "rate", "networks")
+PROBE = 8
+"""Batches of 128 that a linear probe is fitted to."""
+KEY = ("draw", "epochs", "images", "held_out", "pixels", "passes", "rate")
 """Options that a result depends on."""
-WHOLE = ("accuracy", "loss", "refitted_accuracy", "refitted_loss")
+SUMMED = ("accuracy", "loss", "probe_accuracy", "one_by_one_loss")
+"""Scores that multiply-adds are added to as well, by ranks."""
 
 Path = tuple[int, ...]
 
@@ -63,23 +65,30 @@ Path = tuple[int, ...]
 
 
 def drawn(space: st.SearchSpace, num_classes: int, count: int, seed: int) -> list[Path]:
-    """`count` paths as a search draws them: half within NEAR, the others spread over all costs; two thirds of whole blocks."""
+    """The first `count` of DRAWN paths, drawn as a search draws them: by turns one within NEAR and one of any other cost.
+
+    Two thirds are of whole blocks, and some of the plain ways to shorten the parent are among them.
+    """
     rng, costs = np.random.default_rng(seed), cost_table(space, space.input_size, num_classes)
     pool = Budget(CostModel(costs), Objectives()).sample(POOL, rng)
     plain = len(shortened(space))
     shares = costs.count(pool)[0] / costs.count(pool[:1])[0]
     whole = np.array([all(space.choices[c].share in (0, 1) for c in path) for path in pool.tolist()])
     near = (shares >= NEAR[0]) & (shares < NEAR[1])
-    found: list[int] = []
-    edges = np.linspace(0.32, 1.0, 1 + count // 2)
+    edges = np.linspace(LEAST, 1.0, 1 + DRAWN // 2)
     others = [(shares >= low) & (shares < high) & ~near for low, high in itertools.pairwise(edges)]
-    for index, group in enumerate([near] * (count - len(others)) + others):
+    found: list[int] = []
+    halves: list[list[int]] = [[], []]
+    for index, group in enumerate([near] * (DRAWN // 2) + others):
         wanted = group & (whole if index % 3 else ~whole)
-        wanted[:plain] = group[:plain] & (index % 6 == 1)  # now and then one of the plain ways to shorten the parent
+        wanted[:plain] = group[:plain] & (index % 6 == 1)
         members = [i for i in np.flatnonzero(wanted) if i not in found]
         first = [i for i in members if i < plain]
-        found += [int(rng.choice(first or members))] if members else []
-    return [tuple(pool[i].tolist()) for i in found]
+        if members:
+            found.append(int(rng.choice(first or members)))
+            halves[index >= DRAWN // 2].append(found[-1])
+    turns = [i for pair in itertools.zip_longest(*halves) for i in pair if i is not None]
+    return [tuple(pool[i].tolist()) for i in turns[:count]]
 
 
 def trained(supernet: st.Supernet, path: Path, data, settings) -> dict:
@@ -100,33 +109,12 @@ def trained(supernet: st.Supernet, path: Path, data, settings) -> dict:
 # -- scores of whole paths ------------------------------------------------------------------------------------------------
 
 
-def whole_paths(supernet, paths, data) -> dict[str, list[float]]:
-    """Accuracy and loss of each path on the held-out images."""
-    evaluator = st.Evaluator(supernet, data.validation)
+def whole_paths(supernet, paths, data, probe_batches: int = 0) -> dict[str, list[float]]:
+    """Accuracy and loss of each path on the held-out images, by the supernet's classifier or by one of its own."""
+    evaluator = st.Evaluator(supernet, data.validation, data.train, 0, probe_batches=probe_batches)
     evaluator.begin_generation(paths)
     found = [evaluator.evaluate(path) for path in paths]
     return {"accuracy": [f["accuracy"] for f in found], "loss": [-f["loss"] for f in found]}
-
-
-def refitted(supernet, paths, data, batches) -> dict[str, list[float]]:
-    """The same with a classifier for each path."""
-
-    @tf.function
-    def features(images, path):
-        return supernet.tail.features(supernet.features(supernet.stem(images), path))
-
-    def all_features(split, path):
-        pairs = [(features(images, np.int32(path)).numpy(), np.asarray(labels)) for images, labels in split]
-        return [np.concatenate(arrays) for arrays in zip(*pairs, strict=True)]
-
-    found: dict[str, list[float]] = {"refitted_accuracy": [], "refitted_loss": []}
-    for path in paths:
-        kernel, bias = fitted_classifier(*all_features(batches, path), supernet.num_classes)
-        x, labels = all_features(data.validation.batches(128), path)
-        hits, loss = score(x @ kernel + bias, labels)
-        found["refitted_accuracy"].append(float(hits) / len(labels))
-        found["refitted_loss"].append(-float(loss) / len(labels))
-    return found
 
 
 def sizes(supernet, paths) -> dict[str, list[float]]:
@@ -224,49 +212,61 @@ def groups(supernet, own: Path, paths, data, batches, passes: int, rate: float) 
         return {"features": summed(feature_errors(supernet, own, batches[:FITTED]), paths)}
 
     def by_layers() -> dict:
-        return {f"one_by_one_{name}": summed(table, paths) for name, table in one_by_one(supernet, own, data).items()}
+        tables = one_by_one(supernet, own, data)
+        return prefixed("one_by_one", {name: summed(table, paths) for name, table in tables.items()})
 
     def distilled() -> dict:  # the last one, since it changes the supernet
         for _ in range(passes):
             distil(supernet, own, batches, rate)
-        found = {**by_features(), **whole_paths(supernet, paths, data)}
-        return {f"distilled_{name}": values for name, values in found.items()}
+        return prefixed("distilled", {**by_features(), **whole_paths(supernet, paths, data)})
 
     return {
         "sizes": lambda: sizes(supernet, paths),
         "whole": lambda: whole_paths(supernet, paths, data),
         "features": by_features,
         "one_by_one": by_layers,
-        "refitted": lambda: refitted(supernet, paths, data, batches[:REFITTED]),
+        "probe": lambda: prefixed("probe", whole_paths(supernet, paths, data, PROBE)),
         "distilled": distilled,
     }
 
 
-def figures_of(scores, truth, costs, resamples: int) -> dict:
-    """How a score ranks networks: all of them, those of similar cost, and with the cost held constant."""
-    scores, truth, costs = (np.asarray(values, float) for values in (scores, truth, costs))
-    near = (costs >= NEAR[0] * costs.max()) & (costs < NEAR[1] * costs.max())
+def prefixed(prefix: str, figures: dict) -> dict:
+    """The figures under longer names."""
+    return {f"{prefix}_{name}": values for name, values in figures.items()}
+
+
+def figures_of(scores, truth, shares, rival, resamples: int) -> dict:
+    """How scores rank networks: all of them, those of similar cost, with the cost held constant, and beside a rival's scores."""
+    scores, truth, shares, rival = (np.asarray(values, float) for values in (scores, truth, shares, rival))
+    near = (shares >= NEAR[0]) & (shares < NEAR[1])
+    rng = np.random.default_rng(0)
+    resampled = [rng.integers(len(truth), size=len(truth)) for _ in range(resamples)]
+    beyond = [tau(scores[i], truth[i]) - tau(rival[i], truth[i]) for i in resampled]
     return {
         "tau": kendall(scores, truth, resamples),
-        "tau_similar_cost": kendall(scores[near], truth[near], resamples),
-        "partial_tau": partial_tau(scores, truth, costs),
+        "tau_similar_cost": kendall(scores[near], truth[near], resamples) if sum(near) > 1 else None,
+        "partial_tau": partial_tau(scores, truth, shares),
         "spearman": float(stats.spearmanr(scores, truth).statistic),
-        "regret_similar_cost": float(truth[near].max() - truth[near][scores[near].argmax()]),
+        "tau_beyond_accuracy": np.nanquantile(beyond, [0.025, 0.975]).tolist(),
     }
 
 
-def partial_tau(scores, truth, costs) -> float | None:
+def tau(first, second) -> float:
+    """Kendall's tau-b; not a number where one side is constant."""
+    return float(stats.kendalltau(first, second).statistic)
+
+
+def partial_tau(scores, truth, shares) -> float | None:
     """Kendall's tau of score and truth with the cost held constant; None for the cost itself."""
-    xy, xz, yz = (stats.kendalltau(*pair).statistic for pair in ((scores, truth), (scores, costs), (truth, costs)))
+    xy, xz, yz = (tau(*pair) for pair in ((scores, truth), (scores, shares), (truth, shares)))
     rest = (1 - xz**2) * (1 - yz**2)
     return float((xy - xz * yz) / np.sqrt(rest)) if rest > 0 else None
 
 
 def with_sums(scores: dict[str, list[float]]) -> dict[str, list[float]]:
-    """The scores, and sums of the ranks of two."""
+    """The scores, and sums of ranks with those by multiply-adds."""
     ranks = {name: stats.rankdata(values) for name, values in scores.items()}
-    pairs = [(name, size) for name in WHOLE for size in ("layers", "multiply_adds") if name in scores]
-    return scores | {f"{name} + {size}": (ranks[name] + ranks[size]).tolist() for name, size in pairs}
+    return scores | {f"{name} + multiply_adds": (ranks[name] + ranks["multiply_adds"]).tolist() for name in SUMMED}
 
 
 def study(parent: st.Parent, data, training, options, file: pathlib.Path) -> dict:
@@ -291,7 +291,7 @@ def study(parent: st.Parent, data, training, options, file: pathlib.Path) -> dic
 
     networks = []
     for path in paths:
-        name = str(st.Architecture(path, space))
+        name = ",".join(map(str, path))
         runs = [
             once(
                 {"network": name, "seed": seed},
@@ -302,12 +302,16 @@ def study(parent: st.Parent, data, training, options, file: pathlib.Path) -> dic
         networks.append({**runs[0], "top1": float(np.mean([run["top1"] for run in runs]))})
     values, seconds = {}, {}
     for group, compute in groups(supernet, own, paths, data, batches, options.passes, options.rate).items():
-        row = once({"scores": group}, lambda compute=compute: {"values": compute()})
+        row = once({"scores": group, "networks": options.networks}, lambda compute=compute: {"values": compute()})
         values |= row["values"]
         seconds |= dict.fromkeys(row["values"], row["cpu_seconds"])
-    truth, costs = ([network[name] for network in networks] for name in ("top1", "multiply_adds"))
+    truth = [network["top1"] for network in networks]
+    shares = np.array(values["multiply_adds"]) / sizes(supernet, [own])["multiply_adds"][0]
     found = {
-        name: {**figures_of(scores, truth, costs, options.resamples), "cpu_seconds": seconds.get(name)}
+        name: {
+            **figures_of(scores, truth, shares, values["accuracy"], options.resamples),
+            "cpu_seconds": seconds.get(name),
+        }
         for name, scores in with_sums(values).items()
     }
     return {"networks": networks, "scores": found}
@@ -319,12 +323,12 @@ def main() -> None:
         __doc__,
         data=("", "folder of the prepared cifar10"),
         out=("runs/scores", "folder of the results"),
-        networks=(24, "how many are drawn"),
+        networks=(24, "how many are trained, at most"),
         draw=(0, "seed of the draw"),
         epochs=(2, "passes over the training images, for the truth"),
         seeds=([0], "of the fine-tuning; the truth is the mean over them"),
         images=(3000, "training images"),
-        held_out=(2000, "images that scores are of; the truth is that of 5,000 others"),
+        held_out=(1000, "images that scores are of; the truth is that of 5,000 others"),
         pixels=(SIDE, "side of the images"),
         passes=(1, "passes over the training images of blocks that are trained alone"),
         rate=(1e-3, "their rate of learning"),
