@@ -74,6 +74,18 @@ class SupernetResult(Result):
 
 
 @dataclasses.dataclass(frozen=True)
+class InputSizes(Result):
+    """The side of the images, in pixels, at which a search found most, and what it found at each.
+
+    measured: "input_size", "evaluations", and of the most accurate network "accuracy", "multiply_adds" and "architecture".
+    """
+
+    FILE = "search/sizes/result.json"
+    chosen: int
+    measured: tuple[Row, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Score:
     """Accuracy of a network on `num_examples` images, 0 to 1.
 

@@ -15,6 +15,7 @@ from scarlet_tf.results import (
     MonitorRecord,
     NetworkResult,
     OptimizedResult,
+    RaceResult,
     Ranking,
     SupernetResult,
     from_json,
@@ -205,7 +206,50 @@ def metrics(choices: str) -> dict:
 STAGES = ("train-supernet", "search", "retrain", "export")
 
 
+def race(**changes) -> dict[str, Any]:
+    """A race of three networks in two rungs, which the second one wins."""
+
+    def entrant(name, kind, words, choices, score, accuracies, dropped):
+        rungs = [{"steps": 4 * i + 4, "accuracy": value, "loss": 1.0} for i, value in enumerate(accuracies)]
+        history = [{"epoch": epoch, "val_accuracy": value} for epoch, value in enumerate(accuracies)]
+        about = {
+            "name": name,
+            "kind": kind,
+            "words": words,
+            "architecture": choices,
+            "input_size": None,
+            "score": score,
+        }
+        return {
+            **about,
+            "multiply_adds": 300_000,
+            "params": 3_000,
+            "rungs": rungs,
+            "history": history,
+            "dropped": dropped,
+        }
+
+    gain = {"against": "uniform", "kind": "rival", "gain": 0.02, "low": 0.01, "high": 0.03, "images": 400}
+    return {
+        "winner": "finalist_2",
+        "judge": "float32",
+        "goals": [4, 8],
+        "steps_per_epoch": 4,
+        "entrants": [
+            entrant("finalist_1", "finalist", "finalist 1 of the search", "3,3,3,3", 0.7, [0.5], 1),
+            entrant("finalist_2", "finalist", "finalist 2 of the search", "1,3,0,2", 0.6, [0.6, 0.9], None),
+            entrant("uniform", "rival", "the uniform network", "1,1,1,1", 0.5, [0.55, 0.85], None),
+        ],
+        "gains": [{**gain, "only_first": 20, "only_second": 12, "needed": 300}],
+        "verdict": ["better than the uniform network by 2.0 points (1.0 to 3.0)"],
+        "tau": {"tau": -0.33, "low": -1.0, "high": 1.0, "networks": 3},
+        "notes": ["few images"],
+        **changes,
+    }
+
+
 KINDS = {
+    "race": RaceResult,
     "dataset": Dataset,
     "supernet": SupernetResult,
     "monitor": MonitorRecord,

@@ -60,6 +60,7 @@ def test_block_cost_equals_a_count_by_hand():
 
 def test_linear_and_identity_block_costs():
     assert block_cost(LinearSpec("l", 8, 12, stride=2), (5, 5)) == Cost(9 * 8 * 12, 8 * 12)
+    assert block_cost(LinearSpec("l", 8, 12, 2, batch_norm=True), (5, 5)) == Cost(9 * 8 * 12, 8 * 12 + 2 * 12)
     assert block_cost(IdentitySpec("i", 8, 12, stride=2), (5, 5)) == Cost(0, 0)
 
 
@@ -97,10 +98,12 @@ def test_network_without_classifier_costs_less_by_the_classifier():
 
 
 @pytest.mark.parametrize("input_size", [224, 97, 16])
-@pytest.mark.parametrize("space", ["s1", "s2", "small", "wide"])
+@pytest.mark.parametrize("space", ["s1", "s2", "small", "wide", "projected"])
 def test_table_equals_layer_by_layer_count(space, input_size, rng):
     if space == "small":
         space = SearchSpace.from_dict(SMALL)
+    elif space == "projected":
+        space = SearchSpace.from_dict({**SMALL, "skip_projection": True})
     elif space == "wide":
         space = SearchSpace.from_name("s2", width_multiplier=1.4)
     else:

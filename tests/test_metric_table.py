@@ -8,7 +8,7 @@ from tiny import tiny_space
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.space.metric_table import MetricTable, block_key, parts, stem_key, tail_key
 from scarlet_tf.space.search_space import Architecture
-from scarlet_tf.space.spec import InvertedResidualSpec
+from scarlet_tf.space.spec import InvertedResidualSpec, LinearSpec
 
 SPACE = tiny_space()
 
@@ -41,6 +41,12 @@ def test_keys_tell_blocks_apart_that_differ_in_expansion_or_gate():
     assert block_key(plain, (4, 4)) == "ds 8>8>8 k3 s1 se2 hard_swish shortcut @4x4"
     gated = dataclasses.replace(block, se_gate="sigmoid")
     assert block_key(gated, (4, 4)) == "ir 8>8>8 k3 s1 se2 sigmoid hard_swish shortcut @4x4"
+
+
+def test_keys_tell_skips_apart_that_differ_in_batch_normalisation():
+    skip = LinearSpec("l", 8, 12, 2)
+    assert block_key(skip, (4, 4)) == "linear 8>12 s2 @4x4"
+    assert block_key(dataclasses.replace(skip, batch_norm=True), (4, 4)) == "linear 8>12 s2 bn @4x4"
 
 
 def test_bounds_are_the_extremes_of_all_networks():

@@ -39,7 +39,7 @@ VALUES = {
     "space": SPACE,
     "supernet": {"epochs": 1, "batch_size": 32},
     "search": {"upper_bounds": {"multiply_adds": "200k"}, "population_size": 4, "generations": 2, "picks": 2},
-    "race": "off",
+    "race": {"finalists": 0},
     "retrain": {"epochs": 1, "batch_size": 32},
 }
 FRONT = {

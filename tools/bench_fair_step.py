@@ -2,10 +2,11 @@
 
     python tools/bench_fair_step.py
     python tools/bench_fair_step.py --spaces s1 s2 --pixels 64 96 --threads 1 2
+    python tools/bench_fair_step.py --spaces lite0 --freeze-bn
     python tools/bench_fair_step.py --torch --torch-python torchenv/bin/python
 
 For each space, size, number of threads and TF_ENABLE_ONEDNN_OPTS (0 and 1), one process holds the m networks of one set of
-fair paths (LETs in place, as in the supernet) twice, the supernet under `sequential` and under `lanes`; their steps alternate.
+fair paths (skips as in the supernet) twice, the supernet under `sequential` and under `lanes`; their steps alternate.
 Ratios are medians over the rounds; `rounds_ratio_*` has all of them. Prints one JSON object.
 
 `ratio`, also called `ratio_over_keras`, is the fair step over the sum of the networks as Keras trains them: Keras' layers
@@ -20,6 +21,9 @@ the images, which nobody needs, does not count. Neither do BN, activations and t
 
 `--torch` adds a supernet in PyTorch (`torch_supernet.py`), whose steps, in a child process, alternate with the others:
 `ratio_over_torch`, `peak_memory_ratio_over_torch` and `torch_*`. PyTorch has a oneDNN of its own in both modes.
+
+The space `lite0` is that around EfficientNet-Lite0 of the extra "pretrained" with whole blocks (`parent.shares: [1.0]`); its
+skips are the identity where shapes allow. `--freeze-bn`: batch normalisation works with its own statistics, as in runs from one.
 
 `--cpu` counts processor seconds, which other work on the machine hardly changes.
 
@@ -42,7 +46,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -68,9 +72,12 @@ from measuring import (
 from scarlet_tf.base.host import with_faster
 from scarlet_tf.base.progress import progress_bar
 from scarlet_tf.cli.doctor_trial import plain_reference
+from scarlet_tf.cli.init_choices import PARENT_SHARES
 from scarlet_tf.evaluation.graphs import quick_to_first_step
 from scarlet_tf.models.network import Network
 from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.parents.around import space_around
+from scarlet_tf.parents.loading import parent
 from scarlet_tf.space.cost import count_spec, stem_cost
 from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.training.fair_step import EXECUTIONS, SupernetStep
@@ -78,6 +85,7 @@ from scarlet_tf.training.optimizers import Loss, MomentumSGD
 from scarlet_tf.training.sampling import strict_fair_paths
 
 NUM_CLASSES = 1000
+Skip = Literal["let", "shortcut"]
 MATRIX = 2048  # rows and columns of the product that represents a core's speed
 
 
@@ -85,13 +93,14 @@ def main() -> None:
     """Measure each combination in its own processes, since threads and modes are fixed once."""
     parser = command_line(
         __doc__,
-        spaces={"nargs": "+", "default": ["s1"], "choices": ["s1", "s2"]},
+        spaces={"nargs": "+", "default": ["s1"], "choices": ["s1", "s2", "lite0"]},
         pixels=[64],
         threads=[1],
         batch_size=32,
         rounds=(5, ROUNDS),
         onednn=MODES,
         executions={"nargs": "+", "default": EXECUTIONS, "choices": EXECUTIONS},
+        freeze_bn=(False, "batch normalisation keeps its statistics, not with --torch"),
         cpu=(False, "processor seconds, not with --torch"),
         torch=(False, "measure a supernet in PyTorch, too"),
         torch_python=(sys.executable, "the Python that has PyTorch (default: this one)"),
@@ -99,6 +108,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.torch and arguments.cpu:
         parser.error("--cpu: expected without --torch, which works in another process")
+    if arguments.torch and (arguments.freeze_bn or "lite0" in arguments.spaces):
+        parser.error("--torch: expected without --freeze-bn and lite0, which the supernet in PyTorch does not have")
     check = [arguments.torch_python, "-c", "import torch"]
     if arguments.torch and subprocess.run(check, capture_output=True).returncode:
         print(f"bench_fair_step: {arguments.torch_python}: no PyTorch: pip install '.[torch]'", file=sys.stderr)
@@ -115,7 +126,8 @@ def main() -> None:
                 bar.advance()
             place = {**dict(zip(("space", "pixels", "threads"), case, strict=True)), "onednn": onednn}
             results += [{**place, **row(found, execution)} for execution in arguments.executions]
-    report("fair_step", batch_size=arguments.batch_size, cpu=arguments.cpu, results=results)
+    settings = {"batch_size": arguments.batch_size, "freeze_bn": arguments.freeze_bn, "cpu": arguments.cpu}
+    report("fair_step", **settings, results=results)
 
 
 def row(parts: dict, execution: str) -> dict:
@@ -165,7 +177,9 @@ def speed(times: dict, execution: str) -> dict:
 def run_part(part: str, case, arguments) -> dict:
     """Times of all variants, or the peak memory of one."""
     space, pixels, threads = case
-    bench = Bench(SearchSpace.from_name(space), pixels, arguments.batch_size)
+    bench = Bench(
+        space_named(space), pixels, arguments.batch_size, "shortcut" if space == "lite0" else "let", arguments.freeze_bn
+    )
     if part == "times":
         rival = bench.torch(arguments.torch_python, threads) if arguments.torch else contextlib.nullcontext()
         with rival as partner:
@@ -175,11 +189,17 @@ def run_part(part: str, case, arguments) -> dict:
         return bench.peak(make)
 
 
+def space_named(name: str) -> SearchSpace:
+    """A published space, or the one around a parent."""
+    return space_around(parent(name), shares=PARENT_SHARES) if name == "lite0" else SearchSpace.from_name(name)
+
+
 class Bench:
     """Steps on one fixed batch and one fixed set of fair paths."""
 
-    def __init__(self, space: SearchSpace, pixels: int, batch_size: int):
+    def __init__(self, space: SearchSpace, pixels: int, batch_size: int, skip: Skip = "let", freeze_bn: bool = False):
         rng = np.random.default_rng(0)
+        self.skip, self.training = skip, not freeze_bn
         self.space, self.shape, self.batch_size = space, (pixels, pixels, 3), batch_size
         self.images = tf.constant(rng.normal(size=(batch_size, *self.shape)), tf.float32)
         self.labels = tf.constant(rng.integers(NUM_CLASSES, size=batch_size), tf.int32)
@@ -230,8 +250,8 @@ class Bench:
         return {"peak_bytes": growth(step), "variable_bytes": variables}
 
     def supernet_step(self, execution: str):
-        supernet = Supernet(self.space, self.shape, NUM_CLASSES)
-        step = SupernetStep(supernet, sgd(supernet), self.loss, execution)
+        supernet = Supernet(self.space, self.shape, NUM_CLASSES, skip=self.skip)
+        step = SupernetStep(supernet, sgd(supernet), self.loss, execution, training=self.training)
         if step.compiled:
             step = tf.function(step, autograph=False)
         return lambda: step(self.images, self.labels, self.paths)["loss"].numpy()
@@ -245,7 +265,7 @@ class Bench:
 
     def specs(self):
         paths = (Architecture(tuple(path), self.space) for path in self.paths)
-        return [path.lower(self.shape, NUM_CLASSES, skip="let") for path in paths]
+        return [path.lower(self.shape, NUM_CLASSES, skip=self.skip) for path in paths]
 
     def network_step(self, spec, plain_keras: bool = False):
         network = plain_reference(Network(spec)) if plain_keras else Network(spec)
@@ -254,7 +274,7 @@ class Bench:
         @tf.function(autograph=False)
         def step(images, labels):
             with tf.GradientTape() as tape:
-                loss, _ = self.loss(labels, network(images, training=True))
+                loss, _ = self.loss(labels, network(images, training=self.training))
             optimizer.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
             return loss
 

@@ -3,7 +3,8 @@
     python tools/study_parents.py --data DIR --out runs/parents --epochs 5 --seeds 0 1 2
 
 All ways see the same training images as often. At each budget, a share of the multiply-adds of EfficientNet-Lite0 at 64 pixels:
-  searched   `scarlet run` with configs/cifar10_lite0.yaml; --supernet-epochs of the epochs go to the supernet
+  searched   `scarlet run` with configs/cifar10_lite0.yaml, without a race, at the input sizes that `scarlet init` would try;
+             --supernet-epochs of the epochs go to the supernet
   smaller    the whole network at the greatest input size within the budget
   shallower  at 64 pixels, without blocks that have a shortcut: from the end of each stage, as many as the budget asks for
   skipped    without all of them, at the greatest input size within the budget
@@ -27,7 +28,7 @@ from scarlet_tf.config import load_config  # noqa: E402
 from scarlet_tf.data.datasets import load_dataset  # noqa: E402
 from scarlet_tf.evaluation.scoring import evaluate  # noqa: E402
 from scarlet_tf.models.network import get_arrays  # noqa: E402
-from scarlet_tf.parents.around import sizes_and_costs  # noqa: E402
+from scarlet_tf.parents.around import sizes_and_costs, sizes_to_try  # noqa: E402
 from scarlet_tf.parents.warm_start import warm_start  # noqa: E402
 from scarlet_tf.run.stages import run_all  # noqa: E402
 from scarlet_tf.search.budget import shortened  # noqa: E402
@@ -63,18 +64,19 @@ def train_plain(network: st.Architecture, parent, config, epochs: int) -> dict:
     return {"size": size, "multiply_adds": st.count(folded.spec).multiply_adds, "top1": accuracy}
 
 
-def train_searched(config, limit: float, epochs: int, supernet: int, folder) -> dict:
+def train_searched(config, limit: float, sizes: tuple[int, ...], epochs: int, supernet: int, folder) -> dict:
     """Run the recipe within `limit`; the supernet's epochs are taken off the network's."""
     teacher = config.retrain.teacher if supernet else None  # an untrained one knows too little of the classes
     settings = {
-        "search": dataclasses.replace(config.search, upper_bounds={"multiply_adds": limit}),
+        "search": dataclasses.replace(config.search, upper_bounds={"multiply_adds": limit}, input_sizes=sizes),
+        "race": dataclasses.replace(config.race, finalists=0),
         "supernet": dataclasses.replace(config.supernet, epochs=supernet),
         "retrain": dataclasses.replace(config.retrain, epochs=epochs - supernet, teacher=teacher),
         "export": dataclasses.replace(config.export, formats=("float32",), saved_model=False, benchmark_threads=0),
     }
     run_all(dataclasses.replace(config, **settings), folder)
     found = json.loads((folder / "retrain" / "result.json").read_text())
-    size = config.data.image_size
+    size = json.loads((folder / "pareto.json").read_text())["input_size"]
     return {"size": size, "multiply_adds": found["multiply_adds"], "top1": found["test"]["accuracy"]}
 
 
@@ -90,7 +92,6 @@ def main() -> None:
         seeds=([0, 1, 2], "of hold-outs, order and draws"),
         images=(10000, "training images"),
         supernet_epochs=(0, "of them, those of the supernet"),
-        over=(2.0, "the parent's multiply-adds at the searched size, over the budget"),
     )
     log_to_terminal()
     out, parent = pathlib.Path(options.out), st.parent(PARENT)
@@ -103,20 +104,24 @@ def main() -> None:
             for way in options.ways:
                 key = {"way": way, "budget": budget, "epochs": options.epochs, "images": options.images, "seed": seed}
                 if way == "searched":
-                    key |= {"supernet_epochs": options.supernet_epochs, "over": options.over}
+                    key |= {"supernet_epochs": options.supernet_epochs}
                 if any(key.items() <= row.items() for row in rows):
                     continue
                 limit = budget * whole
                 changes = [f"seed={seed}", f"data.max_train_examples={options.images}"]
                 changes += [f"data.directory={options.data}"] if options.data else []
                 if way == "searched":
-                    costs = dict(sizes_and_costs(parent, CLASSES))
-                    size = min(costs, key=lambda side: abs(costs[side] - options.over * limit))
-                    config = load_config(CONFIG, [*changes, f"data.image_size={size}"])
+                    sizes = sizes_to_try(dict(sizes_and_costs(parent, CLASSES)), limit)
+                    config = load_config(CONFIG, [*changes, f"data.image_size={sizes[0]}"])
                     name = "-".join(map(str, key.values()))
-                    found = train_searched(config, limit, options.epochs, options.supernet_epochs, out / name)
+                    found = train_searched(config, limit, sizes, options.epochs, options.supernet_epochs, out / name)
                 else:
-                    found = train_plain(plain(way, parent, limit), parent, load_config(CONFIG, changes), options.epochs)
+                    network = plain(way, parent, limit)
+                    config = load_config(CONFIG, changes)
+                    same = {"network": f"{network.to_string()} at {network.space.input_size} pixels"}
+                    same |= {name: key[name] for name in ("epochs", "images", "seed")}
+                    known = next((row for row in rows if same.items() <= row.items()), None)
+                    found = same | (known or train_plain(network, parent, config, options.epochs)) | key
                 rows.append({**key, **found})
                 with file.open("a") as lines:
                     lines.write(json.dumps(rows[-1]) + "\n")

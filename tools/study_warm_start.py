@@ -1,10 +1,13 @@
 """Top-1 of sub-networks of EfficientNet-Lite0 right after the warm start, before any training.
 
     python tools/study_warm_start.py --data-dir data
+    python tools/study_warm_start.py --data-dir data --widths 1.0 0.9 0.75
 
 Everything that a layer may be replaces it in one layer; one kind of choice, or drawn ones ("mixed"), in two, five and all layers.
 Larger kernels, with zeros around them, are the same function. LETs are fitted and batch normalisation is recalibrated on
 the 63 photographs that are scored. Prints one JSON object: how many are recognised [without recalibration, with it].
+
+With --widths it scores the parent with so many times its channels instead, see Parent.narrowed.
 """
 
 from __future__ import annotations
@@ -23,13 +26,16 @@ logs.quiet_frameworks()  # before anything imports TensorFlow
 import scarlet_tf as st  # noqa: E402
 from measuring import command_line, report  # noqa: E402
 from scarlet_tf.base.errors import InputError  # noqa: E402
+from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate  # noqa: E402
 from scarlet_tf.parents.around import parent_path, space_around  # noqa: E402
 
 
 def main() -> None:
     """Score the parent and all sub-networks."""
     data_dir = os.environ.get("SCARLET_DATA_DIR", "data")
-    parser = command_line(__doc__, pixels=160, draws=(5, "of several layers, for each kind"), seed=0, data_dir=data_dir)
+    draws = (5, "of several layers, for each kind")
+    widths = {"type": float, "nargs": "+", "default": [], "help": "multipliers of the parent's channels"}
+    parser = command_line(__doc__, pixels=160, draws=draws, seed=0, data_dir=data_dir, widths=widths)
     arguments, started = parser.parse_args(), time.perf_counter()
     files = sorted((pathlib.Path(arguments.data_dir) / "photos").glob("n*.jpg"))
     if len(files) != 63:
@@ -42,7 +48,11 @@ def main() -> None:
     except InputError as error:
         parser.error(str(error))
     images = np.stack([preparation.decode_and_prepare(file.read_bytes()) for file in files])
-    networks = study(parent, images, 4 + 16 * np.arange(63), arguments.draws, arguments.seed)
+    labels = 4 + 16 * np.arange(63)
+    if arguments.widths:
+        networks = [whole(parent.narrowed(width), images, labels) for width in arguments.widths]
+    else:
+        networks = study(parent, images, labels, arguments.draws, arguments.seed)
     report("warm_start", **vars(arguments), networks=networks, seconds=round(time.perf_counter() - started, 1))
 
 
@@ -61,6 +71,18 @@ def study(parent: st.Parent, images: np.ndarray, labels: np.ndarray, draws: int,
         right.append([round(evaluator.evaluate(path)["accuracy"] * len(images)) for path in paths])
     rows = zip(changes, zip(*right, strict=True), strict=True)
     return [{"kind": kind, "layers": sorted(change), "right": pair} for (kind, change), pair in rows]
+
+
+def whole(parent: st.Parent, images: np.ndarray, labels: np.ndarray) -> dict:
+    """{"kind", "multiply_adds", "params", "right": counts} of a parent, for normalised images [N, S, S, 3]."""
+    network = parent.network(images.shape[1:])
+    cost, right = st.count(network.spec), []
+    for batches in (None, [(images, labels)]):
+        if batches is not None:
+            statistics, momentum = moving_statistics(network), network.spec.conventions.bn_momentum
+            recalibrate(lambda x: network(x, training=True), batches, statistics, momentum)
+        right.append(int(np.sum(np.argmax(network(images), axis=-1) == labels)))
+    return {"kind": parent.name, "multiply_adds": cost.multiply_adds, "params": cost.params, "right": right}
 
 
 def replacements(supernet: st.Supernet, own: tuple[int, ...]) -> dict[str, dict[int, int]]:

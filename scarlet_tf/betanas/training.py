@@ -115,8 +115,13 @@ def _of_single_paths(config: SupernetConfig) -> SupernetConfig:
 
 
 def check_betanas(cost_model: CostModel, betanas: BetaNASConfig, supernet: SupernetConfig) -> None:
-    """InputError for a cost that nothing gives, a monitor, whose paths would go through dropped choices, and distillation."""
+    """InputError for what betanas cannot do.
+
+    That is a cost that nothing gives, no epochs, a monitor, whose paths would go through dropped choices, and distillation.
+    """
     JointCost(cost_model, betanas)
+    if supernet.epochs == 0:
+        raise InputError("supernet.epochs: expected at least 1 with betanas, which trains importances, got 0")
     if supernet.monitor_paths:
         raise InputError(
             f"supernet.monitor_paths: expected 0 with betanas, which drops choices, got {supernet.monitor_paths}"
@@ -147,7 +152,7 @@ class _Trainer:
         self._within_bounds = PathProgram(cost_model)
         self._weight_step = weight_step
         loss = Loss(supernet.num_classes, config.batch_size, config.label_smoothing)
-        self._gates = Gates(supernet, loss, weight_step.scale)
+        self._gates = Gates(supernet, loss, weight_step.scale, training=not config.freeze_bn)
 
     def extra(self, step: int) -> dict:
         """The step's path, drawn from (seed, step) and the importances, and what is known only here."""

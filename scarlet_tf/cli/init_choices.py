@@ -41,11 +41,15 @@ _SMALL_STAGES = (Stage(16, 2), Stage(24, 2, 2), Stage(48, 2, 2), Stage(64, 1))
 
 @dataclasses.dataclass(frozen=True)
 class ParentAtSize:
-    """The parent `parent.name` at an image size: its multiply-adds, and those of the budget that it usually is for."""
+    """The parent `parent.name` at an image size: its multiply-adds, and those of the budget that it usually is for.
+
+    sizes: sides of the image that the search tries.
+    """
 
     name: str
     multiply_adds: float
     usual_budget: float
+    sizes: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

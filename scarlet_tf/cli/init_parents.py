@@ -81,16 +81,19 @@ def _asked_for(asked: str, facts: DatasetFacts, budget: float | None) -> tuple[S
 
 def _sizings(name: str, facts: DatasetFacts, budget: float | None, largest: int | None) -> Iterator[Sizing]:
     """The size at which the parent costs about as much as it should for the budget, if any; without a budget, every size."""
-    from scarlet_tf.parents.around import LEAST_OVER_BUDGET, MOST_OVER_BUDGET, OVER_BUDGET
+    from scarlet_tf.parents.around import LEAST_OVER_BUDGET, MOST_OVER_BUDGET, OVER_BUDGET, sizes_to_try
 
     costs = _costs(name, facts, largest)
     if budget is not None:
         over = {size: cost / budget for size, cost in costs.items()}
         fitting = [size for size in costs if LEAST_OVER_BUDGET <= over[size] <= MOST_OVER_BUDGET]
         fitting.sort(key=lambda size: abs(math.log(over[size] / OVER_BUDGET)))
-        costs = {size: costs[size] for size in fitting[:1]}
-    for size in sorted(costs, reverse=True):
-        at_size = ParentAtSize(name, costs[size], costs[size] / OVER_BUDGET)
+        chosen = fitting[:1]
+    else:
+        chosen = sorted(costs, reverse=True)
+    for size in chosen:
+        usual = costs[size] / OVER_BUDGET
+        at_size = ParentAtSize(name, costs[size], usual, sizes_to_try(costs, budget or usual))
         yield _sizing(at_size, size, len(facts.class_names))
 
 

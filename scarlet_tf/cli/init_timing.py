@@ -105,6 +105,11 @@ def fit_lengths(choices: Choices, seconds: float, timing: Timing, make: MakeConf
         return chosen, forecast(make(chosen), chosen, timing)
 
     least = sum(tried(0)[1].values())
+    parent = choices.sizing.parent
+    if least > seconds and parent and parent.sizes:  # one size takes less than a choice between several
+        one_size = dataclasses.replace(choices.sizing, parent=dataclasses.replace(parent, sizes=()))
+        choices = dataclasses.replace(choices, sizing=one_size)
+        least = sum(tried(0)[1].values())
     if least > seconds:
         raise InputError(
             f"--time: expected at least {_ceiling(least)} for these images on this machine, got {duration(seconds)}; one epoch"

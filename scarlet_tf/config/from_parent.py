@@ -23,23 +23,31 @@ PREPARATION = ("normalization", "resizing")
 """Keys of "data" that a parent states; its images are normalised as those that it was trained on."""
 DEFAULTS: dict[str, dict[str, Any]] = {
     "supernet": {"skip": "shortcut", "freeze_bn": True},
-    "search": {"recalibration_batches": 0, "probe_batches": 8},
+    "search": {"recalibration_batches": 0, "probe_batches": 8, "halving_loss": 0.035},
     "retrain": {"init": "supernet", "freeze_bn": True, "recalibration_batches": 0},
 }
 """Values of a run that starts from a parent, where its configuration says nothing."""
 
 
-def load_parent(name: str) -> Parent:
-    """The parent of that name or in that file, read once a process while the file does not change."""
+def load_parent(name: str, width_multiplier: float = 1.0) -> Parent:
+    """The parent of that name or in that file, narrowed, read once a process while the file does not change."""
     path = pathlib.Path(name)
-    return _read(name, path.stat().st_mtime_ns if path.is_file() else 0)
+    return _read(name, path.stat().st_mtime_ns if path.is_file() else 0, float(width_multiplier))
 
 
 @functools.lru_cache(maxsize=4)
-def _read(name: str, changed: int) -> Parent:
+def _read(name: str, changed: int, width_multiplier: float) -> Parent:
     from scarlet_tf.parents.loading import parent
 
+    if width_multiplier != 1:
+        return _read(name, changed, 1.0).narrowed(width_multiplier)
     return parent(name)
+
+
+def parent_in(config: ParentConfig) -> Parent:
+    """The parent of a run whose configuration names one."""
+    assert config.name is not None
+    return load_parent(config.name, config.width_multiplier)
 
 
 def with_path(values: Mapping[str, Any], folder) -> dict[str, Any]:
@@ -80,7 +88,7 @@ def given_by(parent: Parent | None, section: str) -> dict[str, Any]:
 
 
 def space_of(parent: Parent, config: ParentConfig, data: Any, raw: Any) -> SearchSpace:
-    """The space around the parent at the size of the images; InputError for another space or normalization."""
+    """The space around the parent, narrowed, at the size of the images; InputError for another space or normalization."""
     if raw not in (None, FROM_PARENT):
         raise InputError(f"space: expected {FROM_PARENT}, since parent.name is {config.name}, got {raw!r}")
     wanted = parent.preprocessing.normalization
@@ -90,8 +98,12 @@ def space_of(parent: Parent, config: ParentConfig, data: Any, raw: Any) -> Searc
         )
     from scarlet_tf.parents.around import space_around
 
+    try:
+        narrowed = parent_in(config)
+    except InputError as error:
+        raise InputError(str(error).replace("width_multiplier", "parent.width_multiplier", 1)) from error
     space = space_around(
-        parent,
+        narrowed,
         input_size=data.image_size,
         shares=config.shares,
         kernel_sizes=config.kernel_sizes,

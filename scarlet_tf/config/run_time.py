@@ -9,6 +9,7 @@ import numpy as np
 
 from scarlet_tf.base.words import duration
 from scarlet_tf.race.config import sizes, trainings
+from scarlet_tf.search.config import SIZE_GENERATIONS
 from scarlet_tf.space.cost import cost_table
 from scarlet_tf.training.sampling import paths_of_a_step
 
@@ -41,7 +42,9 @@ def stage_seconds(
     an_image = seconds / (num_paths * supernet.batch_size)
     train, validation = examples["train"], examples["validation"]
     recalibration = min(search.recalibration_batches * search.validation_batch_size, train)
-    evaluated = search.population_size * search.generations * (recalibration + validation)
+    probe = min(search.probe_batches * search.validation_batch_size, train)
+    generations = search.generations + len(search.input_sizes) * min(SIZE_GENERATIONS, search.generations)
+    evaluated = search.population_size * generations * (recalibration + probe + validation)
     trained = train // retrain.batch_size * retrain.batch_size
     validated = validation / retrain.validate_every_epochs
     an_epoch = (trained * RETRAINED + validated * VALIDATED) * picked * an_image
@@ -50,9 +53,9 @@ def stage_seconds(
     begin, epochs = RETRAIN_BEGIN * first, retrain.epochs * an_epoch
     race = {}
     if config.races:  # its winner has been trained
-        entrants = config.race.finalists + len([name for name in config.race.rivals if name != "parent"])
-        parts = sum(sizes(entrants, len(config.race.rungs)))
-        race = {"race": parts * begin + trainings(entrants, config.race.rungs) * epochs}
+        rungs, rivals = config.race.rungs, [name for name in config.race.rivals if name != "parent"]
+        entrants, kinds = config.race.finalists + len(rivals), 2 if rivals else 1
+        race = {"race": sum(sizes(entrants, len(rungs), kinds)) * begin + trainings(entrants, rungs, kinds) * epochs}
     return {
         "train-supernet": first + supernet.epochs * (train // supernet.batch_size) * seconds,
         "search": SEARCH_BEGIN * first + evaluated * SEARCHED * min(picked, 1) * an_image,

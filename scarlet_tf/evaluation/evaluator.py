@@ -17,6 +17,7 @@ from scarlet_tf.evaluation.batch_norm import moving_statistics, recalibrate
 from scarlet_tf.evaluation.population import Populations
 from scarlet_tf.models.network import Network
 from scarlet_tf.models.supernet import Supernet, extract
+from scarlet_tf.space.cost import count
 from scarlet_tf.space.search_space import Architecture
 
 MAX_CACHED_BYTES = 512 * 2**20
@@ -41,6 +42,9 @@ class Evaluator:
             probe); 0 scores with the supernet's classifier. Paths that were not trained together differ in what their
             features mean to one classifier, rather than in what they are worth.
         batch_size: images at a time, for both.
+        halving_loss: what is taken off the accuracy for each halving of the multiply-adds below `budget`: features of weights
+            that were not trained do not show what a larger network gains by its training.
+        budget: multiply-adds; needed with `halving_loss`.
         seed: of the order in which training images come.
         group_size: the most paths that are measured together, and so the most that an interruption loses.
         memory_mib: what a group's statistics and the layers' outputs at its open branches may take together; groups
@@ -61,6 +65,8 @@ class Evaluator:
         group_size: int = 70,
         memory_mib: int = 1024,
         probe_batches: int = 0,
+        halving_loss: float = 0.0,
+        budget: float | None = None,
     ):
         host.check()
         for name, value in (("group_size", group_size), ("memory_mib", memory_mib)):
@@ -85,6 +91,9 @@ class Evaluator:
                 self._probe = _cached(batches.take(probe_batches))
                 self._probe_images = min(probe_batches * batch_size, split.num_examples)
             self._num_batches += sum(min(count, available) for count in (recalibration_batches, probe_batches))
+        if halving_loss and not budget:
+            raise InputError("halving_loss: expected a budget of multiply-adds that they are halves of, got none")
+        self._halving_loss, self._budget = halving_loss, budget or math.inf
         self._populations = Populations(supernet)
         self._results: dict[Choices, dict] = {}
         self._announced: list[Choices] = []  # of which there are no figures yet
@@ -150,12 +159,21 @@ class Evaluator:
         with progress_bar("evaluation", len(group) * self._num_batches, transient=True) as bar:
             data = (self._recalibration, self._validation, bar.advance, self._probe)
             found = self._populations.measure(group, *data)
+        if self._halving_loss:
+            found = [self._adjusted(*each) for each in zip(group, found, strict=True)]
         self._results |= zip(group, found, strict=True)
         measured = set(group)
         self._announced = [c for c in self._announced if c not in measured]
         self._unasked |= measured
         for choices in list(self._results)[:-MAX_RESULTS]:
             del self._results[choices]
+
+    def _adjusted(self, choices: Choices, figures: dict) -> dict:
+        """The figures with the accuracy less what the network's cost lets expect."""
+        height, _, _ = self.supernet.image_shape
+        cost = count(Architecture(choices, self.supernet.space), height, self.supernet.num_classes).multiply_adds
+        loss = self._halving_loss * max(math.log2(self._budget / cost), 0.0)
+        return {**figures, "accuracy": max(figures["accuracy"] - loss, 0.0)}
 
 
 def path_network(supernet: Supernet, architecture: Architecture, recalibration: Iterable | None) -> Network:

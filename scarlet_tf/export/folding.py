@@ -181,7 +181,9 @@ def completed(matrix: np.ndarray) -> np.ndarray:
 
 
 def _is_let(block: dict | None) -> bool:
-    return block is not None and block["kind"] == "linear" and block["activation"] is None
+    if block is None or block["kind"] != "linear":
+        return False
+    return block["activation"] is None and not block.get("batch_norm")
 
 
 def _expands(block: dict) -> bool:

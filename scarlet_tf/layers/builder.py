@@ -50,8 +50,10 @@ def connect_block(
         x = parts.subsampling(block.stride, name=f"{block.name}_subsample")(x) if block.stride > 1 else x
         return parts.pad_channels(x, block.out_channels - block.in_channels)
     if isinstance(block, LinearSpec):
-        let = parts.conv(block.out_channels, 1, name=f"{block.name}_let", seed=seed, stride=block.stride * stride)
-        return parts.activation(block.activation, name=f"{block.name}_let_act")(let(x)) if block.activation else let(x)
+        name = f"{block.name}_let"
+        x = parts.conv(block.out_channels, 1, name=name, seed=seed, stride=block.stride * stride)(x)
+        x = _normalized(x, name, parts, conventions) if block.batch_norm else x
+        return parts.activation(block.activation, name=f"{name}_act")(x) if block.activation else x
     assert_never(block)
 
 

@@ -7,7 +7,7 @@ import itertools
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import millions
@@ -24,6 +24,7 @@ LEAST_OVER_BUDGET, MOST_OVER_BUDGET = 1.2, 3.0
 OVER_BUDGET = 2.0
 """Multiply-adds of a parent over the budget, at the input size that is chosen: left-out layers pay for pixels."""
 SIZE_STEP, LEAST_SIZE = 16, 32
+MOST_SIZES = 3
 
 
 def space_around(
@@ -53,7 +54,7 @@ def space_around(
         raise InputError(f"shares: expected 1, the parent's own width, among them, got {list(shares)}")
     if not isinstance(extra_depth, int) or extra_depth < 0:
         raise InputError(f"extra_depth: expected an integer >= 0, got {extra_depth!r}")
-    blocks = [_checked(block) for block in parent.spec.blocks]
+    blocks = [expressible(block) for block in parent.spec.blocks]
     sizes = sorted({block.kernel_size for block in blocks} | set(kernel_sizes or ()))
     if kernel_sizes is not None and set(sizes) != set(kernel_sizes):
         raise InputError(f"kernel_sizes: expected the parent's {sizes} among them, got {list(kernel_sizes)}")
@@ -75,7 +76,7 @@ def space_around(
         tail_activation=spec.tail_activation,
         head_channels=spec.head_channels,
         head_bias=spec.head_bias,
-        squeeze_excite=_squeeze_excite(blocks),
+        squeeze_excite=squeeze_excite_of(blocks),
         conventions=spec.conventions,
     )
     parent_path(parent, space)  # refuses what the space cannot express
@@ -133,13 +134,24 @@ def sizes_and_costs(parent: Parent, num_classes: int | None = None) -> Iterator[
         yield size, count_spec(spec).multiply_adds
 
 
+def sizes_to_try(costs: Mapping[int, float], max_multiply_adds: float) -> tuple[int, ...]:
+    """The sizes at which a search from a parent may find most: up to MOST_SIZES from the budget to MOST_OVER_BUDGET times it.
+
+    costs: {side in pixels: multiply-adds of the parent}. Those nearest to OVER_BUDGET, by rising size.
+    """
+    over = {size: cost / max_multiply_adds for size, cost in costs.items()}
+    fitting = [size for size, ratio in over.items() if 1 <= ratio <= MOST_OVER_BUDGET]
+    return tuple(sorted(sorted(fitting, key=lambda size: abs(math.log(over[size] / OVER_BUDGET)))[:MOST_SIZES]))
+
+
 def _advice(least: float) -> str:
     if least > MOST_OVER_BUDGET:
         return "take a smaller parent or a larger budget, or train from scratch"
     return "take a larger parent or a smaller budget: within it the whole parent can be fine-tuned"
 
 
-def _checked(block: BlockSpec) -> InvertedResidualSpec:
+def expressible(block: BlockSpec) -> InvertedResidualSpec:
+    """The block itself; InputError, with the reason, for one that no space has."""
     if not isinstance(block, InvertedResidualSpec):
         raise InputError(f"{block.name}: expected an inverted residual block, got {block.kind}")
     if block.residual != (block.stride == 1 and block.in_channels == block.out_channels):
@@ -174,7 +186,7 @@ def _stages(blocks: Sequence[InvertedResidualSpec], extra_depth: int) -> Iterato
         )
 
 
-def _squeeze_excite(blocks: Sequence[InvertedResidualSpec]) -> SqueezeExcite:
+def squeeze_excite_of(blocks: Sequence[InvertedResidualSpec]) -> SqueezeExcite:
     """The one form of all blocks' squeeze-and-excitation; InputError names the block that has another one."""
     having = [block for block in blocks if block.se_channels]
     if not having:

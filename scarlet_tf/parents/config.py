@@ -18,6 +18,7 @@ class ParentConfig:
     Args:
         name: "lite0", "lite1" or "lite2" of the extra "pretrained", a name of the zoo with weights, a checkpoint or Keras file,
             relative to the configuration, or a run folder; null trains from scratch. `space` is then "parent".
+        width_multiplier: of the parent's channels, except those of its tail; the most important ones are left.
         shares: of each layer's hidden channels, as choices; 1 is the parent's own.
         kernel_sizes: of the choices; null for those that the parent has.
         extra_depth: further layers at the end of each stage, which begin as the identity.
@@ -25,6 +26,7 @@ class ParentConfig:
     """
 
     name: Text | None = None
+    width_multiplier: Annotated[float, Gt(0), Le(1)] = 1.0
     shares: Annotated[tuple[Annotated[float, Gt(0), Le(1)], ...], Lax(), MinLen(1)] = (1.0, 0.5)
     kernel_sizes: Annotated[tuple[Count, ...], Lax(), MinLen(1)] | None = None
     extra_depth: Whole = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import textwrap
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.data.data_config import STATISTICS, Colours, Normalization, Statistics
 from scarlet_tf.data.preprocessing import Preprocessing
+from scarlet_tf.parents.keras2_files import readable
 from scarlet_tf.parents.keras_graph import Graph
 from scarlet_tf.parents.keras_layers import Scaling
 from scarlet_tf.parents.keras_parsing import NetworkReader
@@ -60,21 +62,14 @@ def from_keras_file(
     InputError for a file that is missing, damaged, holds weights alone or asks for classes that Keras does not know.
     """
     path = Path(path)
-    older = {"DepthwiseConv2D": _DepthwiseOfKeras2} if path.suffix in (".h5", ".hdf5") else None
+    is_hdf5 = path.suffix in (".h5", ".hdf5")
     try:
-        model = keras.saving.load_model(path, custom_objects=older, compile=False)
+        with readable(path) if is_hdf5 else contextlib.nullcontext(path) as file:
+            model = keras.saving.load_model(file, compile=False)
     except Exception as error:  # whatever Keras, ZIP and HDF5 raise for a missing, damaged or foreign file
         reason = textwrap.shorten((str(error).splitlines() or [type(error).__name__])[-1], 300, placeholder=" ...")
         raise InputError(f"{path}: expected a whole Keras model, as model.save writes it: {reason}") from error
     return from_keras(model, preprocessing, name or path.stem, channel_order, source=path.name)
-
-
-class _DepthwiseOfKeras2(keras.layers.DepthwiseConv2D):
-    """The layer as Keras 2 wrote it into `.h5` files: with an argument that has no meaning and that Keras 3 refuses."""
-
-    @classmethod
-    def from_config(cls, config):
-        return keras.layers.DepthwiseConv2D.from_config({key: config[key] for key in config if key != "groups"})
 
 
 def _statistics(scaling: Scaling, reversed_images: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -98,6 +98,21 @@ class Parent:
 
         warm_start(supernet, self, batches)
 
+    def narrowed(self, multiplier: float) -> Parent:
+        """This parent with `multiplier` times the channels of stem and blocks, the most important ones, above 0 and up to 1.
+
+        Widths are rounded to multiples of 8 and not increased. Channels to which blocks with shortcuts add are sorted together,
+        by what the blocks give to them and what their readers take; hidden ones by what they contribute to their block's
+        output. Those that are kept keep their weights, and the tail its width; what the others gave on average goes into the
+        means of batch normalisation. With 1 it is the same function, with its channels sorted.
+
+        InputError for blocks that `space_around` refuses, and where a block without a shortcut would come to read as many
+        channels as it writes.
+        """
+        from scarlet_tf.parents.narrowing import narrowed  # which makes parents, and so imports this module
+
+        return narrowed(self, multiplier)
+
     @functools.cached_property
     def fingerprint(self) -> str:
         """Twelve hex digits that change whenever structure, weights or preprocessing do."""

@@ -61,7 +61,7 @@ def warm_start(supernet: Supernet, parent: Parent, batches: Iterable | None = No
         if not is_new:
             like = cast(InvertedResidualSpec, next(blocks))
         assert like is not None
-        source = _of_part(parent.arrays, like.name)
+        source = of_part(parent.arrays, like.name)
         if not is_new:
             _checked(f"parent: {like.name}", choices.candidates[own], source)
         for candidate in choices.candidates:
@@ -73,7 +73,7 @@ def warm_start(supernet: Supernet, parent: Parent, batches: Iterable | None = No
                 isinstance(candidate.spec, LinearSpec) and layer.stride == 1 and layer.in_channels == layer.out_channels
             ):
                 _assign(candidate, {"let/kernel": np.eye(layer.in_channels)[None, None]})
-    _assign(supernet.stem, _of_part(parent.arrays, "stem"))
+    _assign(supernet.stem, of_part(parent.arrays, "stem"))
     _assign(supernet.tail, _of_tail(supernet, parent))
     supernet.started_from = parent.fingerprint
     if batches is not None:
@@ -88,7 +88,7 @@ def fitted_block(arrays: Arrays, source: InvertedResidualSpec, target: InvertedR
 
     Names are those of a block's parts, such as "expand/kernel".
     """
-    kept = most_important(arrays, source, epsilon)[: target.hidden_channels]
+    kept = most_important(arrays, source.activation, epsilon)[: target.hidden_channels]
     if target.hidden_channels == source.hidden_channels:
         kept = np.arange(source.hidden_channels)
     found = {}
@@ -113,20 +113,23 @@ def resized_kernel(kernel: np.ndarray, size: int) -> np.ndarray:
     return kernel[-margin:margin, -margin:margin]
 
 
-def most_important(arrays: Arrays, spec: InvertedResidualSpec, epsilon: float) -> np.ndarray:
+def most_important(arrays: Arrays, activation: str, epsilon: float) -> np.ndarray:
     """The hidden channels of a block from the one that contributes most to its output to the least, int [hidden_channels].
 
     A contribution is the root mean square that the channel adds to the output: that of the activation after the depthwise
-    convolution, whose input BN makes normal with its scale and offset, times the norm of its projection after BN. A gate of
-    squeeze-and-excitation is taken for one.
+    convolution times the norm of its projection after BN. A gate of squeeze-and-excitation is taken for one.
     """
-    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
-    gamma, beta = arrays["depthwise_bn/gamma"], arrays["depthwise_bn/beta"]
-    passed = _ACTIVATIONS[spec.activation](np.asarray(beta + np.multiply.outer(nodes, gamma), float))
-    power = weights @ passed**2 / math.sqrt(2 * math.pi)
+    _, power = activation_moments(arrays["depthwise_bn/gamma"], arrays["depthwise_bn/beta"], activation)
     scale = arrays["project_bn/gamma"] / np.sqrt(arrays["project_bn/moving_variance"] + epsilon)
     projected = arrays["project/kernel"][0, 0] * scale.astype(float)
     return np.argsort(-power * np.sum(projected**2, axis=1), kind="stable")
+
+
+def activation_moments(gamma: np.ndarray, beta: np.ndarray, activation: str) -> tuple[np.ndarray, np.ndarray]:
+    """(Mean, mean square) [C] of the activation of normal values with deviations `gamma` and means `beta`, as BN makes them."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    passed = _ACTIVATIONS[activation](np.asarray(beta + np.multiply.outer(nodes, gamma), float))
+    return weights @ passed / math.sqrt(2 * math.pi), weights @ passed**2 / math.sqrt(2 * math.pi)
 
 
 def _silent(arrays: Arrays) -> Arrays:
@@ -137,12 +140,13 @@ def _silent(arrays: Arrays) -> Arrays:
 # -- the parts of a supernet ----------------------------------------------------------------------------------------------
 
 
-def _of_part(arrays: Arrays, prefix: str) -> Arrays:
+def of_part(arrays: Arrays, prefix: str) -> Arrays:
+    """The arrays of one part by their names in it, such as "expand/kernel" for "block_03_expand/kernel"."""
     return {name.removeprefix(f"{prefix}_"): array for name, array in arrays.items() if name.startswith(f"{prefix}_")}
 
 
 def _of_tail(supernet: Supernet, parent: Parent) -> Arrays:
-    found = _of_part(parent.arrays, "tail")
+    found = of_part(parent.arrays, "tail")
     found |= {name: array for name, array in parent.arrays.items() if name.startswith(("head/", "classifier/"))}
     if parent.spec.num_classes != supernet.num_classes:
         features = parent.spec.head_channels or parent.spec.tail_channels

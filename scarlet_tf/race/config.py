@@ -25,7 +25,7 @@ class RaceConfig:
 
     Args:
         finalists: the best networks of the search within every bound that race, each unlike the others in at least a quarter
-            of the layers; 0 for no race, which trains the best one alone.
+            of the layers, and of each other of `search.input_sizes` the best one; 0 for no race, which trains the best one alone.
         rivals: of uniform, the greatest network within the bounds whose layers are all alike; deepest, the one of most layers;
             random, one drawn at random; and parent, the network that the run starts from at the greatest image size at which
             it keeps the bounds.
@@ -55,15 +55,18 @@ class RaceConfig:
         return self.finalists > 0
 
 
-def sizes(entrants: int, rungs: int) -> list[int]:
-    """Numbers of networks that begin each rung, `entrants` the first, where no rival is kept beyond the better half."""
+def sizes(entrants: int, rungs: int, kinds: int = 1) -> list[int]:
+    """Numbers of networks that begin each rung, `entrants` the first: the better half of those before.
+
+    kinds: 2 for finalists and rivals, of which the best ones stay, so that there may be one network more than stated.
+    """
     found = [entrants]
     while len(found) < rungs:
-        found.append(-(-found[-1] // 2))
+        found.append(max(-(-found[-1] // 2), min(kinds, entrants)))
     return found
 
 
-def trainings(entrants: int, rungs: Sequence[float]) -> float:
-    """The race's length in whole trainings of one network."""
+def trainings(entrants: int, rungs: Sequence[float], kinds: int = 1) -> float:
+    """The race's length in whole trainings of one network, for `sizes` networks."""
     shares = [share - before for share, before in zip(rungs, (0.0, *rungs), strict=False)]
-    return sum(count * share for count, share in zip(sizes(entrants, len(rungs)), shares, strict=True))
+    return sum(count * share for count, share in zip(sizes(entrants, len(rungs), kinds), shares, strict=True))

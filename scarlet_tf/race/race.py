@@ -20,7 +20,7 @@ from scarlet_tf.base import host
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.files import read_json, write_result
 from scarlet_tf.base.settings import as_settings, to_plain
-from scarlet_tf.base.words import duration, percent, plural
+from scarlet_tf.base.words import duration, gibibytes, percent, plural
 from scarlet_tf.data.inputs import as_split, count_classes, image_shape
 from scarlet_tf.evaluation.scoring import inference
 from scarlet_tf.export.folding import MAX_CONDITION_INT8, fold
@@ -34,6 +34,8 @@ from scarlet_tf.results import RaceResult, Row, to_json
 from scarlet_tf.space.cost import count_spec
 from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.space.spec import NetworkSpec
+from scarlet_tf.training import memory
+from scarlet_tf.training.checkpoints import Checkpoints
 from scarlet_tf.training.config import RetrainConfig
 from scarlet_tf.training.forecast import REASON, RESERVED_SHARE
 from scarlet_tf.training.network import Part, retrain
@@ -103,7 +105,7 @@ def race(
             validation images alone.
         config: a RetrainConfig or its fields: of each training.
         run_dir: checkpoints and, of those in the last rung, `model.keras` go to `<run_dir>/race/<name>/retrain`.
-        rivals: networks to beat, by name; the best one stays to the last rung.
+        rivals: networks to beat, by name; the best one stays to the last rung, as the best candidate does.
         test_data: read once, at the end, for the winner's gains over the rivals in the last rung.
         race_config: a RaceConfig or its fields; its `finalists` and `rivals` count for the pipeline alone.
         scores: of the candidates, in their order, such as one-shot accuracies, for `tau`.
@@ -155,11 +157,6 @@ def run_race(
     return _Race(course, _claimed(course, entrants), max_hours, notes).run()
 
 
-def best_checkpoint_folder(folder: pathlib.Path, name: str) -> pathlib.Path:
-    """The folder with the newest state of an entrant's training."""
-    return folder / name / "retrain"
-
-
 def _claimed(course: Course, entrants: Sequence[Entrant]) -> list[Entrant]:
     """The entrants with the scores that they had when the race began; InputError if the folder is of another race."""
     settings = {key: value for key, value in dataclasses.asdict(course.config).items() if key not in _IMMATERIAL}
@@ -203,6 +200,7 @@ class _Race:
 
     def __init__(self, course: Course, entrants: Sequence[Entrant], max_hours: float | None, notes: Sequence[str]):
         self.course, self.entrants, self.notes = course, entrants, list(notes)
+        self.kinds = len({entrant.kind for entrant in entrants})
         limits = [hours for hours in (max_hours, course.settings.max_hours) if hours is not None]
         self.end = time.monotonic() + 3600 * min(limits) * (1 - RESERVED_SHARE) if limits else math.inf
         self.steps_per_epoch = course.images(entrants[0]).train.steps_per_epoch(course.config.batch_size)
@@ -234,14 +232,22 @@ class _Race:
             if rung < last:
                 going = self._survivors(going, rung)
         logger.info("race: won by %s", going[0].words)
-        return self._result(going, stopped)
+        result = self._result(going, stopped)
+        if stopped is None:
+            self._tidy()
+        return result
+
+    def _tidy(self) -> None:
+        """Remove the checkpoints of networks that were dropped: nothing continues them."""
+        for name in self.dropped:
+            for path in Checkpoints(self.course.folder / name / "retrain").paths():
+                path.unlink(missing_ok=True)
 
     def _survivors(self, ranked: Sequence[Entrant], rung: int) -> list[Entrant]:
-        """The better half, and the best rival: without one the race's end would say nothing."""
-        kept = list(ranked[: -(-len(ranked) // 2)])
-        rivals = [entrant for entrant in ranked if entrant.kind == "rival"]
-        if rivals and not any(entrant.kind == "rival" for entrant in kept):
-            kept.append(rivals[0])
+        """The better half, and the best of each kind: without it the race's end would not say what the search was worth."""
+        best = [next((one for one in ranked if one.kind == kind), None) for kind in ("finalist", "rival")]
+        half = ranked[: -(-len(ranked) // 2)]
+        kept = [entrant for entrant in ranked if entrant in half or entrant in best]
         ended = [entrant for entrant in ranked if entrant not in kept]
         self.dropped |= {entrant.name: rung + 1 for entrant in ended}
         if ended:
@@ -278,6 +284,9 @@ class _Race:
             part=Part(entrant.name, lambda step: step >= goal or time.monotonic() >= self.end),
         )
         gc.collect()  # the network's traced graphs refer to each other
+        if tell is not None:
+            text = "race forecast: %s of the %s of memory available, by the first of its trainings"
+            logger.info(text, gibibytes(memory.peak_bytes()), gibibytes(memory.limit_bytes()))
         if figures["steps"] < goal:
             raise _OutOfTime
         found = figures["validation"]
@@ -344,7 +353,7 @@ class _Race:
     def _forecast(self) -> None:
         """Say how long the race is, and what its validation images can tell."""
         count, rungs = len(self.entrants), self.course.settings.rungs
-        length = trainings(count, rungs)
+        length = trainings(count, rungs, self.kinds)
         logger.info(
             "race forecast: %s in %s, at least %.3g epochs in all, %.3g times the %d of one training",
             plural(count, "network"),
@@ -367,8 +376,8 @@ class _Race:
         """Say how long the race takes by a step of its first network; those of others are as long as they are costly."""
         own = self.costs[self.entrants[0].name][0]
         mean = sum(cost for cost, _ in self.costs.values()) / len(self.costs) / own
-        steps = trainings(len(self.entrants), self.course.settings.rungs) * self.total
-        begins = sum(sizes(len(self.entrants), len(self.goals)))
+        steps = trainings(len(self.entrants), self.course.settings.rungs, self.kinds) * self.total
+        begins = sum(sizes(len(self.entrants), len(self.goals), self.kinds))
         text = "race forecast: about %s, by the first steps of %s; other work on this machine counts"
         logger.info(text, duration(steps * seconds * mean + first * begins), self.entrants[0].words)
 
@@ -462,7 +471,5 @@ def _verdict(winner: Entrant, ranked: Sequence[Entrant], gains: Sequence[Row], s
         return ["the race was ended by its limit on hours before its last rung, so nothing is known about the rivals"]
     texts = []
     if winner.kind == "rival":
-        beaten = any(row["kind"] == "finalist" for row in gains)
-        found = "is delivered" if beaten else "is delivered; no network of the search reached the last rung"
-        texts.append(f"a rival won the race, {winner.words}, and {found}")
+        texts.append(f"a rival won the race, {winner.words}, and is delivered")
     return [*texts, *(row["text"] for row in gains)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import functools
 import logging
@@ -24,6 +25,7 @@ from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.results import (
     Certificate,
     Dataset,
+    InputSizes,
     NetworkResult,
     OptimizedResult,
     RaceResult,
@@ -39,7 +41,17 @@ from scarlet_tf.training.checkpoints import values_digest
 logger = logging.getLogger("scarlet_tf")
 T = TypeVar("T", bound=Result | SearchResult)
 # Files and folders that a run writes. Nothing else is touched: the user's folder may hold other files, too.
-_PLACES = ("", "supernet", "search", "retrain", "optimize", "optimize/*", "export", "export/saved_model")
+_PLACES = (
+    "",
+    "supernet",
+    "search",
+    "search/sizes",
+    "retrain",
+    "optimize",
+    "optimize/*",
+    "export",
+    "export/saved_model",
+)
 _PLACES += (
     "race",
     "race/*",
@@ -64,7 +76,7 @@ class Run:
         self, config: Config, folder, strategy=None, max_hours: float | None = None, adb: Mapping | None = None
     ):
         host.check()
-        self.config = config
+        self.config = self.stated = config
         self.strategy = strategy
         self.max_hours = max_hours
         self.adb = adb
@@ -80,6 +92,26 @@ class Run:
         self.timing = self.folder / "timing.json"
         self._results: dict[type, Any] = {}
         self._other_data: dict[int, ImageData] = {}
+        if config.search.input_sizes:
+            with contextlib.suppress(InputError):  # if it is damaged, the search finds it again
+                if found := self.find(InputSizes):
+                    self.use_size(found.chosen)
+
+    def use_size(self, size: int) -> None:
+        """Let the run's images have this side in pixels, from now on; `stated` keeps the configuration as it was given."""
+        if size != self.config.data.image_size:
+            data = dataclasses.replace(self.config.data, image_size=size)
+            space = dataclasses.replace(self.config.space, input_size=size)
+            self.config = dataclasses.replace(self.config, data=data, space=space)
+            self.trained = None
+            self.__dict__.pop("data", None)
+
+    def at_size(self, size: int) -> Run:
+        """The run with images of another size, for a measurement: its results are not this one's."""
+        other = copy.copy(self)
+        other._results, other._other_data = {}, {}
+        other.use_size(size)
+        return other
 
     def file(self, kind: type[T]) -> pathlib.Path:
         """Path of a kind of result."""
@@ -208,10 +240,10 @@ def from_here(path: pathlib.Path) -> str:
 
 def claim(run: Run) -> None:
     """Write the dataset's fingerprint and the configuration into the run folder, or compare them with its files."""
-    check_run_dir(run.folder, run.config)
+    check_run_dir(run.folder, run.stated)
     _check_dataset(run)
     if read_tf_config().is_chief:
-        claim_run_dir(run.folder, run.config)
+        claim_run_dir(run.folder, run.stated)
 
 
 def described(data: ImageData) -> Dataset:

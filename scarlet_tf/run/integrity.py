@@ -32,12 +32,14 @@ _RESULTS = (
     "supernet/monitor.json",
     f"supernet/{FILE}",
     f"retrain/{FILE}",
+    "search/sizes/result.json",
     "ranking/result.json",
     "compare/compare.json",
 )
 # Advice for results that `scarlet run` does not make again.
 _REMEDIES = {
     "finalists.json": "remove it; a search measures them again",
+    "search/sizes/result.json": "remove it; `scarlet search` makes it again from the journals beside it",
     "race/result.json": "remove it; `scarlet run` writes it again from the files of the race",
     "supernet/monitor.json": "remove it; the report omits it",
     f"supernet/{FILE}": "remove it",

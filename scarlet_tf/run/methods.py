@@ -13,7 +13,7 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.betanas.derive import derive
 from scarlet_tf.betanas.training import check_betanas, train_betanas
 from scarlet_tf.config import MAY_DIFFER, Config
-from scarlet_tf.config.from_parent import load_parent
+from scarlet_tf.config.from_parent import parent_in
 from scarlet_tf.latency.correction import LATENCY
 from scarlet_tf.latency.finalists import measure_finalists
 from scarlet_tf.latency.table import table_runner
@@ -24,6 +24,7 @@ from scarlet_tf.report.views import BetaNASView, FinetuneView, SearchView
 from scarlet_tf.results import NetworkResult, SupernetResult
 from scarlet_tf.run.folder import Run
 from scarlet_tf.run.networks import SourceNetwork, load_source
+from scarlet_tf.run.sizes import settle_size
 from scarlet_tf.search.front import check_picks_of
 from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.search.objectives import CostModel, Objectives, check_known, cost_model_and_objectives
@@ -80,6 +81,10 @@ class SupernetSearch(Method):
             load_teacher(teacher, run.input_shape, run.data.num_classes)
 
     def _check_search(self, run: Run) -> None:
+        if run.config.search.input_sizes and search_role() != "alone":
+            raise InputError(
+                "search.input_sizes: expected none in a search of several processes, which have one supernet"
+            )
         config = run.config.search
         cost_model, objectives = cost_model_and_objectives(run.costs, **config.objective_settings(run.costs))
         self._check_objectives(run.config, cost_model, objectives)
@@ -106,8 +111,8 @@ class SupernetSearch(Method):
         resolved = run.config.to_dict()["supernet"]
         decisive = {key: value for key, value in resolved.items() if f"supernet.{key}" not in MAY_DIFFER}
         found = {"dataset": run.data.fingerprint, "supernet": decisive}
-        name = run.config.parent.name
-        return found if name is None else {**found, "parent": load_parent(name).fingerprint}
+        parent = run.config.parent
+        return found if parent.name is None else {**found, "parent": parent_in(parent).fingerprint}
 
     def train(self, run: Run, supernet: Supernet) -> dict:
         """Train the supernet, or restore it from its last checkpoint; return the figures of the training."""
@@ -128,6 +133,8 @@ class SupernetSearch(Method):
 
     def choose(self, run: Run, trained: SupernetResult) -> SearchResult | None:
         """The networks that the search found; None in a worker of a search that several processes share."""
+        if run.config.search.input_sizes:
+            settle_size(run, self.context(run), trained_supernet)
         supernet, _ = trained_supernet(run)
         # Once a network was trained from it, the front is only rewritten from the evaluated networks.
         is_used = (run.network_file.parent.exists() or run.has_raced) and (run.folder / "search" / TRIALS).exists()
@@ -243,16 +250,33 @@ def searching(config: Config, command: str) -> SupernetSearch:
 def trained_supernet(run: Run) -> tuple[Supernet, SupernetResult]:
     """The trained supernet and its training's result; a later process restores it from its last checkpoint."""
     if run.trained is None:
-        method, strategy = searching(run.config, "train-supernet"), run.strategy
-        supernet = trained = _new_supernet(run)
-        if strategy is not None:
-            with strategy.scope():
-                trained = _new_supernet(run)
-        figures = method.train(run, trained)
-        if strategy is not None:
-            copy_variables(trained, supernet, strategy)
-        run.trained = supernet, SupernetResult(**figures)
+        run.trained = _trained(run) if run.config is run.stated else _at_another_size(run)
     return run.trained
+
+
+def _trained(run: Run) -> tuple[Supernet, SupernetResult]:
+    method, strategy = searching(run.config, "train-supernet"), run.strategy
+    supernet = trained = _new_supernet(run)
+    if strategy is not None:
+        with strategy.scope():
+            trained = _new_supernet(run)
+    figures = method.train(run, trained)
+    if strategy is not None:
+        copy_variables(trained, supernet, strategy)
+    return supernet, SupernetResult(**figures)
+
+
+def _at_another_size(run: Run) -> tuple[Supernet, SupernetResult]:
+    """The supernet for images of another size than it is trained with: its weights, or if none were trained a start there."""
+    if run.config.supernet.epochs == 0:
+        return _new_supernet(run), SupernetResult()
+    stated = run.at_size(run.stated.data.image_size)
+    stated.config = run.stated
+    trained, result = _trained(stated)
+    supernet = new_supernet(run.config.supernet, run.config.space, run.input_shape, run.data.num_classes)
+    for variable, value in zip(supernet.variables, trained.variables, strict=True):
+        variable.assign(value)
+    return supernet, result
 
 
 def _new_supernet(run: Run) -> Supernet:
@@ -260,9 +284,7 @@ def _new_supernet(run: Run) -> Supernet:
     supernet = new_supernet(config.supernet, config.space, run.input_shape, run.data.num_classes)
     if config.parent.name is not None:
         batches = run.plain_train.batches(WARM_START_BATCH, training=True, seed=config.seed, drop_remainder=False)
-        warm_start(
-            supernet, load_parent(config.parent.name), batches.take(-(-config.parent.images // WARM_START_BATCH))
-        )
+        warm_start(supernet, parent_in(config.parent), batches.take(-(-config.parent.images // WARM_START_BATCH)))
     return supernet
 
 

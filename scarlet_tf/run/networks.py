@@ -148,11 +148,10 @@ def _add_retrained(name: str, run: Run, retrained: NetworkResult) -> OwnEntry:
         "test_examples": retrained.test.num_examples,
         "top1": 100 * retrained.test.accuracy,
     }
-    source = {
-        "space": run.config.space.to_dict(),
-        "data": {key: to_plain(run.config.data)[key] for key in DATA_KEYS},
-        "result": retrained.lineage,
-    }
+    data = {key: to_plain(run.config.data)[key] for key in DATA_KEYS}
+    if retrained.input_size is not None:
+        data["image_size"] = origin["preprocessing"]["image_size"] = retrained.input_size
+    source = {"space": run.config.space.to_dict(), "data": data, "result": retrained.lineage}
     return add_own(name, run.network.spec, origin, run.network_file, source)
 
 

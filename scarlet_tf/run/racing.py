@@ -10,13 +10,13 @@ from typing import Any
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import plural
-from scarlet_tf.config.from_parent import load_parent
+from scarlet_tf.config.from_parent import parent_in
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.models.network import Arrays
 from scarlet_tf.parents.around import SIZE_STEP, parent_path, sizes_and_costs
 from scarlet_tf.race.entrants import Entrant, finalists, one_form, rivals
 from scarlet_tf.race.race import FOLDER, Course, Images, run_race
-from scarlet_tf.results import RaceResult
+from scarlet_tf.results import InputSizes, RaceResult
 from scarlet_tf.run.folder import Run
 from scarlet_tf.run.methods import trained_supernet
 from scarlet_tf.run.retraining import start_of, teacher_of
@@ -112,7 +112,21 @@ def _entrants(run: Run, found: SearchResult, starts: _Starts) -> tuple[list[Entr
         Entrant(f"finalist_{number}", "finalist", each.architecture, score=each.accuracy)
         for number, each in enumerate(chosen, 1)
     ]
+    others = list(_of_other_sizes(run, starts))[: max(config.finalists - 2, 0)]
+    named = named[: max(config.finalists - len(others), 1)]
+    named += [dataclasses.replace(one, name=f"finalist_{number}") for number, one in enumerate(others, len(named) + 1)]
     return [*named, *_scored(run, opposed, scores)], notes
+
+
+def _of_other_sizes(run: Run, starts: _Starts) -> Iterable[Entrant]:
+    """The best network of each size that was searched for a few generations alone, the best first: they were judged on little."""
+    sizes = run.find(InputSizes)
+    rows = sorted(() if sizes is None else sizes.measured, key=lambda row: -row["accuracy"])
+    for row in rows:
+        if row["input_size"] != run.config.data.image_size:
+            network = Architecture.parse(row["architecture"], run.config.space)
+            if starts.of(network, row["input_size"]) is not None:
+                yield Entrant("finalist", "finalist", network, row["input_size"], row["accuracy"])
 
 
 def _notes(wanted: int, chosen: list[Candidate], unlike: int, opposed: list[Entrant]) -> list[str]:
@@ -178,7 +192,7 @@ def _parent(run: Run, objectives: Objectives, opposed: list[Entrant], notes: lis
     if unknown:
         notes.append(f"the parent does not race: its {', '.join(sorted(unknown))} at other image sizes is not known")
         return []
-    parent = load_parent(config.parent.name)
+    parent = parent_in(config.parent)
     architecture = parent_path(parent, config.space)
     sizes = [size for size, _ in sizes_and_costs(parent, run.data.num_classes)]
     own = config.data.image_size

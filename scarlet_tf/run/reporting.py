@@ -240,7 +240,10 @@ def _hypervolume(run: Run, dataset: Dataset | None) -> list[float]:
 
 
 def _wanted(run: Run, front: SearchResult | None) -> str | None:
-    """The choices of the pick that `retrain.pick` names."""
+    """The choices of the race's winner, else of the pick that `retrain.pick` names."""
+    with contextlib.suppress(InputError):
+        if (race := run.find(RaceResult)) is not None:
+            return race.row(race.winner)["architecture"]
     with contextlib.suppress(InputError):  # no pick of that name was met: then none is marked
         return find_pick(front, run.config.retrain.pick).architecture.to_string() if front else None
     return None

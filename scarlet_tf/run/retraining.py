@@ -13,7 +13,7 @@ from scarlet_tf.base.cluster import read_tf_config
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.files import atomic_writer
 from scarlet_tf.base.words import millions
-from scarlet_tf.config.from_parent import load_parent
+from scarlet_tf.config.from_parent import parent_in
 from scarlet_tf.evaluation.batch_norm import rebase
 from scarlet_tf.evaluation.evaluator import path_network
 from scarlet_tf.export.folding import MAX_CONDITION, MAX_CONDITION_INT8, fold
@@ -232,9 +232,8 @@ def teacher_of(run: Run, input_size: int | None = None) -> Network | None:
     if run.config.retrain.teacher != PARENT:
         return None
     supernet, _ = trained_supernet(run)
-    teacher = path_network(
-        supernet, parent_path(load_parent(str(run.config.parent.name)), supernet.space), _calibration_batches(run)
-    )
+    path = parent_path(parent_in(run.config.parent), supernet.space)
+    teacher = path_network(supernet, path, _calibration_batches(run))
     if input_size is not None:
         other = Network(teacher.spec.replace(input_shape=run.shape_at(input_size)))
         set_arrays(other, get_arrays(teacher))
@@ -245,10 +244,9 @@ def teacher_of(run: Run, input_size: int | None = None) -> Network | None:
 
 def _parent_in_words(run: Run) -> Mapping[str, Any] | None:
     """The parent for the result and the certificate, in plain JSON types; None if the run starts from none."""
-    name = run.config.parent.name
-    if name is None:
+    if run.config.parent.name is None:
         return None
-    parent = load_parent(name)
+    parent = parent_in(run.config.parent)
     return {"name": parent.name, "source": parent.source, "fingerprint": parent.fingerprint}
 
 

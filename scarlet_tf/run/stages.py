@@ -262,7 +262,7 @@ def _claimed(run: Run, writes: bool = True) -> Iterator[None]:
 
 def examine(run: Run) -> None:
     """Do every check that needs no training; reads the dataset and writes nothing."""
-    check_run_dir(run.folder, run.config)
+    check_run_dir(run.folder, run.stated)
     method = method_of(run.config)
     method.examine(run)
     if run.config.races:

@@ -25,6 +25,8 @@ from scarlet_tf.space.cost import CostTable
 from scarlet_tf.space.metric_table import MetricTable
 from scarlet_tf.space.search_space import SearchSpace
 
+SIZE_GENERATIONS = 3
+"""Generations of the search at each of `input_sizes`; that at the best one begins again, and has `generations`."""
 KERAS_TUNER = {
     "keras_tuner_random": "RandomSearchOracle",
     "keras_tuner_bayesian": "BayesianOptimizationOracle",
@@ -150,11 +152,15 @@ class SearchConfig:
         betanas: how importances are trained where the algorithm is betanas; see BetaNASConfig.
         finalists: how many models of the front `scarlet search` measures whole where `table` predicts latency; the predictions of
             all are corrected by them before the front is written. 0: none.
+        input_sizes: sides of the image in pixels that are tried. Each is searched for a few generations; the one with the most
+            accurate network is searched to the end, and the network found takes such images. Empty: `data.image_size` alone.
         picks: how many models are picked from the front, equispaced along it; or {name: {metric: bound}} and {name: "choices"},
             see pick_models. The best one is available without being picked.
         recalibration_batches: training batches for BN recalibration of each path; 0 evaluates with running statistics.
         probe_batches: training batches that a classifier of its own is fitted to for each path, see Evaluator; 0 scores with the
             supernet's. By default 8 with a parent, else 0.
+        halving_loss: what is taken off a path's accuracy for each halving of its multiply-adds below their upper bound, see
+            Evaluator. By default 0.035 with a parent, as measured (docs/results.md), else 0.
         validation_batch_size: images a batch, in evaluation, recalibration and probe.
         evaluation_group: the most models evaluated together, and so the most that an interruption loses.
         evaluation_memory_mib: what such a group may take; see Evaluator. No result depends on these two.
@@ -175,9 +181,11 @@ class SearchConfig:
     mutation: Annotated[MutationConfig, Lax()] = dataclasses.field(default_factory=MutationConfig)
     betanas: Annotated[BetaNASConfig, Lax()] = dataclasses.field(default_factory=BetaNASConfig)
     picks: Count | dict[str, str | dict[str, float]] = 3
+    input_sizes: Annotated[tuple[Annotated[int, Ge(8)], ...], Lax()] = ()
     seed: Whole = 0
     recalibration_batches: Whole = 20
     probe_batches: Whole = 0
+    halving_loss: Share = 0.0
     validation_batch_size: Count = 128
     evaluation_group: Count = 70
     evaluation_memory_mib: Count = 1024
@@ -186,12 +194,21 @@ class SearchConfig:
     def __post_init__(self):
         self.objectives()
         check_picks(self.picks)
+        self._check_sizes()
         self._check_betanas()
 
     @property
     def is_betanas(self) -> bool:
         """True if the networks come from the supernet's training."""
         return self.algorithm == "betanas"
+
+    def _check_sizes(self) -> None:
+        if len(set(self.input_sizes)) < len(self.input_sizes):
+            raise InputError(f"search.input_sizes: expected different ones, got {list(self.input_sizes)}")
+        reasons = {"search.table, which is for one size": self.table, "betanas, which does not search": self.is_betanas}
+        for reason, is_there in reasons.items():
+            if self.input_sizes and is_there:
+                raise InputError(f"search.input_sizes: expected none with {reason}, got {list(self.input_sizes)}")
 
     def _check_betanas(self) -> None:
         """Accuracies are not known where BetaNAS decides."""
@@ -237,6 +254,11 @@ def evaluator_options(config: SearchConfig) -> dict:
     return {
         "recalibration_batches": config.recalibration_batches,
         **({"probe_batches": config.probe_batches} if config.probe_batches else {}),
+        **(
+            {"halving_loss": config.halving_loss, "budget": config.budget}
+            if config.halving_loss and config.budget
+            else {}
+        ),
         "batch_size": config.validation_batch_size,
         "seed": config.seed,
     }

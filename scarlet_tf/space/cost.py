@@ -235,7 +235,7 @@ def block_cost(block: BlockSpec, size: tuple[int, int]) -> Cost:
         return _inverted_residual_cost(block, pixels_in, pixels_out)
     if isinstance(block, LinearSpec):
         weights = block.in_channels * block.out_channels
-        return Cost(weights * pixels_out, weights)
+        return Cost(weights * pixels_out, weights + 2 * block.out_channels * block.batch_norm)
     if isinstance(block, IdentitySpec):
         return Cost(0, 0)
     assert_never(block)

@@ -32,7 +32,8 @@ def interchangeable(space: SearchSpace) -> list[int]:
 
 def _form(space: SearchSpace, layer: Layer) -> Layer:
     """The facts of a layer that its block depends on besides its choice and the channels that reach it."""
-    read = layer.in_channels if any(choice.share for choice in space.choices) else 0
+    by_width = space.skip_projection or any(choice.share for choice in space.choices)
+    read = layer.in_channels if by_width else 0
     return dataclasses.replace(layer, index=0, in_channels=read)
 
 

@@ -43,9 +43,11 @@ def block_spec(space: SearchSpace, layer: Layer, choice: Choice, in_channels: in
     """One choice of one layer reading `in_channels`; None if the layer is absent."""
     if not choice.is_skip:
         return _inverted_residual(space, layer, choice, in_channels)
+    keeps_shape = layer.stride == 1 and layer.in_channels == layer.out_channels
+    if space.skip_projection and not keeps_shape:
+        return LinearSpec(layer.name, in_channels, layer.out_channels, layer.stride, batch_norm=True)
     if skip == "nothing":
         return IdentitySpec(layer.name, in_channels, in_channels, layer.stride) if layer.stride > 1 else None
-    keeps_shape = layer.stride == 1 and layer.in_channels == layer.out_channels
     if skip == "identity" or (skip == "shortcut" and keeps_shape):
         return IdentitySpec(layer.name, in_channels, layer.out_channels, layer.stride)
     if skip in ("let", "relu", "shortcut"):

@@ -42,7 +42,8 @@ def block_key(block: BlockSpec, size: Size, padding: str = "symmetric") -> str:
         shape = f"k{block.kernel_size} s{block.stride}{same} se{block.se_channels}{gate}"
         return f"{'ir' if block.expand else 'ds'} {channels} {shape} {block.activation}{shortcut} {at}"
     if isinstance(block, LinearSpec | IdentitySpec):
-        return f"{block.kind} {block.in_channels}>{block.out_channels} s{block.stride} {at}"
+        normalized = " bn" if isinstance(block, LinearSpec) and block.batch_norm else ""
+        return f"{block.kind} {block.in_channels}>{block.out_channels} s{block.stride}{normalized} {at}"
     assert_never(block)
 
 

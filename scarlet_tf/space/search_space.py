@@ -52,6 +52,9 @@ class SearchSpace:
         head_bias: that layer has a bias.
         squeeze_excite: form of the choices' squeeze-and-excitation, a mapping in a dict or YAML.
         conventions: padding and batch normalisation of all layers, likewise.
+        skip_projection: a skip that changes its input's shape is a 1x1 convolution with stride and BN, in the supernet and in
+            stand-alone networks, as in NAS-Bench-Macro. Else it is as the supernet's skips are, and a stand-alone network keeps
+            every second pixel, or has nothing there.
     """
 
     name: Text
@@ -72,6 +75,7 @@ class SearchSpace:
     head_bias: bool = True
     squeeze_excite: Annotated[SqueezeExcite, Lax()] = _SQUEEZE_EXCITE
     conventions: Annotated[Conventions, Lax()] = PYTORCH
+    skip_projection: bool = False
 
     def __post_init__(self):
         if ":" in self.name:
@@ -202,6 +206,7 @@ _LATER = {
     "head_bias",
     "squeeze_excite",
     "conventions",
+    "skip_projection",
 }
 
 

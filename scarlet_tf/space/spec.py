@@ -117,13 +117,14 @@ class InvertedResidualSpec:
 
 @dataclasses.dataclass(frozen=True)
 class LinearSpec:
-    """A 1x1 convolution without bias or BN: a LET. With `activation="relu"` it is the paper's ablation."""
+    """A 1x1 convolution without bias: a LET. With `activation="relu"` it is the paper's ablation; `batch_norm` follows it."""
 
     name: str
     in_channels: int
     out_channels: int
     stride: int = 1
     activation: Literal["relu"] | None = None
+    batch_norm: bool = False
     kind: Literal["linear"] = "linear"
 
 
@@ -144,6 +145,7 @@ class IdentitySpec:
 
 # Fields that are written only if they differ from the default: files saved before they existed compare equal.
 _LATER = {
+    "batch_norm",
     "expand",
     "se_gate",
     "se_activation",

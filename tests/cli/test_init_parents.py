@@ -61,6 +61,7 @@ def test_photographs_start_from_a_trained_network(here, capsys):  # noqa: F811
     config = load_config("photos.yaml")
     assert (config.parent.name, config.data.normalization, config.retrain.init) == ("lite0", "lite", "supernet")
     assert (config.data.image_size, config.search.budget, config.data.crop_fraction) == (size, 20e6, 1)
+    assert config.search.input_sizes == (48, 64, 80) and size in config.search.input_sizes
     text = pathlib.Path("photos.yaml").read_text()
     assert f"at {size} pixels it costs" in text and f"{parent['over_budget']:.2f} times the" in text
     assert open_run(config, "r").data.num_classes == 2  # passes every check of a run
@@ -204,6 +205,13 @@ def test_recipes_say_what_the_parent_costs(name):
     assert f"{over:.1f} times the budget" in text or f"{over:.2f} times the budget" in text
 
 
+def test_the_recipe_for_photographs_says_what_init_takes():
+    config, text = load_config(CONFIGS / "photos_lite0.yaml"), (CONFIGS / "photos_lite0.yaml").read_text()
+    (sizing,) = find_start(None, looked_at(256), config.search.budget).sizings
+    assert config.data.image_size == 96 and config.search.budget == 20e6
+    assert f"{LEAST_OVER_BUDGET:g} to {MOST_OVER_BUDGET:g} times" in text and f"at {sizing.image_size} pixels." in text
+
+
 # -- for a time -------------------------------------------------------------------------------------------------
 
 
@@ -222,7 +230,8 @@ def test_lengths_or_size_fit_the_time(measured, monkeypatch, budget):  # noqa: F
         assert few.sizing.image_size < many.sizing.image_size
         assert many.budget == float(f"{many.sizing.parent.multiply_adds / 2:.2g}")
     else:
-        assert few.sizing == many.sizing and few.plan.retrain_epochs < many.plan.retrain_epochs
+        assert few.sizing.space == many.sizing.space and few.plan.retrain_epochs < many.plan.retrain_epochs
+        assert len(few.sizing.parent.sizes) < len(many.sizing.parent.sizes) == 3
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from scarlet_tf.search.journal import read_lines
 from scarlet_tf.search.oracle import WeightedNSGA2Oracle
 from scarlet_tf.search.run import search
 from scarlet_tf.search.tuner import SupernetTuner
+from scarlet_tf.space.cost import count
 from scarlet_tf.space.search_space import Architecture
 
 pytestmark = pytest.mark.both_modes
@@ -97,6 +98,17 @@ def test_a_probe_fits_a_classifier_to_each_path(supernet, images):
     figures = found[GENERATION.index(ARCHITECTURE.choices)]
     assert figures == pytest.approx(expected, rel=1e-3)
     assert figures != pytest.approx(Evaluator(supernet, validation, batch_size=10).evaluate(ARCHITECTURE), rel=0.1)
+
+
+def test_a_network_of_half_the_budget_is_expected_to_gain_less(supernet, images):
+    plain = Evaluator(supernet, images[1], batch_size=10)
+    budget = 2 * count(ARCHITECTURE, supernet.image_shape[0], 5).multiply_adds
+    adjusted = Evaluator(supernet, images[1], batch_size=10, halving_loss=0.04, budget=budget)
+    assert adjusted.evaluate(ARCHITECTURE)["accuracy"] == pytest.approx(plain.evaluate(ARCHITECTURE)["accuracy"] - 0.04)
+    whole = Evaluator(supernet, images[1], batch_size=10, halving_loss=0.04, budget=budget / 2)
+    assert whole.evaluate(ARCHITECTURE) == plain.evaluate(ARCHITECTURE)
+    with pytest.raises(InputError, match="halving_loss: expected a budget of multiply-adds"):
+        Evaluator(supernet, images[1], halving_loss=0.04)
 
 
 def test_a_probe_needs_training_images(supernet, images):

@@ -39,6 +39,7 @@ def hard_sigmoid(x):
         (SpecBlock(LinearSpec("skip", 4, 6, 2), seed=3), X),
         (SpecBlock(IdentitySpec("skip", 4, 6)), X),
         (SpecBlock(LinearSpec("skip", 4, 6, activation="relu")), X),
+        (SpecBlock(LinearSpec("skip", 4, 6, 2, batch_norm=True)), X),
         (Stem(ends(), seed=4), IMAGE),
         (Stem(ends(first_channels=None)), IMAGE),
         (Tail(ends(), seed=5), X),
@@ -113,6 +114,17 @@ def test_a_let_is_one_matrix_on_every_second_pixel():
     layer(X)
     assert [tuple(w.shape) for w in layer.weights] == [(1, 1, 4, 6)]
     np.testing.assert_allclose(layer(X), X[:, ::2, ::2] @ np.asarray(layer.weights[0])[0, 0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_normalised_skip_is_a_matrix_and_bn_by_hand(rng):
+    layer = SpecBlock(LinearSpec("skip", 4, 6, 2, batch_norm=True))
+    layer(X)
+    gamma, beta, mean, variance = rng.normal(size=(4, 6))
+    variance = variance**2 + 0.1
+    kernel = np.asarray(layer.parts()["let"].get_weights()[0])[0, 0]
+    layer.parts()["let_bn"].set_weights([gamma, beta, mean, variance])
+    expected = (X[:, ::2, ::2] @ kernel - mean) / np.sqrt(variance + 1e-5) * gamma + beta
+    np.testing.assert_allclose(layer(X, training=False), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_an_identity_pads_channels_with_zeros():

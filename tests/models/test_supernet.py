@@ -5,6 +5,7 @@ import tensorflow as tf
 from tiny import images_and_labels, randomise_supernet, skip_unless_computed, tiny_space
 
 from scarlet_tf.base.errors import InputError
+from scarlet_tf.export.folding import fold
 from scarlet_tf.models.supernet import Supernet, extract
 from scarlet_tf.space.choices import Choice, Stage
 from scarlet_tf.space.search_space import Architecture, SearchSpace
@@ -27,6 +28,24 @@ def test_path_equals_extracted_network(skip, rng):
         network = extract(model, Architecture(choices, model.space))
         # The same operations in another graph: only the order of float32 sums may differ.
         np.testing.assert_allclose(network(images), model(images, choices), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("skip", ["let", "identity"])
+def test_a_path_with_projections_equals_the_extracted_network(skip, rng):
+    """Skips that change the shape are the same 1x1 convolutions with BN in both; others are LETs, or absent."""
+    space = tiny_space(skip_projection=True)
+    model = Supernet(space, num_classes=5, skip=skip)
+    randomise_supernet(model, rng)
+    images, _ = images_and_labels(rng)
+    for choices in [(3, 3, 3, 3), (3, 0, 3, 1)]:
+        network = extract(model, Architecture(choices, space))
+        np.testing.assert_allclose(network(images), model(images, choices), rtol=1e-5, atol=1e-5)
+        projections = {block.name for block in network.spec.blocks if block.kind == "linear" and block.batch_norm}
+        assert projections == {"block_00", "block_02"}
+        folded, _ = fold(network)
+        np.testing.assert_allclose(folded(images), network(images), rtol=1e-4, atol=1e-4)
+        plain = Architecture(choices, space).lower((8, 8, 3), 5)
+        assert [b.name for b in plain.blocks if b.kind == "linear"] == ["block_00", "block_02"]
 
 
 @pytest.mark.parametrize("name", ["s1", pytest.param("s2", marks=pytest.mark.slow)])

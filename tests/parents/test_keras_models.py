@@ -1,8 +1,5 @@
 """Parents out of Keras models: their logits against the models' own, and the files that they are read from."""
 
-import json
-
-import h5py
 import keras
 import numpy as np
 import pytest
@@ -261,21 +258,6 @@ def test_a_file(ending, rng, tmp_path):
     assert parent.fingerprint == from_keras_file(str(path)).fingerprint
     assert_same(parent, model, pixels(rng, 32), scaled=True)
     assert from_keras_file(path, Preprocessing(32, normalization="imagenet"), "wasps").name == "wasps"
-
-
-def test_a_file_of_keras_2(rng, tmp_path):
-    """Its depthwise convolutions have an argument that Keras 3 refuses."""
-    model = randomised(tiny(), rng)
-    model.save(tmp_path / "old.h5")
-    with h5py.File(tmp_path / "old.h5", "r+") as file:
-        described = json.loads(file.attrs["model_config"])
-        for layer in described["config"]["layers"]:
-            if layer["class_name"] == "DepthwiseConv2D":
-                layer["config"]["groups"] = 1
-        file.attrs["model_config"] = json.dumps(described)
-    with pytest.raises(TypeError, match="groups"):
-        keras.saving.load_model(tmp_path / "old.h5")
-    assert_same(from_keras_file(tmp_path / "old.h5", Preprocessing(32)), model, pixels(rng, 32))
 
 
 @pytest.mark.parametrize("name", ["missing.keras", "damaged.keras", "weights.weights.h5"])

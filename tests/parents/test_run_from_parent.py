@@ -40,8 +40,12 @@ def config(tmp_path):
 
 
 def test_every_stage_knows_the_parent(config, tmp_path):
+    """One of fewer channels than the file's."""
+    values = config.to_dict()
+    config = parse_config(values | {"parent": values["parent"] | {"width_multiplier": 0.5}})
     summary = run_all(config, tmp_path / "run")
-    parent = load_parent(config.parent.name)
+    parent = load_parent(config.parent.name).narrowed(0.5)
+    assert parent.name == "parent_x0.5" and config.space.stages[0].hidden_channels == (8, 8)
     stated = {"name": parent.name, "source": parent.source, "fingerprint": parent.fingerprint}
     certificate = json.loads((tmp_path / "run" / "export" / "certificate.json").read_text())
     assert certificate["details"]["parent"] == stated
@@ -61,7 +65,14 @@ def test_a_supernet_without_training_is_searched(config, tmp_path):
         "supernet": dataclasses.replace(config.supernet, epochs=0),
         "retrain": dataclasses.replace(config.retrain, teacher=None),
     }
+    settings["search"] = dataclasses.replace(config.search, input_sizes=(24, 32))
     run_all(dataclasses.replace(config, **settings), tmp_path / "run")
+    sizes = json.loads((tmp_path / "run" / "search" / "sizes" / "result.json").read_text())
+    best = max(sizes["measured"], key=lambda row: (row["accuracy"], -row["input_size"]))
+    assert sizes["chosen"] == best["input_size"] and [row["input_size"] for row in sizes["measured"]] == [24, 32]
+    assert json.loads((tmp_path / "run" / "pareto.json").read_text())["input_size"] == sizes["chosen"]
+    metadata = json.loads((tmp_path / "run" / "export" / "model_float32.json").read_text())
+    assert metadata["preprocessing"]["image_size"] == sizes["chosen"]
     result = json.loads((tmp_path / "run" / "supernet" / "result.json").read_text())
     assert (result["history"], result["steps"]) == ([], 0)
     assert (tmp_path / "run" / "report.html").exists()

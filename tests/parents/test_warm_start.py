@@ -65,7 +65,7 @@ def test_a_channel_without_contribution_goes_first(parent, rng):
     arrays = {k.removeprefix("block_01_"): v.copy() for k, v in parent.arrays.items() if k.startswith("block_01_")}
     arrays["project/kernel"][:, :, 3] = 0  # nothing reads channel 3
     arrays["depthwise_bn/gamma"][5], arrays["depthwise_bn/beta"][5] = 0.01, -1.0  # its ReLU6 passes nothing
-    assert set(most_important(arrays, spec, 1e-3)[-2:].tolist()) == {3, 5}
+    assert set(most_important(arrays, spec.activation, 1e-3)[-2:].tolist()) == {3, 5}
 
 
 def test_importance_is_the_mean_square_of_the_contribution(rng):
@@ -80,13 +80,13 @@ def test_importance_is_the_mean_square_of_the_contribution(rng):
     drawn = np.clip(rng.normal(arrays["depthwise_bn/beta"], arrays["depthwise_bn/gamma"], (10**6, 4)), 0, 6)
     scaled = arrays["project/kernel"][0, 0] * arrays["project_bn/gamma"] / np.sqrt([0.5, 2.0])
     power = [np.mean(np.sum(np.multiply.outer(drawn[:, c], scaled[c]) ** 2, axis=1)) for c in range(4)]
-    assert most_important(arrays, spec, 0.0).tolist() == np.argsort(power)[::-1].tolist()
+    assert most_important(arrays, spec.activation, 0.0).tolist() == np.argsort(power)[::-1].tolist()
 
 
 def test_smaller_blocks_are_parts_of_larger_ones(parent):
     source = parent.spec.blocks[3]
     arrays = {k.removeprefix("block_03_"): v for k, v in parent.arrays.items() if k.startswith("block_03_")}
-    order = most_important(arrays, source, 1e-3)
+    order = most_important(arrays, source.activation, 1e-3)
     half = fitted_block(arrays, source, block(3, 24, 24, 3, expansion=3), 1e-3)
     np.testing.assert_array_equal(half["expand/kernel"], arrays["expand/kernel"][..., order[:72]])
     np.testing.assert_array_equal(half["depthwise/kernel"], arrays["depthwise/kernel"][1:4, 1:4][:, :, order[:72]])

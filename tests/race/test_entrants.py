@@ -148,3 +148,5 @@ def test_the_length_of_a_race():
     assert sizes(7, 3) == [7, 4, 2]
     assert trainings(7, (0.25, 0.5, 1.0)) == 7 / 4 + 4 / 4 + 2 / 2
     assert trainings(1, (0.25, 0.5, 1.0)) == 1
+    assert sizes(3, 4, 2) == [3, 2, 2, 2] and sizes(1, 2, 2) == [1, 1]  # the best finalist and the best rival stay
+    assert trainings(2, (0.5, 1.0), 2) == 2

@@ -25,34 +25,21 @@ TRAINING = {
 }
 
 
-def test_the_winner_is_trained_as_if_it_had_been_alone(tmp_path, rng):
+def test_a_network_is_trained_as_if_it_had_been_alone(tmp_path, rng):
     """The first rung ends inside an epoch; the weights at the end are those of one training, bit by bit."""
-    data, test = images_and_labels(rng, 40), images_and_labels(rng, 60)
-    first, second = (st.Architecture((choice,), tiniest_space()) for choice in (0, 1))
-    settings = {"race_config": {"rungs": [0.4, 1]}, "rivals": {"skip": second}, "test_data": test, "num_classes": 5}
-    found = race([first], data, data, TRAINING, tmp_path, **settings)
+    data, network = images_and_labels(rng, 40), st.Architecture((0,), tiniest_space())
+    settings = {"race_config": {"rungs": [0.4, 1]}, "num_classes": 5}
+    found = race([network], data, data, TRAINING, tmp_path, **settings)
     assert found.goals == (7, 16) and found.steps_per_epoch == 4
-    assert [[row["steps"] for row in one["rungs"]] for one in found.entrants] == [[7, 16], [7, 16]]
-    for one in found.entrants:
-        assert [row["epoch"] for row in one["history"]] == [0, 1, 2, 3]
-    alone, figures = st.retrain(first, data, data, TRAINING, num_classes=5, run_dir=tmp_path / "alone")
+    [row] = found.entrants
+    assert [rung["steps"] for rung in row["rungs"]] == [7, 16]
+    assert [epoch["epoch"] for epoch in row["history"]] == [0, 1, 2, 3]
+    alone, figures = st.retrain(network, data, data, TRAINING, num_classes=5)
     raced = load_network(tmp_path / "race" / "finalist_1" / "retrain" / "model.keras")
     for ours, theirs in zip(raced.get_weights(), alone.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert found.row("finalist_1")["rungs"][-1]["loss"] == figures["validation"]["loss"]
-    # The gain is that of predictions of the networks in the folder.
-    winner, [gain] = found.winner, found.gains
-    hits = {
-        name: np.argmax(
-            load_network(tmp_path / "race" / name / "retrain" / "model.keras").predict(test[0], verbose=0), -1
-        )
-        == test[1]
-        for name in ("finalist_1", "skip")
-    }
-    other = next(name for name in hits if name != winner)
-    assert gain["against"] == other
-    assert gain["gain"] == pytest.approx(np.mean(hits[winner]) - np.mean(hits[other]))
-    assert race([first], data, data, TRAINING, tmp_path, **settings) == found  # nothing is trained again
+    assert row["rungs"][-1]["loss"] == figures["validation"]["loss"]
+    assert race([network], data, data, TRAINING, tmp_path, **settings) == found  # nothing is trained again
 
 
 # -- with a training that takes no time
@@ -91,6 +78,7 @@ class Trainer:
                 state.write_text(json.dumps(step))
                 raise KeyboardInterrupt
         state.write_text(json.dumps(step))
+        (folder / "checkpoint-000000001.npz").touch()
         if kill == "behind":
             raise KeyboardInterrupt
         rung = max([i for i, goal in enumerate(GOALS) if step >= goal], default=0)
@@ -123,7 +111,7 @@ def without_seconds(found):
     return [part for part in text.split(", ") if "seconds" not in part]
 
 
-def test_the_worse_half_ends_and_the_best_rival_stays(raced, tmp_path, caplog):
+def test_the_worse_half_ends_and_the_best_of_each_kind_stays(raced, tmp_path, caplog):
     caplog.set_level("INFO")
     trainer = Trainer()
     found = raced(trainer)
@@ -146,6 +134,8 @@ def test_the_worse_half_ends_and_the_best_rival_stays(raced, tmp_path, caplog):
     assert found.verdict == ("better than the deepest network by 10.0 points (3.7 to 15.9)",)
     assert [row["name"] for row in found.table][:3] == ["finalist_3", "finalist_4", "deepest"]
     assert "race: dropped after rung 2 of 3: finalist 1 of the search" in caplog.messages
+    kept = {path.parts[-3] for path in tmp_path.rglob("checkpoint-*.npz")}
+    assert kept == {"finalist_3", "finalist_4", "deepest"}  # what was dropped is not continued
     assert any(
         "7 networks in 3 rungs, at least 15 epochs in all, 3.75 times the 4 of one" in m for m in caplog.messages
     )
@@ -162,15 +152,15 @@ def test_a_rival_that_wins_is_delivered_and_it_is_said(raced):
     assert [row["against"] for row in found.gains] == ["finalist_4"]  # the best of the search in the last rung
 
 
-def test_rivals_that_take_the_last_rung_alone_are_said_to(raced, tmp_path):
+def test_the_best_of_the_search_stays_behind_better_rivals(raced):
     accuracies = {**ACCURACIES, "uniform": (0.9, 0.9, 0.9), "deepest": (0.8, 0.8, 0.8)}
     found = raced(Trainer(accuracies))
-    assert found.verdict[0].endswith("and is delivered; no network of the search reached the last rung")
-    assert [row["against"] for row in found.gains] == ["deepest"]
+    assert {row["name"] for row in found.entrants if row["dropped"] is None} == {"uniform", "deepest", "finalist_4"}
+    assert [row["against"] for row in found.gains] == ["finalist_4", "deepest"]
 
 
 @pytest.mark.parametrize("moment", ["within", "behind"])
-@pytest.mark.parametrize("call", [1, 4, 7, 8, 11, 12, 14])
+@pytest.mark.parametrize("call", [1, 7, 8, 13])
 def test_a_race_that_is_killed_anywhere_goes_on_exactly(raced, call, moment, tmp_path):
     trainer = Trainer(breaks={call: moment})
     with pytest.raises(KeyboardInterrupt):

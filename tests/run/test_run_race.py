@@ -1,16 +1,25 @@
 """Whole runs with a race: the winner is what every later stage delivers."""
 
 import json
+import shutil
+import types
 
+import numpy as np
 import pytest
 
 from scarlet_tf import run as runs
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.base.files import read_json
+from scarlet_tf.base.files import read_json, write_result
 from scarlet_tf.config import parse_config
 from scarlet_tf.models.network import load_network
 from scarlet_tf.results import RaceResult
+from scarlet_tf.run import racing, stages
+from scarlet_tf.run.folder import Run
 from scarlet_tf.run.stages import stages_of
+from scarlet_tf.search.front import Candidate
+from scarlet_tf.search.run import SearchResult
+from scarlet_tf.space.cost import cost_table
+from scarlet_tf.space.search_space import Architecture
 
 VALUES = {
     "data": {"source": "digits", "image_size": 8, "max_train_examples": 120, "max_test_examples": 100},
@@ -25,7 +34,7 @@ VALUES = {
     },
     "supernet": {"epochs": 1, "batch_size": 40, "learning_rate": 0.05},
     "search": {"population_size": 2, "generations": 2, "picks": 1, "recalibration_batches": 1},
-    "race": {"finalists": 1, "rivals": ["uniform"], "rungs": [0.5, 1]},
+    "race": {"finalists": 1, "rivals": ["uniform"], "rungs": [1]},
     "retrain": {
         "epochs": 2,
         "batch_size": 40,
@@ -70,6 +79,19 @@ def test_the_winner_is_what_the_run_delivers(finished):
     )
 
 
+def test_gains_are_those_of_the_networks_in_the_folder(finished):
+    folder, _ = finished
+    raced, test = RaceResult.read(folder, SPACE), Run(config(), folder).data.test
+    images, labels = next(iter(test.batches(100)))
+    hits = {}
+    for row in raced.entrants:
+        network = load_network(folder / "race" / row["name"] / "retrain" / "model.keras")
+        hits[row["name"]] = np.argmax(network(images, training=False), -1) == labels
+    [gain] = raced.gains
+    assert gain["images"] == 100 and {gain["against"], raced.winner} == set(hits)
+    assert gain["gain"] == pytest.approx(np.mean(hits[raced.winner]) - np.mean(hits[gain["against"]]))
+
+
 def test_a_race_alone_and_the_stage_after_it(finished):
     folder, _ = finished
     assert runs.run_stage("race", config(), folder)["winner"]
@@ -78,19 +100,136 @@ def test_a_race_alone_and_the_stage_after_it(finished):
 
 
 def test_which_runs_race():
-    def stages(**changes):
+    def names(**changes):
         return [stage.name for stage in stages_of(config(**changes))]
 
-    assert stages() == ["train-supernet", "search", "race", "retrain", "export"]
-    assert "race" not in stages(race={"finalists": 0})
-    assert "race" not in stages(retrain={"pick": 0})
+    assert names() == ["train-supernet", "search", "race", "retrain", "export"]
+    assert "race" not in names(race={"finalists": 0})
+    assert "race" not in names(retrain={"pick": 0})
     bounds = {"picks": {"small": {"multiply_adds": 1e5}, "good": {"accuracy": 0.5}, "mine": "0,1"}}
-    assert "race" in stages(search=bounds, retrain={"pick": "small"})
-    assert "race" not in stages(search=bounds, retrain={"pick": "good"})
-    assert "race" not in stages(search=bounds, retrain={"pick": "mine"})
+    assert "race" in names(search=bounds, retrain={"pick": "small"})
+    assert "race" not in names(search=bounds, retrain={"pick": "good"})
+    assert "race" not in names(search=bounds, retrain={"pick": "mine"})
 
 
 def test_int8_can_only_judge_what_is_exported(tmp_path):
     with pytest.raises(InputError, match=r"race\.judge: expected float32, since export.formats has no int8"):
         runs.run_all(config(race={"judge": "int8"}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+# -- entrants and refusals, without trainings
+
+
+SPACE = config().space  # choices: E2K3, E3K3, skip; two layers, the second with a shortcut
+
+
+def cost(choices):
+    return cost_table(SPACE, 8, 10).count_one(choices)[0]
+
+
+def front(*choices):
+    found = [
+        Candidate(Architecture(one, SPACE), 0.9 - i / 10, *cost_table(SPACE, 8, 10).count_one(one))
+        for i, one in enumerate(choices)
+    ]
+    return SearchResult(found, found[:1], ["0"], [0.5], len(found))
+
+
+@pytest.fixture
+def raced(tmp_path, monkeypatch):
+    """`raced(found, **changes)` gives what `race_networks` hands to the race: names with choices and scores, and notes."""
+    called = []
+    monkeypatch.setattr(racing, "run_race", lambda course, entrants, hours, notes: called.append((entrants, notes)))
+    monkeypatch.setattr(racing, "trained_supernet", lambda run: (None, None))
+    monkeypatch.setattr(
+        racing, "Evaluator", lambda *arguments, **options: types.SimpleNamespace(evaluate=lambda a: {"accuracy": 0.25})
+    )
+
+    def run(found, **changes):
+        racing.race_networks(Run(config(**changes), tmp_path), found)
+        entrants, notes = called.pop()
+        return {one.name: (one.choices, one.score) for one in entrants}, notes
+
+    return run
+
+
+def test_finalists_and_rivals_of_a_front(raced):
+    entrants, notes = raced(
+        front((1, 0), (0, 0), (0, 1), (2, 0)), race={"finalists": 2, "rivals": ["uniform", "random"]}
+    )
+    assert entrants["uniform"] == ("1,1", 0.25)  # scored as the search scores
+    assert (entrants["finalist_1"], entrants["finalist_2"]) == (("1,0", 0.9), ("0,0", 0.8))
+    assert set(entrants) == {"finalist_1", "finalist_2", "uniform", "random"} and notes == []
+
+
+def test_a_rival_that_the_search_found_races_as_a_rival(raced):
+    entrants, _ = raced(front((1, 1), (0, 0)), race={"finalists": 1, "rivals": ["uniform"]})
+    assert entrants == {"finalist_1": ("0,0", 0.8), "uniform": ("1,1", 0.9)}
+
+
+def test_more_finalists_than_networks_are_said(raced, caplog):
+    entrants, notes = raced(front((1, 0), (0, 0)), race={"finalists": 9, "rivals": ["uniform"]})
+    assert set(entrants) == {"finalist_1", "finalist_2", "uniform"}
+    assert notes == [
+        "race.finalists: 9 were asked for, 2 race: the search found no more within the bounds that are no rivals"
+    ]
+    assert f"race: {notes[0]}" in caplog.messages
+
+
+def test_a_budget_that_only_the_network_of_skips_meets(raced):
+    limit = {"multiply_adds": cost((2, 2)) + 1}
+    entrants, notes = raced(
+        front((2, 2)), search={"upper_bounds": limit}, race={"finalists": 2, "rivals": ["uniform", "deepest", "random"]}
+    )
+    assert entrants == {"finalist_1": ("2,2", 0.9)}
+    assert notes[-1] == "there is no rival: the bounds leave no other network"
+
+
+def test_finalists_keep_the_bounds_of_a_named_pick(raced):
+    picks = {"small": {"multiply_adds": cost((0, 1))}}
+    entrants, _ = raced(
+        front((1, 0), (0, 0), (0, 2)),
+        search={"picks": picks},
+        retrain={"pick": "small"},
+        race={"finalists": 2, "rivals": ["uniform"]},
+    )
+    assert entrants == {"finalist_1": ("0,2", 0.7), "uniform": ("0,0", 0.8)}
+
+
+def test_a_front_without_rivals_says_what_is_missing(raced):
+    _, notes = raced(front((1, 0), (0, 0)), race={"finalists": 2, "rivals": []})
+    assert notes == ["there is no rival, so the race does not say what the search was worth"]
+
+
+def test_the_race_of_another_search_is_refused(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(racing, "_scored", lambda run, opposed, scores: opposed)
+    folder, _ = finished
+    shutil.copytree(folder / "race", tmp_path / "race")
+    (tmp_path / "race" / "result.json").unlink()
+    other = front((1, 0), (0, 0))
+    with pytest.raises(InputError, match=r"race: it belongs to another race: (networks|context): expected"):
+        racing.race_networks(Run(config(), tmp_path), other)
+
+
+def test_a_run_of_an_earlier_version_does_not_race_again(finished, tmp_path):
+    folder, _ = finished
+    shutil.copytree(folder, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "race")
+    run = Run(config(), tmp_path / "run")
+    assert stages.is_done(run, stages.STAGES["race"])
+    assert runs.run_all(config(), tmp_path / "run")["retrained"]
+    assert not (tmp_path / "run" / "race").exists()
+    assert "Unfinished" not in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_a_race_that_was_stopped_goes_on_until_a_network_was_retrained(finished, tmp_path):
+    folder, _ = finished
+    shutil.copytree(folder, tmp_path / "run")
+    path = tmp_path / "run" / "race" / "result.json"
+    write_result(path, {**read_json(path), "stopped": "max_hours"})
+    with pytest.raises(InputError, match=r"continue the race in a copy of the folder without retrain/ and export/"):
+        runs.run_stage("race", config(), tmp_path / "run")
+    for name in ("retrain", "export"):
+        shutil.rmtree(tmp_path / "run" / name)
+    assert "stopped" not in runs.run_stage("race", config(), tmp_path / "run")

@@ -14,6 +14,7 @@ import study_warm_start
 from scarlet_tf.evaluation.evaluator import path_network
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.parents.around import parent_path, space_around
+from scarlet_tf.space.cost import count_spec
 from scarlet_tf.space.search_space import Architecture
 
 
@@ -61,6 +62,14 @@ def test_counts_are_those_of_networks_that_are_built(parent, supernet, rng):
     assert rows["parent", ()][0] >= 12
     for key, choices in {("parent", ()): own, ("skip", (1,)): (0, 4, 1, 1, 0), ("half", (2,)): (0, 0, 3, 1, 0)}.items():
         assert rows[key] == (right(choices, None), right(choices, [(images, labels)]))
+
+
+def test_a_whole_parent_is_scored_as_it_is(rng):
+    parent, images = toy_parent(), toy_images(rng)
+    labels = np.argmax(parent.network()(images), axis=1)
+    found = study_warm_start.whole(parent, images, labels)
+    assert (found["kind"], found["right"][0]) == ("toy", 16)
+    assert found["multiply_adds"] == count_spec(parent.spec).multiply_adds
 
 
 def refused(*arguments):

@@ -1,6 +1,7 @@
 """What the benchmarks of training and search compute from their measurements."""
 
 import pytest
+from photographs import installed_lite
 from tiny import tiny_space
 
 import bench_fair_step
@@ -20,6 +21,20 @@ def test_multiply_adds_of_a_step_by_hand():
     let = 8 * 8 * 4
     tail = 8 * 16 * 4 + 16 * bench_fair_step.NUM_CLASSES
     assert bench.multiply_adds() == 3 * (2 * conv + 3 * (rest_of_stem + block + let + 2 * tail))
+
+
+def test_skips_that_are_the_identity_cost_nothing():
+    """As in the space around a parent: 8 to 8 channels on 4 x 4 pixels."""
+    space = tiny_space(stages=(Stage(8, 1, 1),), choices=(Choice(2, 3), Choice()), tail_channels=16, stem_stride=2)
+    plain, around = (bench_fair_step.Bench(space, 8, 3, skip) for skip in ("let", "shortcut"))
+    assert plain.multiply_adds() - around.multiply_adds() == 3 * 3 * (8 * 8 * 16)
+
+
+def test_lite0_is_the_space_of_runs_from_it():
+    installed_lite(0)
+    space = bench_fair_step.space_named("lite0")
+    assert [choice.label for choice in space.choices] == ["100%K3", "100%K5", "skip"]
+    assert (space.activation, space.conventions.padding, space.num_layers) == ("relu6", "same", 15)
 
 
 def test_share_is_of_the_matrix_product_in_the_same_round():
