@@ -1,4 +1,4 @@
-"""How well cheap scores of networks cut from a parent rank them by their accuracy after training, on CIFAR-10.
+"""Rank correlation of scores before any training with accuracies after it, of networks cut from a parent, on CIFAR-10.
 
     python tools/study_parent_scores.py --data DIR --out runs/scores
 
@@ -185,7 +185,7 @@ def distil(supernet, own: Path, batches, rate: float) -> None:
 
 
 def one_by_one(supernet, own: Path, data) -> dict[str, np.ndarray]:
-    """What the held-out images lose, in accuracy and in loss, by each choice of each layer alone."""
+    """Measure the accuracy that held-out images lose, and the loss that they gain, by each choice of each layer alone."""
     changed = {
         (layer, choice): (*own[:layer], choice, *own[layer + 1 :])
         for layer in range(len(own))
@@ -236,7 +236,7 @@ def prefixed(prefix: str, figures: dict) -> dict:
 
 
 def figures_of(scores, truth, shares, rival, resamples: int) -> dict:
-    """How scores rank networks: all of them, those of similar cost, with the cost held constant, and beside a rival's scores."""
+    """Rank correlations of scores and truth: all networks, those of similar cost, with the cost held constant, and beside a rival's scores."""
     scores, truth, shares, rival = (np.asarray(values, float) for values in (scores, truth, shares, rival))
     near = (shares >= NEAR[0]) & (shares < NEAR[1])
     rng = np.random.default_rng(0)
@@ -246,8 +246,8 @@ def figures_of(scores, truth, shares, rival, resamples: int) -> dict:
         "tau": kendall(scores, truth, resamples),
         "tau_similar_cost": kendall(scores[near], truth[near], resamples) if sum(near) > 1 else None,
         "partial_tau": partial_tau(scores, truth, shares),
-        "spearman": float(stats.spearmanr(scores, truth).statistic),
-        "tau_beyond_accuracy": np.nanquantile(beyond, [0.025, 0.975]).tolist(),
+        "spearman": None if np.ptp(scores) == 0 else float(stats.spearmanr(scores, truth).statistic),
+        "tau_beyond_accuracy": None if np.isnan(beyond).all() else np.nanquantile(beyond, [0.025, 0.975]).tolist(),
     }
 
 
@@ -257,7 +257,7 @@ def tau(first, second) -> float:
 
 
 def partial_tau(scores, truth, shares) -> float | None:
-    """Kendall's tau of score and truth with the cost held constant; None for the cost itself."""
+    """Kendall's tau of score and truth with the cost held constant; None for the cost itself, and for a constant."""
     xy, xz, yz = (tau(*pair) for pair in ((scores, truth), (scores, shares), (truth, shares)))
     rest = (1 - xz**2) * (1 - yz**2)
     return float((xy - xz * yz) / np.sqrt(rest)) if rest > 0 else None

@@ -127,6 +127,7 @@ def test_what_is_kept_is_not_computed_again(parent, data, tmp_path, monkeypatch)
         return {"top1": cost / 1e8 + settings.seed / 100, "multiply_adds": cost}
 
     monkeypatch.setattr(study, "trained", trained)
+    monkeypatch.setattr(study, "distil", lambda *args: None)
     file, settings = tmp_path / "results.jsonl", st.RetrainConfig()
     first = study.study(parent, data, settings, options(), file)
     assert len(calls) == 2 * len(first["networks"]) >= 8
@@ -137,11 +138,10 @@ def test_what_is_kept_is_not_computed_again(parent, data, tmp_path, monkeypatch)
         "scores"
     ].keys()
     lines = file.read_text().splitlines()
-    assert study.study(parent, data, settings, options(), file) == first
-    assert file.read_text().splitlines() == lines and len(calls) == 2 * len(first["networks"])
     file.write_text("\n".join(lines[:3] + lines[4:]) + "\n")
-    assert study.study(parent, data, settings, options(), file)["scores"].keys() == first["scores"].keys()
-    assert len(calls) == 2 * len(first["networks"]) + 1
+    again = study.study(parent, data, settings, options(), file)
+    assert again["scores"] == first["scores"] and len(calls) == 2 * len(first["networks"]) + 1
+    assert len(file.read_text().splitlines()) == len(lines)
 
 
 @pytest.mark.slow
