@@ -236,7 +236,7 @@ def prefixed(prefix: str, figures: dict) -> dict:
 
 
 def figures_of(scores, truth, shares, rival, resamples: int) -> dict:
-    """Rank correlations of scores and truth: all networks, those of similar cost, with the cost held constant, and beside a rival's scores."""
+    """Rank correlations of scores and truth: of all networks, of similar cost, at constant cost, and beside a rival's scores."""
     scores, truth, shares, rival = (np.asarray(values, float) for values in (scores, truth, shares, rival))
     near = (shares >= NEAR[0]) & (shares < NEAR[1])
     rng = np.random.default_rng(0)
