@@ -551,7 +551,7 @@ def test_a_word_leaves_the_race_out(word):
 @pytest.mark.parametrize(
     ("race", "message"),
     [
-        ("of", "race: expected"),
+        ("of", 'race: expected a mapping, on or off, got "of"'),
         ({"rungs": [0.5, 0.25, 1]}, "race.rungs: expected rising shares that end with 1, got [0.5, 0.25, 1.0]"),
         ({"rungs": [0.25, 0.5]}, "race.rungs: expected rising shares that end with 1, got [0.25, 0.5]"),
         ({"rungs": []}, "race.rungs: expected"),

@@ -46,4 +46,10 @@ def search(train: object, validation: object) -> list[st.Architecture]:
     st.train_supernet(supernet, train, st.SupernetConfig(epochs=1, sampling="strict_fair"), run_dir="run")
     st.SupernetConfig(sampling="unfair")  # type: ignore[arg-type]
     found: st.SearchResult = st.search(supernet, validation, {"generations": 2}, run_dir="run")
+    raced = st.race(
+        [found.best.architecture], train, validation, {"epochs": 2}, race_config=st.RaceConfig(rungs=(1.0,))
+    )
+    assert_type(raced, st.RaceResult)
+    assert_type((raced.winner, raced.is_upset), tuple[str, bool])
+    st.RaceConfig(judge="int4")  # type: ignore[arg-type]
     return [candidate.architecture for candidate in found.pareto]

@@ -102,6 +102,9 @@ def parse_config(values: Mapping[str, Any], source: str = "config", folder=".") 
         raw = {} if values.get(name) is None else values[name]
         if name in SWITCHED and isinstance(raw, (bool, str)) and raw in SWITCHES:
             raw = {} if SWITCHES[raw] else {SWITCHED[name]: 0}
+        elif name in SWITCHED and isinstance(raw, str):
+            mistakes.append(f"{name}: expected a mapping, on or off, got {show(raw)}")
+            raw = {}
         if isinstance(raw, Mapping):
             kept, given = _kept(raw, name, hidden_keys(name, section), mistakes), run.of(section)
             raw = given | {key: value for key, value in kept.items() if value is not None or key not in given}

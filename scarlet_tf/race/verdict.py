@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +15,8 @@ Z = 1.959964
 """Of a standard normal variable, 95 % lie within this of 0."""
 DISAGREEMENT = 0.1
 """Share of images that one of two networks recognises and the other does not, where it is not known yet. [reading]"""
+MOST = 10**9
+"""Images beyond which nobody counts."""
 WORTH_TELLING = 0.02
 """A validation split that cannot tell a difference of accuracy as great as this is said to be small. [reading]"""
 
@@ -44,11 +47,18 @@ def paired(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
 
 
 def needed(gain: float, disagreement: float = DISAGREEMENT) -> int | None:
-    """Images at which a gain is as great as half its 95 % interval; None for no gain.
+    """The fewest images at which the interval of such a gain lies on one side of zero; None for no gain.
 
     disagreement: share of the images that only one of the two networks recognises.
     """
-    return math.ceil(Z**2 * max(disagreement - gain**2, 0) / gain**2) if gain else None
+    if not gain:
+        return None
+
+    def is_enough(images: int) -> bool:  # what `paired` says of so many images with these shares
+        middle, spread = images * gain / (images + 2), (images * disagreement + 1) / (images + 2)
+        return abs(middle) > Z * math.sqrt((spread - middle**2) / (images + 2))
+
+    return bisect.bisect_left(range(MOST), True, key=is_enough)
 
 
 def smallest_gain(images: int, disagreement: float = DISAGREEMENT) -> float:

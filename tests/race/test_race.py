@@ -141,7 +141,7 @@ def test_the_worse_half_ends_and_the_best_of_each_kind_stays(raced, tmp_path, ca
     )
     [warning] = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert "50 validation images can hardly tell networks apart that differ by less than 8.8 points" in warning
-    assert "for 2 points about 957 are needed" in warning and warning.split(" (data.")[0].endswith(found.notes[0])
+    assert "for 2 points about 967 are needed" in warning and warning.split(" (data.")[0].endswith(found.notes[0])
 
 
 def test_a_rival_that_wins_is_delivered_and_it_is_said(raced):

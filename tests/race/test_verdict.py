@@ -21,7 +21,6 @@ def test_a_gain_and_its_interval_by_hand():
     middle, half = 8 / 102, 1.959964 * math.sqrt((17 / 102 - (8 / 102) ** 2) / 102)
     assert (found["gain"], found["images"], found["only_first"], found["only_second"]) == (0.08, 100, 12, 4)
     assert (found["low"], found["high"]) == pytest.approx((middle - half, middle + half), rel=1e-12)
-    assert found["needed"] == math.ceil(1.959964**2 * (0.16 - 0.0064) / 0.0064) == 93
 
 
 def test_the_interval_is_that_of_a_paired_bootstrap():
@@ -61,6 +60,18 @@ def test_networks_that_agree_on_all_images_are_not_known_to_be_equal():
 )
 def test_a_gain_in_words(found, text):
     assert sentence({"images": 1000, **found}, "the rival") == text
+
+
+@pytest.mark.parametrize(("only_first", "only_second", "rest"), [(3, 1, 30), (0, 4, 355), (20, 12, 200), (7, 6, 100)])
+def test_as_many_images_as_are_needed_make_the_interval_leave_zero(only_first, only_second, rest):
+    """Repeating the same images as often as it takes; one whole time less does not suffice."""
+    images = only_first + only_second + rest
+    wanted = paired(*hits(rest, only_first, only_second, 0))["needed"]
+    assert wanted > images
+    times = -(-wanted // images)
+    for count in (times, times - 1):
+        found = paired(*hits(count * rest, count * only_first, count * only_second, 0))
+        assert (found["low"] > 0 or found["high"] < 0) == (count == times)
 
 
 def test_as_many_images_as_are_needed_can_just_tell():
