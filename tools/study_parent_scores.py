@@ -16,6 +16,7 @@ Results are kept in OUT/results.jsonl and not computed again; the last line is J
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 import pathlib
@@ -61,9 +62,6 @@ SUMMED = ("accuracy", "loss", "probe_accuracy", "one_by_one_loss")
 Path = tuple[int, ...]
 
 
-# -- the networks and the truth -------------------------------------------------------------------------------------------
-
-
 def drawn(space: st.SearchSpace, num_classes: int, count: int, seed: int) -> list[Path]:
     """The first `count` of DRAWN paths, drawn as a search draws them: by turns one within NEAR and one of any other cost.
 
@@ -106,9 +104,6 @@ def trained(supernet: st.Supernet, path: Path, data, settings) -> dict:
     }
 
 
-# -- scores of whole paths ------------------------------------------------------------------------------------------------
-
-
 def whole_paths(supernet, paths, data, probe_batches: int = 0) -> dict[str, list[float]]:
     """Accuracy and loss of each path on the held-out images, by the supernet's classifier or by one of its own."""
     evaluator = st.Evaluator(supernet, data.validation, data.train, 0, probe_batches=probe_batches)
@@ -121,11 +116,8 @@ def sizes(supernet, paths) -> dict[str, list[float]]:
     """Layers that are left, and multiply-adds."""
     space = supernet.space
     costs = cost_table(space, space.input_size, supernet.num_classes)
-    layers = [sum(not space.choices[c].is_skip for c in path) for path in paths]
+    layers = [float(sum(not space.choices[c].is_skip for c in path)) for path in paths]
     return {"layers": layers, "multiply_adds": [float(costs.count([path])[0][0]) for path in paths]}
-
-
-# -- scores that are sums over layers -------------------------------------------------------------------------------------
 
 
 def summed(table: np.ndarray, paths) -> list[float]:
@@ -202,9 +194,6 @@ def one_by_one(supernet, own: Path, data) -> dict[str, np.ndarray]:
     return tables
 
 
-# -- all of it ------------------------------------------------------------------------------------------------------------
-
-
 def groups(supernet, own: Path, paths, data, batches, passes: int, rate: float) -> dict[str, Callable[[], dict]]:
     """{name: function that computes {score: its value for each path, more is better}}, the cheapest first."""
 
@@ -243,8 +232,8 @@ def figures_of(scores, truth, shares, rival, resamples: int) -> dict:
     resampled = [rng.integers(len(truth), size=len(truth)) for _ in range(resamples)]
     beyond = [tau(scores[i], truth[i]) - tau(rival[i], truth[i]) for i in resampled]
     return {
-        "tau": kendall(scores, truth, resamples),
-        "tau_similar_cost": kendall(scores[near], truth[near], resamples) if sum(near) > 1 else None,
+        "tau": kendall(scores.tolist(), truth.tolist(), resamples),
+        "tau_similar_cost": kendall(scores[near].tolist(), truth[near].tolist(), resamples) if sum(near) > 1 else None,
         "partial_tau": partial_tau(scores, truth, shares),
         "spearman": None if np.ptp(scores) == 0 else float(stats.spearmanr(scores, truth).statistic),
         "tau_beyond_accuracy": None if np.isnan(beyond).all() else np.nanquantile(beyond, [0.025, 0.975]).tolist(),
@@ -267,6 +256,11 @@ def with_sums(scores: dict[str, list[float]]) -> dict[str, list[float]]:
     """The scores, and sums of ranks with those by multiply-adds."""
     ranks = {name: stats.rankdata(values) for name, values in scores.items()}
     return scores | {f"{name} + multiply_adds": (ranks[name] + ranks["multiply_adds"]).tolist() for name in SUMMED}
+
+
+def under_values(compute: Callable[[], dict]) -> dict:
+    """Scores as a row of the results has them."""
+    return {"values": compute()}
 
 
 def study(parent: st.Parent, data, training, options, file: pathlib.Path) -> dict:
@@ -295,14 +289,15 @@ def study(parent: st.Parent, data, training, options, file: pathlib.Path) -> dic
         runs = [
             once(
                 {"network": name, "seed": seed},
-                lambda path=path, seed=seed: trained(supernet, path, data, dataclasses.replace(training, seed=seed)),
+                functools.partial(trained, supernet, path, data, dataclasses.replace(training, seed=seed)),
             )
             for seed in options.seeds
         ]
         networks.append({**runs[0], "top1": float(np.mean([run["top1"] for run in runs]))})
-    values, seconds = {}, {}
+    values: dict[str, list[float]] = {}
+    seconds: dict[str, float] = {}
     for group, compute in groups(supernet, own, paths, data, batches, options.passes, options.rate).items():
-        row = once({"scores": group, "networks": options.networks}, lambda compute=compute: {"values": compute()})
+        row = once({"scores": group, "networks": options.networks}, functools.partial(under_values, compute))
         values |= row["values"]
         seconds |= dict.fromkeys(row["values"], row["cpu_seconds"])
     truth = [network["top1"] for network in networks]
