@@ -6,6 +6,7 @@ The networks are drawn as a search from EfficientNet-Lite0 draws them, half of t
 of each after --epochs of fine-tuning. Scores, all from the warm start alone, see docs/design/parents.md:
   accuracy, loss     of the whole path on held-out images, as a search compares them
   probe              the same with a classifier that is fitted to the path's own features of the training images
+  searched           the probe's accuracy less what a lower cost lets expect, which a search from a parent takes
   layers, multiply_adds   how much is left of the parent
   features           the error of each layer's output on the parent's own features, relative to its variance, summed
   distilled          the same once every block was trained alone on the parent's features
@@ -54,6 +55,8 @@ FITTED = 8
 """Batches of 64 training images that the warm start is fitted to."""
 PROBE = 8
 """Batches of 128 that a linear probe is fitted to."""
+HALVING_LOSS = 0.035
+"""What a search takes off for each halving of the multiply-adds: the default of `search.halving_loss` with a parent."""
 KEY = ("draw", "epochs", "images", "held_out", "pixels", "passes", "rate")
 """Options that a result depends on."""
 SUMMED = ("accuracy", "loss", "probe_accuracy", "one_by_one_loss")
@@ -253,9 +256,11 @@ def partial_tau(scores, truth, shares) -> float | None:
 
 
 def with_sums(scores: dict[str, list[float]]) -> dict[str, list[float]]:
-    """The scores, and sums of ranks with those by multiply-adds."""
+    """The scores, the probe's as a search takes it, and sums of ranks with those by multiply-adds."""
     ranks = {name: stats.rankdata(values) for name, values in scores.items()}
-    return scores | {f"{name} + multiply_adds": (ranks[name] + ranks["multiply_adds"]).tolist() for name in SUMMED}
+    halvings = -np.log2(scores["multiply_adds"])
+    taken = {"searched": (np.asarray(scores["probe_accuracy"]) - HALVING_LOSS * halvings).tolist()}
+    return scores | taken | {f"{name} + multiply_adds": (ranks[name] + ranks["multiply_adds"]).tolist() for name in SUMMED}
 
 
 def under_values(compute: Callable[[], dict]) -> dict:
