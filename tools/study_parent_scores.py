@@ -260,7 +260,9 @@ def with_sums(scores: dict[str, list[float]]) -> dict[str, list[float]]:
     ranks = {name: stats.rankdata(values) for name, values in scores.items()}
     halvings = -np.log2(scores["multiply_adds"])
     taken = {"searched": (np.asarray(scores["probe_accuracy"]) - HALVING_LOSS * halvings).tolist()}
-    return scores | taken | {f"{name} + multiply_adds": (ranks[name] + ranks["multiply_adds"]).tolist() for name in SUMMED}
+    return (
+        scores | taken | {f"{name} + multiply_adds": (ranks[name] + ranks["multiply_adds"]).tolist() for name in SUMMED}
+    )
 
 
 def under_values(compute: Callable[[], dict]) -> dict:
