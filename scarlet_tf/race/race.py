@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import logging
 import math
 import pathlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -19,15 +18,16 @@ from scarlet_tf.assessment.statistics import kendall
 from scarlet_tf.base import host
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.files import read_json, write_result
-from scarlet_tf.base.settings import as_settings, to_plain
+from scarlet_tf.base.settings import as_settings
 from scarlet_tf.base.words import duration, gibibytes, percent, plural
 from scarlet_tf.data.inputs import as_split, count_classes, image_shape
 from scarlet_tf.evaluation.scoring import inference
 from scarlet_tf.export.folding import MAX_CONDITION_INT8, fold
-from scarlet_tf.export.tflite import CALIBRATION_IMAGES, export_tflite
+from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import open_tflite
-from scarlet_tf.models.network import Arrays, load_network
+from scarlet_tf.models.network import load_network
 from scarlet_tf.race.config import RaceConfig, sizes, trainings
+from scarlet_tf.race.course import FOLDER, INT8, RUNGS, Course, Images, claimed
 from scarlet_tf.race.entrants import Entrant
 from scarlet_tf.race.verdict import WORTH_TELLING, needed, paired, sentence, smallest_gain
 from scarlet_tf.results import RaceResult, Row, to_json
@@ -41,41 +41,7 @@ from scarlet_tf.training.forecast import REASON, RESERVED_SHARE
 from scarlet_tf.training.network import Part, retrain
 
 logger = logging.getLogger("scarlet_tf")
-FOLDER = "race"
-ENTRANTS, RUNGS, INT8 = "entrants.json", "rungs.json", "model_int8.tflite"
-_IMMATERIAL = ("checkpoint_seconds", "csv", "tensorboard", "pick")
 LEAST_FOR_TAU = 3
-
-
-@dataclasses.dataclass(frozen=True)
-class Images:
-    """The splits that a network is trained, compared and at last tested on, at the size that it takes."""
-
-    train: Any
-    validation: Any
-    test: Any = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Course:
-    """Data, settings and starts that the entrants of a race share.
-
-    images: `images(entrant)`. start: `start(entrant)` gives the network as `retrain` takes it, and its first weights, if any.
-    input_shape: `input_shape(entrant)`. context: plain JSON that names the data and what the entrants come from: a folder
-    of another one is refused. calibration: training images for the ranges of int8 files.
-    """
-
-    config: RetrainConfig
-    settings: RaceConfig
-    folder: pathlib.Path
-    num_classes: int
-    images: Callable[[Entrant], Images]
-    start: Callable[[Entrant], tuple[Architecture | NetworkSpec, Arrays | None]]
-    input_shape: Callable[[Entrant], tuple[int, int, int]]
-    context: Mapping | str | None = None
-    teacher: Callable[[Entrant], keras.Model | None] = lambda entrant: None
-    strategy: tf.distribute.Strategy | None = None
-    calibration: int = CALIBRATION_IMAGES
 
 
 def race(
@@ -154,41 +120,7 @@ def run_race(
     names = [entrant.name for entrant in entrants]
     if not entrants or len(set(names)) != len(names) or not all(name.isidentifier() for name in names):
         raise InputError(f"race: expected at least one network, and names of letters, digits and _, got {names}")
-    return _Race(course, _claimed(course, entrants), max_hours, notes).run()
-
-
-def _claimed(course: Course, entrants: Sequence[Entrant]) -> list[Entrant]:
-    """The entrants with the scores that they had when the race began; InputError if the folder is of another race."""
-    settings = {key: value for key, value in dataclasses.asdict(course.config).items() if key not in _IMMATERIAL}
-    rules = {key: value for key, value in to_plain(course.settings).items() if key != "max_hours"}
-    head: dict[str, Any] = to_json({"retrain": settings, "race": rules, "context": course.context})
-    head["networks"] = [_identity(entrant) for entrant in entrants]
-    path = course.folder / ENTRANTS
-    if not path.exists():
-        write_result(path, {**head, "scores": [entrant.score for entrant in entrants]})
-        return list(entrants)
-    known = read_json(path)
-    for key, value in head.items():
-        if known.get(key) != value:
-            raise InputError(
-                f"{course.folder}: it belongs to another race: {key}: expected {_short(value)}, found"
-                f" {_short(known.get(key))}; use another folder, or remove it"
-            )
-    return [dataclasses.replace(one, score=score) for one, score in zip(entrants, known["scores"], strict=True)]
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 300 else f"{text[:300]}..."
-
-
-def _identity(entrant: Entrant) -> dict[str, Any]:
-    network = entrant.network
-    if isinstance(network, Architecture):
-        about: Any = {"space": network.space.fingerprint, "choices": network.to_string()}
-    else:
-        about = to_json(network.to_dict())
-    return {"name": entrant.name, "kind": entrant.kind, "network": about, "input_size": entrant.input_size}
+    return _Race(course, claimed(course, entrants), max_hours, notes).run()
 
 
 class _OutOfTime(Exception):

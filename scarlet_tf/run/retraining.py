@@ -19,7 +19,7 @@ from scarlet_tf.evaluation.evaluator import path_network
 from scarlet_tf.export.folding import MAX_CONDITION, MAX_CONDITION_INT8, fold
 from scarlet_tf.models.network import Arrays, Network, get_arrays, set_arrays
 from scarlet_tf.parents.around import parent_path
-from scarlet_tf.race.race import FOLDER
+from scarlet_tf.race.course import FOLDER
 from scarlet_tf.results import Certificate, NetworkResult, RaceResult, Score
 from scarlet_tf.run.folder import Run
 from scarlet_tf.run.methods import PARENT, Finetuning, trained_supernet
