@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from scarlet_tf.race.config import RaceConfig
-from scarlet_tf.search.budget import Budget, is_around, shortened, with_shortcut
+from scarlet_tf.search.budget import Budget, is_around, shortened, without_last
 from scarlet_tf.search.front import Candidate
 from scarlet_tf.space.equivalence import canonical, skip_of
 from scarlet_tf.space.search_space import Architecture, SearchSpace
@@ -142,7 +142,7 @@ def uniform(budget: Budget) -> Iterator[Genome]:
     yield from _greatest_first(budget, whole)
     skip = skip_of(space)
     if skip is not None:
-        yield from _greatest_first(budget, [each for one in whole for each in _without_last(space, one, skip)])
+        yield from _greatest_first(budget, [each for one in whole for each in without_last(space, one, skip)])
 
 
 def deepest(budget: Budget) -> Iterator[Genome]:
@@ -202,16 +202,3 @@ def _cheapest(space: SearchSpace) -> Genome:
         return smallest_path(space)
     blocks = dataclasses.replace(space, choices=tuple(space.choices[index] for index in _blocks(space)))
     return tuple(_blocks(space)[index] for index in smallest_path(blocks))
-
-
-def _without_last(space: SearchSpace, genome: Genome, skip: int) -> Iterator[Genome]:
-    """The genome without the last layer of each stage, from the last stage to the first, then the second to last, ..."""
-    shorter, first, groups = list(genome), 0, []
-    for stage in space.stages:
-        groups.append([layer for layer in with_shortcut(space) if first <= layer < first + stage.depth])
-        first += stage.depth
-    for depth in range(1, 1 + max(map(len, groups))):
-        for group in reversed(groups):
-            if depth <= len(group):
-                shorter[group[-depth]] = skip
-                yield tuple(shorter)

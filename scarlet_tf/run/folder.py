@@ -46,13 +46,12 @@ _PLACES = (
     "supernet",
     "search",
     "search/sizes",
+    "search/sizes/*",
     "retrain",
     "optimize",
     "optimize/*",
     "export",
     "export/saved_model",
-)
-_PLACES += (
     "race",
     "race/*",
     "race/*/retrain",

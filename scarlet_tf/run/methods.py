@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import functools
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -133,8 +134,10 @@ class SupernetSearch(Method):
 
     def choose(self, run: Run, trained: SupernetResult) -> SearchResult | None:
         """The networks that the search found; None in a worker of a search that several processes share."""
+        began, hours = time.monotonic(), run.max_hours
         if run.config.search.input_sizes:
             settle_size(run, self.context(run), trained_supernet)
+            hours = None if hours is None else max(hours - (time.monotonic() - began) / 3600, 0.0)
         supernet, _ = trained_supernet(run)
         # Once a network was trained from it, the front is only rewritten from the evaluated networks.
         is_used = (run.network_file.parent.exists() or run.has_raced) and (run.folder / "search" / TRIALS).exists()
@@ -145,7 +148,7 @@ class SupernetSearch(Method):
             run.folder,
             recalibration_data=run.plain_train,
             context=self.context(run),
-            max_hours=0 if is_used else run.max_hours,
+            max_hours=0 if is_used else hours,
             finish=functools.partial(correct_latencies, run),
         )
 

@@ -65,15 +65,15 @@ class _Starts:
     """The starts of entrants, each made once: some come from the supernet."""
 
     def __init__(self, run: Run):
-        self.of = functools.cache(lambda architecture, size=None: start_of(run, architecture, size))
+        self.of = functools.cache(functools.partial(start_of, run))
 
     def fits(self, architecture: Architecture) -> bool:
         """True if the network as it is trained keeps the bounds."""
-        return self.of(architecture) is not None
+        return self.of(architecture, None) is not None
 
     def network(self, entrant: Entrant) -> tuple[Architecture | NetworkSpec, Arrays | None]:
         assert isinstance(entrant.network, Architecture)
-        start = self.of(entrant.network) if entrant.input_size is None else self.of(entrant.network, entrant.input_size)
+        start = self.of(entrant.network, entrant.input_size)
         if start is None:
             raise InputError(f"race: {entrant.words}: expected a network within the bounds once folded")
         return start.network, start.initial

@@ -31,7 +31,7 @@ def settle_size(
 
     context: of the search's journal. supernet_of: the supernet for the images of a run. Sizes at which no network keeps the
     bounds are left out, with a line that says so. Raises InputError if that leaves none. Each size has a journal of its own in
-    `search/sizes`, so what was evaluated is not lost.
+    `search/sizes`, so what was evaluated is not lost. Where the run's time is limited, all sizes together have half of it.
     """
     known = run.find(InputSizes)
     if known is not None:
@@ -79,6 +79,6 @@ def _search_briefly(
         run.folder / "search" / "sizes" / f"{view.config.data.image_size}px",
         recalibration_data=view.plain_train,
         context=context,
-        max_hours=run.max_hours,
+        max_hours=None if run.max_hours is None else run.max_hours / 2 / len(run.config.search.input_sizes),
     )
     return found.best, found.evaluations

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import bound_text
 from scarlet_tf.search.objectives import CostModel, Objectives, key_of
+from scarlet_tf.space.equivalence import skip_of
 from scarlet_tf.space.search_space import SearchSpace
 from scarlet_tf.training.sampling import largest_path
 
@@ -99,7 +100,9 @@ class Budget:
             return genomes
         shortcuts = np.isin(np.arange(space.num_layers), with_shortcut(space))
         keeps = np.where(shortcuts, rng.random((count, 1)), 0.75 + 0.25 * rng.random((count, 1)))
-        genomes = np.where(shortcuts & (rng.random(size) < 2 / 3), _skip(space), genomes)
+        skip = skip_of(space)
+        skipped = space.num_choices - 1 if skip is None else skip
+        genomes = np.where(shortcuts & (rng.random(size) < 2 / 3), skipped, genomes)
         return np.where(rng.random(size) < keeps, largest_path(space), genomes)
 
     def _repaired(self, genomes, rng) -> list[np.ndarray]:
@@ -150,30 +153,26 @@ def with_shortcut(space: SearchSpace) -> list[int]:
     return [layer.index for layer in space.layers if layer.stride == 1 and layer.in_channels == layer.out_channels]
 
 
-def _skip(space: SearchSpace) -> int:
-    """The choice that is the skip, else the last one."""
-    skips = [index for index, choice in enumerate(space.choices) if choice.is_skip]
-    return skips[0] if skips else space.num_choices - 1
-
-
 def shortened(space: SearchSpace) -> list[tuple[int, ...]]:
-    """The network that a space is around, then without the last layer with a shortcut of each stage, the second to last, ...
-
-    One more layer is skipped each time, from the last stage to the first: the plain way to make a network cheaper.
-    """
-    if not is_around(space) or not any(choice.is_skip for choice in space.choices):
+    """The network that a space is around, whole, and then `without_last`: the plain way to make a network cheaper."""
+    skip = skip_of(space)
+    if not is_around(space) or skip is None:
         return []
-    path, first, groups = list(largest_path(space)), 0, []
+    whole = tuple(largest_path(space))
+    return [whole, *without_last(space, whole, skip)]
+
+
+def without_last(space: SearchSpace, genome: Sequence[int], skip: int) -> Iterator[tuple[int, ...]]:
+    """The genome without the last layer with a shortcut of each stage, from the last stage on, then the second to last, ..."""
+    shorter, first, groups = list(genome), 0, []
     for stage in space.stages:
-        groups.append([i for i in with_shortcut(space) if first <= i < first + stage.depth])
+        groups.append([layer for layer in with_shortcut(space) if first <= layer < first + stage.depth])
         first += stage.depth
-    found = [tuple(path)]
     for depth in range(1, 1 + max(map(len, groups))):
         for group in reversed(groups):
             if depth <= len(group):
-                path[group[-depth]] = _skip(space)
-                found.append(tuple(path))
-    return found
+                shorter[group[-depth]] = skip
+                yield tuple(shorter)
 
 
 class Distinct:

@@ -160,7 +160,7 @@ class SearchConfig:
         probe_batches: training batches that a classifier of its own is fitted to for each path, see Evaluator; 0 scores with the
             supernet's. By default 8 with a parent, else 0.
         halving_loss: what is taken off a path's accuracy for each halving of its multiply-adds below their upper bound, see
-            Evaluator. By default 0.035 with a parent, as measured (docs/results.md), else 0.
+            Evaluator; nothing without such a bound. By default 0.035 with a parent, as measured (docs/results.md), else 0.
         validation_batch_size: images a batch, in evaluation, recalibration and probe.
         evaluation_group: the most models evaluated together, and so the most that an interruption loses.
         evaluation_memory_mib: what such a group may take; see Evaluator. No result depends on these two.
@@ -251,17 +251,16 @@ def evaluator_grouping(config: SearchConfig) -> dict:
 
 def evaluator_options(config: SearchConfig) -> dict:
     """Settings of the default Evaluator, in plain JSON types; results depend on them."""
-    return {
+    options: dict[str, float] = {
         "recalibration_batches": config.recalibration_batches,
-        **({"probe_batches": config.probe_batches} if config.probe_batches else {}),
-        **(
-            {"halving_loss": config.halving_loss, "budget": config.budget}
-            if config.halving_loss and config.budget
-            else {}
-        ),
         "batch_size": config.validation_batch_size,
         "seed": config.seed,
     }
+    if config.probe_batches:
+        options["probe_batches"] = config.probe_batches
+    if config.halving_loss and config.budget:
+        options |= {"halving_loss": config.halving_loss, "budget": config.budget}
+    return options
 
 
 def side_of(supernet) -> int:

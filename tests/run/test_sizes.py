@@ -32,6 +32,7 @@ def accuracies(monkeypatch):
     def search(supernet, validation, settings, folder, **options):
         size = int(folder.name.removesuffix("px"))
         found["asked"].append(size)
+        found["hours"] = options["max_hours"]
         assert settings.generations == 2 and settings.input_sizes == () and validation.batches(8)
         best = Candidate(Architecture((6, 6, 0), config().space), found[size], 1000, 10)
         return types.SimpleNamespace(best=best, evaluations=8)
@@ -40,8 +41,8 @@ def accuracies(monkeypatch):
     return found
 
 
-def settled(wanted, folder):
-    run = Run(wanted, folder)
+def settled(wanted, folder, **options):
+    run = Run(wanted, folder, **options)
     run.folder.joinpath("search", "sizes").mkdir(parents=True, exist_ok=True)
     sizes.settle_size(run, {}, lambda view: (None, None))
     return run
@@ -58,6 +59,14 @@ def test_the_size_with_the_most_accurate_network_is_taken_of_equals_the_smallest
     assert found.chosen == 10 and [row["accuracy"] for row in found.measured] == [0.25, 0.5, 0.5]
     again = settled(wanted, tmp_path)  # a later process asks nobody
     assert again.config == run.config and accuracies["asked"] == [8, 10, 12]
+
+
+def test_sizes_share_half_of_a_run_s_hours(accuracies, tmp_path):
+    accuracies.update({8: 0.25, 10: 0.5})
+    settled(searched_at(8, 10), tmp_path, max_hours=2.0)
+    assert accuracies["hours"] == 0.5
+    settled(searched_at(8), tmp_path / "unlimited")
+    assert accuracies["hours"] is None
 
 
 def test_sizes_without_a_network_within_the_bounds_are_left_out(accuracies, tmp_path, caplog):
