@@ -174,7 +174,8 @@ def _scored(run: Run, opposed: list[Entrant], scores: Mapping[Architecture, floa
     if missing:
         supernet, _ = trained_supernet(run)
         options = {**evaluator_options(run.config.search), **evaluator_grouping(run.config.search)}
-        evaluator = Evaluator(supernet, run.data.validation, run.plain_train, **options)
+        own = run.of_supernet
+        evaluator = Evaluator(supernet, own.data.validation, own.plain_train, **options)
         measured |= {network: score_of(evaluator.evaluate(network)) for network in missing}
     return [
         one if one.input_size is not None else dataclasses.replace(one, score=measured[one.network]) for one in opposed
