@@ -77,7 +77,7 @@ class SupernetResult(Result):
 class InputSizes(Result):
     """The side of the images, in pixels, at which a search found most, and what it found at each.
 
-    measured: "input_size", "evaluations", and of the most accurate network "accuracy", "multiply_adds" and "architecture".
+    measured: "input_size", "evaluations", and of the best network "accuracy", "score", "multiply_adds" and "architecture".
     """
 
     FILE = "search/sizes/result.json"

@@ -47,8 +47,8 @@ def rank(
         config: a RankingConfig or its fields; retrain_config: the other settings of each network's own training.
         context: plain JSON that names the supernet and the data; results kept under another context are not used.
 
-    Returns the content of result.json: {"tau": {"recalibrated", "running"}: figures of `kendall`, "networks": one row each,
-    "settings"}. Called again, it resumes with the interrupted network. Raises InputError for bad values.
+    Returns the content of result.json: {"tau": {"recalibrated", "running", "loss"}: figures of `kendall`, "networks": one row
+    each, "settings"}. Called again, it resumes with the interrupted network. Raises InputError for bad values.
     """
     host.check()
     config, retrain_config = as_settings(RankingConfig, config), as_settings(RetrainConfig, retrain_config)
@@ -104,7 +104,7 @@ def compare(
             "multiply_adds": sample.multiply_adds,
             "params": sample.params,
             "stand_alone": trained["accuracy"],
-            **{f"one_shot_{name}": measured[name] for name in SERIES},
+            **{f"one_shot_{name}": measured[name] for name in (*SERIES, "loss")},
         }
         for sample, measured, trained in zip(samples, one_shot, alone, strict=True)
     ]
@@ -113,6 +113,8 @@ def compare(
         name: kendall([row[f"one_shot_{name}"] for row in rows], truth, config.bootstrap_resamples, config.seed)
         for name in SERIES
     }
+    losses = [-row["one_shot_loss"] for row in rows]
+    tau["loss"] = kendall(losses, truth, config.bootstrap_resamples, config.seed)
     return {"tau": tau, "networks": rows}
 
 
@@ -138,13 +140,20 @@ def measure_one_shot(
     seed: int = 0,
     context: Mapping | str | None = None,
 ) -> list[dict]:
-    """One {"recalibrated": accuracy, "running": accuracy} for each architecture, 0 to 1, on the validation images.
+    """One {"recalibrated": accuracy, "running": accuracy, "loss"} for each architecture, 0 to 1, on the validation images.
 
+    The loss is the recalibrated path's, by which searches compare.
     Measurements are kept in a folder of `folder`, from which an interrupted call resumes. `context`: plain
     JSON that names the supernet and the data, to which the kept results belong; `seed`: of the order of training images.
     """
     options = {"recalibration_batches": recalibration_batches, "batch_size": batch_size, "seed": seed}
-    settings = {**options, EVALUATION_KEY: EVALUATION, "space": supernet.space.fingerprint, "context": context}
+    settings = {
+        **options,
+        EVALUATION_KEY: EVALUATION,
+        "figures": "accuracies, loss",
+        "space": supernet.space.fingerprint,
+        "context": context,
+    }
     store = Store(folder, "one_shot", settings)
     found = {a: row for a in architectures if (row := store.known(name_of(a))) is not None}
     missing = [a for a in architectures if a not in found]
@@ -163,7 +172,8 @@ def measure_one_shot(
 
 
 def _measure(evaluators: Mapping[str, Evaluator], architecture: Architecture) -> dict:
-    return {name: evaluator.evaluate(architecture)["accuracy"] for name, evaluator in evaluators.items()}
+    found = {name: evaluator.evaluate(architecture) for name, evaluator in evaluators.items()}
+    return {**{name: figures["accuracy"] for name, figures in found.items()}, "loss": found["recalibrated"]["loss"]}
 
 
 logger = logging.getLogger("scarlet_tf")

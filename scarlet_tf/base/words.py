@@ -90,7 +90,7 @@ def why_picked(pick: int | str | None, one_shot_accuracy: float | None, passed_o
     """The pick that `retrain.pick` names, with the network's one-shot accuracy and the number of candidates passed over."""
     accuracy, before = percent(one_shot_accuracy), len(passed_over)
     if pick == "best":
-        chosen = f"best: the most accurate network found within the bounds, {accuracy} one-shot"
+        chosen = f"best: the best network found within the bounds, {accuracy} one-shot"
     else:
         chosen = f"pick {pick} of the search, {accuracy} one-shot"
     return chosen + (f"; {plural(before, 'network')} before it out of bounds once folded" if before else "")

@@ -160,7 +160,7 @@ class Config(RunConfig):
 
     @property
     def bounds_of_pick(self) -> Mapping[str, float] | None:
-        """The bounds of the pick that `retrain.pick` names; None where that is not the most accurate network within bounds."""
+        """The bounds of the pick that `retrain.pick` names; None where that is not the best network within bounds."""
         picks = self.search.picks
         bounds = picks.get(str(self.retrain.pick)) if isinstance(picks, Mapping) else None
         return bounds if isinstance(bounds, Mapping) and "accuracy" not in bounds else None

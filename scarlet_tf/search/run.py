@@ -57,7 +57,7 @@ class SearchResult:
 
     @property
     def best(self) -> Candidate:
-        """The most accurate network within every bound, of equals the one of fewest multiply-adds; see best_of."""
+        """The network of the best score within every bound, of equals the one of fewest multiply-adds; see best_of."""
         return best_of(self.pareto)
 
     def to_dict(self) -> dict[str, Any]:

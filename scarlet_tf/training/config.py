@@ -141,8 +141,8 @@ class RetrainConfig(NetworkTrainingConfig):
     "scratch", for the supernet has no weights for such a network. Beside the settings that all trainings share:
 
     Args:
-        pick: the network of the search that is retrained: "best", the most accurate one found within every bound, of equals the
-            one of fewest multiply-adds; or one of the search's picks, by its index or its name.
+        pick: the network of the search that is retrained: "best", the one of the best score within every bound, of equals the one
+            of fewest multiply-adds; or one of the search's picks, by its index or its name.
         init: "scratch" as in the paper, or "supernet" (the path's own weights, LETs folded).
         se_ratio: squeeze-and-excitation in every block that has none, this share of its hidden channels wide, 0 for none.
         width_multiplier: of all widths, rounded to multiples of 8.

@@ -60,7 +60,7 @@ def test_summary_says_which_input_sizes_were_tried(capsys):
 def test_summary_says_which_network_was_picked_and_why(capsys):
     passed_over = SUMMARY["pick"] | {"pick": "small", "passed_over": [{}]}
     for picked, expected in (
-        (SUMMARY["pick"], "best: the most accurate network found within the bounds, 62.50 % one-shot"),
+        (SUMMARY["pick"], "best: the best network found within the bounds, 62.50 % one-shot"),
         (passed_over, "pick small of the search, 62.50 % one-shot; 1 network before it out of bounds once folded"),
     ):
         print_summary(SUMMARY | {"pick": picked})
