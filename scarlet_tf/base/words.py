@@ -102,6 +102,12 @@ def race_in_words(race: Mapping[str, Any]) -> str:
     return "; ".join([found, *race["verdict"]])
 
 
+def input_sizes_in_words(chosen: int, measured: Sequence[Mapping[str, Any]]) -> str:
+    """The size that a search settled on and the best score at each, such as "64 pixels; best at 48: 40.00 %, at 64: 45.00 %"."""
+    found = ", ".join(f"at {row['input_size']}: {percent(row['accuracy'])}" for row in measured)
+    return f"{chosen} pixels; best score {found}"
+
+
 def before_scaling(scaling: object, multiply_adds: float, params: float) -> str:
     """Costs of a scaled network before scaling, to which the search's bounds apply, and its scaling."""
     return f"{millions(multiply_adds)} multiply-adds, {millions(params)} params; retrained with {scaling}"

@@ -22,7 +22,7 @@ from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.parents.warm_start import warm_start
 from scarlet_tf.report.record import View
 from scarlet_tf.report.views import BetaNASView, FinetuneView, SearchView
-from scarlet_tf.results import NetworkResult, SupernetResult
+from scarlet_tf.results import InputSizes, NetworkResult, SupernetResult, to_json
 from scarlet_tf.run.folder import Run
 from scarlet_tf.run.networks import SourceNetwork, load_source
 from scarlet_tf.run.sizes import settle_size
@@ -189,6 +189,7 @@ class SupernetSearch(Method):
                 "picks": len(found.picks),
                 "hypervolume": found.hypervolume[-1] if found.hypervolume else None,
             },
+            **({} if (sizes := run.find(InputSizes)) is None else {"input_sizes": to_json(sizes)}),
         }
 
     def _one_shot_accuracies(self, run: Run, found: SearchResult) -> list[float]:

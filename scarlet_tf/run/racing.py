@@ -16,6 +16,7 @@ from scarlet_tf.models.network import Arrays
 from scarlet_tf.parents.around import SIZE_STEP, parent_path, sizes_and_costs
 from scarlet_tf.race.course import FOLDER, Course, Images
 from scarlet_tf.race.entrants import Entrant, finalists, one_form, rivals
+from scarlet_tf.race.proposals import proposed
 from scarlet_tf.race.race import run_race
 from scarlet_tf.results import InputSizes, RaceResult
 from scarlet_tf.run.folder import Run
@@ -36,7 +37,9 @@ logger = logging.getLogger("scarlet_tf")
 def race_networks(run: Run, found: SearchResult) -> RaceResult:
     """Race the search's best networks against the rivals that `race.rivals` names."""
     starts = _Starts(run)
-    entrants, notes = _entrants(run, found, starts)
+    cost_model, objectives = cost_model_and_objectives(run.costs, **run.config.search.objective_settings(run.costs))
+    budget = Budget(cost_model, objectives.tightened(run.config.bounds_of_pick or {}))
+    entrants, notes = _entrants(run, found, starts, budget)
     course = Course(
         run.config.retrain,
         run.config.race,
@@ -49,6 +52,7 @@ def race_networks(run: Run, found: SearchResult) -> RaceResult:
         teacher=lambda entrant: teacher_of(run, entrant.input_size),
         strategy=run.strategy,
         calibration=run.config.export.calibration_examples,
+        propose=functools.partial(proposed, budget, starts.fits),
     )
     return run_race(course, entrants, run.max_hours, notes)
 
@@ -84,13 +88,10 @@ def _images(run: Run, entrant: Entrant) -> Images:
     return Images(data.train, data.validation, data.test)
 
 
-def _entrants(run: Run, found: SearchResult, starts: _Starts) -> tuple[list[Entrant], list[str]]:
+def _entrants(run: Run, found: SearchResult, starts: _Starts, budget: Budget) -> tuple[list[Entrant], list[str]]:
     """Rivals and finalists, all different, and what has to be said about them."""
-    config = run.config.race
+    config, objectives = run.config.race, budget.objectives
     notes: list[str] = []
-    cost_model, objectives = cost_model_and_objectives(run.costs, **run.config.search.objective_settings(run.costs))
-    objectives = objectives.tightened(run.config.bounds_of_pick or {})
-    budget = Budget(cost_model, objectives)
     candidates = _candidates(run, found, budget)
     opposed = rivals(budget, config, starts.fits)
     opposed += _parent(run, objectives, opposed, notes) if "parent" in config.rivals else []
