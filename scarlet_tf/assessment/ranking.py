@@ -61,10 +61,12 @@ def rank(
     samples = draw(supernet, config, space)
     architectures = [sample.architecture for sample in samples]
     folder = pathlib.Path(run_dir) / "ranking"
+    seen_train, seen_validation = one_shot_data or (train_data, validation_data)
     one_shot = measure_one_shot(
         supernet,
         architectures,
-        *(one_shot_data or (train_data, validation_data)),
+        seen_train,
+        seen_validation,
         folder,
         config.recalibration_batches,
         config.validation_batch_size,
