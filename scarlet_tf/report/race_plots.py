@@ -34,15 +34,13 @@ def _sentences(race: RaceResult) -> str:
 
 
 def tau_in_words(tau: Mapping[str, Any]) -> str:
-    """Kendall's tau of the search's accuracies and those after the first rung, in a sentence."""
+    """Kendall's tau of the search's scores and the accuracies after the first rung, in a sentence."""
     if tau["tau"] is None:
-        return (
-            f"The {tau['networks']} networks that raced are all equal in one of the two accuracies, so tau is undefined"
-        )
+        return f"The {tau['networks']} networks that raced are all equal in score or accuracy, so tau is undefined"
     interval = "" if tau["low"] is None else f" (95 %: {tau['low']:.2f} to {tau['high']:.2f})"
     return (
-        f"Kendall's tau{interval} between the search's accuracy of {plural(tau['networks'], 'network')} and their own after the"
-        f" race's first rung: {tau['tau']:.2f}"
+        f"Kendall's tau{interval} between the search's score of {plural(tau['networks'], 'network')} and their accuracy after"
+        f" the race's first rung: {tau['tau']:.2f}"
     )
 
 
