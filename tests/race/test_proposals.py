@@ -119,6 +119,7 @@ def test_networks_are_proposed_one_by_one_while_the_race_ends_in_time(raced, tmp
     assert [row["name"] for row in more] == ["proposal_1", "proposal_2"] and found.stopped is None
     assert more[0]["words"] == "proposal 1 of the race's own trainings" and more[0]["score"] is None
     assert all(row["multiply_adds"] < MIDDLE for row in more)
+    assert any("up to 8 networks more after the first rung" in message for message in caplog.messages)
     assert f"race: {more[0]['words']}: {more[0]['architecture']}" in caplog.messages
     first, second = (Architecture.parse(row["architecture"], SPACE) for row in more)
     assert first == proposed(BUDGET, lambda network: True, trained())
