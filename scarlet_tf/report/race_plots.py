@@ -66,13 +66,13 @@ def _table(race: RaceResult) -> Table:
     for row in race.table:
         end = "won" if row["won"] else "-" if row["dropped"] is None else f"dropped after rung {row['dropped']}"
         entrant = race.row(row["name"])
-        rungs = [percent(each["accuracy"]) for each in entrant["rungs"]]
+        rungs = [f"{each['loss']:.3f} ({percent(each['accuracy'])})" for each in entrant["rungs"]]
         rungs += ["-"] * (len(race.goals) - len(rungs))
         cells = [entrant["words"], end, row["architecture"] or "-", millions(row["multiply_adds"])]
         rows.append(
             [*cells, percent(entrant["score"]), *rungs, *([percent(row["int8"])] if race.judge == "int8" else [])]
         )
-    epochs = [f"after {goal / race.steps_per_epoch:.3g} epochs" for goal in race.goals]
+    epochs = [f"loss (accuracy) after {goal / race.steps_per_epoch:.3g} epochs" for goal in race.goals]
     columns = ["network", "end", "choices", "multiply-adds", "score of the search", *epochs]
     return Table(
         "Networks of the race", [*columns, *(["int8 file"] if race.judge == "int8" else [])], rows, words=(0, 1, 2)

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 import shutil
 
 import numpy as np
@@ -46,7 +47,7 @@ class Learner(Trainer):
     """Each network is as accurate as its choices are worth; a step takes a second."""
 
     def __init__(self, clock, **options):
-        super().__init__({}, **options)
+        super().__init__({}, loss=lambda accuracy: -math.log(accuracy), **options)
         self.clock = clock
 
     def __call__(self, network, *data, run_dir, part, **options):
