@@ -42,12 +42,7 @@ from scarlet_tf.space.cost import cost_table  # noqa: E402
 from scarlet_tf.space.equivalence import canonical  # noqa: E402
 from scarlet_tf.training.network import recalibrate_network, retrain  # noqa: E402
 
-POOL = 1000
-RULES = ("accuracy", "loss")
-FORMS = ("averaged", "raw")
-
-
-# -- trainings -----------------------------------------------------------------------------------------------------
+POOL, RULES, FORMS = 1000, ("accuracy", "loss"), ("averaged", "raw")
 
 
 def drawn(budget: Budget, count: int, seed: int) -> list[tuple[int, ...]]:
@@ -85,8 +80,9 @@ def trained(network: st.Architecture, data, settings: st.RetrainConfig, shares) 
     started, size = time.process_time(), settings.batch_size
     total = data.train.steps_per_epoch(size) * settings.epochs
     snapshots = Snapshots([max(1, math.ceil(share * total)) for share in shares])
-    classes = data.num_classes
-    model, _ = retrain(network, data.train, data.validation, settings, num_classes=classes, callbacks=[snapshots])
+    model, _ = retrain(
+        network, data.train, data.validation, settings, num_classes=data.num_classes, callbacks=[snapshots]
+    )
     forward = inference(model)
     found: dict = {"test": evaluate(model, data.test.batches(size), forward), **{form: [] for form in FORMS}}
     for snapshot in snapshots.found:
@@ -122,9 +118,6 @@ def trainings(config: Config, options, file: pathlib.Path) -> list[list[dict]]:
     return found
 
 
-# -- what the rungs tell -------------------------------------------------------------------------------------------
-
-
 def order(rows: list[dict], form: str, rule: str, rung: int) -> np.ndarray:
     """Indices of the networks by the rule, the best first."""
     accuracy, loss = (np.array([row[form][rung][key] for row in rows]) for key in ("accuracy", "loss"))
@@ -153,12 +146,11 @@ def studied(found: list[list[dict]], resamples: int, seed: int) -> list[dict]:
     draws = [np.arange(count), *rng.integers(count, size=(resamples, count))]
     rows = []
     for form in FORMS:
-        figures = {
-            rule: [[told([each[i] for i in chosen], form, rule) for each in found] for chosen in draws]
-            for rule in RULES
+        by = {
+            rule: [[told([one[i] for i in chosen], form, rule) for one in found] for chosen in draws] for rule in RULES
         }
-        for key in figures["loss"][0][0]:
-            of = {rule: np.array([[seed[key] for seed in draw] for draw in figures[rule]]) for rule in RULES}
+        for key in by["loss"][0][0]:
+            of = {rule: np.array([[one[key] for one in draw] for draw in by[rule]]) for rule in RULES}
             of["difference"] = of["loss"] - of["accuracy"]
             rows.append({"weights": form, "figure": key, **{name: interval(each) for name, each in of.items()}})
     return rows
