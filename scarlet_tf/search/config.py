@@ -161,6 +161,7 @@ class SearchConfig:
             supernet's. By default 8 with a parent, else 0.
         score: what paths are compared by, on validation images: loss, or accuracy, which takes many more images to tell two paths
             apart; see Evaluator. Accuracy is what is shown and what bounds are on. By default accuracy with a parent, else loss.
+        depth_weight: what a skipped layer adds to a path's loss, in standard deviations; see Evaluator. 0 with accuracy.
         halving_loss: what is taken off a path's score for each halving of its multiply-adds below their upper bound, see
             Evaluator; nothing without such a bound. By default 0.035 with a parent, as measured (docs/results.md), else 0.
         validation_batch_size: images a batch, in evaluation, recalibration and probe.
@@ -188,6 +189,7 @@ class SearchConfig:
     recalibration_batches: Whole = 20
     probe_batches: Whole = 0
     score: Literal["loss", "accuracy"] = "loss"
+    depth_weight: NonNegative = 0.0
     halving_loss: Share = 0.0
     validation_batch_size: Count = 128
     evaluation_group: Count = 70
@@ -198,6 +200,8 @@ class SearchConfig:
         self.objectives()
         check_picks(self.picks)
         self._check_sizes()
+        if self.depth_weight and self.score != "loss":
+            raise InputError(f"search.depth_weight: expected 0 with score: {self.score}, got {self.depth_weight:g}")
         self._check_betanas()
 
     @property
@@ -260,6 +264,8 @@ def evaluator_options(config: SearchConfig) -> dict:
         "seed": config.seed,
         "score": config.score,
     }
+    if config.depth_weight:
+        options["depth_weight"] = config.depth_weight
     if config.probe_batches:
         options["probe_batches"] = config.probe_batches
     if config.halving_loss and config.budget:
