@@ -58,7 +58,7 @@ PRESETS = {
     "full": {"epochs": 40, "images": 30_720, "held_out": 5000, "networks": 1000, "seeds": [0, 1, 2]},
 }
 CELL = (
-    *("pixels", "width", "epochs", "images", "sampling", "learning_rate", "skip", "batch_size", "weight_decay"),
+    *("pixels", "width", "tail", "epochs", "images", "sampling", "learning_rate", "skip", "batch_size", "weight_decay"),
     *("warmup", "clip_norm", "distillation", "batches", "held_out", "networks", "draw"),
 )
 """Options that a row of the results is known by, beside its seed."""
@@ -117,7 +117,8 @@ def scored(cell: dict, networks: np.ndarray, folder: pathlib.Path) -> dict:
     from scarlet_tf.training.supernet import new_supernet
 
     data_config, config = settings_of(cell)
-    space = dataclasses.replace(SPACE, width_multiplier=cell["width"], input_size=cell["pixels"])
+    small = {"width_multiplier": cell["width"], "tail_channels": cell["tail"], "input_size": cell["pixels"]}
+    space = dataclasses.replace(SPACE, **small)
     folder.mkdir(parents=True, exist_ok=True)
     meter, training = Meter(folder / "cpu.json"), folder / "training.json"
     data = load_dataset(data_config)
@@ -216,11 +217,11 @@ def print_tables(results: Results, table: Table, options) -> None:
     for row in results.rows:
         if (row["networks"], row["draw"]) == (options.networks, options.draw):
             groups.setdefault(json.dumps({key: row[key] for key in CELL}), []).append(row)
-    print("| px | width | epochs | images | sampling | rate | skip | batch | decay | seeds | CPU min |", end="")
-    print(" loss | accuracy | loss and depth |\n" + "|---" * 14 + "|")
+    print("| px | width | tail | epochs | images | sampling | rate | skip | batch | decay | seeds | CPU min |", end="")
+    print(" loss | accuracy | loss and depth |\n" + "|---" * 15 + "|")
     for group in groups.values():
         found = supernet_figures(group, table, options.depth_weight, 0)
-        cells = [str(group[0][key]) for key in CELL[:9]]
+        cells = [str(group[0][key]) for key in CELL[:10]]
         cells += [str(len(group)), f"{np.mean([row['cpu_minutes'] for row in group]):.1f}"]
         pairs = ((way["tau"][0], way["tau_window"][0]) for way in found.values())
         cells += [" / ".join("-" if tau is None else f"{tau:.2f}" for tau in pair) for pair in pairs]
@@ -262,6 +263,7 @@ def main() -> None:
         full=(False, f"hours: {PRESETS['full']}"),
         pixels=(16, "side of the supernet's images"),
         width=(0.5, "multiplier of the supernet's widths"),
+        tail=(640, "channels of its last convolution; with 1,280 a rate of 0.03 is too great for strict sampling"),
         epochs={"type": int, "help": "passes over the training images"},
         images={"type": int, "help": "training images"},
         held_out={"type": int, "help": "of the other training images, to score on"},

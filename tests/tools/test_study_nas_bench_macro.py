@@ -212,7 +212,7 @@ def test_what_is_done_is_kept_wherever_it_ends(path, images, tmp_path, monkeypat
     assert found["depth_tau"] == pytest.approx(stats.kendalltau(table.depths, truth).statistic, abs=1e-4)
     assert {"tau_window", "depth_tau_window", "cost_tau", "additive_tau", "ceiling_tau", "cpu_hours"} <= set(found)
     assert found["settings"]["epochs"] == 2 and found["settings"]["seeds"] == [0]
-    assert output.count("| 8 | 0.1 | 2 | 32 | strict | 0.03 | let |") == 1
+    assert output.count("| 8 | 0.1 | 640 | 2 | 32 | strict | 0.03 | let |") == 1
 
 
 def test_several_seeds_are_several_rows_and_one_line(path, images, tmp_path, monkeypatch):
