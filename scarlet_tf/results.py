@@ -77,7 +77,7 @@ class SupernetResult(Result):
 class InputSizes(Result):
     """The side of the images, in pixels, at which a search found most, and what it found at each.
 
-    measured: "input_size", "evaluations", and of the most accurate network "accuracy", "multiply_adds" and "architecture".
+    measured: "input_size", "evaluations", and of the best network "accuracy", "score", "multiply_adds" and "architecture".
     """
 
     FILE = "search/sizes/result.json"
@@ -116,11 +116,11 @@ class RaceResult(Result):
     """A race of finalists and rivals; see `race`.
 
     winner: the name of the network that is delivered. judge: "float32" or "int8". goals: steps after which the rungs end;
-    steps_per_epoch: of each training. entrants: one row each: name, kind ("finalist" or "rival"), words, architecture (text,
-    None for a spec), input_size, multiply_adds, params, score, rungs (a row each that it finished), history, and dropped,
-    the number of the rung, counted from 1, after which it ended. gains: of the winner over others, on the test images.
-    verdict: these in sentences. tau: figures of `kendall` of the scores and the accuracies after the first rung. stopped: why
-    not all rungs were run. notes: what else has to be known, such as fewer finalists than were asked for.
+    steps_per_epoch: of each training. entrants: one row each: name, kind ("finalist", "rival" or "proposed"), words,
+    architecture (text, None for a spec), input_size, multiply_adds, params, score, rungs (a row each that it finished),
+    history, and dropped, the number of the rung, counted from 1, after which it ended. gains: of the winner over others, on
+    the test images. verdict: these in sentences. tau: figures of `kendall` of the scores and the accuracies after the first
+    rung. stopped: why not all rungs were run. notes: what else has to be known, such as fewer finalists than were asked for.
     """
 
     FILE = "race/result.json"

@@ -12,6 +12,7 @@ from scarlet_tf.results import (
     Certificate,
     Comparison,
     Dataset,
+    InputSizes,
     MonitorRecord,
     NetworkResult,
     OptimizedResult,
@@ -248,8 +249,19 @@ def race(**changes) -> dict[str, Any]:
     }
 
 
+SIZES = {
+    "chosen": 8,
+    "measured": [
+        {"input_size": 6, "evaluations": 8, "accuracy": 0.5, "multiply_adds": 390_000, "architecture": "1,1,1,1"},
+        {"input_size": 8, "evaluations": 9, "accuracy": 0.6, "multiply_adds": 300_000, "architecture": "1,3,0,2"},
+    ],
+}
+"""Two input sizes that were searched."""
+
+
 KINDS = {
     "race": RaceResult,
+    "sizes": InputSizes,
     "dataset": Dataset,
     "supernet": SupernetResult,
     "monitor": MonitorRecord,

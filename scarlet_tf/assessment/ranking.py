@@ -23,8 +23,8 @@ from scarlet_tf.data.inputs import as_split
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search.journal import EVALUATION, EVALUATION_KEY
-from scarlet_tf.space.cost import cost_table
-from scarlet_tf.space.search_space import Architecture
+from scarlet_tf.space.cost import CostTable, cost_table
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.training.config import RetrainConfig
 from scarlet_tf.training.network import retrain
 
@@ -37,6 +37,8 @@ def rank(
     retrain_config: RetrainConfig | dict | None = None,
     run_dir=".",
     context: Mapping | str | None = None,
+    space: SearchSpace | None = None,
+    one_shot_data: tuple | None = None,
 ) -> dict:
     """Compare one-shot with stand-alone accuracies and write `<run_dir>/ranking/`: result.json, .csv and .png.
 
@@ -46,22 +48,25 @@ def rank(
         of the validation images, by which nothing is chosen here.
         config: a RankingConfig or its fields; retrain_config: the other settings of each network's own training.
         context: plain JSON that names the supernet and the data; results kept under another context are not used.
+        space, one_shot_data: where the networks have other widths or images than the supernet: the space with theirs, and the
+            supernet's (train, validation).
 
-    Returns the content of result.json: {"tau": {"recalibrated", "running"}: figures of `kendall`, "networks": one row each,
-    "settings"}. Called again, it resumes with the interrupted network. Raises InputError for bad values.
+    Returns the content of result.json: {"tau": {"recalibrated", "running", "loss"}: figures of `kendall`, "networks": one row
+    each, "settings"}. Called again, it resumes with the interrupted network. Raises InputError for bad values.
     """
     host.check()
     config, retrain_config = as_settings(RankingConfig, config), as_settings(RetrainConfig, retrain_config)
     training = config.training(retrain_config)
     train_data, validation_data = (as_split(data, supernet.num_classes) for data in (train_data, validation_data))
-    samples = draw(supernet, config)
+    samples = draw(supernet, config, space)
     architectures = [sample.architecture for sample in samples]
     folder = pathlib.Path(run_dir) / "ranking"
+    seen_train, seen_validation = one_shot_data or (train_data, validation_data)
     one_shot = measure_one_shot(
         supernet,
         architectures,
-        train_data,
-        validation_data,
+        seen_train,
+        seen_validation,
         folder,
         config.recalibration_batches,
         config.validation_batch_size,
@@ -74,7 +79,7 @@ def rank(
         validation_data,
         training,
         folder,
-        supernet.image_shape,
+        supernet.image_shape if space is None else (space.input_size, space.input_size, supernet.image_shape[2]),
         supernet.num_classes,
         context,
     )
@@ -84,12 +89,17 @@ def rank(
     return result
 
 
-def draw(supernet: Supernet, config: RankingConfig) -> list[Sample]:
+def draw(supernet: Supernet, config: RankingConfig, space: SearchSpace | None = None) -> list[Sample]:
     """The networks to compare: a function of the space, the image size and `config` alone."""
+    if space is not None:
+        return _drawn(cost_table(space, space.input_size, supernet.num_classes), config)
     height, width = supernet.image_shape[:2]
     if height != width:
         raise InputError(f"supernet.image_shape: expected square images to count costs at, got {supernet.image_shape}")
-    costs = cost_table(supernet.space, height, supernet.num_classes)
+    return _drawn(cost_table(supernet.space, height, supernet.num_classes), config)
+
+
+def _drawn(costs: CostTable, config: RankingConfig) -> list[Sample]:
     return stratified_sample(costs, config.architectures, config.strata, config.seed)
 
 
@@ -104,7 +114,7 @@ def compare(
             "multiply_adds": sample.multiply_adds,
             "params": sample.params,
             "stand_alone": trained["accuracy"],
-            **{f"one_shot_{name}": measured[name] for name in SERIES},
+            **{f"one_shot_{name}": measured[name] for name in (*SERIES, "loss")},
         }
         for sample, measured, trained in zip(samples, one_shot, alone, strict=True)
     ]
@@ -113,6 +123,8 @@ def compare(
         name: kendall([row[f"one_shot_{name}"] for row in rows], truth, config.bootstrap_resamples, config.seed)
         for name in SERIES
     }
+    losses = [-row["one_shot_loss"] for row in rows]
+    tau["loss"] = kendall(losses, truth, config.bootstrap_resamples, config.seed)
     return {"tau": tau, "networks": rows}
 
 
@@ -138,13 +150,20 @@ def measure_one_shot(
     seed: int = 0,
     context: Mapping | str | None = None,
 ) -> list[dict]:
-    """One {"recalibrated": accuracy, "running": accuracy} for each architecture, 0 to 1, on the validation images.
+    """One {"recalibrated": accuracy, "running": accuracy, "loss"} for each architecture, 0 to 1, on the validation images.
 
+    The loss is the recalibrated path's, by which searches compare.
     Measurements are kept in a folder of `folder`, from which an interrupted call resumes. `context`: plain
     JSON that names the supernet and the data, to which the kept results belong; `seed`: of the order of training images.
     """
     options = {"recalibration_batches": recalibration_batches, "batch_size": batch_size, "seed": seed}
-    settings = {**options, EVALUATION_KEY: EVALUATION, "space": supernet.space.fingerprint, "context": context}
+    settings = {
+        **options,
+        EVALUATION_KEY: EVALUATION,
+        "figures": "accuracies, loss",
+        "space": supernet.space.fingerprint,
+        "context": context,
+    }
     store = Store(folder, "one_shot", settings)
     found = {a: row for a in architectures if (row := store.known(name_of(a))) is not None}
     missing = [a for a in architectures if a not in found]
@@ -163,7 +182,8 @@ def measure_one_shot(
 
 
 def _measure(evaluators: Mapping[str, Evaluator], architecture: Architecture) -> dict:
-    return {name: evaluator.evaluate(architecture)["accuracy"] for name, evaluator in evaluators.items()}
+    found = {name: evaluator.evaluate(architecture) for name, evaluator in evaluators.items()}
+    return {**{name: figures["accuracy"] for name, figures in found.items()}, "loss": found["recalibrated"]["loss"]}
 
 
 logger = logging.getLogger("scarlet_tf")

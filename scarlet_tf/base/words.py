@@ -90,7 +90,7 @@ def why_picked(pick: int | str | None, one_shot_accuracy: float | None, passed_o
     """The pick that `retrain.pick` names, with the network's one-shot accuracy and the number of candidates passed over."""
     accuracy, before = percent(one_shot_accuracy), len(passed_over)
     if pick == "best":
-        chosen = f"best: the most accurate network found within the bounds, {accuracy} one-shot"
+        chosen = f"best: the best network found within the bounds, {accuracy} one-shot"
     else:
         chosen = f"pick {pick} of the search, {accuracy} one-shot"
     return chosen + (f"; {plural(before, 'network')} before it out of bounds once folded" if before else "")
@@ -100,6 +100,12 @@ def race_in_words(race: Mapping[str, Any]) -> str:
     """Outcome of a race by its figures, such as "won by finalist 1 of the search among 7 networks; better than ..."."""
     found = f"won by {race['words']} among {plural(race['entrants'], 'network')}"
     return "; ".join([found, *race["verdict"]])
+
+
+def input_sizes_in_words(chosen: int, measured: Sequence[Mapping[str, Any]]) -> str:
+    """The size that a search settled on and the best score at each, such as "64 pixels; best at 48: 40.00 %, at 64: 45.00 %"."""
+    found = ", ".join(f"at {row['input_size']}: {percent(row['accuracy'])}" for row in measured)
+    return f"{chosen} pixels; best score {found}"
 
 
 def before_scaling(scaling: object, multiply_adds: float, params: float) -> str:

@@ -17,6 +17,7 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import (
     before_scaling,
     duration,
+    input_sizes_in_words,
     kibibytes,
     millions,
     percent,
@@ -124,6 +125,8 @@ def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         accuracies = f"mean {percent(supernet['mean_accuracy'])}, best {percent(supernet['best_accuracy'])}"
         yield "supernet, one-shot", f"{accuracies} on validation images ({plural(supernet['evaluated'], 'network')})"
         yield "front", f"{plural(front['size'], 'network')}, {front['picks']} picked"
+        if "input_sizes" in summary:
+            yield "input size", input_sizes_in_words(**summary["input_sizes"])
         yield "pick", network
         if "race" in summary:
             yield "race", race_in_words(summary["race"])

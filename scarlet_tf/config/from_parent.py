@@ -23,7 +23,7 @@ PREPARATION = ("normalization", "resizing")
 """Keys of "data" that a parent states; its images are normalised as those that it was trained on."""
 DEFAULTS: dict[str, dict[str, Any]] = {
     "supernet": {"skip": "shortcut", "freeze_bn": True},
-    "search": {"recalibration_batches": 0, "probe_batches": 8, "halving_loss": 0.035},
+    "search": {"recalibration_batches": 0, "probe_batches": 8, "score": "accuracy", "halving_loss": 0.035},
     "retrain": {"init": "supernet", "freeze_bn": True, "recalibration_batches": 0},
 }
 """Values of a run that starts from a parent, where its configuration says nothing."""

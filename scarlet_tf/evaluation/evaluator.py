@@ -1,10 +1,11 @@
-"""Evaluator: the one-shot accuracy of paths, each with batch normalisation recalibrated for it."""
+"""Evaluator: the one-shot accuracy and score of paths, each with batch normalisation recalibrated for it."""
 
 from __future__ import annotations
 
 import bisect
 import math
 from collections.abc import Iterable, Sequence
+from typing import Literal, get_args
 
 import numpy as np
 import tensorflow as tf
@@ -24,6 +25,7 @@ MAX_CACHED_BYTES = 512 * 2**20
 MAX_RESULTS = 100_000
 
 Choices = tuple[int, ...]
+Score = Literal["loss", "accuracy"]
 
 
 class Evaluator:
@@ -42,7 +44,9 @@ class Evaluator:
             probe); 0 scores with the supernet's classifier. Paths that were not trained together differ in what their
             features mean to one classifier, rather than in what they are worth.
         batch_size: images at a time, for both.
-        halving_loss: what is taken off the accuracy for each halving of the multiply-adds below `budget`: features of weights
+        score: what paths are compared by: "loss", as exp(-loss), the geometric mean of the probability that is given to the
+            right class, or "accuracy". The loss tells apart what a few hundred images' accuracies do not.
+        halving_loss: what is taken off the score for each halving of the multiply-adds below `budget`: features of weights
             that were not trained do not show what a larger network gains by its training.
         budget: multiply-adds; needed with `halving_loss`.
         seed: of the order in which training images come.
@@ -65,6 +69,7 @@ class Evaluator:
         group_size: int = 70,
         memory_mib: int = 1024,
         probe_batches: int = 0,
+        score: Score = "loss",
         halving_loss: float = 0.0,
         budget: float | None = None,
     ):
@@ -91,9 +96,11 @@ class Evaluator:
                 self._probe = _cached(batches.take(probe_batches))
                 self._probe_images = min(probe_batches * batch_size, split.num_examples)
             self._num_batches += sum(min(count, available) for count in (recalibration_batches, probe_batches))
+        if score not in get_args(Score):
+            raise InputError(f"score: expected one of {', '.join(get_args(Score))}, got {score!r}")
         if halving_loss and not budget:
             raise InputError("halving_loss: expected a budget of multiply-adds that they are halves of, got none")
-        self._halving_loss, self._budget = halving_loss, budget or math.inf
+        self._score, self._halving_loss, self._budget = score, halving_loss, budget or math.inf
         self._populations = Populations(supernet)
         self._results: dict[Choices, dict] = {}
         self._announced: list[Choices] = []  # of which there are no figures yet
@@ -115,7 +122,7 @@ class Evaluator:
         self._unasked.clear()
 
     def evaluate(self, choices) -> dict:
-        """{"accuracy": top-1 in 0..1, "loss": mean cross-entropy, "num_examples"} of one path.
+        """{"accuracy": top-1 in 0..1, "loss": mean cross-entropy, "num_examples", "score": in 0..1} of one path.
 
         `choices`: an Architecture or its choice indices [num_layers]; InputError when they do not fit the space. The
         first of a group that is asked for takes the time of the whole group.
@@ -159,8 +166,7 @@ class Evaluator:
         with progress_bar("evaluation", len(group) * self._num_batches, transient=True) as bar:
             data = (self._recalibration, self._validation, bar.advance, self._probe)
             found = self._populations.measure(group, *data)
-        if self._halving_loss:
-            found = [self._adjusted(*each) for each in zip(group, found, strict=True)]
+        found = [{**figures, "score": self._scored(path, figures)} for path, figures in zip(group, found, strict=True)]
         self._results |= zip(group, found, strict=True)
         measured = set(group)
         self._announced = [c for c in self._announced if c not in measured]
@@ -168,12 +174,14 @@ class Evaluator:
         for choices in list(self._results)[:-MAX_RESULTS]:
             del self._results[choices]
 
-    def _adjusted(self, choices: Choices, figures: dict) -> dict:
-        """The figures with the accuracy less what the network's cost lets expect."""
+    def _scored(self, choices: Choices, figures: dict) -> float:
+        """The score of a path, less what its cost lets expect."""
+        value = figures["accuracy"] if self._score == "accuracy" else math.exp(-figures["loss"])
+        if not self._halving_loss:
+            return value
         height, _, _ = self.supernet.image_shape
         cost = count(Architecture(choices, self.supernet.space), height, self.supernet.num_classes).multiply_adds
-        loss = self._halving_loss * max(math.log2(self._budget / cost), 0.0)
-        return {**figures, "accuracy": max(figures["accuracy"] - loss, 0.0)}
+        return max(value - self._halving_loss * max(math.log2(self._budget / cost), 0.0), 0.0)
 
 
 def path_network(supernet: Supernet, architecture: Architecture, recalibration: Iterable | None) -> Network:

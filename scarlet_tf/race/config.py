@@ -33,6 +33,8 @@ class RaceConfig:
         judge: what the last comparison is of, on validation images: the trained networks, or the int8 files made of them.
         max_hours: the race ends within this time, with the best network so far, which is trained to its end alone; null
             for no limit.
+        proposals: at most so many further networks race where `max_hours` leaves the time: each the one within the bounds of
+            which a predictor, fitted to the networks that raced so far, expects most after the first rung.
         seed: of the random network; in a configuration the run's.
     """
 
@@ -41,6 +43,7 @@ class RaceConfig:
     rungs: Annotated[tuple[AboveZero, ...], Lax(), MinLen(1)] = (0.25, 0.5, 1.0)
     judge: Literal["float32", "int8"] = "float32"
     max_hours: Positive | None = None
+    proposals: Whole = 8
     seed: Whole = 0
 
     def __post_init__(self):

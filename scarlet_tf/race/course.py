@@ -25,6 +25,9 @@ from scarlet_tf.training.config import RetrainConfig
 FOLDER = "race"
 ENTRANTS, RUNGS, INT8 = "entrants.json", "rungs.json", "model_int8.tflite"
 _IMMATERIAL = ("checkpoint_seconds", "csv", "tensorboard", "pick")
+_IMMATERIAL_RULES = ("max_hours", "proposals")
+Proposer = Callable[[Mapping[Architecture, float]], Architecture | None]
+"""The network to train next, by the accuracies of others; None if there is none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +45,8 @@ class Course:
 
     images: `images(entrant)`. start: `start(entrant)` gives the network as `retrain` takes it, and its first weights, if any.
     input_shape: `input_shape(entrant)`. context: plain JSON that names the data and what the entrants come from: a folder
-    of another one is refused. calibration: training images for the ranges of int8 files.
+    of another one is refused. calibration: training images for the ranges of int8 files. propose: finds
+    further networks; see `proposals.proposed`.
     """
 
     config: RetrainConfig
@@ -56,12 +60,13 @@ class Course:
     teacher: Callable[[Entrant], keras.Model | None] = lambda entrant: None
     strategy: tf.distribute.Strategy | None = None
     calibration: int = CALIBRATION_IMAGES
+    propose: Proposer | None = None
 
 
 def claimed(course: Course, entrants: Sequence[Entrant]) -> list[Entrant]:
     """The entrants with the scores that they had when the race began; InputError if the folder is of another race."""
     settings = {key: value for key, value in dataclasses.asdict(course.config).items() if key not in _IMMATERIAL}
-    rules = {key: value for key, value in to_plain(course.settings).items() if key != "max_hours"}
+    rules = {key: value for key, value in to_plain(course.settings).items() if key not in _IMMATERIAL_RULES}
     head: dict[str, Any] = to_json({"retrain": settings, "race": rules, "context": course.context})
     head["networks"] = [_identity(entrant) for entrant in entrants]
     path = course.folder / ENTRANTS

@@ -22,16 +22,16 @@ LEAST_UNLIKE = 0.25
 """Share of the layers in which finalists differ from each other: nearly equal networks are nearly equally good."""
 DRAWS = 16
 Genome = tuple[int, ...]
-Kind = Literal["finalist", "rival"]
+Kind = Literal["finalist", "rival", "proposed"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Entrant:
     """A network of a race.
 
-    name: also of its folder. kind: "finalist", which a search found, or "rival". network: as it is trained, before `retrain`'s
-    scaling. input_size: side of its images in pixels; None where all networks see the same. score: the search's accuracy of
-    it, 0 to 1, if it has one.
+    name: also of its folder. kind: "finalist", which a search found, "rival", or "proposed" by the race's own trainings.
+    network: as it is trained, before `retrain`'s scaling. input_size: side of its images in pixels; None where all networks see
+    the same. score: the search's accuracy of it, 0 to 1, if it has one.
     """
 
     name: str
@@ -39,6 +39,11 @@ class Entrant:
     network: Architecture | NetworkSpec
     input_size: int | None = None
     score: float | None = None
+
+    @property
+    def is_rival(self) -> bool:
+        """True if a user has it without a search and a race."""
+        return self.kind == "rival"
 
     @property
     def choices(self) -> str | None:
@@ -56,6 +61,8 @@ def in_words(name: str, kind: str, input_size: int | None = None) -> str:
     at = f" at {input_size} pixels" if input_size else ""
     if kind == "finalist":
         return f"{name.replace('_', ' ')} of the search{at}" if name.startswith("finalist_") else f"{name}{at}"
+    if kind == "proposed":
+        return f"{name.replace('_', ' ')} of the race's own trainings{at}"
     named = {name: f"the {name} network" for name in ("uniform", "deepest", "random")}
     return {**named, "parent": "the parent", "shortened": "the shortened parent"}.get(name, name) + at
 
@@ -71,9 +78,8 @@ def finalists(
     candidates: the best first. known: networks that race anyway. fits: of a network, what has to hold besides. Where a
     quarter of the layers leaves too few, fewer layers do, down to one; there may be fewer than `count` then, too.
     """
-    layers = len(candidates[0].architecture.choices) if candidates else 0
     chosen: list[Candidate] = []
-    for least in range(max(1, -(-layers // round(1 / LEAST_UNLIKE))), 0, -1):
+    for least in degrees(len(candidates[0].architecture.choices)) if candidates else ():
         chosen = []
         for candidate in candidates:
             genome = one_form(candidate.architecture)
@@ -84,6 +90,11 @@ def finalists(
             if len(chosen) == count:
                 return chosen, least
     return chosen, 1
+
+
+def degrees(layers: int) -> Sequence[int]:
+    """Numbers of layers in which networks are to differ, from a quarter, rounded up, down to one."""
+    return range(max(1, -(-layers // round(1 / LEAST_UNLIKE))), 0, -1)
 
 
 def one_form(network: Architecture | NetworkSpec) -> Genome:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -19,17 +18,19 @@ from scarlet_tf.base import host
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.files import read_json, write_result
 from scarlet_tf.base.settings import as_settings
-from scarlet_tf.base.words import duration, gibibytes, percent, plural
+from scarlet_tf.base.words import gibibytes, percent, plural
 from scarlet_tf.data.inputs import as_split, count_classes, image_shape
 from scarlet_tf.evaluation.scoring import inference
 from scarlet_tf.export.folding import MAX_CONDITION_INT8, fold
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import open_tflite
 from scarlet_tf.models.network import load_network
-from scarlet_tf.race.config import RaceConfig, sizes, trainings
+from scarlet_tf.race.config import RaceConfig
 from scarlet_tf.race.course import FOLDER, INT8, RUNGS, Course, Images, claimed
 from scarlet_tf.race.entrants import Entrant
-from scarlet_tf.race.verdict import WORTH_TELLING, needed, paired, sentence, smallest_gain
+from scarlet_tf.race.forecast import FirstSteps, announced, seconds_left
+from scarlet_tf.race.proposals import Proposals
+from scarlet_tf.race.verdict import paired, sentence
 from scarlet_tf.results import RaceResult, Row, to_json
 from scarlet_tf.space.cost import count_spec
 from scarlet_tf.space.search_space import Architecture
@@ -73,7 +74,7 @@ def race(
         run_dir: checkpoints and, of those in the last rung, `model.keras` go to `<run_dir>/race/<name>/retrain`.
         rivals: networks to beat, by name; the best one stays to the last rung, as the best candidate does.
         test_data: read once, at the end, for the winner's gains over the rivals in the last rung.
-        race_config: a RaceConfig or its fields; its `finalists` and `rivals` count for the pipeline alone.
+        race_config: a RaceConfig or its fields; its `finalists`, `rivals` and `proposals` count for the pipeline alone.
         scores: of the candidates, in their order, such as one-shot accuracies, for `tau`.
         input_shape, num_classes: of the architectures' networks, as for `retrain`.
         max_hours: the race ends within this time with the best so far; the tighter of this and `race_config.max_hours`.
@@ -131,26 +132,30 @@ class _Race:
     """The state of a race: what each entrant did in the rungs that it finished."""
 
     def __init__(self, course: Course, entrants: Sequence[Entrant], max_hours: float | None, notes: Sequence[str]):
-        self.course, self.entrants, self.notes = course, entrants, list(notes)
-        self.kinds = len({entrant.kind for entrant in entrants})
+        self.course, self.notes = course, list(notes)
+        self.kinds = len({entrant.is_rival for entrant in entrants})
+        self.proposals = Proposals(course, entrants)
+        self.entrants = [*entrants, *self.proposals.made]
         limits = [hours for hours in (max_hours, course.settings.max_hours) if hours is not None]
         self.end = time.monotonic() + 3600 * min(limits) * (1 - RESERVED_SHARE) if limits else math.inf
         self.steps_per_epoch = course.images(entrants[0]).train.steps_per_epoch(course.config.batch_size)
         self.total = self.steps_per_epoch * course.config.epochs
         self.goals = [max(1, math.ceil(share * self.total)) for share in course.settings.rungs]
-        self.records = {entrant.name: self._known(entrant) for entrant in entrants}
-        self.costs = {entrant.name: self._cost(entrant) for entrant in entrants}
+        self.records = {entrant.name: self._known(entrant) for entrant in self.entrants}
+        self.costs = {entrant.name: self._cost(entrant) for entrant in self.entrants}
         self.dropped: dict[str, int] = {}
 
     def run(self) -> RaceResult:
         going, stopped = list(self.entrants), None
-        self._forecast()
+        self.notes += announced(self.course, going, self.kinds)
         last = len(self.goals) - 1
         for rung, goal in enumerate(self.goals):
             try:
                 for number, entrant in enumerate(going, 1):
                     if len(self._rows(entrant)) <= rung:
                         self._advance(entrant, rung, goal, f"{number} of {len(going)}")
+                if rung == 0:
+                    self._add_proposals(going, goal)
                 if rung == last and self.course.settings.judge == "int8":
                     for entrant in going:
                         self._judge_int8(entrant)
@@ -169,6 +174,20 @@ class _Race:
             self._tidy()
         return result
 
+    def _add_proposals(self, going: list[Entrant], goal: int) -> None:
+        """Let networks that are proposed by all trainings so far begin the race, as long as they end in time."""
+        while (entrant := self.proposals.next([(one, self._rows(one)) for one in going], self._has_time)) is not None:
+            going.append(entrant)
+            self.entrants.append(entrant)
+            self.records[entrant.name], self.costs[entrant.name] = self._known(entrant), self._cost(entrant)
+            self._advance(entrant, 0, goal, "proposed")
+
+    def _has_time(self) -> bool:
+        """True if the race is forecast to end in time with one network more, all others being through the first rung."""
+        seconds = [self._rows(one)[0]["seconds"] for one in self.entrants]
+        left = seconds_left(seconds, len(seconds) + 1, self.course.settings.rungs, self.kinds)
+        return time.monotonic() + left < self.end
+
     def _tidy(self) -> None:
         """Remove the checkpoints of networks that were dropped: nothing continues them."""
         for name in self.dropped:
@@ -176,8 +195,8 @@ class _Race:
                 path.unlink(missing_ok=True)
 
     def _survivors(self, ranked: Sequence[Entrant], rung: int) -> list[Entrant]:
-        """The better half, and the best of each kind: without it the race's end would not say what the search was worth."""
-        best = [next((one for one in ranked if one.kind == kind), None) for kind in ("finalist", "rival")]
+        """The better half, and the best rival and the best of the others, which say at the end what the search was worth."""
+        best = [next((one for one in ranked if one.is_rival == is_rival), None) for is_rival in (False, True)]
         half = ranked[: -(-len(ranked) // 2)]
         kept = [entrant for entrant in ranked if entrant in half or entrant in best]
         ended = [entrant for entrant in ranked if entrant not in kept]
@@ -200,7 +219,9 @@ class _Race:
             raise _OutOfTime
         network, initial = course.start(entrant)
         images, folder = course.images(entrant), course.folder / entrant.name
-        tell = _Told(self) if rung == 0 and not any(self.records.values()) else None
+        costs = {name: multiply_adds for name, (multiply_adds, _) in self.costs.items()}
+        is_first = rung == 0 and not any(self.records.values())
+        told = (FirstSteps(self.entrants, costs, course, self.total, self.kinds),) if is_first else ()
         _, figures = retrain(
             network,
             images.train,
@@ -211,12 +232,12 @@ class _Race:
             input_shape=course.input_shape(entrant),
             num_classes=course.num_classes,
             strategy=course.strategy,
-            callbacks=() if tell is None else (tell,),
+            callbacks=told,
             teacher=course.teacher(entrant),
             part=Part(entrant.name, lambda step: step >= goal or time.monotonic() >= self.end),
         )
         gc.collect()  # the network's traced graphs refer to each other
-        if tell is not None:
+        if told:
             text = "race forecast: %s of the %s of memory available, by the first of its trainings"
             logger.info(text, gibibytes(memory.peak_bytes()), gibibytes(memory.limit_bytes()))
         if figures["steps"] < goal:
@@ -273,45 +294,12 @@ class _Race:
         row = self._rows(entrant)[rung]
         return -row.get("int8", row["accuracy"]), row["loss"]
 
-    # -- before the race
-
     def _cost(self, entrant: Entrant) -> tuple[int, int]:
         """(multiply-adds, params) of the network that is trained."""
         network, _ = self.course.start(entrant)
         spec = self.course.config.scaling.apply(network, self.course.input_shape(entrant), self.course.num_classes)
         cost = count_spec(spec)
         return cost.multiply_adds, cost.params
-
-    def _forecast(self) -> None:
-        """Say how long the race is, and what its validation images can tell."""
-        count, rungs = len(self.entrants), self.course.settings.rungs
-        length = trainings(count, rungs, self.kinds)
-        logger.info(
-            "race forecast: %s in %s, at least %.3g epochs in all, %.3g times the %d of one training",
-            plural(count, "network"),
-            plural(len(rungs), "rung"),
-            length * self.course.config.epochs,
-            length,
-            self.course.config.epochs,
-        )
-        images = getattr(self.course.images(self.entrants[0]).validation, "num_examples", None)
-        if images and count > 1 and smallest_gain(images) > WORTH_TELLING:
-            text = (
-                f"{plural(images, 'validation image')} can hardly tell networks apart that differ by less than"
-                f" {100 * smallest_gain(images):.1f} points; for {100 * WORTH_TELLING:g} points about"
-                f" {needed(WORTH_TELLING):,} are needed"
-            )
-            logger.warning("race: %s (data.validation_examples)", text)
-            self.notes.append(text)
-
-    def tell_seconds(self, first: float, seconds: float) -> None:
-        """Say how long the race takes by a step of its first network; those of others are as long as they are costly."""
-        own = self.costs[self.entrants[0].name][0]
-        mean = sum(cost for cost, _ in self.costs.values()) / len(self.costs) / own
-        steps = trainings(len(self.entrants), self.course.settings.rungs, self.kinds) * self.total
-        begins = sum(sizes(len(self.entrants), len(self.goals), self.kinds))
-        text = "race forecast: about %s, by the first steps of %s; other work on this machine counts"
-        logger.info(text, duration(steps * seconds * mean + first * begins), self.entrants[0].words)
 
     # -- after the race
 
@@ -355,9 +343,9 @@ class _Race:
     def _gains(self, ranked: Sequence[Entrant]) -> list[Row]:
         """The winner's gains over the rivals in the last rung; a winning rival's over the best finalist there, too."""
         winner, *others = ranked
-        against = [one for one in others if one.kind == "rival"]
-        if winner.kind == "rival":
-            against = [*[one for one in others if one.kind == "finalist"][:1], *against]
+        against = [one for one in others if one.is_rival]
+        if winner.kind != "finalist":
+            against = [*[one for one in others if one.kind != "rival" and one.kind != winner.kind][:1], *against]
         if not against or self.course.images(winner).test is None:
             return []
         hits = self._hits(winner, self.course.images(winner).test)
@@ -381,18 +369,6 @@ class _Race:
         return np.concatenate(hits)
 
 
-class _Told(keras.callbacks.Callback):
-    """Tells a race the seconds of its first network's step."""
-
-    def __init__(self, race: _Race):
-        super().__init__()
-        self.race = race
-
-    def on_rehearsal(self, first: float, seconds: float) -> None:
-        """See the training loop's Run."""
-        self.race.tell_seconds(first, seconds)
-
-
 def _classes(labels) -> np.ndarray:
     labels = np.asarray(labels)
     return np.argmax(labels, -1) if labels.ndim == 2 else labels
@@ -402,6 +378,8 @@ def _verdict(winner: Entrant, ranked: Sequence[Entrant], gains: Sequence[Row], s
     if stopped:
         return ["the race was ended by its limit on hours before its last rung, so nothing is known about the rivals"]
     texts = []
-    if winner.kind == "rival":
+    if winner.is_rival:
         texts.append(f"a rival won the race, {winner.words}, and is delivered")
+    elif winner.kind == "proposed":
+        texts.append(f"a network that the search had not found won the race, {winner.words}")
     return [*texts, *(row["text"] for row in gains)]

@@ -33,6 +33,7 @@ from scarlet_tf.report.blocks import (
 from scarlet_tf.report.drawing import draw
 from scarlet_tf.report.record import Record
 from scarlet_tf.search.front import Candidate
+from scarlet_tf.search.objectives import score_of
 from scarlet_tf.space.search_space import Architecture
 
 
@@ -168,7 +169,7 @@ class _Point:
 
 def front_plot(record: Record, networks: Sequence[FoundNetwork]) -> Plot:
     """Front, picks and the retrained network over the first cost metric, with a view for each of the others."""
-    costs = [name for name in networks[0].metrics if name != "accuracy"]
+    costs = [name for name in networks[0].metrics if name not in ("accuracy", "score")]
     groups = {name: points for name, points in _groups(record, networks) if points}
     traces = [_trace(name, points, costs[0]) for name, points in groups.items()]
     ring = {"color": "rgba(0,0,0,0)", "size": 22, "line": {"color": TEXT, "width": 2}}
@@ -266,7 +267,7 @@ def _in_words(record: Record, front: Sequence[FoundNetwork]) -> str:
     if not front:
         return "No network is on the front."
     evaluated = f", of {len(record.evaluated):,} that were evaluated" if record.evaluated else ""
-    cheapest, best = front[0], max(front, key=lambda network: network.metrics["accuracy"])
+    cheapest, best = front[0], max(front, key=lambda network: score_of(network.metrics))
     ends = " and ".join(
         f"{metric_text('accuracy', network.metrics['accuracy'])} at"
         f" {metric_text('multiply_adds', network.metrics['multiply_adds'])} multiply-adds"
@@ -274,7 +275,7 @@ def _in_words(record: Record, front: Sequence[FoundNetwork]) -> str:
     )
     return (
         f"{plural(len(front), 'network')} on the front{evaluated}; none beats another in everything: {_objectives(record)}."
-        f" Cheapest and most accurate: {ends} (one-shot, on validation images). Choose a point, or a button in the table, to see"
+        f" Cheapest and best: {ends} (one-shot, on validation images). Choose a point, or a button in the table, to see"
         " the network."
     )
 
@@ -287,4 +288,6 @@ def _objectives(record: Record) -> str:
     search = record.front.details.get("search", {}) if record.front is not None else {}
     found = search.get("directions") or search.get("objectives", {}).get("directions", {})
     names = [f"{_BETTER[way, name in COUNTED]} {metric_name(name)}" for name, way in found.items()]
+    if "accuracy" in found and record.settings["search"].get("score") == "loss":
+        names[list(found).index("accuracy")] = "lower loss on the validation images (what is drawn is accuracy)"
     return ", ".join(names) or "its objectives"

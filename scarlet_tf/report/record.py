@@ -16,6 +16,7 @@ from scarlet_tf.results import (
     Certificate,
     Comparison,
     Dataset,
+    InputSizes,
     MonitorRecord,
     NetworkResult,
     OptimizedResult,
@@ -43,6 +44,7 @@ class Record:
     settings: the configuration in plain types; config_text: the same as the folder's YAML.
     bounds: of the search, in words; keeps_bounds: True if the exported network keeps those on its costs, None if not
     known yet. wanted: choices of the network that is, or would be, retrained.
+    sizes: what a search at each of several input sizes found.
     evaluated: {"architecture", ...metrics} of all that the search evaluated. epochs: of the supernet's training, which may be
     under way, as may be the search, to which `hypervolume` belongs.
     warnings: about all figures, such as a training that learned nothing.
@@ -72,6 +74,7 @@ class Record:
     front: SearchResult | None = None
     ranking: Ranking | None = None
     comparison: Comparison | None = None
+    sizes: InputSizes | None = None
     race: RaceResult | None = None
     network: NetworkResult | None = None
     optimized: OptimizedResult | None = None

@@ -148,7 +148,10 @@ def ranking_plot(record: Record) -> Plot | None:
         for number, (name, (_, label)) in enumerate(MEASURED.items())
     ]
     figure = figure_json(traces, "accuracy, trained on its own (%)", "one-shot accuracy (%)")
-    found = "; ".join(f"{label}: {tau_text(ranking.tau[name])}" for name, (_, label) in MEASURED.items())
+    labels = {**{name: label for name, (_, label) in MEASURED.items()}, "loss": "by the loss that searches compare by"}
+    found = "; ".join(
+        f"{label}: {tau_text(ranking.tau[name])}" for name, label in labels.items() if name in ranking.tau
+    )
     text = (
         f"{plural(len(rows), 'network')} of the space, from cheap to expensive, each trained on its own. Kendall's tau with its"
         f" 95 % interval: {found}. 1 is the same order, 0 none."

@@ -14,7 +14,7 @@ from scarlet_tf.report.race_plots import race_blocks
 from scarlet_tf.report.record import Record
 from scarlet_tf.report.search_plots import ranking_plot, retraining_plot
 from scarlet_tf.report.supernet_plots import fairness, histogram_plot, training_plot
-from scarlet_tf.results import Certificate, Dataset, NetworkResult, Verdict
+from scarlet_tf.results import Certificate, Dataset, InputSizes, NetworkResult, Verdict
 
 
 def sections(record: Record) -> list[Section]:
@@ -120,6 +120,8 @@ def _ranking(record: Record) -> Iterator[Any]:
 
 def _search(record: Record) -> Iterator[Any]:
     *plots, compared = record.view.search(record)
+    if record.sizes is not None:
+        yield from _sizes_blocks(record.sizes)
     yield from plots
     if record.front is None and not any(plots):
         yield _missing("The search has no generation yet")
@@ -203,6 +205,27 @@ def _folding_table(record: Record, network: NetworkResult) -> Table | None:
     ]
     columns = ["LET", "rule", "why it stays", "multiply-adds saved", "condition"]
     return Table("Linear transformations, folded", columns, rows, words=(0, 1, 2)) if rows else None
+
+
+def _sizes_blocks(sizes: InputSizes) -> Iterator[Any]:
+    """The size that was chosen, and what the short search at each one found."""
+    rows = [
+        [
+            f"{row['input_size']} pixels",
+            "to the end" if row["input_size"] == sizes.chosen else "briefly",
+            str(row["evaluations"]),
+            percent(row["accuracy"]),
+            millions(row["multiply_adds"]),
+            row["architecture"],
+        ]
+        for row in sizes.measured
+    ]
+    yield Note(
+        f"{plural(len(rows), 'size')} of the images, within the same bounds, had a short search each. The best network"
+        f" was found at {sizes.chosen} pixels, where the search went on."
+    )
+    columns = ["images", "searched", "networks evaluated at first", "best score", "its multiply-adds", "its choices"]
+    yield Table("Input sizes", columns, rows, words=(0, 1, 5))
 
 
 def _finalists_table(measured: Mapping[str, Any]) -> Table:

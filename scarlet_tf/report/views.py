@@ -114,12 +114,13 @@ class FinetuneView(SearchView):
 
 
 def _measured(label: str, ranking: Ranking) -> Card:
-    tau, networks = ranking.tau["recalibrated"], len(ranking.networks)
+    kind = "loss" if "loss" in ranking.tau else "accuracy"
+    tau, networks = ranking.tau.get("loss", ranking.tau["recalibrated"]), len(ranking.networks)
     if tau["tau"] is None:
         return Card(label, "undefined", f"The {networks} networks that were compared are all equal.", UNKNOWN)
     interval = "" if tau["low"] is None else f" (95 %: {tau['low']:.2f} to {tau['high']:.2f})"
     return _judged(
-        label, tau, f"Kendall's tau{interval} between one-shot and stand-alone accuracy of {networks} networks: "
+        label, tau, f"Kendall's tau{interval} between one-shot {kind} and stand-alone accuracy of {networks} networks: "
     )
 
 

@@ -34,11 +34,14 @@ from scarlet_tf.training.checkpoints import values_digest
 from scarlet_tf.training.network import save_model
 
 logger = logging.getLogger("scarlet_tf")
-# Files that the certificate lists beside the exported files and the network.
+# Files that the certificate lists beside the exported files and the network, as patterns.
 FINAL = (
     "config.yaml",
     "dataset.json",
     "supernet/result.json",
+    "search/sizes/result.json",
+    "search/sizes/*/pareto.json",
+    "search/sizes/*/search/trials.jsonl",
     "search/trials.jsonl",
     "pareto.json",
     "finalists.json",
@@ -110,7 +113,7 @@ def export(
         others=[
             run.network_file,
             *([run.pruned_file] if run.config.optimization.pruning else []),
-            *(path for name in FINAL if (path := run.folder / name).exists()),
+            *(path for name in FINAL for path in sorted(run.folder.glob(name))),
             run.export_folder / LABELS_FILE,
             *(path.with_suffix(".json") for path in tflite_files),
         ],

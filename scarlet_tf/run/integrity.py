@@ -24,7 +24,7 @@ from scarlet_tf.training.learning import FILE
 
 TOP1_TOLERANCE = 0.005
 """Allowed difference of a top-1 from the certificate's: other processors round differently, and a few images flip."""
-_JOURNALS = ("search/trials.jsonl", "compare/evaluations.jsonl")
+_JOURNALS = (*(name for name in FINAL if name.endswith(".jsonl")), "compare/evaluations.jsonl")
 _RESULTS = (
     *(name for name in FINAL if name.endswith(".json")),
     "export/certificate.json",
@@ -32,7 +32,6 @@ _RESULTS = (
     "supernet/monitor.json",
     f"supernet/{FILE}",
     f"retrain/{FILE}",
-    "search/sizes/result.json",
     "ranking/result.json",
     "compare/compare.json",
 )
@@ -163,16 +162,20 @@ def _equal(name: str, stated, found) -> Check:
 def check_results(folder: pathlib.Path, *further: str) -> list[Check]:
     """A check of each result and journal in the folder by its own digest or CRCs; `further`: names of other results."""
     checks = []
-    for name in (*_RESULTS, *further, *_JOURNALS):
-        if (folder / name).exists():
-            fault = _fault(folder, name)
-            checks.append(Check(name, "as it was written", fault or "as it was written", not fault))
+    for name in _present(folder, *_RESULTS, *further, *_JOURNALS):
+        fault = _fault(folder, name)
+        checks.append(Check(name, "as it was written", fault or "as it was written", not fault))
     return checks
 
 
 def unchecked(folder: pathlib.Path, *further: str) -> list[str]:
     """Names of results, `further` ones among them, that an earlier version wrote: they contain no check."""
-    return [name for name in (*_RESULTS, *further) if (folder / name).exists() and not has_digest(folder / name)]
+    return [name for name in _present(folder, *_RESULTS, *further) if not has_digest(folder / name)]
+
+
+def _present(folder: pathlib.Path, *patterns: str) -> list[str]:
+    """Names of the files in the folder, those of each pattern in alphabetical order."""
+    return [path.relative_to(folder).as_posix() for pattern in patterns for path in sorted(folder.glob(pattern))]
 
 
 def check_text(folder: pathlib.Path, certificate: Mapping) -> Check:
@@ -217,13 +220,14 @@ def _complaints(folder: pathlib.Path) -> Iterator[str]:
 def _fault(folder: pathlib.Path, name: str) -> str | None:
     """The fault of an existing file and the remedy; None if it is intact."""
     path = folder / name
-    if name in _JOURNALS:
+    if path.suffix == ".jsonl":
         lines = read_lines(path)
         torn = [str(number) for number, line in enumerate(lines, 1) if line is None]
         return f"torn or changed: line {', '.join(torn[:5])} of {len(lines)}; restore it" if torn else None
     try:
         read_json(path)
     except InputError as error:
-        remedy = _REMEDIES.get(name, "`scarlet run` makes it again")
+        is_kept = name.startswith("search/sizes/")  # nothing reads it once a size is chosen
+        remedy = _REMEDIES.get(name, "remove it" if is_kept else "`scarlet run` makes it again")
         return f"{str(error).removeprefix(f'{path}: ')}; {remedy}"
     return None

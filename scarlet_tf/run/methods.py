@@ -22,7 +22,7 @@ from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.parents.warm_start import warm_start
 from scarlet_tf.report.record import View
 from scarlet_tf.report.views import BetaNASView, FinetuneView, SearchView
-from scarlet_tf.results import NetworkResult, SupernetResult
+from scarlet_tf.results import InputSizes, NetworkResult, SupernetResult, to_json
 from scarlet_tf.run.folder import Run
 from scarlet_tf.run.networks import SourceNetwork, load_source
 from scarlet_tf.run.sizes import settle_size
@@ -72,6 +72,7 @@ class SupernetSearch(Method):
 
     def examine(self, run: Run) -> None:
         self._check_search(run)
+        self._check_supernet(run)
         names, pick = self.pick_names(run.config), run.config.retrain.pick
         if pick != "best" and str(pick) not in names:
             raise InputError(f"retrain.pick: expected best or one of search.picks, {', '.join(names)}, got {pick!r}")
@@ -80,6 +81,25 @@ class SupernetSearch(Method):
             raise InputError("retrain.teacher: expected a .keras file or null, since parent.name is null, got parent")
         if teacher not in (None, PARENT):
             load_teacher(teacher, run.input_shape, run.data.num_classes)
+
+    def _check_supernet(self, run: Run) -> None:
+        """Refuse a supernet that is smaller than the networks to be found where its own weights or costs are needed."""
+        config, wanted = run.config, run.config.supernet
+        if config.of_supernet is config:
+            return
+        key, value = ("image_size", wanted.image_size)
+        if wanted.width_multiplier != 1:
+            key, value = "width_multiplier", wanted.width_multiplier
+        reasons = {
+            "parent.name, whose weights it starts from": config.parent.name,
+            "search.input_sizes": config.search.input_sizes,
+            "search.algorithm: betanas, which weighs its costs": config.search.is_betanas,
+            "search.halving_loss": config.search.halving_loss,
+            "retrain.init: supernet, whose weights the network takes": config.retrain.init == "supernet",
+        }
+        for reason, is_there in reasons.items():
+            if is_there:
+                raise InputError(f"supernet.{key}: expected the network's own with {reason}, got {value!r}")
 
     def _check_search(self, run: Run) -> None:
         if run.config.search.input_sizes and search_role() != "alone":
@@ -122,8 +142,8 @@ class SupernetSearch(Method):
     def _train(self, run: Run, supernet: Supernet, training: Callable[..., dict], **further: Any) -> dict:
         return training(
             supernet,
-            run.plain_train,
-            validation_data=run.data.validation,
+            run.of_supernet.plain_train,
+            validation_data=run.of_supernet.data.validation,
             config=run.config.supernet,
             strategy=run.strategy,
             run_dir=run.folder,
@@ -143,12 +163,13 @@ class SupernetSearch(Method):
         is_used = (run.network_file.parent.exists() or run.has_raced) and (run.folder / "search" / TRIALS).exists()
         return search(
             supernet,
-            run.data.validation,
+            run.of_supernet.data.validation,
             run.config.search,
             run.folder,
-            recalibration_data=run.plain_train,
+            recalibration_data=run.of_supernet.plain_train,
             context=self.context(run),
             max_hours=0 if is_used else hours,
+            costs=run.costs,
             finish=functools.partial(correct_latencies, run),
         )
 
@@ -168,6 +189,7 @@ class SupernetSearch(Method):
                 "picks": len(found.picks),
                 "hypervolume": found.hypervolume[-1] if found.hypervolume else None,
             },
+            **({} if (sizes := run.find(InputSizes)) is None else {"input_sizes": to_json(sizes)}),
         }
 
     def _one_shot_accuracies(self, run: Run, found: SearchResult) -> list[float]:
@@ -283,8 +305,8 @@ def _at_another_size(run: Run) -> tuple[Supernet, SupernetResult]:
 
 
 def _new_supernet(run: Run) -> Supernet:
-    config = run.config
-    supernet = new_supernet(config.supernet, config.space, run.input_shape, run.data.num_classes)
+    config, own = run.config, run.of_supernet
+    supernet = new_supernet(config.supernet, own.config.space, own.input_shape, run.data.num_classes)
     if config.parent.name is not None:
         batches = run.plain_train.batches(WARM_START_BATCH, training=True, seed=config.seed, drop_remainder=False)
         warm_start(supernet, parent_in(config.parent), batches.take(-(-config.parent.images // WARM_START_BATCH)))

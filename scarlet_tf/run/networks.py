@@ -30,12 +30,12 @@ logger = logging.getLogger("scarlet_tf")
 def find_pick(found: SearchResult, wanted: int | str) -> Candidate:
     """The network of a search that `wanted` names: "best", or a pick's index or name; InputError where there is none.
 
-    "best" is the first of the front `by_accuracy`; see `scarlet_tf.search.front.best_of`.
+    "best" is the first of the front `by_score`; see `scarlet_tf.search.front.best_of`.
     """
     if wanted == "best":
         if not found.pareto:
             raise InputError(
-                "retrain.pick: best is the most accurate network within the search's bounds, and none that was evaluated is"
+                "retrain.pick: best is the network of the best score within the search's bounds, and none that was evaluated is"
                 f" within them; expected one of the search's picks, {', '.join(found.names) or 'of which there are none'}"
             )
         return found.best

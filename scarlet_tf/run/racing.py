@@ -16,6 +16,7 @@ from scarlet_tf.models.network import Arrays
 from scarlet_tf.parents.around import SIZE_STEP, parent_path, sizes_and_costs
 from scarlet_tf.race.course import FOLDER, Course, Images
 from scarlet_tf.race.entrants import Entrant, finalists, one_form, rivals
+from scarlet_tf.race.proposals import proposed
 from scarlet_tf.race.race import run_race
 from scarlet_tf.results import InputSizes, RaceResult
 from scarlet_tf.run.folder import Run
@@ -23,9 +24,9 @@ from scarlet_tf.run.methods import trained_supernet
 from scarlet_tf.run.retraining import start_of, teacher_of
 from scarlet_tf.search.budget import Budget
 from scarlet_tf.search.config import evaluator_grouping, evaluator_options
-from scarlet_tf.search.front import Candidate, by_accuracy
+from scarlet_tf.search.front import Candidate, by_score
 from scarlet_tf.search.journal import TRIALS, read_lines
-from scarlet_tf.search.objectives import Objectives, cost_model_and_objectives
+from scarlet_tf.search.objectives import Objectives, cost_model_and_objectives, score_of
 from scarlet_tf.search.run import SearchResult
 from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.space.spec import NetworkSpec
@@ -36,7 +37,9 @@ logger = logging.getLogger("scarlet_tf")
 def race_networks(run: Run, found: SearchResult) -> RaceResult:
     """Race the search's best networks against the rivals that `race.rivals` names."""
     starts = _Starts(run)
-    entrants, notes = _entrants(run, found, starts)
+    cost_model, objectives = cost_model_and_objectives(run.costs, **run.config.search.objective_settings(run.costs))
+    budget = Budget(cost_model, objectives.tightened(run.config.bounds_of_pick or {}))
+    entrants, notes = _entrants(run, found, starts, budget)
     course = Course(
         run.config.retrain,
         run.config.race,
@@ -49,6 +52,7 @@ def race_networks(run: Run, found: SearchResult) -> RaceResult:
         teacher=lambda entrant: teacher_of(run, entrant.input_size),
         strategy=run.strategy,
         calibration=run.config.export.calibration_examples,
+        propose=functools.partial(proposed, budget, starts.fits),
     )
     return run_race(course, entrants, run.max_hours, notes)
 
@@ -84,13 +88,10 @@ def _images(run: Run, entrant: Entrant) -> Images:
     return Images(data.train, data.validation, data.test)
 
 
-def _entrants(run: Run, found: SearchResult, starts: _Starts) -> tuple[list[Entrant], list[str]]:
+def _entrants(run: Run, found: SearchResult, starts: _Starts, budget: Budget) -> tuple[list[Entrant], list[str]]:
     """Rivals and finalists, all different, and what has to be said about them."""
-    config = run.config.race
+    config, objectives = run.config.race, budget.objectives
     notes: list[str] = []
-    cost_model, objectives = cost_model_and_objectives(run.costs, **run.config.search.objective_settings(run.costs))
-    objectives = objectives.tightened(run.config.bounds_of_pick or {})
-    budget = Budget(cost_model, objectives)
     candidates = _candidates(run, found, budget)
     opposed = rivals(budget, config, starts.fits)
     opposed += _parent(run, objectives, opposed, notes) if "parent" in config.rivals else []
@@ -108,9 +109,9 @@ def _entrants(run: Run, found: SearchResult, starts: _Starts) -> tuple[list[Entr
     notes += _notes(config.finalists, chosen, unlike, opposed)
     for note in notes:
         logger.warning("race: %s", note)
-    scores = {each.architecture: each.accuracy for each in candidates}
+    scores = {each.architecture: each.score for each in candidates}
     named = [
-        Entrant(f"finalist_{number}", "finalist", each.architecture, score=each.accuracy)
+        Entrant(f"finalist_{number}", "finalist", each.architecture, score=each.score)
         for number, each in enumerate(chosen, 1)
     ]
     others = list(_of_other_sizes(run, starts))[: max(config.finalists - 2, 0)]
@@ -122,12 +123,12 @@ def _entrants(run: Run, found: SearchResult, starts: _Starts) -> tuple[list[Entr
 def _of_other_sizes(run: Run, starts: _Starts) -> Iterable[Entrant]:
     """The best network of each size that was searched for a few generations alone, the best first: they were judged on little."""
     sizes = run.find(InputSizes)
-    rows = sorted(() if sizes is None else sizes.measured, key=lambda row: -row["accuracy"])
+    rows = sorted(() if sizes is None else sizes.measured, key=lambda row: -score_of(row))
     for row in rows:
         if row["input_size"] != run.config.data.image_size:
             network = Architecture.parse(row["architecture"], run.config.space)
             if starts.of(network, row["input_size"]) is not None:
-                yield Entrant("finalist", "finalist", network, row["input_size"], row["accuracy"])
+                yield Entrant("finalist", "finalist", network, row["input_size"], score_of(row))
 
 
 def _notes(wanted: int, chosen: list[Candidate], unlike: int, opposed: list[Entrant]) -> list[str]:
@@ -155,7 +156,7 @@ def _candidates(run: Run, found: SearchResult, budget: Budget) -> list[Candidate
         for each in (*_of_journal(run, budget), *found.evaluated):
             known.setdefault(each.architecture, each)
     within = [each for each in known.values() if budget.objectives.violation(each.metrics) <= 0]
-    return sorted(within, key=lambda each: (*by_accuracy(each.metrics), each.architecture.choices))
+    return sorted(within, key=lambda each: (*by_score(each.metrics), each.architecture.choices))
 
 
 def _of_journal(run: Run, budget: Budget) -> Iterable[Candidate]:
@@ -168,14 +169,15 @@ def _of_journal(run: Run, budget: Budget) -> Iterable[Candidate]:
 
 
 def _scored(run: Run, opposed: list[Entrant], scores: Mapping[Architecture, float]) -> list[Entrant]:
-    """The rivals with the search's accuracy: as found by it, else measured as it measures."""
+    """The rivals with the search's score: as found by it, else measured as it measures."""
     missing = [one.network for one in opposed if one.input_size is None and one.network not in scores]
     measured: dict[Any, float] = dict(scores)
     if missing:
         supernet, _ = trained_supernet(run)
         options = {**evaluator_options(run.config.search), **evaluator_grouping(run.config.search)}
-        evaluator = Evaluator(supernet, run.data.validation, run.plain_train, **options)
-        measured |= {network: evaluator.evaluate(network)["accuracy"] for network in missing}
+        own = run.of_supernet
+        evaluator = Evaluator(supernet, own.data.validation, own.plain_train, **options)
+        measured |= {network: score_of(evaluator.evaluate(network)) for network in missing}
     return [
         one if one.input_size is not None else dataclasses.replace(one, score=measured[one.network]) for one in opposed
     ]

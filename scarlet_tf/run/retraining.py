@@ -24,7 +24,7 @@ from scarlet_tf.results import Certificate, NetworkResult, RaceResult, Score
 from scarlet_tf.run.folder import Run
 from scarlet_tf.run.methods import PARENT, Finetuning, trained_supernet
 from scarlet_tf.run.networks import find_pick
-from scarlet_tf.search.front import Candidate, by_accuracy
+from scarlet_tf.search.front import Candidate, by_score
 from scarlet_tf.search.run import SearchResult
 from scarlet_tf.space.cost import Cost, count, count_spec
 from scarlet_tf.space.search_space import Architecture
@@ -137,7 +137,7 @@ def choose(run: Run, found: SearchResult) -> Start:
             for c in others
             if all(objectives.better(metric, c.metrics[metric], bound) for metric, bound in bounds.items())
         ]
-    others = sorted(others, key=lambda c: by_accuracy(c.metrics))
+    others = sorted(others, key=lambda c: by_score(c.metrics))
     return _first_that_fits(run, [picked, *(c for c in others if c.architecture != picked.architecture)])
 
 

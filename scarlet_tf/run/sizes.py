@@ -18,7 +18,7 @@ from scarlet_tf.results import InputSizes, SupernetResult
 from scarlet_tf.run.folder import Run
 from scarlet_tf.search.config import SIZE_GENERATIONS
 from scarlet_tf.search.front import Candidate
-from scarlet_tf.search.objectives import cost_model_and_objectives
+from scarlet_tf.search.objectives import cost_model_and_objectives, score_of
 from scarlet_tf.search.run import search
 
 logger = logging.getLogger("scarlet_tf")
@@ -27,7 +27,7 @@ logger = logging.getLogger("scarlet_tf")
 def settle_size(
     run: Run, context: Mapping[str, Any], supernet_of: Callable[[Run], tuple[Supernet, SupernetResult]]
 ) -> None:
-    """Let `run` have the one of `search.input_sizes` at which the most accurate network was found; of equals the smallest.
+    """Let `run` have the one of `search.input_sizes` at which the best network was found; of equals the smallest.
 
     context: of the search's journal. supernet_of: the supernet for the images of a run. Sizes at which no network keeps the
     bounds are left out, with a line that says so. Raises InputError if that leaves none. Each size has a journal of its own in
@@ -60,7 +60,7 @@ def settle_size(
         raise InputError(
             f"search.input_sizes: expected a size at which a network keeps the bounds, got {list(run.config.search.input_sizes)}"
         )
-    chosen = max(measured, key=lambda row: (row["accuracy"], -row["input_size"]))["input_size"]
+    chosen = max(measured, key=lambda row: (score_of(row), -row["input_size"]))["input_size"]
     logger.info("search: images of %d pixels are searched to the end", chosen)
     run.keep(InputSizes(chosen, tuple(measured)))
     run.use_size(chosen)

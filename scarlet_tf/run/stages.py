@@ -197,8 +197,9 @@ def run_ranking(config: Config, folder) -> dict:
         _do(run, STAGES["train-supernet"])
         with timed(run, "rank"):
             supernet, _ = trained_supernet(run)
-            data, context = (run.plain_train, run.data.validation), method.context(run)
-            figures = rank(supernet, *data, config.ranking, config.retrain, run.folder, context)
+            own, context = run.of_supernet, method.context(run)
+            data, seen = ((one.plain_train, one.data.validation) for one in (run, own))
+            figures = rank(supernet, *data, config.ranking, config.retrain, run.folder, context, run.config.space, seen)
         run.note(from_json(Ranking, figures, Ranking.FILE))
         report_on(run)
         return figures
@@ -236,9 +237,10 @@ def run_comparison(
         with timed(run, "compare"):
             supernet, _ = trained_supernet(run)
             options = {**evaluator_options(config.search), **evaluator_grouping(config.search)}
-            evaluator = Evaluator(supernet, run.data.validation, run.plain_train, **options)
+            own = run.of_supernet
+            evaluator = Evaluator(supernet, own.data.validation, own.plain_train, **options)
             searches = (algorithms, seeds, evaluations, method.context(run))
-            figures = compare(supernet, config.search, evaluator, run.folder, *searches)
+            figures = compare(supernet, config.search, evaluator, run.folder, *searches, costs=run.costs)
         run.note(from_json(Comparison, figures, Comparison.FILE))
         report_on(run)
         return figures

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
@@ -159,7 +159,9 @@ class SearchConfig:
         recalibration_batches: training batches for BN recalibration of each path; 0 evaluates with running statistics.
         probe_batches: training batches that a classifier of its own is fitted to for each path, see Evaluator; 0 scores with the
             supernet's. By default 8 with a parent, else 0.
-        halving_loss: what is taken off a path's accuracy for each halving of its multiply-adds below their upper bound, see
+        score: what paths are compared by, on validation images: loss, or accuracy, which takes many more images to tell two paths
+            apart; see Evaluator. Accuracy is what is shown and what bounds are on. By default accuracy with a parent, else loss.
+        halving_loss: what is taken off a path's score for each halving of its multiply-adds below their upper bound, see
             Evaluator; nothing without such a bound. By default 0.035 with a parent, as measured (docs/results.md), else 0.
         validation_batch_size: images a batch, in evaluation, recalibration and probe.
         evaluation_group: the most models evaluated together, and so the most that an interruption loses.
@@ -185,6 +187,7 @@ class SearchConfig:
     seed: Whole = 0
     recalibration_batches: Whole = 20
     probe_batches: Whole = 0
+    score: Literal["loss", "accuracy"] = "loss"
     halving_loss: Share = 0.0
     validation_batch_size: Count = 128
     evaluation_group: Count = 70
@@ -251,10 +254,11 @@ def evaluator_grouping(config: SearchConfig) -> dict:
 
 def evaluator_options(config: SearchConfig) -> dict:
     """Settings of the default Evaluator, in plain JSON types; results depend on them."""
-    options: dict[str, float] = {
+    options: dict[str, Any] = {
         "recalibration_batches": config.recalibration_batches,
         "batch_size": config.validation_batch_size,
         "seed": config.seed,
+        "score": config.score,
     }
     if config.probe_batches:
         options["probe_batches"] = config.probe_batches

@@ -14,6 +14,7 @@ import numpy as np
 from scarlet_tf.base.settings import BelowOne, Between, Count, Positive, validated
 from scarlet_tf.search.algorithm import decode, encode
 from scarlet_tf.search.mutation import Mutation, draw
+from scarlet_tf.search.objectives import score_of
 from scarlet_tf.space.search_space import SearchSpace
 
 
@@ -71,7 +72,7 @@ class ControllerMutation(Mutation):
 
     def tell(self, genomes: np.ndarray, metrics: Sequence[Mapping | None]) -> None:
         results = dict(zip(encode(genomes), metrics, strict=True))
-        known = {line: float(found["accuracy"]) for line in self._made if (found := results.get(line)) is not None}
+        known = {line: float(score_of(found)) for line in self._made if (found := results.get(line)) is not None}
         if known:
             self._learn(list(known), np.array(list(known.values())))
         self._made = {}

@@ -14,7 +14,7 @@ from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import bound_text
-from scarlet_tf.search.objectives import CostModel, Objectives, is_number
+from scarlet_tf.search.objectives import CostModel, Objectives, is_number, score_of
 from scarlet_tf.space.search_space import Architecture, SearchSpace
 
 logger = logging.getLogger("scarlet_tf")
@@ -25,7 +25,7 @@ Picks = int | Mapping[str, str | Mapping[str, float]]
 class Candidate:
     """An evaluated architecture: one-shot accuracy (0 to 1), multiply-adds of one image, trainable parameters.
 
-    `others` holds whatever else is known of it by name, such as "latency_ms".
+    `others` holds whatever else is known of it by name, such as "latency_ms", and the score that it was compared by, if any.
     """
 
     architecture: Architecture
@@ -39,8 +39,13 @@ class Candidate:
         """With those of the metrics that are in `names`, beside the three that every candidate has."""
         own = ("accuracy", "multiply_adds", "params")
         accuracy, multiply_adds, params = (metrics[name] for name in own)
-        others = {name: metrics[name] for name in names if name not in own}
+        others = {name: metrics[name] for name in ("score", *names) if name in metrics and name not in own}
         return cls(architecture, accuracy, multiply_adds, params, others)
+
+    @property
+    def score(self) -> float:
+        """Value that it is compared by, see score_of."""
+        return score_of(self.metrics)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -68,23 +73,23 @@ def front_of(candidates: Sequence[Candidate], objectives: Objectives | None = No
         return []
     values = (objectives or Objectives()).values([c.metrics for c in candidates])
     front = [candidates[i] for i in non_dominated(values)]
-    return sorted(front, key=lambda c: (c.multiply_adds, -c.accuracy, -c.params, c.architecture.choices))
+    return sorted(front, key=lambda c: (c.multiply_adds, -c.score, -c.params, c.architecture.choices))
 
 
-def by_accuracy(metrics: Mapping[str, Any]) -> tuple[float, float]:
-    """Sorts metrics: the most accurate first, of equals the one of fewest multiply-adds."""
-    return -metrics["accuracy"], metrics["multiply_adds"]
+def by_score(metrics: Mapping[str, Any]) -> tuple[float, float]:
+    """Sorts metrics: the best score first, of equals the one of fewest multiply-adds."""
+    return -score_of(metrics), metrics["multiply_adds"]
 
 
 def best_of(front: Sequence[Candidate]) -> Candidate:
-    """The first of a front `by_accuracy`; InputError for an empty one.
+    """The first of a front `by_score`; InputError for an empty one.
 
-    Of everything that was evaluated within the bounds none is more accurate: accuracy is among all objectives, so what is
-    not on the front is no more accurate than some network that is.
+    Of everything that was evaluated within the bounds none has a better score: it is among all objectives, so what is
+    not on the front scores no better than some network that is.
     """
     if not front:
         raise InputError("best: expected a network within the search's bounds, none that was evaluated is")
-    return min(front, key=lambda candidate: by_accuracy(candidate.metrics))
+    return min(front, key=lambda candidate: by_score(candidate.metrics))
 
 
 class HypervolumeBox:
@@ -199,8 +204,8 @@ def pick_models(
 
     An integer k picks k models equispaced along the front, named "0", "1", ... A mapping picks a model for each name:
 
-    * {metric: bound, ...}: of the front's models below the bounds (above, for metrics that are maximised) the most
-      accurate; where accuracy is bounded, the one of the least cost.
+    * {metric: bound, ...}: of the front's models below the bounds (above, for metrics that are maximised) that of
+      the best score; where accuracy is bounded, the one of the least cost.
     * choices such as "0,4,2": that architecture, if it was evaluated.
 
     What no model meets is left out with a warning that says how near the front comes.
@@ -237,7 +242,7 @@ def _pick(name: str, wanted, front, evaluated, objectives: Objectives) -> Candid
     cost = objectives.names[objectives.cost_column]
     if "accuracy" in wanted:
         return min(meeting, key=lambda c: c.metrics[cost])
-    return max(meeting, key=lambda c: (c.accuracy, -c.metrics[cost]))
+    return max(meeting, key=lambda c: (c.score, -c.metrics[cost]))
 
 
 def _nearest(front: Sequence[Candidate], metric: str, objectives: Objectives) -> str:

@@ -15,6 +15,7 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.algorithm import Algorithm
 from scarlet_tf.search.config import side_of
 from scarlet_tf.search.front import Archive
+from scarlet_tf.search.objectives import score_of
 from scarlet_tf.search.oracle import ArchitectureOracle
 from scarlet_tf.search.trials import TrialMaker
 from scarlet_tf.space.cost import CostTable, cost_table
@@ -88,15 +89,15 @@ class KerasTunerSearch(Algorithm):
 
     def _learn(self, genomes: np.ndarray, metrics: list[dict | None]) -> float:
         for genome, found in zip(genomes.tolist(), metrics, strict=True):
-            accuracy = self._known[tuple(genome)] = None if found is None else found["accuracy"]
-            self._end(self._trial, accuracy)
+            score = self._known[tuple(genome)] = None if found is None else score_of(found)
+            self._end(self._trial, score)
         return self._archive.add(genomes, metrics)
 
-    def _end(self, trial: Trial, accuracy: float | None) -> None:
-        if accuracy is None:
+    def _end(self, trial: Trial, score: float | None) -> None:
+        if score is None:
             trial.status = TrialStatus.FAILED
         else:
-            self.oracle.update_trial(trial.trial_id, {"accuracy": accuracy})
+            self.oracle.update_trial(trial.trial_id, {"accuracy": score})
             trial.status = TrialStatus.COMPLETED
         self.oracle.end_trial(trial)
 

@@ -31,7 +31,9 @@ class Objectives:
         lower_bounds: {metric: value}; every candidate exceeds it.
         directions: {metric: "min" | "max"}, over DIRECTIONS; for another metric's, "min" where nothing is said.
 
-    A metric that costs or a table give is checked before anything is evaluated; any other is an evaluation's answer.
+    A metric that costs or a table give is checked before anything is evaluated; any other is an evaluation's answer. Where an
+    evaluation gives a "score" beside the accuracy, networks are compared by that: it is the objective, under accuracy's
+    weight, while bounds stay those of the accuracy.
     """
 
     def __init__(
@@ -96,7 +98,7 @@ class Objectives:
 
     def values(self, metrics: Sequence[Mapping]) -> np.ndarray:
         """The objectives of N candidates, all to be minimised, float [N, M]."""
-        rows = [[found[name] for name in self.names] for found in metrics]
+        rows = [[score_of(found) if name == "accuracy" else found[name] for name in self.names] for found in metrics]
         return np.array(rows, float).reshape(-1, len(self.names)) * self._signs
 
     def violation(self, found: Mapping) -> float:
@@ -115,6 +117,8 @@ class Objectives:
     def check(self, metrics: Mapping, computed: Sequence[str] = ()) -> dict[str, float]:
         """The metrics that an evaluation has to answer; BadMetrics where one is missing or no finite number."""
         found = {"accuracy": checked_accuracy(metrics)}
+        if "score" in metrics:
+            found["score"] = checked_share(metrics, "score")
         for name in self.metrics:
             if name in found or name in computed:
                 continue
@@ -326,17 +330,29 @@ def _checked_directions(directions) -> dict[str, str]:
     return dict(directions)
 
 
+def score_of(metrics: Mapping) -> float:
+    """Value that networks are compared by, 0 to 1, more is better: the score of an evaluation, else its accuracy."""
+    return metrics.get("score", metrics["accuracy"])
+
+
 def checked_accuracy(metrics: Mapping) -> float:
-    """The accuracy among an evaluation's metrics; BadMetrics unless it is there and a number from 0 to 1."""
-    if "accuracy" not in metrics:
-        raise BadMetrics(f"metrics.accuracy: missing; got {sorted(metrics)}")
+    """The accuracy among an evaluation's metrics; BadMetrics unless it is there and, as a score beside it, from 0 to 1."""
+    if "score" in metrics:
+        checked_share(metrics, "score")
+    return checked_share(metrics, "accuracy")
+
+
+def checked_share(metrics: Mapping, name: str) -> float:
+    """One of an evaluation's metrics; BadMetrics unless it is there and a number from 0 to 1."""
+    if name not in metrics:
+        raise BadMetrics(f"metrics.{name}: missing; got {sorted(metrics)}")
     try:
-        accuracy = float(metrics["accuracy"])
+        value = float(metrics[name])
     except (TypeError, ValueError):
-        accuracy = math.nan
-    if not 0 <= accuracy <= 1:
-        raise BadMetrics(f"metrics.accuracy: expected a number from 0 to 1, got {metrics['accuracy']!r}")
-    return accuracy
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise BadMetrics(f"metrics.{name}: expected a number from 0 to 1, got {metrics[name]!r}")
+    return value
 
 
 def is_number(value) -> TypeGuard[float]:

@@ -21,7 +21,7 @@ from scarlet_tf.search.front import Candidate, front_of
 from scarlet_tf.search.journal import EVALUATION, EVALUATION_KEY, TRIALS, Journal
 from scarlet_tf.search.mutation import Mutation
 from scarlet_tf.search.nsga2 import WeightedNSGA2
-from scarlet_tf.search.objectives import BadMetrics
+from scarlet_tf.search.objectives import BadMetrics, score_of
 from scarlet_tf.search.trials import REASON, TrialMaker, add_metrics, clear_metrics, locked, report_metrics
 from scarlet_tf.search.workers import IDENTITY, SECRET, opened
 from scarlet_tf.space.cost import cost_table
@@ -390,7 +390,7 @@ class ArchitectureOracle(keras_tuner.Oracle):
         """Finish a trial that ended in this process or in an earlier one."""
         if result is not None:
             add_metrics(trial, result)
-            trial.score, trial.best_step = result["accuracy"], 0
+            trial.score, trial.best_step = score_of(result), 0
         self.end_order.append(trial.trial_id)
         self._reported.pop(trial.trial_id, None)
 

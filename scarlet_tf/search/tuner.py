@@ -177,7 +177,7 @@ class SupernetTuner(BaseTuner):
             self._show_progress()
 
     def results_summary(self, num_trials: int = 10) -> None:
-        """Prints what KerasTuner does, the `num_trials` most accurate trials, and then the Pareto front."""
+        """Prints what KerasTuner does, the `num_trials` best trials, and then the Pareto front."""
         super().results_summary(num_trials)
         front = self.oracle.pareto_front()
         print(f"\nPareto front: {len(front)} models")
@@ -200,10 +200,10 @@ class SupernetTuner(BaseTuner):
             raise InputError("supernet: expected one, whose weights a trial's network has, got None")
         from scarlet_tf.models.supernet import extract  # imports TensorFlow
 
-        return extract(self.supernet, Architecture(self._choices(trial), self._space))
+        return extract(self.supernet, Architecture(self._choices(trial), self.supernet.space))
 
     def get_best_models(self, num_models: int = 1) -> list:
-        """The networks of the `num_models` most accurate trials, best first; fewer where fewer were evaluated."""
+        """The networks of the `num_models` best trials, best first; fewer where fewer were evaluated."""
         trials = self.oracle.get_best_trials(num_models)
         return [self.load_model(trial) for trial in trials if trial.status == TrialStatus.COMPLETED]
 

@@ -73,18 +73,20 @@ class Monitor:
     def on_epoch_end(self, epoch: int) -> dict:
         """The scalar figures of the panel as the supernet is now; the record is written before they are answered."""
         self.rows = [row for row in self.rows if row["epoch"] < epoch]
-        before = self.rows[-1]["accuracies"] if self.rows and self.rows[-1]["epoch"] == epoch - 1 else ()
-        accuracies = self.accuracies()
+        before = self.rows[-1].get("losses", ()) if self.rows and self.rows[-1]["epoch"] == epoch - 1 else ()
+        figures = self.measure()
+        accuracies, losses = ([one[name] for one in figures] for name in ("accuracy", "loss"))
         counts = self._update_counts()
         row = {
             "epoch": epoch,
             "steps": self._counted,
             "accuracies": accuracies,
+            "losses": losses,
             "mean": float(np.mean(accuracies)),
             "deviation": float(np.std(accuracies)),
             "histogram": histogram(accuracies),
             "skip_bias": skip_bias(accuracies, count_skips(self.supernet.space, self.paths)),
-            "stability": stability(before, accuracies),
+            "stability": stability(before, losses),
             "updates": {"least": int(counts.min()), "greatest": int(counts.max())},
         }
         self.rows.append(row)
@@ -92,8 +94,8 @@ class Monitor:
         values = (row["mean"], row["deviation"], row["skip_bias"], row["stability"])
         return {name: value for name, value in zip(FIGURES, values, strict=True) if value is not None}
 
-    def accuracies(self) -> list[float]:
-        """Top-1 accuracy of each path as the supernet is now, 0..1, with batch normalisation recalibrated for it."""
+    def measure(self) -> list[dict]:
+        """Evaluator's figures of each path as the supernet is now, with batch normalisation recalibrated for it."""
         if self._evaluator is None:
             scored = _some_of(self._validation, self.num_examples, self.seed)
             settings = (RECALIBRATION_BATCHES, BATCH_SIZE, self.seed)
@@ -101,7 +103,7 @@ class Monitor:
         paths = [tuple(path) for path in self.paths.tolist()]
         self._evaluator.forget()
         self._evaluator.begin_generation(sorted(paths))
-        found = {path: self._evaluator.evaluate(path)["accuracy"] for path in sorted(paths)}
+        found = {path: self._evaluator.evaluate(path) for path in sorted(paths)}
         return [found[path] for path in paths]
 
     @property

@@ -50,10 +50,17 @@ def test_warnings_stand_in_the_closing_table(capsys):
     assert out.count("warning") == 2 and "nothing is learned [so]" in out and "it guesses" in out
 
 
+def test_summary_says_which_input_sizes_were_tried(capsys):
+    rows = [{"input_size": size, "accuracy": accuracy} for size, accuracy in ((48, 0.4), (64, 0.45))]
+    print_summary(SUMMARY | {"input_sizes": {"chosen": 64, "measured": rows}})
+    found = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "input size 64 pixels; best score at 48: 40.00 %, at 64: 45.00 %" in found
+
+
 def test_summary_says_which_network_was_picked_and_why(capsys):
     passed_over = SUMMARY["pick"] | {"pick": "small", "passed_over": [{}]}
     for picked, expected in (
-        (SUMMARY["pick"], "best: the most accurate network found within the bounds, 62.50 % one-shot"),
+        (SUMMARY["pick"], "best: the best network found within the bounds, 62.50 % one-shot"),
         (passed_over, "pick small of the search, 62.50 % one-shot; 1 network before it out of bounds once folded"),
     ):
         print_summary(SUMMARY | {"pick": picked})

@@ -1,5 +1,6 @@
 import itertools
 import logging
+import math
 
 import keras
 import numpy as np
@@ -49,7 +50,7 @@ def groups(monkeypatch):
 
     def measure(self, paths, recalibration, validation, advance, probe):
         asked.append(list(paths))
-        return [{"accuracy": sum(path) / 100} for path in paths]
+        return [{"accuracy": sum(path) / 100, "loss": 1.0} for path in paths]
 
     monkeypatch.setattr(Populations, "measure", measure)
     return asked
@@ -96,19 +97,23 @@ def test_a_probe_fits_a_classifier_to_each_path(supernet, images):
     network.layers[-1].set_weights([kernel, bias])
     expected = evaluate(network, ArraySplit(*validation).batches(10))
     figures = found[GENERATION.index(ARCHITECTURE.choices)]
-    assert figures == pytest.approx(expected, rel=1e-3)
+    assert figures == pytest.approx({**expected, "score": math.exp(-expected["loss"])}, rel=1e-3)
     assert figures != pytest.approx(Evaluator(supernet, validation, batch_size=10).evaluate(ARCHITECTURE), rel=0.1)
 
 
 def test_a_network_of_half_the_budget_is_expected_to_gain_less(supernet, images):
     plain = Evaluator(supernet, images[1], batch_size=10)
     budget = 2 * count(ARCHITECTURE, supernet.image_shape[0], 5).multiply_adds
-    adjusted = Evaluator(supernet, images[1], batch_size=10, halving_loss=0.04, budget=budget)
-    assert adjusted.evaluate(ARCHITECTURE)["accuracy"] == pytest.approx(plain.evaluate(ARCHITECTURE)["accuracy"] - 0.04)
+    expected = plain.evaluate(ARCHITECTURE)
+    for score, value in (("accuracy", expected["accuracy"]), ("loss", math.exp(-expected["loss"]))):
+        adjusted = Evaluator(supernet, images[1], batch_size=10, score=score, halving_loss=0.04, budget=budget)
+        assert adjusted.evaluate(ARCHITECTURE) == pytest.approx({**expected, "score": value - 0.04})
     whole = Evaluator(supernet, images[1], batch_size=10, halving_loss=0.04, budget=budget / 2)
     assert whole.evaluate(ARCHITECTURE) == plain.evaluate(ARCHITECTURE)
     with pytest.raises(InputError, match="halving_loss: expected a budget of multiply-adds"):
         Evaluator(supernet, images[1], halving_loss=0.04)
+    with pytest.raises(InputError, match="score: expected one of loss, accuracy, got 'auc'"):
+        Evaluator(supernet, images[1], score="auc")
 
 
 def test_a_probe_needs_training_images(supernet, images):
@@ -125,9 +130,9 @@ def test_without_recalibration_the_running_statistics_serve(supernet, images):
 def test_groups_follow_the_announced_order_from_what_is_asked_for(supernet, images, groups):
     evaluator = Evaluator(supernet, images[1], group_size=2)
     evaluator.begin_generation([Architecture(GENERATION[0], supernet.space), *GENERATION, GENERATION[0]])
-    assert evaluator.evaluate(GENERATION[1]) == {"accuracy": 0.03}
+    assert evaluator.evaluate(GENERATION[1])["accuracy"] == 0.03
     assert evaluator.num_ready == 1
-    assert evaluator.evaluate((0, 0, 0, 0)) == {"accuracy": 0.0}  # of which nothing was said
+    assert evaluator.evaluate((0, 0, 0, 0))["accuracy"] == 0.0  # of which nothing was said
     for choices in GENERATION:
         evaluator.evaluate(choices)
     assert groups == [GENERATION[1:3], [(0, 0, 0, 0)], [GENERATION[0], GENERATION[3]], [GENERATION[4]]]
@@ -137,7 +142,7 @@ def test_groups_follow_the_announced_order_from_what_is_asked_for(supernet, imag
 def test_an_architecture_that_comes_again_is_not_measured_again_until_forgotten(supernet, images, groups):
     evaluator = Evaluator(supernet, images[1])
     evaluator.evaluate(ARCHITECTURE)["accuracy"] = None  # what is kept is not the caller's
-    assert evaluator.evaluate(list(ARCHITECTURE.choices)) == {"accuracy": 0.06}
+    assert evaluator.evaluate(list(ARCHITECTURE.choices))["accuracy"] == 0.06
     evaluator.begin_generation(GENERATION)
     evaluator.evaluate(GENERATION[0])
     assert groups == [[ARCHITECTURE.choices], [c for c in GENERATION if c != ARCHITECTURE.choices]]
@@ -237,7 +242,8 @@ def test_best_models_are_networks_that_answer_as_their_trials_scored(images, sup
         found = evaluate(model, ArraySplit(*validation).batches(10))
         # A path measured within a group, and on its own: sums in another order.
         assert found["loss"] == pytest.approx(trial.metrics.get_best_value("loss"), rel=1e-4)
-        assert found["accuracy"] == trial.score
+        assert found["accuracy"] == trial.metrics.get_best_value("accuracy")
+        assert math.exp(-found["loss"]) == pytest.approx(trial.score, rel=1e-4)
     # Before a search there is no recalibration: the supernet's own weights and statistics.
     fresh = SupernetTuner(
         WeightedNSGA2Oracle(tiny_space(), 4, 2, max_multiply_adds=None, num_classes=5), supernet, tmp_path / "other"

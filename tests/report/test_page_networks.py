@@ -32,7 +32,7 @@ def test_a_pick_that_is_not_on_the_front_comes_behind_it():
 def test_the_retrained_network_needs_no_command_and_others_get_a_folder_of_their_own():
     other, retrained = found_networks(made_record())
     assert retrained.command is None
-    assert retrained.note.startswith("This is the network that was retrained, best: the most accurate network found")
+    assert retrained.note.startswith("This is the network that was retrained, best: the best network found")
     words = shlex.split(other.command)
     assert words[:4] == ["mkdir", "-p", "runs/made_network_1", "&&"]
     assert words[4:10] == ["cp", "-r", "runs/made/supernet", "runs/made/search", "runs/made_network_1", "&&"]

@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from made_run import SPACE, figures, made_record, unfinished_record
+from made_run import SIZES, SPACE, figures, made_record, unfinished_record
 
 from scarlet_tf.report import search_plots, supernet_plots
 from scarlet_tf.report.blocks import Note, Plot
 from scarlet_tf.report.front import MOST_EVALUATED, found_networks, front_plot
+from scarlet_tf.report.sections import sections
 from scarlet_tf.report.views import BetaNASView
 
 
@@ -48,6 +49,19 @@ def test_hypervolume_goes_by_generations_of_which_the_first_tell_has_two():
     trace = traces(plot)["hypervolume"]
     assert trace["x"] == [2, 3] and trace["y"] == [0.125, 0.25]
     assert "From 0.125 to 0.250" in plot.text
+
+
+def test_input_sizes_that_were_searched_are_listed_before_the_search_that_followed():
+    found = {section.identifier: section for section in sections(made_record(sizes=SIZES))}
+    note, table, *_ = found["search"].blocks
+    assert note.text == (
+        "2 sizes of the images, within the same bounds, had a short search each. The best network was found at 8 pixels,"
+        " where the search went on."
+    )
+    assert table.rows == [
+        ["6 pixels", "briefly", "8", "50.00 %", "0.390 M", "1,1,1,1"],
+        ["8 pixels", "to the end", "9", "60.00 %", "0.300 M", "1,3,0,2"],
+    ]
 
 
 def test_hypervolume_of_a_baseline_goes_by_what_it_was_told():

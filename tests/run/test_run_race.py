@@ -140,7 +140,7 @@ def front(*choices):
 def raced(tmp_path, monkeypatch):
     """`raced(found, **changes)` gives what `race_networks` hands to the race: names with choices and scores, and notes."""
     called = []
-    monkeypatch.setattr(racing, "run_race", lambda course, entrants, hours, notes: called.append((entrants, notes)))
+    monkeypatch.setattr(racing, "run_race", lambda course, *arguments: called.append((course, *arguments)))
     monkeypatch.setattr(racing, "trained_supernet", lambda run: (None, None))
     monkeypatch.setattr(
         racing, "Evaluator", lambda *arguments, **options: types.SimpleNamespace(evaluate=lambda a: {"accuracy": 0.25})
@@ -148,7 +148,7 @@ def raced(tmp_path, monkeypatch):
 
     def run(found, **changes):
         racing.race_networks(Run(config(**changes), tmp_path), found)
-        entrants, notes = called.pop()
+        run.course, entrants, _, notes = called.pop()
         return {one.name: (one.choices, one.score) for one in entrants}, notes
 
     return run
@@ -195,6 +195,19 @@ def test_finalists_keep_the_bounds_of_a_named_pick(raced):
         race={"finalists": 2, "rivals": ["uniform"]},
     )
     assert entrants == {"finalist_1": ("0,2", 0.7), "uniform": ("0,0", 0.8)}
+
+
+def test_networks_that_the_race_may_propose_keep_every_bound(raced):
+    """The first bound leaves eight of the nine networks, of which three were trained; the second one those that were."""
+    upper = {"multiply_adds": cost((1, 0)) + 1}
+    raced(front((0, 0), (0, 2)), search={"upper_bounds": upper}, race={"finalists": 1, "rivals": ["uniform"]})
+    known = {Architecture(one, SPACE): accuracy for one, accuracy in (((0, 0), 0.6), ((0, 2), 0.4), ((0, 1), 0.9))}
+    found = raced.course.propose(known)
+    assert found not in known and cost(found.choices) < upper["multiply_adds"]
+    tight = {"multiply_adds": cost((0, 1)) + 1}
+    raced(front((0, 0), (0, 2)), search={"upper_bounds": tight}, race={"finalists": 1, "rivals": ["uniform"]})
+    met = [g for g in np.ndindex(3, 3) if cost(g) < tight["multiply_adds"]]
+    assert raced.course.propose(dict.fromkeys([Architecture(g, SPACE) for g in met], 0.5)) is None
 
 
 def test_a_front_without_rivals_says_what_is_missing(raced):

@@ -7,13 +7,15 @@ import pytest
 from test_pipeline import config
 
 from scarlet_tf.base.errors import InputError
+from scarlet_tf.base.files import write_result, write_text
 from scarlet_tf.results import InputSizes, RaceResult
 from scarlet_tf.run import sizes
 from scarlet_tf.run.folder import Run, open_existing
-from scarlet_tf.run.integrity import verify_run
+from scarlet_tf.run.integrity import check_results, verify_run
 from scarlet_tf.run.methods import SupernetSearch, trained_supernet
 from scarlet_tf.run.stages import run_all
 from scarlet_tf.search.front import Candidate
+from scarlet_tf.search.journal import format_line
 from scarlet_tf.space.search_space import Architecture
 
 SMALL = {"max_train_examples": 100, "validation_examples": 40, "max_test_examples": 40}
@@ -109,8 +111,32 @@ def test_a_whole_run_ends_with_a_network_for_the_size_that_was_found(tmp_path, m
     assert raced == {"finalist_1": None, "finalist_2": None, "finalist_3": 8}  # the best of the other size races, too
     side = raced[run.get(RaceResult).winner] or 12
     assert run.network.spec.input_shape == (side, side, 3)
-    assert verify_run(tmp_path / "run")["passed"]
-    assert run_all(wanted, tmp_path / "run")["pick"]["multiply_adds"] < 400_000  # every stage is done
+    verified = verify_run(tmp_path / "run")
+    assert verified["passed"] and "search/sizes/8px/search/trials.jsonl" in [row["name"] for row in verified["checks"]]
+    assert "search/sizes/8px/search/trials.jsonl" in (tmp_path / "run/export/certificate.json").read_text()
+    summary = run_all(wanted, tmp_path / "run")  # every stage is done
+    assert summary["pick"]["multiply_adds"] < 400_000 and summary["input_sizes"]["chosen"] == 12
+    assert [row["input_size"] for row in summary["input_sizes"]["measured"]] == [8, 12]
+    assert "Input sizes" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_journals_of_sizes_are_checked_as_the_main_one(tmp_path):
+    """A changed digit and a cut line; the front beside them has a digest of its own."""
+    folder = tmp_path / "search" / "sizes" / "8px"
+    lines = [format_line({"version": 2}), format_line({"trial": "0", "metrics": {"accuracy": 0.5}})]
+    write_text(folder / "search" / "trials.jsonl", b"".join(lines).decode())
+    write_result(folder / "pareto.json", {"picks": [0.5]})
+
+    def faults():
+        return {check.name: check.found for check in check_results(tmp_path) if not check.passed}
+
+    assert len(check_results(tmp_path)) == 2 and faults() == {}
+    for name in ("search/trials.jsonl", "pareto.json"):
+        path = folder / name
+        path.write_text(path.read_text().replace("0.5", "0.9"))
+    found = faults()
+    assert found["search/sizes/8px/search/trials.jsonl"] == "torn or changed: line 2 of 2; restore it"
+    assert found["search/sizes/8px/pareto.json"].endswith("; remove it")
 
 
 @pytest.mark.parametrize(

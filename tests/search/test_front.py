@@ -22,6 +22,9 @@ def candidate(accuracy, multiply_adds, params=1, **others):
 def test_the_best_is_the_most_accurate_and_of_equals_the_cheapest():
     front = [candidate(0.5, 100), candidate(0.9, 300, 1), candidate(0.9, 200, 0), candidate(0.7, 150)]
     assert best_of(front) is front[2] and best_of(front[:1]) is front[0]
+    scored = [candidate(0.9, 100, score=0.4), candidate(0.5, 200, score=0.6)]
+    assert best_of(scored) is scored[1] and front_of(scored) == scored
+    assert front_of([candidate(0.9, 100, score=0.4), candidate(0.95, 200, score=0.4)]) == scored[:1]
     with pytest.raises(InputError, match="best: expected a network within the search's bounds"):
         best_of([])
 

@@ -9,6 +9,7 @@ from formula_search import state
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.algorithm import encode
+from scarlet_tf.search.config import MutationConfig
 from scarlet_tf.search.mutation import UniformMutation
 from scarlet_tf.search.nsga2 import FAILED_VIOLATION, WeightedNSGA2
 from scarlet_tf.space.choices import Choice, Stage
@@ -71,6 +72,18 @@ def test_same_seed_same_search_and_seed_zero_counts():
     first, second, other = (finish(tiny_search(seed=seed)) for seed in (0, 0, 1))
     assert state(first) == state(second)
     assert state(first) != state(other)
+
+
+def test_a_search_by_score_is_the_search_by_an_accuracy_of_that_value():
+    """The controller's rewards and all selections included."""
+    plain, scored = (tiny_search(mutation=MutationConfig().build(TINY, 0)) for _ in "ab")
+    finish(plain)
+    while not scored.finished:
+        scored.tell(
+            [{"accuracy": 1 - found["accuracy"] / 2, "score": found["accuracy"]} for found in results(scored.ask())]
+        )
+    np.testing.assert_array_equal(scored.genomes, plain.genomes)
+    assert scored.hypervolume == plain.hypervolume
 
 
 def test_ask_repeats_itself_until_told():

@@ -37,6 +37,17 @@ def test_objectives_are_minimised_in_the_order_of_their_weights():
     assert Objectives().cost_column == 1
 
 
+def test_a_score_stands_in_for_the_accuracy_as_objective_but_not_in_bounds():
+    objectives = Objectives(lower_bounds={"accuracy": 0.4})
+    found = {"accuracy": 0.5, "score": 0.2, "multiply_adds": 8, "params": 3}
+    assert objectives.values([found]).tolist() == [[-0.2, 8.0, -3.0]]
+    assert objectives.violation(found) == 0
+    assert objectives.check({**found, "loss": 1.6}) == {"accuracy": 0.5, "score": 0.2, "multiply_adds": 8, "params": 3}
+    for score in (-0.1, 1.2, float("nan"), "high"):
+        with pytest.raises(BadMetrics, match=r"metrics\.score: expected a number from 0 to 1"):
+            objectives.check({**found, "score": score})
+
+
 def test_violation_is_zero_inside_all_bounds_and_grows_outside():
     objectives = make_objectives(WEIGHTS, None, 0.5, {"latency_ms": 10.0}, {"params": 100.0})
     good = {"accuracy": 0.6, "latency_ms": 9.0, "params": 101}

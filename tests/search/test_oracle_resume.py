@@ -191,3 +191,14 @@ def test_other_processes_are_let_in_when_the_search_has_ended(tmp_path):
     run(oracle)
     assert "it belongs to another search" in complaint()
     assert oracle.create_trial("tuner0").status == "STOPPED" and oracle.pareto_front()
+
+
+def test_scores_are_kept_in_the_journal(tmp_path):
+    oracle = make(tmp_path)
+    for number in range(8):
+        complete(oracle, oracle.create_trial("tuner0"), accuracy=0.9 - number / 100, score=0.1 + number / 100)
+    again = make(tmp_path)
+    again.reload()
+    scores = [round(candidate.score, 2) for candidate in again.evaluated()]
+    assert scores == [round(0.1 + number / 100, 2) for number in range(8)]
+    assert again.get_best_trials(1)[0].score == pytest.approx(0.17)

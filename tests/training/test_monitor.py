@@ -114,7 +114,7 @@ def test_paths_score_as_their_extracted_and_recalibrated_networks(rng, monkeypat
         batches = train.batches(10, training=True, seed=0, drop_remainder=False).take(3)
         recalibrate(lambda images, of=network: of(images, training=True), batches, moving_statistics(network))
         expected.append(evaluate(network, validation.batches(10))["accuracy"])
-    assert watched.accuracies() == expected and len(set(expected)) > 1
+    assert [one["accuracy"] for one in watched.measure()] == expected and len(set(expected)) > 1
     for one, other in zip(before, weights(supernet), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -123,9 +123,9 @@ def test_each_measurement_is_of_the_weights_as_they_are(rng):
     supernet, images, config = Supernet(SPACE, num_classes=5), noise(rng, 60), SupernetConfig(monitor_paths=3)
     randomise_supernet(supernet, rng)
     watched = Monitor(supernet, None, config, images, images)
-    before = watched.accuracies()
+    before = watched.measure()
     randomise_supernet(supernet, rng)
-    assert watched.accuracies() == Monitor(supernet, None, config, images, images).accuracies() != before
+    assert watched.measure() == Monitor(supernet, None, config, images, images).measure() != before
 
 
 def test_a_large_validation_set_is_sampled_the_same_way_each_time(monkeypatch):
@@ -136,8 +136,8 @@ def test_a_large_validation_set_is_sampled_the_same_way_each_time(monkeypatch):
             Monitor(supernet, None, SupernetConfig(monitor_paths=2), as_split(data()), as_split(source)) for _ in "ab"
         )
         assert watched.num_examples == 7
-        assert watched.accuracies() == watched.accuracies() == again.accuracies()
-        assert all(float(7 * accuracy).is_integer() for accuracy in watched.accuracies())
+        assert watched.measure() == watched.measure() == again.measure()
+        assert all(float(7 * one["accuracy"]).is_integer() for one in watched.measure())
 
 
 @pytest.mark.slow
