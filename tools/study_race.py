@@ -16,6 +16,7 @@ the race has no rungs here. The last line is JSON.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterator
 
@@ -23,12 +24,11 @@ import numpy as np
 from scipy import stats
 
 from measuring import parse, report
-from nas_bench_macro import SPACE, Table, costs, default_path, load_table
+from nas_bench_macro import SPACE, WINDOW, Table, costs, default_path, load_table
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.objectives import CostModel
 from scarlet_tf.search.predictor import Predictor
 
-WINDOW = 5_000_000
 FEWEST = 20
 """Networks that a window needs to have a tau."""
 
@@ -63,9 +63,19 @@ def score_of(truth: np.ndarray, tau: float, rng: np.random.Generator) -> np.ndar
     return correlation * ranks + np.sqrt(1 - correlation**2) * rng.normal(size=len(truth))
 
 
+def predict(table: Table, trained: np.ndarray, known, others, scores: np.ndarray | None = None) -> np.ndarray:
+    """Accuracies of the networks `others`, indices into the table, by a predictor of those `known`, with their scores."""
+    given, rest = (None, None) if scores is None else (scores[known], scores[others])
+    return Predictor(_figures(), table.networks[known], trained[known], given).predict(table.networks[others], rest)
+
+
+@functools.cache
+def _figures() -> CostModel:
+    return CostModel(costs())
+
+
 def predictor_rows(table: Table, trainings: list[int], draws: int, tau: float, seed: int) -> list[dict]:
     """[{"way", "trainings", "all", "windows"}]: mean, low and high of both taus, of predictors and of what they compete with."""
-    figures = CostModel(costs())
     found: dict[tuple[str, int], list[tuple[float, float]]] = {}
     for number in range(draws):
         rng = np.random.default_rng([seed, number])
@@ -79,9 +89,7 @@ def predictor_rows(table: Table, trainings: list[int], draws: int, tau: float, s
         for count in trainings:
             known, others = order[:count], order[count:]
             for way, scores in (("predictor", None), ("predictor with score", score)):
-                given, rest = (None, None) if scores is None else (scores[known], scores[others])
-                model = Predictor(figures, table.networks[known], trained[known], given)
-                predicted = model.predict(table.networks[others], rest)
+                predicted = predict(table, trained, known, others, scores)
                 pair = taus(predicted, truth[others], table.multiply_adds[others])
                 found.setdefault((way, count), []).append(pair)
     rows = []
@@ -111,7 +119,6 @@ class Race:
         by_cost = np.argsort(table.multiply_adds)
         self.uniform = by_cost[(fits & uniform)[by_cost]][-1:].tolist()
         self.deepest = by_depth[fits[by_depth]][-1:].tolist()
-        self._figures = CostModel(costs())
 
     def simulate(self, tau: float, rng: np.random.Generator, predict: bool) -> Iterator[tuple[str, int, float]]:
         """(way to come to a network, networks trained, regret in points) of each way, by a score of that tau."""
@@ -145,7 +152,7 @@ class Race:
         taken, networks = list(race), self.table.networks
         for _ in range(self.more):
             left = np.setdiff1d(self.inside, taken)
-            model = Predictor(self._figures, networks[taken], trained[taken], score[taken])
+            model = Predictor(_figures(), networks[taken], trained[taken], score[taken])
             taken.append(int(left[model.predict(networks[left], score[left]).argmax()]))
         return taken
 
