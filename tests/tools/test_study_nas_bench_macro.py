@@ -252,7 +252,9 @@ def test_bad_input_is_one_line(path, tmp_path):
     torn = tmp_path / "torn.json"
     torn.write_text(path.read_text()[:-100])
     (tmp_path / "other.json").write_text("{}")
-    (tmp_path / "data").mkdir()
+    for folder in ("data", "torn"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "torn/dataset_info.json").write_text('{"name": ')
     ours = ("--table", path, "--out", tmp_path / "out")
     for arguments, message in (
         (("--table", tmp_path / "none.json"), "none.json: could not be read"),
@@ -268,6 +270,7 @@ def test_bad_input_is_one_line(path, tmp_path):
         ((*ours, "--learning-rate", -1), "supernet.learning_rate: expected"),
         ((*ours, "--distillation", 0.5), "supernet.distillation: expected 0 with sampling: strict_fair"),
         ((*ours, "--data", tmp_path / "data"), "data.directory: expected a prepared TFDS folder"),
+        ((*ours, "--data", tmp_path / "torn"), "torn: expected a prepared TFDS folder, but it could not be read"),
     ):
         output, code, errors = called(*arguments)
         assert (output, code) == ("", 2), arguments
