@@ -36,14 +36,14 @@ def ranked(run: Run, supernet: Supernet, context: Mapping[str, Any]) -> dict:
 
 
 def evaluator_of(run: Run, supernet: Supernet) -> Evaluator:
-    """What measures the supernet's paths for the run's search."""
+    """Evaluator of the supernet's paths with the settings of the run's search."""
     own, search = run.of_supernet, run.config.search
     options = {**evaluator_options(search), **evaluator_grouping(search)}
     return Evaluator(supernet, own.data.validation, own.plain_train, **options)
 
 
 def scores_of(run: Run, supernet: Supernet, context: Mapping[str, Any]) -> Evaluator | PredictedScores:
-    """What gives the supernet's paths the scores that the run's search compares by."""
+    """Evaluator that gives the supernet's paths the scores that the run's search compares by."""
     evaluator = evaluator_of(run, supernet)
     if run.config.search.score != "predictor":
         return evaluator

@@ -143,7 +143,7 @@ def raced(tmp_path, monkeypatch):
     monkeypatch.setattr(racing, "run_race", lambda course, *arguments: called.append((course, *arguments)))
     monkeypatch.setattr(racing, "trained_supernet", lambda run: (None, None))
     monkeypatch.setattr(
-        racing, "Evaluator", lambda *arguments, **options: types.SimpleNamespace(evaluate=lambda a: {"accuracy": 0.25})
+        scoring, "Evaluator", lambda *arguments, **options: types.SimpleNamespace(evaluate=lambda a: {"accuracy": 0.25})
     )
 
     def run(found, **changes):
