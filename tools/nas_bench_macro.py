@@ -130,7 +130,7 @@ FIGURES = ("tau", "tau_window", "spearman", "regret_top1", "regret_top5")
 
 
 class Ranking:
-    """The worth of scores that order networks of known accuracies.
+    """Figures of scores of networks with known accuracies.
 
     tau: Kendall's tau-b; tau_window: its mean over windows of WINDOW multiply-adds with at least FEWEST networks, weighted by
     their pairs; spearman: correlation of ranks; regret_top1, regret_top5: points of accuracy by which the network of the best
