@@ -49,7 +49,7 @@ from scarlet_tf.base.files import read_json, write_json, write_text
 from scarlet_tf.base.logs import log_to_terminal, quiet_frameworks
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.training.config import SupernetConfig
-from study_race import draw, predict
+from study_race import predictor_figures
 
 SAMPLINGS = {"strict": "strict_fair", "uniform": "uniform", "sandwich": "sandwich"}
 DEFAULT = {"epochs": 20, "images": 10_240, "held_out": 1500, "networks": 300, "seeds": [0]}
@@ -65,8 +65,6 @@ CELL = (
 LEAST = {"epochs": 1, "draws": 1, "resamples": 0, "batches": 1, "draw": 0, "threads": 1}
 GROUP = 25
 """Networks that are scored at once."""
-
-Curves = dict[str, np.ndarray]
 
 
 # -- the supernet --------------------------------------------------------------------------------------------------
@@ -185,27 +183,6 @@ def supernet_figures(rows: list[dict], table: Table, weight: float, resamples: i
     ranking = Ranking(table.accuracies.mean(axis=1), table.multiply_adds, resamples)
     scores = [scores_of(row, table.depths, weight) for row in rows]
     return {way: over_seeds([ranking.curves(each[way]) for each in scores]) for way in scores[0]}
-
-
-def predictor_figures(table: Table, losses: list[np.ndarray], trainings: list[int], draws: int) -> dict[str, dict]:
-    """{way: its figures} of predictors fitted to so many trained networks, without and with a loss [N] as a feature."""
-    found: dict[str, list[Curves]] = {}
-    for number in range(draws):
-        rng = np.random.default_rng([1, number])
-        trained, truth = draw(table, rng)
-        order = rng.permutation(len(truth))
-        for count in trainings:
-            known, others = order[:count], order[count:]
-            ranking = Ranking(truth[others], table.multiply_adds[others])
-            for way, score in (("", None), (" and loss", losses[number % len(losses)])):
-                predicted = predict(table, trained, known, others, score)
-                found.setdefault(f"{count} trainings{way}", []).append(ranking.curves(predicted))
-    return {way: over_seeds([_spread(curves)]) for way, curves in found.items()}
-
-
-def _spread(curves: list[Curves]) -> Curves:
-    values = {name: np.array([curve[name][0] for curve in curves]) for name in curves[0]}
-    return {name: np.array([found.mean(), *found]) for name, found in values.items()}
 
 
 # -- what is printed -----------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ import numpy as np
 from scipy import stats
 
 from measuring import parse, report
-from nas_bench_macro import SPACE, WINDOW, Table, costs, default_path, load_table
+from nas_bench_macro import SPACE, WINDOW, Ranking, Table, costs, default_path, load_table, over_seeds
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.objectives import CostModel
 from scarlet_tf.search.predictor import Predictor
@@ -97,6 +97,27 @@ def predictor_rows(table: Table, trainings: list[int], draws: int, tau: float, s
         overall, windows = (spread(values) for values in np.transpose(pairs))
         rows.append({"way": way, "trainings": count, "all": overall, "windows": windows})
     return rows
+
+
+def predictor_figures(table: Table, losses: list[np.ndarray], trainings: list[int], draws: int) -> dict[str, dict]:
+    """{way: its figures} of predictors fitted to so many trained networks, without and with a loss [N] as a feature."""
+    found: dict[str, list[dict[str, np.ndarray]]] = {}
+    for number in range(draws):
+        rng = np.random.default_rng([1, number])
+        trained, truth = draw(table, rng)
+        order = rng.permutation(len(truth))
+        for count in trainings:
+            known, others = order[:count], order[count:]
+            ranking = Ranking(truth[others], table.multiply_adds[others])
+            for way, score in (("", None), (" and loss", losses[number % len(losses)])):
+                predicted = predict(table, trained, known, others, score)
+                found.setdefault(f"{count} trainings{way}", []).append(ranking.curves(predicted))
+    return {way: over_seeds([_mean_and_draws(curves)]) for way, curves in found.items()}
+
+
+def _mean_and_draws(curves: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    values = {name: np.array([curve[name][0] for curve in curves]) for name in curves[0]}
+    return {name: np.array([found.mean(), *found]) for name, found in values.items()}
 
 
 def spread(values: np.ndarray) -> list[float]:
