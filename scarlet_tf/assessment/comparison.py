@@ -46,6 +46,7 @@ def compare(
     seeds: Sequence[int] = (0, 1, 2),
     evaluations: int | None = None,
     context: Mapping | str | None = None,
+    costs: CostTable | None = None,
 ) -> dict:
     """Run every algorithm with every seed on `supernet` and write `<run_dir>/compare/`: compare.json, hypervolume.png.
 
@@ -56,13 +57,14 @@ def compare(
         compare/evaluations.jsonl.
         evaluations: different architectures that each search may have evaluated; by default as many as `config` asks for.
         context: plain JSON that names the supernet and the data; evaluations of another context are refused.
+        costs: of the networks searched, if they are not of the supernet's own widths and image size.
 
     Returns the content of compare.json, which is written after each seed: see `figures`. Called again, it resumes. Raises
     InputError for bad values.
     """
     evaluations = config.population_size * config.generations if evaluations is None else evaluations
     settings = variants(config, algorithms)
-    costs = cost_table(supernet.space, side_of(supernet), supernet.num_classes)
+    costs = costs or cost_table(supernet.space, side_of(supernet), supernet.num_classes)
     _check(seeds, evaluations, config, costs)
     folder = pathlib.Path(run_dir) / "compare"
     measured = {"space": supernet.space.fingerprint, "context": context, **evaluator_options(config)}

@@ -40,6 +40,9 @@ def stage_seconds(
     picked = min(search.budget or mean, greatest) / mean
     num_paths = paths_of_a_step(supernet.sampling, config.space, supernet.sandwich_random)
     an_image = seconds / (num_paths * supernet.batch_size)
+    own = config.of_supernet
+    seen = cost_table(own.space, own.data.image_size, num_classes).count(draws)[0]
+    searched, an_image = an_image, an_image * mean / float(np.mean(seen))
     train, validation = examples["train"], examples["validation"]
     recalibration = min(search.recalibration_batches * search.validation_batch_size, train)
     probe = min(search.probe_batches * search.validation_batch_size, train)
@@ -51,6 +54,10 @@ def stage_seconds(
     if retrain.teacher == "parent":  # it sees every image, too, and is about the greatest network of the space
         an_epoch += trained * VALIDATED * greatest / mean * an_image
     begin, epochs = RETRAIN_BEGIN * first, retrain.epochs * an_epoch
+    fitted = 0.0
+    if search.score == "predictor":  # to networks of all costs, trained before the search
+        ranking = config.ranking
+        fitted = ranking.architectures * (begin + ranking.training(retrain).epochs * an_epoch / picked)
     race = {}
     if config.races:  # its winner has been trained
         rungs, rivals = config.race.rungs, [name for name in config.race.rivals if name != "parent"]
@@ -58,7 +65,7 @@ def stage_seconds(
         race = {"race": sum(sizes(entrants, len(rungs), kinds)) * begin + trainings(entrants, rungs, kinds) * epochs}
     return {
         "train-supernet": first + supernet.epochs * (train // supernet.batch_size) * seconds,
-        "search": SEARCH_BEGIN * first + evaluated * SEARCHED * min(picked, 1) * an_image,
+        "search": SEARCH_BEGIN * first + fitted + evaluated * SEARCHED * min(picked, 1) * searched,
         **race,
         "retrain": begin + (0 if race else epochs),
         "export": EXPORT * first,

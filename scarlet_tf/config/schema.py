@@ -165,6 +165,16 @@ class Config(RunConfig):
         bounds = picks.get(str(self.retrain.pick)) if isinstance(picks, Mapping) else None
         return bounds if isinstance(bounds, Mapping) and "accuracy" not in bounds else None
 
+    @property
+    def of_supernet(self) -> Config:
+        """This configuration with the images and the widths that the supernet has: itself unless `supernet` wants others."""
+        wanted, size = self.supernet, self.supernet.image_size or self.data.image_size
+        if (size, wanted.width_multiplier) == (self.data.image_size, 1.0):
+            return self
+        width = self.space.width_multiplier * wanted.width_multiplier
+        space = dataclasses.replace(self.space, input_size=size, width_multiplier=width)
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, image_size=size), space=space)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, every default written out; `parse_config` reads it back."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(RunConfig)}

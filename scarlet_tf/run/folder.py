@@ -103,7 +103,7 @@ class Run:
             space = dataclasses.replace(self.config.space, input_size=size)
             self.config = dataclasses.replace(self.config, data=data, space=space)
             self.trained = None
-            self.__dict__.pop("data", None)
+            self._forget()
 
     def at_size(self, size: int) -> Run:
         """The run with images of another size, for a measurement: its results are not this one's."""
@@ -111,6 +111,22 @@ class Run:
         other._results, other._other_data = {}, {}
         other.use_size(size)
         return other
+
+    @functools.cached_property
+    def of_supernet(self) -> Run:
+        """The run with the images and the space that its supernet has, see Config.of_supernet; itself if they are its own."""
+        config = self.config.of_supernet
+        if config is self.config:
+            return self
+        other = copy.copy(self)
+        other._forget()
+        other.config, other._results = config, {}
+        other.data = self.data_at(config.data.image_size)
+        return other
+
+    def _forget(self) -> None:
+        for name in ("data", "of_supernet"):
+            self.__dict__.pop(name, None)
 
     def file(self, kind: type[T]) -> pathlib.Path:
         """Path of a kind of result."""

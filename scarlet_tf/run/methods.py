@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from scarlet_tf.assessment.predicted import PredictedScores
 from scarlet_tf.base.cluster import search_role
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.betanas.derive import derive
@@ -25,6 +26,7 @@ from scarlet_tf.report.views import BetaNASView, FinetuneView, SearchView
 from scarlet_tf.results import InputSizes, NetworkResult, SupernetResult, to_json
 from scarlet_tf.run.folder import Run
 from scarlet_tf.run.networks import SourceNetwork, load_source
+from scarlet_tf.run.scoring import check_ranking, scores_of
 from scarlet_tf.run.sizes import settle_size
 from scarlet_tf.search.front import check_picks_of
 from scarlet_tf.search.journal import TRIALS, read_lines
@@ -72,6 +74,7 @@ class SupernetSearch(Method):
 
     def examine(self, run: Run) -> None:
         self._check_search(run)
+        self._check_supernet(run)
         names, pick = self.pick_names(run.config), run.config.retrain.pick
         if pick != "best" and str(pick) not in names:
             raise InputError(f"retrain.pick: expected best or one of search.picks, {', '.join(names)}, got {pick!r}")
@@ -81,12 +84,39 @@ class SupernetSearch(Method):
         if teacher not in (None, PARENT):
             load_teacher(teacher, run.input_shape, run.data.num_classes)
 
+    def _check_supernet(self, run: Run) -> None:
+        """Refuse a supernet that is smaller than the networks to be found where its own weights or costs are needed."""
+        config, wanted = run.config, run.config.supernet
+        if config.of_supernet is config:
+            return
+        key, value = ("image_size", wanted.image_size)
+        if wanted.width_multiplier != 1:
+            key, value = "width_multiplier", wanted.width_multiplier
+        reasons = {
+            "parent.name, whose weights it starts from": config.parent.name,
+            "search.input_sizes": config.search.input_sizes,
+            "search.algorithm: betanas, which weighs its costs": config.search.is_betanas,
+            "search.halving_loss": config.search.halving_loss,
+            "retrain.init: supernet, whose weights the network takes": config.retrain.init == "supernet",
+        }
+        for reason, is_there in reasons.items():
+            if is_there:
+                raise InputError(f"supernet.{key}: expected the network's own with {reason}, got {value!r}")
+
     def _check_search(self, run: Run) -> None:
         if run.config.search.input_sizes and search_role() != "alone":
             raise InputError(
                 "search.input_sizes: expected none in a search of several processes, which have one supernet"
             )
         config = run.config.search
+        if config.score == "predictor":
+            if search_role() != "alone":
+                raise InputError(
+                    "search.score: expected loss or accuracy in a search of several processes, got predictor"
+                )
+            if run.config.parent.name is not None:
+                raise InputError("search.score: expected loss or accuracy with parent.name, got predictor")
+            check_ranking(run)
         cost_model, objectives = cost_model_and_objectives(run.costs, **config.objective_settings(run.costs))
         self._check_objectives(run.config, cost_model, objectives)
         check_picks_of(config.picks, run.config.space, ("accuracy", *cost_model.names))
@@ -122,8 +152,8 @@ class SupernetSearch(Method):
     def _train(self, run: Run, supernet: Supernet, training: Callable[..., dict], **further: Any) -> dict:
         return training(
             supernet,
-            run.plain_train,
-            validation_data=run.data.validation,
+            run.of_supernet.plain_train,
+            validation_data=run.of_supernet.data.validation,
             config=run.config.supernet,
             strategy=run.strategy,
             run_dir=run.folder,
@@ -139,16 +169,23 @@ class SupernetSearch(Method):
             settle_size(run, self.context(run), trained_supernet)
             hours = None if hours is None else max(hours - (time.monotonic() - began) / 3600, 0.0)
         supernet, _ = trained_supernet(run)
+        context, evaluator = self.context(run), None
+        if run.config.search.score == "predictor":
+            evaluator = scores_of(run, supernet, context)
+            assert isinstance(evaluator, PredictedScores)
+            context |= {"predictor": evaluator.fitted_to}
         # Once a network was trained from it, the front is only rewritten from the evaluated networks.
         is_used = (run.network_file.parent.exists() or run.has_raced) and (run.folder / "search" / TRIALS).exists()
         return search(
             supernet,
-            run.data.validation,
+            run.of_supernet.data.validation,
             run.config.search,
             run.folder,
-            recalibration_data=run.plain_train,
-            context=self.context(run),
+            recalibration_data=run.of_supernet.plain_train,
+            evaluator=evaluator,
+            context=context,
             max_hours=0 if is_used else hours,
+            costs=run.costs,
             finish=functools.partial(correct_latencies, run),
         )
 
@@ -284,8 +321,8 @@ def _at_another_size(run: Run) -> tuple[Supernet, SupernetResult]:
 
 
 def _new_supernet(run: Run) -> Supernet:
-    config = run.config
-    supernet = new_supernet(config.supernet, config.space, run.input_shape, run.data.num_classes)
+    config, own = run.config, run.of_supernet
+    supernet = new_supernet(config.supernet, own.config.space, own.input_shape, run.data.num_classes)
     if config.parent.name is not None:
         batches = run.plain_train.batches(WARM_START_BATCH, training=True, seed=config.seed, drop_remainder=False)
         warm_start(supernet, parent_in(config.parent), batches.take(-(-config.parent.images // WARM_START_BATCH)))

@@ -77,6 +77,7 @@ def search(
     context: Mapping | str | None = None,
     input_size: int | None = None,
     num_classes: int | None = None,
+    costs: CostTable | None = None,
     mutation: Mutation | None = None,
     max_hours: float | None = None,
     finish: Callable[[SearchResult], SearchResult] | None = None,
@@ -96,6 +97,7 @@ def search(
         context: plain JSON that names what is searched, such as the checkpoint's hash; a journal that was written
             under another context is refused.
         input_size, num_classes: what costs are counted at; the supernet's own by default.
+        costs: of the networks searched, in place of these two, where they have other widths than the supernet.
         mutation: stands in for the one that `config.mutation` describes.
         max_hours: the search ends within this time, behind the group of models that is being measured, with the best so
             far; a later call goes on. 0 takes what was evaluated before.
@@ -110,7 +112,7 @@ def search(
     config = as_settings(SearchConfig, config)
     # What a model scores depends on these too, so a journal belongs to them.
     options = evaluator_options(config)
-    costs = cost_table(supernet.space, input_size or side_of(supernet), num_classes or supernet.num_classes)
+    costs = costs or cost_table(supernet.space, input_size or side_of(supernet), num_classes or supernet.num_classes)
     oracle = ArchitectureOracle(
         new_algorithm(config, costs, mutation),
         seed=config.seed,

@@ -200,7 +200,7 @@ class SupernetTuner(BaseTuner):
             raise InputError("supernet: expected one, whose weights a trial's network has, got None")
         from scarlet_tf.models.supernet import extract  # imports TensorFlow
 
-        return extract(self.supernet, Architecture(self._choices(trial), self._space))
+        return extract(self.supernet, Architecture(self._choices(trial), self.supernet.space))
 
     def get_best_models(self, num_models: int = 1) -> list:
         """The networks of the `num_models` best trials, best first; fewer where fewer were evaluated."""

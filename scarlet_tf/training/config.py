@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.settings import AboveZero, BelowOne, Count, NonNegative, Positive, Share, Text, Whole, validated
@@ -69,6 +71,10 @@ class SupernetConfig(TrainingConfig):
         clip_norm: the greatest norm of what a step gives the optimizer: the gradients of all weights that it moves together,
             summed over its paths, with L2. Greater ones are scaled down, all by one factor. 0 for none; else the sequential
             execution keeps the gradients of all paths to the end of a step, which takes the memory of the weights again.
+        image_size: pixels of a side of the images that the supernet of a run sees, in training, search and monitor; null:
+            data.image_size, which is that of the network to be found, and which costs are counted at.
+        width_multiplier: of the widths of a run's supernet, as SearchSpace's; the network to be found has the space's widths, and
+            costs are counted for these. A smaller supernet is trained for more epochs in the same time.
         skip: what a skipped layer is, see `new_supernet`.
         sampling: "strict_fair", "uniform" (SPOS) or "sandwich": the largest path, the smallest one and `sandwich_random` random
             ones, see `sandwich_paths`.
@@ -92,6 +98,8 @@ class SupernetConfig(TrainingConfig):
     learning_rate: Positive = 0.045
     weight_decay: NonNegative = 4e-5
     label_smoothing: BelowOne = 0.0
+    image_size: Annotated[int, Ge(8)] | None = None
+    width_multiplier: Positive = 1.0
     skip: Literal["let", "identity", "relu", "shortcut"] = "let"
     sampling: Literal["strict_fair", "uniform", "sandwich"] = "strict_fair"
     sandwich_random: Whole = 2

@@ -13,7 +13,7 @@ from scarlet_tf.base.files import read_json, write_result
 from scarlet_tf.config import parse_config
 from scarlet_tf.models.network import load_network
 from scarlet_tf.results import RaceResult
-from scarlet_tf.run import racing, stages
+from scarlet_tf.run import racing, scoring, stages
 from scarlet_tf.run.folder import Run
 from scarlet_tf.run.stages import stages_of
 from scarlet_tf.search.front import Candidate
@@ -146,7 +146,7 @@ def raced(tmp_path, monkeypatch):
     monkeypatch.setattr(racing, "run_race", lambda course, *arguments: called.append((course, *arguments)))
     monkeypatch.setattr(racing, "trained_supernet", lambda run: (None, None))
     monkeypatch.setattr(
-        racing, "Evaluator", lambda *arguments, **options: types.SimpleNamespace(evaluate=lambda a: {"accuracy": 0.25})
+        scoring, "Evaluator", lambda *arguments, **options: types.SimpleNamespace(evaluate=lambda a: {"accuracy": 0.25})
     )
 
     def run(found, **changes):
