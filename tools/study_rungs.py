@@ -62,7 +62,8 @@ class Snapshots(keras.callbacks.Callback):
 
     def __init__(self, goals: list[int]):
         super().__init__()
-        self.goals, self.steps, self.found = goals, 0, []
+        self.goals, self.steps = goals, 0
+        self.found: list[dict[str, list]] = []
 
     def on_train_batch_end(self, batch, logs=None):
         """Keep both forms; the training goes on with the weights as they are."""
