@@ -153,7 +153,9 @@ class RaceResult(Result):
             figures = {key: last.get(key) for key in ("steps", "accuracy", "loss", "int8")}
             about = {key: row[key] for key in ("name", "kind", "architecture", "input_size", "multiply_adds", "params")}
             rows.append({**about, "won": row["name"] == self.winner, "dropped": row["dropped"], **figures})
-        return sorted(rows, key=lambda row: (not row["won"], -(row["steps"] or 0), -(row["accuracy"] or 0.0)))
+        return sorted(
+            rows, key=lambda row: (not row["won"], -(row["steps"] or 0), row["loss"] or 0.0, -(row["accuracy"] or 0))
+        )
 
     @property
     def figures(self) -> Row:

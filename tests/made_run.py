@@ -252,7 +252,14 @@ def race(**changes) -> dict[str, Any]:
 SIZES = {
     "chosen": 8,
     "measured": [
-        {"input_size": 6, "evaluations": 8, "accuracy": 0.5, "multiply_adds": 390_000, "architecture": "1,1,1,1"},
+        {
+            "input_size": 6,
+            "evaluations": 8,
+            "accuracy": 0.5,
+            "score": 0.4,
+            "multiply_adds": 390_000,
+            "architecture": "1,1,1,1",
+        },
         {"input_size": 8, "evaluations": 9, "accuracy": 0.6, "multiply_adds": 300_000, "architecture": "1,3,0,2"},
     ],
 }

@@ -16,6 +16,7 @@ the race has no rungs here. The last line is JSON.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterator
 
@@ -23,12 +24,11 @@ import numpy as np
 from scipy import stats
 
 from measuring import parse, report
-from nas_bench_macro import SPACE, Table, costs, default_path, load_table
+from nas_bench_macro import SPACE, WINDOW, Ranking, Table, costs, default_path, load_table, over_seeds
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.objectives import CostModel
 from scarlet_tf.search.predictor import Predictor
 
-WINDOW = 5_000_000
 FEWEST = 20
 """Networks that a window needs to have a tau."""
 
@@ -63,9 +63,19 @@ def score_of(truth: np.ndarray, tau: float, rng: np.random.Generator) -> np.ndar
     return correlation * ranks + np.sqrt(1 - correlation**2) * rng.normal(size=len(truth))
 
 
+def predict(table: Table, trained: np.ndarray, known, others, scores: np.ndarray | None = None) -> np.ndarray:
+    """Accuracies of the networks `others`, indices into the table, by a predictor of those `known`, with their scores."""
+    given, rest = (None, None) if scores is None else (scores[known], scores[others])
+    return Predictor(_figures(), table.networks[known], trained[known], given).predict(table.networks[others], rest)
+
+
+@functools.cache
+def _figures() -> CostModel:
+    return CostModel(costs())
+
+
 def predictor_rows(table: Table, trainings: list[int], draws: int, tau: float, seed: int) -> list[dict]:
     """[{"way", "trainings", "all", "windows"}]: mean, low and high of both taus, of predictors and of what they compete with."""
-    figures = CostModel(costs())
     found: dict[tuple[str, int], list[tuple[float, float]]] = {}
     for number in range(draws):
         rng = np.random.default_rng([seed, number])
@@ -79,9 +89,7 @@ def predictor_rows(table: Table, trainings: list[int], draws: int, tau: float, s
         for count in trainings:
             known, others = order[:count], order[count:]
             for way, scores in (("predictor", None), ("predictor with score", score)):
-                given, rest = (None, None) if scores is None else (scores[known], scores[others])
-                model = Predictor(figures, table.networks[known], trained[known], given)
-                predicted = model.predict(table.networks[others], rest)
+                predicted = predict(table, trained, known, others, scores)
                 pair = taus(predicted, truth[others], table.multiply_adds[others])
                 found.setdefault((way, count), []).append(pair)
     rows = []
@@ -89,6 +97,27 @@ def predictor_rows(table: Table, trainings: list[int], draws: int, tau: float, s
         overall, windows = (spread(values) for values in np.transpose(pairs))
         rows.append({"way": way, "trainings": count, "all": overall, "windows": windows})
     return rows
+
+
+def predictor_figures(table: Table, losses: list[np.ndarray], trainings: list[int], draws: int) -> dict[str, dict]:
+    """{way: its figures} of predictors fitted to so many trained networks, without and with a loss [N] as a feature."""
+    found: dict[str, list[dict[str, np.ndarray]]] = {}
+    for number in range(draws):
+        rng = np.random.default_rng([1, number])
+        trained, truth = draw(table, rng)
+        order = rng.permutation(len(truth))
+        for count in trainings:
+            known, others = order[:count], order[count:]
+            ranking = Ranking(truth[others], table.multiply_adds[others])
+            for way, score in (("", None), (" and loss", losses[number % len(losses)])):
+                predicted = predict(table, trained, known, others, score)
+                found.setdefault(f"{count} trainings{way}", []).append(ranking.curves(predicted))
+    return {way: over_seeds([_mean_and_draws(curves)]) for way, curves in found.items()}
+
+
+def _mean_and_draws(curves: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    values = {name: np.array([curve[name][0] for curve in curves]) for name in curves[0]}
+    return {name: np.array([found.mean(), *found]) for name, found in values.items()}
 
 
 def spread(values: np.ndarray) -> list[float]:
@@ -111,7 +140,6 @@ class Race:
         by_cost = np.argsort(table.multiply_adds)
         self.uniform = by_cost[(fits & uniform)[by_cost]][-1:].tolist()
         self.deepest = by_depth[fits[by_depth]][-1:].tolist()
-        self._figures = CostModel(costs())
 
     def simulate(self, tau: float, rng: np.random.Generator, predict: bool) -> Iterator[tuple[str, int, float]]:
         """(way to come to a network, networks trained, regret in points) of each way, by a score of that tau."""
@@ -145,7 +173,7 @@ class Race:
         taken, networks = list(race), self.table.networks
         for _ in range(self.more):
             left = np.setdiff1d(self.inside, taken)
-            model = Predictor(self._figures, networks[taken], trained[taken], score[taken])
+            model = Predictor(_figures(), networks[taken], trained[taken], score[taken])
             taken.append(int(left[model.predict(networks[left], score[left]).argmax()]))
         return taken
 

@@ -103,8 +103,9 @@ def race_in_words(race: Mapping[str, Any]) -> str:
 
 
 def input_sizes_in_words(chosen: int, measured: Sequence[Mapping[str, Any]]) -> str:
-    """The size that a search settled on and the best score at each, such as "64 pixels; best at 48: 40.00 %, at 64: 45.00 %"."""
-    found = ", ".join(f"at {row['input_size']}: {percent(row['accuracy'])}" for row in measured)
+    """Sizes that a search tried and the one that it took, such as "64 pixels; best score at 48: 0.400, at 64: 0.450"."""
+    scores = [row.get("score", row["accuracy"]) for row in measured]
+    found = ", ".join(f"at {row['input_size']}: {score:.3f}" for row, score in zip(measured, scores, strict=True))
     return f"{chosen} pixels; best score {found}"
 
 

@@ -54,6 +54,10 @@ def stage_seconds(
     if retrain.teacher == "parent":  # it sees every image, too, and is about the greatest network of the space
         an_epoch += trained * VALIDATED * greatest / mean * an_image
     begin, epochs = RETRAIN_BEGIN * first, retrain.epochs * an_epoch
+    fitted = 0.0
+    if search.score == "predictor":  # to networks of all costs, trained before the search
+        ranking = config.ranking
+        fitted = ranking.architectures * (begin + ranking.training(retrain).epochs * an_epoch / picked)
     race = {}
     if config.races:  # its winner has been trained
         rungs, rivals = config.race.rungs, [name for name in config.race.rivals if name != "parent"]
@@ -61,7 +65,7 @@ def stage_seconds(
         race = {"race": sum(sizes(entrants, len(rungs), kinds)) * begin + trainings(entrants, rungs, kinds) * epochs}
     return {
         "train-supernet": first + supernet.epochs * (train // supernet.batch_size) * seconds,
-        "search": SEARCH_BEGIN * first + evaluated * SEARCHED * min(picked, 1) * searched,
+        "search": SEARCH_BEGIN * first + fitted + evaluated * SEARCHED * min(picked, 1) * searched,
         **race,
         "retrain": begin + (0 if race else epochs),
         "export": EXPORT * first,

@@ -27,7 +27,7 @@ ENTRANTS, RUNGS, INT8 = "entrants.json", "rungs.json", "model_int8.tflite"
 _IMMATERIAL = ("checkpoint_seconds", "csv", "tensorboard", "pick")
 _IMMATERIAL_RULES = ("max_hours", "proposals")
 Proposer = Callable[[Mapping[Architecture, float]], Architecture | None]
-"""The network to train next, by the accuracies of others; None if there is none."""
+"""The network to train next, by the scores of others, 0 to 1; None if there is none."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,7 +31,7 @@ class Entrant:
 
     name: also of its folder. kind: "finalist", which a search found, "rival", or "proposed" by the race's own trainings.
     network: as it is trained, before `retrain`'s scaling. input_size: side of its images in pixels; None where all networks see
-    the same. score: the search's accuracy of it, 0 to 1, if it has one.
+    the same. score: the search's, 0 to 1, if it has one.
     """
 
     name: str

@@ -31,6 +31,10 @@ def announced(course: Course, entrants: Sequence[Entrant], kinds: int) -> list[s
         length,
         course.config.epochs,
     )
+    settings = course.settings
+    if course.propose is not None and settings.max_hours is not None and settings.proposals:
+        text = "race forecast: up to %s more after the first rung, as far as race.max_hours leaves time for them"
+        logger.info(text, plural(settings.proposals, "network"))
     images = getattr(course.images(entrants[0]).validation, "num_examples", None)
     if not images or count < 2 or smallest_gain(images) <= WORTH_TELLING:
         return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from scarlet_tf.base.errors import InputError
@@ -25,7 +26,7 @@ def proposed(
     fits: Callable[[Architecture], bool],
     trained: Mapping[Architecture, float],
 ) -> Architecture | None:
-    """The network of which a predictor, fitted to accuracies of trained ones, expects most among all within the budget.
+    """The network of which a predictor, fitted to scores from 0 to 1 of trained ones, expects most among all within the budget.
 
     It is unlike all of these in a quarter of the layers, or in fewer if there is no such network. fits: what else has to hold
     of it, such as of its cost once folded. None if fewer than three were trained, or if there is no other network.
@@ -67,7 +68,7 @@ class Proposals:
         network = None
         if len(self.made) < settings.proposals and all(len(rungs) == 1 for _, rungs in raced) and has_time():
             trained = {
-                one.network: rungs[0]["accuracy"]
+                one.network: math.exp(-rungs[0]["loss"])
                 for one, rungs in raced
                 if one.input_size is None and isinstance(one.network, Architecture)
             }

@@ -246,11 +246,12 @@ class _Race:
         row = {"steps": figures["steps"], **found, "seconds": round(time.monotonic() - began, 3)}
         self._keep(entrant, [*self._rows(entrant), row], figures["history"])
         logger.info(
-            "race: rung %d of %d, %s: %s: %s of %s after %s of %d epochs",
+            "race: rung %d of %d, %s: %s: loss %.4g, %s of %s after %s of %d epochs",
             rung + 1,
             len(self.goals),
             number,
             entrant.words,
+            found["loss"],
             percent(found["accuracy"]),
             plural(found["num_examples"], "validation image"),
             f"{figures['steps'] / self.steps_per_epoch:.3g}",
@@ -290,9 +291,9 @@ class _Race:
         return self.records[entrant.name].get("rungs", [])
 
     def _key(self, entrant: Entrant, rung: int) -> tuple[float, float]:
-        """Sorts entrants after a rung: the most accurate first, of equals the one of the smallest loss."""
+        """Sorts entrants after a rung: the least loss first, of equals the most accurate; of int8 files the most accurate."""
         row = self._rows(entrant)[rung]
-        return -row.get("int8", row["accuracy"]), row["loss"]
+        return (-row["int8"], row["loss"]) if "int8" in row else (row["loss"], -row["accuracy"])
 
     def _cost(self, entrant: Entrant) -> tuple[int, int]:
         """(multiply-adds, params) of the network that is trained."""

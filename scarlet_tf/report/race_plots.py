@@ -34,15 +34,13 @@ def _sentences(race: RaceResult) -> str:
 
 
 def tau_in_words(tau: Mapping[str, Any]) -> str:
-    """Kendall's tau of the search's accuracies and those after the first rung, in a sentence."""
+    """Kendall's tau of the search's scores and the accuracies after the first rung, in a sentence."""
     if tau["tau"] is None:
-        return (
-            f"The {tau['networks']} networks that raced are all equal in one of the two accuracies, so tau is undefined"
-        )
+        return f"The {tau['networks']} networks that raced are all equal in score or accuracy, so tau is undefined"
     interval = "" if tau["low"] is None else f" (95 %: {tau['low']:.2f} to {tau['high']:.2f})"
     return (
-        f"Kendall's tau{interval} between the search's accuracy of {plural(tau['networks'], 'network')} and their own after the"
-        f" race's first rung: {tau['tau']:.2f}"
+        f"Kendall's tau{interval} between the search's score of {plural(tau['networks'], 'network')} and their accuracy after"
+        f" the race's first rung: {tau['tau']:.2f}"
     )
 
 
@@ -68,13 +66,13 @@ def _table(race: RaceResult) -> Table:
     for row in race.table:
         end = "won" if row["won"] else "-" if row["dropped"] is None else f"dropped after rung {row['dropped']}"
         entrant = race.row(row["name"])
-        rungs = [percent(each["accuracy"]) for each in entrant["rungs"]]
+        rungs = [f"{each['loss']:.3f} ({percent(each['accuracy'])})" for each in entrant["rungs"]]
         rungs += ["-"] * (len(race.goals) - len(rungs))
         cells = [entrant["words"], end, row["architecture"] or "-", millions(row["multiply_adds"])]
         rows.append(
             [*cells, percent(entrant["score"]), *rungs, *([percent(row["int8"])] if race.judge == "int8" else [])]
         )
-    epochs = [f"after {goal / race.steps_per_epoch:.3g} epochs" for goal in race.goals]
+    epochs = [f"loss (accuracy) after {goal / race.steps_per_epoch:.3g} epochs" for goal in race.goals]
     columns = ["network", "end", "choices", "multiply-adds", "score of the search", *epochs]
     return Table(
         "Networks of the race", [*columns, *(["int8 file"] if race.judge == "int8" else [])], rows, words=(0, 1, 2)

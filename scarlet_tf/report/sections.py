@@ -15,6 +15,7 @@ from scarlet_tf.report.record import Record
 from scarlet_tf.report.search_plots import ranking_plot, retraining_plot
 from scarlet_tf.report.supernet_plots import fairness, histogram_plot, training_plot
 from scarlet_tf.results import Certificate, Dataset, InputSizes, NetworkResult, Verdict
+from scarlet_tf.search.objectives import score_of
 
 
 def sections(record: Record) -> list[Section]:
@@ -214,6 +215,7 @@ def _sizes_blocks(sizes: InputSizes) -> Iterator[Any]:
             f"{row['input_size']} pixels",
             "to the end" if row["input_size"] == sizes.chosen else "briefly",
             str(row["evaluations"]),
+            f"{score_of(row):.3f}",
             percent(row["accuracy"]),
             millions(row["multiply_adds"]),
             row["architecture"],
@@ -224,8 +226,16 @@ def _sizes_blocks(sizes: InputSizes) -> Iterator[Any]:
         f"{plural(len(rows), 'size')} of the images, within the same bounds, had a short search each. The best network"
         f" was found at {sizes.chosen} pixels, where the search went on."
     )
-    columns = ["images", "searched", "networks evaluated at first", "best score", "its multiply-adds", "its choices"]
-    yield Table("Input sizes", columns, rows, words=(0, 1, 5))
+    columns = [
+        "images",
+        "searched",
+        "networks evaluated at first",
+        "best score",
+        "its accuracy",
+        "multiply-adds",
+        "choices",
+    ]
+    yield Table("Input sizes", columns, rows, words=(0, 1, 6))
 
 
 def _finalists_table(measured: Mapping[str, Any]) -> Table:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from scarlet_tf.assessment.predicted import PredictedScores
 from scarlet_tf.base.cluster import search_role
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.betanas.derive import derive
@@ -25,6 +26,7 @@ from scarlet_tf.report.views import BetaNASView, FinetuneView, SearchView
 from scarlet_tf.results import InputSizes, NetworkResult, SupernetResult, to_json
 from scarlet_tf.run.folder import Run
 from scarlet_tf.run.networks import SourceNetwork, load_source
+from scarlet_tf.run.scoring import check_ranking, scores_of
 from scarlet_tf.run.sizes import settle_size
 from scarlet_tf.search.front import check_picks_of
 from scarlet_tf.search.journal import TRIALS, read_lines
@@ -107,6 +109,14 @@ class SupernetSearch(Method):
                 "search.input_sizes: expected none in a search of several processes, which have one supernet"
             )
         config = run.config.search
+        if config.score == "predictor":
+            if search_role() != "alone":
+                raise InputError(
+                    "search.score: expected loss or accuracy in a search of several processes, got predictor"
+                )
+            if run.config.parent.name is not None:
+                raise InputError("search.score: expected loss or accuracy with parent.name, got predictor")
+            check_ranking(run)
         cost_model, objectives = cost_model_and_objectives(run.costs, **config.objective_settings(run.costs))
         self._check_objectives(run.config, cost_model, objectives)
         check_picks_of(config.picks, run.config.space, ("accuracy", *cost_model.names))
@@ -159,6 +169,11 @@ class SupernetSearch(Method):
             settle_size(run, self.context(run), trained_supernet)
             hours = None if hours is None else max(hours - (time.monotonic() - began) / 3600, 0.0)
         supernet, _ = trained_supernet(run)
+        context, evaluator = self.context(run), None
+        if run.config.search.score == "predictor":
+            evaluator = scores_of(run, supernet, context)
+            assert isinstance(evaluator, PredictedScores)
+            context |= {"predictor": evaluator.fitted_to}
         # Once a network was trained from it, the front is only rewritten from the evaluated networks.
         is_used = (run.network_file.parent.exists() or run.has_raced) and (run.folder / "search" / TRIALS).exists()
         return search(
@@ -167,7 +182,8 @@ class SupernetSearch(Method):
             run.config.search,
             run.folder,
             recalibration_data=run.of_supernet.plain_train,
-            context=self.context(run),
+            evaluator=evaluator,
+            context=context,
             max_hours=0 if is_used else hours,
             costs=run.costs,
             finish=functools.partial(correct_latencies, run),

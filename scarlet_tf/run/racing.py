@@ -11,7 +11,6 @@ from typing import Any
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import plural
 from scarlet_tf.config.from_parent import parent_in
-from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.models.network import Arrays
 from scarlet_tf.parents.around import SIZE_STEP, parent_path, sizes_and_costs
 from scarlet_tf.race.course import FOLDER, Course, Images
@@ -20,10 +19,10 @@ from scarlet_tf.race.proposals import proposed
 from scarlet_tf.race.race import run_race
 from scarlet_tf.results import InputSizes, RaceResult
 from scarlet_tf.run.folder import Run
-from scarlet_tf.run.methods import trained_supernet
+from scarlet_tf.run.methods import searching, trained_supernet
 from scarlet_tf.run.retraining import start_of, teacher_of
+from scarlet_tf.run.scoring import scores_of
 from scarlet_tf.search.budget import Budget
-from scarlet_tf.search.config import evaluator_grouping, evaluator_options
 from scarlet_tf.search.front import Candidate, by_score
 from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.search.objectives import Objectives, cost_model_and_objectives, score_of
@@ -174,9 +173,7 @@ def _scored(run: Run, opposed: list[Entrant], scores: Mapping[Architecture, floa
     measured: dict[Any, float] = dict(scores)
     if missing:
         supernet, _ = trained_supernet(run)
-        options = {**evaluator_options(run.config.search), **evaluator_grouping(run.config.search)}
-        own = run.of_supernet
-        evaluator = Evaluator(supernet, own.data.validation, own.plain_train, **options)
+        evaluator = scores_of(run, supernet, searching(run.config, "race").context(run))
         measured |= {network: score_of(evaluator.evaluate(network)) for network in missing}
     return [
         one if one.input_size is not None else dataclasses.replace(one, score=measured[one.network]) for one in opposed

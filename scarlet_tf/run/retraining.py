@@ -55,7 +55,7 @@ class Start:
 
 def retrain_network(run: Run, found: SearchResult, raced: RaceResult | None) -> NetworkResult | None:
     """Retrain the network that `retrain.pick` names, or go on with the race's winner; None in a worker that is not the chief."""
-    start, config = choose(run, found) if raced is None else _adopted(run, raced), run.config.retrain
+    start, config = choose(run, found) if raced is None else _adopted(run, found, raced), run.config.retrain
     data = run.data_at(start.input_size)
     scaling = scaling_figures(run, start.architecture)
     model, figures = retrain(
@@ -182,10 +182,11 @@ def _from_supernet(run: Run, architecture: Architecture, input_size: int | None 
     return Start(architecture, None, spec, get_arrays(folded), rows, input_size=input_size), cost
 
 
-def _adopted(run: Run, raced: RaceResult) -> Start:
+def _adopted(run: Run, found: SearchResult, raced: RaceResult) -> Start:
     """The start of the race's winner, whose newest checkpoint is copied to where its training goes on."""
     row, folder = raced.row(raced.winner), run.network_file.parent
-    start = start_of(run, Architecture.parse(row["architecture"], run.config.space), row["input_size"])
+    architecture, size = Architecture.parse(row["architecture"], run.config.space), row["input_size"]
+    start = start_of(run, architecture, size)
     assert start is not None  # it raced
     source = run.folder / FOLDER / raced.winner / "retrain"
     if read_tf_config().is_chief and not Checkpoints(folder).paths():
@@ -194,7 +195,9 @@ def _adopted(run: Run, raced: RaceResult) -> Start:
                 with atomic_writer(folder / path.name) as file:
                     file.write(path.read_bytes())
     logger.info("retrain: goes on with %s, which won the race", row["words"])
-    return dataclasses.replace(start, one_shot_accuracy=row["score"])
+    known = (*found.picks, *found.pareto) if size is None else ()
+    accuracy = next((one.accuracy for one in known if one.architecture == architecture), None)
+    return dataclasses.replace(start, one_shot_accuracy=accuracy)
 
 
 def _keeps_bounds(run: Run, cost: Cost) -> bool:

@@ -16,13 +16,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from scarlet_tf.assessment.comparison import DEFAULT, compare, variants
-from scarlet_tf.assessment.ranking import rank
-from scarlet_tf.assessment.statistics import stratified_sample
 from scarlet_tf.base.cluster import VARIABLE, is_writer, read_tf_config, search_role
 from scarlet_tf.base.errors import InputError, NotFiniteError, nearest
 from scarlet_tf.base.files import write_result
 from scarlet_tf.config import Config, check_run_dir
-from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.export.saved_model import check_warm_up
 from scarlet_tf.optimization.config import check_extra
 from scarlet_tf.report.record import StageState
@@ -44,7 +41,7 @@ from scarlet_tf.run.methods import check_adb, method_of, searching, trained_supe
 from scarlet_tf.run.racing import check_race, race_networks
 from scarlet_tf.run.reporting import Forecast, drop_torn_timing, stage_seconds, summarize, timed, write_page
 from scarlet_tf.run.retraining import finetune_network, retrain_network
-from scarlet_tf.search.config import evaluator_grouping, evaluator_options
+from scarlet_tf.run.scoring import check_ranking, evaluator_of, ranked
 from scarlet_tf.search.run import SearchResult
 from scarlet_tf.training.devices import strategy_from_environment
 
@@ -193,28 +190,14 @@ def run_ranking(config: Config, folder) -> dict:
         raise InputError(f"{VARIABLE}: rank runs in one process; unset it")
     method, run = searching(config, "rank"), Run(config, folder)
     with _claimed(run):
-        _check_ranking(run)
+        check_ranking(run)
         _do(run, STAGES["train-supernet"])
         with timed(run, "rank"):
             supernet, _ = trained_supernet(run)
-            own, context = run.of_supernet, method.context(run)
-            data, seen = ((one.plain_train, one.data.validation) for one in (run, own))
-            figures = rank(supernet, *data, config.ranking, config.retrain, run.folder, context, run.config.space, seen)
+            figures = ranked(run, supernet, method.context(run))
         run.note(from_json(Ranking, figures, Ranking.FILE))
         report_on(run)
         return figures
-
-
-def _check_ranking(run: Run) -> None:
-    """Raise InputError for settings at which the ranking would fail after the supernet's training."""
-    config = run.config.ranking
-    training, available = config.training(run.config.retrain), run.data.train.num_examples
-    if training.batch_size > available:
-        raise InputError(
-            f"ranking.batch_size: expected at most the {available} training images, got {training.batch_size}"
-            " (where it is null, retrain.batch_size counts)"
-        )
-    stratified_sample(run.costs, config.architectures, config.strata, config.seed)
 
 
 def run_comparison(
@@ -236,10 +219,7 @@ def run_comparison(
     with _claimed(run):
         with timed(run, "compare"):
             supernet, _ = trained_supernet(run)
-            options = {**evaluator_options(config.search), **evaluator_grouping(config.search)}
-            own = run.of_supernet
-            evaluator = Evaluator(supernet, own.data.validation, own.plain_train, **options)
-            searches = (algorithms, seeds, evaluations, method.context(run))
+            evaluator, searches = evaluator_of(run, supernet), (algorithms, seeds, evaluations, method.context(run))
             figures = compare(supernet, config.search, evaluator, run.folder, *searches, costs=run.costs)
         run.note(from_json(Comparison, figures, Comparison.FILE))
         report_on(run)

@@ -160,7 +160,10 @@ class SearchConfig:
         probe_batches: training batches that a classifier of its own is fitted to for each path, see Evaluator; 0 scores with the
             supernet's. By default 8 with a parent, else 0.
         score: what paths are compared by, on validation images: loss, or accuracy, which takes many more images to tell two paths
-            apart; see Evaluator. Accuracy is what is shown and what bounds are on. By default accuracy with a parent, else loss.
+            apart, see Evaluator; or predictor, what a model of loss, depth, cost and choices expects that was fitted to networks
+            trained on their own first, as `ranking` says, see PredictedScores. Accuracy is what is shown and what bounds are
+            on. By default accuracy with a parent, else loss.
+        depth_weight: what a skipped layer adds to a path's loss, in standard deviations; see Evaluator. 0 with accuracy.
         halving_loss: what is taken off a path's score for each halving of its multiply-adds below their upper bound, see
             Evaluator; nothing without such a bound. By default 0.035 with a parent, as measured (docs/results.md), else 0.
         validation_batch_size: images a batch, in evaluation, recalibration and probe.
@@ -187,7 +190,8 @@ class SearchConfig:
     seed: Whole = 0
     recalibration_batches: Whole = 20
     probe_batches: Whole = 0
-    score: Literal["loss", "accuracy"] = "loss"
+    score: Literal["loss", "accuracy", "predictor"] = "loss"
+    depth_weight: NonNegative = 0.0
     halving_loss: Share = 0.0
     validation_batch_size: Count = 128
     evaluation_group: Count = 70
@@ -198,6 +202,8 @@ class SearchConfig:
         self.objectives()
         check_picks(self.picks)
         self._check_sizes()
+        if self.depth_weight and self.score != "loss":
+            raise InputError(f"search.depth_weight: expected 0 with score: {self.score}, got {self.depth_weight:g}")
         self._check_betanas()
 
     @property
@@ -258,8 +264,10 @@ def evaluator_options(config: SearchConfig) -> dict:
         "recalibration_batches": config.recalibration_batches,
         "batch_size": config.validation_batch_size,
         "seed": config.seed,
-        "score": config.score,
+        "score": "loss" if config.score == "predictor" else config.score,
     }
+    if config.depth_weight:
+        options["depth_weight"] = config.depth_weight
     if config.probe_batches:
         options["probe_batches"] = config.probe_batches
     if config.halving_loss and config.budget:

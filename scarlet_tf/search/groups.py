@@ -31,7 +31,7 @@ class Grouping:
         )
 
     def first(self, lines: list[str], workers: int, generation: list[str]) -> int:
-        """How many of the architectures that are left, canonical strings in their order, the next group has.
+        """Size of the next group of the architectures that are left, canonical strings in their order.
 
         `workers`: how many ask for groups. `generation`: all of its architectures.
         """

@@ -51,10 +51,10 @@ def test_warnings_stand_in_the_closing_table(capsys):
 
 
 def test_summary_says_which_input_sizes_were_tried(capsys):
-    rows = [{"input_size": size, "accuracy": accuracy} for size, accuracy in ((48, 0.4), (64, 0.45))]
+    rows = [{"input_size": 48, "accuracy": 0.4}, {"input_size": 64, "accuracy": 0.6, "score": 0.45}]
     print_summary(SUMMARY | {"input_sizes": {"chosen": 64, "measured": rows}})
     found = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "input size 64 pixels; best score at 48: 40.00 %, at 64: 45.00 %" in found
+    assert "input size 64 pixels; best score at 48: 0.400, at 64: 0.450" in found
 
 
 def test_summary_says_which_network_was_picked_and_why(capsys):

@@ -116,6 +116,21 @@ def test_a_network_of_half_the_budget_is_expected_to_gain_less(supernet, images)
         Evaluator(supernet, images[1], score="auc")
 
 
+def test_a_skipped_layer_costs_its_share_of_the_spread_of_random_paths(supernet, images):
+    plain = Evaluator(supernet, images[1], batch_size=10)
+    deep = Evaluator(supernet, images[1], batch_size=10, depth_weight=0.5, group_size=5)
+    drawn = np.random.default_rng(0).integers(4, size=(evaluators.REFERENCES, 4)).tolist()
+    paths = sorted({tuple(path) for path in drawn})
+    losses = [plain.evaluate(path)["loss"] for path in paths]
+    share = 0.5 * np.std(losses) / np.std([path.count(3) for path in paths])
+    for path in ((0, 1, 2, 0), (3, 1, 3, 0), (3, 3, 3, 3)):
+        expected = plain.evaluate(path)
+        score = math.exp(-expected["loss"] - share * path.count(3))
+        assert deep.evaluate(path) == pytest.approx({**expected, "score": score})
+    with pytest.raises(InputError, match=r"depth_weight: expected 0 with the score accuracy, got 0\.5"):
+        Evaluator(supernet, images[1], score="accuracy", depth_weight=0.5)
+
+
 def test_a_probe_needs_training_images(supernet, images):
     with pytest.raises(InputError, match="probe_batches: expected training images to fit classifiers to, got none"):
         Evaluator(supernet, images[1], probe_batches=2)

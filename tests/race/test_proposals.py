@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 import shutil
 
 import numpy as np
@@ -46,7 +47,7 @@ class Learner(Trainer):
     """Each network is as accurate as its choices are worth; a step takes a second."""
 
     def __init__(self, clock, **options):
-        super().__init__({}, **options)
+        super().__init__({}, loss=lambda accuracy: -math.log(accuracy), **options)
         self.clock = clock
 
     def __call__(self, network, *data, run_dir, part, **options):
@@ -119,6 +120,7 @@ def test_networks_are_proposed_one_by_one_while_the_race_ends_in_time(raced, tmp
     assert [row["name"] for row in more] == ["proposal_1", "proposal_2"] and found.stopped is None
     assert more[0]["words"] == "proposal 1 of the race's own trainings" and more[0]["score"] is None
     assert all(row["multiply_adds"] < MIDDLE for row in more)
+    assert any("up to 8 networks more after the first rung" in message for message in caplog.messages)
     assert f"race: {more[0]['words']}: {more[0]['architecture']}" in caplog.messages
     first, second = (Architecture.parse(row["architecture"], SPACE) for row in more)
     assert first == proposed(BUDGET, lambda network: True, trained())

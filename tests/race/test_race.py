@@ -62,8 +62,8 @@ GOALS = (5, 10, 20)
 class Trainer:
     """Stands in for `retrain`: its accuracies are those of a table; `breaks`: the calls that a kill ends, and when."""
 
-    def __init__(self, accuracies=ACCURACIES, breaks=()):
-        self.accuracies, self.breaks, self.calls = accuracies, dict(breaks), []
+    def __init__(self, accuracies=ACCURACIES, breaks=(), loss=lambda accuracy: 1.0):
+        self.accuracies, self.breaks, self.calls, self.loss = accuracies, dict(breaks), [], loss
 
     def __call__(self, network, train, validation, config, run_dir, part, **options):
         name, folder = run_dir.name, run_dir / "retrain"
@@ -82,7 +82,8 @@ class Trainer:
         if kill == "behind":
             raise KeyboardInterrupt
         rung = max([i for i, goal in enumerate(GOALS) if step >= goal], default=0)
-        found = {"accuracy": self.accuracies[name][rung], "loss": 1.0, "num_examples": 40}
+        accuracy = self.accuracies[name][rung]
+        found = {"accuracy": accuracy, "loss": self.loss(accuracy), "num_examples": 40}
         history = [{"epoch": i, "val_accuracy": 0.1 * i} for i in range(step // 5)]
         return None, {"history": history, "validation": found, "steps": step}
 
@@ -142,6 +143,16 @@ def test_the_worse_half_ends_and_the_best_of_each_kind_stays(raced, tmp_path, ca
     [warning] = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert "50 validation images can hardly tell networks apart that differ by less than 8.8 points" in warning
     assert "for 2 points about 967 are needed" in warning and warning.split(" (data.")[0].endswith(found.notes[0])
+
+
+def test_the_smallest_loss_decides_before_the_accuracy(raced):
+    found = raced(Trainer(loss=lambda accuracy: accuracy))  # the least accurate ones have the smallest loss
+    assert found.winner == "random" and {row["name"] for row in found.entrants if row["dropped"] == 1} == {
+        "finalist_1",
+        "finalist_3",
+        "finalist_4",
+    }
+    assert [row["name"] for row in found.table][:2] == ["random", "uniform"]
 
 
 def test_a_rival_that_wins_is_delivered_and_it_is_said(raced):

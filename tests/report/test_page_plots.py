@@ -59,8 +59,8 @@ def test_input_sizes_that_were_searched_are_listed_before_the_search_that_follow
         " where the search went on."
     )
     assert table.rows == [
-        ["6 pixels", "briefly", "8", "50.00 %", "0.390 M", "1,1,1,1"],
-        ["8 pixels", "to the end", "9", "60.00 %", "0.300 M", "1,3,0,2"],
+        ["6 pixels", "briefly", "8", "0.400", "50.00 %", "0.390 M", "1,1,1,1"],
+        ["8 pixels", "to the end", "9", "0.600", "60.00 %", "0.300 M", "1,3,0,2"],
     ]
 
 

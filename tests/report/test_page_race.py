@@ -32,9 +32,9 @@ def test_curves_of_networks_that_were_dropped_are_grey():
     )
     assert "the winner recognises 90.00 % of the validation images at the end" in plot.text
     assert plot.table.rows == [
-        ["finalist 2 of the search", "won", "1,3,0,2", "0.300 M", "60.00 %", "60.00 %", "90.00 %"],
-        ["the uniform network", "-", "1,1,1,1", "0.300 M", "50.00 %", "55.00 %", "85.00 %"],
-        ["finalist 1 of the search", "dropped after rung 1", "3,3,3,3", "0.300 M", "70.00 %", "50.00 %", "-"],
+        ["finalist 2 of the search", "won", "1,3,0,2", "0.300 M", "60.00 %", "1.000 (60.00 %)", "1.000 (90.00 %)"],
+        ["the uniform network", "-", "1,1,1,1", "0.300 M", "50.00 %", "1.000 (55.00 %)", "1.000 (85.00 %)"],
+        ["finalist 1 of the search", "dropped after rung 1", "3,3,3,3", "0.300 M", "70.00 %", "1.000 (50.00 %)", "-"],
     ]
     assert gains.rows == [["the uniform network", "+2.00 points", "+1.00 to +3.00", "20", "12", "400"]]
     assert "(95 %: -1.00 to 1.00)" in tau.text and tau.text.endswith("first rung: -0.33.")

@@ -13,7 +13,7 @@ from scarlet_tf.base.files import read_json, write_result
 from scarlet_tf.config import parse_config
 from scarlet_tf.models.network import load_network
 from scarlet_tf.results import RaceResult
-from scarlet_tf.run import racing, stages
+from scarlet_tf.run import racing, scoring, stages
 from scarlet_tf.run.folder import Run
 from scarlet_tf.run.stages import stages_of
 from scarlet_tf.search.front import Candidate
@@ -64,6 +64,9 @@ def test_the_winner_is_what_the_run_delivers(finished):
     winner = raced.row(raced.winner)
     result, certificate = (read_json(folder / name) for name in ("retrain/result.json", "export/certificate.json"))
     assert summary["pick"]["architecture"] == winner["architecture"]
+    front = read_json(folder / "pareto.json")
+    known = {row["architecture"]: row["accuracy"] for row in (*front["pareto"], *front["picks"])}
+    assert result.get("one_shot_accuracy") == known.get(winner["architecture"])
     assert result["steps"] == raced.goals[-1] and result["validation"]["accuracy"] == winner["rungs"][-1]["accuracy"]
     assert result["race"]["winner"] == raced.winner == summary["race"]["winner"]
     assert certificate["details"]["race"]["verdict"] == list(raced.verdict) and raced.verdict
@@ -143,7 +146,7 @@ def raced(tmp_path, monkeypatch):
     monkeypatch.setattr(racing, "run_race", lambda course, *arguments: called.append((course, *arguments)))
     monkeypatch.setattr(racing, "trained_supernet", lambda run: (None, None))
     monkeypatch.setattr(
-        racing, "Evaluator", lambda *arguments, **options: types.SimpleNamespace(evaluate=lambda a: {"accuracy": 0.25})
+        scoring, "Evaluator", lambda *arguments, **options: types.SimpleNamespace(evaluate=lambda a: {"accuracy": 0.25})
     )
 
     def run(found, **changes):
