@@ -62,9 +62,19 @@ def peak_bytes(node: Node, output_bytes: Callable[[int], int]) -> int:
 
 
 def multiply_adds(
-    space: SearchSpace, paths: Sequence[Sequence[int]], input_size: int, num_classes: int, skip: str = "let"
+    space: SearchSpace, paths: Sequence[Sequence[int]], input_size: int, num_classes: int | None, skip: str = "let"
 ) -> tuple[int, int]:
     """(of all paths one by one, of their tree): one image through paths of a supernet with that kind of skip."""
+    cost = layer_costs(space, input_size, num_classes, skip)
+    ends = cost[STEM, 0] + cost[space.num_layers, 0]
+    alone = sum(ends + sum(cost[pair] for pair in enumerate(map(int, path))) for path in paths)
+    return alone, sum(cost[node.depth, node.choice] for node in prefix_tree(paths).walk())
+
+
+def layer_costs(
+    space: SearchSpace, input_size: int, num_classes: int | None, skip: str = "let"
+) -> dict[tuple[int, int], int]:
+    """Multiply-adds of a node by (depth, choice), one image through a supernet with that kind of skip."""
     size = reduced((input_size, input_size), space.stem_stride)
     fixed = space.ends((input_size, input_size, 3), num_classes)
     cost = {(STEM, 0): stem_cost(fixed).multiply_adds}
@@ -74,6 +84,4 @@ def multiply_adds(
             cost[depth, index] = 0 if block is None else block_cost(block, size).multiply_adds
         size = reduced(size, layer.stride)
     cost[space.num_layers, 0] = tail_cost(fixed, size, space.layers[-1].out_channels).multiply_adds
-    ends = cost[STEM, 0] + cost[space.num_layers, 0]
-    alone = sum(ends + sum(cost[pair] for pair in enumerate(map(int, path))) for path in paths)
-    return alone, sum(cost[node.depth, node.choice] for node in prefix_tree(paths).walk())
+    return cost

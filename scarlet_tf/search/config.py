@@ -169,8 +169,8 @@ class SearchConfig:
         validation_batch_size: images a batch, in evaluation, recalibration and probe.
         evaluation_group: the most models evaluated together, and so the most that an interruption loses.
         evaluation_memory_mib: what such a group may take; see Evaluator. No result depends on these two.
-        stale_trial_minutes: with several workers, a model that one of them has not answered for in this time is given to
-            another one, too; null: never.
+        stale_trial_minutes: with several workers, the models that one of them measures together are given to others, too, when it
+            has not answered for any of them in this time; null: never.
         seed: of every draw; by default the configuration's.
     """
 

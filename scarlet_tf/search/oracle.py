@@ -18,11 +18,20 @@ from scarlet_tf.search.algorithm import Algorithm, check_settings, decode, draws
 from scarlet_tf.search.config import MutationConfig
 from scarlet_tf.search.engine import Engine
 from scarlet_tf.search.front import Candidate, front_of
+from scarlet_tf.search.groups import Grouping
 from scarlet_tf.search.journal import EVALUATION, EVALUATION_KEY, TRIALS, Journal
 from scarlet_tf.search.mutation import Mutation
 from scarlet_tf.search.nsga2 import WeightedNSGA2
 from scarlet_tf.search.objectives import BadMetrics, score_of
-from scarlet_tf.search.trials import REASON, TrialMaker, add_metrics, clear_metrics, locked, report_metrics
+from scarlet_tf.search.trials import (
+    REASON,
+    TrialMaker,
+    add_metrics,
+    clear_metrics,
+    locked,
+    report_metrics,
+    with_group,
+)
 from scarlet_tf.search.workers import IDENTITY, SECRET, opened
 from scarlet_tf.space.cost import cost_table
 from scarlet_tf.space.metric_table import MetricTable
@@ -54,7 +63,8 @@ class ArchitectureOracle(keras_tuner.Oracle):
     Args:
         algorithm: a new one.
         seed: the one that it was made with.
-        stale_trial_seconds: a trial without an answer for so long is handed to the next worker that asks, too. None: never.
+        stale_trial_seconds: what a worker has in hand and gave no answer of for so long is handed to the next that ask, too.
+            None: never.
     """
 
     def __init__(
@@ -92,6 +102,8 @@ class ArchitectureOracle(keras_tuner.Oracle):
         self.stale_trial_seconds = stale_trial_seconds
         self.identity: Mapping | None = None  # what a worker's search has to equal, see workers.py
         self.secret: str | None = None  # on a chief: what identifiers have to carry, see workers.py
+        self.grouping: Grouping | None = None  # on a chief: how many trials a worker gets at once; None: one
+        self._in_hand: dict[str, list[str]] = {}  # ids of trials by tuner, the one of `ongoing_trials` first
         self._strangers_came = False
 
     # -- the search -----------------------------------------------------------------------------------------
@@ -183,7 +195,10 @@ class ArchitectureOracle(keras_tuner.Oracle):
 
     @locked
     def create_trial(self, tuner_id):
-        """The trial that `tuner_id` has in hand, one to run again, or the next; or an empty IDLE or STOPPED one."""
+        """The trial that `tuner_id` has in hand, one to run again, or the next; or an empty IDLE or STOPPED one.
+
+        With a `grouping` it may name others that `tuner_id` has in hand with it, see trials.py.
+        """
         tuner_id = self._admitted(tuner_id)
         self._open()
         self._take_back_stale(asking=tuner_id)
@@ -195,14 +210,12 @@ class ArchitectureOracle(keras_tuner.Oracle):
                 self.tuner_ids.add(tuner_id)
             if status != TrialStatus.RUNNING:
                 return self._make.trial({}, trial_id="", status=status)
-            self.ongoing_trials[tuner_id] = self._trial(self.engine.take())
+            self._in_hand[tuner_id] = self._next_group()
+            self._begin(tuner_id)
             self._display.on_trial_begin(self.ongoing_trials[tuner_id])  # prints nothing unless `verbose`
-        trial = self.ongoing_trials[tuner_id]
-        # Without this, KerasTuner takes the metrics of an attempt that failed or was lost for those of the next one.
-        clear_metrics(trial)
-        trial.status, trial.message = TrialStatus.RUNNING, None
-        self.engine.started[trial.trial_id] = time.monotonic()
-        return trial
+        self._begin(tuner_id)
+        group, trial = self._in_hand[tuner_id], self.ongoing_trials[tuner_id]
+        return trial if len(group) == 1 else with_group(trial, {other: self.engine.trials[other] for other in group})
 
     def populate_space(self, trial_id):
         """The values of a trial of the present generation, which fixes its trials when it is asked for."""
@@ -244,9 +257,7 @@ class ArchitectureOracle(keras_tuner.Oracle):
         if trial_id not in self.engine.ended:
             trial.status = TrialStatus.RUNNING  # until the journal has it
             self._end(trial, status, message)
-        for tuner_id, ongoing in list(self.ongoing_trials.items()):
-            if ongoing.trial_id == trial_id:
-                del self.ongoing_trials[tuner_id]
+        self._let_go(trial_id)
         if trial_id in self._display.trial_start:  # it was shown when it began
             self._display.on_trial_end(trial)
         if self.failure is not None and not failed_before and self.raise_failure:
@@ -277,13 +288,10 @@ class ArchitectureOracle(keras_tuner.Oracle):
 
     @locked
     def give_up(self, tuner_id: str) -> None:
-        """Expect nothing more of `tuner_id`: the trial it has in hand is the next to be handed out."""
+        """Expect nothing more of `tuner_id`: the trials it has in hand are the next to be handed out."""
         self.tuner_ids.discard(tuner_id)
-        trial = self.ongoing_trials.pop(tuner_id, None)
-        in_hand = [other.trial_id for other in self.ongoing_trials.values()]
-        if trial is not None and trial.trial_id not in in_hand:
-            logger.warning("trial %s is taken back from %s", trial.trial_id, tuner_id)
-            self.engine.repeat(trial.trial_id)
+        if trials := self._take_from(tuner_id):
+            logger.warning("trial %s is taken back from %s", ", ".join(trials), tuner_id)
 
     @locked
     def is_over(self) -> bool:
@@ -296,6 +304,7 @@ class ArchitectureOracle(keras_tuner.Oracle):
         """Expect nothing more of anybody: KerasTuner's chief ends when it waits for nobody."""
         self.tuner_ids.clear()
         self.ongoing_trials.clear()
+        self._in_hand.clear()
 
     def _admitted(self, identifier: str) -> str:
         """The identifier without the secret; InputError for a stranger's."""
@@ -319,6 +328,43 @@ class ArchitectureOracle(keras_tuner.Oracle):
             if tuner_id != asking and self.engine.started[trial.trial_id] < limit:
                 logger.warning("%s has not answered for %g s", tuner_id, self.stale_trial_seconds)
                 self.give_up(tuner_id)
+
+    def _next_group(self) -> list[str]:
+        """Trials of the queue for one tuner: as many as `grouping` says."""
+        count, lines = 1, self.engine.trials
+        if self.grouping is not None:
+            waiting = [lines[trial_id] for trial_id in self.engine.queue]
+            count = self.grouping.first(waiting, max(len(self.tuner_ids), 1), list(lines.values()))
+        return [self.engine.take() for _ in range(count)]
+
+    def _begin(self, tuner_id: str) -> None:
+        """The first of the trials that a tuner has in hand begins, at first or again."""
+        trial = self.ongoing_trials[tuner_id] = self._trial(self._in_hand[tuner_id][0])
+        # Without this, KerasTuner takes the metrics of an attempt that failed or was lost for those of the next one.
+        clear_metrics(trial)
+        trial.status, trial.message = TrialStatus.RUNNING, None
+        self.engine.started[trial.trial_id] = time.monotonic()
+
+    def _let_go(self, trial_id: str) -> None:
+        """A trial has ended, for good or for now; where it failed, the rest of its group is in nobody's hands, too."""
+        for tuner_id in [tuner_id for tuner_id, group in self._in_hand.items() if trial_id in group]:
+            self._in_hand[tuner_id].remove(trial_id)
+            if self.engine.results.get(self.engine.trials[trial_id]) is not None and self._in_hand[tuner_id]:
+                self._begin(tuner_id)
+            else:
+                self._take_from(tuner_id)
+            if trial_id not in self.engine.ended:
+                self.engine.repeat(trial_id)  # before the others
+
+    def _take_from(self, tuner_id: str) -> list[str]:
+        """The trials that a tuner had in hand go back to the queue, unless another one has them, too."""
+        self.ongoing_trials.pop(tuner_id, None)
+        trials = self._in_hand.pop(tuner_id, [])
+        others = {trial_id for group in self._in_hand.values() for trial_id in group}
+        trials = [trial_id for trial_id in trials if trial_id not in others]
+        for trial_id in reversed(trials):
+            self.engine.repeat(trial_id)
+        return trials
 
     # -- trials ---------------------------------------------------------------------------------------------
 

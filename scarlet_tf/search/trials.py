@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import json
 import math
 from collections.abc import Mapping
 
@@ -14,6 +15,9 @@ from scarlet_tf.search.algorithm import decode
 from scarlet_tf.search.objectives import DIRECTIONS
 from scarlet_tf.space.search_space import SearchSpace
 
+GROUP = (
+    "group"  # a hyperparameter value of a trial that a worker gets together with others: {id: architecture}, as JSON
+)
 REASON = "failure"  # a hyperparameter value in which a worker's trial carries why its evaluation failed
 
 
@@ -43,6 +47,25 @@ class TrialMaker:
     def line(self, trial: Trial) -> str:
         """The canonical string of a trial's architecture."""
         return ",".join(str(trial.hyperparameters.values[name]) for name in self._names)
+
+
+def with_group(trial: Trial, lines: Mapping[str, str]) -> Trial:
+    """A copy of a trial that names the trials of its group, {id: canonical string}, itself among them."""
+    return _like(trial, trial.trial_id, {**trial.hyperparameters.values, GROUP: json.dumps(lines)})
+
+
+def group_of(trial: Trial) -> list[Trial]:
+    """The trials of a trial's group, itself the first; it alone without a group."""
+    lines = json.loads(trial.hyperparameters.values.get(GROUP, "{}"))
+    names = sorted(name for name in trial.hyperparameters.values if name.startswith("layer_"))
+    others = {trial_id: dict(zip(names, decode(line), strict=True)) for trial_id, line in lines.items()}
+    return [trial, *(_like(trial, other, values) for other, values in others.items() if other != trial.trial_id)]
+
+
+def _like(trial: Trial, trial_id: str, values: dict) -> Trial:
+    hyperparameters = copy.copy(trial.hyperparameters)
+    hyperparameters.values = values
+    return Trial(hyperparameters, trial_id=trial_id, status=trial.status)
 
 
 def report_metrics(trial: Trial, metrics: Mapping[str, float], step: int = 0) -> None:

@@ -18,11 +18,12 @@ from keras_tuner.errors import FailedTrialError, FatalError, FatalRuntimeError
 from scarlet_tf.base.cluster import is_loopback, search_address, search_role
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.progress import Bar, progress_bar
+from scarlet_tf.search.groups import Grouping
 from scarlet_tf.search.keras_tuner_search import hosted
 from scarlet_tf.search.objectives import BadMetrics, checked_accuracy
 from scarlet_tf.search.oracle import ArchitectureOracle
 from scarlet_tf.search.processes import follow_launcher
-from scarlet_tf.search.trials import REASON
+from scarlet_tf.search.trials import GROUP, REASON, group_of
 from scarlet_tf.search.workers import (
     PatientClient,
     check_identity,
@@ -58,9 +59,9 @@ class SupernetTuner(BaseTuner):
         directory, project_name: where the journal lives.
         evaluator: an object whose `evaluate(choices)` takes a tuple of choice indices and returns
             {"accuracy": 0..1, ...}. If it has `begin_generation(architectures)`, that is called with the tuples still
-            to be evaluated before the first of a generation is, except on workers; `num_ready`, if it has that, says
-            how many of them it will answer at once. By default an Evaluator is made of the supernet and the data
-            given to `search`.
+            to be evaluated before the first of a generation is, or on a worker of the group that it was handed;
+            `num_ready`, if it has that, says how many of them it will answer at once. By default an Evaluator is made
+            of the supernet and the data given to `search`.
         recalibration_data: training images for the default Evaluator's BN recalibration.
         evaluator_options: further keyword arguments of the default Evaluator.
         max_multiply_adds: the budget for an oracle that has none.
@@ -144,7 +145,7 @@ class SupernetTuner(BaseTuner):
 
     def run_trial(self, trial, verbose: int = 0) -> dict:
         """{"accuracy": ...} of the trial's architecture, as the evaluator returns it."""
-        self._announce_generation()
+        self._announce(trial)
         try:
             metrics = dict(self.evaluator.evaluate(self._choices(trial)))
             checked_accuracy(metrics)
@@ -173,6 +174,8 @@ class SupernetTuner(BaseTuner):
             if self._is_worker:
                 trial.hyperparameters.values[REASON] = trial.message  # a message does not travel between processes
         self.oracle.end_trial(trial)
+        if self._is_worker and trial.status != TrialStatus.COMPLETED:
+            self.oracle.drop_group()
         if self._bar is not None and not getattr(self.evaluator, "num_ready", 0):
             self._show_progress()
 
@@ -228,6 +231,7 @@ class SupernetTuner(BaseTuner):
         """Hands out trials to workers until the search is over."""
         follow_launcher(self.oracle.give_up)
         self.oracle.secret = chiefs_secret(self.project_dir)
+        self.oracle.grouping = Grouping(self.oracle.costs)
         self.oracle.identity = {**identity(self.oracle, self.supernet), "secret": digest(self.oracle.secret)}
         serve(self.oracle, lambda: super(SupernetTuner, self).search(verbose=verbose), self._show_progress)
 
@@ -264,12 +268,17 @@ class SupernetTuner(BaseTuner):
         logger.log(level, "trial %s: %s", trial.trial_id, reason, exc_info=error)
         return {"accuracy": math.nan}
 
-    def _announce_generation(self) -> None:
+    def _announce(self, trial) -> None:
+        """Tells the evaluator what comes with a trial: its generation, or on a worker the group that begins with it."""
         begin = getattr(self.evaluator, "begin_generation", None)
-        if begin is None or self._is_worker or self._generation == self.oracle.algorithm.generation:
+        if begin is None:
             return
-        self._generation = self.oracle.algorithm.generation
-        begin(self.oracle.open_architectures())
+        if self._is_worker:
+            if GROUP in trial.hyperparameters.values:
+                begin([self._choices(other) for other in group_of(trial)])
+        elif self._generation != self.oracle.algorithm.generation:
+            self._generation = self.oracle.algorithm.generation
+            begin(self.oracle.open_architectures())
 
 
 def serve(oracle: ArchitectureOracle, service: Callable[[], None], progress: Callable[[], None]) -> None:

@@ -7,6 +7,7 @@ those without it. It travels unencrypted, as all of the service does.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import copy
 import functools
@@ -26,6 +27,7 @@ import grpc
 from scarlet_tf.base.cluster import search_address
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.journal import first_difference
+from scarlet_tf.search.trials import group_of
 from scarlet_tf.training.checkpoints import values_digest
 
 logger = logging.getLogger("scarlet_tf")
@@ -43,6 +45,7 @@ class PatientClient:
 
     A chief knows its trials again after a restart, and to end one twice changes nothing, so every call may be repeated.
     KerasTuner itself waits an hour for a chief that is gone; here that ends after `patience` seconds.
+    The trials of a group that the chief handed out are handed on one after another, without asking for each.
 
     Raises RuntimeError when no chief answers in time, and when the chief fails to do what it is asked.
     """
@@ -52,15 +55,27 @@ class PatientClient:
         self.secret: str | None = None  # that calls which take or end trials carry, see the top of this file
         self._address = search_address()
         self._answered = -QUIET_SECONDS
+        self._group: collections.deque = collections.deque()  # trials in hand that have not begun
+
+    def create_trial(self, tuner_id: str):
+        """Return the next trial of the group in hand; without one, what the chief hands out."""
+        if not self._group:
+            self._group.extend(group_of(self._call("create_trial", tuner_id)))
+        return self._group.popleft()
+
+    def drop_group(self) -> None:
+        """Forget the rest of the group in hand, which the chief takes back from a worker whose trial failed."""
+        self._group.clear()
 
     def __getattr__(self, name):
         value = getattr(self._client, name)
         if not callable(value):
             return value
-        return functools.partial(self._call, value, name in _NAMED and self.secret is not None)
+        return functools.partial(self._call, name)
 
-    def _call(self, method, seals, *args, **kwargs):
-        if seals:
+    def _call(self, name, *args, **kwargs):
+        method = getattr(self._client, name)
+        if name in _NAMED and self.secret is not None:
             args = (self._sealed(args[0]), *args[1:])
         deadline = time.monotonic() + self._patience
         while True:

@@ -30,7 +30,8 @@ def make(folder, space=BIG, **changes):
 
 def choices_of(trial):
     """The choice indices of a trial."""
-    return tuple(trial.hyperparameters.values[name] for name in sorted(trial.hyperparameters.values))
+    values = trial.hyperparameters.values
+    return tuple(values[name] for name in sorted(values) if name.startswith("layer_"))
 
 
 def complete(oracle, trial, **metrics):
