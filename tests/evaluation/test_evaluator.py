@@ -222,7 +222,7 @@ def test_a_search_ends_alike_whatever_its_groups_and_goes_on_where_it_was_interr
     references = math.ceil(len({tuple(path) for path in drawn}) / 3)  # groups of them, measured first
 
     def interrupted(*arguments):
-        if next(calls) == 2:
+        if next(calls) == references + 2:
             raise KeyboardInterrupt
         return measure(*arguments)
 
