@@ -467,7 +467,7 @@ def test_the_best_is_the_most_accurate_of_the_front_whether_or_not_it_is_a_pick(
 def test_without_a_network_within_the_bounds_none_is_best(searched, tmp_path):
     """As where BetaNAS was given a pick by its choices, and that is out of bounds."""
     write_json(tmp_path / "pareto.json", FRONT | {"pareto": []})
-    with pytest.raises(InputError, match=r"retrain\.pick: best is the most accurate .*expected one of .* picks, 0, 1$"):
+    with pytest.raises(InputError, match=r"retrain\.pick: best is the network of .*expected one of .* picks, 0, 1$"):
         searched()
     assert searched(pick=1).architecture.to_string() == "0,6,3"
 

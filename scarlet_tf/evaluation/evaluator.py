@@ -24,7 +24,7 @@ from scarlet_tf.space.search_space import Architecture
 MAX_CACHED_BYTES = 512 * 2**20
 MAX_RESULTS = 100_000
 
-REFERENCES = 32
+REFERENCES = 16
 """Random paths whose losses say how far apart losses are; see `depth_weight`."""
 Choices = tuple[int, ...]
 Score = Literal["loss", "accuracy"]
@@ -50,7 +50,7 @@ class Evaluator:
             right class, or "accuracy". The loss tells apart what a few hundred images' accuracies do not.
         depth_weight: with the score "loss", what a skipped layer adds to a path's loss: this times the standard deviation of the
             losses of REFERENCES random paths, for a standard deviation of their numbers of skipped layers. Networks gain
-            by depth in their own training what paths of a supernet do not show. Recommended: 0.5; 0 leaves the loss alone.
+            by depth in their own training what paths of a supernet do not show. 0 leaves the loss alone.
         halving_loss: what is taken off the score for each halving of the multiply-adds below `budget`: features of weights
             that were not trained do not show what a larger network gains by its training.
         budget: multiply-adds; needed with `halving_loss`.

@@ -163,7 +163,7 @@ class SearchConfig:
             apart, see Evaluator; or predictor, what a model of loss, depth, cost and choices expects that was fitted to networks
             trained on their own first, as `ranking` says, see PredictedScores. Accuracy is what is shown and what bounds are
             on. By default accuracy with a parent, else loss.
-        depth_weight: what a skipped layer adds to a path's loss, in standard deviations; see Evaluator. 0 with accuracy.
+        depth_weight: with the score loss: what a skipped layer adds to it, in standard deviations; see Evaluator. 0: nothing.
         halving_loss: what is taken off a path's score for each halving of its multiply-adds below their upper bound, see
             Evaluator; nothing without such a bound. By default 0.035 with a parent, as measured (docs/results.md), else 0.
         validation_batch_size: images a batch, in evaluation, recalibration and probe.
@@ -191,7 +191,7 @@ class SearchConfig:
     recalibration_batches: Whole = 20
     probe_batches: Whole = 0
     score: Literal["loss", "accuracy", "predictor"] = "loss"
-    depth_weight: NonNegative = 0.0
+    depth_weight: NonNegative = 0.5
     halving_loss: Share = 0.0
     validation_batch_size: Count = 128
     evaluation_group: Count = 70
@@ -202,8 +202,6 @@ class SearchConfig:
         self.objectives()
         check_picks(self.picks)
         self._check_sizes()
-        if self.depth_weight and self.score != "loss":
-            raise InputError(f"search.depth_weight: expected 0 with score: {self.score}, got {self.depth_weight:g}")
         self._check_betanas()
 
     @property
@@ -266,7 +264,7 @@ def evaluator_options(config: SearchConfig) -> dict:
         "seed": config.seed,
         "score": "loss" if config.score == "predictor" else config.score,
     }
-    if config.depth_weight:
+    if config.depth_weight and config.score == "loss":
         options["depth_weight"] = config.depth_weight
     if config.probe_batches:
         options["probe_batches"] = config.probe_batches
