@@ -23,6 +23,7 @@ import socket
 import time
 
 import grpc
+from keras_tuner.engine.trial import Trial
 
 from scarlet_tf.base.cluster import search_address
 from scarlet_tf.base.errors import InputError
@@ -56,12 +57,19 @@ class PatientClient:
         self._address = search_address()
         self._answered = -QUIET_SECONDS
         self._group: collections.deque = collections.deque()  # trials in hand that have not begun
+        self._trial: Trial | None = None  # the one that has begun
 
     def create_trial(self, tuner_id: str):
         """Return the next trial of the group in hand; without one, what the chief hands out."""
         if not self._group:
             self._group.extend(group_of(self._call("create_trial", tuner_id)))
-        return self._group.popleft()
+        self._trial = self._group.popleft()
+        return self._trial
+
+    def get_trial(self, trial_id: str):
+        """Return a trial: the one in hand as it was handed out, without asking, as KerasTuner looks at each before it reports."""
+        in_hand = self._trial is not None and self._trial.trial_id == trial_id
+        return self._trial if in_hand else self._call("get_trial", trial_id)
 
     def drop_group(self) -> None:
         """Forget the rest of the group in hand, which the chief takes back from a worker whose trial failed."""

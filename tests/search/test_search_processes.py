@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import random
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ import time
 import cluster_member
 import pytest
 
+from scarlet_tf.search import processes
 from scarlet_tf.search.processes import SearchCluster, environment, reserved_address
 from scarlet_tf.search.run import search
 
@@ -59,9 +61,9 @@ def alone(tmp_path_factory):
     return folder
 
 
-def search_alone(folder):
+def search_alone(folder, **settings):
     evaluator = cluster_member.Evaluator(folder, {})
-    search(cluster_member.SUPERNET, None, cluster_member.CONFIG, folder, evaluator=evaluator)
+    search(cluster_member.SUPERNET, None, cluster_member.CONFIG | settings, folder, evaluator=evaluator)
 
 
 def assert_same_search(folder, alone):
@@ -98,12 +100,37 @@ def test_killed_failing_and_silly_processes_leave_no_trace_in_the_result(tmp_pat
         assert end(start(cluster)) == 0
     assert (tmp_path / "chief.killed").exists() and (tmp_path / "worker-1.killed").exists()
     assert_same_search(tmp_path, alone)
+    groups = [line.split() for line in (tmp_path / "groups.txt").read_text().splitlines()]
+    assert {who for who, size in groups if int(size) > 1} == {"worker-0", "worker-1"}
     log = (tmp_path / "logs/worker-0.log").read_text()
     assert "RuntimeError: no memory left" in log and "Traceback" in log
     # The one that was killed began with the trial that it had in hand: the chief was there, and is killed later.
     own = evaluations(tmp_path, "worker-1")
     killed = own.index((2, own[1][1]))
     assert own[killed + 1] == (1, own[killed][1])
+
+
+@pytest.mark.slow
+def test_processes_killed_at_twenty_random_moments_lose_nothing_and_count_nothing_twice(tmp_path, start, monkeypatch):
+    monkeypatch.setattr(processes, "LONGEST_PAUSE", 0.2)
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    for folder in (alone, shared):
+        folder.mkdir()
+    search_alone(alone, generations=12)
+    total, rng = len(trials(alone)), random.Random(0)
+    plan = {f"worker-{i}": {"every": "slow 0.2"} for i in range(2)}
+    journal = shared / "search" / "trials.jsonl"
+    with reserved_address() as address:
+        cluster = SearchCluster(command(shared, plan, generations=12), 2, address, tmp_path / "logs", restarts=99)
+        thread = start(cluster)
+        for moment in range(20):
+            wait_for(lambda n=moment: journal.exists() and journal.read_text().count("\n") > n * total / 20)
+            time.sleep(rng.uniform(0, 0.4))
+            victim = rng.choice([cluster.chief, *cluster.workers])
+            wait_for(lambda process=victim: process.is_running)
+            victim._process.kill()
+        assert end(thread) == 0
+    assert_same_search(shared, alone)
 
 
 @pytest.mark.slow
