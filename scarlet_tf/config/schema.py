@@ -16,7 +16,7 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.mistakes import describe, hints, keys_of, member, options
 from scarlet_tf.base.settings import Count, Lax, NonNegative, Read, Text, Whole, adapter, to_plain, validated
 from scarlet_tf.base.yaml_files import parse_yaml
-from scarlet_tf.space.choices import Choice
+from scarlet_tf.space.choices import Choice, rounded_channels
 from scarlet_tf.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
@@ -172,7 +172,9 @@ class Config(RunConfig):
         if (size, wanted.width_multiplier) == (self.data.image_size, 1.0):
             return self
         width = self.space.width_multiplier * wanted.width_multiplier
-        space = dataclasses.replace(self.space, input_size=size, width_multiplier=width)
+        # The tail, too, which SearchSpace's own multiplier leaves alone: a wide one on narrow features trains unstably.
+        tail = rounded_channels(self.space.tail_channels * wanted.width_multiplier)
+        space = dataclasses.replace(self.space, input_size=size, width_multiplier=width, tail_channels=tail)
         return dataclasses.replace(self, data=dataclasses.replace(self.data, image_size=size), space=space)
 
     def to_dict(self) -> dict[str, Any]:

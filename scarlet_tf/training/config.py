@@ -73,8 +73,8 @@ class SupernetConfig(TrainingConfig):
             execution keeps the gradients of all paths to the end of a step, which takes the memory of the weights again.
         image_size: pixels of a side of the images that the supernet of a run sees, in training, search and monitor; null:
             data.image_size, which is that of the network to be found, and which costs are counted at.
-        width_multiplier: of the widths of a run's supernet, as SearchSpace's; the network to be found has the space's widths, and
-            costs are counted for these. A smaller supernet is trained for more epochs in the same time.
+        width_multiplier: of the widths of a run's supernet, its tail's included; the network to be found has the space's widths,
+            and costs are counted for these. A smaller supernet is trained for more epochs in the same time.
         skip: what a skipped layer is, see `new_supernet`.
         sampling: "strict_fair", "uniform" (SPOS) or "sandwich": the largest path, the smallest one and `sandwich_random` random
             ones, see `sandwich_paths`.

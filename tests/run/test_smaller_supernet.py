@@ -26,6 +26,7 @@ def test_the_supernet_alone_sees_small_images_and_has_few_channels(tmp_path):
     assert own.input_shape == (8, 8, 3) and run.input_shape == (12, 12, 3) and own.of_supernet is own.of_supernet
     assert own.data.train.batches(4).element_spec[0].shape[1:3] == (8, 8)
     assert own.config.space.width_multiplier == 0.5 and run.config.space.width_multiplier == 1
+    assert (own.config.space.tail_channels, run.config.space.tail_channels) == (8, 16)
     np.testing.assert_array_equal(own.data.validation.labels, run.data.validation.labels)
     supernet, _ = trained_supernet(run)
     assert supernet.image_shape == (8, 8, 3) and supernet.space == own.config.space
