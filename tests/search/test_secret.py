@@ -1,5 +1,6 @@
 """The secret of a chief and its workers: who has it, and what a stranger can do without it."""
 
+import collections
 import os
 
 import grpc
@@ -65,6 +66,7 @@ def test_an_oracle_with_a_secret_takes_it_off_every_identifier(tmp_path, caplog)
     assert caplog.text.count("refuses requests") == 1
     worker = PatientClient.__new__(PatientClient)
     worker.__dict__.update(_client=oracle, _patience=1.0, _answered=float("inf"), _address=("", 0), secret="secret")
+    worker.__dict__.update(_group=collections.deque(), _trial=None)
     trial = worker.create_trial("worker-0")
     assert list(oracle.ongoing_trials) == ["worker-0"]
     worker.update_trial(trial.trial_id, {"accuracy": 0.5})

@@ -31,9 +31,10 @@ def path(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def quick_table(monkeypatch):
-    """A file is checked once."""
+def in_this_process(monkeypatch):
+    """A file is checked once, and TensorFlow keeps the threads that it has."""
     monkeypatch.setattr(study, "load_table", CACHED)
+    monkeypatch.setattr(study, "use_threads", lambda threads: None)
 
 
 CACHED = functools.cache(load_table)
