@@ -24,6 +24,8 @@ from scarlet_tf.space.search_space import Architecture
 MAX_CACHED_BYTES = 512 * 2**20
 MAX_RESULTS = 100_000
 
+DIGITS = 4
+"""Decimals of a score: losses differ in the eighth with the number of threads, and a front should not."""
 REFERENCES = 16
 """Random paths whose losses say how far apart losses are; see `depth_weight`."""
 Choices = tuple[int, ...]
@@ -209,14 +211,14 @@ class Evaluator:
         return sum(self.supernet.space.choices[choice].is_skip for choice in choices)
 
     def _scored(self, choices: Choices, figures: dict) -> float:
-        """The score of a path, less what its cost lets expect."""
+        """The score of a path, less what its cost lets expect, to DIGITS decimals."""
         loss = figures["loss"] + (self._per_skip or 0.0) * self._skips(choices)
         value = figures["accuracy"] if self._score == "accuracy" else math.exp(-loss)
         if not self._halving_loss:
-            return value
+            return round(value, DIGITS)
         height, _, _ = self.supernet.image_shape
         cost = count(Architecture(choices, self.supernet.space), height, self.supernet.num_classes).multiply_adds
-        return max(value - self._halving_loss * max(math.log2(self._budget / cost), 0.0), 0.0)
+        return round(max(value - self._halving_loss * max(math.log2(self._budget / cost), 0.0), 0.0), DIGITS)
 
 
 def path_network(supernet: Supernet, architecture: Architecture, recalibration: Iterable | None) -> Network:
