@@ -25,7 +25,7 @@ MAX_CACHED_BYTES = 512 * 2**20
 MAX_RESULTS = 100_000
 
 DIGITS = 4
-"""Decimals of a score: losses differ in the eighth with the number of threads, and a front should not."""
+"""Significant digits of a score: losses differ in the eighth with the number of threads, and a front should not."""
 REFERENCES = 16
 """Random paths whose losses say how far apart losses are; see `depth_weight`."""
 Choices = tuple[int, ...]
@@ -211,14 +211,18 @@ class Evaluator:
         return sum(self.supernet.space.choices[choice].is_skip for choice in choices)
 
     def _scored(self, choices: Choices, figures: dict) -> float:
-        """The score of a path, less what its cost lets expect, to DIGITS decimals."""
+        """The score of a path, less what its cost lets expect, to DIGITS significant digits."""
         loss = figures["loss"] + (self._per_skip or 0.0) * self._skips(choices)
         value = figures["accuracy"] if self._score == "accuracy" else math.exp(-loss)
         if not self._halving_loss:
-            return round(value, DIGITS)
+            return _rounded(value)
         height, _, _ = self.supernet.image_shape
         cost = count(Architecture(choices, self.supernet.space), height, self.supernet.num_classes).multiply_adds
-        return round(max(value - self._halving_loss * max(math.log2(self._budget / cost), 0.0), 0.0), DIGITS)
+        return _rounded(max(value - self._halving_loss * max(math.log2(self._budget / cost), 0.0), 0.0))
+
+
+def _rounded(score: float) -> float:
+    return float(f"{score:.{DIGITS}g}")
 
 
 def path_network(supernet: Supernet, architecture: Architecture, recalibration: Iterable | None) -> Network:
