@@ -1,4 +1,4 @@
-"""The course of a race: what its entrants share, which folder is its own, further networks as its time allows, and how long it takes."""
+"""The course of a race: what its entrants share, which folder is its own, networks that join it, and how long it takes."""
 
 from __future__ import annotations
 

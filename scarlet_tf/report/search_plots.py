@@ -1,4 +1,4 @@
-"""Plots of searches and of networks trained on their own: hypervolume, operators, comparisons, a training, the ranking, the race."""
+"""Plots of searches, of networks trained on their own and of the race: hypervolume, operators, a training, the ranking."""
 
 from __future__ import annotations
 
