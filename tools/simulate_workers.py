@@ -121,7 +121,7 @@ class Problem:
         rng = np.random.default_rng(arguments.seed)
         self._worth = rng.normal(size=(self.space.num_layers, self.space.num_choices))
 
-    def oracle(self, folder: str, stale_seconds: float | None) -> ArchitectureOracle:
+    def oracle(self, folder: str, stale_seconds: float) -> ArchitectureOracle:
         """A chief's oracle, which knows what the folder's journal has."""
         algorithm = new_algorithm(self.config, self.costs)
         oracle = ArchitectureOracle(algorithm, self.config.seed, stale_trial_seconds=stale_seconds)
@@ -166,7 +166,7 @@ class Cluster:
 
     def __init__(self, problem: Problem, folder: str, workers: int, deaths_per_hour: float):
         self.problem, self.arguments = problem, problem.arguments
-        self._stale = problem.stale_seconds(workers) if workers else None
+        self._stale = problem.stale_seconds(max(workers, 1))
         self.oracle = problem.oracle(folder, self._stale)
         self.now, self.deaths = 0.0, 0
         self._folder, self._rate = folder, deaths_per_hour / 3600
@@ -277,7 +277,9 @@ class Cluster:
         self._idle.pop(who, None)
         self._away[who] = self.now + self.arguments.restart_seconds
         if who == "chief":
-            self.oracle.engine.journal.close()  # and nothing else of it is kept
+            left = self.oracle.engine.journal
+            assert left is not None  # open since the chief began
+            left.close()  # and nothing else of it is kept
             self._leads = False
             self._after(self.arguments.restart_seconds, who, self._lead)
         else:
