@@ -1,11 +1,9 @@
-"""Scores by a predictor that is fitted to networks' own trainings: what `search.score: predictor` compares paths by."""
+"""Scores by a predictor that is fitted to networks' own trainings: what `search.score: predictor` compares networks by."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-
-import numpy as np
 
 from scarlet_tf.assessment.plots import tau_text
 from scarlet_tf.assessment.statistics import kendall
@@ -23,7 +21,7 @@ class PredictedScores:
     networks out in turn: a loss that says nothing of them does not count, and depth alone is among the models.
 
     Args:
-        evaluator: gives each path's accuracy and loss.
+        evaluator: gives each path's accuracy and loss; None without a trained supernet: the prediction is the accuracy, too.
         cost_model: of the networks.
         networks: rows of a ranking, see `rank`.
 
@@ -37,8 +35,9 @@ class PredictedScores:
         self.evaluator = evaluator
         self.fitted_to = {row["architecture"]: row["stand_alone"] for row in networks}
         paths = [decode(row["architecture"]) for row in networks]
-        alone, scores = ([row[name] for row in networks] for name in ("stand_alone", "one_shot_loss"))
-        self.predictor = Predictor(cost_model, paths, alone, -np.array(scores))
+        alone = [row["stand_alone"] for row in networks]
+        scores = None if evaluator is None else [-row["one_shot_loss"] for row in networks]
+        self.predictor = Predictor(cost_model, paths, alone, scores)
         self.tau = kendall(self.predictor.left_out.tolist(), alone, 1000, 0)
         logger.info(
             "search: networks are compared by a model of %d trainings; left out: %s", len(paths), tau_text(self.tau)
@@ -47,20 +46,18 @@ class PredictedScores:
     @property
     def num_ready(self) -> int:
         """Announced architectures that are measured and have not been asked for."""
-        return self.evaluator.num_ready
+        return 0 if self.evaluator is None else self.evaluator.num_ready
 
     def begin_generation(self, architectures: Sequence) -> None:
         """Announce architectures, as Evaluator's."""
-        self.evaluator.begin_generation(architectures)
+        if self.evaluator is not None:
+            self.evaluator.begin_generation(architectures)
 
     def evaluate(self, choices) -> dict:
         """Evaluator's figures, with the prediction as the score, 0 to 1."""
-        figures = self.evaluator.evaluate(choices)
+        figures = {} if self.evaluator is None else self.evaluator.evaluate(choices)
+        scores = [-figures["loss"]] if figures else None
         path = getattr(choices, "choices", choices)
-        predicted = float(self.predictor.predict([list(path)], [-figures["loss"]])[0])
         # Below 1 whatever is predicted, for equals there could not be told apart.
-        return {**figures, "score": max(predicted - LEAST_ERROR, 0.0)}
-
-    def network(self, choices):
-        """The path as a stand-alone network, as Evaluator's."""
-        return self.evaluator.network(choices)
+        predicted = max(float(self.predictor.predict([list(path)], scores)[0]) - LEAST_ERROR, 0.0)
+        return {"accuracy": predicted, **figures, "score": predicted}
