@@ -124,7 +124,7 @@ def gpu_name() -> str | None:
 
 
 def measure(*row) -> dict:
-    """What `jax_steps.measure` returns; {"error": reason} where the device has too little memory."""
+    """Measure a row, see `jax_steps.measure`; {"error": reason} where the device has too little memory."""
     import jax
 
     import jax_steps

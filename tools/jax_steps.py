@@ -154,7 +154,7 @@ class Training:
 
 
 def one_path_crossentropy() -> keras.losses.Loss:
-    """What FairCrossentropy is of a single path."""
+    """The FairCrossentropy of a single path."""
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 

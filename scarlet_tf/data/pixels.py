@@ -1,4 +1,4 @@
-"""What a Preprocessing does to pixels, in TensorFlow: its methods describe these functions."""
+"""Preparation of pixels in TensorFlow: the functions that a Preprocessing calls, and describes."""
 
 from __future__ import annotations
 
