@@ -5,12 +5,12 @@ import pytest
 from test_predictor import DIFFERENT, FIGURES, accuracies
 from test_rank import CONFIG
 
-from scarlet_tf.assessment.predicted import PredictedScores
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.config import parse_config
 from scarlet_tf.run import run_ranking, run_stage
 from scarlet_tf.run.folder import Run, open_existing
 from scarlet_tf.run.methods import SupernetSearch
+from scarlet_tf.run.scoring import PredictedScores
 from scarlet_tf.search.algorithm import encode
 from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.search.predictor import Predictor
