@@ -37,8 +37,7 @@ from measuring import parse, report  # noqa: E402
 from scarlet_tf.base.progress import progress_bar  # noqa: E402
 from scarlet_tf.base.streams import quiet  # noqa: E402
 from scarlet_tf.export import flatbuffer  # noqa: E402
-from scarlet_tf.export.quantization import convert  # noqa: E402
-from scarlet_tf.export.tflite import rewrite_for_xnnpack  # noqa: E402
+from scarlet_tf.export.tflite import convert, rewrite_for_xnnpack  # noqa: E402
 from scarlet_tf.latency.timing import new_interpreter, time_interpreters  # noqa: E402
 from scarlet_tf.layers import primitives  # noqa: E402
 from scarlet_tf.models.network import Network  # noqa: E402

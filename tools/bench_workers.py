@@ -11,6 +11,9 @@ generations. Every process has compiled its functions before.
 one over the other, median over the rounds, in each of which all processes are new. That needs as many idle cores as workers.
 `*_cpu_seconds`, `*_cpu_speedup`: the same of processor seconds, those of the chief and all workers divided by the workers: layers
 that several groups compute and all messages count, waiting does not.
+`group_seconds`, `giga_seconds`: least squares of what the trees of groups and of whole generations took, by group and by billion
+multiply-adds of each image. `worker_trial_seconds`, `chief_trial_seconds`: what a network takes worker and chief besides. All
+four are processor seconds; simulate_workers.py takes them.
 `equal`: True if the journals of both have the same results for the same trials, bit by bit. Prints one JSON object.
 """
 
@@ -33,6 +36,7 @@ import numpy as np
 from bench_evaluation import children, random_paths
 from measuring import ROUNDS, parse, report, use_threads
 from scarlet_tf.evaluation.evaluator import Evaluator
+from scarlet_tf.evaluation.prefix_tree import multiply_adds
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search.algorithm import Algorithm
 from scarlet_tf.search.oracle import ArchitectureOracle
@@ -66,6 +70,14 @@ def main() -> None:
             seconds = [[one[clock + kind], shared[clock + kind]] for one, shared in rounds]
             found[f"{kind}_{clock}speedup"] = statistics.median(one / shared for one, shared in seconds)
             found[f"{kind}_{clock}seconds"] = seconds
+    images = arguments.batch_size * (arguments.recalibration_batches + arguments.validation_batches)
+    trees = np.array([tree for shared_or_not in rounds for one in shared_or_not for tree in one["trees"]])
+    parts, *_ = np.linalg.lstsq(
+        np.column_stack([np.ones(len(trees)), images * trees[:, 0] / 1e9]), trees[:, 1], rcond=None
+    )
+    found |= zip(("group_seconds", "giga_seconds"), parts.tolist(), strict=True)
+    for role in ("worker", "chief"):
+        found[f"{role}_trial_seconds"] = statistics.median(shared[role] for _, shared in rounds)
     equal = all(one["results"] == shared["results"] for one, shared in rounds)
     report("workers", **vars(arguments), **found, equal=equal)
 
@@ -80,7 +92,11 @@ def run(arguments, workers: int) -> dict:
             members = [pool.submit(member, arguments, folder, role, workers) for role in roles]
             first, *others = [future.result() for future in members]
     cpu = {f"cpu_{kind}": sum(m[f"cpu_{kind}"] for m in (first, *others)) / max(workers, 1) for kind in KINDS}
-    return {**first, **cpu}
+    trees = [tree for one in (first, *others) for tree in one["trees"]]
+    networks, measured = len(KINDS) * arguments.population, sum(seconds for _, seconds in trees)
+    chief = sum(first[f"cpu_{kind}"] for kind in KINDS)
+    worker = sum(one[f"cpu_{kind}"] for one in others for kind in KINDS) - measured
+    return {**first, **cpu, "trees": trees, "chief": chief / networks, "worker": worker / networks}
 
 
 def member(arguments, folder: str, role: Mapping[str, str], workers: int) -> dict:
@@ -94,10 +110,10 @@ def member(arguments, folder: str, role: Mapping[str, str], workers: int) -> dic
     os.environ.update(role)  # of this process, which does nothing else
     SupernetTuner(ArchitectureOracle(algorithm), directory=folder, project_name="search", evaluator=evaluator).search()
     if evaluator and workers:
-        return evaluator.cpu_seconds
+        return {**evaluator.cpu_seconds, "trees": evaluator.trees}
     lines = (pathlib.Path(folder) / "search" / "trials.jsonl").read_text().splitlines()[1:]
     results = {row["trial"]: (row["architecture"], row["metrics"]) for row in map(json.loads, lines)}
-    return {**algorithm.seconds, "results": results}
+    return {**algorithm.seconds, "results": results, "trees": evaluator.trees if evaluator else []}
 
 
 class Timed(Evaluator):
@@ -106,11 +122,22 @@ class Timed(Evaluator):
     def __init__(self, kinds: Mapping[tuple, str], *arguments):
         super().__init__(*arguments)
         self.cpu_seconds = dict.fromkeys((f"cpu_{kind}" for kind in KINDS), 0.0)
-        self._kinds, self._since = kinds, 0.0
+        self.trees: list[tuple[int, float]] = []  # multiply-adds and processor seconds of each group
+        self._kinds, self._since, self._tree = kinds, 0.0, (0, 0, 0.0)
+
+    def begin_generation(self, architectures) -> None:
+        super().begin_generation(architectures)
+        space, (side, *_) = self.supernet.space, self.supernet.image_shape
+        self._tree = len(architectures), multiply_adds(space, architectures, side, NUM_CLASSES)[1], time.process_time()
 
     def evaluate(self, choices) -> dict:
         found = super().evaluate(choices)
         now = time.process_time()
+        (count, cost, begun), self._tree = self._tree, (0, 0, 0.0)
+        if (
+            count == self.num_ready + 1 and tuple(choices) in self._kinds
+        ):  # the first of a group that was measured whole
+            self.trees.append((cost, now - begun))
         if kind := self._kinds.get(tuple(choices)):
             self.cpu_seconds[f"cpu_{kind}"] += now - self._since
         self._since = now

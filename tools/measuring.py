@@ -1,4 +1,4 @@
-"""Harness of the benchmarks: options, child processes, turns, medians, and TensorFlow with and without oneDNN.
+"""Harness of benchmarks and studies: options, child processes, turns, medians, kept rows, and TensorFlow with and without oneDNN.
 
 TensorFlow reads TF_ENABLE_ONEDNN_OPTS when it is imported, and fixes its threads at the first operation. So every mode is
 measured in a child process of its own. Only the standard library is imported here, since rivals' processes use this module, too.
@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 from unittest import mock
@@ -57,6 +57,34 @@ def parse(doc: str | None, **options) -> argparse.Namespace:
 def report(benchmark: str, **figures) -> None:
     """Print the result as one JSON object on the last line."""
     print(json.dumps({"benchmark": benchmark, **figures}))
+
+
+class Rows:
+    """Results in a file of JSON lines, which a study that is started again does not compute again."""
+
+    def __init__(self, file: pathlib.Path):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._file = file
+        self._rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def __iter__(self) -> Iterator[dict]:
+        return iter(self._rows)
+
+    def known(self, key: Mapping[str, Any]) -> dict | None:
+        """The first row with these values; None if there is none."""
+        return next((row for row in self._rows if key.items() <= row.items()), None)
+
+    def once(self, key: Mapping[str, Any], compute: Callable[[], Mapping[str, Any]]) -> dict:
+        """The row with these values; where it is missing, one with what `compute` returns, and its processor seconds."""
+        found = self.known(key)
+        if found is None:
+            started = time.process_time()
+            found = {**key, **compute()}
+            found["cpu_seconds"] = round(time.process_time() - started, 1)
+            with self._file.open("a") as lines:
+                lines.write(json.dumps(found) + "\n")
+            self._rows.append(found)
+        return found
 
 
 def in_child(

@@ -19,12 +19,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import json
 import pathlib
-import time
 from collections.abc import Callable
 
-from measuring import parse, report, use_threads
+from measuring import Rows, parse, report, use_threads
 from scarlet_tf.base.logs import log_to_terminal, quiet_frameworks
 
 quiet_frameworks()
@@ -94,17 +92,11 @@ def drawn(space: st.SearchSpace, num_classes: int, count: int, seed: int) -> lis
 
 def trained(supernet: st.Supernet, path: Path, data, settings) -> dict:
     """Figures of a network that is fine-tuned from the warm start."""
-    started = time.process_time()
     folded, _ = st.fold(st.extract(supernet, st.Architecture(path, supernet.space)))
     model, _ = st.retrain(folded.spec, data.train, data.validation, settings, initial=get_arrays(folded))
     figures = evaluate(model, data.test.batches(100))
     cost = st.count(folded.spec).multiply_adds
-    return {
-        "top1": figures["accuracy"],
-        "loss": figures["loss"],
-        "multiply_adds": cost,
-        "cpu_seconds": time.process_time() - started,
-    }
+    return {"top1": figures["accuracy"], "loss": figures["loss"], "multiply_adds": cost}
 
 
 def whole_paths(supernet, paths, data, probe_batches: int = 0) -> dict[str, list[float]]:
@@ -238,7 +230,6 @@ def figures_of(scores, truth, shares, rival, resamples: int) -> dict:
         "tau": kendall(scores.tolist(), truth.tolist(), resamples),
         "tau_similar_cost": kendall(scores[near].tolist(), truth[near].tolist(), resamples) if sum(near) > 1 else None,
         "partial_tau": partial_tau(scores, truth, shares),
-        "spearman": None if np.ptp(scores) == 0 else float(stats.spearmanr(scores, truth).statistic),
         "tau_beyond_accuracy": None if np.isnan(beyond).all() else np.nanquantile(beyond, [0.025, 0.975]).tolist(),
     }
 
@@ -265,11 +256,6 @@ def with_sums(scores: dict[str, list[float]]) -> dict[str, list[float]]:
     )
 
 
-def under_values(compute: Callable[[], dict]) -> dict:
-    """Scores as a row of the results has them."""
-    return {"values": compute()}
-
-
 def study(parent: st.Parent, data, training, options, file: pathlib.Path) -> dict:
     """Compute what `file` lacks; {"networks", "scores"} of all."""
     space = st.space_around(parent, input_size=options.pixels)
@@ -277,25 +263,13 @@ def study(parent: st.Parent, data, training, options, file: pathlib.Path) -> dic
     supernet = st.Supernet(space, (options.pixels, options.pixels, 3), data.num_classes, skip="shortcut")
     batches = list(data.train.batches(64, training=True, seed=0, drop_remainder=False))
     warm_start(supernet, parent, batches[:FITTED])
-    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-    def once(key: dict, compute: Callable[[], dict]) -> dict:
-        key = {**{name: getattr(options, name) for name in KEY}, **key}
-        found = next((row for row in rows if key.items() <= row.items()), None)
-        if found is None:
-            started = time.process_time()
-            found = {**key, **compute()}
-            found["cpu_seconds"] = round(time.process_time() - started, 1)
-            with file.open("a") as lines:
-                lines.write(json.dumps(found) + "\n")
-        return found
-
+    rows, common = Rows(file), {name: getattr(options, name) for name in KEY}
     networks = []
     for path in paths:
         name = ",".join(map(str, path))
         runs = [
-            once(
-                {"network": name, "seed": seed},
+            rows.once(
+                {**common, "network": name, "seed": seed},
                 functools.partial(trained, supernet, path, data, dataclasses.replace(training, seed=seed)),
             )
             for seed in options.seeds
@@ -304,7 +278,8 @@ def study(parent: st.Parent, data, training, options, file: pathlib.Path) -> dic
     values: dict[str, list[float]] = {}
     seconds: dict[str, float] = {}
     for group, compute in groups(supernet, own, paths, data, batches, options.passes, options.rate).items():
-        row = once({"scores": group, "networks": options.networks}, functools.partial(under_values, compute))
+        key = {**common, "scores": group, "networks": options.networks}
+        row = rows.once(key, lambda: {"values": compute()})  # noqa: B023
         values |= row["values"]
         seconds |= dict.fromkeys(row["values"], row["cpu_seconds"])
     truth = [network["top1"] for network in networks]
@@ -340,7 +315,6 @@ def main() -> None:
     use_threads(options.threads)
     log_to_terminal()
     parent, file = st.parent(PARENT), pathlib.Path(options.out) / "results.jsonl"
-    file.parent.mkdir(parents=True, exist_ok=True)
     changes = [f"data.max_train_examples={options.images}", f"data.validation_examples={options.held_out}"]
     changes += [f"data.image_size={options.pixels}", *([f"data.directory={options.data}"] if options.data else [])]
     config = load_config(CONFIG, changes)

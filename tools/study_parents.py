@@ -3,8 +3,7 @@
     python tools/study_parents.py --data DIR --out runs/parents --epochs 5 --seeds 0 1 2
 
 All ways see the same training images as often. At each budget, a share of the multiply-adds of EfficientNet-Lite0 at 64 pixels:
-  searched   `scarlet run` with configs/cifar10_lite0.yaml, without a race, at the input sizes that `scarlet init` would try;
-             --supernet-epochs of the epochs go to the supernet
+  searched   `scarlet run` with configs/cifar10_lite0.yaml, without a race, at the input sizes that `scarlet init` would try
   smaller    the whole network at the greatest input size within the budget
   shallower  at 64 pixels, without blocks that have a shortcut: from the end of each stage, as many as the budget asks for
   skipped    without all of them, at the greatest input size within the budget
@@ -14,11 +13,14 @@ Results are kept in OUT/results.jsonl and not computed again; the last line is J
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import json
 import pathlib
 import statistics
+from collections.abc import Iterable
 
-from measuring import parse, report
+from measuring import Rows, parse, report
 from scarlet_tf.base.logs import log_to_terminal, quiet_frameworks
 
 quiet_frameworks()
@@ -64,14 +66,13 @@ def train_plain(network: st.Architecture, parent, config, epochs: int) -> dict:
     return {"size": size, "multiply_adds": st.count(folded.spec).multiply_adds, "top1": accuracy}
 
 
-def train_searched(config, limit: float, sizes: tuple[int, ...], epochs: int, supernet: int, folder) -> dict:
-    """Run the recipe within `limit`; the supernet's epochs are taken off the network's."""
-    teacher = config.retrain.teacher if supernet else None  # an untrained one knows too little of the classes
+def train_searched(config, limit: float, sizes: tuple[int, ...], epochs: int, folder) -> dict:
+    """Run the recipe within `limit`; its supernet is not trained, and so knows too little of the classes for a teacher."""
     settings = {
         "search": dataclasses.replace(config.search, upper_bounds={"multiply_adds": limit}, input_sizes=sizes),
         "race": dataclasses.replace(config.race, finalists=0),
-        "supernet": dataclasses.replace(config.supernet, epochs=supernet),
-        "retrain": dataclasses.replace(config.retrain, epochs=epochs - supernet, teacher=teacher),
+        "supernet": dataclasses.replace(config.supernet, epochs=0),
+        "retrain": dataclasses.replace(config.retrain, epochs=epochs, teacher=None),
         "export": dataclasses.replace(config.export, formats=("float32",), saved_model=False, benchmark_threads=0),
     }
     run_all(dataclasses.replace(config, **settings), folder)
@@ -91,44 +92,33 @@ def main() -> None:
         ways=(["searched", "smaller", "shallower", "skipped"], "what to compare"),
         seeds=([0, 1, 2], "of hold-outs, order and draws"),
         images=(10000, "training images"),
-        supernet_epochs=(0, "of them, those of the supernet"),
     )
     log_to_terminal()
-    out, parent = pathlib.Path(options.out), st.parent(PARENT)
-    out.mkdir(parents=True, exist_ok=True)
+    parent = st.parent(PARENT)
     whole = st.count(parent.spec.replace(input_shape=(SIDE, SIDE, 3), num_classes=CLASSES)).multiply_adds
-    file = out / "results.jsonl"
-    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    for seed in options.seeds:
-        for budget in options.budgets:
-            for way in options.ways:
-                key = {"way": way, "budget": budget, "epochs": options.epochs, "images": options.images, "seed": seed}
-                if way == "searched":
-                    key |= {"supernet_epochs": options.supernet_epochs}
-                if any(key.items() <= row.items() for row in rows):
-                    continue
-                limit = budget * whole
-                changes = [f"seed={seed}", f"data.max_train_examples={options.images}"]
-                changes += [f"data.directory={options.data}"] if options.data else []
-                if way == "searched":
-                    sizes = sizes_to_try(dict(sizes_and_costs(parent, CLASSES)), limit)
-                    config = load_config(CONFIG, [*changes, f"data.image_size={sizes[0]}"])
-                    name = "-".join(map(str, key.values()))
-                    found = train_searched(config, limit, sizes, options.epochs, options.supernet_epochs, out / name)
-                else:
-                    network = plain(way, parent, limit)
-                    config = load_config(CONFIG, changes)
-                    same = {"network": f"{network.to_string()} at {network.space.input_size} pixels"}
-                    same |= {name: key[name] for name in ("epochs", "images", "seed")}
-                    known = next((row for row in rows if same.items() <= row.items()), None)
-                    found = same | (known or train_plain(network, parent, config, options.epochs)) | key
-                rows.append({**key, **found})
-                with file.open("a") as lines:
-                    lines.write(json.dumps(rows[-1]) + "\n")
-    report("parents", results=rows, means=means(rows))
+    rows = Rows(pathlib.Path(options.out) / "results.jsonl")
+    for seed, budget, way in itertools.product(options.seeds, options.budgets, options.ways):
+        key = {"way": way, "budget": budget, "epochs": options.epochs, "images": options.images, "seed": seed}
+        rows.once(key, functools.partial(train, parent, key, budget * whole, rows, options))
+    report("parents", results=list(rows), means=means(rows))
 
 
-def means(rows: list[dict]) -> list[dict]:
+def train(parent, key: dict, limit: float, rows: Rows, options) -> dict:
+    """Figures of one way; a plain network that another budget has led to is not trained again."""
+    changes = [f"seed={key['seed']}", f"data.max_train_examples={options.images}"]
+    changes += [f"data.directory={options.data}"] if options.data else []
+    if key["way"] == "searched":
+        sizes = sizes_to_try(dict(sizes_and_costs(parent, CLASSES)), limit)
+        config = load_config(CONFIG, [*changes, f"data.image_size={sizes[0]}"])
+        folder = pathlib.Path(options.out) / "-".join(map(str, key.values()))
+        return train_searched(config, limit, sizes, options.epochs, folder)
+    network = plain(key["way"], parent, limit)
+    same = {"network": f"{network.to_string()} at {network.space.input_size} pixels"}
+    same |= {name: key[name] for name in ("epochs", "images", "seed")}
+    return same | (rows.known(same) or train_plain(network, parent, load_config(CONFIG, changes), options.epochs)) | key
+
+
+def means(rows: Iterable[dict]) -> list[dict]:
     """Mean top-1 over the seeds of each way, and the standard error of that mean."""
     groups: dict[tuple, list[dict]] = {}
     for row in rows:

@@ -13,8 +13,7 @@ import tensorflow as tf
 from scarlet_tf.base import host
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.settings import as_settings
-from scarlet_tf.betanas.costs import JointCost
-from scarlet_tf.betanas.importances import Importances, Phases
+from scarlet_tf.betanas.importances import Importances, JointCost, Phases
 from scarlet_tf.data.inputs import as_split, training_batches
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search.config import BetaNASConfig, SearchConfig, side_of

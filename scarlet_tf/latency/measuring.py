@@ -21,8 +21,7 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.files import read_json, write_result
 from scarlet_tf.base.progress import progress_bar
 from scarlet_tf.base.streams import quiet
-from scarlet_tf.export.quantization import convert
-from scarlet_tf.export.tflite import rewrite_for_xnnpack
+from scarlet_tf.export.tflite import convert, rewrite_for_xnnpack
 from scarlet_tf.latency.timing import Measurement, Runner
 from scarlet_tf.layers import primitives
 from scarlet_tf.layers.builder import connect_block, connect_stem, connect_tail

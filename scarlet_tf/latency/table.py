@@ -11,7 +11,7 @@ import numpy as np
 
 from scarlet_tf.base import host
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.export.quantization import QUANTIZATIONS
+from scarlet_tf.export.tflite import QUANTIZATIONS
 from scarlet_tf.latency.adb import AdbRunner
 from scarlet_tf.latency.correction import LATENCY, calibrate
 from scarlet_tf.latency.measuring import (

@@ -16,8 +16,7 @@ from scarlet_tf.data.inputs import training_batches
 from scarlet_tf.data.preprocessing import Preprocessing
 from scarlet_tf.export.flatbuffer import in_float
 from scarlet_tf.export.metadata import build_metadata
-from scarlet_tf.export.quantization import FLOAT_OPERATIONS
-from scarlet_tf.export.tflite import write_tflite
+from scarlet_tf.export.tflite import FLOAT_OPERATIONS, write_tflite
 from scarlet_tf.models.network import Network, get_arrays, set_arrays
 from scarlet_tf.optimization.config import PruningConfig, QuantizationAwareConfig
 from scarlet_tf.optimization.host import Worker, new_worker, train, training_split

@@ -1,9 +1,12 @@
-"""The course of a race: what its entrants share, and the race that a folder belongs to."""
+"""The course of a race: what its entrants share, which folder is its own, networks that join it, and how long it takes."""
 
 from __future__ import annotations
 
 import dataclasses
+import logging
+import math
 import pathlib
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,11 +16,15 @@ import tensorflow as tf
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.files import read_json, write_result
 from scarlet_tf.base.settings import to_plain
+from scarlet_tf.base.words import duration, plural
 from scarlet_tf.export.tflite import CALIBRATION_IMAGES
 from scarlet_tf.models.network import Arrays
-from scarlet_tf.race.config import RaceConfig
-from scarlet_tf.race.entrants import Entrant
-from scarlet_tf.results import to_json
+from scarlet_tf.race.config import RaceConfig, sizes, trainings
+from scarlet_tf.race.entrants import DRAWS, Entrant, degrees
+from scarlet_tf.race.verdict import WORTH_TELLING, needed, smallest_gain
+from scarlet_tf.results import Row, to_json
+from scarlet_tf.search.budget import Budget
+from scarlet_tf.search.predictor import Predictor
 from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.space.spec import NetworkSpec
 from scarlet_tf.training.config import RetrainConfig
@@ -28,6 +35,12 @@ _IMMATERIAL = ("checkpoint_seconds", "csv", "tensorboard", "pick")
 _IMMATERIAL_RULES = ("max_hours", "proposals")
 Proposer = Callable[[Mapping[Architecture, float]], Architecture | None]
 """The network to train next, by the scores of others, 0 to 1; None if there is none."""
+logger = logging.getLogger("scarlet_tf")
+PROPOSED = "proposed.json"
+LEAST_TRAINED = 3
+"""Networks that a predictor needs."""
+MARGIN = 1.25
+"""Seconds that a race is said to need for each that its first rung lets expect, where its time is limited. [reading]"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +59,7 @@ class Course:
     images: `images(entrant)`. start: `start(entrant)` gives the network as `retrain` takes it, and its first weights, if any.
     input_shape: `input_shape(entrant)`. context: plain JSON that names the data and what the entrants come from: a folder
     of another one is refused. calibration: training images for the ranges of int8 files. propose: finds
-    further networks; see `proposals.proposed`.
+    further networks; see `proposed`.
     """
 
     config: RetrainConfig
@@ -95,3 +108,137 @@ def _identity(entrant: Entrant) -> dict[str, Any]:
     else:
         about = to_json(network.to_dict())
     return {"name": entrant.name, "kind": entrant.kind, "network": about, "input_size": entrant.input_size}
+
+
+def proposed(
+    budget: Budget,
+    fits: Callable[[Architecture], bool],
+    trained: Mapping[Architecture, float],
+) -> Architecture | None:
+    """The network of which a predictor, fitted to scores from 0 to 1 of trained ones, expects most among all within the budget.
+
+    It is unlike all of these in a quarter of the layers, or in fewer if there is no such network. fits: what else has to hold
+    of it, such as of its cost once folded. None if fewer than three were trained, or if there is no other network.
+    """
+    if len(trained) < LEAST_TRAINED:
+        return None
+    model = Predictor(budget.cost_model, [one.choices for one in trained], list(trained.values()))
+    space = budget.cost_model.costs.space
+    for least in degrees(space.num_layers):
+        refused: list[tuple[int, ...]] = []
+        while len(refused) < DRAWS and (found := model.propose(1, budget.objectives, refused, least)):
+            if fits(network := Architecture(found[0], space)):
+                return network
+            refused += found
+    return None
+
+
+class Proposals:
+    """The proposals of a race, kept in its folder: a race that goes on has those that it had.
+
+    made: so far. They are made after the first rung of all others, one by one, and no more once the race went on.
+    """
+
+    def __init__(self, course: Course, entrants: Sequence[Entrant]):
+        self.course, self.path = course, course.folder / PROPOSED
+        spaces = [one.network.space for one in entrants if isinstance(one.network, Architecture)]
+        known = self._known()
+        self.is_over = known["is_over"]
+        self.made = [self._entrant(i, Architecture.parse(text, spaces[0])) for i, text in enumerate(known["networks"])]
+
+    def next(self, raced: Sequence[tuple[Entrant, Sequence[Row]]], has_time: Callable[[], bool]) -> Entrant | None:
+        """The next one, where the settings, the time and the space allow one.
+
+        raced: networks with the rungs that they finished. has_time: True if the race can end in time with one more.
+        """
+        settings = self.course.settings
+        if self.course.propose is None or settings.max_hours is None or self.is_over:
+            return None
+        network = None
+        if len(self.made) < settings.proposals and all(len(rungs) == 1 for _, rungs in raced) and has_time():
+            trained = {
+                one.network: math.exp(-rungs[0]["loss"])
+                for one, rungs in raced
+                if one.input_size is None and isinstance(one.network, Architecture)
+            }
+            network = self.course.propose(trained)
+        if network is None:
+            self._write(is_over=True)
+            return None
+        self.made.append(self._entrant(len(self.made), network))
+        self._write()
+        logger.info("race: %s: %s", self.made[-1].words, network.to_string())
+        return self.made[-1]
+
+    def _entrant(self, index: int, network: Architecture) -> Entrant:
+        return Entrant(f"proposal_{index + 1}", "proposed", network)
+
+    def _write(self, is_over: bool = False) -> None:
+        self.is_over = is_over
+        write_result(self.path, {"networks": [one.choices for one in self.made], "is_over": is_over})
+
+    def _known(self) -> Row:
+        if not self.path.exists():
+            return {"networks": [], "is_over": False}
+        try:
+            return read_json(self.path)
+        except InputError as error:
+            raise InputError(f"{error}; remove the folder {self.path.parent} to race again") from error
+
+
+def announced(course: Course, entrants: Sequence[Entrant], kinds: int) -> list[str]:
+    """Say how many epochs the race has in all; what has to be known about its validation images."""
+    count, rungs = len(entrants), course.settings.rungs
+    length = trainings(count, rungs, kinds)
+    logger.info(
+        "race forecast: %s in %s, at least %.3g epochs in all, %.3g times the %d of one training",
+        plural(count, "network"),
+        plural(len(rungs), "rung"),
+        length * course.config.epochs,
+        length,
+        course.config.epochs,
+    )
+    settings = course.settings
+    if course.propose is not None and settings.max_hours is not None and settings.proposals:
+        text = "race forecast: up to %s more after the first rung, as far as race.max_hours leaves time for them"
+        logger.info(text, plural(settings.proposals, "network"))
+    images = getattr(course.images(entrants[0]).validation, "num_examples", None)
+    if not images or count < 2 or smallest_gain(images) <= WORTH_TELLING:
+        return []
+    text = (
+        f"{plural(images, 'validation image')} can hardly tell networks apart that differ by less than"
+        f" {100 * smallest_gain(images):.1f} points; for {100 * WORTH_TELLING:g} points about"
+        f" {needed(WORTH_TELLING):,} are needed"
+    )
+    logger.warning("race: %s (data.validation_examples)", text)
+    return [text]
+
+
+def seconds_left(first_rung: Sequence[float], entrants: int, rungs: Sequence[float], kinds: int) -> float:
+    """Seconds that a race of so many networks takes, of which some were trained to the first rung.
+
+    first_rung: the seconds that each of these took for it; each later rung is taken to be as long for its share of the steps.
+    """
+    of_one = statistics.median(first_rung)
+    done = len(first_rung) * rungs[0]
+    return MARGIN * of_one * (trainings(entrants, rungs, kinds) - done) / rungs[0]
+
+
+class FirstSteps(keras.callbacks.Callback):
+    """Tells how long a race takes by the steps of the first of its `entrants`.
+
+    Those of others are as long as they are costly: costs {name: multiply-adds}. steps: of one training.
+    """
+
+    def __init__(self, entrants: Sequence[Entrant], costs: Mapping[str, int], course: Course, steps: int, kinds: int):
+        super().__init__()
+        rungs = course.settings.rungs
+        mean = statistics.mean(costs[one.name] for one in entrants) / costs[entrants[0].name]
+        self.steps = mean * steps * trainings(len(entrants), rungs, kinds)
+        self.begins = sum(sizes(len(entrants), len(rungs), kinds))
+        self.words = entrants[0].words
+
+    def on_rehearsal(self, first: float, seconds: float) -> None:
+        """See the training loop's Run."""
+        text = "race forecast: about %s, by the first steps of %s; other work on this machine counts"
+        logger.info(text, duration(self.steps * seconds + first * self.begins), self.words)

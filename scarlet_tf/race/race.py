@@ -26,10 +26,19 @@ from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import open_tflite
 from scarlet_tf.models.network import load_network
 from scarlet_tf.race.config import RaceConfig
-from scarlet_tf.race.course import FOLDER, INT8, RUNGS, Course, Images, claimed
+from scarlet_tf.race.course import (
+    FOLDER,
+    INT8,
+    RUNGS,
+    Course,
+    FirstSteps,
+    Images,
+    Proposals,
+    announced,
+    claimed,
+    seconds_left,
+)
 from scarlet_tf.race.entrants import Entrant
-from scarlet_tf.race.forecast import FirstSteps, announced, seconds_left
-from scarlet_tf.race.proposals import Proposals
 from scarlet_tf.race.verdict import paired, sentence
 from scarlet_tf.results import RaceResult, Row, to_json
 from scarlet_tf.space.cost import count_spec

@@ -10,9 +10,8 @@ from scarlet_tf.report.blocks import Drawing, Gallery, Listing, Note, Section, T
 from scarlet_tf.report.drawing import draw
 from scarlet_tf.report.findings import passed
 from scarlet_tf.report.front import FoundNetwork, found_networks, front_plot, front_table, shown_first
-from scarlet_tf.report.race_plots import race_blocks
 from scarlet_tf.report.record import Record
-from scarlet_tf.report.search_plots import ranking_plot, retraining_plot
+from scarlet_tf.report.search_plots import race_blocks, ranking_plot, retraining_plot
 from scarlet_tf.report.supernet_plots import fairness, histogram_plot, training_plot
 from scarlet_tf.results import Certificate, Dataset, InputSizes, NetworkResult, Verdict
 from scarlet_tf.search.objectives import score_of

@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from scarlet_tf.report.blocks import BAD, FAIR, GOOD, UNKNOWN, Card, Note
-from scarlet_tf.report.race_plots import tau_in_words
 from scarlet_tf.report.record import Record, View
-from scarlet_tf.report.search_plots import comparison_plot, hypervolume_plot, operators_plot
+from scarlet_tf.report.search_plots import comparison_plot, hypervolume_plot, operators_plot, tau_in_words
 from scarlet_tf.report.supernet_plots import alpha_plot, importance_plot
 from scarlet_tf.training.sampling import SANDWICH_RANDOM, update_counts
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from scarlet_tf.assessment.predicted import PredictedScores
 from scarlet_tf.base.cluster import search_role
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.betanas.derive import derive
@@ -26,8 +25,7 @@ from scarlet_tf.report.views import BetaNASView, FinetuneView, SearchView
 from scarlet_tf.results import InputSizes, NetworkResult, SupernetResult, to_json
 from scarlet_tf.run.folder import Run
 from scarlet_tf.run.networks import SourceNetwork, load_source
-from scarlet_tf.run.scoring import check_ranking, scores_of, warn_of_few_steps
-from scarlet_tf.run.sizes import settle_size
+from scarlet_tf.run.scoring import PredictedScores, check_ranking, scores_of, settle_size, warn_of_few_steps
 from scarlet_tf.search.front import check_picks_of
 from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.search.objectives import CostModel, Objectives, check_known, cost_model_and_objectives

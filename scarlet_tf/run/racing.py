@@ -13,9 +13,8 @@ from scarlet_tf.base.words import plural
 from scarlet_tf.config.from_parent import parent_in
 from scarlet_tf.models.network import Arrays
 from scarlet_tf.parents.around import SIZE_STEP, parent_path, sizes_and_costs
-from scarlet_tf.race.course import FOLDER, Course, Images
+from scarlet_tf.race.course import FOLDER, Course, Images, proposed
 from scarlet_tf.race.entrants import Entrant, finalists, one_form, rivals
-from scarlet_tf.race.proposals import proposed
 from scarlet_tf.race.race import run_race
 from scarlet_tf.results import InputSizes, RaceResult
 from scarlet_tf.run.folder import Run

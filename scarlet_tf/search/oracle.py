@@ -39,6 +39,7 @@ from scarlet_tf.space.search_space import Architecture, SearchSpace
 
 logger = logging.getLogger("scarlet_tf")
 OBJECTIVE = keras_tuner.Objective("accuracy", "max")
+AT_FIRST = 32  # workers that groups are cut for until the first of them answers: by then all that are there have asked
 
 
 class ArchitectureOracle(keras_tuner.Oracle):
@@ -104,7 +105,7 @@ class ArchitectureOracle(keras_tuner.Oracle):
         self.secret: str | None = None  # on a chief: what identifiers have to carry, see workers.py
         self.grouping: Grouping | None = None  # on a chief: how many trials a worker gets at once; None: one
         self._in_hand: dict[str, list[str]] = {}  # ids of trials by tuner, the one of `ongoing_trials` first
-        self._strangers_came = False
+        self._strangers_came = self._was_answered = False
 
     # -- the search -----------------------------------------------------------------------------------------
 
@@ -334,7 +335,8 @@ class ArchitectureOracle(keras_tuner.Oracle):
         count, lines = 1, self.engine.trials
         if self.grouping is not None:
             waiting = [lines[trial_id] for trial_id in self.engine.queue]
-            count = self.grouping.first(waiting, max(len(self.tuner_ids), 1), list(lines.values()))
+            workers = max(len(self.tuner_ids), 1 if self._was_answered else AT_FIRST)
+            count = self.grouping.first(waiting, workers, list(lines.values()))
         return [self.engine.take() for _ in range(count)]
 
     def _begin(self, tuner_id: str) -> None:
@@ -403,6 +405,7 @@ class ArchitectureOracle(keras_tuner.Oracle):
         return self.trials[trial_id]
 
     def _end(self, trial: Trial, status: str, message: str | None) -> None:
+        self._was_answered = True
         metrics = self._reported.get(trial.trial_id, {})
         if status == TrialStatus.COMPLETED:
             try:

@@ -7,7 +7,6 @@ import pytest
 from test_predictor import DIFFERENT, FIGURES, accuracies
 from test_rank import CONFIG
 
-from scarlet_tf.assessment.predicted import PredictedScores
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.files import read_json
 from scarlet_tf.config import parse_config
@@ -15,7 +14,7 @@ from scarlet_tf.results import SupernetResult
 from scarlet_tf.run import run_ranking, run_stage
 from scarlet_tf.run.folder import Run, open_existing
 from scarlet_tf.run.methods import SupernetSearch
-from scarlet_tf.run.scoring import warn_of_few_steps
+from scarlet_tf.run.scoring import PredictedScores, warn_of_few_steps
 from scarlet_tf.search.algorithm import encode
 from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.search.predictor import Predictor

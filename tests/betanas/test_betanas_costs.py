@@ -5,7 +5,7 @@ import pytest
 from tiny import tiny_space
 
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.betanas.costs import JointCost
+from scarlet_tf.betanas.importances import JointCost
 from scarlet_tf.search.config import BetaNASConfig
 from scarlet_tf.search.objectives import CostModel
 from scarlet_tf.space.cost import CostTable

@@ -9,8 +9,7 @@ from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.data.datasets import load_dataset
 from scarlet_tf.data.inputs import image_batches
 from scarlet_tf.export import flatbuffer
-from scarlet_tf.export.quantization import calibration_images
-from scarlet_tf.export.tflite import export_tflite
+from scarlet_tf.export.tflite import calibration_images, export_tflite
 from scarlet_tf.export.verification import verify
 from scarlet_tf.models.network import build_network
 

@@ -15,9 +15,8 @@ from scarlet_tf.base.files import read_json
 from scarlet_tf.data.inputs import as_split
 from scarlet_tf.race import race as module
 from scarlet_tf.race.config import RaceConfig
-from scarlet_tf.race.course import Course, Images
+from scarlet_tf.race.course import Course, Images, proposed
 from scarlet_tf.race.entrants import Entrant, one_form
-from scarlet_tf.race.proposals import proposed
 from scarlet_tf.search.budget import Budget
 from scarlet_tf.search.objectives import CostModel, Objectives
 from scarlet_tf.search.predictor import Predictor

@@ -7,9 +7,9 @@ from made_run import STAGES, made_record, race
 
 from scarlet_tf.report.blocks import BAD, FAIR, GOOD, QUIET, UNKNOWN, Note
 from scarlet_tf.report.findings import cards
-from scarlet_tf.report.race_plots import race_blocks
 from scarlet_tf.report.record import StageState
 from scarlet_tf.report.render import page
+from scarlet_tf.report.search_plots import race_blocks
 from scarlet_tf.report.sections import sections
 
 RACED = [StageState(name, True) for name in (*STAGES[:2], "race", *STAGES[2:])]

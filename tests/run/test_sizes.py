@@ -9,7 +9,7 @@ from test_pipeline import config
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.files import write_result, write_text
 from scarlet_tf.results import InputSizes, RaceResult
-from scarlet_tf.run import sizes
+from scarlet_tf.run import scoring
 from scarlet_tf.run.folder import Run, open_existing
 from scarlet_tf.run.integrity import check_results, verify_run
 from scarlet_tf.run.methods import SupernetSearch, trained_supernet
@@ -39,14 +39,14 @@ def accuracies(monkeypatch):
         best = Candidate(Architecture((6, 6, 0), config().space), found[size], 1000, 10)
         return types.SimpleNamespace(best=best, evaluations=8)
 
-    monkeypatch.setattr(sizes, "search", search)
+    monkeypatch.setattr(scoring, "search", search)
     return found
 
 
 def settled(wanted, folder, **options):
     run = Run(wanted, folder, **options)
     run.folder.joinpath("search", "sizes").mkdir(parents=True, exist_ok=True)
-    sizes.settle_size(run, {}, lambda view: (None, None))
+    scoring.settle_size(run, {}, lambda view: (None, None))
     return run
 
 
@@ -95,7 +95,7 @@ def test_a_trained_supernet_has_the_same_weights_at_every_size(tmp_path):
 @pytest.mark.slow
 def test_a_whole_run_ends_with_a_network_for_the_size_that_was_found(tmp_path, monkeypatch):
     """At the other size than `data.image_size`, whichever the searches would have found."""
-    monkeypatch.setattr(sizes, "max", lambda rows, key: max(rows, key=lambda row: row["input_size"]), raising=False)
+    monkeypatch.setattr(scoring, "max", lambda rows, key: max(rows, key=lambda row: row["input_size"]), raising=False)
     export = {"formats": ["float32"], "saved_model": False, "benchmark_threads": 0, "verification_examples": 20}
     wanted = config(
         data=SMALL,

@@ -61,9 +61,13 @@ def test_groups_are_cut_where_little_is_shared():
     assert all(len(group) == 1 for group in split(lines, 16))
 
 
-def oracle_of_groups(folder, **changes):
-    oracle = make(folder, population_size=10, generations=3, **changes)
+def oracle_of_groups(folder, answered=True, **changes):
+    """An oracle with groups, of which somebody who is gone has answered the first, unless `answered` is False."""
+    oracle = make(folder, **{"population_size": 10, "generations": 3, **changes})
     oracle.grouping = Grouping(oracle.costs)
+    if answered:
+        work(oracle, "first")
+        oracle.give_up("first")
     return oracle
 
 
@@ -82,7 +86,7 @@ def ids(trials):
 def test_workers_get_groups_and_find_what_one_process_finds(tmp_path):
     whole = make(tmp_path / "whole", population_size=10, generations=3)
     run(whole)
-    oracle, sizes, turn = oracle_of_groups(tmp_path / "run"), [], 0
+    oracle, sizes, turn = oracle_of_groups(tmp_path / "run", answered=False), [], 0
     while not oracle.is_over():
         sizes.append(len(work(oracle, f"worker-{turn % 3}")))
         turn += 1
@@ -99,6 +103,15 @@ def test_a_worker_that_died_within_its_group_gets_what_is_left_of_it(tmp_path):
     oracle.give_up("worker-0")
     assert oracle.create_trial("worker-1").trial_id == group[2].trial_id
     assert not set(ids(group)) & set(ids(other))
+
+
+def test_until_the_first_answer_groups_are_cut_for_many_workers(tmp_path):
+    """The first of 32 workers must not get two thirds of the first generation because it asked before the others."""
+    oracle = oracle_of_groups(tmp_path, answered=False, population_size=70)
+    early = work(oracle, "worker-0", stop=0), work(oracle, "worker-1", stop=0)
+    assert all(len(group) <= 9 for group in early)  # 140 / 32 / 1.5, and more where they have much in common
+    work(oracle, "worker-0")
+    assert 20 <= len(work(oracle, "worker-0", stop=0)) <= 60  # a third of 140 for each of two
 
 
 def test_a_frozen_worker_costs_its_group_alone_and_its_late_answers_change_nothing(tmp_path, monkeypatch):

@@ -79,3 +79,19 @@ def test_a_partner_that_ends_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(measuring.os.path.dirname(measuring.__file__)))
     with partner(tmp_path, "lambda: sys.exit(3)") as other, pytest.raises(RuntimeError, match="exit code 3"):
         other.turn()
+
+
+def test_rows_are_kept_and_not_computed_again(tmp_path):
+    file, calls = tmp_path / "new" / "rows.jsonl", []
+
+    def compute():
+        calls.append(1)
+        return {"top1": 0.5}
+
+    first = measuring.Rows(file).once({"network": "a", "seed": 0}, compute)
+    assert first["top1"] == 0.5 and first["cpu_seconds"] >= 0
+    rows = measuring.Rows(file)
+    assert rows.once({"network": "a", "seed": 0}, compute) == first and len(calls) == 1
+    rows.once({"network": "a", "seed": 1}, compute)
+    assert [row["seed"] for row in measuring.Rows(file)] == [0, 1]
+    assert rows.known({"seed": 2}) is None
