@@ -14,15 +14,13 @@ and SGD, TensorFlow's usual graph optimisation. `ratio_over_own` is over the sam
 optimizer, as `retrain` uses them, so that nothing but the fair step itself differs.
 
 `share` is the step's FLOP/s (`gflops`) over those of a product of two float32 matrices, 2048 x 2048 (`matmul_gflops`), which
-alternates with it in the same process on the same threads. Two FLOP a multiply-add. A step's multiply-adds are those of
-convolutions, squeeze-and-excitation and the classifier, as `scarlet cost` counts them, three times (forward, gradient of
-the inputs, gradient of the weights), for every image and path; the stem counts once, not once a path, and the gradient of
-the images, which nobody needs, does not count. Neither do BN, activations and the optimizer, whose time does.
+alternates with it in the same process on the same threads. Two FLOP a multiply-add. A step's multiply-adds are counted as
+`fair_multiply_adds` in fair_paths.py says; BN, activations and the optimizer have none, but take time.
 
 `--torch` adds a supernet in PyTorch (`torch_supernet.py`), whose steps, in a child process, alternate with the others:
 `ratio_over_torch`, `peak_memory_ratio_over_torch` and `torch_*`. PyTorch has a oneDNN of its own in both modes.
 
-The space `lite0` is that around EfficientNet-Lite0 of the extra "pretrained" with whole blocks (`parent.shares: [1.0]`); its
+The space `lite0` is that around EfficientNet-Lite0 with whole blocks (`parent.shares: [1.0]`), here with random weights; its
 skips are the identity where shapes allow. `--freeze-bn`: batch normalisation works with its own statistics, as in runs from one.
 
 `--cpu` counts processor seconds, which other work on the machine hardly changes.
@@ -46,7 +44,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -54,6 +52,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from fair_paths import NUM_CLASSES, Skip, fair_multiply_adds, path_specs, skip_of, space_named
 from measuring import (
     MODES,
     ROUNDS,
@@ -71,21 +70,15 @@ from measuring import (
 )
 from scarlet_tf.base.host import with_faster
 from scarlet_tf.base.progress import progress_bar
-from scarlet_tf.cli.doctor_trial import plain_reference
-from scarlet_tf.cli.init_choices import PARENT_SHARES
 from scarlet_tf.evaluation.graphs import quick_to_first_step
-from scarlet_tf.models.network import Network
+from scarlet_tf.models.network import Network, plain_reference
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.parents.around import space_around
-from scarlet_tf.parents.loading import parent
-from scarlet_tf.space.cost import count_spec, stem_cost
-from scarlet_tf.space.search_space import Architecture, SearchSpace
+from scarlet_tf.space.cost import count_spec
+from scarlet_tf.space.search_space import SearchSpace
 from scarlet_tf.training.fair_step import EXECUTIONS, SupernetStep
 from scarlet_tf.training.optimizers import Loss, MomentumSGD
 from scarlet_tf.training.sampling import strict_fair_paths
 
-NUM_CLASSES = 1000
-Skip = Literal["let", "shortcut"]
 MATRIX = 2048  # rows and columns of the product that represents a core's speed
 
 
@@ -177,9 +170,7 @@ def speed(times: dict, execution: str) -> dict:
 def run_part(part: str, case, arguments) -> dict:
     """Times of all variants, or the peak memory of one."""
     space, pixels, threads = case
-    bench = Bench(
-        space_named(space), pixels, arguments.batch_size, "shortcut" if space == "lite0" else "let", arguments.freeze_bn
-    )
+    bench = Bench(space_named(space), pixels, arguments.batch_size, skip_of(space), arguments.freeze_bn)
     if part == "times":
         rival = bench.torch(arguments.torch_python, threads) if arguments.torch else contextlib.nullcontext()
         with rival as partner:
@@ -187,11 +178,6 @@ def run_part(part: str, case, arguments) -> dict:
     with quick_to_first_step():  # as in training
         make = bench.largest_network_step if part == "single" else functools.partial(bench.supernet_step, part)
         return bench.peak(make)
-
-
-def space_named(name: str) -> SearchSpace:
-    """A published space, or the one around a parent."""
-    return space_around(parent(name), shares=PARENT_SHARES) if name == "lite0" else SearchSpace.from_name(name)
 
 
 class Bench:
@@ -228,11 +214,7 @@ class Bench:
 
     def multiply_adds(self) -> int:
         """Multiply-adds of a fair step; what counts is said at the head of this file."""
-        ends = self.space.ends(self.shape)
-        image_gradient = stem_cost(ends.replace(first_channels=None)).multiply_adds
-        shared = stem_cost(ends).multiply_adds
-        paths = sum(count_spec(spec).multiply_adds - shared for spec in self.specs())
-        return self.batch_size * (3 * (paths + shared) - image_gradient)
+        return fair_multiply_adds(self.space, self.specs(), self.batch_size)
 
     def torch(self, python: str, threads: int) -> Partner:
         """The supernet in PyTorch, on the same paths and a batch of the same size."""
@@ -264,8 +246,7 @@ class Bench:
         return self.network_step(max(self.specs(), key=lambda spec: count_spec(spec).multiply_adds))
 
     def specs(self):
-        paths = (Architecture(tuple(path), self.space) for path in self.paths)
-        return [path.lower(self.shape, NUM_CLASSES, skip=self.skip) for path in paths]
+        return path_specs(self.space, self.paths, self.shape, self.skip)
 
     def network_step(self, spec, plain_keras: bool = False):
         network = plain_reference(Network(spec)) if plain_keras else Network(spec)

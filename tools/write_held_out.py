@@ -22,7 +22,8 @@ from measuring import command_line  # noqa: E402
 from scarlet_tf.base.errors import InputError  # noqa: E402
 from scarlet_tf.config import load_config  # noqa: E402
 from scarlet_tf.data.datasets import load_dataset  # noqa: E402
-from scarlet_tf.data.preprocessing import Preprocessing, rgb  # noqa: E402
+from scarlet_tf.data.pixels import rgb  # noqa: E402
+from scarlet_tf.data.preprocessing import Preprocessing  # noqa: E402
 from scarlet_tf.data.splits import Split  # noqa: E402
 
 

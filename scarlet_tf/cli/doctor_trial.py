@@ -29,7 +29,7 @@ from scarlet_tf.export.folding import fold
 from scarlet_tf.export.tflite import export_tflite
 from scarlet_tf.export.verification import open_tflite
 from scarlet_tf.layers import SpecBlock
-from scarlet_tf.models.network import Arrays, build_network, get_arrays, set_arrays
+from scarlet_tf.models.network import Arrays, build_network, get_arrays, plain_reference, set_arrays
 from scarlet_tf.models.supernet import Supernet, extract, path_variables
 from scarlet_tf.space.choices import Choice, Stage
 from scarlet_tf.space.search_space import Architecture, SearchSpace
@@ -217,18 +217,6 @@ def compared(name: str, found: Mapping, expected: Mapping, tolerance: float = TO
 
 
 # -- references --------------------------------------------------------------------------------------------------------
-
-
-def plain_reference(network: keras.Model) -> keras.Model:
-    """Return the network with its weights, and Keras' layer in place of each that this package derives from one."""
-
-    def plain(layer):
-        kind: Any = next((cls for cls in type(layer).__mro__ if cls.__module__.startswith("keras.")), type(layer))
-        return kind.from_config(layer.get_config())
-
-    reference = keras.models.clone_model(keras.Model(network.input, network.output), clone_function=plain)
-    set_arrays(reference, get_arrays(network))
-    return reference
 
 
 def measured_twin(network: keras.Model, images) -> keras.Model:

@@ -1,18 +1,19 @@
-"""Preparation of a network's input from pixels: the one path that training, evaluation and exported files share."""
+"""Preparation of a network's input from pixels: the one path that training, evaluation and exported files share.
+
+Networks of other frameworks have a Preprocessing, too, so TensorFlow is imported when the first image is prepared.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import numpy as np
-import tensorflow as tf
-
-from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.settings import AboveZero, Count, as_settings, to_plain, validated
-from scarlet_tf.data.augmentation import random_resized_crop, random_resized_crop_of_encoded, random_shift, resized
 from scarlet_tf.data.data_config import STATISTICS, Augmentation, Normalization, Resizing, Statistics
-from scarlet_tf.data.decoding import decode
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 @validated("preprocessing")
@@ -60,11 +61,11 @@ class Preprocessing:
 
     def prepare(self, image) -> tf.Tensor:
         """Evaluation: uint8 [H, W, C] or [B, H, W, C] to float32 [..., S, S, 3]; C is 1, 2, 3 or 4, alpha last."""
-        return self.normalize(self._fit(rgb(image)))
+        return _pixels().prepare(self, image)
 
     def decode_and_prepare(self, encoded) -> tf.Tensor:
         """Evaluation from a scalar string of JPEG or PNG bytes to float32 [S, S, 3]."""
-        return self.prepare(decode(encoded))
+        return _pixels().decode_and_prepare(self, encoded)
 
     def distort(self, image, seed, rows: tuple | None = None) -> tf.Tensor:
         """Training: like `prepare`, but distorted at random and not yet normalised: float32 in 0..255.
@@ -74,25 +75,15 @@ class Preprocessing:
         rows: (first, total) of a batch that is part of a larger one; the images are then distorted as they would be
         in that one. Only where `augments_batches`.
         """
-        image = rgb(image)
-        if self.augmentation == "none":
-            return self._fit(image)
-        if self.augmentation == "inception":
-            return random_resized_crop(image, self.image_size, seed, self.resizing)
-        margin = max(1, self.image_size // 8)
-        return random_shift(self._fit(image), margin, seed, self.augmentation == "crop_flip", rows)
+        return _pixels().distort(self, image, seed, rows)
 
     def decode_and_distort(self, encoded, seed) -> tf.Tensor:
         """`distort` of one encoded image, a scalar string; of a JPEG file only what the crop needs is decoded."""
-        if self.augmentation == "inception":
-            return random_resized_crop_of_encoded(encoded, self.image_size, seed, self.resizing)
-        return self.distort(decode(encoded), seed)
+        return _pixels().decode_and_distort(self, encoded, seed)
 
     def normalize(self, pixels) -> tf.Tensor:
         """(pixels - mean) / std, for float32 pixels in 0..255."""
-        # Multiplied, because graph optimisation would turn a division into that, with another rounding than eagerly.
-        scale = tf.constant([1 / std for std in self.std], tf.float32)
-        return (pixels - tf.constant(self.mean, tf.float32)) * scale
+        return _pixels().normalize(self, pixels)
 
     def to_dict(self) -> dict:
         """Plain JSON types."""
@@ -103,34 +94,8 @@ class Preprocessing:
         """Inverse of `to_dict`; InputError for other keys and values."""
         return as_settings(cls, data)
 
-    def _fit(self, image: tf.Tensor) -> tf.Tensor:
-        """Central square of [..., H, W, 3] resized to [..., S, S, 3], float32 in 0..255."""
-        image = _central_square(image, self.crop_fraction)
-        if image.shape[-3:-1] == [self.image_size, self.image_size]:
-            return tf.cast(image, tf.float32)
-        return resized(image, self.image_size, self.resizing)
 
+def _pixels():
+    from scarlet_tf.data import pixels
 
-def rgb(image) -> tf.Tensor:
-    """[..., H, W, C] as [..., H, W, 3]: grey is repeated, an alpha channel dropped. C must be known statically."""
-    image = tf.convert_to_tensor(image)
-    channels = image.shape[-1] if image.shape.rank in (3, 4) else None
-    if channels not in (1, 2, 3, 4):
-        raise InputError(f"image: expected [H, W, C] or [B, H, W, C] with 1 to 4 channels, got shape {image.shape}")
-    if channels == 3:
-        return image
-    return tf.repeat(image[..., :1], 3, axis=-1) if channels < 3 else image[..., :3]
-
-
-def _central_square(image: tf.Tensor, fraction: float) -> tf.Tensor:
-    height, width = image.shape[-3:-1]
-    if height is None or width is None:
-        size = tf.shape(image)[-3:-1]
-        side = tf.maximum(tf.round(fraction * tf.cast(tf.reduce_min(size), tf.float32)), 1.0)
-        side = tf.cast(side, tf.int32)
-        top, left = tf.unstack((size - side) // 2)
-    else:
-        # float32 and rounding to even, as in the branch above, so that both crop alike.
-        side = max(1, int(np.round(np.float32(fraction) * np.float32(min(height, width)))))
-        top, left = (height - side) // 2, (width - side) // 2
-    return image[..., top : top + side, left : left + side, :]
+    return pixels

@@ -7,6 +7,7 @@ are the keys under which weights travel between models, checkpoints and folding:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -130,3 +131,15 @@ def set_arrays(model: keras.Model, arrays: Arrays) -> None:
                 f"weights of {model.name}: {key}: expected {tuple(weight.shape)}, got {np.shape(arrays[key])}"
             )
         weight.assign(arrays[key])
+
+
+def plain_reference(network: keras.Model) -> keras.Model:
+    """Return the network with its weights, and Keras' layer in place of each that this package derives from one."""
+
+    def plain(layer):
+        kind: Any = next((cls for cls in type(layer).__mro__ if cls.__module__.startswith("keras.")), type(layer))
+        return kind.from_config(layer.get_config())
+
+    reference = keras.models.clone_model(keras.Model(network.input, network.output), clone_function=plain)
+    set_arrays(reference, get_arrays(network))
+    return reference

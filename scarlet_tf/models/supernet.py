@@ -228,6 +228,7 @@ class FairLanes(keras.Model):
         self.supernet = supernet
         self.seed = seed
         self._draws = keras.random.SeedGenerator(seed)
+        self.build()  # so that `stateless_call` needs no call before it
 
     def build(self, input_shape=None):
         """The supernet has made its weights already."""
