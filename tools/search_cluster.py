@@ -37,7 +37,8 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         started = (subprocess.Popen(arguments.command, env=own | variables(name, port)) for name in names)
         chief, *workers = map(stack.enter_context, started)
-        stack.callback(lambda: [process.kill() for process in (chief, *workers)])
+        for process in (chief, *workers):
+            stack.callback(process.kill)
         while chief.poll() is None and not any(worker.poll() for worker in workers):
             time.sleep(0.1)
         codes = [process.returncode for process in (chief, *workers)]
