@@ -24,7 +24,7 @@ from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search.journal import EVALUATION, EVALUATION_KEY
 from scarlet_tf.space.cost import CostTable, cost_table
-from scarlet_tf.space.search_space import Architecture, SearchSpace
+from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.training.config import RetrainConfig
 from scarlet_tf.training.network import retrain
 
@@ -37,8 +37,6 @@ def rank(
     retrain_config: RetrainConfig | dict | None = None,
     run_dir=".",
     context: Mapping | str | None = None,
-    space: SearchSpace | None = None,
-    one_shot_data: tuple | None = None,
 ) -> dict:
     """Compare one-shot with stand-alone accuracies and write `<run_dir>/ranking/`: result.json, .csv and .png.
 
@@ -48,59 +46,45 @@ def rank(
         of the validation images, by which nothing is chosen here.
         config: a RankingConfig or its fields; retrain_config: the other settings of each network's own training.
         context: plain JSON that names the supernet and the data; results kept under another context are not used.
-        space, one_shot_data: where the networks have other widths or images than the supernet: the space with theirs, and the
-            supernet's (train, validation).
 
     Returns the content of result.json: {"tau": {"recalibrated", "running", "loss"}: figures of `kendall`, "networks": one row
     each, "settings"}. Called again, it resumes with the interrupted network. Raises InputError for bad values.
     """
     host.check()
     config, retrain_config = as_settings(RankingConfig, config), as_settings(RetrainConfig, retrain_config)
+    data = as_split(train_data, supernet.num_classes), as_split(validation_data, supernet.num_classes)
+    height, width = supernet.image_shape[:2]
+    if height != width:
+        raise InputError(f"supernet.image_shape: expected square images to count costs at, got {supernet.image_shape}")
+    costs = cost_table(supernet.space, height, supernet.num_classes)
+    return rank_networks(supernet, data, costs, data, config, retrain_config, run_dir, context)
+
+
+def rank_networks(
+    supernet: Supernet,
+    seen: tuple,
+    costs: CostTable,
+    data: tuple,
+    config: RankingConfig,
+    retrain_config: RetrainConfig,
+    run_dir,
+    context: Mapping | str | None = None,
+) -> dict:
+    """`rank` for networks that may be wider, and have larger images, than their supernet.
+
+    `seen`: (train, validation) at the supernet's size; `data`: the same images at the size that `costs` are of.
+    """
     training = config.training(retrain_config)
-    train_data, validation_data = (as_split(data, supernet.num_classes) for data in (train_data, validation_data))
-    samples = draw(supernet, config, space)
+    samples = stratified_sample(costs, config.architectures, config.strata, config.seed)
     architectures = [sample.architecture for sample in samples]
-    folder = pathlib.Path(run_dir) / "ranking"
-    seen_train, seen_validation = one_shot_data or (train_data, validation_data)
-    one_shot = measure_one_shot(
-        supernet,
-        architectures,
-        seen_train,
-        seen_validation,
-        folder,
-        config.recalibration_batches,
-        config.validation_batch_size,
-        config.seed,
-        context,
-    )
-    alone = train_alone(
-        architectures,
-        train_data,
-        validation_data,
-        training,
-        folder,
-        supernet.image_shape if space is None else (space.input_size, space.input_size, supernet.image_shape[2]),
-        supernet.num_classes,
-        context,
-    )
+    folder, shape = pathlib.Path(run_dir) / "ranking", (costs.input_size, costs.input_size, supernet.image_shape[2])
+    sizes = (config.recalibration_batches, config.validation_batch_size, config.seed)
+    one_shot = measure_one_shot(supernet, architectures, *seen, folder, *sizes, context)
+    alone = train_alone(architectures, *data, training, folder, shape, supernet.num_classes, context)
     settings = {"ranking": dataclasses.asdict(config), "training": dataclasses.asdict(training)}
     result = {"space": supernet.space.name, **compare(samples, one_shot, alone, config), "settings": settings}
     write_result(folder, result)
     return result
-
-
-def draw(supernet: Supernet, config: RankingConfig, space: SearchSpace | None = None) -> list[Sample]:
-    """The networks to compare: a function of the space, the image size and `config` alone."""
-    if space is not None:
-        return _drawn(cost_table(space, space.input_size, supernet.num_classes), config)
-    height, width = supernet.image_shape[:2]
-    if height != width:
-        raise InputError(f"supernet.image_shape: expected square images to count costs at, got {supernet.image_shape}")
-    return _drawn(cost_table(supernet.space, height, supernet.num_classes), config)
-
-
-def _drawn(costs: CostTable, config: RankingConfig) -> list[Sample]:
-    return stratified_sample(costs, config.architectures, config.strata, config.seed)
 
 
 def compare(

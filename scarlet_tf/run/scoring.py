@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from scarlet_tf.assessment.plots import tau_text
-from scarlet_tf.assessment.ranking import rank
+from scarlet_tf.assessment.ranking import rank_networks
 from scarlet_tf.assessment.statistics import kendall, stratified_sample
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import millions, percent
@@ -49,7 +49,7 @@ def ranked(run: Run, supernet: Supernet, context: Mapping[str, Any]) -> dict:
     """Figures of `rank` for the run's supernet; networks that were trained for an earlier call are not trained again."""
     own, config = run.of_supernet, run.config
     data, seen = ((one.plain_train, one.data.validation) for one in (run, own))
-    return rank(supernet, *data, config.ranking, config.retrain, run.folder, context, config.space, seen)
+    return rank_networks(supernet, seen, run.costs, data, config.ranking, config.retrain, run.folder, context)
 
 
 def evaluator_of(run: Run, supernet: Supernet) -> Evaluator:
