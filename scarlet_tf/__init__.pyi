@@ -2,7 +2,6 @@
 
 from . import applications as applications
 from .assessment.comparison import compare as compare
-from .assessment.config import RankingConfig as RankingConfig
 from .assessment.ranking import rank as rank
 from .base.errors import InputError as InputError
 from .betanas.training import train_betanas as train_betanas
@@ -27,18 +26,14 @@ from .models.zoo import FairNASC as FairNASC
 from .models.zoo import ScarletA as ScarletA
 from .models.zoo import ScarletB as ScarletB
 from .models.zoo import ScarletC as ScarletC
-from .optimization.config import OptimizationConfig as OptimizationConfig
 from .optimization.optimize import prune as prune
 from .optimization.optimize import quantize_aware as quantize_aware
 from .parents.around import space_around as space_around
 from .parents.loading import parent as parent
 from .parents.parent import Parent as Parent
-from .race.config import RaceConfig as RaceConfig
 from .race.race import race as race
-from .results import RaceResult as RaceResult
 from .run.networks import register_network as register_network
 from .run.stages import write_report as write_report
-from .search.config import BetaNASConfig as BetaNASConfig
 from .search.config import SearchConfig as SearchConfig
 from .search.oracle import WeightedNSGA2Oracle as WeightedNSGA2Oracle
 from .search.run import SearchResult as SearchResult
@@ -46,14 +41,12 @@ from .search.run import search as search
 from .search.tuner import SupernetTuner as SupernetTuner
 from .space.choices import Choice as Choice
 from .space.choices import Stage as Stage
-from .space.cost import Cost as Cost
 from .space.cost import CostTable as CostTable
 from .space.cost import count as count
 from .space.scaling import scale as scale
 from .space.search_space import Architecture as Architecture
 from .space.search_space import SearchSpace as SearchSpace
 from .space.spec import NetworkSpec as NetworkSpec
-from .training.config import FinetuneConfig as FinetuneConfig
 from .training.config import RetrainConfig as RetrainConfig
 from .training.config import SupernetConfig as SupernetConfig
 from .training.network import finetune as finetune
@@ -63,23 +56,16 @@ from .training.supernet import train_supernet as train_supernet
 __version__: str
 __all__ = [
     "Architecture",
-    "BetaNASConfig",
     "Choice",
-    "Cost",
     "CostTable",
     "Evaluator",
     "FairNASA",
     "FairNASB",
     "FairNASC",
-    "FinetuneConfig",
     "InputError",
     "Network",
     "NetworkSpec",
-    "OptimizationConfig",
     "Parent",
-    "RaceConfig",
-    "RaceResult",
-    "RankingConfig",
     "RetrainConfig",
     "ScarletA",
     "ScarletB",

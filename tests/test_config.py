@@ -490,6 +490,8 @@ def test_editors_find_what_a_run_finds(validator, changes, fits):
         ("finetune", "checkpoint_seconds", "checkpoint_seconds is set once for the whole run, at the top"),
         ("ranking", "seed", "seed is set once for the whole run"),
         ("search", "evaluation_group", "SearchConfig(evaluation_group=...) sets it in Python"),
+        ("data", "shuffle_buffer", "DataConfig(shuffle_buffer=...) sets it in Python"),
+        ("search.betanas", "cost_reference", "BetaNASConfig(cost_reference=...) sets it in Python"),
         ("search", "max_multiply_adds", "it is search.upper_bounds.multiply_adds now"),
         ("search.mutation", "ppo", "MutationConfig(ppo=...) sets it in Python"),
         ("optimization.pruning", "ramp", "PruningConfig(ramp=...) sets it in Python"),
@@ -504,6 +506,18 @@ def test_keys_that_configurations_lost_say_where_they_are_set(section, key, hint
     assert key not in json.dumps(
         parse_config({"data": {"source": "digits"}, "space": "s1"}).to_dict()[section.split(".")[0]]
     )
+
+
+@pytest.mark.real_sections
+def test_a_run_folder_of_an_earlier_version_may_have_the_defaults_of_lost_keys():
+    values = {"data": {"source": "digits"}, "space": "s1"}
+    older = {**values, "retrain": {"teacher_temperature": 1.0, "epochs": 3}}
+    older["search"] = {"betanas": {"cost_reference": None, "drop_checks": 5}}
+    config = parse_config(older)
+    assert (config.retrain.epochs, config.search.betanas.drop_checks) == (3, 5)
+    older["retrain"]["teacher_temperature"] = 9
+    with pytest.raises(InputError, match=r"retrain.teacher_temperature: unknown key; RetrainConfig\("):
+        parse_config(older)
 
 
 @pytest.mark.real_sections

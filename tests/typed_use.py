@@ -13,9 +13,12 @@ import numpy as np
 import scarlet_tf as st
 from scarlet_tf import build_network
 from scarlet_tf.models.foreign.networks import network_from_blocks
+from scarlet_tf.race.config import RaceConfig
+from scarlet_tf.results import RaceResult
+from scarlet_tf.space.cost import Cost
 
 
-def spaces_and_costs() -> st.Cost:
+def spaces_and_costs() -> Cost:
     space = st.SearchSpace.from_name("s2", input_size=96)
     architecture = space.sample(np.random.default_rng(0))
     assert_type(architecture, st.Architecture)
@@ -46,10 +49,8 @@ def search(train: object, validation: object) -> list[st.Architecture]:
     st.train_supernet(supernet, train, st.SupernetConfig(epochs=1, sampling="strict_fair"), run_dir="run")
     st.SupernetConfig(sampling="unfair")  # type: ignore[arg-type]
     found: st.SearchResult = st.search(supernet, validation, {"generations": 2}, run_dir="run")
-    raced = st.race(
-        [found.best.architecture], train, validation, {"epochs": 2}, race_config=st.RaceConfig(rungs=(1.0,))
-    )
-    assert_type(raced, st.RaceResult)
+    raced = st.race([found.best.architecture], train, validation, {"epochs": 2}, race_config=RaceConfig(rungs=(1.0,)))
+    assert_type(raced, RaceResult)
     assert_type((raced.winner, raced.is_upset), tuple[str, bool])
-    st.RaceConfig(judge="int4")  # type: ignore[arg-type]
+    RaceConfig(judge="int4")  # type: ignore[arg-type]
     return [candidate.architecture for candidate in found.pareto]

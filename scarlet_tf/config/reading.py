@@ -19,6 +19,7 @@ from scarlet_tf.config import schema
 from scarlet_tf.config.from_parent import given_by, parent_of, space_of, with_path
 from scarlet_tf.config.schema import (
     FROM_PARENT,
+    PYTHON_ONLY,
     SECTIONS,
     SWITCHED,
     WITH_RECIPES,
@@ -106,7 +107,7 @@ def parse_config(values: Mapping[str, Any], source: str = "config", folder=".") 
             mistakes.append(f"{name}: expected a mapping, on or off, got {show(raw)}")
             raw = {}
         if isinstance(raw, Mapping):
-            kept, given = _kept(raw, name, hidden_keys(name, section), mistakes), run.of(section)
+            kept, given = _kept(raw, name, section, hidden_keys(name, section), mistakes), run.of(section)
             raw = given | {key: value for key, value in kept.items() if value is not None or key not in given}
             raw = given_by(parent, name) | raw
         fields[name] = from_yaml(section, raw, mistakes, name, known_keys())
@@ -124,16 +125,24 @@ def parse_config(values: Mapping[str, Any], source: str = "config", folder=".") 
     return Config(**vars(run), **fields)
 
 
-def _kept(raw: Mapping, prefix: str, hidden: Mapping[str, str], mistakes: list[str]) -> dict[str, Any]:
-    """`raw` without the hidden keys, which are added to the mistakes with what stands for them."""
+def _kept(raw: Mapping, prefix: str, section: type, hidden: Mapping[str, str], mistakes: list[str]) -> dict[str, Any]:
+    """`raw` without the hidden keys, which are added to the mistakes with what stands for them, but for their defaults."""
     kept: dict[str, Any] = {}
     for key, value in raw.items():
         dotted = f"{prefix}.{key}"
-        if dotted in hidden:
+        if dotted not in hidden:
+            kept[key] = _kept(value, dotted, section, hidden, mistakes) if isinstance(value, Mapping) else value
+        elif dotted not in PYTHON_ONLY or value != _default(section, dotted):
             mistakes.append(f"{dotted}: unknown key; {hidden[dotted]}")
-        else:
-            kept[key] = _kept(value, dotted, hidden, mistakes) if isinstance(value, Mapping) else value
     return kept
+
+
+def _default(section: type, dotted: str) -> Any:
+    """The default of a field, in plain values, None where the section has none; `dotted` begins with the section's name."""
+    value: Any = to_plain(section())
+    for key in dotted.split(".")[1:]:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def _from_folder(section: Any, key: str, folder) -> Any:

@@ -47,11 +47,15 @@ WITH_RECIPES = ("supernet", "retrain")
 SWITCHED = {"race": "finalists"}
 """Sections that `off` or false leaves out, with the key that is 0 then."""
 PYTHON_ONLY = {
+    "data.shuffle_buffer": "DataConfig",
     "search.evaluation_group": "SearchConfig",
     "search.mutation.ppo": "MutationConfig",
+    "search.betanas.cost_reference": "BetaNASConfig",
     "search.betanas.sampling": "BetaNASConfig",
     "search.betanas.drop_below": "BetaNASConfig",
     "search.betanas.drops_per_check": "BetaNASConfig",
+    "retrain.teacher_temperature": "RetrainConfig",
+    "retrain.validate_every_epochs": "RetrainConfig",
     "optimization.quantization_aware.label_smoothing": "QuantizationAwareConfig",
     "optimization.quantization_aware.range_batches": "QuantizationAwareConfig",
     "optimization.pruning.label_smoothing": "PruningConfig",
@@ -59,7 +63,7 @@ PYTHON_ONLY = {
     "optimization.pruning.recalibration_batches": "PruningConfig",
     "ranking.bootstrap_resamples": "RankingConfig",
 }
-"""Fields that keep their defaults in a configuration, and the classes that set them in Python."""
+"""Fields that keep their defaults in a configuration, as earlier versions wrote them, and the classes that set them in Python."""
 RENAMED = {
     "search.max_multiply_adds": "search.upper_bounds.multiply_adds",
     "search.min_accuracy": "search.lower_bounds.accuracy",
@@ -164,6 +168,16 @@ class Config(RunConfig):
         picks = self.search.picks
         bounds = picks.get(str(self.retrain.pick)) if isinstance(picks, Mapping) else None
         return bounds if isinstance(bounds, Mapping) and "accuracy" not in bounds else None
+
+    @property
+    def without_supernet(self) -> bool:
+        """True if no supernet is trained, and networks are compared by a model of others' own trainings."""
+        return self.search.score == "predictor" and self.supernet.epochs == 0 and self.parent.name is None
+
+    @property
+    def known_by(self) -> str:
+        """How a search knows accuracies: "one-shot", in the supernet, or "predicted", without one."""
+        return "predicted" if self.without_supernet else "one-shot"
 
     @property
     def of_supernet(self) -> Config:

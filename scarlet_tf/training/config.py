@@ -63,7 +63,8 @@ class SupernetConfig(TrainingConfig):
     `monitor_paths`, `csv` and `tensorboard` change nothing of what is trained. Beside the settings that all trainings share:
 
     Args:
-        epochs: passes over the training images; 0 searches a supernet as it begins with a parent's weights.
+        epochs: passes over the training images; 0 searches a supernet as it begins with a parent's weights, or, with
+            `search.score: predictor`, no supernet at all.
         batch_size: images of a step, which all its paths see; of all devices together.
         learning_rate: of SGD at its greatest, for the batch size given. A strictly fair step sums the gradients of m paths, one
             for each choice of a layer: stem and tail get m times one path's gradient, and every choice features that they
