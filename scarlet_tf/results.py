@@ -265,7 +265,7 @@ class MonitorRecord(Result):
 
 @dataclasses.dataclass(frozen=True)
 class Ranking(Result):
-    """One-shot against stand-alone accuracies; see `rank`. tau: figures of `kendall` by the kind of one-shot accuracy."""
+    """What tells accuracies beforehand against networks' own trainings; see `rank`. tau: figures of `kendall` by its kind."""
 
     FILE = "ranking/result.json"
     tau: Mapping[str, Row]

@@ -80,8 +80,6 @@ for name in ("SIGALRM", "SIGHUP", "SIGKILL", "SIGUSR1", "SIGXFSZ", "setitimer", 
 for name in json.loads(sys.argv[1]):
     importlib.import_module(name)
 
-from scarlet_tf.search.processes import thread_environment
-assert all(int(value) > 0 for value in thread_environment(2).values())
 from scarlet_tf.cli import main
 sys.exit(main(["doctor", "--json"]))
 """

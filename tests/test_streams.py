@@ -108,7 +108,7 @@ def test_lines_that_a_log_got_since_the_start_reach_the_terminal_too(tmp_path):
     assert done.stderr == f"scarlet: {last_words.ENDED}; its last lines:\n  held\n  in the log\n"
 
 
-@pytest.mark.parametrize("end", ["pass", "raise KeyError", "os._exit(3)", "logs.streams.leave(); os._exit(3)"])
+@pytest.mark.parametrize("end", ["pass", "raise KeyError", "os._exit(3)"])
 def test_an_end_with_a_word_of_its_own_gets_none_added(end, tmp_path):
     script = f"import os\nfrom scarlet_tf.base import logs\nwith logs.NativeLines():\n    os.write(2, b'chatter\\n')\n    {end}\n"
     done = run(script, env={**os.environ, "TMPDIR": str(tmp_path)})

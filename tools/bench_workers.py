@@ -40,10 +40,10 @@ from scarlet_tf.evaluation.prefix_tree import multiply_adds
 from scarlet_tf.models.supernet import Supernet
 from scarlet_tf.search.algorithm import Algorithm
 from scarlet_tf.search.oracle import ArchitectureOracle
-from scarlet_tf.search.processes import environment, reserved_address
 from scarlet_tf.search.tuner import SupernetTuner
 from scarlet_tf.space.cost import CostTable
 from scarlet_tf.space.search_space import SearchSpace
+from search_cluster import free_port, variables
 
 NUM_CLASSES = 1000
 KINDS = ("random", "converging")
@@ -84,9 +84,10 @@ def main() -> None:
 
 def run(arguments, workers: int) -> dict:
     """Search in one process, without workers, or with a chief and workers, all of them new; seconds and results."""
-    with tempfile.TemporaryDirectory() as folder, reserved_address() as address:
+    with tempfile.TemporaryDirectory() as folder:
         names = ["chief", *(f"worker-{i}" for i in range(workers))] if workers else []
-        roles = [environment(name, *address) for name in names] or [{}]
+        port = free_port()
+        roles = [variables(name, port) for name in names] or [{}]
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(len(roles), context, use_threads, (1,)) as pool:
             members = [pool.submit(member, arguments, folder, role, workers) for role in roles]

@@ -1,125 +1,59 @@
-"""Search a supernet with several workers on this machine, and optionally with others on other hosts.
+"""Run one command as the chief and as the workers of a search on this machine: for tests, benchmarks, and to try it out.
 
-    python tools/search_cluster.py configs/digits.yaml --run-dir runs/digits --workers 2
+    scarlet train-supernet configs/digits.yaml --run-dir runs/digits
+    python tools/search_cluster.py --workers 2 -- scarlet search configs/digits.yaml --run-dir runs/digits
 
-Trains the supernet first if that is not done. A worker that dies is started again under its id and gets its trial back; one that
-dies again and again is given up, and its trial goes to another. A killed chief is restarted. Interrupted? The same command
-resumes, and so does `scarlet search`, which finds the same front. Then `scarlet run` continues with the later stages.
-
-The workers' output is in <run-dir>/search/worker-*.log. Each gets its share of the cores, unless TF_NUM_INTRAOP_THREADS,
-TF_NUM_INTEROP_THREADS or OMP_NUM_THREADS say otherwise. Exit code: 0 when the search has ended well, 1 failure, 2 bad input, 130
-interrupted.
+When one of them fails or is killed, all end; the same command resumes. Exit code: the chief's, or that of a worker that failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import pathlib
-import shlex
+import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 
-from scarlet_tf.base import logs
-from scarlet_tf.base.cluster import is_loopback
-from scarlet_tf.base.errors import InputError
-from scarlet_tf.config import load_config
-from scarlet_tf.search.processes import ANY_ADDRESS, SearchCluster, environment, reserved_address
+from scarlet_tf.base.cluster import SEARCH_VARIABLES
 
-STALE_MINUTES = 30
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
 
 def main() -> int:
-    """Parse the command line and run the search to its end."""
-    arguments = parse()
-    logs.quiet_frameworks()
-    logs.log_to_terminal()
-    try:
-        return run(arguments)
-    except InputError as error:
-        print(f"search_cluster: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"search_cluster: interrupted; the same command resumes: {shlex.join(sys.argv)}", file=sys.stderr)
-        return 130
-
-
-def parse() -> argparse.Namespace:
-    """The command line's arguments."""
+    """Parse the command line and wait for all processes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", metavar="CONFIG", help="a YAML file, such as configs/digits.yaml")
-    parser.add_argument("--run-dir", metavar="DIR", required=True, help="folder of the run's files")
-    parser.add_argument("--workers", type=int, default=2, help="on this machine; 0: only on others (default: 2)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve at (default: this machine alone)")
-    parser.add_argument("--port", type=int, default=0, help="to serve at (default: a free one)")
-    parser.add_argument(
-        "--stale-minutes",
-        type=float,
-        metavar="M",
-        help="a model without a result for so long is given to another worker, too (default: the configuration's, or 30)",
-    )
-    parser.add_argument(
-        "--set", metavar="KEY=VALUE", dest="overrides", action="append", default=[], help="as in scarlet"
-    )
+    parser.add_argument("--workers", type=int, choices=range(1, 257), metavar="N", default=2)
+    parser.add_argument("command", nargs="+", help="-- command and its arguments")
     arguments = parser.parse_args()
-    if arguments.workers < 0:
-        parser.error("expected --workers >= 0")
-    return arguments
+    if shutil.which(arguments.command[0]) is None:
+        parser.error(f"command: expected a program, got {arguments.command[0]!r}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    own = dict.fromkeys(THREADS, str(max(1, (os.cpu_count() or 1) // arguments.workers))) | os.environ
+    names, port = ["chief", *(f"worker-{i}" for i in range(arguments.workers))], free_port()
+    with contextlib.ExitStack() as stack:
+        started = (subprocess.Popen(arguments.command, env=own | variables(name, port)) for name in names)
+        chief, *workers = map(stack.enter_context, started)
+        for process in (chief, *workers):
+            stack.callback(process.kill)
+        while chief.poll() is None and not any(worker.poll() for worker in workers):
+            time.sleep(0.1)
+        codes = [process.returncode for process in (chief, *workers)]
+        return codes[0] if codes[0] is not None else next(filter(None, codes))
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Train the supernet if that is not done, then search; return the exit code."""
-    if not (pathlib.Path(arguments.run_dir) / "supernet" / "result.json").exists():
-        code = train(scarlet("train-supernet", arguments, arguments.overrides))
-        if code:
-            return code if code > 0 else 1
-    overrides = list(arguments.overrides)
-    stale = arguments.stale_minutes
-    if stale is None and load_config(arguments.config, overrides).search.stale_trial_minutes is None:
-        stale = STALE_MINUTES
-    if stale is not None:
-        overrides.append(f"search.stale_trial_minutes={stale}")
-    with reserved_address(arguments.host, arguments.port) as address:
-        tell_other_hosts(address, arguments, overrides)
-        command = scarlet("search", arguments, overrides)
-        return SearchCluster(command, arguments.workers, address, pathlib.Path(arguments.run_dir) / "search").run()
+def variables(tuner_id: str, port: int) -> dict[str, str]:
+    """KerasTuner's environment of one process of a search on this machine."""
+    return dict(zip(SEARCH_VARIABLES, (tuner_id, "127.0.0.1", str(port)), strict=True))
 
 
-def scarlet(stage: str, arguments: argparse.Namespace, overrides: list[str]) -> list[str]:
-    """The command of one stage, run by this Python."""
-    sets = [text for override in overrides for text in ("--set", override)]
-    return [sys.executable, "-m", "scarlet_tf", stage, arguments.config, "--run-dir", arguments.run_dir, *sets]
-
-
-def train(command: list[str]) -> int:
-    """Run the command; it gets Ctrl-C itself, and saves a checkpoint before it ends."""
-    with subprocess.Popen(command) as process:
-        previous = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        try:
-            while True:
-                with contextlib.suppress(KeyboardInterrupt):
-                    return process.wait()
-        finally:
-            signal.signal(signal.SIGTERM, previous)
-
-
-def tell_other_hosts(address: tuple[str, int], arguments: argparse.Namespace, overrides: list[str]) -> None:
-    """Print the settings for a worker on another host."""
-    host, port = address
-    if is_loopback(host):
-        print(f"The chief is at {host}:{port}; --host ADDRESS lets workers of other hosts in.", flush=True)
-        return
-    variables = environment(f"worker-{arguments.workers}", socket.gethostname() if host == ANY_ADDRESS else host, port)
-    values = [f"{name}={value}" for name, value in variables.items()]
-    command = shlex.join(["scarlet", *scarlet("search", arguments, overrides)[3:]])
-    print(
-        "A worker on another host, which has to see this run folder or a copy of it, search/.secret included, is started so, each"
-        " with an id of its own:\n"
-        f"  {' '.join(values)} {command}",
-        flush=True,
-    )
+def free_port() -> int:
+    """Return a port that nobody has now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ recalibrated. What each score is worth against the mean of the table's three acc
   loss and depth   loss + --depth-weight x layers that are not skipped, both standardised; the weight is a guess made beforehand
   depth, cost      layers that are not skipped; multiply-adds
   N trainings      a predictor of N of the scored networks, each with one training of the table; also with the loss as a feature
+  N own trainings  the same with trainings of our own on the supernet's images, for --own N: of --own-epochs each
   ceiling          one training of each network against the mean of its other two
   random           regrets of networks drawn at random
 Intervals of 95 %: with one seed over networks (of regrets, over windows) drawn with replacement, with several over the
@@ -32,6 +33,7 @@ import numpy as np
 
 from measuring import parse, report, use_threads
 from nas_bench_macro import (
+    CLASSES,
     FIGURES,
     SPACE,
     Ranking,
@@ -48,8 +50,9 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.files import read_json, write_json, write_text
 from scarlet_tf.base.logs import log_to_terminal, quiet_frameworks
 from scarlet_tf.data.data_config import DataConfig
-from scarlet_tf.training.config import SupernetConfig
-from study_race import predictor_figures
+from scarlet_tf.space.search_space import Architecture, SearchSpace
+from scarlet_tf.training.config import RetrainConfig, SupernetConfig
+from study_race import predict, predictor_figures
 
 SAMPLINGS = {"strict": "strict_fair", "uniform": "uniform", "sandwich": "sandwich"}
 DEFAULT = {"epochs": 20, "images": 10_240, "held_out": 1500, "networks": 300, "seeds": [0]}
@@ -62,7 +65,7 @@ CELL = (
     *("warmup", "clip_norm", "distillation", "batches", "held_out", "networks", "draw"),
 )
 """Options that a row of the results is known by, beside its seed."""
-LEAST = {"epochs": 1, "draws": 1, "resamples": 0, "batches": 1, "draw": 0, "threads": 1}
+LEAST = {"epochs": 1, "draws": 1, "resamples": 0, "batches": 1, "draw": 0, "threads": 1, "own": 0, "own_epochs": 0}
 GROUP = 25
 """Networks that are scored at once."""
 
@@ -105,6 +108,12 @@ def settings_of(cell: dict) -> tuple[DataConfig, SupernetConfig]:
     return data, SupernetConfig(**shared, **more, checkpoint_seconds=30.0)
 
 
+def space_of(cell: dict) -> SearchSpace:
+    """The table's space with the cell's widths and images."""
+    small = {"width_multiplier": cell["width"], "tail_channels": cell["tail"], "input_size": cell["pixels"]}
+    return dataclasses.replace(SPACE, **small)
+
+
 def scored(cell: dict, networks: np.ndarray, folder: pathlib.Path) -> dict:
     """{"losses", "accuracies", one of each network, "cpu_minutes", of them "training_cpu_minutes"}; resumes in its folder."""
     import keras
@@ -115,8 +124,7 @@ def scored(cell: dict, networks: np.ndarray, folder: pathlib.Path) -> dict:
     from scarlet_tf.training.supernet import new_supernet
 
     data_config, config = settings_of(cell)
-    small = {"width_multiplier": cell["width"], "tail_channels": cell["tail"], "input_size": cell["pixels"]}
-    space = dataclasses.replace(SPACE, **small)
+    space = space_of(cell)
     folder.mkdir(parents=True, exist_ok=True)
     meter, training = Meter(folder / "cpu.json"), folder / "training.json"
     data = load_dataset(data_config)
@@ -143,6 +151,35 @@ def scored(cell: dict, networks: np.ndarray, folder: pathlib.Path) -> dict:
         "cpu_minutes": round(meter.seconds / 60, 2),
         "training_cpu_minutes": round(read_json(training)["cpu_seconds"] / 60, 2),
     }
+
+
+def trained_alone(cell: dict, epochs: int, networks: np.ndarray, folder: pathlib.Path) -> tuple[np.ndarray, float]:
+    """(accuracies [N] of networks [N, 8] trained on the cell's images, CPU minutes); resumes in its folder."""
+    from scarlet_tf.assessment.ranking import train_alone
+    from scarlet_tf.data.datasets import load_dataset
+
+    folder.mkdir(parents=True, exist_ok=True)
+    meter, space = Meter(folder / "cpu.json"), space_of(cell)
+    data = load_dataset(settings_of(cell)[0])
+    config = RetrainConfig(
+        epochs=epochs,
+        batch_size=cell["batch_size"],
+        weight_decay=cell["weight_decay"],
+        seed=cell["seed"],
+        optimizer="sgd",
+        learning_rate=0.1,
+        schedule="cosine",
+        warmup_epochs=min(1.0, epochs / 4),
+        ema=0.0,
+        validate_every_epochs=epochs + 1,
+    )
+    accuracies = []
+    for network in networks.tolist():
+        alone = [Architecture(tuple(network), space)]
+        found = train_alone(alone, data.train, data.validation, config, folder, (cell["pixels"],) * 2 + (3,), CLASSES)
+        accuracies.append(found[0]["accuracy"])
+        meter.save()
+    return np.array(accuracies), meter.seconds / 60
 
 
 class Results:
@@ -183,6 +220,24 @@ def supernet_figures(rows: list[dict], table: Table, weight: float, resamples: i
     ranking = Ranking(table.accuracies.mean(axis=1), table.multiply_adds, resamples)
     scores = [scores_of(row, table.depths, weight) for row in rows]
     return {way: over_seeds([ranking.curves(each[way]) for each in scores]) for way in scores[0]}
+
+
+def own_figures(cell: dict, losses: list, table: Table, options) -> tuple[dict[str, dict], float]:
+    """({way: figures} of predictors of networks trained here, without and with the losses of a supernet; CPU minutes)."""
+    from scarlet_tf.assessment.store import digest
+
+    keys = ("pixels", "width", "tail", "images", "batch_size", "weight_decay", "held_out", "data", "seed")
+    rng = np.random.default_rng(options.draw)
+    known = np.array([rng.choice(part) for part in np.array_split(np.arange(options.networks), options.own)])
+    others = np.setdiff1d(np.arange(options.networks), known)
+    epochs = options.own_epochs or cell["epochs"]
+    folder = pathlib.Path(options.out) / f"own-{digest({key: cell[key] for key in keys} | {'epochs': epochs})}"
+    trained = np.zeros(options.networks)
+    trained[known], minutes = trained_alone(cell, epochs, table.networks[known], folder)
+    ranking = Ranking(table.accuracies.mean(axis=1)[others], table.multiply_adds[others], options.resamples)
+    ways = {f"{options.own} own trainings": None, f"{options.own} own trainings and loss": -np.asarray(losses)}
+    found = {way: ranking.curves(predict(table, trained, known, others, scores)) for way, scores in ways.items()}
+    return {way: over_seeds([curves]) for way, curves in found.items()}, minutes
 
 
 # -- what is printed -----------------------------------------------------------------------------------------------
@@ -259,6 +314,8 @@ def main() -> None:
         depth_weight=(0.5, "of the depth beside the loss"),
         trainings=([12, 20, 40], "networks that predictors are fitted to"),
         draws=(100, "of these networks"),
+        own=(0, "networks that are trained on their own here, for the first seed"),
+        own_epochs=(0, "of each; 0: as the supernet's"),
         resamples=(2000, "of the intervals"),
         threads=(2, "of TensorFlow's operations"),
     )
@@ -300,6 +357,10 @@ def study(options) -> None:
     figures |= plain_figures(table, options.resamples)
     losses = [-np.asarray(row["losses"]) for row in rows]
     figures |= predictor_figures(table, losses, options.trainings, options.draws)
+    own_minutes = 0.0
+    if options.own:
+        own, own_minutes = own_figures(cells[0], rows[0]["losses"], table, options)
+        figures |= own
     print_tables(results, table, options)
     print_figures(figures)
     report(
@@ -307,6 +368,7 @@ def study(options) -> None:
         settings={**cell, "seeds": options.seeds, "depth_weight": options.depth_weight},
         windows=len(Ranking(table.depths, table.multiply_adds).windows),
         cpu_hours=round(sum(row["cpu_minutes"] for row in rows) / 60, 4),
+        own_cpu_hours=round(own_minutes / 60, 4),
         **summary(figures, options.trainings),
         figures=figures,
     )
@@ -331,6 +393,8 @@ def check(options, number: int) -> None:
         raise InputError(f"--trainings: expected from 3 to {most}, half of the networks, got {options.trainings}")
     if len(set(options.seeds)) < len(options.seeds) or min(options.seeds) < 0:
         raise InputError(f"--seeds: expected different integers >= 0, got {options.seeds}")
+    if options.own and not 3 <= options.own <= options.networks // 2:
+        raise InputError(f"--own: expected 0, or from 3 to {options.networks // 2}, got {options.own}")
     for key, least in LEAST.items():
         if getattr(options, key) < least:
             raise InputError(f"--{key}: expected at least {least}, got {getattr(options, key)}")

@@ -9,22 +9,32 @@ from matplotlib.figure import Figure
 
 from scarlet_tf.base.files import atomic_writer
 
-SERIES = {"recalibrated": ("o", "BN recalibrated"), "running": ("x", "running BN statistics")}
+SERIES = {
+    "recalibrated": ("one_shot_recalibrated", "o", "one-shot, BN recalibrated"),
+    "running": ("one_shot_running", "x", "one-shot, running BN statistics"),
+    "predicted": ("predicted", "+", "predicted from the others"),
+}
+"""What tells networks' accuracies beforehand, by its name in a ranking's `tau`: the key in a network's row, marker, words."""
+
+
+def series_of(tau: Mapping[str, Mapping]) -> dict[str, tuple[str, str, str]]:
+    """Those of SERIES that a ranking has."""
+    return {name: found for name, found in SERIES.items() if name in tau}
 
 
 def save_scatter(path, rows: Sequence[Mapping], tau: Mapping[str, Mapping], title: str = "") -> None:
-    """Write a PNG: stand-alone accuracy (x) against both one-shot accuracies (y), in percent.
+    """Write a PNG: stand-alone accuracy (x) against what told it beforehand (y), in percent.
 
-    rows: with "stand_alone", "one_shot_recalibrated" and "one_shot_running"; tau: figures of `kendall` for each series.
+    rows: with "stand_alone" and the keys of SERIES; tau: figures of `kendall` for each series that there is.
     """
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     axes = figure.add_subplot()
-    for name, (marker, label) in SERIES.items():
+    for name, (key, marker, label) in series_of(tau).items():
         x = [100 * row["stand_alone"] for row in rows]
-        y = [100 * row[f"one_shot_{name}"] for row in rows]
+        y = [100 * row[key] for row in rows]
         axes.scatter(x, y, marker=marker, alpha=0.8, label=f"{label}: {tau_text(tau[name])}")
     axes.set_xlabel("validation accuracy, trained on its own (%)")
-    axes.set_ylabel("one-shot validation accuracy (%)")
+    axes.set_ylabel("validation accuracy, told beforehand (%)")
     axes.set_title(title)
     axes.grid(alpha=0.3)
     axes.legend()

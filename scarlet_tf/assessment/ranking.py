@@ -10,21 +10,25 @@ import logging
 import pathlib
 import shutil
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 from scarlet_tf.assessment.config import RankingConfig
-from scarlet_tf.assessment.plots import SERIES, save_scatter
+from scarlet_tf.assessment.plots import save_scatter
 from scarlet_tf.assessment.statistics import Sample, kendall, stratified_sample
 from scarlet_tf.assessment.store import Store, name_of
 from scarlet_tf.base import files, host
-from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.progress import Bar, progress_bar
 from scarlet_tf.base.settings import as_settings
 from scarlet_tf.data.inputs import as_split
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.models.supernet import Supernet
+from scarlet_tf.search.config import side_of
 from scarlet_tf.search.journal import EVALUATION, EVALUATION_KEY
+from scarlet_tf.search.objectives import CostModel
+from scarlet_tf.search.predictor import Predictor
 from scarlet_tf.space.cost import CostTable, cost_table
-from scarlet_tf.space.search_space import Architecture
+from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.training.config import RetrainConfig
 from scarlet_tf.training.network import retrain
 
@@ -37,6 +41,9 @@ def rank(
     retrain_config: RetrainConfig | dict | None = None,
     run_dir=".",
     context: Mapping | str | None = None,
+    space: SearchSpace | None = None,
+    one_shot_data: tuple | None = None,
+    score: Mapping[str, Any] | None = MappingProxyType({}),
 ) -> dict:
     """Compare one-shot with stand-alone accuracies and write `<run_dir>/ranking/`: result.json, .csv and .png.
 
@@ -46,69 +53,90 @@ def rank(
         of the validation images, by which nothing is chosen here.
         config: a RankingConfig or its fields; retrain_config: the other settings of each network's own training.
         context: plain JSON that names the supernet and the data; results kept under another context are not used.
+        space, one_shot_data: where the networks have other widths or images than the supernet: the space with theirs, and the
+            supernet's (train, validation).
+        score: options of the Evaluator that say what a search compares paths by; None for a supernet that was not trained,
+            whose paths are not measured.
 
-    Returns the content of result.json: {"tau": {"recalibrated", "running", "loss"}: figures of `kendall`, "networks": one row
-    each, "settings"}. Called again, it resumes with the interrupted network. Raises InputError for bad values.
+    Returns the content of result.json: {"tau": {"recalibrated", "running", "loss", "score", "predicted"}: figures of `kendall`,
+    "networks": one row each, "settings"}. "predicted" is of the accuracies that a Predictor of the other networks expects of
+    each, which is all that there is without a trained supernet.
+
+    Called again, it resumes with the interrupted network. Raises InputError for bad values.
     """
     host.check()
     config, retrain_config = as_settings(RankingConfig, config), as_settings(RetrainConfig, retrain_config)
-    data = as_split(train_data, supernet.num_classes), as_split(validation_data, supernet.num_classes)
-    height, width = supernet.image_shape[:2]
-    if height != width:
-        raise InputError(f"supernet.image_shape: expected square images to count costs at, got {supernet.image_shape}")
-    costs = cost_table(supernet.space, height, supernet.num_classes)
-    return rank_networks(supernet, data, costs, data, config, retrain_config, run_dir, context)
-
-
-def rank_networks(
-    supernet: Supernet,
-    seen: tuple,
-    costs: CostTable,
-    data: tuple,
-    config: RankingConfig,
-    retrain_config: RetrainConfig,
-    run_dir,
-    context: Mapping | str | None = None,
-) -> dict:
-    """`rank` for networks that may be wider, and have larger images, than their supernet.
-
-    `seen`: (train, validation) at the supernet's size; `data`: the same images at the size that `costs` are of.
-    """
     training = config.training(retrain_config)
+    train_data, validation_data = (as_split(data, supernet.num_classes) for data in (train_data, validation_data))
+    costs = _costs(supernet, space)
     samples = stratified_sample(costs, config.architectures, config.strata, config.seed)
     architectures = [sample.architecture for sample in samples]
-    folder, shape = pathlib.Path(run_dir) / "ranking", (costs.input_size, costs.input_size, supernet.image_shape[2])
-    sizes = (config.recalibration_batches, config.validation_batch_size, config.seed)
-    one_shot = measure_one_shot(supernet, architectures, *seen, folder, *sizes, context)
-    alone = train_alone(architectures, *data, training, folder, shape, supernet.num_classes, context)
+    folder = pathlib.Path(run_dir) / "ranking"
+    seen_train, seen_validation = one_shot_data or (train_data, validation_data)
+    one_shot = None
+    if score is not None:
+        one_shot = measure_one_shot(
+            supernet,
+            architectures,
+            seen_train,
+            seen_validation,
+            folder,
+            config.recalibration_batches,
+            config.validation_batch_size,
+            config.seed,
+            context,
+            score,
+        )
+    alone = train_alone(
+        architectures,
+        train_data,
+        validation_data,
+        training,
+        folder,
+        (costs.input_size, costs.input_size, supernet.image_shape[2]),
+        supernet.num_classes,
+        context,
+    )
     settings = {"ranking": dataclasses.asdict(config), "training": dataclasses.asdict(training)}
-    result = {"space": supernet.space.name, **compare(samples, one_shot, alone, config), "settings": settings}
+    result = {"space": supernet.space.name, **compare(samples, one_shot, alone, config, costs), "settings": settings}
     write_result(folder, result)
     return result
 
 
+def _costs(supernet: Supernet, space: SearchSpace | None) -> CostTable:
+    """Costs of the networks that are trained."""
+    if space is None:
+        return cost_table(supernet.space, side_of(supernet), supernet.num_classes)
+    return cost_table(space, space.input_size, supernet.num_classes)
+
+
 def compare(
-    samples: Sequence[Sample], one_shot: Sequence[Mapping], alone: Sequence[Mapping], config: RankingConfig
+    samples: Sequence[Sample],
+    one_shot: Sequence[Mapping] | None,
+    alone: Sequence[Mapping],
+    config: RankingConfig,
+    costs: CostTable,
 ) -> dict:
-    """{"tau": ..., "networks": ...} from the measurements of each sample."""
-    rows = [
+    """{"tau": ..., "networks": ...} from the measurements of each sample; `one_shot` is None where there are none."""
+    rows: list[dict[str, Any]] = [
         {
             "architecture": sample.architecture.to_string(),
             "stratum": sample.stratum,
             "multiply_adds": sample.multiply_adds,
             "params": sample.params,
             "stand_alone": trained["accuracy"],
-            **{f"one_shot_{name}": measured[name] for name in (*SERIES, "loss")},
+            **{f"one_shot_{name}": value for name, value in measured.items()},
         }
-        for sample, measured, trained in zip(samples, one_shot, alone, strict=True)
+        for sample, measured, trained in zip(samples, one_shot or [{}] * len(samples), alone, strict=True)
     ]
     truth = [row["stand_alone"] for row in rows]
-    tau = {
-        name: kendall([row[f"one_shot_{name}"] for row in rows], truth, config.bootstrap_resamples, config.seed)
-        for name in SERIES
-    }
-    losses = [-row["one_shot_loss"] for row in rows]
-    tau["loss"] = kendall(losses, truth, config.bootstrap_resamples, config.seed)
+    scores = {name: [row[f"one_shot_{name}"] for row in rows] for name in (one_shot or [{}])[0]}
+    if "loss" in scores:
+        scores["loss"] = [-loss for loss in scores["loss"]]
+    fitted = Predictor(CostModel(costs), [sample.architecture.choices for sample in samples], truth, scores.get("loss"))
+    scores["predicted"] = fitted.left_out.tolist()
+    rows = [{**row, "predicted": value} for row, value in zip(rows, scores["predicted"], strict=True)]
+    tau = {name: kendall(told, truth, config.bootstrap_resamples, config.seed) for name, told in scores.items()}
     return {"tau": tau, "networks": rows}
 
 
@@ -133,10 +161,11 @@ def measure_one_shot(
     batch_size: int = 128,
     seed: int = 0,
     context: Mapping | str | None = None,
+    score: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[dict]:
-    """One {"recalibrated": accuracy, "running": accuracy, "loss"} for each architecture, 0 to 1, on the validation images.
+    """One {"recalibrated": accuracy, "running": accuracy, "loss", "score"} for each architecture, on the validation images.
 
-    The loss is the recalibrated path's, by which searches compare.
+    Loss and score are the recalibrated path's; `score`: options of the Evaluator that say what a search compares by.
     Measurements are kept in a folder of `folder`, from which an interrupted call resumes. `context`: plain
     JSON that names the supernet and the data, to which the kept results belong; `seed`: of the order of training images.
     """
@@ -144,7 +173,8 @@ def measure_one_shot(
     settings = {
         **options,
         EVALUATION_KEY: EVALUATION,
-        "figures": "accuracies, loss",
+        "figures": "accuracies, loss, score",
+        "score": dict(score),
         "space": supernet.space.fingerprint,
         "context": context,
     }
@@ -154,7 +184,7 @@ def measure_one_shot(
     if missing:
         make = functools.partial(Evaluator, supernet, validation_data, batch_size=batch_size, seed=seed)
         evaluators = {
-            "recalibrated": make(recalibration_data=train_data, recalibration_batches=recalibration_batches),
+            "recalibrated": make(recalibration_data=train_data, recalibration_batches=recalibration_batches, **score),
             "running": make(),
         }
         with progress_bar("one-shot", len(architectures), len(architectures) - len(missing)) as bar:
@@ -167,7 +197,8 @@ def measure_one_shot(
 
 def _measure(evaluators: Mapping[str, Evaluator], architecture: Architecture) -> dict:
     found = {name: evaluator.evaluate(architecture) for name, evaluator in evaluators.items()}
-    return {**{name: figures["accuracy"] for name, figures in found.items()}, "loss": found["recalibrated"]["loss"]}
+    accuracies = {name: figures["accuracy"] for name, figures in found.items()}
+    return {**accuracies, **{name: found["recalibrated"][name] for name in ("loss", "score")}}
 
 
 logger = logging.getLogger("scarlet_tf")

@@ -135,11 +135,6 @@ def held_from_here(path) -> Iterator[None]:
         _watcher.release(name)
 
 
-def leave() -> None:
-    """End the watch: the process is about to end without its blocks' ends, and has reported the reason."""
-    _watcher.leave()
-
-
 class _Watcher:
     """A process that runs last_words.py, started when output is held back for the first time."""
 
@@ -147,22 +142,12 @@ class _Watcher:
         self._lock = threading.Lock()
         self._process: subprocess.Popen | None = None
         self._owner = 0
-        self._held: dict[str, bool] = {}  # whether a file is temporary
 
     def hold(self, path: str, start: int, temporary: bool = False) -> None:
         self._send(path, start, temporary)
-        self._held[path] = temporary
 
     def release(self, path: str) -> None:
-        self._held.pop(path, None)
         self._send(path, None, False)
-
-    def leave(self) -> None:
-        for path, temporary in list(self._held.items()):
-            self.release(path)
-            if temporary:
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
 
     def _send(self, *message) -> None:
         with self._lock, contextlib.suppress(OSError):  # without a watcher, held-back output is lost

@@ -86,13 +86,15 @@ def flat(figures: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     return rows
 
 
-def why_picked(pick: int | str | None, one_shot_accuracy: float | None, passed_over: Sequence) -> str:
-    """The pick that `retrain.pick` names, with the network's one-shot accuracy and the number of candidates passed over."""
+def why_picked(
+    pick: int | str | None, one_shot_accuracy: float | None, passed_over: Sequence, known_by: str = "one-shot"
+) -> str:
+    """The pick that `retrain.pick` names, with the accuracy that the search knew and the number of candidates passed over."""
     accuracy, before = percent(one_shot_accuracy), len(passed_over)
     if pick == "best":
-        chosen = f"best: the best network found within the bounds, {accuracy} one-shot"
+        chosen = f"best: the best network found within the bounds, {accuracy} {known_by}"
     else:
-        chosen = f"pick {pick} of the search, {accuracy} one-shot"
+        chosen = f"pick {pick} of the search, {accuracy} {known_by}"
     return chosen + (f"; {plural(before, 'network')} before it out of bounds once folded" if before else "")
 
 

@@ -123,7 +123,8 @@ def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if searched:
         supernet, front = summary["supernet"], summary["front"]
         accuracies = f"mean {percent(supernet['mean_accuracy'])}, best {percent(supernet['best_accuracy'])}"
-        yield "supernet, one-shot", f"{accuracies} on validation images ({plural(supernet['evaluated'], 'network')})"
+        known_by = supernet.get("known_by", "one-shot")
+        yield f"search, {known_by}", f"{accuracies} on validation images ({plural(supernet['evaluated'], 'network')})"
         yield "front", f"{plural(front['size'], 'network')}, {front['picks']} picked"
         if "input_sizes" in summary:
             yield "input size", input_sizes_in_words(**summary["input_sizes"])
@@ -131,7 +132,7 @@ def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if "race" in summary:
             yield "race", race_in_words(summary["race"])
         else:
-            yield "picked as", why_picked(pick["pick"], pick["one_shot_accuracy"], pick["passed_over"])
+            yield "picked as", why_picked(pick["pick"], pick["one_shot_accuracy"], pick["passed_over"], known_by)
     else:
         yield training, summary["origin"]["network"]
         yield "network", network

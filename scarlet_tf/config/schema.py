@@ -170,6 +170,16 @@ class Config(RunConfig):
         return bounds if isinstance(bounds, Mapping) and "accuracy" not in bounds else None
 
     @property
+    def without_supernet(self) -> bool:
+        """True if no supernet is trained, and networks are compared by a model of others' own trainings."""
+        return self.search.score == "predictor" and self.supernet.epochs == 0 and self.parent.name is None
+
+    @property
+    def known_by(self) -> str:
+        """How a search knows accuracies: "one-shot", in the supernet, or "predicted", without one."""
+        return "predicted" if self.without_supernet else "one-shot"
+
+    @property
     def of_supernet(self) -> Config:
         """This configuration with the images and the widths that the supernet has: itself unless `supernet` wants others."""
         wanted, size = self.supernet, self.supernet.image_size or self.data.image_size

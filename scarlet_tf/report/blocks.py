@@ -232,7 +232,7 @@ def wrapped(text: str, width: int = 34) -> str:
 
 
 _NAMES = {
-    "accuracy": "one-shot accuracy",
+    "accuracy": "estimated accuracy",
     "multiply_adds": "multiply-adds",
     "params": "parameters",
     "latency_ms": "latency",

@@ -100,7 +100,7 @@ def _way_on(record: Record, number: int, choices: str, is_retrained: bool) -> tu
         reason = (
             ""
             if network.pick is None
-            else f", {why_picked(network.pick, network.one_shot_accuracy, network.passed_over)}"
+            else f", {why_picked(network.pick, network.one_shot_accuracy, network.passed_over, record.known_by)}"
         )
         return f"This is the network that was retrained{reason}; see its files below.", None
     if record.network is None and choices == record.wanted:
@@ -275,7 +275,7 @@ def _in_words(record: Record, front: Sequence[FoundNetwork]) -> str:
     )
     return (
         f"{plural(len(front), 'network')} on the front{evaluated}; none beats another in everything: {_objectives(record)}."
-        f" Cheapest and best: {ends} (one-shot, on validation images). Choose a point, or a button in the table, to see"
+        f" Cheapest and best: {ends} ({record.known_by}, on validation images). Choose a point, or a button in the table, to see"
         " the network."
     )
 

@@ -43,7 +43,7 @@ class Record:
 
     settings: the configuration in plain types; config_text: the same as the folder's YAML.
     bounds: of the search, in words; keeps_bounds: True if the exported network keeps those on its costs, None if not
-    known yet. wanted: choices of the network that is, or would be, retrained.
+    known yet. wanted: choices of the network that is, or would be, retrained. known_by: how the search knows accuracies.
     sizes: what a search at each of several input sizes found.
     evaluated: {"architecture", ...metrics} of all that the search evaluated. epochs: of the supernet's training, which may be
     under way, as may be the search, to which `hypervolume` belongs.
@@ -63,6 +63,7 @@ class Record:
     bounds: Sequence[str] = ()
     keeps_bounds: bool | None = None
     wanted: str | None = None
+    known_by: str = "one-shot"
     evaluated: Sequence[Mapping[str, Any]] = ()
     warnings: Sequence[str] = ()
     unreadable: Sequence[str] = ()

@@ -7,8 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from scarlet_tf.assessment.plots import SERIES as MEASURED
-from scarlet_tf.assessment.plots import tau_text
+from scarlet_tf.assessment.plots import series_of, tau_text
 from scarlet_tf.base.words import interval, millions, percent, plural
 from scarlet_tf.report.blocks import QUIET, SERIES, Note, Plot, Table, counted, figure_json, line, safe, wrapped
 from scarlet_tf.report.record import Record
@@ -132,25 +131,26 @@ def retraining_plot(record: Record) -> Plot | None:
 
 
 def ranking_plot(record: Record) -> Plot | None:
-    """One-shot against stand-alone accuracy of the networks that `scarlet rank` trained."""
+    """Accuracies told beforehand against those of networks' own trainings, where some were trained."""
     ranking = record.ranking
     if ranking is None:
         return None
-    rows, symbols = ranking.networks, ("circle", "x")
+    rows, symbols, told = ranking.networks, ("circle", "x", "cross"), series_of(ranking.tau)
     traces = [
         go.Scatter(
             x=[100 * row["stand_alone"] for row in rows],
-            y=[100 * row[f"one_shot_{name}"] for row in rows],
+            y=[100 * row[key] for row in rows],
             mode="markers",
             name=safe(label),
             marker={"color": SERIES[number], "size": 10, "symbol": symbols[number]},
             hovertext=[wrapped(row["architecture"]) for row in rows],
-            hovertemplate="%{hovertext}<br>alone %{x:.2f} %, one-shot %{y:.2f} %<extra></extra>",
+            hovertemplate="%{hovertext}<br>alone %{x:.2f} %, told beforehand %{y:.2f} %<extra></extra>",
         )
-        for number, (name, (_, label)) in enumerate(MEASURED.items())
+        for number, (key, _, label) in enumerate(told.values())
     ]
-    figure = figure_json(traces, "accuracy, trained on its own (%)", "one-shot accuracy (%)")
-    labels = {**{name: label for name, (_, label) in MEASURED.items()}, "loss": "by the loss that searches compare by"}
+    figure = figure_json(traces, "accuracy, trained on its own (%)", "accuracy told beforehand (%)")
+    labels = {name: label for name, (*_, label) in told.items()}
+    labels |= {"loss": "by the one-shot loss", "score": "by the score that the search compares one-shot figures by"}
     found = "; ".join(
         f"{label}: {tau_text(ranking.tau[name])}" for name, label in labels.items() if name in ranking.tau
     )
@@ -158,18 +158,18 @@ def ranking_plot(record: Record) -> Plot | None:
         f"{plural(len(rows), 'network')} of the space, from cheap to expensive, each trained on its own. Kendall's tau with its"
         f" 95 % interval: {found}. 1 is the same order, 0 none."
     )
-    columns = ["choices", "M multiply-adds", "trained on its own", *(label for _, label in MEASURED.values())]
+    columns = ["choices", "M multiply-adds", "trained on its own", *(label for *_, label in told.values())]
     cells = [
         [
             row["architecture"],
             f"{row['multiply_adds'] / 1e6:.2f}",
             percent(row["stand_alone"]),
-            *(percent(row[f"one_shot_{name}"]) for name in MEASURED),
+            *(percent(row[key]) for key, *_ in told.values()),
         ]
         for row in rows
     ]
     return Plot(
-        "one-shot-against-alone", "One-shot against stand-alone", figure, text, Table("The networks", columns, cells)
+        "one-shot-against-alone", "Told beforehand, and trained", figure, text, Table("The networks", columns, cells)
     )
 
 

@@ -55,7 +55,7 @@ def _network(record: Record) -> Iterator[Any]:
     drawing = draw(
         network.architecture, network.input_size or record.image_size, "retrained-drawing", f"The network: {encoding}"
     )
-    yield Drawing("How it is built", drawing, "; ".join(_described(network, encoding)) + ".")
+    yield Drawing("How it is built", drawing, "; ".join(_described(network, encoding, record.known_by)) + ".")
     yield retraining_plot(record)
     without = "It was trained from scratch, without" if network.init == "scratch" else "It has no"
     yield _folding_table(record, network) or Note(
@@ -65,13 +65,13 @@ def _network(record: Record) -> Iterator[Any]:
         yield _figures_table("Quantisation-aware training and pruning", record.optimized.figures)
 
 
-def _described(network: NetworkResult, encoding: str) -> Iterator[str]:
+def _described(network: NetworkResult, encoding: str, known_by: str) -> Iterator[str]:
     yield encoding
     yield f"{millions(network.multiply_adds)} multiply-adds and {millions(network.params)} parameters"
     if network.input_size is not None:
         yield f"for images of {network.input_size} pixels"
     if network.one_shot_accuracy is not None:
-        yield f"one-shot accuracy {percent(network.one_shot_accuracy)}"
+        yield f"{known_by} accuracy {percent(network.one_shot_accuracy)}"
     if network.origin is not None:
         yield f"fine-tuned from {network.origin['network']}"
     else:

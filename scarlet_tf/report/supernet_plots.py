@@ -129,9 +129,9 @@ def histogram_plot(record: Record) -> Plot | None:
         [f"{100 * edges[i]:.2f} to {100 * edges[i + 1]:.2f} %", *(str(some[i]) for some in counts.values())]
         for i in range(BINS)
     ]
-    figure = figure_json(bars, "one-shot accuracy (%)", "networks", 320, barmode="overlay", bargap=0)
-    table = Table("Networks by one-shot accuracy", ["accuracy", *counts], rows)
-    return Plot("one-shot-histogram", "Histogram of one-shot accuracies", figure, " ".join(words), table)
+    figure = figure_json(bars, f"{record.known_by} accuracy (%)", "networks", 320, barmode="overlay", bargap=0)
+    table = Table(f"Networks by {record.known_by} accuracy", ["accuracy", *counts], rows)
+    return Plot("one-shot-histogram", f"Histogram of {record.known_by} accuracies", figure, " ".join(words), table)
 
 
 def fairness(record: Record) -> list[Any]:

@@ -11,7 +11,6 @@ from scarlet_tf.report.blocks import BAD, FAIR, GOOD, UNKNOWN, Card, Note
 from scarlet_tf.report.record import Record, View
 from scarlet_tf.report.search_plots import comparison_plot, hypervolume_plot, operators_plot, tau_in_words
 from scarlet_tf.report.supernet_plots import alpha_plot, importance_plot
-from scarlet_tf.results import Ranking
 from scarlet_tf.training.sampling import SANDWICH_RANDOM, update_counts
 
 MONITORED_PATHS = "supernet.monitor_paths=32"
@@ -37,7 +36,7 @@ class SearchView(View):
     def trust(self, record: Record) -> list[Card]:
         label = "Can the ranking be trusted?"
         if record.ranking is not None:
-            return [_measured(label, record.ranking)]
+            return [_measured(label, record)]
         if record.supernet is not None and record.supernet.not_learning:
             text = "The supernet's training learned nothing by its end, so there is nothing to rank."
             return [Card(label, "no", text, BAD)]
@@ -112,15 +111,25 @@ class FinetuneView(SearchView):
         return []
 
 
-def _measured(label: str, ranking: Ranking) -> Card:
-    kind = "loss" if "loss" in ranking.tau else "accuracy"
-    tau, networks = ranking.tau.get("loss", ranking.tau["recalibrated"]), len(ranking.networks)
+_SCORES = {
+    "predicted": "accuracy predicted from the other networks'",
+    "score": "the score that the search compares by",
+    "loss": "one-shot loss",
+    "recalibrated": "one-shot accuracy",
+}
+
+
+def _measured(label: str, record: Record) -> Card:
+    assert record.ranking is not None
+    known, networks = record.ranking.tau, len(record.ranking.networks)
+    by_model = record.settings["search"].get("score") == "predictor"
+    name = next(name for name in _SCORES if name in known and (by_model or name != "predicted"))
+    tau = known[name]
     if tau["tau"] is None:
         return Card(label, "undefined", f"The {networks} networks that were compared are all equal.", UNKNOWN)
     interval = "" if tau["low"] is None else f" (95 %: {tau['low']:.2f} to {tau['high']:.2f})"
-    return _judged(
-        label, tau, f"Kendall's tau{interval} between one-shot {kind} and stand-alone accuracy of {networks} networks: "
-    )
+    found = f"Kendall's tau{interval} between {_SCORES[name]} and the accuracy of {networks} networks trained on their own: "
+    return _judged(label, tau, found)
 
 
 def _raced(label: str, tau: Mapping[str, Any]) -> Card:

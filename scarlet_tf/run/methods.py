@@ -25,7 +25,7 @@ from scarlet_tf.report.views import BetaNASView, FinetuneView, SearchView
 from scarlet_tf.results import InputSizes, NetworkResult, SupernetResult, to_json
 from scarlet_tf.run.folder import Run
 from scarlet_tf.run.networks import SourceNetwork, load_source
-from scarlet_tf.run.scoring import PredictedScores, check_ranking, scores_of, settle_size
+from scarlet_tf.run.scoring import PredictedScores, check_ranking, scores_of, settle_size, warn_of_few_steps
 from scarlet_tf.search.front import check_picks_of
 from scarlet_tf.search.journal import TRIALS, read_lines
 from scarlet_tf.search.objectives import CostModel, Objectives, check_known, cost_model_and_objectives
@@ -115,11 +115,17 @@ class SupernetSearch(Method):
             if run.config.parent.name is not None:
                 raise InputError("search.score: expected loss or accuracy with parent.name, got predictor")
             check_ranking(run)
+        if run.config.without_supernet and run.config.retrain.init == "supernet":
+            raise InputError(
+                "retrain.init: expected scratch with supernet.epochs: 0, which trains no supernet, got supernet"
+            )
         cost_model, objectives = cost_model_and_objectives(run.costs, **config.objective_settings(run.costs))
         self._check_objectives(run.config, cost_model, objectives)
         check_picks_of(config.picks, run.config.space, ("accuracy", *cost_model.names))
         budget, greatest = config.budget, cost_model.bounds["multiply_adds"][1]
         begins = not (run.folder / "config.yaml").exists()  # logged once
+        if begins:
+            warn_of_few_steps(run)
         if begins and budget is not None and budget > greatest:
             logger.warning(
                 "search.upper_bounds.multiply_adds: %g M excludes nothing: the greatest network of the space costs %.2f M",
@@ -145,6 +151,12 @@ class SupernetSearch(Method):
 
     def train(self, run: Run, supernet: Supernet) -> dict:
         """Train the supernet, or restore it from its last checkpoint; return the figures of the training."""
+        if run.config.without_supernet:
+            count = run.config.ranking.architectures
+            logger.info(
+                "supernet.epochs: 0: none is trained; a model of %d networks' trainings compares networks", count
+            )
+            return {"history": [], "steps": 0}
         return self._train(run, supernet, train_supernet)
 
     def _train(self, run: Run, supernet: Supernet, training: Callable[..., dict], **further: Any) -> dict:
@@ -193,7 +205,9 @@ class SupernetSearch(Method):
         return {
             "budget_multiply_adds": run.config.search.budget,
             "bounds": run.config.search.objectives().bounds_in_words(),
-            "supernet": {  # over every architecture that was evaluated, on the validation images
+            # Over every architecture that was evaluated, on the validation images.
+            "supernet": {
+                "known_by": run.config.known_by,
                 "evaluated": len(accuracies),
                 "mean_accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
                 "best_accuracy": max(accuracies, default=None),

@@ -187,6 +187,7 @@ def _record(run: Run, stages: Sequence[StageState]) -> Record:
         bounds=config.search.objectives().bounds_in_words() if method.view.is_searched else (),
         keeps_bounds=_keeps_bounds(run, front, network, certificate or network) if method.view.is_searched else None,
         wanted=_wanted(run, front),
+        known_by=config.known_by,
         evaluated=list(_evaluated(run)),
         epochs=supernet.history if supernet else _log_rows(run.folder / "supernet" / "log.csv"),
         hypervolume=front.hypervolume if front else _hypervolume(run, known.find(Dataset)),

@@ -12,10 +12,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from scarlet_tf.assessment.plots import tau_text
-from scarlet_tf.assessment.ranking import rank_networks
+from scarlet_tf.assessment.ranking import rank
 from scarlet_tf.assessment.statistics import kendall, stratified_sample
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import millions, percent
@@ -29,8 +27,11 @@ from scarlet_tf.search.front import Candidate
 from scarlet_tf.search.objectives import CostModel, cost_model_and_objectives, score_of
 from scarlet_tf.search.predictor import LEAST_ERROR, Predictor
 from scarlet_tf.search.run import search
+from scarlet_tf.training.sampling import paths_of_a_step
 
 logger = logging.getLogger("scarlet_tf")
+FEW_UPDATES = 250
+"""Steps of a choice below which a supernet's scores are worth no more than depth: 192 were measured, on a published table."""
 
 
 def check_ranking(run: Run) -> None:
@@ -45,11 +46,41 @@ def check_ranking(run: Run) -> None:
     stratified_sample(run.costs, config.architectures, config.strata, config.seed)
 
 
+def warn_of_few_steps(run: Run) -> None:
+    """Say before the supernet's training where counting layers would order networks as well as its scores."""
+    search, settings = run.config.search, run.config.supernet
+    if search.score == "predictor" or search.is_betanas or run.config.parent.name is not None:
+        return
+    steps = settings.epochs * (run.data.train.num_examples // settings.batch_size)
+    paths = paths_of_a_step(settings.sampling, run.config.space, settings.sandwich_random)
+    if (updates := steps * paths // run.config.space.num_choices) < FEW_UPDATES:
+        logger.warning(
+            "supernet.epochs: each choice is trained in %d steps; after fewer than %d a supernet orders networks no better than"
+            " counting layers does; search.score: predictor with supernet.epochs: 0 compares them by a model of short"
+            " trainings, ranking.architectures (%d) of ranking.epochs",
+            updates,
+            FEW_UPDATES,
+            run.config.ranking.architectures,
+        )
+
+
 def ranked(run: Run, supernet: Supernet, context: Mapping[str, Any]) -> dict:
     """Figures of `rank` for the run's supernet; networks that were trained for an earlier call are not trained again."""
     own, config = run.of_supernet, run.config
     data, seen = ((one.plain_train, one.data.validation) for one in (run, own))
-    return rank_networks(supernet, seen, run.costs, data, config.ranking, config.retrain, run.folder, context)
+    others = ("recalibration_batches", "batch_size", "seed")  # which the ranking has of its own
+    score = {key: value for key, value in evaluator_options(config.search).items() if key not in others}
+    return rank(
+        supernet,
+        *data,
+        config.ranking,
+        config.retrain,
+        run.folder,
+        context,
+        config.space,
+        seen,
+        None if config.without_supernet else score,
+    )
 
 
 def evaluator_of(run: Run, supernet: Supernet) -> Evaluator:
@@ -61,8 +92,8 @@ def evaluator_of(run: Run, supernet: Supernet) -> Evaluator:
 
 def scores_of(run: Run, supernet: Supernet, context: Mapping[str, Any]) -> Evaluator | PredictedScores:
     """Evaluator that gives the supernet's paths the scores that the run's search compares by."""
-    evaluator = evaluator_of(run, supernet)
-    if run.config.search.score != "predictor":
+    evaluator = None if run.config.without_supernet else evaluator_of(run, supernet)
+    if evaluator is not None and run.config.search.score != "predictor":
         return evaluator
     cost_model, _ = cost_model_and_objectives(run.costs, **run.config.search.objective_settings(run.costs))
     return PredictedScores(evaluator, cost_model, ranked(run, supernet, context)["networks"])
@@ -75,7 +106,7 @@ class PredictedScores:
     networks out in turn: a loss that says nothing of them does not count, and depth alone is among the models.
 
     Args:
-        evaluator: gives each path's accuracy and loss.
+        evaluator: gives each path's accuracy and loss; None without a trained supernet: the prediction is the accuracy, too.
         cost_model: of the networks.
         networks: rows of a ranking, see `rank`.
 
@@ -89,8 +120,9 @@ class PredictedScores:
         self.evaluator = evaluator
         self.fitted_to = {row["architecture"]: row["stand_alone"] for row in networks}
         paths = [decode(row["architecture"]) for row in networks]
-        alone, scores = ([row[name] for row in networks] for name in ("stand_alone", "one_shot_loss"))
-        self.predictor = Predictor(cost_model, paths, alone, -np.array(scores))
+        alone = [row["stand_alone"] for row in networks]
+        scores = None if evaluator is None else [-row["one_shot_loss"] for row in networks]
+        self.predictor = Predictor(cost_model, paths, alone, scores)
         self.tau = kendall(self.predictor.left_out.tolist(), alone, 1000, 0)
         logger.info(
             "search: networks are compared by a model of %d trainings; left out: %s", len(paths), tau_text(self.tau)
@@ -99,23 +131,21 @@ class PredictedScores:
     @property
     def num_ready(self) -> int:
         """Announced architectures that are measured and have not been asked for."""
-        return self.evaluator.num_ready
+        return 0 if self.evaluator is None else self.evaluator.num_ready
 
     def begin_generation(self, architectures: Sequence) -> None:
         """Announce architectures, as Evaluator's."""
-        self.evaluator.begin_generation(architectures)
+        if self.evaluator is not None:
+            self.evaluator.begin_generation(architectures)
 
     def evaluate(self, choices) -> dict:
         """Evaluator's figures, with the prediction as the score, 0 to 1."""
-        figures = self.evaluator.evaluate(choices)
+        figures = {} if self.evaluator is None else self.evaluator.evaluate(choices)
+        scores = [-figures["loss"]] if figures else None
         path = getattr(choices, "choices", choices)
-        predicted = float(self.predictor.predict([list(path)], [-figures["loss"]])[0])
         # Below 1 whatever is predicted, for equals there could not be told apart.
-        return {**figures, "score": max(predicted - LEAST_ERROR, 0.0)}
-
-    def network(self, choices):
-        """The path as a stand-alone network, as Evaluator's."""
-        return self.evaluator.network(choices)
+        predicted = max(float(self.predictor.predict([list(path)], scores)[0]) - LEAST_ERROR, 0.0)
+        return {"accuracy": predicted, **figures, "score": predicted}
 
 
 def settle_size(

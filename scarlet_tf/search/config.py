@@ -161,8 +161,9 @@ class SearchConfig:
             supernet's. By default 8 with a parent, else 0.
         score: what paths are compared by, on validation images: loss, or accuracy, which takes many more images to tell two paths
             apart, see Evaluator; or predictor, what a model of loss, depth, cost and choices expects that was fitted to networks
-            trained on their own first, as `ranking` says, see PredictedScores. Accuracy is what is shown and what bounds are
-            on. By default accuracy with a parent, else loss.
+            trained on their own first, as `ranking` says, see PredictedScores; with `supernet.epochs: 0` there is no
+            supernet, and no loss. Accuracy is what is shown and what bounds are on. By default accuracy with a parent, else
+            loss.
         depth_weight: with the score loss: what a skipped layer adds to it, in standard deviations; see Evaluator. 0: nothing.
         halving_loss: what is taken off a path's score for each halving of its multiply-adds below their upper bound, see
             Evaluator; nothing without such a bound. By default 0.035 with a parent, as measured (docs/results.md), else 0.

@@ -22,7 +22,6 @@ from scarlet_tf.search.groups import Grouping
 from scarlet_tf.search.keras_tuner_search import hosted
 from scarlet_tf.search.objectives import BadMetrics, checked_accuracy
 from scarlet_tf.search.oracle import ArchitectureOracle
-from scarlet_tf.search.processes import follow_launcher
 from scarlet_tf.search.trials import GROUP, REASON, group_of
 from scarlet_tf.search.workers import (
     PatientClient,
@@ -220,7 +219,6 @@ class SupernetTuner(BaseTuner):
 
     def _work(self, verbose: int) -> None:
         """Runs the chief's trials until it has no more."""
-        follow_launcher(lambda line: None)
         space = self.oracle.get_space()  # waits for the chief, which makes the secret
         secret = workers_secret(self.project_dir)
         check_identity({**self._identity, "secret": digest(secret)}, space, "{}:{}".format(*search_address()))
@@ -229,7 +227,6 @@ class SupernetTuner(BaseTuner):
 
     def _lead(self, verbose: int) -> None:
         """Hands out trials to workers until the search is over."""
-        follow_launcher(self.oracle.give_up)
         self.oracle.secret = chiefs_secret(self.project_dir)
         self.oracle.grouping = Grouping(self.oracle.costs)
         self.oracle.identity = {**identity(self.oracle, self.supernet), "secret": digest(self.oracle.secret)}

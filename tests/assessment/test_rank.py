@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -75,8 +76,11 @@ def test_every_network_is_measured_three_times(interrupted_then_ended):
     assert len(figures["networks"]) == len({row["architecture"] for row in figures["networks"]}) == 3
     assert [row["stratum"] for row in figures["networks"]] == [0, 0, 1]
     for row in figures["networks"]:
-        for key in ("stand_alone", "one_shot_recalibrated", "one_shot_running"):
+        for key in ("stand_alone", "one_shot_recalibrated", "one_shot_running", "one_shot_score"):
             assert 0 <= row[key] <= 1
+        skips = row["architecture"].split(",").count("1")
+        assert (row["one_shot_score"] < math.exp(-row["one_shot_loss"]) * 0.999) == (skips > 0)  # depth counts
+    assert set(figures["tau"]) == {"recalibrated", "running", "loss", "score", "predicted"}
     assert figures["settings"]["training"]["epochs"] == 2
     assert figures == read_json(folder / "ranking/result.json")
 

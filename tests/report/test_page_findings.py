@@ -57,7 +57,13 @@ def test_a_missed_bound_is_said():
 )
 def test_the_ranking_is_judged_by_tau_and_its_interval(tau, low, tone, words):
     ranking = figures()["ranking/result.json"]
-    measured = {"recalibrated": {"tau": tau, "low": low, "high": 0.9}}
+    other = {"tau": 0.95, "low": 0.9, "high": 1.0}
+    measured = {
+        "recalibrated": other,
+        "loss": other,
+        "score": {"tau": tau, "low": low, "high": 0.9},
+        "predicted": other,
+    }
     card = cards(made_record(ranking={**ranking, "tau": measured}))[3]
     assert (card.value, card.tone) == (f"tau {tau:.2f}", tone)
     assert words in card.text

@@ -15,7 +15,7 @@ def test_networks_keep_the_order_of_the_front_and_know_their_picks():
         (2, "1,3,0,2", ["best", "1"], True),
     ]
     assert networks[1].figures == [
-        ("one-shot accuracy", "60.00 %"),
+        ("estimated accuracy", "60.00 %"),
         ("multiply-adds", "0.300 M"),
         ("parameters", "0.003 M"),
     ]
@@ -55,5 +55,5 @@ def test_commands_quote_names_that_a_shell_would_take_apart():
 
 def test_the_table_of_the_front_has_a_row_a_network():
     table = front_table(found_networks(made_record()))
-    assert list(table.columns) == ["network", "pick", "one-shot accuracy", "multiply-adds", "parameters", "choices"]
+    assert list(table.columns) == ["network", "pick", "estimated accuracy", "multiply-adds", "parameters", "choices"]
     assert table.rows[1] == ["2", "best, 1 (retrained)", "60.00 %", "0.300 M", "0.003 M", "1,3,0,2"]

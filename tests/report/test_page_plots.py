@@ -112,8 +112,8 @@ def test_without_a_monitor_the_counts_follow_from_the_sampling():
 
 def test_the_ranking_shows_both_measurements_over_the_same_trainings():
     found = traces(search_plots.ranking_plot(made_record()))
-    assert found["BN recalibrated"]["x"] == pytest.approx([50, 90, 80])
-    assert found["running BN statistics"]["y"] == pytest.approx([10, 50, 40])
+    assert found["one-shot, BN recalibrated"]["x"] == pytest.approx([50, 90, 80])
+    assert found["one-shot, running BN statistics"]["y"] == pytest.approx([10, 50, 40])
 
 
 def betanas_record():

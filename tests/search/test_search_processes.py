@@ -1,56 +1,85 @@
 """Searches of a formula with real chiefs and workers, some of which are killed, fail or answer too late."""
 
+import contextlib
 import json
+import os
 import pathlib
 import random
 import subprocess
 import sys
-import threading
 import time
 
 import cluster_member
 import pytest
 
-from scarlet_tf.search import processes
-from scarlet_tf.search.processes import SearchCluster, environment, reserved_address
 from scarlet_tf.search.run import search
+from search_cluster import free_port, variables
 
 HERE = pathlib.Path(__file__).parent
-SECONDS = 150  # that a cluster may take, on a busy machine
+SECONDS = 150  # that a search may take, on a busy machine
 
 
-def command(folder, plan, **settings):
-    texts = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-    return [sys.executable, "-c", cluster_member.START, str(folder), json.dumps(plan), *texts]
+class Processes:
+    """A chief and workers, and what starts them again: each that is killed, and each worker that fails, `restarts` times."""
+
+    def __init__(self, folder, plan, workers, restarts=3, **settings):
+        self.folder, self.plan, self.settings, self.port = folder, plan, settings, free_port()
+        names = ("chief", *(f"worker-{i}" for i in range(workers)))
+        self._restarts = dict.fromkeys(names, restarts)
+        self.running = {name: self.start(name) for name in names}
+
+    def start(self, name, **settings):
+        """A new process of that name, whose output is in a file."""
+        texts = [f"{key}={json.dumps(value)}" for key, value in {**self.settings, **settings}.items()]
+        command = [sys.executable, "-c", cluster_member.START, str(self.folder), json.dumps(self.plan), *texts]
+        # They start sooner without TensorFlow.
+        own = {"PYTHONPATH": f"{HERE}:{HERE.parent.parent}", "KERAS_BACKEND": "numpy"}
+        with open(self.folder / f"{name}.log", "ab") as log:
+            return subprocess.Popen(command, env=os.environ | own | variables(name, self.port), stdout=log, stderr=log)
+
+    def log(self, name):
+        return (self.folder / f"{name}.log").read_text()
+
+    def look(self):
+        """Start again what has ended; the chief's exit code once it has ended by itself."""
+        chief = self.running["chief"].poll()
+        if chief is not None and chief >= 0:
+            return chief
+        for name, process in self.running.items():
+            if process.poll() and self._restarts.get(name):
+                self._restarts[name] -= 1
+                self.running[name] = self.start(name)
+        return None
+
+    def wait_for(self, condition):
+        deadline = time.monotonic() + SECONDS
+        while not condition():
+            self.look()
+            assert time.monotonic() < deadline, "it took too long"
+            time.sleep(0.1)
+
+    def end(self):
+        """The chief's exit code at the end of the search."""
+        self.wait_for(lambda: self.look() is not None)
+        return self.look()
+
+    def stop(self):
+        for process in self.running.values():
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture
-def start(monkeypatch):
-    """start(cluster) -> a thread that runs it; whatever is left of it when the test ends is killed."""
-    root = HERE.parent.parent
-    monkeypatch.setenv("PYTHONPATH", f"{HERE}:{root}")
-    monkeypatch.setenv("KERAS_BACKEND", "numpy")  # of the processes: they start sooner without TensorFlow
-    clusters = []
+def start():
+    """start(...) -> Processes, of which none is left when the test ends."""
+    with contextlib.ExitStack() as stack:
 
-    def start_cluster(cluster):
-        codes = []
-        thread = threading.Thread(target=lambda: codes.append(cluster.run()), daemon=True)
-        thread.codes = codes
-        clusters.append(cluster)
-        thread.start()
-        return thread
+        def begin(*arguments, **options):
+            processes = Processes(*arguments, **options)
+            stack.callback(processes.stop)
+            return processes
 
-    yield start_cluster
-    for cluster in clusters:
-        for process in (cluster.chief, *cluster.workers):
-            process.stop(0)
-
-
-def end(thread):
-    """The cluster's exit code."""
-    thread.join(SECONDS)
-    assert thread.codes, "the cluster did not end"
-    return thread.codes[0]
+        yield begin
 
 
 @pytest.fixture(scope="module")
@@ -95,15 +124,14 @@ def test_killed_failing_and_silly_processes_leave_no_trace_in_the_result(tmp_pat
         # Slow, so that the other one comes to its fifth evaluation before all is done.
         "worker-1": {"1": "wait worker-0.began", "2": "kill worker-1", "every": "slow 0.2"},
     }
-    with reserved_address() as address:
-        cluster = SearchCluster(command(tmp_path, plan), 2, address, tmp_path / "logs")
-        assert end(start(cluster)) == 0
+    processes = start(tmp_path, plan, 2)
+    assert processes.end() == 0
     assert (tmp_path / "chief.killed").exists() and (tmp_path / "worker-1.killed").exists()
     assert_same_search(tmp_path, alone)
     groups = [line.split() for line in (tmp_path / "groups.txt").read_text().splitlines()]
     # Who gets how much depends on who asks first; somebody gets more than one at once.
     assert any(int(size) > 1 for _, size in groups)
-    log = (tmp_path / "logs/worker-0.log").read_text()
+    log = processes.log("worker-0")
     assert "RuntimeError: no memory left" in log and "Traceback" in log
     # The one that was killed began with the trial that it had in hand: the chief was there, and is killed later.
     own = evaluations(tmp_path, "worker-1")
@@ -112,8 +140,7 @@ def test_killed_failing_and_silly_processes_leave_no_trace_in_the_result(tmp_pat
 
 
 @pytest.mark.slow
-def test_processes_killed_at_twenty_random_moments_lose_nothing_and_count_nothing_twice(tmp_path, start, monkeypatch):
-    monkeypatch.setattr(processes, "LONGEST_PAUSE", 0.2)
+def test_processes_killed_at_twenty_random_moments_lose_nothing_and_count_nothing_twice(tmp_path, start):
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     for folder in (alone, shared):
         folder.mkdir()
@@ -121,16 +148,14 @@ def test_processes_killed_at_twenty_random_moments_lose_nothing_and_count_nothin
     total, rng = len(trials(alone)), random.Random(0)
     plan = {f"worker-{i}": {"every": "slow 0.2"} for i in range(2)}
     journal = shared / "search" / "trials.jsonl"
-    with reserved_address() as address:
-        cluster = SearchCluster(command(shared, plan, generations=12), 2, address, tmp_path / "logs", restarts=99)
-        thread = start(cluster)
-        for moment in range(20):
-            wait_for(lambda n=moment: journal.exists() and journal.read_text().count("\n") > n * total / 20)
-            time.sleep(rng.uniform(0, 0.4))
-            victim = rng.choice([cluster.chief, *cluster.workers])
-            wait_for(lambda process=victim: process.is_running)
-            victim._process.kill()
-        assert end(thread) == 0
+    processes = start(shared, plan, 2, restarts=99, generations=12)
+    for moment in range(20):
+        processes.wait_for(lambda n=moment: journal.exists() and journal.read_text().count("\n") > n * total / 20)
+        time.sleep(rng.uniform(0, 0.4))
+        victim = rng.choice(list(processes.running))
+        processes.wait_for(lambda name=victim: processes.running[name].poll() is None)
+        processes.running[victim].kill()
+    assert processes.end() == 0
     assert_same_search(shared, alone)
 
 
@@ -142,36 +167,19 @@ def test_lost_and_late_workers_and_strangers_change_nothing(tmp_path, alone, sta
         "worker-1": {"every": "die"},
         "guest": {"1": "wait release", "2": "wait go-on"},
     }
-    with reserved_address() as address:
-        cluster = SearchCluster(
-            command(tmp_path, plan, stale_trial_minutes=0.05), 2, address, tmp_path / "logs", restarts=1
-        )
-        thread = start(cluster)
-        variables = {**cluster.chief._environment, "SCARLET_LAUNCHER": ""}
-        guest, stranger = (
-            subprocess.Popen(
-                command(tmp_path, plan, **settings),
-                env=variables | environment(name, *address),
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for name, settings in (("guest", {}), ("stranger", {"seed": 1}))
-        )
-        try:
-            _, complaint = stranger.communicate(timeout=SECONDS)
-            assert stranger.returncode == 2
-            assert "at work on another search: context: expected" in complaint and "'seed': 1" in complaint
-            assert not evaluations(tmp_path, "stranger")
-            wait_for(lambda: taken_over(tmp_path))
-            (tmp_path / "release").touch()
-            wait_for(lambda: len(evaluations(tmp_path, "guest")) == len(evaluations(tmp_path, "worker-1")) == 2)
-            (tmp_path / "go-on").touch()
-            assert end(thread) == 0
-            assert guest.wait(SECONDS) == 0
-        finally:
-            for process in (guest, stranger):
-                process.kill()
-                process.communicate()
+    processes = start(tmp_path, plan, 2, restarts=1, stale_trial_minutes=0.05)
+    processes.running["guest"] = guest = processes.start("guest")
+    processes.running["stranger"] = stranger = processes.start("stranger", seed=1)
+    assert stranger.wait(SECONDS) == 2
+    complaint = processes.log("stranger")
+    assert "at work on another search: context: expected" in complaint and "'seed': 1" in complaint
+    assert not evaluations(tmp_path, "stranger")
+    processes.wait_for(lambda: taken_over(tmp_path))
+    (tmp_path / "release").touch()
+    processes.wait_for(lambda: len(evaluations(tmp_path, "guest")) == len(evaluations(tmp_path, "worker-1")) == 2)
+    (tmp_path / "go-on").touch()
+    assert processes.end() == 0
+    assert guest.wait(SECONDS) == 0
     assert len(evaluations(tmp_path, "worker-1")) == 2
     assert_same_search(tmp_path, alone)
 
@@ -182,19 +190,11 @@ def taken_over(folder):
     return bool(mine) and mine[0][1] in [choices for _, choices in evaluations(folder, "worker-0")]
 
 
-def wait_for(condition):
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.1)
-
-
-def test_failures_in_a_row_end_all_with_the_reason_and_the_next_start_goes_on(tmp_path, alone, start, capfd):
-    plan = {"worker-0": {"every": "fail"}}
-    with reserved_address() as address:
-        assert end(start(SearchCluster(command(tmp_path, plan), 1, address, tmp_path / "logs"))) == 1
-        complaint = capfd.readouterr().err
-        assert "3 trials in a row failed" in complaint and "RuntimeError: no memory left" in complaint
-        assert len(evaluations(tmp_path, "worker-0")) == 6
+def test_failures_in_a_row_end_all_with_the_reason_and_the_next_start_goes_on(tmp_path, alone, start):
+    processes = start(tmp_path, {"worker-0": {"every": "fail"}}, 1)
+    assert processes.end() == 1
+    complaint = processes.log("chief")
+    assert "3 trials in a row failed" in complaint and "RuntimeError: no memory left" in complaint
+    assert len(evaluations(tmp_path, "worker-0")) == 6
     search_alone(tmp_path)  # once the cause is gone, with workers or without
     assert_same_search(tmp_path, alone)

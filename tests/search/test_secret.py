@@ -7,13 +7,13 @@ import grpc
 import pytest
 from formula_search import BIG
 from keras_tuner.engine.base_tuner import BaseTuner
-from test_search_processes import alone, assert_same_search, command, end, evaluations, start, wait_for  # noqa: F401
+from test_search_processes import alone, assert_same_search, evaluations, start  # noqa: F401
 
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.mutation import UniformMutation
 from scarlet_tf.search.oracle import WeightedNSGA2Oracle
-from scarlet_tf.search.processes import SearchCluster, environment, reserved_address
 from scarlet_tf.search.workers import SECRET, PatientClient, chiefs_secret, digest, opened, sealed, workers_secret
+from search_cluster import variables
 
 
 def make(folder):
@@ -78,26 +78,24 @@ def test_an_oracle_with_a_secret_takes_it_off_every_identifier(tmp_path, caplog)
 
 def test_a_stranger_neither_takes_nor_ends_trials(tmp_path, alone, start, monkeypatch):  # noqa: F811
     """KerasTuner's own client of another process on this machine, while a worker has its first trial in hand."""
-    with reserved_address() as address:
-        cluster = SearchCluster(command(tmp_path, {"worker-0": {"1": "wait go-on"}}), 1, address, tmp_path / "logs")
-        thread = start(cluster)
-        wait_for(lambda: (tmp_path / "worker-0.began").exists())
-        for name, value in environment("worker-0", *address).items():
-            monkeypatch.setenv(name, value)
-        oracle, stranger = make(tmp_path / "stranger")
-        trial = oracle._make.trial({"layer_00": 0}, "0000", "COMPLETED")
-        for call in (
-            lambda: stranger.create_trial("worker-0"),
-            lambda: stranger.create_trial("worker-0 " + "0" * 64),
-            lambda: stranger.update_trial("0000", {"accuracy": 1.0}),
-            lambda: stranger.get_trial("0000"),
-            lambda: stranger.end_trial(trial),
-        ):
-            with pytest.raises(grpc.RpcError) as caught:
-                call()
-            assert "expected the secret of this search" in caught.value.details()
-        assert stranger.get_space().values  # what may be read
-        (tmp_path / "go-on").touch()
-        assert end(thread) == 0
+    processes = start(tmp_path, {"worker-0": {"1": "wait go-on"}}, 1)
+    processes.wait_for((tmp_path / "worker-0.began").exists)
+    for name, value in variables("worker-0", processes.port).items():
+        monkeypatch.setenv(name, value)
+    oracle, stranger = make(tmp_path / "stranger")
+    trial = oracle._make.trial({"layer_00": 0}, "0000", "COMPLETED")
+    for call in (
+        lambda: stranger.create_trial("worker-0"),
+        lambda: stranger.create_trial("worker-0 " + "0" * 64),
+        lambda: stranger.update_trial("0000", {"accuracy": 1.0}),
+        lambda: stranger.get_trial("0000"),
+        lambda: stranger.end_trial(trial),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            call()
+        assert "expected the secret of this search" in caught.value.details()
+    assert stranger.get_space().values  # what may be read
+    (tmp_path / "go-on").touch()
+    assert processes.end() == 0
     assert_same_search(tmp_path, alone)
     assert len(evaluations(tmp_path, "worker-0")) == len(evaluations(alone, "alone"))

@@ -1,23 +1,74 @@
-"""tools/search_cluster.py on digits: a supernet, its chief and two workers as processes."""
+"""The launcher of a chief and its workers, with commands that take no time, and on digits."""
 
+import os
 import pathlib
 import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import yaml
 from test_end_to_end import CONFIG
 
-import search_cluster
+from scarlet_tf.base.cluster import SEARCH_VARIABLES
 
 TOOL = pathlib.Path(__file__).parents[2] / "tools" / "search_cluster.py"
 SECONDS = 300
+IDENTITY = " ".join(f"${name}" for name in SEARCH_VARIABLES)
+IS_CHIEF = "test $KERASTUNER_TUNER_ID = chief"
 
 
-def tool(config, folder, *arguments):
-    return [sys.executable, str(TOOL), str(config), "--run-dir", str(folder), *arguments]
+def tool(*command, workers=2):
+    return [sys.executable, str(TOOL), "--workers", str(workers), "--", *command]
+
+
+def launched(folder, script, workers=2):
+    """(exit code, what processes of a shell script noted) of a launcher."""
+    own = {**os.environ, "PLACE": str(folder)}
+    done = subprocess.run(tool("sh", "-c", script, workers=workers), env=own, timeout=60)
+    notes = folder / "notes"
+    return done.returncode, sorted(notes.read_text().splitlines()) if notes.exists() else []
+
+
+def test_a_chief_and_its_workers_know_one_another_and_end_together(tmp_path):
+    note = f'echo {IDENTITY} $OMP_NUM_THREADS >> "$PLACE/notes"; '
+    code, notes = launched(
+        tmp_path, note + f'{IS_CHIEF} && while [ $(wc -l < "$PLACE/notes") -lt 3 ]; do sleep 0.05; done; exit 0'
+    )
+    names, hosts, ports, threads = zip(*(line.split() for line in notes), strict=True)
+    assert code == 0 and names == ("chief", "worker-0", "worker-1")
+    assert set(hosts) == {"127.0.0.1"} and len(set(ports)) == 1
+    assert threads[0] == os.environ.get("OMP_NUM_THREADS", str(max(1, os.cpu_count() // 2)))
+
+
+@pytest.mark.parametrize(("ends", "code"), [("exit 2", 2), ("kill -9 $$", 247)])
+@pytest.mark.parametrize("who", ["chief", "worker-0"])
+def test_one_that_fails_or_is_killed_ends_all(who, ends, code, tmp_path):
+    started = time.monotonic()
+    assert launched(tmp_path, f"if [ $KERASTUNER_TUNER_ID = {who} ]; then {ends}; fi; exec sleep 40")[0] == code
+    assert time.monotonic() - started < 30
+
+
+def test_a_launcher_that_is_told_to_end_leaves_nobody(tmp_path):
+    script = 'own="$PLACE/$KERASTUNER_TUNER_ID"; echo $$ > "$own.new"; mv "$own.new" "$own"; exec sleep 40'
+    launcher = subprocess.Popen(tool("sh", "-c", script), env={**os.environ, "PLACE": str(tmp_path)})
+    files = [tmp_path / name for name in ("chief", "worker-0", "worker-1")]
+    while not all(file.exists() for file in files):
+        assert launcher.poll() is None
+        time.sleep(0.05)
+    launcher.terminate()
+    assert launcher.wait(20) == 128 + signal.SIGTERM
+    for file in files:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(file.read_text()), 0)
+
+
+def test_mistakes_end_the_tool_before_anything_starts():
+    for command in (tool("true", workers=0), tool("true", workers="two"), tool(), tool("no such program")):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2 and "error: " in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -27,67 +78,36 @@ def config_file(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def trained(config_file, tmp_path_factory):
-    from scarlet_tf import run as runs
-    from scarlet_tf.config import load_config
-
-    folder = tmp_path_factory.mktemp("runs") / "trained"
-    runs.run_stage("train-supernet", load_config(config_file), folder)
-    return folder
-
-
 @pytest.mark.slow
-def test_two_workers_leave_the_front_that_one_process_finds(config_file, trained, tmp_path):
-    from scarlet_tf import run as runs
-    from scarlet_tf.config import load_config
-
-    alone, shared = (pathlib.Path(shutil.copytree(trained, tmp_path / name)) for name in ("alone", "shared"))
-    done = subprocess.run(
-        tool(config_file, shared, "--host", "0.0.0.0"), capture_output=True, text=True, timeout=SECONDS
-    )
-    assert done.returncode == 0, done.stderr
-    runs.run_stage("search", load_config(config_file), alone)
-    assert (shared / "pareto.json").read_text() == (alone / "pareto.json").read_text()
-    assert "is not encrypted" in done.stderr
-    assert "KERASTUNER_TUNER_ID=worker-2" in done.stdout and "scarlet search" in done.stdout
-    for log in ("worker-0.log", "worker-1.log"):
-        text = (shared / "search" / log).read_text()
-        assert "search" in text and "Traceback" not in text
-    # The workers wrote nothing but their logs: the chief's run.log has one search.
-    assert (shared / "run.log").read_text().count("[2/4] search") == 1
-
-
-def test_mistakes_end_the_tool_before_anything_starts(config_file, trained, monkeypatch, capsys):
-    monkeypatch.setattr(search_cluster, "SearchCluster", None)
-    monkeypatch.setattr(sys, "argv", tool(config_file, trained, "--host", "192.0.2.1")[1:])
-    assert search_cluster.main() == 2
-    assert "192.0.2.1:0: expected a free address and port of this machine" in capsys.readouterr().err
-    monkeypatch.setattr(sys, "argv", tool(config_file, trained, "--workers", "-1")[1:])
-    with pytest.raises(SystemExit) as caught:
-        search_cluster.main()
-    assert caught.value.code == 2 and "expected --workers >= 0" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_from_images_to_files_with_an_interrupted_search(config_file, tmp_path):
-    """The tool trains, is killed with all its processes in the search, searches again; `scarlet run` does the rest."""
+def test_two_workers_leave_the_front_that_one_process_finds_also_after_an_interruption(config_file, tmp_path):
     from test_end_to_end import chatty
 
-    process = subprocess.Popen(tool(config_file, tmp_path), stderr=subprocess.PIPE, text=True, env=chatty())
+    from scarlet_tf import run as runs
+    from scarlet_tf.config import load_config
+
+    config, alone, shared = load_config(config_file), tmp_path / "alone", tmp_path / "shared"
+    runs.run_stage("train-supernet", config, alone)
+    shutil.copytree(alone, shared)
+    runs.run_stage("search", config, alone)
+
+    def scarlet(stage):
+        return [sys.executable, "-m", "scarlet_tf", stage, str(config_file), "--run-dir", str(shared)]
+
+    process = subprocess.Popen(tool(*scarlet("search")), stderr=subprocess.PIPE, text=True, env=chatty())
     try:
         for line in process.stderr:
             if line.startswith("search ") and "/12" in line:
-                process.send_signal(signal.SIGKILL)
-        assert process.wait(SECONDS) == -signal.SIGKILL
-        done = subprocess.run(tool(config_file, tmp_path), capture_output=True, text=True, timeout=SECONDS)
-        assert done.returncode == 0, done.stderr
-        done = subprocess.run(
-            [sys.executable, "-m", "scarlet_tf", "run", str(config_file), "--run-dir", str(tmp_path)],
-            capture_output=True, text=True, timeout=SECONDS,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert "search: done before" in done.stderr and (tmp_path / "export/certificate.json").exists()
+                process.terminate()
+        assert process.wait(SECONDS) == 128 + signal.SIGTERM
     finally:
         process.kill()
         process.communicate()
+    assert not (shared / "pareto.json").exists()
+    done = subprocess.run(tool(*scarlet("search")), capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert (shared / "pareto.json").read_text() == (alone / "pareto.json").read_text()
+    # The workers wrote nothing there: the chief's run.log has one search for each start.
+    assert (shared / "run.log").read_text().count("[2/4] search") == 2
+    done = subprocess.run(scarlet("run"), capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0, done.stderr
+    assert "search: done before" in done.stderr and (shared / "export/certificate.json").exists()

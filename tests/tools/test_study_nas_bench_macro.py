@@ -17,6 +17,7 @@ import nas_bench_macro
 import scarlet_tf as st
 import study_nas_bench_macro as study
 from nas_bench_macro import Ranking, load_table
+from scarlet_tf.assessment import ranking
 from scarlet_tf.data import datasets
 from scarlet_tf.data.inputs import as_split
 from scarlet_tf.evaluation.evaluator import Evaluator
@@ -229,6 +230,32 @@ def test_several_seeds_are_several_rows_and_one_line(path, images, tmp_path, mon
     assert output.count("| 8 | 0.1 |") == 1
 
 
+def test_networks_trained_here_stand_in_for_the_tables(path, images, tmp_path, monkeypatch):
+    """Their trainings are stand-ins: the accuracy says how many layers there are."""
+    monkeypatch.setattr(st, "train_supernet", mock.Mock())
+    monkeypatch.setattr(st, "Evaluator", MadeEvaluator)
+    monkeypatch.setattr(training, "new_supernet", mock.Mock())
+    monkeypatch.setattr(MadeEvaluator, "asked", [], raising=False)
+    monkeypatch.setattr(MadeEvaluator, "dies", False)
+    asked = []
+
+    def trained(architecture, train, validation, settings, work, size):
+        asked.append((architecture, settings.epochs, size["input_shape"]))
+        return {"accuracy": 0.1 + sum(choice != 0 for choice in architecture.choices) / 20}
+
+    monkeypatch.setattr(ranking, "_train", trained)
+    output, code, _ = called("--table", path, "--out", tmp_path, *QUICK, "--own", 6, "--own-epochs", 1)
+    found, table = json.loads(output.splitlines()[-1])["figures"], CACHED(path).spread(12, 0)
+    assert code == 0 and len(asked) == 6
+    assert {(epochs, tuple(shape)) for _, epochs, shape in asked} == {(1, (8, 8, 3))}
+    assert asked[0][0].space.width_multiplier == 0.1
+    known = {one.choices for one, *_ in asked}
+    others = [i for i, network in enumerate(table.networks.tolist()) if tuple(network) not in known]
+    assert len(others) == 6
+    assert {"6 own trainings", "6 own trainings and loss"} <= set(found)
+    assert called("--table", path, "--out", tmp_path, *QUICK, "--own", 6, "--own-epochs", 1)[1] == 0 and len(asked) == 6
+
+
 @pytest.mark.slow
 def test_a_real_training_is_scored_and_resumed(path, images, tmp_path):
     arguments = ("--table", path, "--out", tmp_path / "out", *QUICK)
@@ -264,6 +291,7 @@ def test_bad_input_is_one_line(path, tmp_path):
         (("--table", tmp_path / "other.json"), "other.json: expected the 6561 networks of NAS-Bench-Macro"),
         ((*ours, "--tiny", "--full"), "--tiny: expected it without --full"),
         ((*ours, "--networks", 9), "--networks: expected from 10 to 3969, got 9"),
+        ((*ours, "--own", 2), "--own: expected 0, or from 3 to 150, got 2"),
         ((*ours, "--trainings", 151), "--trainings: expected from 3 to 150, half of the networks, got [151]"),
         ((*ours, "--seeds", 1, 1), "--seeds: expected different integers >= 0, got [1, 1]"),
         ((*ours, "--draws", 0), "--draws: expected at least 1, got 0"),

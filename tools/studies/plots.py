@@ -77,7 +77,7 @@ def heatmaps(path, matrices: Sequence[Mapping], labels: Sequence[str]) -> None:
 def taus(path, rows: Sequence[Mapping], series: Mapping) -> None:
     """Kendall's tau of each supernet and seed with its 95 % interval."""
     figure, ((axes,),) = _panels(2.5 + 0.7 * len(rows), 4.2)
-    for number, (name, (marker, label)) in enumerate(series.items()):
+    for number, (name, (_, marker, label)) in enumerate(series.items()):
         known = [(place, row) for place, row in enumerate(rows) if row[f"low_{name}"] is not None]
         places = [place + 0.12 * (2 * number - 1) for place, _ in known]
         low, high, tau = ([row[f"{key}_{name}"] for _, row in known] for key in ("low", "high", "tau"))

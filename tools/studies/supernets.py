@@ -172,7 +172,7 @@ def ranking(shop: Workshop) -> dict:
     for name, seed, settings, supernet in shop.supernets():
         sizes = (config.recalibration_batches, config.validation_batch_size, config.seed)
         measured = _one_shot(shop, settings, supernet, networks, *sizes)
-        result = {"space": study.space.name, **compare(samples, measured, alone, config)}
+        result = {"space": study.space.name, **compare(samples, measured, alone, config, costs)}
         write_result(shop.folder / f"{name}-seed{seed}", result, f"{name}, seed {seed}: {len(samples)} networks")
         row = {"supernet": name, "seed": seed}
         for series, figures in result["tau"].items():
