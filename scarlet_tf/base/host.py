@@ -48,7 +48,7 @@ def _settings() -> Iterator[tuple[str, Any, str, str]]:
         yield "backend", keras.config.backend(), "keras.config.backend()", again
         yield "floatx", keras.config.floatx(), "keras.config.floatx()", "call keras.config.set_floatx('float32')"
         name = keras.config.dtype_policy().name
-        remedy = "call keras.config.set_dtype_policy('float32'); supernet.precision is for mixed precision"
+        remedy = "call keras.config.set_dtype_policy('float32'); supernet.precision and retrain.precision are for mixed precision"
         yield "dtype_policy", name, "keras.config.dtype_policy()", remedy
         return
     path, values = _keras_json()

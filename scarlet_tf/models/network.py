@@ -29,6 +29,8 @@ class Network(keras.Model):
     Args:
         spec: a NetworkSpec, or its dict form.
         seed: of the initial weights; None draws new ones each time.
+        dtype: Keras' dtype policy of the layers, such as "mixed_bfloat16"; statistics, logits and weights are float32 under
+        the mixed ones.
         parts: layers that replace the spec's own of the same name. A loaded network consists of the layers that were saved,
         with their trainable flags, dtype policies, quantised weights and regularizers.
 
@@ -37,12 +39,17 @@ class Network(keras.Model):
     """
 
     def __init__(
-        self, spec: NetworkSpec | dict, seed: int | None = None, parts: Sequence[keras.layers.Layer] = (), **kwargs
+        self,
+        spec: NetworkSpec | dict,
+        seed: int | None = None,
+        parts: Sequence[keras.layers.Layer] = (),
+        dtype: str | None = None,
+        **kwargs,
     ):
         host.check_fork()
         spec = spec if isinstance(spec, NetworkSpec) else NetworkSpec.from_dict(spec)
         image = keras.Input(spec.input_shape, name="image")
-        super().__init__(inputs=image, outputs=connect(spec, image, _Given(parts), seed), **kwargs)
+        super().__init__(inputs=image, outputs=connect(spec, image, _Given(parts, dtype), seed), **kwargs)
         self.spec = spec
         self.seed = seed
 
@@ -59,16 +66,17 @@ class Network(keras.Model):
 
 
 class _Given:
-    """The functions of `primitives`, which return a given layer of the same name instead of a new one."""
+    """The functions of `primitives`, which return a given layer of the same name instead of a new one of `dtype`."""
 
-    def __init__(self, layers: Sequence[keras.layers.Layer]):
+    def __init__(self, layers: Sequence[keras.layers.Layer], dtype: str | None):
         self._layers = {layer.name: layer for layer in layers}
+        self._dtype = dtype
 
     def __getattr__(self, kind: str):
         make = getattr(primitives, kind)
 
         def given(*args, name: str, **kwargs):
-            return self._layers.get(name) or make(*args, name=name, **kwargs)
+            return self._layers.get(name) or make(*args, name=name, **{"dtype": self._dtype, **kwargs})
 
         return given
 
@@ -83,14 +91,16 @@ def build_network(
     dropout: float = 0.2,
     seed: int | None = None,
     name: str | None = None,
+    dtype: str | None = None,
 ) -> Network:
     """The stand-alone network of an architecture, without its skipped layers; it returns logits.
 
-    A NetworkSpec is built unchanged, with its own input shape and classes; only `dropout` is replaced.
+    A NetworkSpec is built unchanged, with its own input shape and classes; only `dropout` is replaced. `dtype`: see Network.
     """
     if isinstance(architecture, NetworkSpec):
-        return Network(architecture.replace(dropout=dropout), seed=seed, name=name)
-    return Network(architecture.lower(input_shape, num_classes, dropout=dropout), seed=seed, name=name)
+        return Network(architecture.replace(dropout=dropout), seed=seed, name=name, dtype=dtype)
+    spec = architecture.lower(input_shape, num_classes, dropout=dropout)
+    return Network(spec, seed=seed, name=name, dtype=dtype)
 
 
 def load_network(path, around: bool = True) -> Network:

@@ -23,7 +23,7 @@ from scarlet_tf.evaluation import kernels
 from scarlet_tf.evaluation.graphs import found_by_name, unoptimized
 from scarlet_tf.evaluation.layer_functions import signature
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.training.optimizers import move
+from scarlet_tf.training.optimizers import move, unscaled
 
 ZERO = tf.UnconnectedGradients.ZERO
 
@@ -333,11 +333,6 @@ def call_layer(layer, values: Values, call: Callable):
         if after is not value:
             moves.append(tf.raw_ops.AssignVariableOp(resource=handle, value=tf.cast(after, variable.dtype)))
     return y, moves
-
-
-def unscaled(gradients: list, scale: float) -> list:
-    """The gradients, divided by what the loss was multiplied by."""
-    return [g / tf.cast(scale, g.dtype) for g in gradients] if scale != 1.0 else gradients
 
 
 def decayed(gradients: list, weights: list, decay: float) -> list:

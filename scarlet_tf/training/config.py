@@ -30,6 +30,8 @@ class TrainingConfig:
         clip_norm: the greatest norm of the gradients of all weights together, with L2; greater ones are scaled down, all by
             one factor, before the optimizer sees them. 0 for none.
         label_smoothing: 0 to below 1.
+        precision: of layers' inputs and products, Keras' dtype policy; weights, statistics and logits are always float32.
+            Under mixed_float16 gradients travel back 1,024 times as large, so that small ones do not vanish.
         seed: of initialisation, order and distortions; in a configuration the run's.
         checkpoint_seconds: time between checkpoints; in a configuration the run's.
         csv: write each epoch's metrics to `log.csv` in the stage's folder; in a configuration the run's.
@@ -46,6 +48,7 @@ class TrainingConfig:
     weight_decay: NonNegative = 1e-5
     clip_norm: NonNegative = 0.0
     label_smoothing: BelowOne = 0.1
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     seed: Whole = 0
     checkpoint_seconds: NonNegative = 60.0
     csv: bool = False
@@ -87,7 +90,6 @@ class SupernetConfig(TrainingConfig):
             offset are trained. Nothing has to be recalibrated then.
         execution: "lanes" (memory of all paths, no control flow), "sequential" (memory of one path; the only one for
             uniform and sandwich sampling) or "auto", see `choose_execution`.
-        precision: Keras' dtype policy, see `new_supernet`.
         jit_compile: has XLA compile the step, which needs lanes and one device.
         monitor_paths: how many random paths are scored at each epoch's end, 0 for none (see Monitor; a path costs at most
             1,512 forward passes of an image, where training costs a forward and a backward pass for each image of the epoch and
@@ -107,7 +109,6 @@ class SupernetConfig(TrainingConfig):
     distillation: Share = 0.0
     freeze_bn: bool = False
     execution: Literal["auto", "sequential", "lanes"] = "auto"
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     jit_compile: bool = False
     monitor_paths: Whole = 0
 

@@ -93,13 +93,16 @@ def copy_variables(source, target, strategy: tf.distribute.Strategy) -> None:
 # Each is tried on a tiny example before a training that needs it, so that the training is refused in one line.
 
 
-def check_support(policy: str, jit_compile: bool = False) -> None:
-    """Raise InputError for a dtype policy, or XLA, with which a training step cannot be computed here."""
+def check_support(policy: str, jit_compile: bool = False, section: str = "supernet") -> None:
+    """Raise InputError for a dtype policy, or XLA, with which a training step cannot be computed here.
+
+    section: of the configuration, whose keys the error names.
+    """
     dtype = policy.removeprefix("mixed_")
     if dtype != "float32" and (reason := refusal(dtype)):
-        raise InputError(f"supernet.precision: expected float32 on this machine, got {policy}: {reason}")
+        raise InputError(f"{section}.precision: expected float32 on this machine, got {policy}: {reason}")
     if jit_compile and (reason := refusal(dtype, jit_compile)):
-        raise InputError(f"supernet.jit_compile: expected false on this machine, got true: {reason}")
+        raise InputError(f"{section}.jit_compile: expected false on this machine, got true: {reason}")
 
 
 @functools.cache

@@ -27,12 +27,11 @@ import tensorflow as tf
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.evaluation import kernels
 from scarlet_tf.models.supernet import Supernet
-from scarlet_tf.training.compiled_layers import ZERO, CompiledLayers, Rule, decayed, unscaled
+from scarlet_tf.training.compiled_layers import ZERO, CompiledLayers, Rule, decayed
 from scarlet_tf.training.devices import check_support
-from scarlet_tf.training.optimizers import InPlaceLoss, Loss, MomentumSGD, clipped
+from scarlet_tf.training.optimizers import InPlaceLoss, Loss, MomentumSGD, clipped, loss_scale, unscaled
 
 EXECUTIONS = ("sequential", "lanes")
-LOSS_SCALE = 1024.0
 _FIGURES = ("loss", "accuracy", "cross_entropy")
 
 
@@ -55,7 +54,7 @@ class SupernetStep:
         distillation: how far all paths but the first learn from its predictions instead of the labels, 0 to 1; for the
             sequential execution. "cross_entropy" is then returned besides "loss" and "accuracy".
 
-    Under float16, gradients on their way back are LOSS_SCALE times as large as they are, so that small ones do not vanish.
+    Under float16, gradients on their way back are larger than they are, see `loss_scale`.
 
     Unless `shared`, no choice may be in two paths of a step. Choices that are in none are left entirely alone: no update, no
     decay, no momentum.
@@ -82,7 +81,7 @@ class SupernetStep:
         self.supernet, self.optimizer, self.loss = supernet, optimizer, loss
         self.execution, self.weight_decay = execution, weight_decay
         self.training, self.num_replicas, self.clip_norm, self.shared = training, num_replicas, clip_norm, shared
-        self.scale = LOSS_SCALE if supernet.compute_dtype == "float16" else 1.0
+        self.scale = loss_scale(supernet.dtype_policy.name)
         if jit_compile and (execution != "lanes" or num_replicas > 1):
             raise InputError("supernet.jit_compile: expected false but for lanes on one device, got true")
         check_support(supernet.dtype_policy.name, jit_compile)

@@ -145,7 +145,7 @@ class Learning:
         lower = min(rate / (self.num_paths if self.num_paths > 1 else 3), usual)
         values: dict[str, Any] = {"learning_rate": _rounded(lower)}
         values |= {"warmup_epochs": max(1.0, 2 * config.warmup_epochs)} if config.clip_norm else {"clip_norm": 1.0}
-        if getattr(config, "precision", "float32") == "mixed_float16":
+        if config.precision == "mixed_float16":
             values["precision"] = "float32"
         return {f"{self.section}.{key}": value for key, value in values.items()}
 

@@ -26,7 +26,7 @@ from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.space.spec import NetworkSpec
 from scarlet_tf.training.checkpoints import log_callbacks
 from scarlet_tf.training.config import FinetuneConfig, RetrainConfig
-from scarlet_tf.training.devices import copy_variables, is_chief
+from scarlet_tf.training.devices import check_support, copy_variables, is_chief
 from scarlet_tf.training.forecast import Deadline, Forecast, closing_figures
 from scarlet_tf.training.learning import Learning, Reference
 from scarlet_tf.training.loop import Run, train
@@ -105,18 +105,22 @@ def retrain(
     steps = data.steps_per_epoch(config.batch_size)
     strategy = strategy or tf.distribute.get_strategy()
     name = "retrain" if tuning is None else "finetune"
+    check_support(config.precision, section=name)
     deadline = Deadline(name, max_hours, steps, config.epochs, strategy)
     with strategy.scope():
-        model = build_network(architecture, dropout=config.dropout, seed=config.seed)
+        model = build_network(architecture, dropout=config.dropout, seed=config.seed, dtype=config.precision)
         if initial is not None:
             set_arrays(model, initial)
         _freeze(model, config, tuning)
         optimizer = network_optimizer(config, steps, model, tuning)
         distillation = _distillation(config, architecture, teacher)
 
-    # Statistics differ from replica to replica, and reading them takes all of them: a copy on one is measured and saved.
+    # Statistics differ from replica to replica, and reading them takes all of them: a copy on one is measured and saved. So is
+    # one in float32 of a network in mixed precision, for that is what is exported.
     replicas = strategy.num_replicas_in_sync
-    measured = model if replicas == 1 else build_network(architecture, dropout=config.dropout, seed=config.seed)
+    measured = model
+    if replicas > 1 or config.precision != "float32":
+        measured = build_network(architecture, dropout=config.dropout, seed=config.seed)
     if measured is not model:
         _freeze(measured, config, tuning)
     forward = inference(measured)
@@ -239,6 +243,8 @@ def _settings(config: RetrainConfig, model: Network, initial: Arrays | None, tun
         start = zlib.crc32(array.tobytes(), start)
     if tuning is not None:
         settings["tuning"] = dataclasses.asdict(tuning)
+    if config.precision == "float32":
+        del settings["precision"]  # checkpoints from before have none
     return {**settings, "network": json.loads(json.dumps(model.spec.to_dict())), "initial_crc": start}
 
 

@@ -12,7 +12,16 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.features import group_names, layer_groups
 from scarlet_tf.space.spec import NetworkSpec
 from scarlet_tf.training.config import RetrainConfig
-from scarlet_tf.training.optimizers import LayerwiseAdamW, LayerwiseRMSprop, LayerwiseSGD, Loss, clipped, make_schedule
+from scarlet_tf.training.optimizers import (
+    LayerwiseAdamW,
+    LayerwiseRMSprop,
+    LayerwiseSGD,
+    Loss,
+    clipped,
+    loss_scale,
+    make_schedule,
+    unscaled,
+)
 
 
 def network_optimizer(config: RetrainConfig, steps_per_epoch: int, model, tuning: Tuning | None = None):
@@ -57,6 +66,7 @@ def _layerwise(config: RetrainConfig, schedule, ema: dict):
 def network_step(model, optimizer, config: RetrainConfig, num_replicas: int, distillation: Distillation | None):
     """`step(images, labels, extra)` for the training loop: one replica's share of a step, which moves the weights."""
     loss = Loss(model.spec.num_classes, config.batch_size, config.label_smoothing)
+    scale = loss_scale(config.precision)
     decay = config.weight_decay / num_replicas  # the replicas' gradients are summed, so each adds its share
     if config.optimizer == "adamw":
         decay = 0.0  # the optimizer's own
@@ -70,7 +80,8 @@ def network_step(model, optimizer, config: RetrainConfig, num_replicas: int, dis
             figures = {} if distillation is None else {"cross_entropy": share}
             if distillation is not None:
                 share = (1 - config.teacher_weight) * share + config.teacher_weight * distillation(images, logits)
-        gradients = tape.gradient(share, variables)
+            scaled = share * scale
+        gradients = unscaled(tape.gradient(scaled, variables), scale)
         decayed = [
             g + decay * tf.convert_to_tensor(v) if decay and len(v.shape) > 1 else g
             for g, v in zip(gradients, variables, strict=True)

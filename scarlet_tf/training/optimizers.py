@@ -173,6 +173,22 @@ class LayerwiseAdamW(LayerRates, keras.optimizers.Adam):
 
 # -- The training loss, as one replica's share of the global batch's -----------------------------------------------
 
+LOSS_SCALE = 1024.0
+
+
+def loss_scale(policy: str) -> float:
+    """The factor by which gradients are larger on their way back under a dtype policy: 1, but for float16.
+
+    Small ones would vanish there. Nothing adapts it: where a gradient is then beyond 65,504, the next loss is not finite, which
+    ends a training.
+    """
+    return LOSS_SCALE if policy in ("float16", "mixed_float16") else 1.0
+
+
+def unscaled(gradients: list, scale: float) -> list:
+    """The gradients, divided by what the loss was multiplied by."""
+    return [g / tf.cast(scale, g.dtype) for g in gradients] if scale != 1.0 else gradients
+
 
 class Loss:
     """Softmax cross-entropy with label smoothing, summed over images and divided by the global batch size."""
