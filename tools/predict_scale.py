@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import os
 import types
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -149,7 +150,7 @@ class Work:
 
     def _least(self, execution: str, pixels: int) -> int:
         shape = (pixels, pixels, 3)
-        supernet = types.SimpleNamespace(
+        supernet: Any = types.SimpleNamespace(
             space=self.space, image_shape=shape, skip=skip_of(self.name), compute_dtype="float32"
         )
         return least_activation_bytes(supernet, 1, execution)
