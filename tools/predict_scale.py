@@ -61,6 +61,7 @@ def main() -> None:
         recalibration_images=25_600,
         population=70,
         generations=120,
+        ahead=(0, "search.ahead"),
         race_multiply_adds=500e6,
         race_epochs=350,
         race_batch_size=4096,
@@ -123,6 +124,7 @@ class Work:
             giga_seconds=GIGA / self.speed,
             worker_trial_seconds=WORKER_TRIAL_SECONDS,
             chief_trial_seconds=CHIEF_TRIAL_SECONDS,
+            ahead=given.ahead,
             seed=given.seed,
         )
         found = Problem(settings).simulate(count if count > 1 else 0, 0.0)

@@ -73,6 +73,7 @@ def main() -> None:
         deaths_per_hour=0.1,
         frozen=0.2,
         restart_seconds=60.0,
+        ahead=(0, "search.ahead"),
         seed=0,
     )
     logging.getLogger("scarlet_tf").setLevel(logging.ERROR)  # what is taken back from workers
@@ -112,7 +113,10 @@ class Problem:
         self.arguments = arguments
         self.space = space_named(arguments.space)
         self.config = SearchConfig(
-            population_size=arguments.population, generations=arguments.generations, seed=arguments.seed
+            population_size=arguments.population,
+            generations=arguments.generations,
+            seed=arguments.seed,
+            ahead=arguments.ahead,
         )
         self.costs = cost_table(self.space, arguments.pixels, NUM_CLASSES)
         self.make = TrialMaker(self.space)
@@ -181,11 +185,16 @@ class Cluster:
 
     def run_alone(self) -> float:
         """Search in one process; return its seconds."""
-        self.oracle.grouping, generation = None, None
+        self.oracle.grouping, told = None, -1
+        measured: set[tuple[int, ...]] = set()
         while (trial := self.oracle.create_trial("alone")).status == "RUNNING":
-            if generation != self.oracle.algorithm.generation:
-                generation = self.oracle.algorithm.generation
-                self.now += self.problem.seconds(self.oracle.open_architectures())
+            if told != len(self.oracle.hypervolume):
+                told = len(self.oracle.hypervolume)
+                group = [
+                    architecture for architecture in self.oracle.open_architectures() if architecture not in measured
+                ]
+                measured.update(group)
+                self.now += self.problem.seconds(group)
             self._end(trial)
         return self.now
 

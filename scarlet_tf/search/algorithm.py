@@ -32,6 +32,8 @@ class Algorithm(abc.ABC):
         metrics: weights, upper_bounds, lower_bounds, directions and table, see cost_model_and_objectives.
     """
 
+    ahead = 0  # how many batches are asked for before the one in front of them is told, see `ask_ahead`
+
     def __init__(
         self,
         costs: CostTable,
@@ -45,7 +47,7 @@ class Algorithm(abc.ABC):
         self.cost_model, self.objectives = cost_model_and_objectives(costs, max_multiply_adds, min_accuracy, **metrics)
         self.evaluations = 0
         self.hypervolume: list[float] = []
-        self.pending: np.ndarray | None = None  # asked for and not told yet
+        self._asked: list[np.ndarray] = []  # and not told yet, in order
         self._has_more = True
 
     @abc.abstractmethod
@@ -71,11 +73,24 @@ class Algorithm(abc.ABC):
 
     def ask(self) -> np.ndarray:
         """Return the genomes to evaluate next, int [N, num_layers]; the same ones until they are told."""
-        if self.pending is None:
+        if not self._asked:
             if self.finished:
                 raise RuntimeError(f"the search has ended after {self.evaluations} evaluations")
-            self.pending = self._draw()
-        return self.pending.copy()
+            self._asked.append(self._draw())
+        return self._asked[0].copy()
+
+    def ask_ahead(self) -> np.ndarray | None:
+        """Return the genomes to evaluate after all that were asked for, drawn from what was told so far; None for no more."""
+        asked = sum(map(len, self._asked))
+        if not self.hypervolume or len(self._asked) > self.ahead or self.evaluations + asked >= self.total_evaluations:
+            return None
+        self._asked.append(self._draw())
+        return self._asked[-1].copy()
+
+    @property
+    def pending(self) -> np.ndarray | None:
+        """The genomes that are told next; None where nothing was asked for."""
+        return self._asked[0] if self._asked else None
 
     def tell(self, results: Sequence[Metrics]) -> None:
         """Take {"accuracy": float, ...} for each genome asked for, in that order; None where evaluation failed.
@@ -92,7 +107,8 @@ class Algorithm(abc.ABC):
             None if result is None else {**result, **self.objectives.check(result, computed)} for result in results
         ]
         hypervolume = self._learn(genomes, self.cost_model.complete(genomes, checked))
-        self.pending, self._has_more = None, len(genomes) > 0
+        self._has_more = len(genomes) > 0
+        del self._asked[0]
         self.evaluations += len(genomes)
         self.hypervolume.append(hypervolume)
 

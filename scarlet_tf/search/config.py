@@ -172,6 +172,8 @@ class SearchConfig:
         evaluation_memory_mib: what such a group may take; see Evaluator. No result depends on these two.
         stale_trial_minutes: with several workers, the models that one of them measures together are given to others, too, when it
             has not answered for any of them in this time; null: never.
+        ahead: a generation is bred while so many before it are still evaluated, so that many workers need not wait for the last
+            network of each; nsga2 alone. The front is another one for each number, but the same for however many workers.
         seed: of every draw; by default the configuration's.
     """
 
@@ -198,12 +200,15 @@ class SearchConfig:
     evaluation_group: Count = 70
     evaluation_memory_mib: Count = 1024
     stale_trial_minutes: Positive | None = None
+    ahead: Whole = 0
 
     def __post_init__(self):
         self.objectives()
         check_picks(self.picks)
         self._check_sizes()
         self._check_betanas()
+        if self.ahead and self.algorithm != "nsga2":
+            raise InputError(f"search.ahead: expected 0 with the algorithm {self.algorithm}, got {self.ahead}")
 
     @property
     def is_betanas(self) -> bool:

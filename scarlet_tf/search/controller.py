@@ -13,7 +13,7 @@ import numpy as np
 
 from scarlet_tf.base.settings import BelowOne, Between, Count, Positive, validated
 from scarlet_tf.search.algorithm import decode, encode
-from scarlet_tf.search.mutation import Mutation, draw
+from scarlet_tf.search.mutation import Made, Mutation, draw
 from scarlet_tf.search.objectives import score_of
 from scarlet_tf.space.search_space import SearchSpace
 
@@ -58,32 +58,35 @@ class ControllerMutation(Mutation):
         self.policy = LSTMPolicy(space.num_layers, space.num_choices, self.config.units, seed)
         self._adam = Adam(self.policy.weights, self.config.learning_rate)
         self.baseline: float | None = None
-        # By child: the genome it was made from, and the layers whose genes were drawn. The probabilities of these
-        # genes need not be kept, because the weights stay as they are until the children are told.
-        self._made: dict[str, tuple[str, list[int]]] = {}
+        # The genome a child was made from, and the layers whose genes were drawn. The probabilities of these genes are not kept:
+        # the weights stay as they are until the children are told, or change once for each generation ahead [reading].
+        self._made = Made()
 
     def mutate(self, genome, rng, context):
         count = len(genome) if self.config.genes is None else min(self.config.genes, len(genome))
         layers = np.sort(rng.choice(len(genome), count, replace=False))
         child = self.policy.sample(genome, layers, rng)
         origin, line = encode(np.stack([genome, child]))
-        self._made.setdefault(line, (origin, layers.tolist()))
+        self._made.add(line, (origin, layers.tolist()))
         return child
 
     def tell(self, genomes: np.ndarray, metrics: Sequence[Mapping | None]) -> None:
         results = dict(zip(encode(genomes), metrics, strict=True))
-        known = {line: float(score_of(found)) for line in self._made if (found := results.get(line)) is not None}
+        made = self._made.take()
+        known = {line: float(score_of(found)) for line in made if (found := results.get(line)) is not None}
         if known:
-            self._learn(list(known), np.array(list(known.values())))
-        self._made = {}
+            self._learn([made[line] for line in known], list(known), np.array(list(known.values())))
+
+    def remember(self, ahead: int) -> None:
+        self._made.ahead = ahead
 
     def get_config(self) -> dict:
         return {**super().get_config(), **dataclasses.asdict(self.config), "seed": self.seed}
 
-    def _learn(self, children: list[str], accuracies: np.ndarray) -> None:
+    def _learn(self, made: Sequence[tuple[str, list[int]]], children: list[str], accuracies: np.ndarray) -> None:
         mean = float(accuracies.mean())
         baseline = mean if self.baseline is None else self.baseline
-        origins, layers = zip(*(self._made[line] for line in children), strict=True)
+        origins, layers = zip(*made, strict=True)
         drawn = np.zeros((len(children), self.policy.num_layers), bool)
         for row, columns in zip(drawn, layers, strict=True):
             row[columns] = True

@@ -18,6 +18,9 @@ COMPLETED, FAILED = "COMPLETED", "FAILED"
 class Engine:
     """Hands out the architectures of an algorithm's present generation as trials, and journals how they end.
 
+    The next generation may begin before the present one has ended (`Algorithm.ahead`). What the algorithm asks for follows
+    from what it was told, and it is told in the order of asking: neither depends on which evaluation ends first.
+
     All that it knows follows from the journal: to resume, it asks the algorithm again and tells it what the journal has,
     generation by generation. So the journal alone has to survive `kill -9`, and a killed search ends as an uninterrupted one.
 
@@ -44,7 +47,7 @@ class Engine:
         self.started: dict[str, float] = {}  # id -> time.monotonic() when it was handed out last
         self.failure: str | None = None  # why the search stopped before its end
         self.journal: Journal | None = None
-        self._lines: list[str] = []  # of the algorithm's pending genomes
+        self._batches: list[list[str]] = []  # of what the algorithm asked for and was not told, the next to tell first
         self._next_number = 0  # of the next generation's first trial
         self._max_retries, self._max_failures = max_retries, max_failures
         self._attempts: collections.Counter[str] = collections.Counter()
@@ -54,18 +57,25 @@ class Engine:
 
     @property
     def complete(self) -> bool:
-        """True if every architecture that was asked for has a result."""
-        return all(line in self.results for line in self._lines)
+        """True if all that the algorithm is told next has a result."""
+        return not self._batches or all(line in self.results for line in self._batches[0])
 
     @property
     def finished(self) -> bool:
         """True at the end of the search."""
-        return self.algorithm.finished and not self._lines
+        return self.algorithm.finished and not self._batches
 
     @property
     def evaluations(self) -> int:
         """Individuals scored so far, those of the present generation included and repeats counted."""
-        return self.algorithm.evaluations + sum(line in self.results for line in self._lines)
+        asked = (line for lines in self._batches for line in lines)
+        return self.algorithm.evaluations + sum(line in self.results for line in asked)
+
+    @property
+    def _asked_all(self) -> bool:
+        """True if what comes in a journal may be of a longer search, which asks for more before the last ones have ended."""
+        asked = self.algorithm.evaluations + sum(map(len, self._batches))
+        return self.finished or bool(self.algorithm.ahead and asked >= self.algorithm.total_evaluations)
 
     def open_architectures(self) -> list[tuple[int, ...]]:
         """Choices of the present generation's architectures without a result, in the order of their trials."""
@@ -108,7 +118,7 @@ class Engine:
         while trial_id not in self.trials and self.complete and not self.finished:
             self._advance()
         # A search that is shorter now than it was keeps what was evaluated after its end.
-        expected = self.trials.get(trial_id, line if self.finished else None)
+        expected = self.trials.get(trial_id, line if self._asked_all else None)
         if expected is None:
             missing = [known for known in self.trials if known not in self.ended]
             raise InputError(
@@ -134,14 +144,25 @@ class Engine:
             self._advance()
 
     def _advance(self) -> None:
-        if self.algorithm.pending is not None:
-            self.algorithm.tell([self.results[line] for line in self._lines])
-        self._lines = [] if self.algorithm.finished else encode(self.algorithm.ask())
+        if self._batches:
+            self.algorithm.tell([self.results[line] for line in self._batches[0]])
+            told = set(self._batches.pop(0))
+            self.trials = {trial_id: line for trial_id, line in self.trials.items() if line not in told}
+        if not self._batches and not self.algorithm.finished:
+            self._add(self.algorithm.ask())
+        while (genomes := self.algorithm.ask_ahead()) is not None:
+            self._add(genomes)
+
+    def _add(self, genomes) -> None:
+        """Make trials of what was not asked for before."""
+        self._batches.append(encode(genomes))
+        known = {*self.results, *self.trials.values()}
         # In lexicographic order neighbours have most in common, of which an evaluator can make use.
-        fresh = sorted((line for line in set(self._lines) if line not in self.results), key=decode)
-        self.trials = {f"{self._next_number + i:0{ID_DIGITS}d}": line for i, line in enumerate(fresh)}
+        fresh = sorted((line for line in set(self._batches[-1]) if line not in known), key=decode)
+        trials = {f"{self._next_number + i:0{ID_DIGITS}d}": line for i, line in enumerate(fresh)}
         self._next_number += len(fresh)
-        self.queue = collections.deque(self.trials)
+        self.trials |= trials
+        self.queue.extend(trials)
 
     # -- trials ---------------------------------------------------------------------------------------------
 

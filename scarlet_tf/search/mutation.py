@@ -55,9 +55,33 @@ class Mutation:
     def tell(self, genomes: np.ndarray, metrics: Sequence[Mapping | None]) -> None:
         """Learn, after each generation, from its genomes, int [N, num_layers], and their metrics, None where it failed."""
 
+    def remember(self, ahead: int) -> None:
+        """Be prepared that children are told after those of so many further generations were made."""
+
     def get_config(self) -> dict:
         """Plain JSON that tells one kind and setting of mutation from another."""
         return {"name": type(self).__name__}
+
+
+class Made:
+    """Memory of the children that a mutation made, by canonical string, until they are told.
+
+    ahead: how many generations are made before the one in front of them is told.
+    """
+
+    def __init__(self) -> None:
+        self.ahead = 0
+        self._generations: list[dict] = [{}]  # the last one is being made
+
+    def add(self, line: str, what) -> None:
+        """Remember a child, unless it was made in this generation before."""
+        self._generations[-1].setdefault(line, what)
+
+    def take(self) -> dict:
+        """Return what was made and may be told now; the next generation begins."""
+        made = {line: what for generation in self._generations for line, what in generation.items()}
+        self._generations = [*self._generations[max(len(self._generations) - self.ahead, 0) :], {}]
+        return made
 
 
 class UniformMutation(Mutation):
@@ -189,20 +213,19 @@ class HierarchicalMutation(Mutation):
         self.operators = {name: operator for name, (_, operator) in operators.items()}
         self._probabilities = np.array([float(probability) for probability, _ in operators.values()])
         self._tallies = {name: Tally() for name in (*self.operators, UNCHANGED)}
-        # By genome, of the children that may be told next: the operator and the first parent's accuracy.
-        self._made: dict[str, tuple[str, float | None]] = {}
+        self._made = Made()  # the operator and the first parent's accuracy
         self._told: dict[str, str] = {}  # the operators of the last tell's children, until `survived`
 
     def mutate(self, genome: np.ndarray, rng: np.random.Generator, context: MutationContext) -> np.ndarray:
         name, child = self._mutated(genome, rng, context)
         self._tallies[name].children += 1
-        self._made.setdefault(encode(child[None])[0], (name, context.parent_metrics[0].get("accuracy")))
+        self._made.add(encode(child[None])[0], (name, context.parent_metrics[0].get("accuracy")))
         return child
 
     def tell(self, genomes: np.ndarray, metrics: Sequence[Mapping | None]) -> None:
         for operator in self.operators.values():
             operator.tell(genomes, metrics)
-        made, self._made, self._told = self._made, {}, {}
+        made, self._told = self._made.take(), {}
         for line, result in zip(encode(genomes), metrics, strict=True):
             if line in made:
                 name, before = made[line]
@@ -216,6 +239,12 @@ class HierarchicalMutation(Mutation):
             self._tallies[name].survived += line in alive
             self._tallies[name].front += line in best
         self._told = {}
+
+    def remember(self, ahead: int) -> None:
+        """Prepare all operators, too."""
+        self._made.ahead = ahead
+        for operator in self.operators.values():
+            operator.remember(ahead)
 
     def statistics(self) -> dict[str, dict]:
         """By operator's name, plain JSON: see Tally; "crossover" stands for the children that were left unchanged."""

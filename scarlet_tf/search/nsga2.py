@@ -38,6 +38,9 @@ class WeightedNSGA2(Algorithm):
     predicts metrics that costs do not tell. See Objectives for `directions`. Every pair of parents is crossed at one
     point; a child of theirs then goes through `mutation` [reading of the probabilities].
 
+    With `ahead` a generation is bred while so many before it are still evaluated, from what was told until then. So there
+    is always something to evaluate, and what is bred does not depend on how many evaluate.
+
     Raises InputError for settings out of range and for a budget that no network of the space meets.
     """
 
@@ -51,6 +54,7 @@ class WeightedNSGA2(Algorithm):
         min_accuracy: float | None = None,
         mutation: Mutation | None = None,
         seed: int = 0,
+        ahead: int = 0,
         **metrics,
     ):
         check_settings(population_size, generations, max_multiply_adds, min_accuracy, seed)
@@ -58,6 +62,9 @@ class WeightedNSGA2(Algorithm):
         super().__init__(costs, evaluations, max_multiply_adds, min_accuracy, weights=weights, **metrics)
         self.population_size = int(population_size)
         self.mutation = mutation if mutation is not None else UniformMutation()
+        self.ahead = int(ahead)
+        if ahead:
+            self.mutation.remember(self.ahead)
         self.rng = np.random.Generator(np.random.PCG64(seed))
         self._budget, self._box = (
             Budget(self.cost_model, self.objectives),
@@ -88,6 +95,7 @@ class WeightedNSGA2(Algorithm):
             **self.objectives.get_config(),
             "table": self.cost_model.fingerprint,
             "mutation": self.mutation.get_config(),
+            **({"ahead": self.ahead} if self.ahead else {}),
         }
 
     # -- the algorithm --------------------------------------------------------------------------------------
@@ -95,7 +103,8 @@ class WeightedNSGA2(Algorithm):
     def _draw(self) -> np.ndarray:
         if not len(self.genomes):
             return self._budget.sample(2 * self.population_size, self.rng)
-        return self._budget.breed(self._mate, self.population_size, self.genomes, self.rng)
+        known = np.concatenate([self.genomes, *self._asked])
+        return self._budget.breed(self._mate, self.population_size, known, self.rng)
 
     def _mate(self, wanted: int) -> np.ndarray:
         """Return `wanted` children [wanted, num_layers] by tournament, crossover and mutation."""

@@ -462,6 +462,7 @@ class WeightedNSGA2Oracle(ArchitectureOracle):
         input_size: pixels that costs are counted at; the space's own by default.
         num_classes: classes that costs are counted with.
         mutation: a Mutation; the published hierarchical one by default, see MutationConfig.
+        ahead: how many generations are still evaluated while one is bred, see WeightedNSGA2.
         options: `context` and the others of ArchitectureOracle.
 
     Raises InputError for settings out of range and for a budget that no network of the space meets.
@@ -483,6 +484,7 @@ class WeightedNSGA2Oracle(ArchitectureOracle):
         lower_bounds: Mapping[str, float] | None = None,
         directions: Mapping[str, str] | None = None,
         table: MetricTable | None = None,
+        ahead: int = 0,
         **options,
     ):
         check_settings(population_size, generations, max_multiply_adds, min_accuracy, seed)
@@ -501,6 +503,7 @@ class WeightedNSGA2Oracle(ArchitectureOracle):
             lower_bounds=lower_bounds,
             directions=directions,
             table=table,
+            ahead=ahead,
         )
         super().__init__(algorithm, seed, **options)
 

@@ -234,7 +234,13 @@ def new_algorithm(config: SearchConfig, costs: CostTable, mutation: Mutation | N
         )
     if config.algorithm == "nsga2":
         mutation = config.mutation.build(costs.space, config.seed) if mutation is None else mutation
-        return WeightedNSGA2(costs, mutation=mutation, **_common(config), **config.objective_settings(costs))
+        return WeightedNSGA2(
+            costs,
+            mutation=mutation,
+            ahead=config.ahead,
+            **_common(config),
+            **config.objective_settings(costs),
+        )
     if config.algorithm == "random":
         return RandomSearch(costs, **_common(config), **config.objective_settings(costs))
     return _of_keras_tuner(config, costs)

@@ -92,7 +92,7 @@ class SupernetTuner(BaseTuner):
         self._recalibration_data = recalibration_data
         self._evaluator_options = dict(evaluator_options or {})
         self._space = oracle.space
-        self._generation: int | None = None
+        self._told: int | None = None  # batches, when the evaluator was told last what comes
         self._bar: Bar | None = None
         self._pause = 0.0
         self._last_error: Exception | None = None
@@ -273,8 +273,8 @@ class SupernetTuner(BaseTuner):
         if self._is_worker:
             if GROUP in trial.hyperparameters.values:
                 begin([self._choices(other) for other in group_of(trial)])
-        elif self._generation != self.oracle.algorithm.generation:
-            self._generation = self.oracle.algorithm.generation
+        elif self._told != len(self.oracle.hypervolume):
+            self._told = len(self.oracle.hypervolume)
             begin(self.oracle.open_architectures())
 
 

@@ -1,3 +1,4 @@
+import copy
 import random
 
 import numpy as np
@@ -166,7 +167,7 @@ def test_baseline_is_a_moving_average_of_the_children_that_were_evaluated(rng):
 
 def learnt(operator):
     """What later draws depend on, beside the generator."""
-    return operator.baseline, dict(operator._made), [array.tolist() for array in operator.policy.weights]
+    return operator.baseline, copy.deepcopy(vars(operator._made)), [array.tolist() for array in operator.policy.weights]
 
 
 def test_children_of_others_refused_and_failed_ones_teach_nothing(rng):
