@@ -49,6 +49,8 @@ class Run:
         optimizer: a built Keras optimizer.
         step: `step(images, labels, extra) -> {name: scalar}`, one replica's share of a step, which applies the
             gradients; scalars are shares whose sum over the replicas is the figure of the global batch.
+        move: `move(gradients)`, one replica's share, which moves the weights of a step that returns `(gradients, figures)`
+            instead of figures. It is traced, so gradients are to have one structure.
         compiled: whether the step is traced into one tf.function; else it calls compiled functions itself, and gets
             `extra` as an array.
         batches: `batches(epoch, skip_batches, shard) -> tf.data.Dataset` of one worker's slices of the global batches;
@@ -102,6 +104,7 @@ class Run:
     pause: Callable[[int], bool] = lambda step: False
     level: int = logging.INFO
     strategy: tf.distribute.Strategy | None = None
+    move: Callable[[Any], None] | None = None
     compiled: bool = True
 
 
@@ -140,12 +143,19 @@ class _Trainer:
         self._whole = True  # False while variables, step and figures do not belong together
 
         self._one = self._distributed_step
+        self._move = tf.function(self._distributed_move, autograph=False)
         if run.compiled:
             self._one = tf.function(self._one, reduce_retracing=True, autograph=False)
 
     def _distributed_step(self, images, labels, extra, due):
         shares = self.strategy.run(self.run.step, args=(images, labels, extra))
+        if self.run.move is not None:
+            gradients, shares = shares
+            self._move(gradients)
         return self._sum({**shares, "due": self.strategy.run(lambda: tf.identity(due))})
+
+    def _distributed_move(self, gradients) -> None:
+        self.strategy.run(self.run.move, args=(gradients,))
 
     def _sum(self, shares: dict) -> dict:
         return {k: self.strategy.reduce(tf.distribute.ReduceOp.SUM, v, axis=None) for k, v in shares.items()}
