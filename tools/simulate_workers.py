@@ -38,6 +38,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
+from fair_paths import NUM_CLASSES, space_named
 from measuring import parse, report
 from scarlet_tf.evaluation.prefix_tree import layer_costs, prefix_tree
 from scarlet_tf.search import journal
@@ -48,9 +49,7 @@ from scarlet_tf.search.run import new_algorithm
 from scarlet_tf.search.trials import TrialMaker, group_of
 from scarlet_tf.search.tuner import LONGEST_PAUSE
 from scarlet_tf.space.cost import cost_table
-from scarlet_tf.space.search_space import SearchSpace
 
-NUM_CLASSES = 1000
 IDLE_SECONDS = 30.0  # after which an idle worker asks in any case, since the group of one that froze may be free
 # As measured by bench_workers.py (docs/results.md), one thread of a CPU.
 GROUP_SECONDS, GIGA_SECONDS = 0.3, 0.045
@@ -111,7 +110,7 @@ class Problem:
 
     def __init__(self, arguments):
         self.arguments = arguments
-        self.space = SearchSpace.from_name(arguments.space)
+        self.space = space_named(arguments.space)
         self.config = SearchConfig(
             population_size=arguments.population, generations=arguments.generations, seed=arguments.seed
         )
@@ -141,9 +140,9 @@ class Problem:
         return self.arguments.group_seconds + self.arguments.giga_seconds * self.arguments.images * tree / 1e9
 
     def stale_seconds(self, workers: int) -> float:
-        """Twice what one of the workers takes for the largest group, which is two thirds of its share of the first generation."""
+        """Twice what a worker takes for the largest group: two thirds of its share of the first generation, and a network."""
         first = sorted(map(tuple, new_algorithm(self.config, self.costs).ask().tolist()))
-        return 2 * self.seconds(first) / SHARE / workers
+        return 2 * (self.seconds(first) / SHARE / workers + max(self.seconds([path]) for path in first))
 
     def simulate(self, workers: int, deaths_per_hour: float) -> Outcome:
         """A whole search by so many workers; 0: by one process."""
