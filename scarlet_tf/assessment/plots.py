@@ -14,7 +14,7 @@ SERIES = {
     "running": ("one_shot_running", "x", "one-shot, running BN statistics"),
     "predicted": ("predicted", "+", "predicted from the others"),
 }
-"""Measures that tell networks' accuracies beforehand, by their names in a ranking's `tau`: the key in a network's row, marker, words."""
+"""Forecasts of networks' accuracies, by their names in a ranking's `tau`: the key in a network's row, marker, words."""
 
 
 def series_of(tau: Mapping[str, Mapping]) -> dict[str, tuple[str, str, str]]:
