@@ -255,7 +255,7 @@ def _finalists_table(measured: Mapping[str, Any]) -> Table:
 
 
 def _monitor_table(verdict: Verdict) -> Table:
-    """The checks behind the monitor's verdict."""
+    """The checks that the monitor's verdict rests on."""
     holds = {True: "✓ holds", False: "✗ does not hold", None: "undecided"}
     rows = [
         [name.replace("_", " "), holds[check["holds"]], _number(check["value"]), _number(check["threshold"])]

@@ -112,7 +112,7 @@ def test_tables_have_captions_and_headed_rows_and_columns(document):
 
 
 def test_the_sections_state_what_the_run_found(text):
-    for words in ("merged into the convolution behind it", "12,345", "model_int8.tflite", "keras"):
+    for words in ("merged into the convolution after it", "12,345", "model_int8.tflite", "keras"):
         assert words in text
 
 
