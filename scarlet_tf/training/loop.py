@@ -72,12 +72,12 @@ class Run:
         after_step: `after_step(step, found) -> {name: figure}`: what becomes of the step's sums over the replicas, tensors;
             for whatever else is trained, on the host, by what a step finds. Figures are averaged over the steps that have
             them.
-        state: what `after_step` changes, if anything: `get_state()` answers plain JSON, which checkpoints hold, and
+        state: what `after_step` changes, if anything: `get_state()` returns plain JSON, which checkpoints hold, and
             `set_state` takes it back.
         details: `details(epoch) -> plain JSON` that goes into the epoch's row of the history, and nowhere else.
         learning: judges losses; what it finds of a whole epoch goes into the epoch's row of the history, too.
         pause: `pause(step) -> bool`, asked before each step, counted from 0: True ends this call after a checkpoint, from which
-            a later call with the same settings goes on as if there had been no pause. Not with several workers, which would
+            a later call with the same settings resumes as if there had been no pause. Not with several workers, which would
             have to agree.
         level: of the lines about epochs in the log.
     """
@@ -219,7 +219,7 @@ class _Trainer:
     def _epochs(self, callbacks, bar) -> None:
         try:
             while not self._finished and not self._pauses():
-                # An epoch is over when its figures are known, so one interrupted behind its last step is ended first.
+                # An epoch is over when its figures are known, so one interrupted after its last step is ended first.
                 self._epoch(len(self.history), callbacks, bar)
                 if self.paused:
                     return

@@ -226,7 +226,7 @@ SHARE = 0.5
 def choose_execution(supernet: Supernet, config: SupernetConfig) -> Literal["sequential", "lanes"]:
     """`config.execution`, and for "auto" the quicker one that fits: lanes where their memory surely suffices.
 
-    That is judged by what the machine has, not by what is free, so that a run which is resumed goes on as it began. A
+    That is judged by what the machine has, not by what is free, so that a resumed run continues as it began. A
     GPU's memory cannot be asked for beforehand, so there, as for uniform and sandwich sampling, it is sequential.
     """
     if config.execution != "auto":
