@@ -155,11 +155,10 @@ class _Trainer:
         return self._sum({**shares, "due": self.strategy.run(lambda: tf.identity(due))})
 
     def _distributed_move(self, gradients) -> None:
-        def move(gradients):
-            # Arguments of a function are on no device, but sums over workers go by where their terms are.
-            self.run.move(tf.nest.map_structure(tf.identity, gradients))
-
-        self.strategy.run(move, args=(gradients,))
+        move = self.run.move
+        assert move is not None
+        # Arguments of a function are on no device, but sums over workers go by where their terms are.
+        self.strategy.run(lambda given: move(tf.nest.map_structure(tf.identity, given)), args=(gradients,))
 
     def _sum(self, shares: dict) -> dict:
         return {k: self.strategy.reduce(tf.distribute.ReduceOp.SUM, v, axis=None) for k, v in shares.items()}
