@@ -265,7 +265,7 @@ class MonitorRecord(Result):
 
 @dataclasses.dataclass(frozen=True)
 class Ranking(Result):
-    """What tells accuracies beforehand against networks' own trainings; see `rank`. tau: figures of `kendall` by its kind."""
+    """Forecasts of accuracies against networks' own trainings; see `rank`. tau: figures of `kendall` by its kind."""
 
     FILE = "ranking/result.json"
     tau: Mapping[str, Row]

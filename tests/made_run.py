@@ -162,7 +162,7 @@ def figures() -> dict[str, Any]:
                         "saved_multiply_adds": 12_345,
                         "condition": None,
                         "reason": "",
-                        "description": "merged into the convolution behind it",
+                        "description": "merged into the convolution after it",
                     }
                 ]
             },

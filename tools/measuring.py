@@ -60,12 +60,19 @@ def report(benchmark: str, **figures) -> None:
 
 
 class Rows:
-    """Results in a file of JSON lines, which a study that is started again does not compute again."""
+    """Results in a file of JSON lines, which a study that is started again does not compute again.
+
+    Raises InputError for a file with other lines.
+    """
 
     def __init__(self, file: pathlib.Path):
-        file.parent.mkdir(parents=True, exist_ok=True)
+        from scarlet_tf.base.errors import InputError
+
         self._file = file
-        self._rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        try:
+            self._rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        except ValueError as error:
+            raise InputError(f"{file}: expected a row of JSON in each line: {error}") from None
 
     def __iter__(self) -> Iterator[dict]:
         return iter(self._rows)
@@ -76,14 +83,15 @@ class Rows:
 
     def once(self, key: Mapping[str, Any], compute: Callable[[], Mapping[str, Any]]) -> dict:
         """The row with these values; where it is missing, one with what `compute` returns, and its processor seconds."""
+        from scarlet_tf.base.files import write_text
+
         found = self.known(key)
         if found is None:
             started = time.process_time()
             found = {**key, **compute()}
             found["cpu_seconds"] = round(time.process_time() - started, 1)
-            with self._file.open("a") as lines:
-                lines.write(json.dumps(found) + "\n")
             self._rows.append(found)
+            write_text(self._file, "".join(json.dumps(row) + "\n" for row in self._rows))
         return found
 
 

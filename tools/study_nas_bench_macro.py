@@ -24,6 +24,7 @@ table; the last line is JSON.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import pathlib
 import sys
@@ -31,7 +32,7 @@ import time
 
 import numpy as np
 
-from measuring import parse, report, use_threads
+from measuring import Rows, parse, report, use_threads
 from nas_bench_macro import (
     CLASSES,
     FIGURES,
@@ -47,7 +48,7 @@ from nas_bench_macro import (
 )
 from scarlet_tf.base import host
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.base.files import read_json, write_json, write_text
+from scarlet_tf.base.files import read_json, write_json
 from scarlet_tf.base.logs import log_to_terminal, quiet_frameworks
 from scarlet_tf.data.data_config import DataConfig
 from scarlet_tf.space.search_space import Architecture, SearchSpace
@@ -182,29 +183,6 @@ def trained_alone(cell: dict, epochs: int, networks: np.ndarray, folder: pathlib
     return np.array(accuracies), meter.seconds / 60
 
 
-class Results:
-    """Rows of OUT/results.jsonl, a row a cell and seed."""
-
-    def __init__(self, out: pathlib.Path):
-        self._out, self._file = out, out / "results.jsonl"
-        lines = self._file.read_text().splitlines() if self._file.exists() else []
-        try:
-            self.rows = [json.loads(line) for line in lines]
-        except ValueError as error:
-            raise InputError(f"{self._file}: expected a row of JSON in each line: {error}") from None
-
-    def get(self, cell: dict, networks: np.ndarray) -> dict:
-        """The row of a cell with its seed, computed now if there is none."""
-        from scarlet_tf.assessment.store import digest
-
-        found = next((row for row in self.rows if cell.items() <= row.items()), None)
-        if found is None:
-            found = {**cell, **scored(cell, networks, self._out / digest(cell))}
-            self.rows.append(found)
-            write_text(self._file, "".join(json.dumps(row) + "\n" for row in self.rows))
-        return found
-
-
 # -- what its scores are worth -------------------------------------------------------------------------------------
 
 
@@ -243,10 +221,10 @@ def own_figures(cell: dict, losses: list, table: Table, options) -> tuple[dict[s
 # -- what is printed -----------------------------------------------------------------------------------------------
 
 
-def print_tables(results: Results, table: Table, options) -> None:
+def print_tables(results: Rows, table: Table, options) -> None:
     """Print all rows that scored the same networks, seeds together, in Markdown."""
     groups: dict[str, list[dict]] = {}
-    for row in results.rows:
+    for row in results:
         if (row["networks"], row["draw"]) == (options.networks, options.draw):
             groups.setdefault(json.dumps({key: row[key] for key in CELL}), []).append(row)
     print("| px | width | tail | epochs | images | sampling | rate | skip | batch | decay | seeds | CPU min |", end="")
@@ -337,6 +315,7 @@ def main() -> None:
 
 def study(options) -> None:
     """Compute and print; InputError for what is wrong with the options or the files."""
+    from scarlet_tf.assessment.store import digest
     from scarlet_tf.run.folder import alone_in
 
     complete(options)
@@ -351,8 +330,10 @@ def study(options) -> None:
     log_to_terminal()
     out = pathlib.Path(options.out)
     with alone_in(out):
-        results = Results(out)
-        rows = [results.get(each, table.networks) for each in cells]
+        results = Rows(out / "results.jsonl")
+        rows = [
+            results.once(each, functools.partial(scored, each, table.networks, out / digest(each))) for each in cells
+        ]
     figures = supernet_figures(rows, table, options.depth_weight, options.resamples)
     figures |= plain_figures(table, options.resamples)
     losses = [-np.asarray(row["losses"]) for row in rows]

@@ -16,13 +16,12 @@ resamples. Trainings are kept in OUT/results.jsonl and not done again; the last 
 from __future__ import annotations
 
 import dataclasses
-import json
+import functools
 import math
 import pathlib
 import sys
-import time
 
-from measuring import parse, report, use_threads
+from measuring import Rows, parse, report, use_threads
 from scarlet_tf.base.logs import log_to_terminal, quiet_frameworks
 
 quiet_frameworks()
@@ -78,7 +77,7 @@ class Snapshots(keras.callbacks.Callback):
 
 def trained(network: st.Architecture, data, settings: st.RetrainConfig, shares) -> dict:
     """{form: [validation figures at each rung]} and the test figures at the end, of one training."""
-    started, size = time.process_time(), settings.batch_size
+    size = settings.batch_size
     total = data.train.steps_per_epoch(size) * settings.epochs
     snapshots = Snapshots([max(1, math.ceil(share * total)) for share in shares])
     model, _ = retrain(
@@ -91,7 +90,7 @@ def trained(network: st.Architecture, data, settings: st.RetrainConfig, shares) 
             model.set_weights(weights)
             recalibrate_network(model, data.train, size, settings.recalibration_batches, settings.seed, settings.epochs)
             found[form].append(evaluate(model, data.validation.batches(size), forward))
-    return {**found, "cpu_seconds": round(time.process_time() - started, 1)}
+    return found
 
 
 def trainings(config: Config, options, file: pathlib.Path) -> list[list[dict]]:
@@ -102,20 +101,19 @@ def trainings(config: Config, options, file: pathlib.Path) -> list[list[dict]]:
     costs = cost_table(config.space, config.data.image_size, data.num_classes)
     budget = Budget(*cost_model_and_objectives(costs, **config.search.objective_settings(costs)))
     networks = [st.Architecture(genome, config.space) for genome in drawn(budget, options.networks, options.draw)]
-    known = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    found: list[list[dict]] = []
+    rows, found = Rows(file), []
     for seed in options.seeds:
-        found.append([])
-        for network in networks:
-            key = {"config": options.config, "set": options.set, "network": network.to_string(), "seed": seed}
-            row = next((row for row in known if key.items() <= row.items()), None)
-            if row is None:
-                changes = {"seed": seed, "init": "scratch", "validate_every_epochs": config.retrain.epochs}
-                own = dataclasses.replace(config.retrain, **changes)
-                row = {**key, **trained(network, data, own, config.race.rungs)}
-                with file.open("a") as lines:
-                    lines.write(json.dumps(row) + "\n")
-            found[-1].append(row)
+        changes = {"seed": seed, "init": "scratch", "validate_every_epochs": config.retrain.epochs}
+        own, key = dataclasses.replace(config.retrain, **changes), {"config": options.config, "set": options.set}
+        found.append(
+            [
+                rows.once(
+                    {**key, "network": network.to_string(), "seed": seed},
+                    functools.partial(trained, network, data, own, config.race.rungs),
+                )
+                for network in networks
+            ]
+        )
     return found
 
 
@@ -180,7 +178,6 @@ def main() -> None:
     use_threads(options.threads)
     log_to_terminal()
     file = pathlib.Path(options.out) / "results.jsonl"
-    file.parent.mkdir(parents=True, exist_ok=True)
     try:
         config = load_config(options.config, [change for change in options.set if change])
         found = trainings(config, options, file)

@@ -44,9 +44,10 @@ def main() -> int:
     return code
 
 
-def run_job(command: list[str], workers: int) -> int:
-    """Start all workers; return 0, or the exit code of the first that fails, once none is left."""
-    processes = [subprocess.Popen(command, env={**os.environ, "TF_CONFIG": text}) for text in environments(workers)]
+def run_job(command: list[str], workers: int, **options) -> int:
+    """Start all workers; return 0, or the exit code of the first that fails, once none is left. `options`: of Popen."""
+    texts = environments(workers)
+    processes = [subprocess.Popen(command, env={**os.environ, "TF_CONFIG": text}, **options) for text in texts]
     try:
         while True:
             codes = [process.poll() for process in processes]

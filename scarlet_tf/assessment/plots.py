@@ -14,11 +14,11 @@ SERIES = {
     "running": ("one_shot_running", "x", "one-shot, running BN statistics"),
     "predicted": ("predicted", "+", "predicted from the others"),
 }
-"""What tells networks' accuracies beforehand, by its name in a ranking's `tau`: the key in a network's row, marker, words."""
+"""Forecasts of networks' accuracies, by their names in a ranking's `tau`: the key in a network's row, marker, words."""
 
 
 def series_of(tau: Mapping[str, Mapping]) -> dict[str, tuple[str, str, str]]:
-    """Those of SERIES that a ranking has."""
+    """The part of SERIES that a ranking has."""
     return {name: found for name, found in SERIES.items() if name in tau}
 
 

@@ -46,10 +46,10 @@ def derive(
 
     Args:
         supernet: trained by `train_betanas`.
-        importances: what that answered under this key.
+        importances: what that returned under this key.
         evaluator: stands in for the default Evaluator.
         input_size, num_classes: what costs are counted at; the supernet's own by default.
-        finish: `finish(result, decide)` makes of the result what is written and returned; `decide(table)` answers the result
+        finish: `finish(result, decide)` makes of the result what is written and returned; `decide(table)` returns the result
             with another table's predictions.
 
     Raises InputError where no network of the remaining choices keeps the bounds.

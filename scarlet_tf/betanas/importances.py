@@ -21,7 +21,7 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 class Importances:
     """alpha [num_layers, num_choices], equal at the start, with Adam's moments and the choices that were dropped.
 
-    `remaining` bool [num_layers, num_choices]; `dropped_at`: the step behind which a choice was dropped, -1 if it was not;
+    `remaining` bool [num_layers, num_choices]; `dropped_at`: the step after which a choice was dropped, -1 if it was not;
     `trained`: in how many weight steps a choice was used. All on the host and in float64, a function of what `update`
     and `drop` were given, so that several workers hold the same and a checkpoint gives back every bit.
     """
@@ -111,7 +111,7 @@ def through_softmax(probabilities: np.ndarray, gradient: np.ndarray) -> np.ndarr
 class Phases:
     """The order of a training's steps: a warm-up of weight steps, then weight and importance steps in turn.
 
-    Everything is a function of the step's number, so a training that is resumed goes on as it would have.
+    Everything is a function of the step's number, so a resumed training continues as it would have.
     """
 
     total_steps: int
@@ -123,8 +123,8 @@ class Phases:
 
     def is_importance(self, step: int) -> bool:
         """True if `step`, counted from 0, trains the importances."""
-        behind, cycle = step - self.warmup_steps, self.config.weight_steps + self.config.importance_steps
-        return behind >= 0 and behind % cycle >= self.config.weight_steps
+        after, cycle = step - self.warmup_steps, self.config.weight_steps + self.config.importance_steps
+        return after >= 0 and after % cycle >= self.config.weight_steps
 
     def name(self, step: int) -> str:
         """Name of the phase of `step`, counted from 0."""
@@ -142,9 +142,9 @@ class Phases:
 
     def is_check(self, step: int) -> bool:
         """True if choices may be dropped after `step`: `drop_checks` times, at equal distances, the last step among them."""
-        behind, steps = step - self.warmup_steps, self.total_steps - self.warmup_steps
+        after, steps = step - self.warmup_steps, self.total_steps - self.warmup_steps
         checks = self.config.drop_checks
-        return behind >= 0 and (behind + 1) * checks // steps > behind * checks // steps
+        return after >= 0 and (after + 1) * checks // steps > after * checks // steps
 
 
 class JointCost:

@@ -43,7 +43,7 @@ def train_betanas(
     input_size: int | None = None,
     num_classes: int | None = None,
 ) -> dict:
-    """Trains weights and importances of `supernet` by BetaNAS; what `train_supernet` answers, and "importances".
+    """Trains weights and importances of `supernet` by BetaNAS; returns what `train_supernet` does, and "importances".
 
     A step is of one path: of the weights on training images, with the choices drawn as `search.betanas.sampling` says, or of
     the importances on held-out images, with a path drawn by their probabilities. A choice that is not drawn gets no
@@ -59,7 +59,7 @@ def train_betanas(
         strategy, run_dir, callbacks, max_hours: as for `train_supernet`.
         input_size, num_classes: what costs are counted at; the supernet's own by default.
 
-    "importances" has alpha and trained [num_layers, num_choices], and dropped_at: the step behind which a choice was
+    "importances" has alpha and trained [num_layers, num_choices], and dropped_at: the step after which a choice was
     dropped, -1 if it was not. Raises InputError as `train_supernet` does, and for bounds that no network keeps.
     """
     host.check()

@@ -179,6 +179,16 @@ def supernet_rate(batch_size: int, num_choices: int) -> float:
     return float(f"{0.045 * min(1, 7 / num_choices) * min(1, batch_size / 64):.2g}")
 
 
+HALVED_FROM, MORE_EPOCHS = 32, 3
+"""From so many pixels on a supernet sees images of half the side, for so many times the epochs, at three quarters of the cost:
+on a published table that orders networks better than the whole size does (docs/results.md)."""
+
+
+def supernet_size(image_size: int) -> int | None:
+    """The side of the supernet's images in pixels, None for the network's own."""
+    return image_size // 2 if image_size >= HALVED_FROM else None
+
+
 def hold_out(facts: DatasetFacts) -> HoldOut:
     """The usual shares, or larger ones for many classes; InputError if there are too few images for any."""
     has_test = "test" in facts.num_examples or "validation" in facts.num_examples

@@ -209,6 +209,8 @@ def config_text(name: str, path, choices: Choices) -> str:
         PUBLISHED_FROM=init_choices.PUBLISHED_FROM,
         natural_size=natural_size,
         supernet_rate=init_choices.supernet_rate,
+        supernet_size=init_choices.supernet_size,
+        MORE_EPOCHS=init_choices.MORE_EPOCHS,
         shares=init_choices.PARENT_SHARES,
         from_parent=parent_sections(choices.plan),
     )

@@ -170,11 +170,12 @@ def measure(config: Config, num_classes: int, shape: tuple[int, int]) -> tuple[f
         def on_rehearsal(self, first, seconds):
             raise _Measured(self.started, first, seconds)
 
-    size, batch = config.data.image_size, config.supernet.batch_size
-    supernet = new_supernet(config.supernet, config.space, (size, size, 3), num_classes)
+    own, batch = config.of_supernet, config.supernet.batch_size
+    size = own.data.image_size
+    supernet = new_supernet(config.supernet, own.space, (size, size, 3), num_classes)
     images = np.random.default_rng(0).integers(0, 256, (batch, *shape, 3), np.uint8)
     labels = np.arange(batch) % num_classes
-    split = IndexedSplit(ArrayImages(images), np.arange(batch), labels, preprocessing_of(config.data))
+    split = IndexedSplit(ArrayImages(images), np.arange(batch), labels, preprocessing_of(own.data))
     long = dataclasses.replace(config.supernet, epochs=LEAST_REHEARSED, warmup_epochs=0, monitor_paths=0)
     try:
         train_supernet(supernet, split, long, callbacks=[Stopwatch()])

@@ -176,7 +176,7 @@ class Config(RunConfig):
 
     @property
     def known_by(self) -> str:
-        """How a search knows accuracies: "one-shot", in the supernet, or "predicted", without one."""
+        """Source of a search's accuracies: "one-shot", in the supernet, or "predicted", without one."""
         return "predicted" if self.without_supernet else "one-shot"
 
     @property

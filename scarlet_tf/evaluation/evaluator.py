@@ -36,7 +36,7 @@ class Evaluator:
     """Measures paths of a supernet on held-out images; the supernet's own statistics are left alone.
 
     Paths that were announced by `begin_generation` are measured in groups, which is faster: layers that several paths of a
-    group begin with are computed once. What is answered of a path depends neither on its group nor on those before it.
+    group begin with are computed once. The figures of a path depend neither on its group nor on those before it.
 
     Args:
         supernet: trained. When it is trained on, or its weights change in another way, call `forget`.
@@ -164,7 +164,7 @@ class Evaluator:
         return choices.within(self.supernet.space).choices
 
     def _group(self, first: Choices) -> list[Choices]:
-        """`first` and those announced behind it, as many as are allowed."""
+        """`first` and those announced after it, as many as are allowed."""
         if first not in self._announced:
             return [first]
         return self._fitting(self._announced[self._announced.index(first) :])

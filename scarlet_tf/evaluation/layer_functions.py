@@ -54,7 +54,7 @@ class LayerFunctions:
         return self._function(_observe, layer, x)([x, statistics, *weights])
 
     def observe_only(self, layer: keras.layers.Layer, weights: list, statistics: tf.Tensor, x) -> tf.Tensor:
-        """The statistics that `observe` answers; what is behind the last batch normalisation is not computed."""
+        """The statistics that `observe` returns; what follows the last batch normalisation is not computed."""
         return self._function(_observe_only, layer, x)([x, statistics, *weights])[0]
 
     def _function(self, kind: Callable, layer: keras.layers.Layer, x) -> Function:
@@ -77,7 +77,7 @@ def signature(layer) -> str:
 
 
 def compiled(function: Callable, specs: list[tf.TensorSpec]) -> Function:
-    """`function(*tensors) -> tensors`, traced now; takes a list and answers one.
+    """`function(*tensors) -> tensors`, traced now; takes a list and returns one.
 
     It is called without the Python around a tf.function, which takes longer than some layers do. On CPUs Grappler is left out:
     it finds nothing here that is worth the time that it takes for each function.

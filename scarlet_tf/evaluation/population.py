@@ -1,7 +1,7 @@
 """Populations: paths of a supernet measured together, along their prefix tree.
 
 For each batch of images every node of the tree is computed once, depth first, so that only the outputs at open branches are
-held. That is exact: what a layer answers, and the statistics that its batch normalisation comes to, depend on the prefix alone.
+held. That is exact: the output of a layer, and the statistics that its batch normalisation comes to, depend on the prefix alone.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ class _Walk:
         return {node: found[layer] for node, layer in self._layers.items()}
 
     def _tails(self, images, run: Callable) -> Iterator[tuple]:
-        """(index of the path, what `run(node, x)` answers) of each tail; what it answers of others is their children's x."""
+        """(index of the path, what `run(node, x)` returns) of each tail; what it returns for others is their children's x."""
         stack = [(self._tree, images)]
         while stack:
             node, x = stack.pop()

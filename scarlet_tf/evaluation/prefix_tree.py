@@ -14,7 +14,7 @@ STEM = -1  # the root's depth
 
 @dataclasses.dataclass(eq=False)
 class Node:
-    """One layer behind one prefix.
+    """One layer after one prefix.
 
     depth: STEM, the layer's index, or num_layers for a tail, of which every path has its own.
     choice: of that layer; 0 for stem and tail.
@@ -52,7 +52,7 @@ def prefix_tree(paths: Sequence[Sequence[int]]) -> Node:
 def peak_bytes(node: Node, output_bytes: Callable[[int], int]) -> int:
     """The most that the layers' outputs take at once in a depth-first walk over the node and all below it.
 
-    `output_bytes(depth)`: what a layer of that depth answers. It is kept until its last child has read it.
+    `output_bytes(depth)`: the output of a layer of that depth. It is kept until its last child has read it.
     """
     own = peak = output_bytes(node.depth)
     for child in node.children:

@@ -22,7 +22,7 @@ def inference(model):
 
 
 def evaluate(model, batches, forward=None) -> dict:
-    """{"accuracy", "loss", "num_examples"} of a model that answers logits [B, num_classes].
+    """{"accuracy", "loss", "num_examples"} of a model that returns logits [B, num_classes].
 
     `batches` yields (images [B, H, W, C], labels [B] or shares [B, num_classes]); `forward`, from `inference(model)`,
     spares tracing again. Raises InputError when there is no image.

@@ -101,7 +101,7 @@ def text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-# -- Moves operations of a quantised TFLite graph into float: a DEQUANTIZE in front of each, a QUANTIZE behind it
+# -- Moves operations of a quantised TFLite graph into float: a DEQUANTIZE before each, a QUANTIZE after it
 #
 # The converter does this itself where it calibrates (`export.quantization`), but not for graphs of quantisation-aware
 # training, whose ranges it takes from the graph. The int8 tensors around the operation, and so all ranges, stay.

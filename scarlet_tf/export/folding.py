@@ -36,8 +36,8 @@ MAX_CONDITION_INT8 = 30.0
 """Limit for networks that are to be quantised to 8 bits."""
 
 RULES = {
-    1: "multiplied with the LET behind it",
-    2: "merged into the convolution behind it",
+    1: "multiplied with the LET after it",
+    2: "merged into the convolution after it",
     3: "merged into the projection in front of it",
     4: "basis of the residual stream changed",
     5: "stays",
@@ -97,7 +97,7 @@ def _fold_one(network: _Weighted, name: str, max_condition: float) -> tuple[_Wei
     condition, reason = None, "folding it would not save multiply-adds"
     if not network.reaches_conv(index + 1):
         candidates = [(3, _merge_backward)] if _can_merge_backward(network, index) else []
-        reason = "an identity or a block without expansion, not a 1x1 convolution, ends the stream behind it"
+        reason = "an identity or a block without expansion, not a 1x1 convolution, ends the stream after it"
     elif not _has_shortcut(follower):
         candidates = [(1 if _is_let(follower) else 2, _merge_forward)]
     else:
@@ -125,7 +125,7 @@ def condition_number(matrix: np.ndarray) -> float:
 
 
 def _merge_forward(network: _Weighted, index: int) -> _Weighted:
-    """Rules 1 and 2: the convolution behind the LET takes it in."""
+    """Rules 1 and 2: the convolution after the LET takes it in."""
     let, follower = network.blocks[index], network.block(index + 1)
     network.read_through(index + 1, network.let(let["name"]), let["in_channels"])
     if follower is not None and follower["kind"] == "linear":  # a strided 1x1 convolution subsamples by itself
@@ -154,7 +154,7 @@ def _merge_backward(network: _Weighted, index: int) -> _Weighted:
 
 
 def _change_basis(network: _Weighted, index: int) -> _Weighted:
-    """Rule 4: the blocks with shortcuts behind the LET work on z, where x = T z."""
+    """Rule 4: the blocks with shortcuts after the LET work on z, where x = T z."""
     transform = completed(network.let(network.blocks[index]["name"]))
     width = transform.shape[1]
     inverse = np.linalg.pinv(transform)
@@ -223,7 +223,7 @@ class _Weighted:
         return [block["name"] for block in self.blocks].index(name)
 
     def block(self, index: int) -> dict | None:
-        """The block at `index`; None for the stem before them and the tail behind them."""
+        """The block at `index`; None for the stem before them and the tail after them."""
         return self.blocks[index] if 0 <= index < len(self.blocks) else None
 
     def reaches_conv(self, index: int) -> bool:

@@ -129,7 +129,7 @@ def _describe(preprocessing: Preprocessing) -> dict:
     }
 
 
-# -- TFLite's own metadata, which MediaPipe, ML Kit and the TFLite Task Library read, and the archive of labels behind them
+# -- TFLite's own metadata, which MediaPipe, ML Kit and the TFLite Task Library read, and the archive of labels after them
 #
 # The fields and their numbers are those of TFLite's metadata_schema.fbs. The metadata are a flatbuffer in a buffer of the
 # model's; the labels are a file in a ZIP archive that follows the model's flatbuffer.

@@ -151,7 +151,7 @@ def export_tflite(
         float_operations: for int8: operations that stay in float.
         float_ends: False gives an int8 file int8 input and output.
         sparse_storage: zeros of a pruned network take no room in the float32 file.
-        dynamic_batch: the file's input may be resized to [B, S, S, C]; without it, B is 1 for ever, which every
+        dynamic_batch: the file's input may be resized to [B, S, S, C]; without it, B is always 1, which every
             runtime takes.
         for_xnnpack: see `rewrite_for_xnnpack`; right for CPUs, not measured for GPU and NPU delegates.
 

@@ -152,7 +152,7 @@ class AdbRunner:
             return done.stdout + done.stderr
         reason = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
         if _GONE.search(done.stderr):
-            raise InputError(f"adb: the device has gone: {reason}; what was measured is kept, the same command goes on")
+            raise InputError(f"adb: the device has gone: {reason}; what was measured is kept, the same command resumes")
         raise InputError(f"adb {_told(words)}: failed: {reason}")
 
     def _attempt(self, words: list[str]) -> subprocess.CompletedProcess[str]:

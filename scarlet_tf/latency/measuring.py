@@ -158,7 +158,7 @@ def part_model(space: SearchSpace, about, size: Size, num_classes: int | None) -
 def takes_nothing(space: SearchSpace, about) -> bool:
     """True if a part never runs by itself: a skipped layer whose stride the next convolution takes over.
 
-    `models.network.connect` does that unless the block behind has a shortcut, which takes a later layer of stride 1 with
+    `models.network.connect` does that unless the next block has a shortcut, which takes a later layer of stride 1 with
     the channels that reach the skipped one.
     """
     if not isinstance(about, IdentitySpec) or about.in_channels != about.out_channels:

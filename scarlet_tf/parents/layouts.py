@@ -166,7 +166,7 @@ class _TorchvisionEfficientNet:
 
 
 class _TorchvisionMnasNet:
-    """The separable block behind the stem, and only that one, is not nested."""
+    """The separable block after the stem, and only that one, is not nested."""
 
     first_key = "layers.0.weight"
 

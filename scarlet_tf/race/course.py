@@ -134,7 +134,7 @@ def proposed(
 
 
 class Proposals:
-    """The proposals of a race, kept in its folder: a race that goes on has those that it had.
+    """The proposals of a race, kept in its folder: a race that resumes has those that it had.
 
     made: so far. They are made after the first rung of all others, one by one, and no more once the race went on.
     """

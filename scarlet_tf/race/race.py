@@ -73,7 +73,7 @@ def race(
     """Train networks in parts, drop the worse half after each part, and write `run_dir`/race/result.json.
 
     A network continues from its own checkpoint, so the winner's training is the one that `retrain` would have done. Called
-    again after an interruption, the race goes on where it was.
+    again after an interruption, the race resumes where it was.
 
     Args:
         candidates: networks, as a list or by name; of a list they are called finalist_1, ...

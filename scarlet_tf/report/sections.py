@@ -98,6 +98,10 @@ def _files(record: Record) -> Iterator[Any]:
 
 
 def _supernet(record: Record) -> Iterator[Any]:
+    if record.known_by == "predicted":
+        yield Note("No supernet was trained: accuracies are predicted from networks' own trainings, see the ranking.")
+        yield histogram_plot(record)
+        return
     if record.supernet is None:
         yield _missing("The supernet's training is not finished")
     yield from (training_plot(record), histogram_plot(record))
@@ -255,7 +259,7 @@ def _finalists_table(measured: Mapping[str, Any]) -> Table:
 
 
 def _monitor_table(verdict: Verdict) -> Table:
-    """The checks behind the monitor's verdict."""
+    """The checks that the monitor's verdict rests on."""
     holds = {True: "✓ holds", False: "✗ does not hold", None: "undecided"}
     rows = [
         [name.replace("_", " "), holds[check["holds"]], _number(check["value"]), _number(check["threshold"])]

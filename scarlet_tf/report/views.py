@@ -122,7 +122,7 @@ _SCORES = {
 def _measured(label: str, record: Record) -> Card:
     assert record.ranking is not None
     known, networks = record.ranking.tau, len(record.ranking.networks)
-    by_model = record.settings["search"].get("score") == "predictor"
+    by_model = record.known_by == "predicted" or record.settings["search"].get("score") == "predictor"
     name = next(name for name in _SCORES if name in known and (by_model or name != "predicted"))
     tau = known[name]
     if tau["tau"] is None:

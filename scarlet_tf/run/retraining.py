@@ -183,7 +183,7 @@ def _from_supernet(run: Run, architecture: Architecture, input_size: int | None 
 
 
 def _adopted(run: Run, found: SearchResult, raced: RaceResult) -> Start:
-    """The start of the race's winner, whose newest checkpoint is copied to where its training goes on."""
+    """The start of the race's winner, whose newest checkpoint is copied to where its training continues."""
     row, folder = raced.row(raced.winner), run.network_file.parent
     architecture, size = Architecture.parse(row["architecture"], run.config.space), row["input_size"]
     start = start_of(run, architecture, size)
@@ -194,7 +194,7 @@ def _adopted(run: Run, found: SearchResult, raced: RaceResult) -> Start:
             if path.exists():
                 with atomic_writer(folder / path.name) as file:
                     file.write(path.read_bytes())
-    logger.info("retrain: goes on with %s, which won the race", row["words"])
+    logger.info("retrain: continues %s, which won the race", row["words"])
     known = (*found.picks, *found.pareto) if size is None else ()
     accuracy = next((one.accuracy for one in known if one.architecture == architecture), None)
     return dataclasses.replace(start, one_shot_accuracy=accuracy)

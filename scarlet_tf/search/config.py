@@ -101,7 +101,7 @@ class BetaNASConfig:
 
     Args:
         warmup: share of all steps in which weights alone are trained.
-        weight_steps, importance_steps: steps of the two phases, which alternate behind the warm-up.
+        weight_steps, importance_steps: steps of the two phases, which alternate after the warm-up.
         sampling: how the phase of the weights draws a layer's choice: "balanced", uniformly among those that remain, or
             "importances", with the probabilities softmax(alpha), as gradient-driven methods do.
         learning_rate: Adam's, for alpha.
@@ -111,7 +111,7 @@ class BetaNASConfig:
         drop: whether choices are dropped.
         drop_margin: a choice is dropped whose alpha is below the mean of its layer's remaining ones by more than this.
         drop_below: th_alpha: a choice is dropped whose alpha is below this; null: only the margin counts.
-        drop_checks: how often that is looked at, at equal distances behind the warm-up.
+        drop_checks: how often that is looked at, at equal distances after the warm-up.
         drops_per_check: the most that a layer loses at once, the least important first. One choice always remains, and so do
             enough of them for a network within the search's bounds.
     """

@@ -140,7 +140,7 @@ class Archive:
         self.hypervolume = 0.0
 
     def add(self, genomes, results: Sequence[Mapping | None]) -> float:
-        """Takes genomes [N, num_layers] with what evaluations answered, None for a failed one; returns the hypervolume."""
+        """Takes genomes [N, num_layers] with what evaluations returned, None for a failed one; returns the hypervolume."""
         if not len(results):
             return self.hypervolume
         metrics = self._cost_model.complete(np.asarray(genomes), results)

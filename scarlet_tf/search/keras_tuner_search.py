@@ -30,12 +30,12 @@ TRIALS_PER_EVALUATION = 10
 class KerasTunerSearch(Algorithm):
     """Asks an oracle for one network at a time, until it stops or `evaluations` networks were evaluated.
 
-    The oracle does not know the bounds. A network outside those that are known beforehand is answered at once with
+    The oracle does not know the bounds. A network outside those that are known beforehand is scored at once with
     accuracy 0: that takes no evaluation and does not count as one, and an oracle that learns, learns from it to stay
-    inside. A network that comes again is answered with what is known, and does not count either. `over_budget` and
+    inside. A network that comes again is scored with what is known, and does not count either. `over_budget` and
     `repeats` say how many there were.
 
-    A resumed search repeats the oracle's trials with the answers that are known. So it has to be new and seeded; its files,
+    A resumed search repeats the oracle's trials with the scores that are known. So it has to be new and seeded; its files,
     which do not hold its random state, lie in a temporary folder.
 
     Args:

@@ -1,4 +1,4 @@
-"""Constrained and weighted NSGA-II behind ask and tell (SCARLET-NAS, supplement, algorithm 1)."""
+"""Constrained and weighted NSGA-II with ask and tell (SCARLET-NAS, supplement, algorithm 1)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class WeightedNSGA2(Algorithm):
     every later one gives N children. So `generations` generations are 2 N + (generations - 2) N evaluations: 8,400
     at the defaults. Bounds on what is counted or predicted are kept before a genome is handed out. The bound
     accuracy > `min_accuracy` is a constraint after evaluation, as are `upper_bounds` and `lower_bounds` on whatever else an
-    evaluation answers; so is a failed evaluation, which counts as infeasible and never as a model of the first front.
+    evaluation returns; so is a failed evaluation, which counts as infeasible and never as a model of the first front.
     Children are kept distinct from one another and from the population as long as the bounds leave enough networks.
 
     `weights` scale the objectives in the crowding distance alone, not in dominance [reading]: {metric: weight}, or

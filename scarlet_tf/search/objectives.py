@@ -19,7 +19,7 @@ DIRECTIONS = {"accuracy": "max", "multiply_adds": "min", "params": "max", "laten
 
 
 class BadMetrics(InputError):
-    """An evaluation answered something that cannot be one of the metrics it has to give."""
+    """An evaluation returned something that cannot be one of the metrics it has to give."""
 
 
 class Objectives:
@@ -31,7 +31,7 @@ class Objectives:
         lower_bounds: {metric: value}; every candidate exceeds it.
         directions: {metric: "min" | "max"}, over DIRECTIONS; for another metric's, "min" where nothing is said.
 
-    A metric that costs or a table give is checked before anything is evaluated; any other is an evaluation's answer. Where an
+    A metric that costs or a table give is checked before anything is evaluated; any other comes from an evaluation. Where an
     evaluation gives a "score" beside the accuracy, networks are compared by that: it is the objective, under accuracy's
     weight, while bounds stay those of the accuracy.
     """
@@ -115,7 +115,7 @@ class Objectives:
         return met
 
     def check(self, metrics: Mapping, computed: Sequence[str] = ()) -> dict[str, float]:
-        """The metrics that an evaluation has to answer; BadMetrics where one is missing or no finite number."""
+        """The metrics that an evaluation has to return; BadMetrics where one is missing or no finite number."""
         found = {"accuracy": checked_accuracy(metrics)}
         if "score" in metrics:
             found["score"] = checked_share(metrics, "score")

@@ -99,8 +99,8 @@ def search(
         input_size, num_classes: what costs are counted at; the supernet's own by default.
         costs: of the networks searched, in place of these two, where they have other widths than the supernet.
         mutation: stands in for the one that `config.mutation` describes.
-        max_hours: the search ends within this time, behind the group of models that is being measured, with the best so
-            far; a later call goes on. 0 takes what was evaluated before.
+        max_hours: the search ends within this time, after the group of models that is being measured, with the best so
+            far; a later call resumes. 0 takes what was evaluated before.
         finish: makes of the result what is written and returned.
 
     Raises InputError for settings out of range, for a budget that the space cannot meet, for a journal of another

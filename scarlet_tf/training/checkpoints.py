@@ -155,7 +155,7 @@ def _assign(path: pathlib.Path, variables: dict, arrays: dict) -> None:
 def log_callbacks(section: str, tensorboard: bool, table: bool, folder, columns: Sequence[str]) -> list:
     """The callbacks that a section's switches ask for: `<folder>/tensorboard/` and `<folder>/log.csv`.
 
-    `columns`: of the table, behind "epoch". Raises InputError when there is no folder, or no package tensorboard.
+    `columns`: of the table, after "epoch". Raises InputError when there is no folder, or no package tensorboard.
     """
     for key, wanted in (("tensorboard", tensorboard), ("csv", table)):
         if wanted and folder is None:

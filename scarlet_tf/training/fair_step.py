@@ -93,7 +93,7 @@ class SupernetStep:
             rule = Rule(decay, optimizer.momentum if self._at_once else None, self.scale)
             self._paths = Paths(supernet, loss, rule, optimizer.slots, training, distillation)
             self._rate = tf.function(lambda: tf.convert_to_tensor(optimizer.learning_rate), autograph=False)
-            self._apply_compiled = tf.function(self._apply, autograph=False)
+            self._apply_compiled = tf.function(self.move, autograph=False)
 
     @property
     def compiled(self) -> bool:
@@ -101,18 +101,28 @@ class SupernetStep:
         return self.execution == "lanes"
 
     def __call__(self, images, labels, paths):
-        share = self._run_lanes if self.compiled else self._sequential
-        figures = share(images, labels, paths)
-        return {name: figure / paths.shape[0] for name, figure in zip(_FIGURES, figures, strict=False)}
-
-    def _sequential(self, images, labels, paths):
-        rate = self._rate() if self._at_once else None
-        *figures, gradients = self._paths(images, labels, paths, rate)
+        if self.compiled:
+            return _figures(self._run_lanes(images, labels, paths), paths)
+        gradients, figures = self.gradients(images, labels, paths)
         # Replicas' gradients are added up, which TensorFlow cannot do inside a replica's own tf.function; and the choices of
         # one path or a few are others in each step, for which a function would be traced again.
         fixed = self._at_once or (self.num_replicas == 1 and len(gradients) == len(self.supernet.trainable_variables))
-        (self._apply_compiled if fixed else self._apply)(gradients)
+        (self._apply_compiled if fixed else self.move)(gradients)
         return figures
+
+    @property
+    def moves_apart(self) -> bool:
+        """True if a step is best taken as `gradients` and `move`, the latter for all replicas within one tf.function.
+
+        A call would do, but to add up gradients and move weights one by one takes many times a step. The gradients of strictly
+        fair paths have always the same names, so that there is one function.
+        """
+        return self.execution == "sequential" and self.num_replicas > 1 and not self.shared
+
+    def gradients(self, images, labels, paths) -> tuple[dict, dict]:
+        """({variable path: gradient}, figures) of a sequential step; choices' weights may have been moved already."""
+        *figures, gradients = self._paths(images, labels, paths, self._rate() if self._at_once else None)
+        return gradients, _figures(figures, paths)
 
     def _lanes(self, images, labels, paths):
         variables = self.supernet.trainable_variables
@@ -125,12 +135,18 @@ class SupernetStep:
         self.optimizer.apply(clipped(gradients, self.clip_norm, self.num_replicas), variables)
         return loss, accuracy
 
-    def _apply(self, gradients: dict) -> None:
+    def move(self, gradients: dict) -> None:
+        """Move weights by the gradients of all paths, in a replica's context, where those of all replicas are added up."""
         variables = [v for v in self.supernet.trainable_variables if v.path in gradients]
         found = [gradients[v.path] for v in variables]
         if self.shared:
             found = decayed(found, [tf.convert_to_tensor(v) for v in variables], self.weight_decay / self.num_replicas)
         self.optimizer.apply(clipped(found, self.clip_norm, self.num_replicas), variables)
+
+
+def _figures(totals, paths) -> dict:
+    """Return the means over the paths by name."""
+    return {name: total / paths.shape[0] for name, total in zip(_FIGURES, totals, strict=False)}
 
 
 class Paths:

@@ -111,10 +111,8 @@ class Forecast(keras.callbacks.Callback):
             return
         seconds = self.clock() - self._last
         if seconds > NOTABLE_SHARE * self._seconds() / self.epochs:
-            behind, all_of_them = duration(seconds), duration(seconds * self.epochs)
-            logger.log(
-                self._level, "%s forecast: %s after each epoch's steps, %s in all", self.name, behind, all_of_them
-            )
+            one, all_of_them = duration(seconds), duration(seconds * self.epochs)
+            logger.log(self._level, "%s forecast: %s after each epoch's steps, %s in all", self.name, one, all_of_them)
 
     def _seconds(self) -> float:
         """Seconds of all steps; those of a phase that was not timed yet are assumed to take the mean of the others."""
@@ -169,7 +167,7 @@ class Forecast(keras.callbacks.Callback):
         reachable = memory.reachable_bytes()
         if needed > reachable:
             logger.warning(
-                "%s: other processes leave %s of memory at the moment, %s may be needed; in want of it use %s",
+                "%s: other processes leave %s of memory at the moment, %s may be needed; if it runs short use %s",
                 self.name,
                 gibibytes(reachable),
                 gibibytes(needed),
@@ -177,11 +175,11 @@ class Forecast(keras.callbacks.Callback):
             )
 
 
-# -- Deadline: ends a training in time, behind its last whole epoch that fits --------------------------------------
+# -- Deadline: ends a training in time, after its last whole epoch that fits --------------------------------------
 
 
 REASON = "max_hours"
-# Of the time given, for the last checkpoint and what is measured behind the last step.
+# Of the time given, for the last checkpoint and what is measured after the last step.
 RESERVED_SHARE = 0.02
 
 
@@ -189,7 +187,7 @@ class Deadline(keras.callbacks.Callback):
     """Asks for an end in time; the hours count from the moment this object is made, so a resumed training has all of them again.
 
     An epoch is begun only if one like the last would fit. The epoch that turns out not to fit, such as the first of all,
-    ends behind its last step in time. The learning rate's schedule is not rescaled: it was laid out for all epochs, and a
+    ends after its last step in time. The learning rate's schedule is not rescaled: it was laid out for all epochs, and a
     training that is ended early has not been through its low rates. A training ended so is over: started again it is not
     continued, so that the stages that follow see one supernet.
 
@@ -240,7 +238,7 @@ class Deadline(keras.callbacks.Callback):
             self._slowest = max(self._slowest, now - self._last)
         self._last = now
         if batch + 1 < self.steps_per_epoch and now + self._slowest > self._end:
-            self._stop(f"behind step {batch + 1} of {self.steps_per_epoch} of an epoch that does not fit")
+            self._stop(f"after step {batch + 1} of {self.steps_per_epoch} of an epoch that does not fit")
 
     def on_epoch_end(self, epoch, logs=None):
         now = self.clock()
@@ -251,7 +249,7 @@ class Deadline(keras.callbacks.Callback):
             # Without the first step, and of a resumed epoch, which had only a part left, the whole.
             seconds = (self._last - self._begun) / self._steps * self.steps_per_epoch + (now - self._last)
         if now + seconds > self._end:
-            self._stop(f"behind epoch {epoch + 1} of {self.epochs}: another one would not fit")
+            self._stop(f"after epoch {epoch + 1} of {self.epochs}: another one would not fit")
 
     def _stop(self, where: str) -> None:
         self.ended = True

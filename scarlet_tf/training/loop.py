@@ -49,6 +49,8 @@ class Run:
         optimizer: a built Keras optimizer.
         step: `step(images, labels, extra) -> {name: scalar}`, one replica's share of a step, which applies the
             gradients; scalars are shares whose sum over the replicas is the figure of the global batch.
+        move: `move(gradients)`, one replica's share, which moves the weights of a step that returns `(gradients, figures)`
+            instead of figures. It is traced, so gradients are to have one structure.
         compiled: whether the step is traced into one tf.function; else it calls compiled functions itself, and gets
             `extra` as an array.
         batches: `batches(epoch, skip_batches, shard) -> tf.data.Dataset` of one worker's slices of the global batches;
@@ -70,12 +72,12 @@ class Run:
         after_step: `after_step(step, found) -> {name: figure}`: what becomes of the step's sums over the replicas, tensors;
             for whatever else is trained, on the host, by what a step finds. Figures are averaged over the steps that have
             them.
-        state: what `after_step` changes, if anything: `get_state()` answers plain JSON, which checkpoints hold, and
+        state: what `after_step` changes, if anything: `get_state()` returns plain JSON, which checkpoints hold, and
             `set_state` takes it back.
         details: `details(epoch) -> plain JSON` that goes into the epoch's row of the history, and nowhere else.
         learning: judges losses; what it finds of a whole epoch goes into the epoch's row of the history, too.
         pause: `pause(step) -> bool`, asked before each step, counted from 0: True ends this call after a checkpoint, from which
-            a later call with the same settings goes on as if there had been no pause. Not with several workers, which would
+            a later call with the same settings resumes as if there had been no pause. Not with several workers, which would
             have to agree.
         level: of the lines about epochs in the log.
     """
@@ -102,6 +104,7 @@ class Run:
     pause: Callable[[int], bool] = lambda step: False
     level: int = logging.INFO
     strategy: tf.distribute.Strategy | None = None
+    move: Callable[[Any], None] | None = None
     compiled: bool = True
 
 
@@ -140,12 +143,22 @@ class _Trainer:
         self._whole = True  # False while variables, step and figures do not belong together
 
         self._one = self._distributed_step
+        self._move = tf.function(self._distributed_move, autograph=False)
         if run.compiled:
             self._one = tf.function(self._one, reduce_retracing=True, autograph=False)
 
     def _distributed_step(self, images, labels, extra, due):
         shares = self.strategy.run(self.run.step, args=(images, labels, extra))
+        if self.run.move is not None:
+            gradients, shares = shares
+            self._move(gradients)
         return self._sum({**shares, "due": self.strategy.run(lambda: tf.identity(due))})
+
+    def _distributed_move(self, gradients) -> None:
+        move = self.run.move
+        assert move is not None
+        # Arguments of a function are on no device, but sums over workers go by where their terms are.
+        self.strategy.run(lambda given: move(tf.nest.map_structure(tf.identity, given)), args=(gradients,))
 
     def _sum(self, shares: dict) -> dict:
         return {k: self.strategy.reduce(tf.distribute.ReduceOp.SUM, v, axis=None) for k, v in shares.items()}
@@ -205,7 +218,7 @@ class _Trainer:
     def _epochs(self, callbacks, bar) -> None:
         try:
             while not self._finished and not self._pauses():
-                # An epoch is over when its figures are known, so one interrupted behind its last step is ended first.
+                # An epoch is over when its figures are known, so one interrupted after its last step is ended first.
                 self._epoch(len(self.history), callbacks, bar)
                 if self.paused:
                     return

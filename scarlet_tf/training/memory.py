@@ -105,7 +105,7 @@ def least_activation_bytes(supernet: Supernet, batch_size: int, execution: str, 
     """A lower bound, in bytes, of the activations that a step keeps for its backward pass, on one replica.
 
     Counted are the inputs of each block's first two batch normalisations, which their gradients read: the expanded
-    tensor before and behind the depthwise convolution. Everything else (activations, projections, gradients, the data)
+    tensor before and after the depthwise convolution. Everything else (activations, projections, gradients, the data)
     comes on top; a real step keeps several times as much.
 
     With `lanes` all choices of all layers are alive at once. With `sequential` one path is; among the paths of a fair

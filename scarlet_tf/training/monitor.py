@@ -71,7 +71,7 @@ class Monitor:
         self._counts, self._counted = np.zeros((), np.int64), 0
 
     def on_epoch_end(self, epoch: int) -> dict:
-        """The scalar figures of the panel as the supernet is now; the record is written before they are answered."""
+        """The scalar figures of the panel as the supernet is now; the record is written before they are returned."""
         self.rows = [row for row in self.rows if row["epoch"] < epoch]
         before = self.rows[-1].get("losses", ()) if self.rows and self.rows[-1]["epoch"] == epoch - 1 else ()
         figures = self.measure()
@@ -221,7 +221,7 @@ def verdict(row: Mapping | None, num_examples: int, num_classes: int) -> dict:
         num_classes: of the supernet.
 
     A check without a value (the stability after one epoch, the bias of a space without skips) decides nothing; without
-    that of the stability nothing is trusted: the answer is None.
+    that of the stability nothing is trusted: the verdict is None.
     """
     if row is None:
         return {"trusted": None, "text": "no epoch was measured", "checks": {}}

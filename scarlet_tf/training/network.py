@@ -82,13 +82,13 @@ def retrain(
         callbacks: Keras callbacks, such as keras.callbacks.TensorBoard; the learning rate is the schedule's, whatever they do.
         max_hours: training ends within this time, see Deadline; the learning rate's schedule is not rescaled to it.
         tuning: which parts of the network stay as they are, and how fast the others move; see `finetune`.
-        teacher: a model in memory, for the `config.teacher` that names it; it answers logits.
+        teacher: a model in memory, for the `config.teacher` that names it; it returns logits.
         part: ends the call before the training's end, with a checkpoint in `run_dir`, whose schedule is that of the whole
             training; later calls continue it.
 
     Figures: {"history", "validation": {"accuracy", "loss", "num_examples"}, "steps"}, "stopped": "max_hours" when that
     limit ended it, "paused": True when `part` did, and "not_learning" as in `train_supernet`. A row has "cross_entropy",
-    too, where the loss has a teacher's part. Raises InputError for bad values, for a NetworkSpec that does not answer
+    too, where the loss has a teacher's part. Raises InputError for bad values, for a NetworkSpec that does not return
     logits, when the folder holds another run's checkpoints, when the loss is no longer finite, and, after a few steps,
     when the machine's memory will not suffice.
     """
@@ -100,7 +100,7 @@ def retrain(
         input_shape, num_classes = input_shape or image_shape(data), classes
     architecture = config.scaling.apply(architecture, input_shape, num_classes)
     if architecture.num_classes is None or architecture.classifier_activation is not None:
-        raise InputError("network: expected one that answers logits: with a classifier, without an activation")
+        raise InputError("network: expected one that returns logits: with a classifier, without an activation")
     data, validation = (as_split(part, architecture.num_classes) for part in (train_data, validation_data))
     steps = data.steps_per_epoch(config.batch_size)
     strategy = strategy or tf.distribute.get_strategy()
@@ -248,7 +248,7 @@ def _settings(config: RetrainConfig, model: Network, initial: Arrays | None, tun
     return {**settings, "network": json.loads(json.dumps(model.spec.to_dict())), "initial_crc": start}
 
 
-# -- finetune: trains a trained network further, on other images and classes, behind a new classifier --------------
+# -- finetune: trains a trained network further, on other images and classes, with a new classifier --------------
 
 
 def finetune(
@@ -295,7 +295,7 @@ def finetune(
 
 
 def transferred_spec(spec: NetworkSpec, input_shape: tuple[int, int, int], num_classes: int) -> NetworkSpec:
-    """The network with a classifier of `num_classes` that answers logits, for images of `input_shape`."""
+    """The network with a classifier of `num_classes` that returns logits, for images of `input_shape`."""
     return spec.replace(input_shape=input_shape, num_classes=num_classes, classifier_activation=None, pooling=None)
 
 

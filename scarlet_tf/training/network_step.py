@@ -92,7 +92,7 @@ def network_step(model, optimizer, config: RetrainConfig, num_replicas: int, dis
     return step
 
 
-# -- Distillation: a Keras teacher's answers as a second target (Hinton et al., arXiv:1503.02531) ------------------
+# -- Distillation: a Keras teacher's outputs as a second target (Hinton et al., arXiv:1503.02531) ------------------
 
 
 class Distillation:
@@ -119,7 +119,7 @@ class Distillation:
 def load_teacher(path, input_shape: tuple[int, int, int], num_classes: int | None) -> keras.Model:
     """The model in a `.keras` file; InputError names `retrain.teacher` where it cannot be read or does not fit.
 
-    It has to take images [B, H, W, C] of `input_shape`, normalised as the student's, and to answer logits or, where its
+    It has to take images [B, H, W, C] of `input_shape`, normalised as the student's, and to return logits or, where its
     last layer is a softmax, probabilities [B, num_classes].
     """
     if not pathlib.Path(path).is_file():

@@ -127,11 +127,13 @@ def new_run(
     num_random = config.sandwich_random
     num_paths = paths_of_a_step(config.sampling, supernet.space, num_random)
     reference = Reference.of(data, supernet.num_classes, config.label_smoothing)
+    apart = step.moves_apart and config.sampling == "strict_fair"
     return Run(
         name="supernet",
         model=supernet,
         optimizer=optimizer,
-        step=step,
+        step=step.gradients if apart else step,
+        move=step.move if apart else None,
         batches=functools.partial(training_batches, data, config.batch_size, config.seed),
         batch_size=config.batch_size,
         steps_per_epoch=steps,
@@ -224,7 +226,7 @@ SHARE = 0.5
 def choose_execution(supernet: Supernet, config: SupernetConfig) -> Literal["sequential", "lanes"]:
     """`config.execution`, and for "auto" the quicker one that fits: lanes where their memory surely suffices.
 
-    That is judged by what the machine has, not by what is free, so that a run which is resumed goes on as it began. A
+    That is judged by what the machine has, not by what is free, so that a resumed run continues as it began. A
     GPU's memory cannot be asked for beforehand, so there, as for uniform and sandwich sampling, it is sequential.
     """
     if config.execution != "auto":

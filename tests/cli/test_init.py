@@ -233,6 +233,18 @@ def test_processors_get_the_epochs_of_the_recipes_that_were_run():
         assert plan.population_size == recipe.search.population_size
 
 
+@pytest.mark.parametrize(("side", "seen", "times"), [(31, None, 1), (32, 16, 3), (64, 32, 3)])
+def test_a_supernet_sees_half_the_side_for_three_times_the_epochs(side, seen, times, monkeypatch):
+    facts = DatasetFacts("photos", tuple("abcd"), {"train": 6000}, np.full(4, 1500), ((side, side),))
+    monkeypatch.setattr(init_draft, "look_at", lambda data: facts)
+    budget = candidates(side, 4, False)[0].usual_budget
+    made = init_draft.draft(DataConfig("folder", directory="photos"), budget, False, "my", "my.yaml", parent="none")
+    config = made.config
+    assert (config.data.image_size, config.supernet.image_size) == (side, seen)
+    assert config.supernet.epochs == times * made.choices.plan.supernet_epochs
+    assert config.supernet.warmup_epochs == pytest.approx(config.supernet.epochs / 10, abs=0.05)
+
+
 @pytest.mark.parametrize(
     ("batch_size", "num_choices", "rate"),
     [

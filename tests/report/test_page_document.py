@@ -7,7 +7,7 @@ import json
 import re
 
 import pytest
-from made_run import figures, made_record, row, unfinished_record
+from made_run import EVALUATED, figures, made_record, row, unfinished_record
 
 from scarlet_tf.report.render import page, script_json
 from scarlet_tf.report.views import FinetuneView
@@ -112,7 +112,7 @@ def test_tables_have_captions_and_headed_rows_and_columns(document):
 
 
 def test_the_sections_state_what_the_run_found(text):
-    for words in ("merged into the convolution behind it", "12,345", "model_int8.tflite", "keras"):
+    for words in ("merged into the convolution after it", "12,345", "model_int8.tflite", "keras"):
         assert words in text
 
 
@@ -156,6 +156,17 @@ def test_an_unfinished_run_says_what_is_missing_and_which_command_adds_it(done):
 def test_a_run_that_was_not_monitored_names_the_command_of_one_that_is():
     words = Document(page(made_record(monitor=None))).words
     assert "scarlet run runs/made/config.yaml --run-dir runs/made_monitored --set supernet.monitor_paths=32" in words
+
+
+def test_a_run_without_a_supernet_says_so_and_calls_accuracies_predicted():
+    tau = {"predicted": {"tau": 0.75, "low": 0.5, "high": 0.9}}
+    networks = [
+        {"architecture": choices, "multiply_adds": 1e6, "stand_alone": 0.5, "predicted": 0.4} for choices in EVALUATED
+    ]
+    ranking = {**figures()["ranking/result.json"], "tau": tau, "networks": networks}
+    words = Document(page(made_record(known_by="predicted", ranking=ranking, monitor=None))).words
+    assert "No supernet was trained: accuracies are predicted" in words and "Updates of each choice" not in words
+    assert "predicted from the others: tau 0.75" in words and "one-shot" not in words.lower()
 
 
 def test_a_fine_tuned_network_has_a_page_without_a_search():

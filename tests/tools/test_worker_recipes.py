@@ -1,5 +1,6 @@
 """The files of tools/workers: what each of them starts, with a `scarlet` that only notes how it was called."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -7,7 +8,7 @@ import subprocess
 import pytest
 import yaml
 
-from scarlet_tf.base.cluster import SEARCH_VARIABLES
+from scarlet_tf.base.cluster import SEARCH_VARIABLES, read_tf_config
 
 FOLDER = pathlib.Path(__file__).parents[2] / "tools" / "workers"
 NOTE = f'#!/bin/sh\necho "$*" {" ".join(f"${name}" for name in SEARCH_VARIABLES)} >> "$NOTES"\nexit "${{CODE:-0}}"\n'
@@ -66,3 +67,37 @@ def test_kubernetes():
     name = service["metadata"]["name"]
     assert found == [["chief", "0.0.0.0", port], ["worker-$(NUMBER)", name, port]]
     assert workers["spec"]["completionMode"] == "Indexed"
+
+
+def test_slurm_training(start, tmp_path):
+    """Stand-ins for SLURM's commands: two nodes, whose tasks run one after another."""
+    note = '#!/bin/sh\necho "$*" >> "$NOTES"\necho "$TF_CONFIG" >> "$NOTES"\nexit "${CODE:-0}"\n'
+    srun = '#!/bin/sh\nshift\nfor SLURM_NODEID in 0 1; do export SLURM_NODEID; "$@" || exit; done\n'
+    for name, script in (("scarlet", note), ("scontrol", "#!/bin/sh\necho node7\necho node8\n"), ("srun", srun)):
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
+    job = {"SLURM_JOB_ID": "1234567", "SLURM_JOB_NODELIST": "node[7-8]", "STAGE": "train-supernet"}
+    code, notes = start(["bash", str(FOLDER / "train.sbatch")], **job)
+    assert code == 0 and notes[::2] == [f"train-supernet my.yaml --run-dir {tmp_path}"] * 2
+    assert [read_tf_config(text).own for text in notes[1::2]] == [("worker", 0), ("worker", 1)]
+    assert json.loads(notes[1])["cluster"] == {"worker": ["node7:24567", "node8:24567"]}
+    for failure, calls in (("2", 1), ("1", 5)):
+        before = len(notes)
+        code, notes = start(["bash", str(FOLDER / "train.sbatch")], **job, CODE=failure)
+        assert (str(code), (len(notes) - before) / 2) == (failure, calls)
+
+
+def test_kubernetes_training():
+    service, job = yaml.safe_load_all((FOLDER / "train.yaml").read_text())
+    name, pod, port = service["metadata"]["name"], job["spec"]["template"]["spec"], service["spec"]["ports"][0]["port"]
+    assert service["spec"]["selector"] == {"job-name": job["metadata"]["name"]}  # the label that a Job gives its pods
+    assert pod["subdomain"] == name and job["spec"]["completionMode"] == "Indexed"
+    assert job["spec"]["completions"] == job["spec"]["parallelism"] == 2
+    (container,) = pod["containers"]
+    number, config = container["env"]  # in this order: a value may use those before it
+    assert number["name"] == "NUMBER" and config["name"] == "TF_CONFIG"
+    for index in range(2):
+        text = config["value"].replace("$(NUMBER)", str(index))
+        assert read_tf_config(text).own == ("worker", index)
+        pods = [f"{job['metadata']['name']}-{i}.{name}:{port}" for i in range(2)]
+        assert json.loads(text)["cluster"] == {"worker": pods}

@@ -92,7 +92,9 @@ def test_memory_that_other_processes_hold_is_a_warning(monkeypatch, caplog):
     monkeypatch.setattr(memory, "reachable_bytes", lambda: 2**30)
     monkeypatch.setattr(memory, "peak_bytes", lambda: 2**31)
     drive(Forecast("supernet", 10, 1, "less of it", clock=Clock()), [1] * 7)
-    assert "leave 1.00 GiB of memory at the moment, 2.00 GiB may be needed; in want of it use less of it" in caplog.text
+    assert (
+        "leave 1.00 GiB of memory at the moment, 2.00 GiB may be needed; if it runs short use less of it" in caplog.text
+    )
 
 
 def test_training_stops_with_advice_when_memory_will_not_suffice(monkeypatch, tmp_path):

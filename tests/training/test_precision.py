@@ -41,16 +41,26 @@ def assert_close(found, expected, tolerance):
             assert np.linalg.norm(found[name] - change) <= tolerance * size, name
 
 
-@functools.cache
-def retrained(precision):
-    data = images_and_labels(np.random.default_rng(0), 10)
-    return retrain(SPEC, data, data, {**CONFIG, "precision": precision}, initial=start())
+def data():
+    return [images_and_labels(np.random.default_rng(0), 10)] * 2
+
+
+@pytest.fixture(scope="module")
+def retrained(tmp_path_factory):
+    """retrained(precision) -> (network, figures, folder) of a training of one step."""
+
+    @functools.cache
+    def train(precision):
+        folder = tmp_path_factory.mktemp(precision)
+        return *retrain(SPEC, *data(), {**CONFIG, "precision": precision}, folder, initial=start()), folder
+
+    return train
 
 
 @pytest.mark.parametrize("precision", TOLERANCES)
-def test_a_step_of_retraining_is_the_full_one_within_its_rounding(precision):
+def test_a_step_of_retraining_is_the_full_one_within_its_rounding(retrained, precision):
     skip_unless_computed(precision)
-    (full, figures), (mixed, rounded) = retrained("float32"), retrained(precision)
+    (full, figures, _), (mixed, rounded, _) = retrained("float32"), retrained(precision)
     assert_close(moved(mixed), moved(full), TOLERANCES[precision])
     loss, exact = (row["history"][0]["loss"] for row in (rounded, figures))
     assert loss == pytest.approx(exact, rel=0.05) and loss != exact
@@ -78,18 +88,16 @@ def test_gradients_below_float16_survive_by_the_losses_scale(monkeypatch):
         assert_close(tiny_gradients("mixed_float16"), exact, 0.5)
 
 
-def test_a_training_in_mixed_precision_goes_on_and_no_other_does(tmp_path):
+def test_a_training_in_mixed_precision_goes_on_and_no_other_does(retrained):
     skip_unless_computed("mixed_bfloat16")
-    data = images_and_labels(np.random.default_rng(0), 10)
-    settings = {**CONFIG, "precision": "mixed_bfloat16"}
-    network, _ = retrain(SPEC, data, data, settings, tmp_path, initial=start())
-    again, figures = retrain(SPEC, data, data, settings, tmp_path, initial=start())
+    network, _, folder = retrained("mixed_bfloat16")
+    again, figures = retrain(SPEC, *data(), {**CONFIG, "precision": "mixed_bfloat16"}, folder, initial=start())
     assert figures["steps"] == 1
-    for other in (again, load_network(tmp_path / "retrain" / "model.keras")):
+    for other in (again, load_network(folder / "retrain" / "model.keras")):
         for name, array in get_arrays(other).items():
             np.testing.assert_array_equal(array, get_arrays(network)[name], err_msg=name)
     with pytest.raises(InputError, match="precision"):
-        retrain(SPEC, data, data, CONFIG, tmp_path, initial=start())
+        retrain(SPEC, *data(), CONFIG, folder, initial=start())
 
 
 @pytest.mark.parametrize("section", ["retrain", "finetune"])

@@ -154,7 +154,7 @@ def test_shape_and_classes_come_from_the_images():
 
 @pytest.mark.parametrize("options", [{"classifier_activation": "softmax"}, {"num_classes": None}])
 def test_a_network_that_does_not_answer_logits_is_refused(options):
-    with pytest.raises(InputError, match="answers logits"):
+    with pytest.raises(InputError, match="returns logits"):
         retrain(ARCHITECTURE.lower((8, 8, 3), 5).replace(**options), *data(), CONFIG)
 
 

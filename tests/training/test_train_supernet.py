@@ -248,6 +248,31 @@ def test_mirrored_training_runs_and_learns(two_replicas):
     assert history[-1]["loss"] < history[0]["loss"] - 0.1
 
 
+@pytest.mark.parametrize("sampling", ["strict_fair", "uniform"])
+def test_sequential_training_on_two_replicas_is_that_on_one_device(two_replicas, sampling):
+    """With BN frozen: each replica would normalise by its own half. Fair steps alone move all weights in one function."""
+    config = {
+        **CONFIG,
+        "epochs": 1,
+        "execution": "sequential",
+        "sampling": sampling,
+        "freeze_bn": True,
+        "clip_norm": 1.0,
+    }
+    results = []
+    for strategy in (tf.distribute.get_strategy(), two_replicas):
+        with strategy.scope():
+            supernet = Supernet(SPACE, num_classes=5)
+        history = train_supernet(supernet, data(20), config, strategy)["history"]
+        results.append((history[0]["loss"], weights(supernet)))
+    (loss, arrays), (other_loss, others) = results
+    assert other_loss == pytest.approx(loss, rel=1e-4)
+    start = weights(Supernet(SPACE, num_classes=5))
+    assert any(np.abs(array - before).max() > 0.01 for array, before in zip(arrays, start, strict=True))
+    for array, other in zip(arrays, others, strict=True):
+        np.testing.assert_allclose(array, other, rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("slow", [True, False])
 def test_waiting_for_images_is_said_with_its_seconds(slow, caplog):
     traced, asked = threading.Event(), itertools.count()
