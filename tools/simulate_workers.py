@@ -14,8 +14,8 @@ workers' deaths, a share `--frozen` are none: the worker stands still, until its
 search.stale_trial_minutes, after which that is done, is twice what a worker takes for its largest group.
 
 `efficiency`: the time that one process takes, which measures each generation along one tree, over workers times their time;
-without deaths and with them. `equal`: True if the front and all results in every journal are those of the one process. Prints
-a table, and one JSON object on the last line.
+without deaths and with them. `equal`: True if the front and all results in every journal are those of the one process.
+`hypervolume`: of the population's first front at the end. Prints a table, and one JSON object on the last line.
 """
 
 from __future__ import annotations
@@ -93,16 +93,23 @@ def main() -> None:
             f" with {found.deaths} deaths {row['seconds_with_deaths']:8.0f} s, {row['efficiency_with_deaths']:.2f}",
             flush=True,
         )
-    report("simulated workers", **vars(arguments) | {"workers": rows}, alone_seconds=alone.seconds, equal=equal)
+    report(
+        "simulated workers",
+        **vars(arguments) | {"workers": rows},
+        alone_seconds=alone.seconds,
+        hypervolume=alone.hypervolume,
+        equal=equal,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """A search: its simulated seconds, all results by trial, its front, and how often something died or froze."""
+    """A search: its simulated seconds, all results by trial, its front and hypervolume, and how often something died or froze."""
 
     seconds: float
     results: dict
     front: list
+    hypervolume: float
     deaths: int
 
 
@@ -158,7 +165,7 @@ class Problem:
             assert len({row["trial"] for row in rows}) == len(rows), "a trial is in the journal twice"
             results = {row["trial"]: (row["architecture"], row["status"], row["metrics"]) for row in rows}
             front = [candidate.to_dict() for candidate in cluster.oracle.pareto_front()]
-            return Outcome(seconds, results, front, cluster.deaths)
+            return Outcome(seconds, results, front, cluster.oracle.hypervolume[-1], cluster.deaths)
 
 
 class Cluster:

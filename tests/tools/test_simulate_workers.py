@@ -21,7 +21,7 @@ def simulated(capsys, monkeypatch, *options):
 def test_time_by_hand(capsys, monkeypatch):
     """Alone, a second for the first twelve networks and for each generation of six after them; so with a worker for each."""
     found = simulated(capsys, monkeypatch, *SECONDS, "--workers", "1", "64", "--deaths-per-hour", "0")
-    assert found["alone_seconds"] == 3 and found["equal"]
+    assert found["alone_seconds"] == 3 and found["equal"] and 0 < found["hypervolume"] < 1
     one, many = found["workers"]
     assert one["seconds"] == int(one["seconds"]) > 3  # of whole groups, several a generation
     pauses = 2 * simulate_workers.LONGEST_PAUSE  # idle workers ask after the second and the third generation
