@@ -195,7 +195,8 @@ def test_a_run_is_forecast_as_soon_as_its_supernets_steps_were_tried(calls, tmp_
 
 def test_summary_states_what_the_stages_found(calls, tmp_path):
     summary = runs.run_all(config(), tmp_path)
-    assert summary["supernet"] == {"evaluated": 2, "mean_accuracy": 0.5, "best_accuracy": 0.75}
+    found = {"evaluated": 2, "mean_accuracy": 0.5, "best_accuracy": 0.75}
+    assert summary["supernet"] == {"known_by": "one-shot", **found}
     assert summary["front"] == {"size": 3, "picks": 2, "hypervolume": 0.5}
     picked = {key: summary["pick"][key] for key in ("architecture", "pick", "one_shot_accuracy", "passed_over")}
     assert picked == {"architecture": "0,6,3", "pick": "best", "one_shot_accuracy": 0.75, "passed_over": []}

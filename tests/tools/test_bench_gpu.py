@@ -18,6 +18,7 @@ TINY = ["--cpu", "--spaces", "tiny", "--pixels", "16", "--dtypes", "float32", "-
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("jax"), reason="jax is not installed: pip install 'scarlet_tf[jax]'")
+@pytest.mark.slow
 def test_the_script_on_the_cpu_without_tensorflow(tmp_path):
     """Gradients of the measured fair step are the sum of those of the measured networks, which consist of Keras' own layers."""
     (tmp_path / "tensorflow.py").write_text(
