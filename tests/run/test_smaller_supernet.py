@@ -60,7 +60,13 @@ def test_costs_and_the_network_found_are_of_the_whole_size(tmp_path):
     assert found.details["input_size"] == 12
     assert run.network.spec.input_shape == (12, 12, 3)
     ranked = run_ranking(wanted, tmp_path / "run")
-    assert len(ranked["networks"]) == 3 and set(ranked["tau"]) == {"loss", "predicted", "recalibrated", "running", "score"}
+    assert len(ranked["networks"]) == 3 and set(ranked["tau"]) == {
+        "loss",
+        "predicted",
+        "recalibrated",
+        "running",
+        "score",
+    }
     first = ranked["networks"][0]
     path = st.Architecture.parse(first["architecture"], run.config.space)
     assert first["multiply_adds"] == st.count(path, 12, 10).multiply_adds
