@@ -3,10 +3,10 @@
     python tools/bench_training_workers.py
     python tools/bench_training_workers.py --trainings lanes --pixels 96 --workers 4
 
-Trainings: a supernet's strictly fair steps, `sequential` and in `lanes`, and `retrain`, steps of the space's largest network; on
-random images, by the package's own loop, in processes that get TF_CONFIG as train_workers.py sets it. A round of a training is
-three jobs: one worker; the workers with the same global batch, cut among them (`global`); the workers with that batch for each
-(`each`). Workers need as many idle cores.
+Trainings: a supernet's strictly fair steps, `sequential` (and, if asked for, in `lanes`), and `retrain`, steps of the space's
+largest network; on random images, by the package's own loop, in processes that get TF_CONFIG as train_workers.py sets it. A
+round of a training is three jobs: one worker; the workers with the same global batch, cut among them (`global`); the workers
+with that batch for each (`each`). Workers need as many idle cores.
 
 `seconds`: [one, workers] of a step on the clock, the median of a job's steps after the first two; a list of them for several
 rounds. `speedup`: images a second of the workers over those of the one, the median over the rounds; `cpu_speedup`: the same of
@@ -42,7 +42,7 @@ def main() -> int:
     """Measure all trainings."""
     parser = command_line(
         __doc__,
-        trainings={"nargs": "+", "default": list(TRAININGS), "choices": TRAININGS},
+        trainings={"nargs": "+", "default": ["sequential", "retrain"], "choices": TRAININGS},
         space={"default": "s1", "choices": SPACES},
         pixels=64,
         batch_size=(32, "images of the one worker's batch"),
