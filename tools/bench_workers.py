@@ -135,9 +135,8 @@ class Timed(Evaluator):
         found = super().evaluate(choices)
         now = time.process_time()
         (count, cost, begun), self._tree = self._tree, (0, 0, 0.0)
-        if (
-            count == self.num_ready + 1 and tuple(choices) in self._kinds
-        ):  # the first of a group that was measured whole
+        # The first of a group that was measured whole.
+        if count == self.num_ready + 1 and tuple(choices) in self._kinds:
             self.trees.append((cost, now - begun))
         if kind := self._kinds.get(tuple(choices)):
             self.cpu_seconds[f"cpu_{kind}"] += now - self._since

@@ -18,7 +18,6 @@ from scarlet_tf.space.cost import count_spec, stem_cost
 from scarlet_tf.space.search_space import Architecture, SearchSpace
 from scarlet_tf.space.spec import NetworkSpec
 
-SPACES = ("s1", "s2", "lite0", "tiny")
 NUM_CLASSES = 1000
 Skip = Literal["let", "shortcut"]
 

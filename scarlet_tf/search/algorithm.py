@@ -82,9 +82,8 @@ class Algorithm(abc.ABC):
     def ask_ahead(self) -> np.ndarray | None:
         """Return the genomes to evaluate after all that were asked for, drawn from what was told so far; None for no more."""
         asked = sum(map(len, self._asked))
-        begun = (
-            self.hypervolume and self._asked
-        )  # what the first generation tells is waited for; an ended search has nothing asked
+        # What the first generation tells is waited for; a search that has ended has nothing asked.
+        begun = self.hypervolume and self._asked
         if not begun or len(self._asked) > self.ahead or self.evaluations + asked >= self.total_evaluations:
             return None
         self._asked.append(self._draw())

@@ -21,6 +21,8 @@ from scarlet_tf.assessment import ranking
 from scarlet_tf.data import datasets
 from scarlet_tf.data.inputs import as_split
 from scarlet_tf.evaluation.evaluator import Evaluator
+from scarlet_tf.search.objectives import CostModel
+from scarlet_tf.search.predictor import Predictor
 from scarlet_tf.training import supernet as training
 
 
@@ -171,7 +173,7 @@ class MadeEvaluator:
     """Figures that follow from the path alone; the sixth request ends the process unless `asked` says otherwise."""
 
     asked: list
-    dies = True
+    dies = False
 
     def __init__(self, *data, **options):
         pass
@@ -187,14 +189,22 @@ class MadeEvaluator:
         return {"loss": 3 - sum(choices) / 16, "accuracy": max(choices[:3]) / 2}
 
 
-def test_what_is_done_is_kept_wherever_it_ends(path, images, tmp_path, monkeypatch):
-    """Training and evaluation are stand-ins here."""
-    arguments = ("--table", path, "--out", tmp_path / "out", *QUICK)
+@pytest.fixture
+def stand_ins(images, monkeypatch):
+    """The stand-in of a supernet's training; evaluation has one, too."""
     trained = mock.Mock()
     monkeypatch.setattr(st, "train_supernet", trained)
     monkeypatch.setattr(st, "Evaluator", MadeEvaluator)
     monkeypatch.setattr(training, "new_supernet", mock.Mock())
     monkeypatch.setattr(MadeEvaluator, "asked", [], raising=False)
+    return trained
+
+
+def test_what_is_done_is_kept_wherever_it_ends(path, stand_ins, tmp_path, monkeypatch):
+    """Training and evaluation are stand-ins here."""
+    arguments = ("--table", path, "--out", tmp_path / "out", *QUICK)
+    trained = stand_ins
+    monkeypatch.setattr(MadeEvaluator, "dies", True)
     output, code, errors = called(*arguments)
     assert (output, code) == ("", 130) and "the same command resumes" in errors
     monkeypatch.setattr(MadeEvaluator, "dies", False)
@@ -217,12 +227,7 @@ def test_what_is_done_is_kept_wherever_it_ends(path, images, tmp_path, monkeypat
     assert output.count("| 8 | 0.1 | 640 | 2 | 32 | strict | 0.03 | let |") == 1
 
 
-def test_several_seeds_are_several_rows_and_one_line(path, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(st, "train_supernet", mock.Mock())
-    monkeypatch.setattr(st, "Evaluator", MadeEvaluator)
-    monkeypatch.setattr(training, "new_supernet", mock.Mock())
-    monkeypatch.setattr(MadeEvaluator, "asked", [], raising=False)
-    monkeypatch.setattr(MadeEvaluator, "dies", False)
+def test_several_seeds_are_several_rows_and_one_line(path, stand_ins, tmp_path):
     output, code, _ = called("--table", path, "--out", tmp_path, *QUICK, "--seeds", 0, 3)
     assert code == 0 and len((tmp_path / "results.jsonl").read_text().splitlines()) == 2
     found = json.loads(output.splitlines()[-1])
@@ -230,13 +235,8 @@ def test_several_seeds_are_several_rows_and_one_line(path, images, tmp_path, mon
     assert output.count("| 8 | 0.1 |") == 1
 
 
-def test_networks_trained_here_stand_in_for_the_tables(path, images, tmp_path, monkeypatch):
+def test_networks_trained_here_stand_in_for_the_tables(path, stand_ins, tmp_path, monkeypatch):
     """Their trainings are stand-ins: the accuracy says how many layers there are."""
-    monkeypatch.setattr(st, "train_supernet", mock.Mock())
-    monkeypatch.setattr(st, "Evaluator", MadeEvaluator)
-    monkeypatch.setattr(training, "new_supernet", mock.Mock())
-    monkeypatch.setattr(MadeEvaluator, "asked", [], raising=False)
-    monkeypatch.setattr(MadeEvaluator, "dies", False)
     asked = []
 
     def trained(architecture, train, validation, settings, work, size):
@@ -249,10 +249,14 @@ def test_networks_trained_here_stand_in_for_the_tables(path, images, tmp_path, m
     assert code == 0 and len(asked) == 6
     assert {(epochs, tuple(shape)) for _, epochs, shape in asked} == {(1, (8, 8, 3))}
     assert asked[0][0].space.width_multiplier == 0.1
-    known = {one.choices for one, *_ in asked}
-    others = [i for i, network in enumerate(table.networks.tolist()) if tuple(network) not in known]
-    assert len(others) == 6
-    assert {"6 own trainings", "6 own trainings and loss"} <= set(found)
+    networks, truth = table.networks, table.accuracies.mean(axis=1)
+    known = [networks.tolist().index(list(one.choices)) for one, *_ in asked]
+    others, losses = np.setdiff1d(np.arange(12), known), 3 - networks.sum(axis=1) / 16
+    alone, model = 0.1 + table.depths[known] / 20, CostModel(nas_bench_macro.costs())
+    for way, of_known, of_others in (("", None, None), (" and loss", -losses[known], -losses[others])):
+        predicted = Predictor(model, networks[known], alone, of_known).predict(networks[others], of_others)
+        tau = stats.kendalltau(predicted, truth[others]).statistic
+        assert found[f"6 own trainings{way}"]["tau"][0] == pytest.approx(tau, abs=1e-4)
     assert called("--table", path, "--out", tmp_path, *QUICK, "--own", 6, "--own-epochs", 1)[1] == 0 and len(asked) == 6
 
 
