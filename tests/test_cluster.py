@@ -1,9 +1,27 @@
 import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
 
+import filelock
 import pytest
 
-from scarlet_tf.base.cluster import Cluster, is_loopback, is_writer, read_tf_config, search_address, search_role
+from scarlet_tf.base import cluster as module
+from scarlet_tf.base.cluster import (
+    Cluster,
+    is_loopback,
+    is_writer,
+    read_tf_config,
+    search_address,
+    search_role,
+    share,
+    wait_for,
+)
 from scarlet_tf.base.errors import InputError
+from search_cluster import variables
 
 WORKERS = {"worker": ["a:1", "b:2"]}
 
@@ -84,3 +102,71 @@ def test_half_a_search_cluster_is_refused(changes, message, monkeypatch):
 def test_loopback_addresses_are_known():
     hosts = ("127.0.0.1", "127.1.2.3", "localhost", "0.0.0.0", "10.0.0.1", "host")
     assert [is_loopback(host) for host in hosts] == [True] * 3 + [False] * 3
+
+
+MEMBER = """
+import os, pathlib, sys, time
+from scarlet_tf.base import cluster
+folder, seconds = pathlib.Path(sys.argv[1]), float(sys.argv[2])
+cluster.PAUSE_SECONDS = 0.05
+def do(job):
+    who = os.environ.get("KERASTUNER_TUNER_ID", "alone")
+    with open(folder / "begun.txt", "a") as file:
+        file.write(f"{job} {who}\\n")
+    time.sleep(seconds)
+    (folder / f"{job}.done").write_text(who)
+cluster.share(range(8), lambda job: folder / str(job), lambda job: (folder / f"{job}.done").exists(), do)
+"""
+
+
+def start_member(folder, name=None, seconds=0.0):
+    """A process that shares eight jobs, which take so long each."""
+    own = {"PYTHONPATH": str(pathlib.Path(__file__).parent.parent)} | (variables(name, 8300) if name else {})
+    return subprocess.Popen([sys.executable, "-c", MEMBER, str(folder), str(seconds)], env=os.environ | own)
+
+
+def begun(folder):
+    path = folder / "begun.txt"
+    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_one_process_does_all_jobs_in_order_and_leaves_no_locks(tmp_path):
+    assert start_member(tmp_path).wait() == 0
+    assert begun(tmp_path) == [[str(job), "alone"] for job in range(8)]
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def test_workers_do_each_job_once_and_what_a_killed_one_had_in_hand_again(tmp_path):
+    chief = start_member(tmp_path, "chief")
+    lost = start_member(tmp_path, "worker-0", seconds=60)
+    while not begun(tmp_path):
+        time.sleep(0.02)
+    workers = [start_member(tmp_path, f"worker-{i}", seconds=0.1) for i in (1, 2)]
+    while len(begun(tmp_path)) < 4:
+        time.sleep(0.02)
+    assert chief.poll() is None
+    lost.send_signal(signal.SIGKILL)
+    lost.wait()
+    assert [process.wait(60) for process in (*workers, chief)] == [0, 0, 0]
+    done = {job: (tmp_path / f"{job}.done").read_text() for job in range(8)}
+    assert set(done.values()) == {"worker-1", "worker-2"}
+    [again] = [job for job, who in begun(tmp_path) if who == "worker-0"]
+    assert sorted(job for job, who in begun(tmp_path) if who != "worker-0") == sorted(map(str, range(8)))
+    assert done[int(again)] != "worker-0"
+
+
+def test_a_worker_needs_locks(tmp_path, monkeypatch):
+    def refuse(descriptor, blocking):
+        raise OSError("no locks available")
+
+    monkeypatch.setattr(filelock, "lock_descriptor", refuse)
+    set_search(monkeypatch, KERASTUNER_TUNER_ID="worker-0")
+    with pytest.raises(InputError, match=f"{tmp_path}/1: expected a file system with locks, which has none"):
+        share([1], lambda job: tmp_path / str(job), lambda job: False, pytest.fail)
+
+
+def test_a_worker_whose_chief_does_not_come_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.0)
+    with pytest.raises(InputError, match=r"entrants\.json: expected from the chief within 0 s"):
+        wait_for(tmp_path / "entrants.json")

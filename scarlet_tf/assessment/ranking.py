@@ -18,6 +18,7 @@ from scarlet_tf.assessment.plots import save_scatter
 from scarlet_tf.assessment.statistics import Sample, kendall, stratified_sample
 from scarlet_tf.assessment.store import Store, name_of
 from scarlet_tf.base import files, host
+from scarlet_tf.base.cluster import search_role, share
 from scarlet_tf.base.progress import Bar, progress_bar
 from scarlet_tf.base.settings import as_settings
 from scarlet_tf.data.inputs import as_split
@@ -218,27 +219,33 @@ def train_alone(
     """{"accuracy", "loss", "num_examples", "steps"} of each architecture after its training, on the validation images.
 
     Results are kept in a folder of `folder`: an interrupted call resumes with the network in training, from its last
-    checkpoint. `context`: plain JSON that names the data, to which the kept results belong.
+    checkpoint. `context`: plain JSON that names the data, to which the kept results belong. A chief and its workers share the
+    trainings out.
     """
     plain = {key: value for key, value in dataclasses.asdict(settings).items() if key not in _IMMATERIAL}
     size = {"input_shape": list(input_shape), "num_classes": num_classes}
     spaces = sorted({architecture.space.fingerprint for architecture in architectures})
     store = Store(folder, "standalone", {**plain, **size, "spaces": spaces, "context": context})
+
+    def train(architecture: Architecture) -> None:
+        name = name_of(architecture)
+        logger.info("stand-alone network %s (%d of %d)", architecture.to_string(), bar.done + 1, bar.total)
+        figures = _train(architecture, train_data, validation_data, settings, store.folder / name, size)
+        store.put(name, figures)
+        bar.advance(1, accuracy=figures["accuracy"])
+
     done = sum(store.known(name_of(architecture)) is not None for architecture in architectures)
     bar = Bar("stand-alone", len(architectures), done)  # lines only: each training shows its own bar
-    results = []
-    for architecture in architectures:
-        name = name_of(architecture)
-        work = store.folder / name
-        figures = store.known(name)
-        if figures is None:
-            logger.info("stand-alone network %s (%d of %d)", architecture.to_string(), bar.done + 1, bar.total)
-            figures = _train(architecture, train_data, validation_data, settings, work, size)
-            store.put(name, figures)
-            bar.advance(1, accuracy=figures["accuracy"])
-        shutil.rmtree(work, ignore_errors=True)  # checkpoints; the figures are kept
-        results.append(figures)
-    return results
+    share(
+        architectures,
+        lambda architecture: store.folder / name_of(architecture),
+        lambda architecture: store.known(name_of(architecture)) is not None,
+        train,
+    )
+    if search_role() != "worker":
+        for architecture in architectures:  # checkpoints; the figures are kept
+            shutil.rmtree(store.folder / name_of(architecture), ignore_errors=True)
+    return [store.get(name_of(architecture), dict) for architecture in architectures]
 
 
 def _train(architecture: Architecture, train_data, validation_data, settings: RetrainConfig, work, size: dict) -> dict:

@@ -1,20 +1,32 @@
-"""Role of this process among several: TF_CONFIG in a training, KerasTuner's variables in a search.
+"""Role of this process among several: TF_CONFIG in a training, KerasTuner's variables where they share out many small jobs.
 
 No TensorFlow is imported here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import ipaddress
 import json
+import logging
 import os
-from typing import Literal
+import pathlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
 
 from scarlet_tf.base.errors import InputError
 
+logger = logging.getLogger("scarlet_tf")
+T = TypeVar("T")
+
 VARIABLE = "TF_CONFIG"
 SEARCH_VARIABLES = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
+SHARED = ("search", "race", "rank")
+"""Commands of a chief and its workers."""
+PAUSE_SECONDS = 1.0
+PATIENCE_SECONDS = 600.0  # of a worker: a chief loads its dataset and supernet before it begins
 _EXAMPLE = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
 
 
@@ -107,4 +119,51 @@ def is_loopback(host: str) -> bool:
 
 def is_writer(stage: str) -> bool:
     """True if this process, of several, writes the run folder in `stage`, a command's name."""
-    return search_role() != "worker" if stage == "search" else read_tf_config().is_chief
+    return search_role() != "worker" if stage in SHARED else read_tf_config().is_chief
+
+
+def share(
+    jobs: Sequence[T], place: Callable[[T], pathlib.Path], is_done: Callable[[T], bool], do: Callable[[T], None]
+) -> None:
+    """Do all jobs that are not done: in this process, or, if it is a chief or a worker, in whichever worker comes to them first.
+
+    Every process calls this with the same jobs, and it returns when all are done. A chief only waits. A worker locks the folder
+    `place(job)`, which all processes see, while it does the job; when it dies the system releases the lock, and another
+    worker does the job again. is_done: reads what the job leaves in files. Raises InputError for a file system without
+    locks.
+    """
+    from scarlet_tf.base.files import locked  # whose libraries `scarlet --help` does without
+
+    role, told = search_role(), False
+    while missing := [job for job in jobs if not is_done(job)]:
+        began = False
+        for job in missing if role != "chief" else ():
+            with contextlib.nullcontext(True) if role == "alone" else locked(place(job), needed=True) as is_ours:
+                if is_ours and not is_done(job):
+                    began = True
+                    do(job)
+            if began:  # others may have ended meanwhile
+                break
+        if not began:
+            if not told:
+                text = "waiting for other processes, which have %d of %d jobs in hand or still to begin"
+                logger.info(text, len(missing), len(jobs))
+                told = True
+            time.sleep(PAUSE_SECONDS)
+
+
+def wait_for(path: pathlib.Path) -> None:
+    """Wait, in a worker, for a file that its chief writes; InputError if it is not there after ten minutes."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise InputError(
+                f"{path}: expected from the chief within {PATIENCE_SECONDS:g} s; start the chief, then this worker"
+            )
+        time.sleep(PAUSE_SECONDS)
+
+
+def check_no_limit(hours: float | None, key: str) -> None:
+    """Refuse a limit on the time of jobs that processes share: each would count from its own start."""
+    if hours is not None and search_role() != "alone":
+        raise InputError(f"{key}: expected none where a chief and its workers share the trainings, got {hours:g}")

@@ -131,17 +131,34 @@ def _last_entry(head: str) -> str:
     return f"{_DIGEST}{hashlib.sha256(head.encode()).hexdigest()}{_END}"
 
 
-def lock(descriptor: int, name) -> bool:
+def lock(descriptor: int, name, needed: bool = False) -> bool:
     """Lock an open file; return False if another opening of it, in this process or elsewhere, has the lock.
 
     The system releases the lock when the file is closed or the process ends for any reason. If the file system
-    offers no locks, the log says so about `name`, and the file counts as locked.
+    offers no locks, the log says so about `name`, and the file counts as locked; if a lock is needed, that is an InputError.
     """
     try:
         return filelock.lock_descriptor(descriptor, blocking=False)
     except OSError as error:
+        if needed:
+            raise InputError(f"{name}: expected a file system with locks, which has none: {error}") from error
         logger.debug("%s: the file system offers no locks: %s", name, error)
         return True
+
+
+@contextlib.contextmanager
+def locked(folder: pathlib.Path, needed: bool = False) -> Iterator[bool]:
+    """Hold the lock of a folder, which is made if it is missing; give False if another process holds it.
+
+    needed: as for `lock`.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / ".lock", "ab")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise InputError(f"{folder}: could not be written: {error.strerror or error}") from error
+    with file:
+        yield lock(file.fileno(), folder, needed)
 
 
 def file_name(text: str) -> str:

@@ -50,7 +50,7 @@ def add(commands) -> None:
             add_options(command, ("--max-hours", float, "H", None, text))
     text = "measure how well the supernet orders networks, by training some of them on their own; resumable"
     command = add_command(commands, "rank", text, "scarlet rank configs/digits.yaml --run-dir runs/digits", rank)
-    command.set_defaults(max_hours=None)
+    command.set_defaults(stage="rank", max_hours=None)
     add_config(command, required=False)
     text = "write what a run folder holds, finished or not, as one HTML page that needs no network"
     command = add_command(commands, "report", text, "scarlet report runs/digits", report)
@@ -128,7 +128,8 @@ def rank(arguments: argparse.Namespace) -> None:
         from scarlet_tf.run import run_ranking
 
         figures = run_ranking(config, run_dir)
-    show(arguments, figures, lambda all_: print_figures("rank", {k: v for k, v in all_.items() if k != "settings"}))
+    if figures:  # of several processes, the chief has them
+        show(arguments, figures, lambda all_: print_figures("rank", {k: v for k, v in all_.items() if k != "settings"}))
 
 
 def report(arguments: argparse.Namespace) -> None:

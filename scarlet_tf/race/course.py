@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from scarlet_tf.base.cluster import search_role
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.files import read_json, write_result
 from scarlet_tf.base.settings import to_plain
@@ -240,5 +241,6 @@ class FirstSteps(keras.callbacks.Callback):
 
     def on_rehearsal(self, first: float, seconds: float) -> None:
         """See the training loop's Run."""
-        text = "race forecast: about %s, by the first steps of %s; other work on this machine counts"
-        logger.info(text, duration(self.steps * seconds + first * self.begins), self.words)
+        text = "race forecast: about %s%s, by the first steps of %s; other work on this machine counts"
+        where = "" if search_role() == "alone" else " in one process"
+        logger.info(text, duration(self.steps * seconds + first * self.begins), where, self.words)

@@ -7,7 +7,7 @@ import logging
 import math
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from scarlet_tf.assessment.statistics import kendall
 from scarlet_tf.base import host
+from scarlet_tf.base.cluster import check_no_limit, search_role, share
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.files import read_json, write_result
 from scarlet_tf.base.settings import as_settings
@@ -69,11 +70,12 @@ def race(
     strategy: tf.distribute.Strategy | None = None,
     max_hours: float | None = None,
     context: Mapping | str | None = None,
-) -> RaceResult:
+) -> RaceResult | None:
     """Train networks in parts, drop the worse half after each part, and write `run_dir`/race/result.json.
 
     A network continues from its own checkpoint, so the winner's training is the one that `retrain` would have done. Called
-    again after an interruption, the race resumes where it was.
+    again after an interruption, the race resumes where it was. With KerasTuner's variables for a chief and its workers set,
+    the workers share out the trainings of each rung; all see `run_dir`, and a worker returns None.
 
     Args:
         candidates: networks, as a list or by name; of a list they are called finalist_1, ...
@@ -119,14 +121,18 @@ def race(
         strategy=strategy,
     )
     result = run_race(course, entrants, max_hours)
+    if result is None:
+        return None
     write_result(pathlib.Path(run_dir) / RaceResult.FILE, to_json(result))
     return result
 
 
 def run_race(
     course: Course, entrants: Sequence[Entrant], max_hours: float | None = None, notes: Sequence[str] = ()
-) -> RaceResult:
-    """The race's result, which this does not write; see `race`."""
+) -> RaceResult | None:
+    """The race's result, which this does not write; None in a worker; see `race`."""
+    check_no_limit(max_hours, "max_hours")
+    check_no_limit(course.settings.max_hours, "race.max_hours")
     names = [entrant.name for entrant in entrants]
     if not entrants or len(set(names)) != len(names) or not all(name.isidentifier() for name in names):
         raise InputError(f"race: expected at least one network, and names of letters, digits and _, got {names}")
@@ -154,20 +160,17 @@ class _Race:
         self.costs = {entrant.name: self._cost(entrant) for entrant in self.entrants}
         self.dropped: dict[str, int] = {}
 
-    def run(self) -> RaceResult:
+    def run(self) -> RaceResult | None:
         going, stopped = list(self.entrants), None
         self.notes += announced(self.course, going, self.kinds)
         last = len(self.goals) - 1
         for rung, goal in enumerate(self.goals):
             try:
-                for number, entrant in enumerate(going, 1):
-                    if len(self._rows(entrant)) <= rung:
-                        self._advance(entrant, rung, goal, f"{number} of {len(going)}")
+                self._train(going, rung, goal)
                 if rung == 0:
                     self._add_proposals(going, goal)
                 if rung == last and self.course.settings.judge == "int8":
-                    for entrant in going:
-                        self._judge_int8(entrant)
+                    self._share(going, lambda entrant: "int8" in self._read(entrant)[-1], self._judge_int8)
             except _OutOfTime:
                 stopped = REASON
                 finished = [entrant for entrant in going if len(self._rows(entrant)) >= max(rung, 1)]
@@ -177,11 +180,27 @@ class _Race:
             going = sorted(going, key=lambda entrant: self._key(entrant, rung))
             if rung < last:
                 going = self._survivors(going, rung)
+        if search_role() == "worker":
+            return None
         logger.info("race: won by %s", going[0].words)
         result = self._result(going, stopped)
         if stopped is None:
             self._tidy()
         return result
+
+    def _train(self, going: Sequence[Entrant], rung: int, goal: int) -> None:
+        """Train all to the rung's last step."""
+        numbers = {entrant.name: f"{number} of {len(going)}" for number, entrant in enumerate(going, 1)}
+        self._share(
+            going,
+            lambda entrant: len(self._read(entrant)) > rung,
+            lambda entrant: self._advance(entrant, rung, goal, numbers[entrant.name]),
+        )
+
+    def _share(
+        self, going: Sequence[Entrant], is_done: Callable[[Entrant], bool], do: Callable[[Entrant], None]
+    ) -> None:
+        share(going, lambda entrant: self.course.folder / entrant.name, is_done, do)
 
     def _add_proposals(self, going: list[Entrant], goal: int) -> None:
         """Let networks that are proposed by all trainings so far begin the race, as long as they end in time."""
@@ -295,6 +314,12 @@ class _Race:
         record = to_json({"rungs": rows, "history": history})
         write_result(self.course.folder / entrant.name / RUNGS, record)
         self.records[entrant.name] = record
+
+    def _read(self, entrant: Entrant) -> list[Row]:
+        """The rungs that an entrant finished, here or in another process."""
+        if search_role() != "alone":
+            self.records[entrant.name] = self._known(entrant)
+        return self._rows(entrant)
 
     def _rows(self, entrant: Entrant) -> list[Row]:
         return self.records[entrant.name].get("rungs", [])

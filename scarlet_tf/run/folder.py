@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from scarlet_tf.base import host
-from scarlet_tf.base.cluster import read_tf_config
+from scarlet_tf.base.cluster import read_tf_config, search_role
 from scarlet_tf.base.errors import InputError
-from scarlet_tf.base.files import TEMPORARY, lock, read_json
+from scarlet_tf.base.files import TEMPORARY, locked, read_json
 from scarlet_tf.config import Config, check_run_dir, claim_run_dir, load_config
 from scarlet_tf.data.datasets import ImageData, load_dataset
 from scarlet_tf.data.inputs import plain as without_policy
@@ -315,17 +315,12 @@ def alone_in(folder) -> Iterator[None]:
     Half-written files of a killed process are removed.
     """
     folder = pathlib.Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / ".lock", "ab")  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise InputError(f"{folder}: could not be written: {error.strerror or error}") from error
-    with file:
-        if not lock(file.fileno(), folder):
+    with locked(folder) as is_ours:
+        if not is_ours:
             raise InputError(
                 f"{folder}: another process is at work in this run folder; wait for it, or use another --run-dir"
             )
-        for place in _PLACES:
+        for place in _PLACES if search_role() == "alone" else ():  # workers may be writing
             for path in folder.glob(str(pathlib.PurePath(place, f".*.????????{TEMPORARY}"))):
                 _remove(path)
         yield

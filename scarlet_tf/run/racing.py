@@ -8,12 +8,13 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from scarlet_tf.base.cluster import search_role, wait_for
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import plural
 from scarlet_tf.config.from_parent import parent_in
 from scarlet_tf.models.network import Arrays
 from scarlet_tf.parents.around import SIZE_STEP, parent_path, sizes_and_costs
-from scarlet_tf.race.course import FOLDER, Course, Images, proposed
+from scarlet_tf.race.course import ENTRANTS, FOLDER, Course, Images, proposed
 from scarlet_tf.race.entrants import Entrant, finalists, one_form, rivals
 from scarlet_tf.race.race import run_race
 from scarlet_tf.results import InputSizes, RaceResult
@@ -32,8 +33,10 @@ from scarlet_tf.space.spec import NetworkSpec
 logger = logging.getLogger("scarlet_tf")
 
 
-def race_networks(run: Run, found: SearchResult) -> RaceResult:
-    """Race the search's best networks against the rivals that `race.rivals` names."""
+def race_networks(run: Run, found: SearchResult) -> RaceResult | None:
+    """Race the search's best networks against the rivals that `race.rivals` names; None in a worker of several processes."""
+    if search_role() == "worker":
+        wait_for(run.folder / FOLDER / ENTRANTS)
     starts = _Starts(run)
     cost_model, objectives = cost_model_and_objectives(run.costs, **run.config.search.objective_settings(run.costs))
     budget = Budget(cost_model, objectives.tightened(run.config.bounds_of_pick or {}))
@@ -168,6 +171,8 @@ def _of_journal(run: Run, budget: Budget) -> Iterable[Candidate]:
 
 def _scored(run: Run, opposed: list[Entrant], scores: Mapping[Architecture, float]) -> list[Entrant]:
     """The rivals with the search's score: as found by it, else measured as it measures."""
+    if (run.folder / FOLDER / ENTRANTS).exists():  # which has the scores
+        return opposed
     missing = [one.network for one in opposed if one.input_size is None and one.network not in scores]
     measured: dict[Any, float] = dict(scores)
     if missing:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from scarlet_tf.assessment.plots import tau_text
-from scarlet_tf.assessment.ranking import rank
+from scarlet_tf.assessment.ranking import rank, train_alone
 from scarlet_tf.assessment.statistics import stratified_sample
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import millions, percent
@@ -81,6 +81,22 @@ def ranked(run: Run, supernet: Supernet, context: Mapping[str, Any]) -> dict:
         config.space,
         seen,
         None if config.without_supernet else score,
+    )
+
+
+def train_ranked(run: Run, context: Mapping[str, Any]) -> None:
+    """Train the networks of `ranked` that no other process trains, and wait for theirs: what a worker does."""
+    config = run.config.ranking
+    samples = stratified_sample(run.costs, config.architectures, config.strata, config.seed)
+    train_alone(
+        [sample.architecture for sample in samples],
+        run.plain_train,
+        run.data.validation,
+        config.training(run.config.retrain),
+        run.folder / "ranking",
+        run.input_shape,
+        run.data.num_classes,
+        context,
     )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from scarlet_tf.assessment.comparison import DEFAULT, compare, variants
-from scarlet_tf.base.cluster import VARIABLE, is_writer, read_tf_config, search_role
+from scarlet_tf.base.cluster import SHARED, VARIABLE, is_writer, read_tf_config, search_role, wait_for
 from scarlet_tf.base.errors import InputError, NotFiniteError, nearest
 from scarlet_tf.base.files import write_result
 from scarlet_tf.config import Config, check_run_dir
@@ -41,7 +41,7 @@ from scarlet_tf.run.methods import check_adb, method_of, searching, trained_supe
 from scarlet_tf.run.racing import check_race, race_networks
 from scarlet_tf.run.reporting import Forecast, drop_torn_timing, stage_seconds, summarize, timed, write_page
 from scarlet_tf.run.retraining import finetune_network, retrain_network
-from scarlet_tf.run.scoring import check_ranking, evaluator_of, ranked
+from scarlet_tf.run.scoring import check_ranking, evaluator_of, ranked, train_ranked
 from scarlet_tf.search.run import SearchResult
 from scarlet_tf.training.devices import strategy_from_environment
 
@@ -118,8 +118,8 @@ def run_all(
         )
     if search_role() != "alone":
         raise InputError(
-            "KERASTUNER_ORACLE_IP: a chief and its workers share one stage; run search in them, and the other stages"
-            " without it"
+            f"KERASTUNER_ORACLE_IP: a chief and its workers share one stage; run {', '.join(SHARED)} in them, each by itself, and"
+            " the other stages without it"
         )
     run = Run(config, folder, strategy_from_environment(), max_hours, adb)
     run.callbacks = (Forecast(run),)
@@ -185,12 +185,20 @@ def _finish(run: Run, stage: Stage) -> dict:
 
 
 def run_ranking(config: Config, folder) -> dict:
-    """Train the supernet if that is not done yet, and measure how well it orders networks; return the figures."""
+    """Train the supernet if that is not done yet, and measure how well it orders networks; return the figures.
+
+    With KerasTuner's variables set, workers share out the networks' trainings; a worker returns {}.
+    """
     if len(read_tf_config().tasks) > 1:
         raise InputError(f"{VARIABLE}: rank runs in one process; unset it")
     method, run = searching(config, "rank"), Run(config, folder)
-    with _claimed(run):
+    if search_role() == "worker":
+        wait_for(run.folder / "config.yaml")
+    with _claimed(run, is_writer("rank")):
         check_ranking(run)
+        if search_role() == "worker":
+            train_ranked(run, method.context(run))
+            return {}
         _do(run, STAGES["train-supernet"])
         with timed(run, "rank"):
             supernet, _ = trained_supernet(run)

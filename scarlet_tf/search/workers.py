@@ -25,14 +25,13 @@ import time
 import grpc
 from keras_tuner.engine.trial import Trial
 
-from scarlet_tf.base.cluster import search_address
+from scarlet_tf.base.cluster import PATIENCE_SECONDS, search_address
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.journal import first_difference
 from scarlet_tf.search.trials import group_of
 from scarlet_tf.training.checkpoints import values_digest
 
 logger = logging.getLogger("scarlet_tf")
-PATIENCE_SECONDS = 600.0  # of a worker: a chief loads its dataset and supernet before it answers
 PAUSE_SECONDS = 0.5
 QUIET_SECONDS = 1.0  # after this long without an answer, the chief is looked for before it is called
 IDENTITY = "search_identity"  # the fixed hyperparameter that brings a chief's identity to its workers

@@ -13,6 +13,7 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.network import load_network
 from scarlet_tf.race import race as module
 from scarlet_tf.race.race import race
+from search_cluster import variables
 
 TRAINING = {
     "epochs": 4,
@@ -168,6 +169,31 @@ def test_the_best_of_the_search_stays_behind_better_rivals(raced):
     found = raced(Trainer(accuracies))
     assert {row["name"] for row in found.entrants if row["dropped"] is None} == {"uniform", "deepest", "finalist_4"}
     assert [row["against"] for row in found.gains] == ["finalist_4", "deepest"]
+
+
+def as_member(monkeypatch, tuner_id):
+    for name, value in variables(tuner_id, 8300).items():
+        monkeypatch.setenv(name, value)
+
+
+def test_workers_train_and_their_chief_delivers(raced, monkeypatch, tmp_path):
+    """A worker does what nobody else does, and writes no result; the chief trains nothing and finds it all done."""
+    as_member(monkeypatch, "worker-0")
+    trainer = Trainer()
+    assert raced(trainer) is None and [step for _, step in trainer.calls] == [0] * 7 + [5] * 4 + [10] * 3
+    assert not (tmp_path / "race" / "result.json").exists()
+    as_member(monkeypatch, "chief")
+    found = raced(chief := Trainer())
+    assert found.winner == "finalist_3" and not chief.calls and found.gains
+    assert raced(Trainer()) == found
+
+
+def test_a_limit_on_the_hours_is_refused_where_processes_share(raced, monkeypatch):
+    as_member(monkeypatch, "worker-0")
+    with pytest.raises(InputError, match="max_hours: expected none where a chief and its workers share"):
+        raced(Trainer(), max_hours=1)
+    with pytest.raises(InputError, match=r"race\.max_hours: expected none where a chief and its workers share"):
+        raced(Trainer(), race_config={"max_hours": 2})
 
 
 @pytest.mark.parametrize("moment", ["within", "behind"])

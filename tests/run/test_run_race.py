@@ -1,11 +1,16 @@
 """Whole runs with a race: the winner is what every later stage delivers."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 import types
 
 import numpy as np
 import pytest
+import yaml
 
 from scarlet_tf import run as runs
 from scarlet_tf.base.errors import InputError
@@ -20,6 +25,7 @@ from scarlet_tf.search.front import Candidate
 from scarlet_tf.search.run import SearchResult
 from scarlet_tf.space.cost import cost_table
 from scarlet_tf.space.search_space import Architecture
+from search_cluster import variables
 
 VALUES = {
     "data": {"source": "digits", "image_size": 8, "max_train_examples": 120, "max_test_examples": 100},
@@ -119,6 +125,59 @@ def test_int8_can_only_judge_what_is_exported(tmp_path):
     with pytest.raises(InputError, match=r"race\.judge: expected float32, since export.formats has no int8"):
         runs.run_all(config(race={"judge": "int8"}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_race_and_a_ranking_of_processes_of_which_one_is_killed(tmp_path):
+    """A chief and workers, one of which is killed in a training: the same figures as in one process, bit by bit."""
+    values = config(
+        race={"rivals": ["uniform", "random"], "rungs": [0.5, 1]},
+        retrain={"epochs": 10},
+        ranking={"architectures": 3, "strata": 1, "epochs": 2},
+    )
+    alone, shared, file = tmp_path / "alone", tmp_path / "shared", tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump({**values.to_dict(), "checkpoint_seconds": 0.05}))
+    scarlet("run", file, alone, "--until", "race")
+    shutil.copytree(alone, shared, ignore=shutil.ignore_patterns("race"))
+    chief, lost, other = (start("race", file, shared, name) for name in ("chief", "worker-0", "worker-1"))
+    wait_until(lambda: list(shared.rglob("race/*/retrain/checkpoint-*.npz")), chief)
+    lost.kill()
+    assert [member.wait(200) for member in (chief, lost, other)] == [0, -9, 0]
+    races = [read_json(folder / "race" / "result.json") for folder in (alone, shared)]
+    assert figures_of(races[0]) == figures_of(races[1])
+    scarlet("rank", file, alone)
+    members = [start("rank", file, shared, name) for name in ("chief", "worker-0")]
+    assert [member.wait(200) for member in members] == [0, 0]
+    ranks = [read_json(folder / "ranking" / "result.json") for folder in (alone, shared)]
+    assert ranks[0] == ranks[1]
+    log = (shared / "run.log").read_text()
+    assert "waiting for other processes, which have 3 of 3 jobs" in log and "stand-alone network" not in log
+
+
+def wait_until(condition, process):
+    deadline = time.monotonic() + 200
+    while not condition():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+
+
+def figures_of(found):
+    """A race's result without what a clock says."""
+    rungs = [[{**rung, "seconds": 0} for rung in row["rungs"]] for row in found["entrants"]]
+    history = [[{"loss": e["loss"], "val_loss": e["val_loss"]} for e in row["history"]] for row in found["entrants"]]
+    return rungs, history, found["gains"], found["verdict"], found["tau"]
+
+
+def start(command, file, folder, tuner_id=None, *arguments):
+    """A process of one thread that runs a command, alone or as a member of several."""
+    role = {} if tuner_id is None else variables(tuner_id, 8300)
+    own = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1", **role}
+    line = [sys.executable, "-m", "scarlet_tf", command, str(file), "--run-dir", str(folder), *arguments]
+    return subprocess.Popen(line, env=os.environ | own, stdout=subprocess.DEVNULL)
+
+
+def scarlet(command, file, folder, *arguments):
+    assert start(command, file, folder, None, *arguments).wait() == 0
 
 
 # -- entrants and refusals, without trainings
