@@ -1,4 +1,4 @@
-"""What a run with a race delivers, against the plain ways to a network within the same bound, from scratch.
+"""The network that a run with a race delivers, against plain ways to one within the same bound, all from scratch.
 
     python tools/study_delivered.py --data DIR --out runs/delivered --tasks digits cifar10 animals --seeds 0 1 2
 

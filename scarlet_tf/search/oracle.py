@@ -40,6 +40,7 @@ from scarlet_tf.space.search_space import Architecture, SearchSpace
 logger = logging.getLogger("scarlet_tf")
 OBJECTIVE = keras_tuner.Objective("accuracy", "max")
 AT_FIRST = 32  # workers that groups are cut for until the first of them answers: by then all that are there have asked
+STALE_FACTOR, LEAST_STALE_SECONDS = 10, 600.0  # see `stale_trial_seconds` [reading]
 
 
 class ArchitectureOracle(keras_tuner.Oracle):
@@ -65,7 +66,7 @@ class ArchitectureOracle(keras_tuner.Oracle):
         algorithm: a new one.
         seed: the one that it was made with.
         stale_trial_seconds: what a worker has in hand and gave no answer of for so long is handed to the next that ask, too.
-            None: never.
+            None: for ten times as long as the slowest answer so far took, and for ten minutes at least.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class ArchitectureOracle(keras_tuner.Oracle):
         self.grouping: Grouping | None = None  # on a chief: how many trials a worker gets at once; None: one
         self._in_hand: dict[str, list[str]] = {}  # ids of trials by tuner, the one of `ongoing_trials` first
         self._strangers_came = self._was_answered = False
+        self._slowest = 0.0  # seconds from a trial's beginning to its answer
 
     # -- the search -----------------------------------------------------------------------------------------
 
@@ -322,13 +324,19 @@ class ArchitectureOracle(keras_tuner.Oracle):
             raise
 
     def _take_back_stale(self, asking: str) -> None:
-        if self.stale_trial_seconds is None:
-            return
-        limit = time.monotonic() - self.stale_trial_seconds
+        seconds = self.stale_trial_seconds
+        if seconds is None:
+            if not self._was_answered:  # nobody knows yet how long it takes
+                return
+            seconds = max(LEAST_STALE_SECONDS, STALE_FACTOR * self._slowest)
+        limit = time.monotonic() - seconds
         for tuner_id, trial in list(self.ongoing_trials.items()):
             if tuner_id != asking and self.engine.started[trial.trial_id] < limit:
-                logger.warning("%s has not answered for %g s", tuner_id, self.stale_trial_seconds)
+                logger.warning("%s has not answered for %.4g s", tuner_id, seconds)
                 self.give_up(tuner_id)
+
+    def _seconds_in_hand(self, trial_id: str) -> float:
+        return time.monotonic() - self.engine.started.get(trial_id, math.inf)
 
     def _next_group(self) -> list[str]:
         """Trials of the queue for one tuner: as many as `grouping` says."""
@@ -406,6 +414,7 @@ class ArchitectureOracle(keras_tuner.Oracle):
 
     def _end(self, trial: Trial, status: str, message: str | None) -> None:
         self._was_answered = True
+        self._slowest = max(self._slowest, self._seconds_in_hand(trial.trial_id))
         metrics = self._reported.get(trial.trial_id, {})
         if status == TrialStatus.COMPLETED:
             try:

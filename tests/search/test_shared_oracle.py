@@ -68,7 +68,28 @@ def test_a_worker_keeps_its_own_trial_however_long_it_takes(tmp_path, clock):
     trial = oracle.create_trial("worker-0")
     clock.seconds = 1000
     assert oracle.create_trial("worker-0") is trial
-    assert make(tmp_path / "other").stale_trial_seconds is None
+
+
+@pytest.mark.parametrize("slowest, limit", [(30, 600), (90, 900)])
+def test_without_a_limit_a_trial_is_stale_after_ten_times_the_slowest_answer(tmp_path, clock, caplog, slowest, limit):
+    oracle = make(tmp_path)
+    quick, lost = oracle.create_trial("worker-0"), oracle.create_trial("worker-1")
+    clock.seconds = 5000  # nobody has answered: nobody knows how long it takes
+    assert oracle.create_trial("worker-2").trial_id not in (quick.trial_id, lost.trial_id)
+    oracle.give_up("worker-1")
+    assert oracle.create_trial("worker-1").trial_id == lost.trial_id  # begins now
+    oracle.give_up("worker-0")
+    assert oracle.create_trial("worker-0").trial_id == quick.trial_id
+    clock.seconds += slowest
+    complete(oracle, quick)
+    clock.seconds = 5000 + limit - 1
+    assert oracle.create_trial("worker-0").trial_id != lost.trial_id
+    clock.seconds = 5000 + limit + 2
+    oracle.give_up("worker-0")
+    oracle.give_up("worker-2")
+    caplog.clear()
+    assert oracle.create_trial("worker-3").trial_id == lost.trial_id
+    assert f"worker-1 has not answered for {limit}" in caplog.text
 
 
 def test_a_worker_that_is_given_up_leaves_its_trial_to_the_next(tmp_path):
