@@ -9,6 +9,7 @@ import time
 import filelock
 import pytest
 
+from local_cluster import variables
 from scarlet_tf.base import cluster as module
 from scarlet_tf.base.cluster import (
     Cluster,
@@ -21,7 +22,6 @@ from scarlet_tf.base.cluster import (
     wait_for,
 )
 from scarlet_tf.base.errors import InputError
-from search_cluster import variables
 
 WORKERS = {"worker": ["a:1", "b:2"]}
 

@@ -4,7 +4,7 @@
     python tools/bench_training_workers.py --trainings lanes --pixels 96 --workers 4
 
 Trainings: a supernet's strictly fair steps, `sequential` (and, if asked for, in `lanes`), and `retrain`, steps of the space's
-largest network; on random images, by the package's own loop, in processes that get TF_CONFIG as train_workers.py sets it. A
+largest network; on random images, by the package's own loop, in processes that get TF_CONFIG as local_cluster.py sets it. A
 round of a training is three jobs: one worker; the workers with the same global batch, cut among them (`global`); the workers
 with that batch for each (`each`). Workers need as many idle cores.
 
@@ -28,9 +28,9 @@ from unittest import mock
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from bench_gpu import SPACES
+from local_cluster import run_training
 from measuring import ROUNDS, command_line, report
 from scarlet_tf.base.host import with_faster
-from train_workers import run_job
 
 TRAININGS = ("sequential", "lanes", "retrain")
 BATCHES = ("global", "each")
@@ -102,7 +102,7 @@ def run(case: dict, workers: int, threads: int) -> dict:
         command = [sys.executable, __file__, "--member", json.dumps({**case, "folder": folder})]
         environment = with_faster({**os.environ, "TF_NUM_INTRAOP_THREADS": str(threads)})
         with mock.patch.dict(os.environ, environment), tempfile.TemporaryFile("w+", errors="replace") as said:
-            if code := run_job(command, workers, stdout=said, stderr=said):
+            if code := run_training(command, workers, stdout=said, stderr=said):
                 said.seek(0)
                 raise RuntimeError(f"a worker of {case} ended with {code}: {said.read()[-3000:]}")
         found = [json.loads(path.read_text()) for path in sorted(pathlib.Path(folder).glob("worker-*.json"))]

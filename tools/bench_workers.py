@@ -34,6 +34,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from bench_evaluation import children, random_paths
+from local_cluster import free_port, variables
 from measuring import ROUNDS, parse, report, use_threads
 from scarlet_tf.evaluation.evaluator import Evaluator
 from scarlet_tf.evaluation.prefix_tree import multiply_adds
@@ -43,7 +44,6 @@ from scarlet_tf.search.oracle import ArchitectureOracle
 from scarlet_tf.search.tuner import SupernetTuner
 from scarlet_tf.space.cost import CostTable
 from scarlet_tf.space.search_space import SearchSpace
-from search_cluster import free_port, variables
 
 NUM_CLASSES = 1000
 KINDS = ("random", "converging")

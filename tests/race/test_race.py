@@ -9,11 +9,11 @@ import pytest
 from tiny import images_and_labels, tiniest_space, tiny_space
 
 import scarlet_tf as st
+from local_cluster import variables
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.network import load_network
 from scarlet_tf.race import race as module
 from scarlet_tf.race.race import race
-from search_cluster import variables
 
 TRAINING = {
     "epochs": 4,

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from local_cluster import variables
 from scarlet_tf import run as runs
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.files import read_json, write_result
@@ -25,7 +26,6 @@ from scarlet_tf.search.front import Candidate
 from scarlet_tf.search.run import SearchResult
 from scarlet_tf.space.cost import cost_table
 from scarlet_tf.space.search_space import Architecture
-from search_cluster import variables
 
 VALUES = {
     "data": {"source": "digits", "image_size": 8, "max_train_examples": 120, "max_test_examples": 100},

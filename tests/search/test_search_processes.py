@@ -12,8 +12,8 @@ import time
 import cluster_member
 import pytest
 
+from local_cluster import free_port, variables
 from scarlet_tf.search.run import search
-from search_cluster import free_port, variables
 
 HERE = pathlib.Path(__file__).parent
 SECONDS = 150  # that a search may take, on a busy machine

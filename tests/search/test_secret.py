@@ -9,11 +9,11 @@ from formula_search import BIG
 from keras_tuner.engine.base_tuner import BaseTuner
 from test_search_processes import alone, assert_same_search, evaluations, start  # noqa: F401
 
+from local_cluster import variables
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.search.mutation import UniformMutation
 from scarlet_tf.search.oracle import WeightedNSGA2Oracle
 from scarlet_tf.search.workers import SECRET, PatientClient, chiefs_secret, digest, opened, sealed, workers_secret
-from search_cluster import variables
 
 
 def make(folder):

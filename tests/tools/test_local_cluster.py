@@ -14,7 +14,7 @@ from test_end_to_end import CONFIG
 
 from scarlet_tf.base.cluster import SEARCH_VARIABLES
 
-TOOL = pathlib.Path(__file__).parents[2] / "tools" / "search_cluster.py"
+TOOL = pathlib.Path(__file__).parents[2] / "tools" / "local_cluster.py"
 SECONDS = 300
 IDENTITY = " ".join(f"${name}" for name in SEARCH_VARIABLES)
 IS_CHIEF = "test $KERASTUNER_TUNER_ID = chief"
