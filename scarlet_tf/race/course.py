@@ -1,4 +1,4 @@
-"""The course of a race: what its entrants share, which folder is its own, networks that join it, and how long it takes."""
+"""The course of a race: what its entrants share, its folder, networks that join it, how long it takes, what the winner gains."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from scarlet_tf.base.cluster import search_role
@@ -18,11 +19,13 @@ from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.files import read_json, write_result
 from scarlet_tf.base.settings import to_plain
 from scarlet_tf.base.words import duration, plural
+from scarlet_tf.evaluation.scoring import inference
 from scarlet_tf.export.tflite import CALIBRATION_IMAGES
-from scarlet_tf.models.network import Arrays
+from scarlet_tf.export.verification import open_tflite
+from scarlet_tf.models.network import Arrays, load_network
 from scarlet_tf.race.config import RaceConfig, sizes, trainings
 from scarlet_tf.race.entrants import DRAWS, Entrant, degrees
-from scarlet_tf.race.verdict import WORTH_TELLING, needed, smallest_gain
+from scarlet_tf.race.verdict import WORTH_TELLING, needed, paired, sentence, smallest_gain
 from scarlet_tf.results import Row, to_json
 from scarlet_tf.search.budget import Budget
 from scarlet_tf.search.predictor import Predictor
@@ -213,6 +216,44 @@ def announced(course: Course, entrants: Sequence[Entrant], kinds: int) -> list[s
     )
     logger.warning("race: %s (data.validation_examples)", text)
     return [text]
+
+
+def hits(course: Course, entrant: Entrant, split) -> np.ndarray:
+    """True for each image of a split that the judged form of a trained network recognises, bool [N]."""
+    folder = course.folder / entrant.name
+    if course.settings.judge == "int8":
+        predict, _ = open_tflite(folder / INT8)
+    else:
+        predict = inference(load_network(folder / "retrain" / "model.keras"))
+    found = [
+        np.argmax(np.asarray(predict(np.asarray(images))), -1) == _classes(labels)
+        for images, labels in split.batches(course.config.batch_size)
+    ]
+    return np.concatenate(found)
+
+
+def _classes(labels) -> np.ndarray:
+    labels = np.asarray(labels)
+    return np.argmax(labels, -1) if labels.ndim == 2 else labels
+
+
+def gains_of(course: Course, ranked: Sequence[Entrant]) -> list[dict[str, Any]]:
+    """The winner's gains over the rivals in the last rung; a winning rival's over the best finalist there, too.
+
+    ranked: the networks of the last rung, the best first. Empty without test images.
+    """
+    winner, *others = ranked
+    against = [one for one in others if one.is_rival]
+    if winner.kind != "finalist":
+        against = [*[one for one in others if one.kind != "rival" and one.kind != winner.kind][:1], *against]
+    if not against or course.images(winner).test is None:
+        return []
+    ours = hits(course, winner, course.images(winner).test)
+    rows = []
+    for other in against:
+        found = paired(ours, hits(course, other, course.images(other).test))
+        rows.append({"against": other.name, "kind": other.kind, **found, "text": sentence(found, other.words)})
+    return rows
 
 
 def seconds_left(first_rung: Sequence[float], entrants: int, rungs: Sequence[float], kinds: int) -> float:

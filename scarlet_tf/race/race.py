@@ -21,10 +21,8 @@ from scarlet_tf.base.files import read_json, write_result
 from scarlet_tf.base.settings import as_settings
 from scarlet_tf.base.words import gibibytes, percent, plural
 from scarlet_tf.data.inputs import as_split, count_classes, image_shape
-from scarlet_tf.evaluation.scoring import inference
 from scarlet_tf.export.folding import MAX_CONDITION_INT8, fold
 from scarlet_tf.export.tflite import export_tflite
-from scarlet_tf.export.verification import open_tflite
 from scarlet_tf.models.network import load_network
 from scarlet_tf.race.config import RaceConfig
 from scarlet_tf.race.course import (
@@ -37,10 +35,12 @@ from scarlet_tf.race.course import (
     Proposals,
     announced,
     claimed,
+    gains_of,
+    hits,
     seconds_left,
 )
 from scarlet_tf.race.entrants import Entrant
-from scarlet_tf.race.verdict import paired, sentence
+from scarlet_tf.race.verdict import in_sentences
 from scarlet_tf.results import RaceResult, Row, to_json
 from scarlet_tf.space.cost import count_spec
 from scarlet_tf.space.search_space import Architecture
@@ -297,7 +297,7 @@ class _Race:
         folded, _ = fold(load_network(folder / "retrain" / "model.keras"), MAX_CONDITION_INT8)
         options = {"representative_data": images.train, "num_calibration_images": self.course.calibration}
         export_tflite(folded, folder / INT8, "int8", **options)
-        accuracy = float(np.mean(self._hits(entrant, images.validation)))
+        accuracy = float(np.mean(hits(self.course, entrant, images.validation)))
         rows = [*rows[:-1], {**rows[-1], "int8": accuracy}]
         self._keep(entrant, rows, self.records[entrant.name]["history"])
         logger.info("race: %s: %s as an int8 file", entrant.words, percent(accuracy))
@@ -340,7 +340,7 @@ class _Race:
 
     def _result(self, ranked: Sequence[Entrant], stopped: str | None) -> RaceResult:
         winner = ranked[0]
-        gains = [] if stopped else self._gains(ranked)
+        gains = [] if stopped else gains_of(self.course, ranked)
         scored = [one for one in self.entrants if one.score is not None and self._rows(one)]
         tau = None
         if len(scored) >= LEAST_FOR_TAU:
@@ -353,7 +353,7 @@ class _Race:
             steps_per_epoch=self.steps_per_epoch,
             entrants=tuple(self._row(one) for one in self.entrants),
             gains=tuple(gains),
-            verdict=tuple(_verdict(winner, ranked, gains, stopped)),
+            verdict=tuple(in_sentences(winner, gains, stopped)),
             tau=tau,
             stopped=stopped,
             notes=tuple(self.notes),
@@ -374,47 +374,3 @@ class _Race:
             "history": record.get("history", []),
             "dropped": self.dropped.get(entrant.name),
         }
-
-    def _gains(self, ranked: Sequence[Entrant]) -> list[Row]:
-        """The winner's gains over the rivals in the last rung; a winning rival's over the best finalist there, too."""
-        winner, *others = ranked
-        against = [one for one in others if one.is_rival]
-        if winner.kind != "finalist":
-            against = [*[one for one in others if one.kind != "rival" and one.kind != winner.kind][:1], *against]
-        if not against or self.course.images(winner).test is None:
-            return []
-        hits = self._hits(winner, self.course.images(winner).test)
-        rows: list[Row] = []
-        for other in against:
-            found = paired(hits, self._hits(other, self.course.images(other).test))
-            rows.append({"against": other.name, "kind": other.kind, **found, "text": sentence(found, other.words)})
-        return rows
-
-    def _hits(self, entrant: Entrant, split) -> np.ndarray:
-        """True for each image of a split that the judged form of a trained network recognises, bool [N]."""
-        folder = self.course.folder / entrant.name
-        if self.course.settings.judge == "int8":
-            predict, _ = open_tflite(folder / INT8)
-        else:
-            predict = inference(load_network(folder / "retrain" / "model.keras"))
-        hits = [
-            np.argmax(np.asarray(predict(np.asarray(images))), -1) == _classes(labels)
-            for images, labels in split.batches(self.course.config.batch_size)
-        ]
-        return np.concatenate(hits)
-
-
-def _classes(labels) -> np.ndarray:
-    labels = np.asarray(labels)
-    return np.argmax(labels, -1) if labels.ndim == 2 else labels
-
-
-def _verdict(winner: Entrant, ranked: Sequence[Entrant], gains: Sequence[Row], stopped: str | None) -> list[str]:
-    if stopped:
-        return ["the race was ended by its limit on hours before its last rung, so nothing is known about the rivals"]
-    texts = []
-    if winner.is_rival:
-        texts.append(f"a rival won the race, {winner.words}, and is delivered")
-    elif winner.kind == "proposed":
-        texts.append(f"a network that the search had not found won the race, {winner.words}")
-    return [*texts, *(row["text"] for row in gains)]

@@ -1,15 +1,16 @@
-"""Verdict: by how much one network is better than another on the same images, and how many images would show it."""
+"""Verdict: by how much a race's winner is better than others on the same images, and how many images would show it."""
 
 from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from scarlet_tf.base.words import plural
+from scarlet_tf.race.entrants import Entrant
 
 Z = 1.959964
 """Of a standard normal variable, 95 % lie within this of 0."""
@@ -92,3 +93,15 @@ def _rounded(count: int) -> int:
     """Up to two significant digits."""
     unit = 10 ** max(len(str(count)) - 2, 0)
     return -(-count // unit) * unit
+
+
+def in_sentences(winner: Entrant, gains: Sequence[Mapping[str, Any]], stopped: str | None) -> list[str]:
+    """What a race has shown, in words."""
+    if stopped:
+        return ["the race was ended by its limit on hours before its last rung, so nothing is known about the rivals"]
+    texts = []
+    if winner.is_rival:
+        texts.append(f"a rival won the race, {winner.words}, and is delivered")
+    elif winner.kind == "proposed":
+        texts.append(f"a network that the search had not found won the race, {winner.words}")
+    return [*texts, *(row["text"] for row in gains)]

@@ -13,6 +13,7 @@ from tiny import images_and_labels, tiny_space
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.files import read_json
 from scarlet_tf.data.inputs import as_split
+from scarlet_tf.race import course as courses
 from scarlet_tf.race import race as module
 from scarlet_tf.race.config import RaceConfig
 from scarlet_tf.race.course import Course, Images, proposed
@@ -67,7 +68,7 @@ def raced(tmp_path, monkeypatch, rng):
     clock = {"now": 0.0}
     monkeypatch.setattr(module.gc, "collect", lambda: 0)
     monkeypatch.setattr(module.time, "monotonic", lambda: clock["now"])
-    monkeypatch.setattr(module._Race, "_hits", lambda self, entrant, split: np.arange(100) < 50)
+    monkeypatch.setattr(courses, "hits", lambda of, entrant, split: np.arange(100) < 50)
 
     def run(hours=None, proposals=8, breaks=(), budget=BUDGET, fits=lambda network: True):
         monkeypatch.setattr(module, "retrain", Learner(clock, breaks=breaks))
