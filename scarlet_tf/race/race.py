@@ -40,7 +40,7 @@ from scarlet_tf.race.course import (
     seconds_left,
 )
 from scarlet_tf.race.entrants import Entrant
-from scarlet_tf.race.verdict import in_sentences
+from scarlet_tf.race.verdict import in_sentences, still_learning
 from scarlet_tf.results import RaceResult, Row, to_json
 from scarlet_tf.space.cost import count_spec
 from scarlet_tf.space.search_space import Architecture
@@ -353,11 +353,18 @@ class _Race:
             steps_per_epoch=self.steps_per_epoch,
             entrants=tuple(self._row(one) for one in self.entrants),
             gains=tuple(gains),
-            verdict=tuple(in_sentences(winner, gains, stopped)),
+            verdict=(*in_sentences(winner, gains, stopped), *self._still_learning(winner, stopped)),
             tau=tau,
             stopped=stopped,
             notes=tuple(self.notes),
         )
+
+    def _still_learning(self, winner: Entrant, stopped: str | None) -> list[str]:
+        """A sentence about too few epochs; nothing of trainings whose images are distorted, which count as harder."""
+        images, history = self.course.images(winner), self.records[winner.name].get("history", [])
+        if stopped or not history or getattr(images.train, "policy", None) is not None:
+            return []
+        return still_learning(history[-1].get("accuracy"), self._rows(winner)[-1]["accuracy"])
 
     def _row(self, entrant: Entrant) -> Row:
         record, (multiply_adds, params) = self.records[entrant.name], self.costs[entrant.name]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scarlet_tf.base.words import plural
+from scarlet_tf.base.words import percent, plural
 from scarlet_tf.race.entrants import Entrant
 
 Z = 1.959964
@@ -20,6 +20,11 @@ MOST = 10**9
 """Images beyond which nobody counts."""
 WORTH_TELLING = 0.02
 """A validation split that cannot tell a difference of accuracy as great as this is said to be small. [reading]"""
+
+
+NEARLY_ALL, LITTLE = 0.9, 0.1
+"""A network that recognises less than the first of its training images, and less than the second more of them than of
+validation images, is still learning: where that was so, six times the epochs brought 9 points, and a race 5. [reading]"""
 
 
 def paired(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
@@ -105,3 +110,13 @@ def in_sentences(winner: Entrant, gains: Sequence[Mapping[str, Any]], stopped: s
     elif winner.kind == "proposed":
         texts.append(f"a network that the search had not found won the race, {winner.words}")
     return [*texts, *(row["text"] for row in gains)]
+
+
+def still_learning(training: float | None, validation: float) -> list[str]:
+    """A sentence where accuracies on training and validation images say that more epochs may bring more than another network."""
+    if training is None or training >= NEARLY_ALL or training - validation >= LITTLE:
+        return []
+    return [
+        f"the winner was still learning: it recognises {percent(training)} of the training images and"
+        f" {percent(validation)} of the validation images, so more epochs (retrain.epochs) may bring more than another network"
+    ]

@@ -172,6 +172,19 @@ def test_the_best_of_the_search_stays_behind_better_rivals(raced):
     assert [row["against"] for row in found.gains] == ["finalist_4", "deepest"]
 
 
+def test_a_winner_that_is_still_learning_is_said_to_be(raced, tmp_path, monkeypatch):
+    class Learner(Trainer):
+        def __call__(self, *arguments, **options):
+            model, found = super().__call__(*arguments, **options)
+            found["history"][-1:] = [{**row, "accuracy": 0.75} for row in found["history"][-1:]]
+            return model, found
+
+    found = raced(Learner())
+    assert found.winner == "finalist_3"
+    assert found.verdict[-1].startswith("the winner was still learning: it recognises 75.00 % of the training images")
+    assert len(found.verdict) == 2
+
+
 def as_member(monkeypatch, tuner_id):
     for name, value in variables(tuner_id, 8300).items():
         monkeypatch.setenv(name, value)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scarlet_tf.race.verdict import Z, needed, paired, sentence, smallest_gain
+from scarlet_tf.race.verdict import Z, needed, paired, sentence, smallest_gain, still_learning
 
 
 def hits(both, only_first, only_second, neither):
@@ -78,3 +78,12 @@ def test_as_many_images_as_are_needed_can_just_tell():
     assert pytest.approx(stats.norm.ppf(0.975), abs=1e-6) == Z
     assert smallest_gain(needed(0.02)) == pytest.approx(0.02, rel=0.01)
     assert needed(0.0) is None
+
+
+def test_a_network_that_knows_its_training_images_is_not_still_learning():
+    [text] = still_learning(0.565, 0.4917)
+    assert "recognises 56.50 % of the training images and 49.17 % of the validation images" in text
+    assert "retrain.epochs" in text
+    assert still_learning(0.98, 0.97) == []  # nearly all
+    assert still_learning(0.80, 0.60) == []  # much more than of images that it was not trained on
+    assert still_learning(None, 0.5) == []  # nobody counted
