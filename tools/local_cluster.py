@@ -51,7 +51,9 @@ def run_search(command: Sequence[str], workers: int) -> int:
 
 def run_training(command: Sequence[str], workers: int, **options) -> int:
     """Run the workers of one training until all have ended; return the exit code. `options`: of Popen."""
-    cluster = {"worker": [f"127.0.0.1:{free_port()}" for _ in range(workers)]}
+    with contextlib.ExitStack() as stack:  # all are open until all are found
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(workers)]
+        cluster = {"worker": [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]}
     tasks = [{"cluster": cluster, "task": {"type": "worker", "index": index}} for index in range(workers)]
     return _run(command, [{VARIABLE: json.dumps(task)} for task in tasks], workers, **options)
 

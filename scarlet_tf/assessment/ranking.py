@@ -232,6 +232,7 @@ def train_alone(
         logger.info("stand-alone network %s (%d of %d)", architecture.to_string(), bar.done + 1, bar.total)
         figures = _train(architecture, train_data, validation_data, settings, store.folder / name, size)
         store.put(name, figures)
+        shutil.rmtree(store.folder / name / "retrain", ignore_errors=True)  # checkpoints; the figures are kept
         bar.advance(1, accuracy=figures["accuracy"])
 
     done = sum(store.known(name_of(architecture)) is not None for architecture in architectures)
@@ -242,8 +243,8 @@ def train_alone(
         lambda architecture: store.known(name_of(architecture)) is not None,
         train,
     )
-    if search_role() != "worker":
-        for architecture in architectures:  # checkpoints; the figures are kept
+    if search_role() == "alone":  # others may look for locks there
+        for architecture in architectures:
             shutil.rmtree(store.folder / name_of(architecture), ignore_errors=True)
     return [store.get(name_of(architecture), dict) for architecture in architectures]
 

@@ -5,7 +5,6 @@ No TensorFlow is imported here.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import ipaddress
 import json
@@ -26,6 +25,8 @@ SEARCH_VARIABLES = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_O
 SHARED = ("search", "race", "rank")
 """Commands of a chief and its workers."""
 PAUSE_SECONDS = 1.0
+FAILED = ".failed"  # a worker's error in the folder of its job, until a worker begins anew
+GRACE_SECONDS = 60.0  # of a chief: workers are started again
 PATIENCE_SECONDS = 600.0  # of a worker: a chief loads its dataset and supernet before it begins
 _EXAMPLE = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
 
@@ -127,29 +128,45 @@ def share(
 ) -> None:
     """Do all jobs that are not done: in this process, or, if it is a chief or a worker, in whichever worker comes to them first.
 
-    Every process calls this with the same jobs, and it returns when all are done. A chief only waits. A worker locks the folder
-    `place(job)`, which all processes see, while it does the job; when it dies the system releases the lock, and another
-    worker does the job again. is_done: reads what the job leaves in files. Raises InputError for a file system without
-    locks.
+    Every process calls this with the same jobs, and it returns when all are done. A chief only waits. Others lock the folder
+    `place(job)`, which all processes see, while they do the job; a process that dies loses the lock, and another one does the
+    job again. is_done: reads what the job leaves in files. Raises InputError in a worker for a file system without locks, and in
+    the chief where a worker's job ended with an InputError and no worker began anew within a minute.
     """
-    from scarlet_tf.base.files import locked  # whose libraries `scarlet --help` does without
+    from scarlet_tf.base.files import locked, write_text  # whose libraries `scarlet --help` does without
 
-    role, told = search_role(), False
+    role, told, failed_at = search_role(), False, 0.0
+    marks = [place(job) / FAILED for job in jobs]
+    if role != "chief":
+        for mark in marks:
+            mark.unlink(missing_ok=True)
     while missing := [job for job in jobs if not is_done(job)]:
         began = False
         for job in missing if role != "chief" else ():
-            with contextlib.nullcontext(True) if role == "alone" else locked(place(job), needed=True) as is_ours:
+            with locked(place(job), needed=role != "alone") as is_ours:
                 if is_ours and not is_done(job):
                     began = True
-                    do(job)
+                    try:
+                        do(job)
+                    except InputError as error:
+                        if role == "worker":
+                            write_text(place(job) / FAILED, str(error))
+                        raise
             if began:  # others may have ended meanwhile
                 break
-        if not began:
-            if not told:
-                text = "waiting for other processes, which have %d of %d jobs in hand or still to begin"
-                logger.info(text, len(missing), len(jobs))
-                told = True
-            time.sleep(PAUSE_SECONDS)
+        if began:
+            continue
+        if not told:
+            text = "waiting for other processes, which have %d of %d jobs in hand or still to begin"
+            logger.info(text, len(missing), len(jobs))
+            told = True
+        if failed := next((mark for mark in marks if mark.exists()), None) if role == "chief" else None:
+            failed_at = failed_at or time.monotonic()
+            if time.monotonic() - failed_at > GRACE_SECONDS:
+                raise InputError(f"a worker ended with an error: {failed.read_text(encoding='utf-8')}")
+        else:
+            failed_at = 0.0
+        time.sleep(PAUSE_SECONDS)
 
 
 def wait_for(path: pathlib.Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import math
@@ -170,7 +171,7 @@ class _Race:
                 if rung == 0:
                     self._add_proposals(going, goal)
                 if rung == last and self.course.settings.judge == "int8":
-                    self._share(going, lambda entrant: "int8" in self._read(entrant)[-1], self._judge_int8)
+                    self._share(going, lambda entrant: "int8" in (self._read(entrant) or [{}])[-1], self._judge_int8)
             except _OutOfTime:
                 stopped = REASON
                 finished = [entrant for entrant in going if len(self._rows(entrant)) >= max(rung, 1)]
@@ -245,11 +246,17 @@ class _Race:
         course, began = self.course, time.monotonic()
         if began >= self.end:
             raise _OutOfTime
+        if len(self._rows(entrant)) < rung:
+            path = course.folder / entrant.name / RUNGS
+            raise InputError(
+                f"{path}: expected {plural(rung, 'rung')} of it, found fewer; start again, which repeats it"
+            )
         network, initial = course.start(entrant)
         images, folder = course.images(entrant), course.folder / entrant.name
         costs = {name: multiply_adds for name, (multiply_adds, _) in self.costs.items()}
         is_first = rung == 0 and not any(self.records.values())
-        told = (FirstSteps(self.entrants, costs, course, self.total, self.kinds),) if is_first else ()
+        others = [one for one in self.entrants if one.name != entrant.name]
+        told = (FirstSteps([entrant, *others], costs, course, self.total, self.kinds),) if is_first else ()
         _, figures = retrain(
             network,
             images.train,
@@ -317,8 +324,10 @@ class _Race:
 
     def _read(self, entrant: Entrant) -> list[Row]:
         """The rungs that an entrant finished, here or in another process."""
-        if search_role() != "alone":
-            self.records[entrant.name] = self._known(entrant)
+        path = self.course.folder / entrant.name / RUNGS
+        if search_role() != "alone" and path.exists():
+            with contextlib.suppress(InputError):  # read again a moment later
+                self.records[entrant.name] = read_json(path)
         return self._rows(entrant)
 
     def _rows(self, entrant: Entrant) -> list[Row]:

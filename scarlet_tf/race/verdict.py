@@ -117,6 +117,6 @@ def still_learning(training: float | None, validation: float) -> list[str]:
     if training is None or training >= NEARLY_ALL or training - validation >= LITTLE:
         return []
     return [
-        f"the winner was still learning: it recognises {percent(training)} of the training images and"
-        f" {percent(validation)} of the validation images, so more epochs (retrain.epochs) may bring more than another network"
+        f"the winner may have been still learning: it recognises {percent(training)} of the training images and"
+        f" {percent(validation)} of the validation images, so more epochs (retrain.epochs) may bring more than another network, unless it is too small"
     ]

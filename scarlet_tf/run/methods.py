@@ -102,16 +102,8 @@ class SupernetSearch(Method):
                 raise InputError(f"supernet.{key}: expected the network's own with {reason}, got {value!r}")
 
     def _check_search(self, run: Run) -> None:
-        if run.config.search.input_sizes and search_role() != "alone":
-            raise InputError(
-                "search.input_sizes: expected none in a search of several processes, which have one supernet"
-            )
         config = run.config.search
         if config.score == "predictor":
-            if search_role() != "alone":
-                raise InputError(
-                    "search.score: expected loss or accuracy in a search of several processes, got predictor"
-                )
             if run.config.parent.name is not None:
                 raise InputError("search.score: expected loss or accuracy with parent.name, got predictor")
             check_ranking(run)
@@ -132,6 +124,18 @@ class SupernetSearch(Method):
                 budget / 1e6,
                 greatest / 1e6,
             )
+
+    @staticmethod
+    def _check_alone(config) -> None:
+        """Refuse what a search of several processes cannot do; their race and ranking can."""
+        if search_role() == "alone":
+            return
+        if config.input_sizes:
+            raise InputError(
+                "search.input_sizes: expected none in a search of several processes, which have one supernet"
+            )
+        if config.score == "predictor":
+            raise InputError("search.score: expected loss or accuracy in a search of several processes, got predictor")
 
     def _check_objectives(self, config: Config, cost_model: CostModel, objectives: Objectives) -> None:
         check_known(cost_model, objectives)
@@ -174,6 +178,7 @@ class SupernetSearch(Method):
 
     def choose(self, run: Run, trained: SupernetResult) -> SearchResult | None:
         """The networks that the search found; None in a worker of a search that several processes share."""
+        self._check_alone(run.config.search)
         began, hours = time.monotonic(), run.max_hours
         if run.config.search.input_sizes:
             settle_size(run, self.context(run), trained_supernet)

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from scarlet_tf.base.cluster import search_role, wait_for
+from scarlet_tf.base.cluster import check_no_limit, search_role, wait_for
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.words import plural
 from scarlet_tf.config.from_parent import parent_in
@@ -35,6 +35,8 @@ logger = logging.getLogger("scarlet_tf")
 
 def race_networks(run: Run, found: SearchResult) -> RaceResult | None:
     """Race the search's best networks against the rivals that `race.rivals` names; None in a worker of several processes."""
+    check_no_limit(run.max_hours, "--max-hours")
+    check_no_limit(run.config.race.max_hours, "race.max_hours")
     if search_role() == "worker":
         wait_for(run.folder / FOLDER / ENTRANTS)
     starts = _Starts(run)

@@ -171,8 +171,8 @@ class SearchConfig:
         evaluation_group: the most models evaluated together, and so the most that an interruption loses.
         evaluation_memory_mib: what such a group may take; see Evaluator. No result depends on these two.
         stale_trial_minutes: with several workers, the models that one of them measures together are given to others, too, when it
-            has not answered for any of them in this time; null: in ten times what the slowest answer so far took, and in ten
-            minutes at least.
+            has not answered for any of them in this time; null: in ten times what the slowest so far took, by their
+            number, and in ten minutes at least.
         ahead: a generation is bred while so many before it are still evaluated, so that many workers need not wait for the last
             network of each; nsga2 alone. The front is another one for each number, but the same for however many workers.
         seed: of every draw; by default the configuration's.

@@ -66,7 +66,7 @@ class ArchitectureOracle(keras_tuner.Oracle):
         algorithm: a new one.
         seed: the one that it was made with.
         stale_trial_seconds: what a worker has in hand and gave no answer of for so long is handed to the next that ask, too.
-            None: for ten times as long as the slowest answer so far took, and for ten minutes at least.
+            None: for ten times as long as the slowest ones so far, by their number, and for ten minutes at least.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class ArchitectureOracle(keras_tuner.Oracle):
         self.grouping: Grouping | None = None  # on a chief: how many trials a worker gets at once; None: one
         self._in_hand: dict[str, list[str]] = {}  # ids of trials by tuner, the one of `ongoing_trials` first
         self._strangers_came = self._was_answered = False
-        self._slowest = 0.0  # seconds from a trial's beginning to its answer
+        self._slowest = 0.0  # seconds from a group's beginning to its first answer, for each of its trials
 
     # -- the search -----------------------------------------------------------------------------------------
 
@@ -324,14 +324,12 @@ class ArchitectureOracle(keras_tuner.Oracle):
             raise
 
     def _take_back_stale(self, asking: str) -> None:
-        seconds = self.stale_trial_seconds
-        if seconds is None:
-            if not self._was_answered:  # nobody knows yet how long it takes
-                return
-            seconds = max(LEAST_STALE_SECONDS, STALE_FACTOR * self._slowest)
-        limit = time.monotonic() - seconds
+        if self.stale_trial_seconds is None and not self._was_answered:  # nobody knows yet how long it takes
+            return
         for tuner_id, trial in list(self.ongoing_trials.items()):
-            if tuner_id != asking and self.engine.started[trial.trial_id] < limit:
+            expected = STALE_FACTOR * self._slowest * max(len(self._in_hand.get(tuner_id, ())), 1)
+            seconds = self.stale_trial_seconds or max(LEAST_STALE_SECONDS, expected)
+            if tuner_id != asking and self._seconds_in_hand(trial.trial_id) > seconds:
                 logger.warning("%s has not answered for %.4g s", tuner_id, seconds)
                 self.give_up(tuner_id)
 
@@ -414,7 +412,8 @@ class ArchitectureOracle(keras_tuner.Oracle):
 
     def _end(self, trial: Trial, status: str, message: str | None) -> None:
         self._was_answered = True
-        self._slowest = max(self._slowest, self._seconds_in_hand(trial.trial_id))
+        size = max((len(group) for group in self._in_hand.values() if trial.trial_id in group), default=1)
+        self._slowest = max(self._slowest, self._seconds_in_hand(trial.trial_id) / size)
         metrics = self._reported.get(trial.trial_id, {})
         if status == TrialStatus.COMPLETED:
             try:
