@@ -101,7 +101,7 @@ def _rounded(count: int) -> int:
 
 
 def in_sentences(winner: Entrant, gains: Sequence[Mapping[str, Any]], stopped: str | None) -> list[str]:
-    """What a race has shown, in words."""
+    """Sentences about what a race has shown."""
     if stopped:
         return ["the race was ended by its limit on hours before its last rung, so nothing is known about the rivals"]
     texts = []

@@ -138,7 +138,7 @@ def test_a_race_and_a_ranking_of_processes_of_which_one_is_killed(tmp_path):
     alone, shared, file = tmp_path / "alone", tmp_path / "shared", tmp_path / "run.yaml"
     file.write_text(yaml.safe_dump({**values.to_dict(), "checkpoint_seconds": 0.05}))
     scarlet("run", file, alone, "--until", "race")
-    shutil.copytree(alone, shared, ignore=shutil.ignore_patterns("race"))
+    shutil.copytree(alone, shared, ignore=shutil.ignore_patterns("race", "run.log"))
     chief, lost = (start("race", file, shared, name) for name in ("chief", "worker-0"))
     wait_until(lambda: list(shared.rglob("race/*/retrain/checkpoint-*.npz")), chief)
     lost.kill()
