@@ -118,5 +118,6 @@ def still_learning(training: float | None, validation: float) -> list[str]:
         return []
     return [
         f"the winner may have been still learning: it recognises {percent(training)} of the training images and"
-        f" {percent(validation)} of the validation images, so more epochs (retrain.epochs) may bring more than another network, unless it is too small"
+        f" {percent(validation)} of the validation images, so more epochs (retrain.epochs) may bring more than another network,"
+        " unless it is too small"
     ]

@@ -181,7 +181,9 @@ def test_a_winner_that_is_still_learning_is_said_to_be(raced, tmp_path, monkeypa
 
     found = raced(Learner())
     assert found.winner == "finalist_3"
-    assert found.verdict[-1].startswith("the winner may have been still learning: it recognises 75.00 % of the training images")
+    assert found.verdict[-1].startswith(
+        "the winner may have been still learning: it recognises 75.00 % of the training images"
+    )
     assert len(found.verdict) == 2
 
 
