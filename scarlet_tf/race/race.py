@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from scarlet_tf.assessment.statistics import kendall
 from scarlet_tf.base import host
-from scarlet_tf.base.cluster import check_no_limit, search_role, share
+from scarlet_tf.base.cluster import check_no_limit, search_role, share, wait_for
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.base.files import read_json, write_result
 from scarlet_tf.base.settings import as_settings
@@ -42,7 +42,7 @@ from scarlet_tf.race.course import (
 )
 from scarlet_tf.race.entrants import Entrant
 from scarlet_tf.race.verdict import in_sentences, still_learning
-from scarlet_tf.results import RaceResult, Row, to_json
+from scarlet_tf.results import RaceResult, Row, from_json, to_json
 from scarlet_tf.space.cost import count_spec
 from scarlet_tf.space.search_space import Architecture
 from scarlet_tf.space.spec import NetworkSpec
@@ -71,12 +71,12 @@ def race(
     strategy: tf.distribute.Strategy | None = None,
     max_hours: float | None = None,
     context: Mapping | str | None = None,
-) -> RaceResult | None:
+) -> RaceResult:
     """Train networks in parts, drop the worse half after each part, and write `run_dir`/race/result.json.
 
     A network continues from its own checkpoint, so the winner's training is the one that `retrain` would have done. Called
     again after an interruption, the race resumes where it was. With KerasTuner's variables for a chief and its workers set,
-    the workers share out the trainings of each rung; all see `run_dir`, and a worker returns None.
+    the workers share out the trainings of each rung; all see `run_dir`, and a worker returns what its chief writes.
 
     Args:
         candidates: networks, as a list or by name; of a list they are called finalist_1, ...
@@ -122,9 +122,11 @@ def race(
         strategy=strategy,
     )
     result = run_race(course, entrants, max_hours)
+    path = pathlib.Path(run_dir) / RaceResult.FILE
     if result is None:
-        return None
-    write_result(pathlib.Path(run_dir) / RaceResult.FILE, to_json(result))
+        wait_for(path)
+        return from_json(RaceResult, read_json(path), str(path))
+    write_result(path, to_json(result))
     return result
 
 

@@ -10,6 +10,7 @@ from tiny import images_and_labels, tiniest_space, tiny_space
 
 import scarlet_tf as st
 from local_cluster import variables
+from scarlet_tf.base import cluster
 from scarlet_tf.base.errors import InputError
 from scarlet_tf.models.network import load_network
 from scarlet_tf.race import course
@@ -195,13 +196,16 @@ def as_member(monkeypatch, tuner_id):
 def test_workers_train_and_their_chief_delivers(raced, monkeypatch, tmp_path):
     """A worker does what nobody else does, and writes no result; the chief trains nothing and finds it all done."""
     as_member(monkeypatch, "worker-0")
-    trainer = Trainer()
-    assert raced(trainer) is None and [step for _, step in trainer.calls] == [0] * 7 + [5] * 4 + [10] * 3
-    assert not (tmp_path / "race" / "result.json").exists()
+    monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 0.0)
+    with pytest.raises(InputError, match=r"result\.json: expected from the chief"):
+        raced(trainer := Trainer())
+    assert [step for _, step in trainer.calls] == [0] * 7 + [5] * 4 + [10] * 3
     as_member(monkeypatch, "chief")
     found = raced(chief := Trainer())
     assert found.winner == "finalist_3" and not chief.calls and found.gains
     assert raced(Trainer()) == found
+    as_member(monkeypatch, "worker-1")
+    assert raced(late := Trainer()) == found and not late.calls
 
 
 def test_a_limit_on_the_hours_is_refused_where_processes_share(raced, monkeypatch):
