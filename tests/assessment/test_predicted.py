@@ -128,5 +128,5 @@ def test_too_short_a_training_is_told_beforehand(tmp_path, caplog):
 
     assert "supernet.epochs: each choice is trained in 12 steps" in told()  # 2 epochs of 300 images, 50 a step
     assert "ranking.architectures (3)" in caplog.text
-    assert told(epochs=42) == ""  # 252 steps
-    assert "is trained in 126 steps" in told(epochs=42, sampling="uniform")  # one of two choices in each
+    assert told(epochs=67) == ""  # 402 steps
+    assert "is trained in 201 steps" in told(epochs=67, sampling="uniform")  # one of two choices in each
