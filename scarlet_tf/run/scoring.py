@@ -57,8 +57,8 @@ def warn_of_few_steps(run: Run) -> None:
     if (updates := steps * paths // run.config.space.num_choices) < FEW_UPDATES:
         logger.warning(
             "supernet.epochs: each choice is trained in %d steps; after fewer than %d a supernet orders networks no better than"
-            " counting layers does, as measured on a published table and on CIFAR-10; search.score: predictor with supernet.epochs: 0 compares"
-            " them by a model of short trainings, ranking.architectures (%d) of ranking.epochs",
+            " counting layers does, as measured on a published table and on CIFAR-10; search.score: predictor with"
+            " supernet.epochs: 0 compares them by a model of short trainings, ranking.architectures (%d) of ranking.epochs",
             updates,
             FEW_UPDATES,
             run.config.ranking.architectures,
