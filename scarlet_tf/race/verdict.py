@@ -24,7 +24,7 @@ WORTH_TELLING = 0.02
 
 NEARLY_ALL, LITTLE = 0.9, 0.1
 """A network that recognises less than the first of its training images, and less than the second more of them than of
-validation images, is still learning: where that was so, six times the epochs brought 9 points, and a race 5. [reading]"""
+validation images, may be still learning: where that was so, four times the epochs brought 9 points, and a race 5. [reading]"""
 
 
 def paired(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
